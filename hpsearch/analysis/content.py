@@ -1,0 +1,234 @@
+"""What a report says, before it is Markdown or HTML: sections of texts, tables and code.
+
+In a text, `backticks` mark what is a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hpsearch.analysis.failures import failures
+from hpsearch.analysis.frames import active_names, outcome_label, show, show_seconds
+from hpsearch.analysis.importance import Importances
+from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.progress import Progress, summary
+from hpsearch.analysis.scatter import shown_trials
+from hpsearch.analysis.stopping import rungs
+from hpsearch.record import Outcome, Record
+from hpsearch.spec import Choices, Tree
+
+LEADERBOARD_SIZE = 10
+MAX_FAILURES = 12
+_STATES = {
+    "running": "has been running for",
+    "finished": "finished after",
+    "stopped": "was stopped after",
+    "failed": "failed after",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under a header."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text to be shown as it is."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a report; `figures` are prefixes of the names of its pictures."""
+
+    title: str
+    blocks: tuple[str | Table | Code, ...] = ()
+    figures: tuple[str, ...] = ()
+
+
+def introduction(record: Record) -> str:
+    """Say what was searched, in a few sentences."""
+    spec, progress = record.spec, summary(record)
+    stopping = spec.search.early_stopping
+    what = f"`{spec.trainable}`" if spec.trainable else _model_and_data(record)
+    reason = f" ({record.reason})" if record.reason else ""
+    return (
+        f"The search {_STATES[record.state]} {show_seconds(progress.seconds_used)}{reason}: "
+        f"{_count(len(record.trials), 'trial')} of {spec.search.trials} planned, of {what}. "
+        f"It {spec.objective.direction}s `{spec.objective.metric}` over "
+        f"{_count(len(record.space.parameters), 'hyperparameter')} with the sampler "
+        f"`{spec.search.sampler['name']}` (seed {spec.search.seed}), at most "
+        f"{_count(spec.max_epochs, 'epoch')} a trial, early stopping `{stopping.name}`."
+    )
+
+
+def sections(record: Record, importances: Importances) -> list[Section]:
+    """Return the parts of a report after its introduction."""
+    progress = summary(record)
+    failed = _failures(record)
+    return [
+        _best(record, progress),
+        *(failed if progress.best is None else []),  # then they are what matters
+        _trials(record),
+        _leaderboard(record),
+        _importances(importances),
+        _early_stopping(record, progress),
+        *([] if progress.best is None else failed),
+        _next(record),
+        *_facts(record),
+    ]
+
+
+def test_score(record: Record) -> tuple[str, float] | None:
+    """Return what the test metric that matches the objective is called, and its value."""
+    metrics = record.result.get("test_metrics") or {}
+    plain = record.spec.objective.metric.removeprefix("val_")
+    found = next((name for name in (f"test_{plain}", plain) if name in metrics), None)
+    return None if found is None else (f"test {plain}", metrics[found])
+
+
+def _model_and_data(record: Record) -> str:
+    model, dataset = (_names(tree) for tree in (record.spec.model, record.spec.dataset))
+    return f"{model} on {dataset}"
+
+
+def _names(tree: Tree) -> str:
+    if isinstance(tree, Choices):
+        return " or ".join(f"`{label}`" for label in tree.labels)
+    return f"`{tree['name']}`"
+
+
+def _best(record: Record, progress: Progress) -> Section:
+    if progress.best is None or progress.best_value is None:
+        text = "No trial has trained its full budget, so there is no best configuration yet."
+        return Section("Best configuration", (text,))
+    best, metric = progress.best, record.spec.objective.metric
+    text = (
+        f"Trial {best.number}: `{metric}` {show(progress.best_value)} after "
+        f"{_count(best.epochs, 'epoch')}, the best of {progress.completed} that trained the "
+        "full budget."
+    )
+    params = _rows((f"`{name}`", show(value)) for name, value in best.params.items())
+    metrics = record.result.get("test_metrics") or {}
+    scores = ", ".join(f"`{name}` {show(value)}" for name, value in metrics.items())
+    test = (
+        f"On the test split, which nothing else has seen: {scores}. Expect new data to score like "
+        "this; the validation score is the best of many, and so optimistic."
+        if scores
+        else "The test split was not scored."
+    )
+    tables = (Table(("hyperparameter", "value"), params),) if params else ()
+    return Section("Best configuration", (text, test, *tables))
+
+
+def _trials(record: Record) -> Section:
+    if not record.trials:
+        return Section("Trials", ("No trial has started.",))
+    groups = [
+        (outcome_label(outcome), [trial for trial in record.trials if trial.outcome is outcome])
+        for outcome in (*Outcome, None)
+    ]
+    rows = _rows(
+        (label, str(len(trials)), str(sum(len(trial.curve) for trial in trials)))
+        for label, trials in groups
+        if trials
+    )
+    table = Table(("outcome", "trials", "epochs"), rows)
+    shown = len(shown_trials(record))
+    thinned = f"The pictures draw {shown} of them: those that lead, and an even sample."
+    blocks = (table, thinned) if shown < len(record.trials) else (table,)
+    return Section("Trials", blocks, ("objective", "curves"))
+
+
+def _leaderboard(record: Record) -> Section:
+    top = leaders(record)[:LEADERBOARD_SIZE]
+    if not top:
+        return Section("Leaderboard", ("No trial has reported the objective.",))
+    names = active_names(record, top)
+    rows = _rows(
+        (
+            str(trial.number),
+            show(record.objective(trial)),
+            str(trial.epochs),
+            outcome_label(trial.outcome),
+            *(show(trial.params[name]) if name in trial.params else "–" for name in names),
+        )
+        for trial in top
+    )
+    header = ("trial", f"`{record.spec.objective.metric}`", "epochs", "outcome")
+    text = "Trials that trained the full budget first, then those that trained longest."
+    table = Table((*header, *(f"`{name}`" for name in names)), rows)
+    only_completed = all(trial.outcome is Outcome.COMPLETED for trial in top)
+    return Section("Leaderboard", (table,) if only_completed else (text, table))
+
+
+def _importances(importances: Importances) -> Section:
+    if not importances.shares:
+        return Section("Hyperparameters", (importances.note,), ("slice",))
+    rows = _rows((f"`{name}`", f"{share:.1%}") for name, share in importances.shares.items())
+    blocks: list[str | Table | Code] = [importances.note, Table(("hyperparameter", "share"), rows)]
+    if importances.left_out:
+        names = ", ".join(f"`{name}`" for name in importances.left_out)
+        blocks.append(f"Too few trials have these to say: {names}.")
+    return Section("Hyperparameters", tuple(blocks), ("importances", "slice"))
+
+
+def _early_stopping(record: Record, progress: Progress) -> Section:
+    found = rungs(record)
+    used = f"{_count(progress.epochs_used, 'epoch')} trained"
+    if not found:
+        return Section("Early stopping", (f"No trial was stopped early; {used}.",))
+    text = (
+        f"{used}, {progress.epochs_saved} saved: about {show_seconds(progress.seconds_saved)} of "
+        "training that the stopped trials would have taken to their full budget."
+    )
+    rows = _rows((str(rung.epoch), str(rung.reached), str(rung.stopped)) for rung in found)
+    table = Table(("epoch", "trials that reached it", "stopped there"), rows)
+    return Section("Early stopping", (text, table), ("rungs",))
+
+
+def _failures(record: Record) -> list[Section]:
+    found = failures(record)
+    if not found:
+        return []
+    rows = _rows(
+        (outcome_label(each.outcome), each.reason, str(len(each.numbers)), each.shown_numbers)
+        for each in found[:MAX_FAILURES]
+    )
+    blocks: list[str | Table | Code] = [Table(("outcome", "reason", "trials", "numbers"), rows)]
+    if len(found) > MAX_FAILURES:
+        blocks.append(f"And {len(found) - MAX_FAILURES} reasons more.")
+    traced = next((each for each in found if each.traceback), None)
+    if traced is not None and traced.traceback is not None:
+        blocks += [f"The first traceback, of trial {traced.numbers[0]}:", Code(traced.traceback)]
+    return [Section("Failures", tuple(blocks))]
+
+
+def _next(record: Record) -> Section:
+    commands = {
+        f"hpsearch best {record.name} > best.yaml": "the best configuration, as a spec",
+        f"hpsearch status {record.name}": "why trials ended as they did",
+        "hpsearch ui": "every curve, in MLflow",
+    }
+    width = max(map(len, commands))
+    lines = [f"{command:<{width}}  # {what}" for command, what in commands.items()]
+    return Section("How to go on", (Code("\n".join(lines)),))
+
+
+def _facts(record: Record) -> list[Section]:
+    rows = _rows((name, str(value)) for name, value in record.facts.items())
+    return [Section("Versions", (Table(("what", "value"), rows),))] if rows else []
+
+
+def _rows(rows: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(rows)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

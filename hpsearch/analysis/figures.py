@@ -1,0 +1,232 @@
+"""The pictures of a report, as Plotly figures. One that would be empty is None."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from hpsearch.analysis.frames import outcome_label, show
+from hpsearch.analysis.importance import Importances
+from hpsearch.analysis.scatter import (
+    Point,
+    add_points,
+    add_trials,
+    clip_outliers,
+    crowding,
+    jitter,
+    set_columns,
+    shown_trials,
+)
+from hpsearch.analysis.stopping import is_stopped_by_rule, rungs
+from hpsearch.analysis.style import ACCENT, OUTCOMES, new_figure, wrap_name
+from hpsearch.record import Outcome, Record, TrialRecord
+from hpsearch.space import Parameter
+from hpsearch.spec import Asha, Hyperband
+
+MAX_SLICES = 24
+_MAX_CURVE_POINTS = 40_000
+
+
+def all_figures(record: Record, importances: Importances) -> dict[str, go.Figure]:
+    """Return the pictures of a search by name; the slices by importance, as `slice:NAME`."""
+    order = {name: place for place, name in enumerate(importances.shares)}
+    parameters = sorted(
+        record.space.parameters, key=lambda parameter: order.get(parameter.name, len(order))
+    )
+    figures = {
+        "objective": objective_over_trials(record),
+        "curves": learning_curves(record),
+        "importances": importance_bars(importances),
+        "rungs": early_stopping_rungs(record),
+        **{f"slice:{p.name}": parameter_slice(record, p) for p in parameters[:MAX_SLICES]},
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def objective_over_trials(record: Record) -> go.Figure | None:
+    """Draw each trial's newest objective, and the best of the completed ones so far."""
+    trials = shown_trials(record)
+    figure = new_figure("Objective over trials", "trial", record.spec.objective.metric)
+    if not add_trials(figure, record, [Point(t, t.number, record.objective(t)) for t in trials]):
+        return None
+    numbers, values = _best_so_far(record)
+    if numbers:
+        line = {"shape": "hv", "width": 2}
+        figure.add_scatter(
+            x=numbers, y=values, mode="lines", line=line, name="best so far", hoverinfo="skip"
+        )
+    return figure
+
+
+def learning_curves(record: Record) -> go.Figure | None:
+    """Draw each trial's objective by epoch, coloured by outcome, and mark where it ended."""
+    metric = record.spec.objective.metric
+    trials = [trial for trial in shown_trials(record) if trial.metric(metric)]
+    if not trials or max(trial.epochs for trial in trials) == 1:
+        return None
+    figure = new_figure("Learning curves", "epoch", metric, height=460)
+    limit = max(2, _MAX_CURVE_POINTS // len(trials))
+    for label, (colour, _) in OUTCOMES.items():
+        group = [trial for trial in trials if outcome_label(trial.outcome) == label]
+        if group:
+            figure.add_scatter(
+                **_curves(group, metric, limit),
+                mode="lines",
+                line={"color": colour, "width": 1.5 * crowding(record)},
+                opacity=0.55,
+                hoverinfo="skip",
+                legendgroup=label,
+                showlegend=False,
+            )
+    add_trials(
+        figure,
+        record,
+        [Point(t, max(t.metric(metric)), record.objective(t)) for t in trials],
+        size=6,
+    )
+    figure.update_xaxes(**_epoch_axis(record))
+    if record.best is not None:
+        figure.add_scatter(
+            **_curves([record.best], metric, limit), mode="lines", line={"width": 3}, name="best"
+        )
+    return figure
+
+
+def importance_bars(importances: Importances) -> go.Figure | None:
+    """Draw the share of each hyperparameter, the largest on top."""
+    if not importances.shares:
+        return None
+    names = list(importances.shares)[::-1]
+    shares = [importances.shares[name] for name in names]
+    figure = new_figure("Importance", "", "", height=110 + 36 * len(names))
+    figure.add_bar(
+        x=shares,
+        y=[wrap_name(name) for name in names],
+        orientation="h",
+        marker={"color": ACCENT},
+        text=["<1%" if 0 < share < 0.005 else f"{share:.0%}" for share in shares],
+        textposition="outside",
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(visible=False, range=[0, max(shares) * 1.12])
+    figure.update_yaxes(showgrid=False, ticksuffix="  ")
+    return figure
+
+
+def parameter_slice(record: Record, parameter: Parameter) -> go.Figure | None:
+    """Draw the newest objective over one hyperparameter, in the trials that have it."""
+    figure = new_figure(html.escape(parameter.name), "", record.spec.objective.metric, height=290)
+    _set_parameter_axis(figure, parameter.distribution)
+    points = [
+        Point(trial, _place(parameter, trial), record.objective(trial))
+        for trial in shown_trials(record)
+        if parameter.name in trial.params
+    ]
+    if not add_trials(figure, record, points, legend=False):
+        return None
+    best = record.best
+    if best is not None and parameter.name in best.params:
+        figure.add_scatter(
+            x=[_place(parameter, best)],
+            y=[record.objective(best)],
+            mode="markers",
+            marker={"symbol": "star", "size": 15},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    return figure
+
+
+def early_stopping_rungs(record: Record) -> go.Figure | None:
+    """Draw the objective at each epoch where trials were stopped: who went on, who did not."""
+    epochs = [rung.epoch for rung in rungs(record)]
+    if not epochs:
+        return None
+    columns = [*epochs, record.spec.max_epochs]
+    points: dict[str, list[Point]] = {"stopped early": [], "completed": []}
+    for column, epoch in enumerate(columns):
+        for trial in shown_trials(record):
+            curve = trial.metric(record.spec.objective.metric)
+            if epoch in curve:
+                stopped = trial.epochs == epoch and is_stopped_by_rule(record, trial)
+                place = Point(trial, column + jitter(trial.number), curve[epoch])
+                points["stopped early" if stopped else "completed"].append(place)
+    figure = new_figure(
+        "Objective where trials were stopped", "epoch", record.spec.objective.metric
+    )
+    add_points(figure, record, points["stopped early"], "stopped early", "stopped here")
+    add_points(figure, record, points["completed"], "completed", "went on")
+    clip_outliers(figure, record, [p.y for group in points.values() for p in group])
+    set_columns(figure, [*map(str, epochs), f"{columns[-1]} (full)"])
+    return figure
+
+
+def _curves(trials: Sequence[TrialRecord], metric: str, limit: int) -> dict[str, np.ndarray]:
+    """Return the curves as one line with gaps, each of at most `limit` points."""
+    x: list[float] = []
+    y: list[float] = []
+    for trial in trials:
+        curve = list(trial.metric(metric).items())
+        kept = np.unique(np.linspace(0, len(curve) - 1, min(limit, len(curve))).astype(int))
+        x += [*(curve[i][0] for i in kept), math.nan]
+        y += [*(curve[i][1] for i in kept), math.nan]
+    return {"x": np.array(x), "y": np.array(y)}
+
+
+def _epoch_axis(record: Record) -> dict[str, Any]:
+    """Give each round of successive halving, which are ever longer, the same room."""
+    if not isinstance(record.spec.search.early_stopping, Asha | Hyperband):
+        return {}
+    epochs = [*(rung.epoch for rung in rungs(record)), record.spec.max_epochs]
+    return {"type": "log", "tickvals": sorted({1, *epochs})}
+
+
+def _best_so_far(record: Record) -> tuple[list[int], list[float]]:
+    better = max if record.spec.objective.direction == "maximize" else min
+    numbers: list[int] = []
+    values: list[float] = []
+    for trial in record.trials:
+        value = record.objective(trial)
+        if trial.outcome is Outcome.COMPLETED and value is not None:
+            numbers.append(trial.number)
+            values.append(better([value, *values[-1:]]))
+    if numbers:
+        numbers.append(len(record.trials) - 1)
+        values.append(values[-1])
+    return numbers, values
+
+
+def _place(parameter: Parameter, trial: TrialRecord) -> float:
+    """Where a trial stands on a parameter's axis; a choice is a column."""
+    place = float(parameter.distribution.to_internal_repr(trial.params[parameter.name]))
+    is_column = isinstance(parameter.distribution, CategoricalDistribution)
+    return place + jitter(trial.number) if is_column else place
+
+
+def _set_parameter_axis(figure: go.Figure, distribution: BaseDistribution) -> None:
+    if isinstance(distribution, CategoricalDistribution):
+        set_columns(figure, [wrap_name(show(choice)) for choice in distribution.choices])
+    if not isinstance(distribution, FloatDistribution | IntDistribution):
+        return
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        low, high = math.log10(low), math.log10(high)
+        figure.update_xaxes(type="log")
+        if high - low > 1.5:  # else a tick a power of ten would leave hardly any
+            figure.update_xaxes(dtick=1)
+        if low < -2:
+            figure.update_xaxes(tickformat=".0e")  # 1e-4, as in a spec
+    pad = 0.04 * (high - low)
+    figure.update_xaxes(range=[low - pad, high + pad])

@@ -1,0 +1,136 @@
+"""How much of what made trials good each hyperparameter explains."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import TrialState, create_trial
+
+from hpsearch.analysis.stopping import is_stopped_by_rule
+from hpsearch.record import Outcome, Record, TrialRecord
+
+MIN_TRIALS = 10  # fewer say nothing
+MANY_TRIALS = 100  # from here on shares are steady enough not to warn
+MIN_AT_EPOCH = 8  # trials that reached the epoch whose values are compared
+MIN_TOP = 5  # PED-ANOVA is unsteady with fewer in the top group, says its documentation
+MIN_ACTIVE = 5  # trials that have a conditional hyperparameter
+
+
+@dataclass(frozen=True)
+class Importances:
+    """Shares that add up to 1, the largest first, and how they came about.
+
+    `note` says how they were measured, or why there are none.
+    """
+
+    note: str
+    shares: dict[str, float] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()  # hyperparameters that too few trials have
+
+
+def importances(record: Record) -> Importances:
+    """Measure importances by conditional PED-ANOVA (Watanabe et al., IJCAI 2023; KDD 2026).
+
+    It asks how the configurations of the top trials differ from those of all. Trials are compared
+    at one epoch, the highest that enough of them reached; those that were stopped before it or
+    failed by their configuration count as worse.
+    """
+    names = [p.name for p in record.space.parameters if not p.distribution.single()]
+    if not names:
+        return Importances("Nothing was searched: the spec has no range and no choices.")
+    judged = [trial for trial in record.trials if _is_judged(record, trial)]
+    if len(judged) < MIN_TRIALS:
+        return Importances(
+            f"Importances need {MIN_TRIALS} trials with a result; there are {len(judged)}."
+        )
+    num_top = max(MIN_TOP, math.ceil(len(judged) / 10))
+    enough = max(MIN_AT_EPOCH, num_top)
+    found = _comparable_epoch(record, judged, enough)
+    if found is None:
+        return Importances(f"Importances need an epoch that {enough} trials reached.")
+    epoch, losses = found
+    # A trial that was satisfied sooner is neither better nor worse.
+    judged = [t for t in judged if t.number in losses or t.outcome is not Outcome.COMPLETED]
+    counts = {name: sum(name in trial.params for trial in judged) for name in names}
+    measured = [name for name in names if counts[name] >= MIN_ACTIVE]
+    raw = _ped_anova(record, judged, losses, measured, num_top)
+    total = sum(raw.values())
+    if total <= 0:
+        return Importances("The best trials' hyperparameters do not differ from the others'.")
+    return Importances(
+        f"What sets the best {num_top} trials at epoch {epoch} apart from all {len(judged)} "
+        "(PED-ANOVA); trials that did not get there count as worse."
+        + (" With so few trials it is rough." if len(judged) < MANY_TRIALS else ""),
+        {name: share / total for name, share in raw.items()},
+        tuple(name for name in names if name not in measured),
+    )
+
+
+def _is_judged(record: Record, trial: TrialRecord) -> bool:
+    """Whether a trial's end says how good it is; one that a budget cut off could be anything."""
+    if trial.outcome is None:
+        return False
+    return (
+        trial.outcome is Outcome.COMPLETED
+        or trial.outcome.is_bad_configuration
+        or is_stopped_by_rule(record, trial)
+    )
+
+
+def _comparable_epoch(
+    record: Record, trials: list[TrialRecord], enough: int
+) -> tuple[int, dict[int, float]] | None:
+    """Return the highest epoch with values of enough trials, and the losses there by trial."""
+    sign = -1.0 if record.spec.objective.direction == "maximize" else 1.0
+    losses: dict[int, dict[int, float]] = {}
+    for trial in trials:
+        for epoch, value in trial.metric(record.spec.objective.metric).items():
+            losses.setdefault(epoch, {})[trial.number] = sign * value
+    epochs = [epoch for epoch, values in losses.items() if len(values) >= enough]
+    return (max(epochs), losses[max(epochs)]) if epochs else None
+
+
+def _ped_anova(
+    record: Record,
+    trials: list[TrialRecord],
+    losses: dict[int, float],
+    names: list[str],
+    num_top: int,
+) -> dict[str, float]:
+    """Return the raw importances, the largest first; only the order of the losses matters."""
+    distributions = record.space.distributions
+    worst = max(losses.values()) + 1.0
+    with _quiet():
+        study = optuna.create_study()
+        for trial in trials:
+            params = {name: trial.params[name] for name in names if name in trial.params}
+            study.add_trial(
+                create_trial(
+                    state=TrialState.COMPLETE,
+                    value=losses.get(trial.number, worst),
+                    params=params,
+                    distributions={name: distributions[name] for name in params},
+                )
+            )
+        # Half a trial less, so that rounding can't put one more trial into the top group.
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=(num_top - 0.5) / len(trials))
+        return evaluator.evaluate(study, params=names)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from logging the study that only lives here, and from warning of few trials."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)

@@ -1,0 +1,110 @@
+"""How far a search is: the numbers of a live view and of `status`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.stopping import epochs_saved, seconds_saved
+from hpsearch.record import Outcome, Record, TrialRecord
+from hpsearch.spec import SearchSettings
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The numbers of a search at one moment.
+
+    `best` has trained the full budget; `leader` leads those that got furthest, so that there is
+    something to show before any trial has trained its full budget. What early stopping saved is
+    counted against training each trial that it stopped to the full budget, at that trial's own
+    mean seconds an epoch.
+    """
+
+    state: str
+    planned: int  # trials
+    running: int
+    outcomes: Mapping[Outcome, int]  # ended trials; an outcome that is not there is 0
+    best: TrialRecord | None
+    best_value: float | None
+    leader: TrialRecord | None
+    leader_value: float | None
+    epochs_used: int
+    epochs_saved: int
+    seconds_used: float  # since the search was created, until its end
+    seconds_saved: float  # of training, added up over trials
+    seconds_left: float | None  # None while it can't be known
+
+    @property
+    def ended(self) -> int:
+        """Trials that ended, in whatever way."""
+        return sum(self.outcomes.values())
+
+    @property
+    def completed(self) -> int:
+        """Trials that trained their full budget."""
+        return self.outcomes.get(Outcome.COMPLETED, 0)
+
+    @property
+    def stopped_early(self) -> int:
+        """Trials that early stopping or a budget stopped."""
+        return self.outcomes.get(Outcome.STOPPED_EARLY, 0)
+
+    @property
+    def failed(self) -> int:
+        """Trials that failed, by a bug or by their configuration."""
+        return sum(count for outcome, count in self.outcomes.items() if _is_failure(outcome))
+
+    @property
+    def cancelled(self) -> int:
+        """Trials that the user's stop of the search ended."""
+        return self.outcomes.get(Outcome.CANCELLED, 0)
+
+
+def summary(record: Record, now: float | None = None) -> Progress:
+    """Return how far a search is at `now` (seconds since 1970; the present by default)."""
+    now = time.time() if now is None else now
+    trials = list(record.trials)  # the driver may add to it while this reads
+    outcomes = Counter(trial.outcome for trial in trials if trial.outcome is not None)
+    best, leader = record.best, next(iter(leaders(record)), None)
+    epochs_used = sum(len(trial.curve) for trial in trials)
+    ended_at = record.ended_at if record.ended_at is not None else now
+    return Progress(
+        state=record.state,
+        planned=record.spec.search.trials,
+        running=len(trials) - outcomes.total(),
+        outcomes=outcomes,
+        best=best,
+        best_value=None if best is None else record.objective(best),
+        leader=leader,
+        leader_value=None if leader is None else record.objective(leader),
+        epochs_used=epochs_used,
+        epochs_saved=epochs_saved(record),
+        seconds_used=ended_at - record.created_at,
+        seconds_saved=seconds_saved(record),
+        seconds_left=_seconds_left(record, trials, outcomes.total(), epochs_used, now),
+    )
+
+
+def _is_failure(outcome: Outcome) -> bool:
+    return outcome is Outcome.FAILED or outcome.is_bad_configuration
+
+
+def _seconds_left(
+    record: Record, trials: list[TrialRecord], num_ended: int, epochs_used: int, now: float
+) -> float | None:
+    """At the rate so far, until the first budget is used up."""
+    if record.state != "running":
+        return 0.0
+    settings: SearchSettings = record.spec.search
+    estimates = []
+    if num_ended:
+        busy = now - trials[0].started_at  # less the cluster's start
+        estimates.append(max(settings.trials - num_ended, 0) * busy / num_ended)
+        if settings.epochs is not None and epochs_used:
+            estimates.append(max(settings.epochs - epochs_used, 0) * busy / epochs_used)
+    if settings.time_limit is not None and estimates:
+        estimates.append(max(record.created_at + settings.time_limit - now, 0.0))
+    return min(estimates, default=None)

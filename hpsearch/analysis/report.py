@@ -1,0 +1,123 @@
+"""What a search found: the report, for Python users and as files."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from hpsearch.analysis import content, markdown, page
+from hpsearch.analysis.figures import all_figures
+from hpsearch.analysis.frames import curves_frame, trials_frame
+from hpsearch.analysis.importance import Importances, importances
+from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.progress import Progress, summary
+from hpsearch.errors import RunsError
+from hpsearch.record import Record, TrialRecord
+from hpsearch.runs import SearchFolder
+
+
+class SearchReport:
+    """What a search found, read from its record when it is asked for."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    @property
+    def name(self) -> str:
+        """The search's name."""
+        return self.record.name
+
+    @property
+    def state(self) -> str:
+        """`running`, `finished`, `stopped` or `failed`."""
+        return self.record.state
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best of the trials that trained their full budget."""
+        return self.record.best
+
+    @property
+    def progress(self) -> Progress:
+        """The numbers of the search: trials by outcome, epochs, seconds."""
+        return summary(self.record)
+
+    @property
+    def test_metrics(self) -> dict[str, float] | None:
+        """What the best trial's model scores on the test split; None if it was not scored."""
+        return self.record.result.get("test_metrics")
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial: number, outcome, reason, epochs, objective, seconds, parameters."""
+        return trials_frame(self.record)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """One row a trial and epoch, with a column for every metric."""
+        return curves_frame(self.record)
+
+    @property
+    def importances(self) -> dict[str, float]:
+        """The share of each hyperparameter, the largest first; `importances_note` says of what."""
+        return self._importances.shares
+
+    @property
+    def importances_note(self) -> str:
+        """How the importances were measured, or why there are none."""
+        return self._importances.note
+
+    @cached_property
+    def figures(self) -> dict[str, go.Figure]:
+        """The pictures: objective, curves, importances, rungs, and `slice:NAME` a parameter."""
+        return all_figures(self.record, self._importances)
+
+    def leaderboard(self, n: int = content.LEADERBOARD_SIZE) -> pd.DataFrame:
+        """Return the rows of `trials` that lead: full budget first, then by epochs trained."""
+        numbers = [trial.number for trial in leaders(self.record)[:n]]
+        return self.trials.iloc[numbers].reset_index(drop=True)
+
+    def to_markdown(self) -> str:
+        """Return the report as Markdown."""
+        return markdown.to_markdown(self.name, content.introduction(self.record), self._sections)
+
+    def to_html(self) -> str:
+        """Return the report as one page that needs nothing else, with pictures."""
+        return page.to_html(self.record, self._sections, self.figures)
+
+    def __repr__(self) -> str:
+        best = "none" if self.best is None else f"trial {self.best.number}"
+        trials = f"{len(self.record.trials)} trials"
+        return f"<SearchReport {self.name}: {self.state}, {trials}, best {best}>"
+
+    def _repr_markdown_(self) -> str:
+        return self.to_markdown()
+
+    @cached_property
+    def _importances(self) -> Importances:
+        return importances(self.record)
+
+    @property
+    def _sections(self) -> list[content.Section]:
+        return content.sections(self.record, self._importances)
+
+
+def write_report(record: Record, folder: SearchFolder) -> None:
+    """Write `report.md` and `report.html` into a search's folder."""
+    report = SearchReport(record)
+    _write(folder.report_md, report.to_markdown())
+    _write(folder.report_html, report.to_html())
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file at once, so that nobody reads half of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise RunsError(f"{path}: can't be written: {error.strerror}") from error

@@ -1,0 +1,154 @@
+"""`Data`: what a trial is trained on, as arrays that all trials of a node can share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import ConcatDataset, Dataset
+
+Float = NDArray[np.float32]
+Kind = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Examples in memory: `x` float32 (rows, *input_shape); `y` int64 (rows,) or float32
+    (rows, targets)."""
+
+    x: Float
+    y: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def rows(self, index: NDArray[np.int64]) -> Arrays:
+        """Return the examples at these rows."""
+        return Arrays(self.x[index], self.y[index])
+
+
+#: the examples of one split: arrays, or a map-style Dataset that is read through a DataLoader
+Split = Arrays | Dataset[Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An affine map of the values of a feature: `(raw - mean) / std`.
+
+    Both broadcast against one example: (features,) for a table, (channels, 1, 1) for images.
+    """
+
+    mean: Float
+    std: Float
+
+    @classmethod
+    def identity(cls) -> Scale:
+        """The map that changes nothing."""
+        return cls(np.zeros((), np.float32), np.ones((), np.float32))
+
+    @classmethod
+    def fit(cls, values: Float) -> Scale:
+        """Return the map to mean 0 and standard deviation 1, by feature or by channel.
+
+        A feature that never varies is only shifted.
+        """
+        axes = (0,) if values.ndim <= 2 else (0, *range(2, values.ndim))
+        mean = values.mean(axes, dtype=np.float64, keepdims=True)[0]
+        std = values.std(axes, dtype=np.float64, keepdims=True)[0]
+        # what is left of a constant by rounding is no spread
+        constant = std <= 1e-6 * np.maximum(1.0, np.abs(mean))
+        return cls(mean.astype(np.float32), np.where(constant, 1.0, std).astype(np.float32))
+
+    def apply(self, values: Float) -> Float:
+        """Map raw values."""
+        scaled: Float = (values - self.mean) / self.std
+        return scaled
+
+    def after(self, first: Scale) -> Scale:
+        """Return the map that does `first`, then this one."""
+        return Scale(first.mean + first.std * self.mean, first.std * self.std)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set, split and standardised.
+
+    `x_scale` and `y_scale` (regression) say how the arrays came from raw values, so that an
+    exported model can take raw inputs and give predictions in the targets' own units. With
+    `folds`, pairs of (training, validation) rows of `train`, there is no `val`, and each
+    fold is standardised on its own training rows.
+    """
+
+    kind: Kind
+    input_shape: tuple[int, ...]
+    output_size: int
+    train: Split
+    val: Split | None = None
+    test: Split | None = None
+    folds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...] = ()
+    class_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    standardize: bool = False
+    x_scale: Scale = Scale.identity()
+    y_scale: Scale = Scale.identity()
+
+    @property
+    def num_train_rows(self) -> int:
+        """Rows that one training sees: with folds, those of the smallest."""
+        return min((len(rows) for rows, _ in self.folds), default=split_length(self.train))
+
+    def fold(self, number: int) -> Data:
+        """Return one fold as data with a training and a validation split."""
+        assert isinstance(self.train, Arrays)  # load_data makes folds of arrays only
+        train, val = (self.train.rows(rows) for rows in self.folds[number])
+        return standardized(replace(self, train=train, val=val, folds=()))
+
+    def merged(self) -> Data:
+        """Return the data for a last training: all rows but the test split's, no validation."""
+        train = self.train
+        if isinstance(train, Arrays) and isinstance(self.val, Arrays):
+            x, y = (train.x, self.val.x), (train.y, self.val.y)
+            train = Arrays(np.concatenate(x), np.concatenate(y))
+        elif not isinstance(train, Arrays) and not isinstance(self.val, Arrays | None):
+            train = ConcatDataset([train, self.val])
+        return standardized(replace(self, train=train, val=None, folds=()))
+
+
+def split_length(split: Split) -> int:
+    """Return the number of examples of a split."""
+    return len(split)  # type: ignore[arg-type]  # a map-style Dataset has a length, its base none
+
+
+def standardized(data: Data) -> Data:
+    """Fit the scales on the training split and apply them to every split.
+
+    Scales add up: data that was standardised before keeps its map from raw values.
+    """
+    if not isinstance(data.train, Arrays):
+        return data
+    none = Scale.identity()
+    x = Scale.fit(data.train.x) if data.standardize else none
+    y = Scale.fit(data.train.y) if data.kind == "regression" else none
+
+    def apply(split: Arrays) -> Arrays:
+        return Arrays(
+            split.x if x is none else x.apply(split.x),
+            split.y if y is none else y.apply(split.y),
+        )
+
+    return replace(
+        data,
+        train=apply(data.train),
+        val=apply(data.val) if isinstance(data.val, Arrays) else data.val,
+        test=apply(data.test) if isinstance(data.test, Arrays) else data.test,
+        x_scale=x.after(data.x_scale),
+        y_scale=y.after(data.y_scale),
+    )
+
+
+def num_features(shape: tuple[int, ...]) -> int:
+    """Return the number of values of one example."""
+    return math.prod(shape)

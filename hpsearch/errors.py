@@ -1,0 +1,128 @@
+"""The errors that hpsearch raises, as a tree:
+
+HpsearchError                     exit status 2 on the command line
+├── SpecError                     what a user wrote in a spec is wrong; carries every problem
+├── UserCodeError                 a user's factory can't be imported, or returns something else
+├── DataError                     a data set is missing or can't be used
+├── RunsError                     the runs folder can't be used
+│   ├── SearchExistsError         a search of this name is there already
+│   └── SearchNotFoundError       no search of this name is there
+├── RecordError                   the record can't be read, or belongs to another search
+├── TrackingError                 MLflow's store can't be used as asked
+└── SearchFailedError             a search ended because its trials all fail alike
+
+TrialError                        ends one trial, never a search
+├── DivergedError                 first non-finite loss or metric
+└── BadConfigurationError         the trial found that its configuration can't work
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class HpsearchError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+#: stands for a value that the rule has told already
+_UNSAID: Any = object()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a spec: where it is, which rule it breaks, what stands there."""
+
+    path: str
+    rule: str
+    value: Any = _UNSAID
+    nearest: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, error: Exception, path: str) -> Problem:
+        """Return the problem that an error met at a place, whose message may name the place.
+
+        >>> str(Problem.of(DataError("dataset.path: must be a file, but got 'x'"), "dataset"))
+        "dataset.path: must be a file, but got 'x'"
+        """
+        place, colon, rule = str(error).partition(": ")
+        section, _, below = place.partition(".")
+        if not colon or section != path.partition(".")[0]:
+            return cls(path, str(error))
+        return cls(f"{path}.{below}" if below else path, rule)
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.rule}"
+        if self.value is not _UNSAID:
+            text += f", but got {self.value!r}"
+        if self.nearest:
+            text += f"; did you mean {' or '.join(repr(name) for name in self.nearest)}?"
+        return text
+
+
+def nearest_names(name: object, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the known names that a typing mistake could have meant, best first.
+
+    >>> nearest_names("learnign_rate", ["learning_rate", "momentum"])
+    ('learning_rate',)
+    """
+    return tuple(difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.6))
+
+
+class SpecError(HpsearchError):
+    """Raised when a spec is wrong; `problems` holds every mistake that was found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class UserCodeError(HpsearchError):
+    """Raised when code that a spec names can't be imported or returns the wrong thing."""
+
+
+class DataError(HpsearchError):
+    """Raised when a data set is missing (the message says how to get it) or can't be used."""
+
+
+class RunsError(HpsearchError):
+    """Raised when the runs folder can't be read or written."""
+
+
+class SearchExistsError(RunsError):
+    """Raised when a new search would take the name of one that is there."""
+
+
+class SearchNotFoundError(RunsError):
+    """Raised when no search has the name that was asked for."""
+
+
+class RecordError(HpsearchError):
+    """Raised when a record can't be read or belongs to a search with another space."""
+
+
+class ClusterError(HpsearchError):
+    """Raised when the Ray cluster can't be reached or no node of it fits a trial."""
+
+
+class TrackingError(HpsearchError):
+    """Raised when MLflow's store can't be used as asked."""
+
+
+class SearchFailedError(HpsearchError):
+    """Raised when a search ends early because its first trials all failed alike."""
+
+
+class TrialError(Exception):
+    """Base of what ends one trial for a reason that its configuration caused."""
+
+
+class DivergedError(TrialError):
+    """Raised in a trial at the first non-finite loss or metric."""
+
+
+class BadConfigurationError(TrialError):
+    """Raised in a trial, by users too, when its configuration can't be trained."""

@@ -1,0 +1,192 @@
+"""What the terminal shows of a search: while it runs, on `status`, and at its end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hpsearch.analysis import Progress, SearchReport, summary
+from hpsearch.analysis.leaders import leaders
+from hpsearch.outcome import Outcome
+from hpsearch.record import Record, TrialRecord
+from hpsearch.runs import SearchFolder
+
+REFRESH_S = 0.5
+#: without a terminal, a line is printed at most this often
+LINE_INTERVAL_S = 5.0
+
+
+class LiveView:
+    """Shows a running search: a panel in a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._record: Record | None = None
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> LiveView:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def watch(self, record: Record, folder: SearchFolder) -> None:
+        """Begin to show a search; `run_search` calls this before the first trial."""
+        self._record = record
+        self._console.print(f"search {record.name} in {folder.path}", soft_wrap=True)
+        show = self._show_panel if self._console.is_terminal else self._show_lines
+        self._thread = threading.Thread(target=show, args=(record,), daemon=True)
+        self._thread.start()
+
+    def _show_panel(self, record: Record) -> None:
+        with Live(
+            render_progress(record, summary(record)),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+        ) as live:
+            while not self._done.wait(REFRESH_S):
+                live.update(render_progress(record, summary(record)), refresh=True)
+
+    def _show_lines(self, record: Record) -> None:
+        last = ""
+        while not self._done.wait(LINE_INTERVAL_S):
+            line = progress_line(record, summary(record))
+            if line != last:
+                self._console.print(line, soft_wrap=True, highlight=False)
+                last = line
+
+
+def progress_line(record: Record, progress: Progress) -> str:
+    """Return how far a search is, in one line."""
+    best = "none yet"
+    if progress.leader is not None:
+        best = f"{progress.leader_value:.4g} (trial {progress.leader.number})"
+    left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
+    return (
+        f"{progress.ended}/{progress.planned} trials, {progress.running} running, "
+        f"{progress.stopped_early} stopped early, {progress.failed} failed; "
+        f"best {record.spec.objective.metric} {best}; {progress.epochs_used} epochs, "
+        f"{progress.epochs_saved} saved; {_duration(progress.seconds_used)}{left}"
+    )
+
+
+def render_progress(record: Record, progress: Progress) -> RenderableType:
+    """Return the panel of a running search."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("", ProgressBar(progress.planned, progress.ended, width=60))
+    facts.add_row(
+        "trials",
+        Text.assemble(
+            (f"{progress.ended}", "bold"),
+            f" of {progress.planned} done, {progress.running} running, "
+            f"{progress.stopped_early} stopped early, {progress.failed} failed",
+        ),
+    )
+    if progress.leader is not None:
+        note = "" if progress.best is not None else f" after {progress.leader.epochs} epochs"
+        value = f"{record.spec.objective.metric} {progress.leader_value:.4g}"
+        facts.add_row(
+            "best",
+            Text.assemble((value, "bold green"), f" (trial {progress.leader.number}{note})"),
+        )
+        facts.add_row("", escape(_configuration(progress.leader)))
+    facts.add_row("epochs", f"{progress.epochs_used} used, {progress.epochs_saved} saved")
+    left = "unknown" if progress.seconds_left is None else _duration(progress.seconds_left)
+    saved = _duration(progress.seconds_saved)
+    used = _duration(progress.seconds_used)
+    facts.add_row("time", f"{used} used, {saved} saved by early stopping, {left} left")
+    return facts
+
+
+def render_status(record: Record) -> RenderableType:
+    """Return a search's state, its numbers, and every trial that did not end well."""
+    progress = summary(record)
+    state = f"{record.name}: {record.state}" + (f" ({record.reason})" if record.reason else "")
+    parts: list[RenderableType] = [Text(state, style="bold"), render_progress(record, progress)]
+    bad = [trial for trial in record.trials if _ended_badly(trial)]
+    if bad:
+        table = Table("trial", "outcome", "epochs", "reason", box=None)
+        for trial in bad:
+            reason = escape(trial.reason or "")
+            table.add_row(str(trial.number), str(trial.outcome), str(trial.epochs), reason)
+        parts += ["", table]
+    return Group(*parts)
+
+
+def render_report(report: SearchReport) -> RenderableType:
+    """Return the end of a search: leaderboard, best configuration, scores, importances."""
+    record = report.record
+    metric = record.spec.objective.metric
+    parts: list[RenderableType] = ["", progress_line(record, summary(record)), ""]
+    board = Table("trial", metric, "epochs", "configuration", title="leaderboard", box=None)
+    for trial in leaders(record)[:5]:
+        value = record.objective(trial)
+        board.add_row(
+            str(trial.number), f"{value:.4g}", str(trial.epochs), escape(_configuration(trial))
+        )
+    parts.append(board)
+    if report.best is not None:
+        parts += ["", _render_best(report, report.best)]
+    if report.importances:
+        shares = [f"{name} {share:.0%}" for name, share in report.importances.items()]
+        parts += ["", escape(f"importance: {', '.join(shares)}")]
+    return Group(*parts)
+
+
+def _render_best(report: SearchReport, best: TrialRecord) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    metrics = {name: value for name, value in best.curve[best.epochs].items() if "val_" in name}
+    table.add_row("best", f"trial {best.number}")
+    for name, value in best.params.items():
+        table.add_row("", escape(f"{name}: {_value(value)}"))
+    table.add_row("validation", _numbers(metrics))
+    if report.test_metrics:
+        table.add_row("test", _numbers(report.test_metrics))
+    return table
+
+
+def _ended_badly(trial: TrialRecord) -> bool:
+    return trial.outcome not in (None, Outcome.COMPLETED, Outcome.STOPPED_EARLY)
+
+
+def _numbers(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def _configuration(trial: TrialRecord) -> str:
+    return ", ".join(f"{name}={_value(value)}" for name, value in trial.params.items())
+
+
+def _value(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as people say it: `42s`, `3m10s`, `2h05m`."""
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    return (
+        time.strftime("%Hh%Mm", time.gmtime(seconds))
+        if seconds < 86400
+        else (f"{seconds / 86400:.1f}d")
+    )

@@ -1,0 +1,221 @@
+"""Components by name: registration, look-up, plug-ins, and the schema that a signature is.
+
+A *factory* is any callable. Of its parameters, those that its family offers (`OFFERED`) are
+filled by hpsearch; all others are keywords of the spec, so that a signature is a schema:
+
+    @register("model", "mlp", fusible=["dropout"])
+    def mlp(input_shape, output_size, hidden_sizes: list[int] = [128], dropout: float = 0.0): ...
+
+Users register theirs with the same decorator, by an entry point in the group
+`hpsearch.components`, or not at all: a spec may name `package.module:factory` or
+`path/to/file.py:factory`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpsearch.errors import UserCodeError
+
+Factory = Callable[..., Any]
+
+#: family → names of the arguments that hpsearch supplies to a factory that declares them
+OFFERED: dict[str, tuple[str, ...]] = {
+    "dataset": ("seed", "folder"),
+    "task": ("target_std",),
+    "model": ("input_shape", "output_size"),
+    "activation": (),
+    "initializer": ("tensor",),
+    "optimizer": ("params",),
+    "sampler": ("space", "seed", "direction", "rungs", "slots"),
+    "trainable": ("config", "trial"),
+}
+ENTRY_POINT_GROUP = "hpsearch.components"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered factory.
+
+    `fusible` names the keywords that change numbers only, neither shapes nor the program:
+    trials that differ in nothing else can train as one program.
+    """
+
+    family: str
+    name: str
+    factory: Factory
+    fusible: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the factory's docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+    @property
+    def keywords(self) -> dict[str, inspect.Parameter]:
+        """The parameters that a spec may set, by name (annotations evaluated)."""
+        return {**shared_keywords(self.family), **self.own_keywords}
+
+    @property
+    def own_keywords(self) -> dict[str, inspect.Parameter]:
+        """The keywords that the factory itself declares."""
+        return {
+            name: parameter
+            for name, parameter in _parameters(self.factory).items()
+            if name not in OFFERED[self.family] and parameter.kind not in _VARIADIC
+        }
+
+    @property
+    def takes_any_keyword(self) -> bool:
+        """Whether the factory has a `**keywords` parameter."""
+        parameters = inspect.signature(self.factory).parameters.values()
+        return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+
+    def build(self, keywords: Mapping[str, Any], **offered: Any) -> Any:
+        """Call the factory with the spec's keywords and those offered that it declares."""
+        parameters = inspect.signature(self.factory).parameters
+        wanted = {name: value for name, value in offered.items() if name in parameters}
+        return self.factory(**wanted, **keywords)
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_components: dict[str, dict[str, Component]] = {family: {} for family in OFFERED}
+_shared: dict[str, Factory] = {}
+_plugins_loaded = False
+
+
+def register(
+    family: str, name: str, *, fusible: Iterable[str] = ()
+) -> Callable[[Factory], Factory]:
+    """Register the decorated factory under a name of a family; a taken name is refused."""
+    if family not in OFFERED:
+        raise ValueError(f"family must be one of {sorted(OFFERED)}, but got {family!r}")
+
+    def decorate(factory: Factory) -> Factory:
+        if name in _components[family]:
+            raise ValueError(f"{family} {name!r} is registered already")
+        _components[family][name] = Component(family, name, factory, frozenset(fusible))
+        return factory
+
+    return decorate
+
+
+def share_keywords(family: str, schema: Factory) -> None:
+    """Give every component of a family the parameters of `schema` as keywords too.
+
+    The family's own code acts on them; a factory that declares one of them gets it instead.
+    """
+    _shared[family] = schema
+
+
+def shared_keywords(family: str) -> dict[str, inspect.Parameter]:
+    """Return the keywords that all components of a family have."""
+    return _parameters(_shared[family]) if family in _shared else {}
+
+
+def names(family: str) -> list[str]:
+    """Return the names registered in a family, sorted."""
+    _load_plugins()
+    return sorted(_components[family])
+
+
+def is_user_code(name: str) -> bool:
+    """Whether a name points at user code (`module:factory`) rather than at the registry."""
+    return ":" in name
+
+
+def get(family: str, name: str, folder: Path | None = None) -> Component:
+    """Return a registered component, or the user's factory that `module:factory` names.
+
+    Raises KeyError for an unknown name and UserCodeError where user code can't be imported.
+    A relative file is taken from `folder`, the spec's.
+    """
+    if is_user_code(name):
+        return Component(family, name, import_factory(name, folder))
+    _load_plugins()
+    return _components[family][name]
+
+
+def import_factory(name: str, folder: Path | None = None) -> Factory:
+    """Import `package.module:factory` or `path/to/file.py:factory`.
+
+    The spec's folder (and a file's own) is put on `sys.path`, so that modules beside it can be
+    imported, and instances can be unpickled by module name later.
+    """
+    module_name, _, attribute = name.rpartition(":")
+    if folder is not None:
+        _put_on_path(folder)
+    try:
+        module = (
+            _import_file((folder or Path()) / module_name)
+            if module_name.endswith(".py")
+            else importlib.import_module(module_name)
+        )
+        factory = getattr(module, attribute)
+    except Exception as error:  # user code may raise anything while it is imported
+        raise UserCodeError(
+            f"{name}: can't be imported: {type(error).__name__}: {error}"
+        ) from error
+    if not callable(factory):
+        raise UserCodeError(f"{name}: must be callable, but got {factory!r}")
+    return factory  # type: ignore[no-any-return]  # callable() narrows Any to nothing better
+
+
+def user_files(name: str, folder: str | Path) -> list[Path]:
+    """Return the file that holds the user's code of this name; none for a module's."""
+    module_name = name.rpartition(":")[0]
+    return [Path(folder) / module_name] if module_name.endswith(".py") else []
+
+
+def _import_file(path: Path) -> Any:
+    path = path.resolve()
+    loaded = sys.modules.get(path.stem)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+        return loaded
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    if loaded is not None:
+        raise ImportError(f"a module {path.stem!r} is loaded already: rename {path.name}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    _put_on_path(path.parent)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    return module
+
+
+def _put_on_path(folder: Path) -> None:
+    entry = str(folder.resolve())
+    if entry not in sys.path:
+        sys.path.insert(0, entry)
+
+
+def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:
+    try:
+        signature = inspect.signature(factory, eval_str=True)
+    except NameError:  # a name that is imported for type checkers only
+        signature = inspect.signature(factory)
+    return dict(signature.parameters)
+
+
+def _load_plugins() -> None:
+    """Import the modules that other distributions offer; they register what they have."""
+    global _plugins_loaded
+    if _plugins_loaded:
+        return
+    _plugins_loaded = True
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        entry_point.load()

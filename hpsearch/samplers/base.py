@@ -1,0 +1,47 @@
+"""What a sampler is: a pure function from what is known of a search to its next configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from hpsearch.spec import Scalar
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known of one trial. Trials that failed or were cancelled teach nothing: no part."""
+
+    number: int
+    params: Mapping[str, Scalar]  # active parameters only
+    curve: Mapping[int, float]  # epoch, from 1 → objective, as far as it is trained and finite
+    state: Literal["running", "finished", "bad"]  # bad: a configuration to be avoided
+
+
+class Sampler(Protocol):
+    """Chooses configurations.
+
+    A sampler keeps nothing between suggestions: the same seed, trial number and observations
+    give the same configuration, so that a search that died goes on as it would have.
+    """
+
+    def suggest(
+        self, number: int, observations: Sequence[Observation]
+    ) -> dict[str, Scalar] | None:
+        """Return the active parameters of trial `number`; None if there is none left to try."""
+        ...
+
+
+def generator(seed: int, number: int) -> np.random.Generator:
+    """Return the random numbers of one suggestion."""
+    return np.random.default_rng((seed, number))
+
+
+def integer_seed(seed: int, number: int) -> int:
+    """Return a seed below 2³² for libraries that take integers only."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])

@@ -1,0 +1,90 @@
+"""CMA-ES for any search space: CatCMA, replayed from what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from cmaes import CatCMA
+
+from hpsearch.registry import register
+from hpsearch.samplers.base import Direction, Observation, integer_seed
+from hpsearch.samplers.cube import Array, Cube
+from hpsearch.samplers.view import rank
+from hpsearch.space import SearchSpace
+from hpsearch.spec import Scalar
+
+
+@register("sampler", "cmaes")
+class CatCMASampler:
+    """CMA-ES over numbers and categories (CatCMA, Hamano et al., GECCO 2024).
+
+    Evolution keeps a state, a search does not: at each suggestion a new optimizer is told the
+    ended trials by number, a population at a time, each in the order of successive halving
+    (only the order matters to CMA-ES). What a trial has no value for is drawn by the optimizer
+    itself, which leaves its distribution as it is.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        direction: Direction,
+        rungs: Sequence[int],
+        population_size: int | None = None,
+        sigma: float = 0.25,
+    ) -> None:
+        self._cube = Cube(space)
+        self._seed = seed
+        self._direction = direction
+        self._rungs = rungs
+        self._population_size = population_size
+        self._sigma = sigma
+        choices = self._cube.is_categorical & (self._cube.num_cells > 1)
+        self._numeric = np.flatnonzero(~self._cube.is_categorical)
+        self._categorical = np.flatnonzero(choices)
+        self._num_choices = self._cube.num_cells[self._categorical].astype(int)
+
+    def suggest(self, number: int, observations: Sequence[Observation]) -> dict[str, Scalar]:
+        """See Sampler."""
+        optimizer = self._optimizer()
+        ended = sorted((t for t in observations if t.state != "running"), key=lambda t: t.number)
+        size = optimizer.population_size
+        for start in range(0, len(ended) - size + 1, size):
+            ranked = rank(ended[start : start + size], self._rungs, self._direction)
+            optimizer.tell(
+                [(self._solution(t, optimizer), float(i)) for i, t in enumerate(ranked)]
+            )
+        optimizer.reseed_rng(integer_seed(self._seed, number))
+        return self._cube.params(self._point(*optimizer.ask()))
+
+    def _optimizer(self) -> CatCMA:
+        # CatCMA wants two numbers and one category at least: unused ones make up for them.
+        num_numeric = max(len(self._numeric), 2)
+        return CatCMA(
+            mean=np.full(num_numeric, 0.5),
+            sigma=self._sigma,
+            cat_num=self._num_choices if len(self._num_choices) else np.array([2]),
+            bounds=np.tile([0.0, 1.0], (num_numeric, 1)),
+            population_size=self._population_size,
+            seed=self._seed,
+        )
+
+    def _solution(self, trial: Observation, optimizer: CatCMA) -> tuple[Array, Array]:
+        numbers, categories = optimizer.ask()
+        point = self._cube.point(trial.params)
+        for i, coordinate in enumerate(point[self._numeric]):
+            if not np.isnan(coordinate):
+                numbers[i] = coordinate
+        for i, coordinate in enumerate(point[self._categorical]):
+            if not np.isnan(coordinate):
+                categories[i] = False
+                categories[i, int(coordinate * self._num_choices[i])] = True
+        return numbers, categories
+
+    def _point(self, numbers: Array, categories: Array) -> Array:
+        point = np.full(self._cube.size, 0.5)
+        point[self._numeric] = numbers[: len(self._numeric)]
+        if len(self._categorical):
+            point[self._categorical] = (categories.argmax(axis=1) + 0.5) / self._num_choices
+        return point

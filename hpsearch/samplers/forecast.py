@@ -1,0 +1,116 @@
+"""What early-stopped trials would have reached, as far as the trials that went on can tell.
+
+Whoever looks only at the trials that reached a high rung forgets all that was stopped below it,
+and tries it again. So each trial is carried upwards, rung by rung, by the regression line of the
+trials that reached both rungs. Since early stopping decided by the lower value alone, those who
+went on are no biased sample of the line. What the carrying costs in certainty is measured on the
+trials whose value at the top is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from hpsearch.samplers.base import Direction, Observation
+from hpsearch.samplers.cube import Array, Integers
+from hpsearch.samplers.view import highest_rung, score_at
+
+Line = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Trials with their scores at one rung, best high, as normal scores: ranks, spread as a
+    standard normal sample would be. `variances` are those of forecasts; 0 for values known."""
+
+    trials: tuple[Observation, ...]
+    scores: Array
+    variances: Array
+
+
+def forecast(
+    observations: Sequence[Observation], rungs: Sequence[int], direction: Direction
+) -> Forecast | None:
+    """Return all trials at the highest rung that enough have reached; None while there is none.
+
+    Bad configurations get the worst score.
+    """
+    top = highest_rung(observations, rungs)
+    if top is None:
+        return None
+    good = [t for t in observations if t.state != "bad" and _reached(t, rungs[0], direction)]
+    bad = [t for t in observations if t.state == "bad"]
+    values = np.array([[_value(t, r, direction) for r in rungs[: top + 1]] for t in good])
+    scores, variances = _carry_to_top(values)
+    return Forecast(
+        (*good, *bad),
+        np.append(scores, np.full(len(bad), scores.min())),
+        np.append(variances, np.zeros(len(bad))),
+    )
+
+
+def _carry_to_top(values: Array) -> tuple[Array, Array]:
+    """Return normal scores and variances from values (num_trials, num_rungs), NaN if not reached.
+
+    Every trial has a value at the first rung.
+    """
+    top = values.shape[1] - 1
+    lines = [_regression(values[:, i], values[:, i + 1]) for i in range(top)]
+    reached = _last_known(values)
+    at_top = values[:, top].copy()
+    for i in range(top):
+        stopped = reached == i
+        at_top[stopped] = _follow(lines[i:], values[stopped, i])
+    scores = normal_scores(at_top)
+    variances = np.zeros(len(values))
+    order = np.argsort(at_top)
+    for i in range(top):
+        known = (reached == top) & ~np.isnan(values[:, i])
+        guesses = _follow(lines[i:], values[known, i])
+        errors = np.interp(guesses, at_top[order], scores[order]) - scores[known]
+        variances[reached == i] = np.mean(errors**2)
+    return scores, variances
+
+
+def normal_scores(values: Array) -> Array:
+    """Return standard normal quantiles of the values' ranks (van der Waerden scores)."""
+    scores: Array = ndtri((rankdata(values) - 0.5) / len(values))
+    return scores
+
+
+def _regression(lower: Array, upper: Array) -> Line:
+    """Return the least-squares line of the upper on the lower rung.
+
+    One more trial's worth of evidence is for a slope of 1; no slope is negative: a better value
+    is never worse news.
+    """
+    both = ~np.isnan(lower) & ~np.isnan(upper)
+    x, y = lower[both], upper[both]
+    x_mean, y_mean, variance = x.mean(), y.mean(), x.var() + 1e-24
+    slope = ((x - x_mean) @ (y - y_mean) / variance + 1.0) / (len(x) + 1.0)
+    return lambda values: y_mean + max(slope, 0.0) * (values - x_mean)
+
+
+def _follow(lines: Sequence[Line], values: Array) -> Array:
+    for line in lines:
+        values = line(values)
+    return values
+
+
+def _last_known(values: Array) -> Integers:
+    last: Integers = values.shape[1] - 1 - np.argmax(~np.isnan(values[:, ::-1]), axis=1)
+    return last
+
+
+def _reached(trial: Observation, rung: int, direction: Direction) -> bool:
+    return score_at(trial, rung, direction) is not None
+
+
+def _value(trial: Observation, rung: int, direction: Direction) -> float:
+    score = score_at(trial, rung, direction)
+    return np.nan if score is None else score

@@ -1,0 +1,94 @@
+"""Grid search: every configuration of a discrete search space, once, in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hpsearch.errors import Problem, SpecError
+from hpsearch.registry import register
+from hpsearch.samplers.base import Observation
+from hpsearch.samplers.cube import value_at
+from hpsearch.space import Parameter, SearchSpace
+from hpsearch.spec import Scalar
+
+Condition = tuple[tuple[str, Scalar], ...]
+
+
+@register("sampler", "grid")
+class GridSampler:
+    """Every configuration once; needs choices, integers and ranges with a step.
+
+    Trial n is cell n of the grid, in which the last parameter changes fastest. Cells are counted
+    in the tree of conditions, so that no configuration comes twice and none is listed in memory.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        problems = [
+            Problem(
+                parameter.name,
+                "must be choices, integers or a range with a step for the sampler grid",
+                {"low": distribution.low, "high": distribution.high},
+            )
+            for parameter in space.parameters
+            if isinstance(distribution := parameter.distribution, FloatDistribution)
+            and distribution.step is None
+            and not distribution.single()
+        ]
+        if problems:
+            raise SpecError(problems)
+        self._children: dict[Condition, list[Parameter]] = {}
+        for parameter in space.parameters:
+            self._children.setdefault(parameter.condition, []).append(parameter)
+        self._sizes = {}
+        for parameter in reversed(space.parameters):  # children before what they depend on
+            self._sizes[parameter.name] = sum(self._branch_sizes(parameter))
+
+    @property
+    def num_cells(self) -> int:
+        """Number of configurations."""
+        return self._size(())
+
+    def suggest(
+        self, number: int, observations: Sequence[Observation]
+    ) -> dict[str, Scalar] | None:
+        """See Sampler."""
+        return self._cell((), number) if number < self.num_cells else None
+
+    def _size(self, condition: Condition) -> int:
+        """Configurations of the parameters that exist under a condition."""
+        return math.prod(self._sizes[p.name] for p in self._children.get(condition, ()))
+
+    def _branch_sizes(self, parameter: Parameter) -> list[int]:
+        return [self._size(_under(parameter, value)) for value in _values(parameter)]
+
+    def _cell(self, condition: Condition, index: int) -> dict[str, Scalar]:
+        params: dict[str, Scalar] = {}
+        for parameter in reversed(self._children.get(condition, ())):
+            index, rest = divmod(index, self._sizes[parameter.name])
+            for value, size in zip(_values(parameter), self._branch_sizes(parameter), strict=True):
+                if rest < size:
+                    params |= {parameter.name: value} | self._cell(_under(parameter, value), rest)
+                    break
+                rest -= size
+        return params
+
+
+def _under(parameter: Parameter, value: Scalar) -> Condition:
+    return (*parameter.condition, (parameter.name, value))
+
+
+def _values(parameter: Parameter) -> list[Scalar]:
+    distribution = parameter.distribution
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return list(range(distribution.low, distribution.high + 1, distribution.step))
+    assert isinstance(distribution, FloatDistribution)
+    if distribution.single():
+        return [distribution.low]
+    assert distribution.step is not None
+    num_values = round((distribution.high - distribution.low) / distribution.step) + 1
+    return [value_at(distribution, (i + 0.5) / num_values) for i in range(num_values)]

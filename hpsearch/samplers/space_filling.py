@@ -1,0 +1,43 @@
+"""Samplers that learn nothing: random and quasi-random points of the search space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scipy.stats import qmc
+
+from hpsearch.registry import register
+from hpsearch.samplers.base import Observation, generator
+from hpsearch.samplers.cube import Cube
+from hpsearch.space import SearchSpace
+from hpsearch.spec import Scalar
+
+
+@register("sampler", "random")
+class RandomSampler:
+    """Independent draws from the search space."""
+
+    def __init__(self, space: SearchSpace, seed: int) -> None:
+        self._cube = Cube(space)
+        self._seed = seed
+
+    def suggest(self, number: int, observations: Sequence[Observation]) -> dict[str, Scalar]:
+        """See Sampler."""
+        return self._cube.params(generator(self._seed, number).random(self._cube.size))
+
+
+@register("sampler", "qmc")
+class SobolSampler:
+    """The Sobol sequence (scrambled by Owen's method): random, but more even."""
+
+    def __init__(self, space: SearchSpace, seed: int, scramble: bool = True) -> None:
+        self._cube = Cube(space)
+        self._seed = seed
+        self._scramble = scramble
+
+    def suggest(self, number: int, observations: Sequence[Observation]) -> dict[str, Scalar]:
+        """See Sampler."""
+        sequence = qmc.Sobol(self._cube.size, scramble=self._scramble, rng=self._seed)
+        if number:
+            sequence.fast_forward(number)
+        return self._cube.params(sequence.random(1)[0])

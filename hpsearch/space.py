@@ -1,0 +1,121 @@
+"""The search space of a spec: its trees of ranges and choices as Optuna distributions.
+
+Every range and every choice is one `Parameter`, named by its dotted path. What stands inside a
+choice carries that choice's label in its name and exists only where it was chosen, so the same
+keyword may have another range in another branch: `optimizer.sgd.lr`, `optimizer.adamw.lr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from hpsearch.spec import Choices, Range, Scalar, SearchSpec, Tree, join
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One dimension of a search space.
+
+    `condition` holds the choices under which it exists, outermost first: pairs of the name of
+    another parameter and the value that it must have.
+    """
+
+    name: str
+    distribution: BaseDistribution
+    condition: tuple[tuple[str, Scalar], ...] = ()
+
+    def is_active(self, params: Mapping[str, Scalar]) -> bool:
+        """Whether this parameter exists, given the values of those before it."""
+        return all(
+            name in params and params[name] == value and type(params[name]) is type(value)
+            for name, value in self.condition
+        )
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The parameters of a search, each after those it depends on, and the trees they came from."""
+
+    parameters: tuple[Parameter, ...]
+    sections: Mapping[str, Tree]
+
+    @classmethod
+    def of(cls, spec: SearchSpec) -> SearchSpace:
+        """Return the search space of a spec."""
+        return cls.from_sections(spec.trial_sections)
+
+    @classmethod
+    def from_sections(cls, sections: Mapping[str, Tree]) -> SearchSpace:
+        """Return the search space of trees by section; the section `space` adds no prefix."""
+        parameters: list[Parameter] = []
+        for section, tree in sections.items():
+            parameters += _walk(tree, "" if section == "space" else section, ())
+        return cls(tuple(parameters), dict(sections))
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The distribution of every parameter, by name."""
+        return {parameter.name: parameter.distribution for parameter in self.parameters}
+
+    def active(self, params: Mapping[str, Scalar]) -> list[Parameter]:
+        """Return the parameters that exist in a configuration."""
+        return [parameter for parameter in self.parameters if parameter.is_active(params)]
+
+    def resolve(self, params: Mapping[str, Scalar]) -> dict[str, Any]:
+        """Return the sections with every range and choice replaced by its value in `params`."""
+        return {
+            section: _resolve(tree, "" if section == "space" else section, params)
+            for section, tree in self.sections.items()
+        }
+
+
+def _walk(tree: Tree, path: str, condition: tuple[tuple[str, Scalar], ...]) -> Iterator[Parameter]:
+    if isinstance(tree, Range):
+        yield Parameter(path, _distribution(tree), condition)
+    elif isinstance(tree, Choices):
+        labels = tree.labels
+        yield Parameter(path, CategoricalDistribution(labels), condition)
+        for label, choice in zip(labels, tree.choices, strict=True):
+            yield from _walk(choice, join(path, label), (*condition, (path, label)))
+    elif isinstance(tree, Mapping):
+        for key, child in tree.items():
+            yield from _walk(child, join(path, key), condition)
+    elif isinstance(tree, list | tuple):
+        for i, child in enumerate(tree):
+            yield from _walk(child, join(path, i), condition)
+
+
+def _distribution(values: Range) -> BaseDistribution:
+    if values.is_integer and isinstance(values.step, int | None):
+        step = 1 if values.step is None else values.step
+        return IntDistribution(int(values.low), int(values.high), log=values.log, step=step)
+    return FloatDistribution(
+        float(values.low), float(values.high), log=values.log, step=values.step
+    )
+
+
+def _resolve(tree: Tree, path: str, params: Mapping[str, Scalar]) -> Any:
+    if isinstance(tree, Range):
+        return params[path]
+    if isinstance(tree, Choices):
+        label = params[path]
+        index = next(
+            i
+            for i, known in enumerate(tree.labels)
+            if known == label and type(known) is type(label)
+        )
+        return _resolve(tree.choices[index], join(path, label), params)
+    if isinstance(tree, Mapping):
+        return {key: _resolve(child, join(path, key), params) for key, child in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_resolve(child, join(path, i), params) for i, child in enumerate(tree)]
+    return tree

@@ -1,0 +1,61 @@
+"""The spec of a search: what a user writes in YAML, checked for its shape, frozen.
+
+A value of the *trial sections* (`SECTIONS`) is a constant, a `Range` or `Choices`, at any depth.
+Whether names, keywords and data fit each other is checked by `hpsearch.validation`.
+"""
+
+from hpsearch.spec.models import (
+    COMPONENT_SECTIONS,
+    SECTIONS,
+    Asha,
+    EarlyStopping,
+    Hyperband,
+    Median,
+    NoStopping,
+    Objective,
+    Resources,
+    SearchSettings,
+    SearchSpec,
+    TrialConfig,
+    parse_duration,
+)
+from hpsearch.spec.reading import Draft, apply_override, draft_spec, load_spec, read_draft
+from hpsearch.spec.trees import (
+    Choices,
+    Range,
+    Scalar,
+    Tree,
+    Unreadable,
+    join,
+    parse_tree,
+    to_plain,
+)
+
+__all__ = [
+    "COMPONENT_SECTIONS",
+    "SECTIONS",
+    "Asha",
+    "Choices",
+    "Draft",
+    "EarlyStopping",
+    "Hyperband",
+    "Median",
+    "NoStopping",
+    "Objective",
+    "Range",
+    "Resources",
+    "Scalar",
+    "SearchSettings",
+    "SearchSpec",
+    "Tree",
+    "TrialConfig",
+    "Unreadable",
+    "apply_override",
+    "draft_spec",
+    "join",
+    "load_spec",
+    "parse_duration",
+    "parse_tree",
+    "read_draft",
+    "to_plain",
+]

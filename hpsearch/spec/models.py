@@ -1,0 +1,220 @@
+"""The sections of a spec as frozen models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
+
+from hpsearch.errors import Problem, SpecError
+from hpsearch.spec.trees import Frozen, Tree, parse_tree, to_plain
+
+#: the parts of a trial that name a component
+COMPONENT_SECTIONS = ("dataset", "task", "model", "initializer", "optimizer")
+#: all parts of a trial built from components; each may hold ranges and choices but `dataset`
+SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "gradient_clip")
+
+
+class Objective(Frozen):
+    """The metric that the search optimises."""
+
+    metric: str = Field(description="a metric that every epoch reports, such as val_accuracy")
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+class _Stopping(Frozen):
+    max_epochs: int = Field(27, ge=1, description="epochs of a trial that is never stopped")
+
+
+class Asha(_Stopping):
+    """Asynchronous successive halving (Li et al., MLSys 2020)."""
+
+    name: Literal["asha"] = "asha"
+    grace_period: int = Field(1, ge=1, description="epochs before a trial may be stopped")
+    reduction_factor: int = Field(3, ge=2, description="one trial in this many goes on")
+
+
+class Hyperband(_Stopping):
+    """Asynchronous Hyperband: ASHA in brackets of growing grace periods (Li et al., JMLR 2018)."""
+
+    name: Literal["hyperband"]
+    grace_period: int = Field(1, ge=1, description="epochs of the shortest bracket")
+    reduction_factor: int = Field(3, ge=2, description="one trial in this many goes on")
+
+
+class Median(_Stopping):
+    """Median stopping rule (Golovin et al., KDD 2017)."""
+
+    name: Literal["median"]
+    grace_period: int = Field(1, ge=1, description="epochs before a trial may be stopped")
+    min_trials: int = Field(3, ge=1, description="trials to compare with before any is stopped")
+
+
+class NoStopping(_Stopping):
+    """Every trial trains its full budget."""
+
+    name: Literal["none"]
+
+
+EarlyStopping = Annotated[Asha | Hyperband | Median | NoStopping, Field(discriminator="name")]
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: object) -> object:
+    """Turn `90`, `45s`, `30m`, `2h`, `1h30m` or `1d` into seconds.
+
+    >>> parse_duration("1h30m")
+    5400.0
+    """
+    if not isinstance(value, str):
+        return value
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
+    if not parts or re.sub(r"\d+(?:\.\d+)?\s*[smhd]|\s", "", value):
+        raise ValueError("must be seconds or a text such as 45s, 30m, 1h30m, 2d")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _named_stopping(value: object) -> object:
+    value = _named(value)
+    return {"name": "asha", **value} if isinstance(value, dict) else value
+
+
+class SearchSettings(Frozen):
+    """How the search goes: its budget, its seed, its sampler and its early stopping."""
+
+    trials: int = Field(32, ge=1, description="configurations to try")
+    epochs: int | None = Field(None, ge=1, description="epochs to train over all trials")
+    time_limit: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = Field(
+        None, description="seconds, or a text such as 30m or 2h"
+    )
+    seed: int = Field(0, ge=0)
+    sampler: Annotated[dict[str, Any], BeforeValidator(_named)] = Field({"name": "auto"})
+    early_stopping: Annotated[EarlyStopping, BeforeValidator(_named_stopping)] = Field(
+        default_factory=lambda: Asha()
+    )
+    max_concurrent: int | None = Field(None, ge=1, description="default: what resources allow")
+    stop_after_failures: int = Field(
+        5, ge=1, description="the search stops when its first trials, this many, all fail alike"
+    )
+    keep_checkpoints: int = Field(1, ge=1, description="of the best trials")
+
+
+class Resources(Frozen):
+    """What one trial asks of the cluster; a fraction of a GPU is shared with other trials."""
+
+    cpu: int = Field(1, ge=1)
+    gpu: float = Field(0.0, ge=0.0)
+
+
+def _section(value: object, info: ValidationInfo) -> Tree:
+    problems: list[Problem] = []
+    tree = parse_tree(value, str(info.field_name), problems)
+    if problems:
+        raise SpecError(problems)
+    return tree
+
+
+Section = Annotated[Tree, PlainValidator(_section)]
+
+
+class SearchSpec(Frozen):
+    """A search, as its user wrote it, with every default filled in."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    objective: Objective
+    dataset: Section = None
+    task: Section = None
+    model: Section = None
+    initializer: Section = Field({"name": "torch_default"})
+    optimizer: Section = None
+    batch_size: Section = 64
+    gradient_clip: Section = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = Field(False, description="train through torch.compile")
+    trainable: str | None = Field(None, description="a training function: package.module:train")
+    space: Section = None
+    search: SearchSettings = SearchSettings()
+    resources: Resources = Resources()
+    #: folder of the spec's file, from which relative paths are taken
+    folder: str = Field(".", exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_components(cls, raw: Any) -> Any:
+        return with_named_components(raw) if isinstance(raw, Mapping) else raw
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of a trial that trains its full budget."""
+        return self.search.early_stopping.max_epochs
+
+    @property
+    def trial_sections(self) -> dict[str, Tree]:
+        """What makes a trial: the sections of components, or the space of a training function."""
+        if self.trainable is not None:
+            return {"space": self.space or {}}
+        return {section: getattr(self, section) for section in SECTIONS}
+
+    def with_values(self, values: Mapping[str, Any]) -> SearchSpec:
+        """Return the spec of one trial: these values, its full budget, nothing to search."""
+        once = {
+            "trials": 1,
+            "sampler": {"name": "random"},
+            "early_stopping": NoStopping(name="none", max_epochs=self.max_epochs),
+        }
+        search = self.search.model_copy(update=once)
+        return self.model_copy(update={**values, "name": f"{self.name}-best", "search": search})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the resolved spec as plain values: what `load_spec` reads back unchanged."""
+        plain = self.model_dump(exclude={"folder"}, mode="json", exclude_none=True)
+        for section in (*SECTIONS, "space"):
+            if section in plain:
+                plain[section] = to_plain(getattr(self, section))
+        if self.trainable is not None:  # the defaults of built-in trials say nothing of it
+            plain = {key: value for key, value in plain.items() if key not in SECTIONS}
+        return plain
+
+    def to_yaml(self) -> str:
+        """Return the resolved spec as YAML."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """All that a worker needs to train one trial; plain values, so that it travels as JSON.
+
+    `values` holds the trial sections with each range replaced by its number, or, for a training
+    function, `{"space": {...}}`. The same TrialConfig gives the same curve.
+    """
+
+    number: int
+    seed: int
+    max_epochs: int
+    values: dict[str, Any]
+    metric: str = ""  # the objective: what a training function must report
+    trainable: str | None = None
+    precision: str = "fp32"
+    compile: bool = False
+    cpu: int = 1
+    folder: str = "."
+
+
+def with_named_components(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Write each component in full: `relu` is short for `{name: relu}`, in choices as well."""
+    named = dict(raw)
+    for section in COMPONENT_SECTIONS:
+        value = _named(named.get(section))
+        if isinstance(value, Mapping) and isinstance(value.get("choices"), list | tuple):
+            value = {**value, "choices": [_named(choice) for choice in value["choices"]]}
+        if section in named:
+            named[section] = value
+    return named

@@ -1,0 +1,189 @@
+"""Reading a spec: YAML and overrides in, a `SearchSpec` or every problem out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from hpsearch.errors import Problem, SpecError, nearest_names
+from hpsearch.spec.models import (
+    SECTIONS,
+    Asha,
+    Hyperband,
+    Median,
+    NoStopping,
+    Objective,
+    Resources,
+    SearchSettings,
+    SearchSpec,
+    with_named_components,
+)
+from hpsearch.spec.trees import Tree, parse_tree
+
+
+@dataclass
+class Draft:
+    """A spec as far as it can be read: the sections, the spec if all was well, the problems."""
+
+    raw: Mapping[str, Any]
+    sections: dict[str, Tree] = field(default_factory=dict)
+    spec: SearchSpec | None = None
+    problems: list[Problem] = field(default_factory=list)
+    folder: Path = Path()
+
+
+def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpec:
+    """Read a spec from a YAML file and check its shape.
+
+    `overrides` are texts `path=value`, such as `search.trials=8`, that replace what the file says.
+    Raises SpecError with every problem.
+    """
+    draft = read_draft(path, overrides)
+    if draft.spec is None:
+        raise SpecError(draft.problems)
+    return draft.spec
+
+
+def read_draft(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
+    """Read a spec as far as it goes, so that all that is wrong with it can be told at once."""
+    path = Path(path)
+    try:
+        raw = yaml.load(path.read_text(), Loader=_Loader)
+    except OSError as error:
+        raise SpecError([Problem(str(path), "must be a readable file", error.strerror)]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError([Problem(str(path), f"must be YAML ({error})")]) from error
+    if not isinstance(raw, dict):
+        raise SpecError([Problem(str(path), "must be a mapping of sections", raw)])
+    for override in overrides:
+        apply_override(raw, override)
+    return draft_spec(raw, path.parent)
+
+
+def draft_spec(raw: Mapping[str, Any], folder: str | Path = ".") -> Draft:
+    """Check the shape of a spec given as plain values, collecting every problem."""
+    draft = Draft(raw, folder=Path(folder).resolve())
+    named = with_named_components(raw)
+    if "folder" in raw:  # it follows from where the spec lies
+        draft.problems.append(Problem("folder", "must be a known key", "folder"))
+    for section in (*SECTIONS, "space"):
+        if section in named:
+            draft.sections[section] = parse_tree(named[section], section, draft.problems)
+    try:
+        spec = SearchSpec.model_validate({**_without_sections(named), "folder": str(draft.folder)})
+    except ValidationError as error:
+        draft.problems += [_problem(entry) for entry in error.errors()]
+        return draft
+    if not draft.problems:
+        draft.spec = spec.model_copy(update=draft.sections)
+    return draft
+
+
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Replace one value of a raw spec: `optimizer.lr=0.1`, `model.hidden_sizes=[64, 64]`."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise SpecError([Problem("--set", "must be path=value", override)])
+    node: Any = raw
+    *parents, last = path.split(".")
+    for depth, key in enumerate(parents):
+        node = _child(node, key, ".".join(parents[: depth + 1]))
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise SpecError([Problem("--set", f"{path} must be given as YAML", text)]) from error
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise SpecError([Problem("--set", f"{path} must lead through mappings or lists", node)])
+
+
+def _child(node: Any, key: str, path: str) -> Any:
+    is_index = isinstance(node, list) and key.isdigit() and int(key) < len(node)
+    if not is_index and not isinstance(node, dict):
+        raise SpecError([Problem("--set", f"{path} must lead through mappings or lists", node)])
+    place = int(key) if is_index else key
+    child = node[place] if is_index else node.get(key)
+    if child is None:
+        child = node[place] = {}
+    if isinstance(child, str):  # `optimizer: sgd` is short for `optimizer: {name: sgd}`
+        child = node[place] = {"name": child}
+    return child
+
+
+def _without_sections(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in raw.items() if key not in (*SECTIONS, "space")}
+
+
+def _problem(entry: Any) -> Problem:
+    """Turn an error of pydantic into ours: path, rule, value, nearest names."""
+    *parents, last = entry["loc"]
+    # the tag of a union is no part of the path that a user wrote
+    is_tagged = parents[:2] == ["search", "early_stopping"] and len(parents) > 2
+    keys = [*parents[:2], *parents[3:], last] if is_tagged else entry["loc"]
+    path, kind, value = ".".join(map(str, keys)), entry["type"], entry["input"]
+    if kind == "extra_forbidden":
+        known = _MODELS[tuple(parents)].model_fields
+        return Problem(path, "must be a known key", last, nearest_names(last, known))
+    if kind == "missing":
+        return Problem(path, "must be given")
+    if kind == "union_tag_invalid":
+        name = value.get("name") if isinstance(value, dict) else value
+        rule = f"must be one of {', '.join(_STOPPING)}"
+        return Problem(f"{path}.name", rule, name, nearest_names(name, _STOPPING))
+    return Problem(path, rule_of(entry["msg"]), value)
+
+
+_STOPPING: dict[str, type[BaseModel]] = {
+    "asha": Asha,
+    "hyperband": Hyperband,
+    "median": Median,
+    "none": NoStopping,
+}
+_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): SearchSpec,
+    ("objective",): Objective,
+    ("search",): SearchSettings,
+    ("resources",): Resources,
+    **{("search", "early_stopping", name): model for name, model in _STOPPING.items()},
+}
+
+
+def rule_of(message: str) -> str:
+    """Word a message of pydantic as a rule.
+
+    >>> rule_of("Input should be a valid number")
+    'must be a valid number'
+    """
+    for prefix in ("Value error, ", "Assertion failed, ", "Input ", "String "):
+        message = message.removeprefix(prefix)
+    message = re.sub(r"valid dictionary.*", "mapping", message).replace("should", "must")
+    return message[0].lower() + message[1:]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which `1e-4` is a number, as YAML 1.2 says, and a key that comes twice an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping whose keys all differ."""
+        keys = [key.value for key, _ in node.value if key.value != "<<"]
+        twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+        if twice is not None:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"the key {twice!r} comes twice in the mapping at line {line}")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)

@@ -1,0 +1,181 @@
+"""Trees of constants, ranges and choices: what a spec says of a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from hpsearch.errors import Problem, nearest_names
+
+Scalar = str | int | float | bool | None
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Range(Frozen):
+    """Numbers from `low` to `high`, both included; integers when both ends are."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the range holds integers only."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+class Choices(Frozen):
+    """One of several values, each of which may hold ranges of its own."""
+
+    choices: tuple[Any, ...]
+
+    @property
+    def labels(self) -> tuple[Scalar, ...]:
+        """The value that stands for each choice in the record: itself, its name, or its text."""
+        return _labels(self.choices)
+
+
+#: a constant, a range, choices, or a list or mapping of those
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands in a tree where a problem was found, so that its neighbours can be checked."""
+
+    value: Any
+
+
+def parse_tree(value: Any, path: str, problems: list[Problem]) -> Tree:
+    """Turn plain values into a tree, noting every malformed range or choice in `problems`."""
+    if isinstance(value, Range | Choices):
+        return value
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            problems.append(Problem(path, "keys must be texts", list(value)))
+            return Unreadable(value)
+        if "choices" in value:
+            return _parse_choices(value, path, problems)
+        if "low" in value or "high" in value:
+            return _parse_range(value, path, problems)
+        return {key: parse_tree(child, join(path, key), problems) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [parse_tree(child, join(path, i), problems) for i, child in enumerate(value)]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    problems.append(Problem(path, "must be a number, text, list or mapping", value))
+    return Unreadable(value)
+
+
+def _parse_choices(value: Mapping[str, Any], path: str, problems: list[Problem]) -> Tree:
+    before = len(problems)
+    extra = [key for key in value if key != "choices"]
+    problems += [Problem(join(path, key), "must not stand beside choices", key) for key in extra]
+    choices = value["choices"]
+    if not isinstance(choices, list | tuple) or not choices:
+        problems.append(Problem(join(path, "choices"), "must be a list of values", choices))
+        return Unreadable(value)
+    place = join(path, "choices")
+    for i, choice in enumerate(choices):
+        if choice in choices[:i]:  # 1, 1.0 and true are equal, to Optuna as well
+            problems.append(Problem(place, "must differ from each other", choice))
+    parsed = tuple(
+        parse_tree(choice, join(place, i), problems) for i, choice in enumerate(choices)
+    )
+    if len(problems) > before and extra:
+        return Unreadable(value)
+    return Choices(choices=parsed)
+
+
+def _parse_range(value: Mapping[str, Any], path: str, problems: list[Problem]) -> Tree:
+    found = [*_range_problems(value, path)]
+    if found:
+        problems += found
+        return Unreadable(value)
+    return Range(**value)
+
+
+def _range_problems(value: Mapping[str, Any], path: str) -> list[Problem]:
+    known = ("low", "high", "log", "step")
+    found = [
+        Problem(join(path, key), "must be a key of a range", key, nearest_names(key, known))
+        for key in value
+        if key not in known
+    ]
+    for key in ("low", "high", "step"):
+        if (key in value and not _is_number(value[key])) or (key not in value and key != "step"):
+            found.append(Problem(join(path, key), "must be a finite number", value.get(key)))
+    log, step = value.get("log", False), value.get("step")
+    if not isinstance(log, bool):
+        found.append(Problem(join(path, "log"), "must be true or false", log))
+    if found:
+        return found
+    low, high = value["low"], value["high"]
+    ends = {"low": low, "high": high}
+    if low >= high:
+        found.append(Problem(path, "low must be less than high", ends))
+    if log and low <= 0:
+        found.append(Problem(path, "a log range must have low > 0", ends))
+    if log and step is not None:
+        found.append(Problem(path, "log and step exclude each other", dict(value)))
+    if step is not None and not 0 < step <= high - low:
+        found.append(Problem(path, "step must be > 0 and at most high - low", step))
+    elif step is not None and _remainder(high, low, step):
+        found.append(Problem(path, "step must divide high - low", dict(value)))
+    return found
+
+
+def _remainder(high: float, low: float, step: float) -> Decimal:
+    """What is left of high - low after whole steps, in decimals: 0.3 is three times 0.1."""
+    return (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))
+
+
+def _is_number(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) < float("inf")  # false for NaN too
+    )
+
+
+def join(path: str, key: object) -> str:
+    """Join a path of a spec and a key: `optimizer.lr`, `choices.0`."""
+    return f"{path}.{key}" if path else str(key)
+
+
+def to_plain(tree: Tree) -> Any:
+    """Turn a tree back into the plain values that a user would have written."""
+    if isinstance(tree, Range):
+        return tree.model_dump(exclude_defaults=True)
+    if isinstance(tree, Choices):
+        return {"choices": [to_plain(choice) for choice in tree.choices]}
+    if isinstance(tree, Mapping):
+        return {key: to_plain(child) for key, child in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [to_plain(child) for child in tree]
+    return tree
+
+
+def _labels(choices: Sequence[Tree]) -> tuple[Scalar, ...]:
+    labels: list[Scalar] = []
+    for choice in choices:
+        if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):
+            label: Scalar = choice["name"]
+        elif choice is None or isinstance(choice, str | int | float | bool):
+            label = choice
+        else:
+            label = yaml.safe_dump(
+                to_plain(choice), default_flow_style=True, sort_keys=False, width=10**6
+            ).strip()
+        count = labels.count(label)
+        labels.append(f"{label}#{count + 1}" if count else label)
+    return tuple(labels)

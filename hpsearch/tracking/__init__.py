@@ -1,0 +1,11 @@
+"""The MLflow view of a search: derived from its record, and never waited for.
+
+One experiment a search, one parent run, one child run a trial. Runs are found again by their
+tags, so that a view can be rebuilt at any time: what is there already isn't written twice.
+"""
+
+from hpsearch.tracking.calls import log_report, sync
+from hpsearch.tracking.models import register_best
+from hpsearch.tracking.tracker import Tracker
+
+__all__ = ["Tracker", "log_report", "register_best", "sync"]

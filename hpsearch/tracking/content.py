@@ -1,0 +1,264 @@
+"""What MLflow is told: a search and its trials as params, tags, metrics and a status.
+
+Pure functions of the record, within MLflow's limits; MLflow itself isn't needed here. A search
+is the parent run, a trial a child run.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpsearch.outcome import Outcome
+from hpsearch.record import Record, TrialRecord
+
+# MLflow's limits, in characters. It would cut what is longer without saying so.
+MAX_NAME = 250
+MAX_PARAM = 6000
+MAX_TAG = 8000
+CUT = " ... (cut)"
+
+#: MLflow's status of a run, by the outcome of its trial and by the state of its search
+TRIAL_STATUS = {
+    None: "RUNNING",
+    Outcome.COMPLETED: "FINISHED",
+    Outcome.STOPPED_EARLY: "FINISHED",
+    Outcome.DIVERGED: "FAILED",
+    Outcome.OUT_OF_MEMORY: "FAILED",
+    Outcome.BAD_CONFIGURATION: "FAILED",
+    Outcome.FAILED: "FAILED",
+    Outcome.CANCELLED: "KILLED",
+}
+SEARCH_STATUS = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "failed": "FAILED",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One finite value of a metric; time in milliseconds since 1970."""
+
+    name: str
+    step: int
+    value: float
+    timestamp: int
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """All that a run should hold; times in milliseconds since 1970."""
+
+    name: str
+    started_at: int
+    ended_at: int | None
+    status: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    points: list[Point]
+
+
+def trial_content(record: Record, trial: TrialRecord) -> RunContent:
+    """Return what a trial's run should hold; steps are epochs.
+
+    Values that aren't finite can't be plotted: they go to the tag `nonfinite`.
+    """
+    trial = _snapshot(trial)
+    return RunContent(
+        name=f"trial-{trial.number:04d}",
+        started_at=milliseconds(trial.started_at),
+        ended_at=None if trial.ended_at is None else milliseconds(trial.ended_at),
+        status=TRIAL_STATUS[trial.outcome],
+        params=flatten(trial_values(trial)),
+        tags=_cut_all(
+            {"hpsearch.search": record.name, "hpsearch.trial": trial.number, **_end_tags(trial)}
+        ),
+        points=list(_curve_points(trial)),
+    )
+
+
+def search_content(record: Record) -> RunContent:
+    """Return what a search's run should hold; steps are numbers of ended trials."""
+    state, ended_at = record.state, record.ended_at
+    ended = sorted(
+        (trial.ended_at or 0.0, trial.number, trial)
+        for trial in list(record.trials)
+        if trial.outcome is not None
+    )
+    trials = [trial for *_, trial in ended]
+    best = record.best
+    tags = {
+        **search_identity(record),
+        **record.facts,
+        "state": state,
+        "reason": record.reason,
+        "seed": record.spec.search.seed,
+        "best_trial": None if best is None else best.number,
+    }
+    points = list(_best_points(record, trials))
+    if ended_at is not None:
+        points += _final_points(record, trials, milliseconds(ended_at))
+    return RunContent(
+        name=record.name,
+        started_at=milliseconds(record.created_at),
+        ended_at=None if ended_at is None else milliseconds(ended_at),
+        status=SEARCH_STATUS[state],
+        params=flatten(record.spec.to_dict()),
+        tags=_cut_all(tags),
+        points=points,
+    )
+
+
+def search_identity(record: Record) -> dict[str, str]:
+    """Return the tags by which a search's run is found again.
+
+    The time tells it from an earlier search of the same name whose folder was removed.
+    """
+    return {"hpsearch.search": record.name, "hpsearch.created_at": repr(record.created_at)}
+
+
+def trial_values(trial: TrialRecord) -> dict[str, Any]:
+    """Return a trial's resolved values as its user knows them: `space` is no level of its own."""
+    values = dict(trial.values)
+    return {**values.pop("space", {}), **values}
+
+
+def as_test_metric(name: str) -> str:
+    """Return the name under which a metric of the test split is shown.
+
+    >>> as_test_metric("accuracy")
+    'test_accuracy'
+    """
+    return metric_name(name if name.startswith("test_") else f"test_{name}")
+
+
+def metric_name(name: str) -> str:
+    """Return a name that MLflow takes, for a metric or a param.
+
+    >>> metric_name("acc@5 (%)")
+    'acc_5 ___'
+    """
+    name = re.sub(r"[^/\w.\- ]", "_", name)[:MAX_NAME]
+    if name in ("", ".") or posixpath.normpath(name) != name or name.startswith(("..", "/")):
+        name = re.sub(r"[/.]", "_", name) or "_"
+    return name
+
+
+def flatten(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return nested values as texts by dotted name; what isn't set is left out.
+
+    Lists, ranges and choices stay whole, as JSON.
+
+    >>> flatten({"model": {"name": "mlp", "hidden_sizes": [8, 8]}, "lr": {"low": 1, "high": 2}})
+    {'model.name': 'mlp', 'model.hidden_sizes': '[8, 8]', 'lr': '{"low": 1, "high": 2}'}
+    """
+    return {metric_name(name): _cut(_text(value), MAX_PARAM) for name, value in _leaves(values)}
+
+
+def milliseconds(seconds: float) -> int:
+    """Convert a time."""
+    return int(seconds * 1000)
+
+
+def _snapshot(trial: TrialRecord) -> TrialRecord:
+    """Copy what the control loop's thread may change meanwhile.
+
+    The copies of object and dict are atomic under the interpreter's lock. The outcome comes
+    first: a trial seen as ended has its whole curve. So do times: a curve is written before.
+    """
+    copied = copy.copy(trial)
+    copied.reported_at = dict(trial.reported_at)
+    copied.curve = {epoch: trial.curve[epoch] for epoch in sorted(copied.reported_at)}
+    return copied
+
+
+def _end_tags(trial: TrialRecord) -> dict[str, Any]:
+    tags: dict[str, Any] = {"nonfinite": ", ".join(_nonfinite(trial)) or None}
+    if trial.outcome is None:
+        return tags
+    tags |= {"outcome": trial.outcome, "epochs": trial.epochs, "attempts": trial.attempts}
+    tags["reason"] = trial.reason
+    if trial.traceback is not None:  # its end says most
+        tags["traceback"] = trial.traceback[-MAX_TAG:]
+    if trial.outcome is Outcome.STOPPED_EARLY:
+        tags["stopped_early"] = trial.epochs
+    return tags
+
+
+def _curve_points(trial: TrialRecord) -> Iterator[Point]:
+    for epoch, metrics in trial.curve.items():
+        timestamp = milliseconds(trial.reported_at[epoch])
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                yield Point(metric_name(name), epoch, float(value), timestamp)
+
+
+def _nonfinite(trial: TrialRecord) -> Iterator[str]:
+    for epoch, metrics in trial.curve.items():
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                yield f"{name}@{epoch}={value}"
+
+
+def _best_points(record: Record, ended: list[TrialRecord]) -> Iterator[Point]:
+    """Yield the best objective after each trial that ended, in their order."""
+    objective = record.spec.objective
+    better = max if objective.direction == "maximize" else min
+    best: float | None = None
+    for count, trial in enumerate(ended, start=1):
+        if trial.outcome is Outcome.COMPLETED:
+            value = record.objective(trial)
+            if value is not None:
+                best = value if best is None else better(best, value)
+        if best is not None and trial.ended_at is not None:
+            name = metric_name(f"best_{objective.metric}")
+            yield Point(name, count, best, milliseconds(trial.ended_at))
+
+
+def _final_points(record: Record, ended: list[TrialRecord], timestamp: int) -> list[Point]:
+    """Return what is known at the end: trials by outcome, epochs, metrics of the test split."""
+    counts = Counter(trial.outcome for trial in ended)
+    values: dict[str, float] = {f"trials_{outcome}": counts[outcome] for outcome in Outcome}
+    values["trials"] = len(ended)
+    values["epochs"] = sum(trial.epochs for trial in ended)
+    for name, value in (record.result.get("test_metrics") or {}).items():
+        values[as_test_metric(name)] = value
+    return [
+        Point(name, len(ended), float(value), timestamp)
+        for name, value in values.items()
+        if math.isfinite(value)
+    ]
+
+
+def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        name = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and value and not _is_searched(value):
+            yield from _leaves(value, name)
+        elif value is not None:
+            yield name, value
+
+
+def _is_searched(value: Mapping[str, Any]) -> bool:
+    return "choices" in value or ("low" in value and "high" in value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - len(CUT)] + CUT
+
+
+def _cut_all(tags: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _cut(str(value), MAX_TAG) for name, value in tags.items() if value is not None}

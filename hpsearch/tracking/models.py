@@ -1,0 +1,180 @@
+"""The best trial's model in MLflow: logged under its run, registered under the search's name.
+
+MLflow and torch are imported inside the functions: they take seconds, and it is done once.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+import json
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpsearch.errors import TrackingError
+from hpsearch.record import Record, TrialRecord
+from hpsearch.tracking.calls import as_tracking_errors, open_search
+from hpsearch.tracking.content import as_test_metric, flatten, milliseconds, trial_values
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+ALIAS = "best"
+
+
+def register_best(
+    record: Record,
+    tracking_uri: str,
+    trial: TrialRecord,
+    model: nn.Module,
+    input_example: np.ndarray[Any, Any],
+    test_metrics: Mapping[str, float] | None = None,
+    code_paths: Sequence[Path] = (),
+) -> str:
+    """Log a trial's model under its run, register it under the search's name; return its URI.
+
+    The newest is also `models:/NAME@best`. `mlflow.pytorch.load_model` gives back the module,
+    in evaluation mode. `input_example` is a batch of inputs; `code_paths` are the modules of the
+    user's that the model is made of. A trial that is registered already isn't again.
+    """
+    with as_tracking_errors(tracking_uri):
+        from hpsearch.tracking.view import find_trial
+
+        client, parent = open_search(record, tracking_uri)
+        run = find_trial(client, parent.info.experiment_id, parent.info.run_id, trial.number)
+        if run is None:
+            raise TrackingError(f"{tracking_uri} has no run of trial {trial.number}")
+        run_id = run.info.run_id
+        known = client.search_model_versions(f"run_id = '{run_id}'")
+        if known:
+            return f"models:/{known[0].name}/{known[0].version}"
+        logged = _log_model(client, run, trial, model, input_example, code_paths)
+        _log_test_metrics(client, run_id, trial, logged.model_id, test_metrics or {})
+        return _register(client, record.name, run_id, logged)
+
+
+def _log_model(
+    client: Any,
+    run: Any,
+    trial: TrialRecord,
+    model: nn.Module,
+    input_example: np.ndarray[Any, Any],
+    code_paths: Sequence[Path],
+) -> Any:
+    from mlflow.entities import LoggedModelOutput
+
+    logged = client.create_logged_model(
+        run.info.experiment_id,
+        name="model",
+        source_run_id=run.info.run_id,
+        params=flatten(trial_values(trial)),
+        model_type="pytorch",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        _save_model(path, logged, model, input_example, code_paths)
+        client.log_model_artifacts(logged.model_id, str(path))
+    client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=trial.epochs)])
+    return client.finalize_logged_model(logged.model_id, "READY")
+
+
+def _save_model(
+    path: Path,
+    logged: Any,
+    model: nn.Module,
+    input_example: np.ndarray[Any, Any],
+    code_paths: Sequence[Path],
+) -> None:
+    """Write a model in MLflow's format.
+
+    It is pickled, although MLflow's default is a traced program: that can be neither trained
+    nor put in evaluation mode after loading, and not every user's model can be traced.
+    """
+    import mlflow.pytorch
+    import torch
+    from mlflow.models import Model, infer_signature
+
+    model = copy.deepcopy(model).cpu().eval()
+    with torch.no_grad():
+        output = model(torch.as_tensor(input_example))
+    with _quiet():
+        mlflow.pytorch.save_model(
+            model,
+            str(path),
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location,
+                run_id=logged.source_run_id,
+                model_uuid=logged.model_id,
+                model_id=logged.model_id,
+            ),
+            signature=infer_signature(input_example, output.numpy()),
+            input_example=input_example,
+            code_paths=[str(code) for code in code_paths] or None,
+            pip_requirements=_requirements(model),  # else MLflow loads the model to find them
+            serialization_format="pickle",
+        )
+
+
+def _requirements(model: nn.Module) -> list[str]:
+    packages = ["torch", "numpy"]
+    if any(type(module).__module__.startswith("hpsearch.") for module in model.modules()):
+        packages.append("hpsearch")
+    return [f"{package}=={importlib.metadata.version(package)}" for package in packages]
+
+
+def _log_test_metrics(
+    client: Any, run_id: str, trial: TrialRecord, model_id: str, metrics: Mapping[str, float]
+) -> None:
+    from mlflow.entities import Metric
+
+    now = milliseconds(time.time())
+    client.log_batch(
+        run_id,
+        [
+            Metric(as_test_metric(name), value, now, trial.epochs, model_id=model_id)
+            for name, value in metrics.items()
+        ],
+    )
+
+
+def _register(client: Any, name: str, run_id: str, logged: Any) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    # By its place: `models:/ID` would be looked up in the store of the process's settings.
+    version = client.create_model_version(
+        name,
+        logged.artifact_location,
+        run_id,
+        model_id=logged.model_id,
+        await_creation_for=0,
+    ).version
+    client.set_registered_model_alias(name, ALIAS, version)
+    versions = json.dumps([{"name": name, "version": version}])  # MLflow's pages link by it
+    client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": versions})
+    return f"models:/{name}/{version}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back MLflow's warning of pickles, and what its libraries warn of each other."""
+    logger = logging.getLogger("mlflow.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,21 @@
+"""Training a configuration in plain torch; knows nothing of Ray, Optuna or MLflow."""
+
+from __future__ import annotations
+
+import torch
+
+from hpsearch.components import Data
+from hpsearch.spec import TrialConfig
+from hpsearch.training.cross_validation import CrossValidation
+from hpsearch.training.export import export_model, refit
+from hpsearch.training.seeds import derive_seed
+from hpsearch.training.trainer import Trainer
+
+__all__ = ["CrossValidation", "Trainer", "derive_seed", "export_model", "make_trainer", "refit"]
+
+
+def make_trainer(
+    config: TrialConfig, data: Data, device: str | torch.device = "cpu"
+) -> Trainer | CrossValidation:
+    """Return the trainer of a built-in trial; with folds, one that cross-validates."""
+    return (CrossValidation if data.folds else Trainer)(config, data, device)

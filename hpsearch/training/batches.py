@@ -1,0 +1,111 @@
+"""The batches of a split: slices of tensors in memory, or a DataLoader over a Dataset."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from hpsearch.components.data import Arrays, Split, split_length
+
+Batch = tuple[Tensor, Tensor]
+
+#: rows gathered at a time: enough to amortise the call, few enough to stay in a CPU's cache
+GATHER_ROWS = 1024
+
+
+class Batches(Protocol):
+    """A split that can be read in batches, on a device."""
+
+    def __len__(self) -> int:
+        """The number of rows."""
+
+    def read(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """Yield all rows in batches, in this order (int64, on the CPU) or as they stand."""
+
+
+def batches_of(split: Split, device: torch.device) -> Batches:
+    """Return the batches of a split; arrays become tensors on the device once per process."""
+    if not isinstance(split, Arrays):
+        return LoadedBatches(split, device)
+    by_device = _tensors.setdefault(split, {})
+    if device not in by_device:
+        by_device[device] = TensorBatches(_tensor(split.x, device), _tensor(split.y, device))
+    return by_device[device]
+
+
+def batch_sizes(num_rows: int, batch_size: int) -> list[int]:
+    """Return the sizes of the batches of an epoch.
+
+    A last batch of a single row joins its neighbour: batch norm can't train on one row.
+
+    >>> batch_sizes(10, 4), batch_sizes(9, 4)
+    ([4, 4, 2], [4, 5])
+    """
+    full, rest = divmod(num_rows, batch_size)
+    if rest == 1 and full and batch_size > 1:
+        return [batch_size] * (full - 1) + [batch_size + 1]
+    return [batch_size] * full + [rest] * (rest > 0)
+
+
+@dataclass(frozen=True)
+class TensorBatches:
+    """Batches sliced from tensors on the device."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def read(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """Yield views; with an order, of many rows gathered at once."""
+        sizes = batch_sizes(len(self), batch_size)
+        if order is None:
+            yield from _pairs(self.x, self.y, sizes)
+            return
+        group = max(1, GATHER_ROWS // batch_size)
+        groups = [sizes[i : i + group] for i in range(0, len(sizes), group)]
+        rows = torch.split(order.to(self.x.device), [sum(part) for part in groups])
+        for part, index in zip(groups, rows, strict=True):
+            yield from _pairs(self.x.index_select(0, index), self.y.index_select(0, index), part)
+
+
+class LoadedBatches:
+    """Batches of a Dataset, collated by a DataLoader."""
+
+    def __init__(self, dataset: Dataset[Any], device: torch.device) -> None:
+        self._dataset = dataset
+        self._device = device
+
+    def __len__(self) -> int:
+        return split_length(self._dataset)
+
+    def read(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """Yield collated batches; targets of a regression get an axis for targets."""
+        rows = torch.arange(len(self)) if order is None else order
+        sizes = batch_sizes(len(self), batch_size)
+        index = [part.tolist() for part in torch.split(rows, sizes)]
+        for x, y in DataLoader(self._dataset, batch_sampler=index):
+            y = y.reshape(len(y), -1).float() if y.is_floating_point() else y.long()
+            yield x.to(self._device), y.to(self._device)
+
+
+_tensors: WeakKeyDictionary[Arrays, dict[torch.device, TensorBatches]] = WeakKeyDictionary()
+
+
+def _pairs(x: Tensor, y: Tensor, sizes: list[int]) -> Iterator[Batch]:
+    return zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)
+
+
+def _tensor(array: Any, device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # Arrays out of Ray's object store are read-only, and trainers never write to them.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array).to(device)

@@ -1,0 +1,50 @@
+"""The checkpoints of a trial on disk: whole or absent, only the newest kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class CheckpointStore:
+    """A trial's checkpoints: `FOLDER/trial-0007/epoch-0003.pt`."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder = folder / f"trial-{number:04d}"
+
+    def save(self, epoch: int, state: dict[str, Any]) -> Path:
+        """Write a state atomically and drop the older ones; returns its file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"epoch-{epoch:04d}.pt"
+        unfinished = path.with_suffix(".tmp")
+        with unfinished.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        for older in self.folder.glob("epoch-*.pt"):
+            if older.name < path.name:
+                older.unlink(missing_ok=True)
+        return path
+
+    def newest(self) -> Path | None:
+        """Return the newest checkpoint, if there is one."""
+        return max(self.folder.glob("epoch-*.pt"), default=None, key=lambda path: path.name)
+
+    def delete(self) -> None:
+        """Remove all checkpoints of the trial."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a state that `CheckpointStore.save` wrote.
+
+    A user's training function may have saved any object, so this unpickles: the file comes from
+    the search's own folder.
+    """
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=False)
+    return state

@@ -1,0 +1,65 @@
+"""Cross validation: one trainer a fold, trained side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import torch
+
+from hpsearch.components.data import Data
+from hpsearch.spec import TrialConfig
+from hpsearch.training.trainer import Trainer
+
+
+class CrossValidation:
+    """As a Trainer, over data with folds: an epoch is one epoch of each fold.
+
+    Metrics are means over the folds, `seconds` their sum.
+    """
+
+    def __init__(
+        self, config: TrialConfig, data: Data, device: str | torch.device = "cpu"
+    ) -> None:
+        folds = _folds(data)
+        self.trainers = [
+            Trainer(config, fold, device, stream=f"fold{i}/") for i, fold in enumerate(folds)
+        ]
+
+    @property
+    def epoch(self) -> int:
+        """The epochs trained of each fold."""
+        return self.trainers[-1].epoch
+
+    def train_epoch(self) -> dict[str, float]:
+        """Train an epoch of each fold and evaluate it on its own validation rows."""
+        metrics = [trainer.train_epoch() for trainer in self.trainers]
+        return {**_mean(metrics), "seconds": sum(fold["seconds"] for fold in metrics)}
+
+    def evaluate(self, split: Literal["train", "val", "test"]) -> dict[str, float]:
+        """Return the folds' mean metrics on a split."""
+        return _mean([trainer.evaluate(split) for trainer in self.trainers])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of every fold's state."""
+        return {"folds": [trainer.state_dict() for trainer in self.trainers]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+        for trainer, fold in zip(self.trainers, state["folds"], strict=True):
+            trainer.load_state_dict(fold)
+
+
+def _folds(data: Data) -> list[Data]:
+    """The folds of data, made once per process: each holds a copy of the rows."""
+    if data not in _folds_of:
+        _folds_of[data] = [data.fold(i) for i in range(len(data.folds))]
+    return _folds_of[data]
+
+
+_folds_of: WeakKeyDictionary[Data, list[Data]] = WeakKeyDictionary()
+
+
+def _mean(metrics: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(fold[name] for fold in metrics) / len(metrics) for name in metrics[0]}

@@ -1,0 +1,150 @@
+"""The actor that trains trials, one after another, in a Ray worker.
+
+It is reused: starting one costs over a second, resetting it milliseconds. Whatever ends a trial
+is caught here and reported as a value, so that Ray Tune sees a failure only where the process or
+its node died.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import math
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from hpsearch.components import Data
+from hpsearch.errors import BadConfigurationError, DivergedError
+from hpsearch.outcome import Outcome
+from hpsearch.spec import TrialConfig
+from hpsearch.training import make_trainer
+from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
+from hpsearch.training.functions import make_user_trainer
+
+#: seconds of training that the loss of a worker may cost a trial
+CHECKPOINT_INTERVAL_S = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What an actor says after an epoch: its metrics, or how the trial ended, or both."""
+
+    epoch: int
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    checkpoint: str | None = None  # newest, relative to the folder of checkpoints
+    outcome: Outcome | None = None
+    reason: str | None = None
+    traceback: str | None = None
+
+
+class TrialActor(tune.Trainable):
+    """Ray Tune's view of a trial: one step is one epoch."""
+
+    def setup(
+        self, config: dict[str, Any], data: Data | None = None, checkpoints: str = ""
+    ) -> None:
+        """Take the first trial. `data` is shared by all; `checkpoints` is the search's folder."""
+        self._data = data
+        self._checkpoints = Path(checkpoints)
+        self._begin(config["trial"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Forget the last trial and take the next."""
+        self._end()
+        self._begin(new_config["trial"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train an epoch; never raises."""
+        try:
+            report = self._train_epoch()
+        except Exception as error:  # the trial's own code may raise anything
+            report = report_error(self._epoch, error)
+        return {"report": report}
+
+    def cleanup(self) -> None:
+        """Let go of the last trial."""
+        self._end()
+
+    def _begin(self, trial: TrialConfig) -> None:
+        # The trainer itself is made in the first step, where what user code raises is caught.
+        self._trial = trial
+        self._trainer: Any = None
+        self._epoch = 0
+        self._store = CheckpointStore(self._checkpoints, trial.number)
+        self._saved_at = time.monotonic()
+        torch.set_num_threads(trial.cpu)
+
+    def _end(self) -> None:
+        close = getattr(self._trainer, "close", None)
+        self._trainer = None
+        if close is not None:
+            close()
+        if torch.cuda.is_available():
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def _train_epoch(self) -> Report:
+        if self._trainer is None:
+            self._trainer = self._make_trainer()
+        metrics = self._trainer.train_epoch()
+        if metrics is None:  # a training function returned before its last epoch
+            return Report(
+                self._epoch, checkpoint=self._save(), outcome=Outcome.COMPLETED, reason="returned"
+            )
+        self._epoch += 1
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise DivergedError(f"{name} is {value} at epoch {self._epoch}")
+        is_last = self._epoch >= self._trial.max_epochs
+        due = time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL_S
+        checkpoint = self._save() if is_last or due else None
+        return Report(self._epoch, metrics, checkpoint)
+
+    def _make_trainer(self) -> Any:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        trainer: Any
+        if self._trial.trainable is not None:
+            trainer = make_user_trainer(self._trial, device, self._trial.metric)
+        else:
+            assert self._data is not None  # validation loads it for a built-in trial
+            trainer = make_trainer(self._trial, self._data, device)
+        newest = self._store.newest()
+        if newest is not None:  # an earlier attempt got this far
+            trainer.load_state_dict(load_checkpoint(newest, device))
+            self._epoch = trainer.epoch
+        return trainer
+
+    def _save(self) -> str:
+        path = self._store.save(self._epoch, self._trainer.state_dict())
+        self._saved_at = time.monotonic()
+        return str(path.relative_to(self._checkpoints))
+
+
+def report_error(epoch: int, error: Exception) -> Report:
+    """Sort an exception into the outcomes of a trial (DESIGN, outcome table)."""
+    if isinstance(error, DivergedError):
+        return Report(epoch, outcome=Outcome.DIVERGED, reason=str(error))
+    if isinstance(error, BadConfigurationError):
+        return Report(epoch, outcome=Outcome.BAD_CONFIGURATION, reason=str(error))
+    if _is_out_of_memory(error):
+        reason = str(error).partition("\n")[0]
+        return Report(epoch, outcome=Outcome.OUT_OF_MEMORY, reason=reason)
+    return Report(
+        epoch,
+        outcome=Outcome.FAILED,
+        reason=f"{type(error).__name__}: {error}",
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch's CPU allocator raises a plain RuntimeError
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

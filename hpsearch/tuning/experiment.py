@@ -1,0 +1,117 @@
+"""One Ray Tune experiment: the trials of a search on a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import tune
+
+from hpsearch.components import Data
+from hpsearch.errors import ClusterError
+from hpsearch.provenance import available_cpus
+from hpsearch.runs import SearchFolder
+from hpsearch.spec import Resources, SearchSpec
+from hpsearch.tuning.actor import TrialActor
+from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.searcher import (
+    AttemptCallback,
+    BudgetStopper,
+    RecordScheduler,
+    StudySearcher,
+)
+
+# Tune reads its settings from the environment.
+_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record has the results
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # metrics travel inside a Report
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search stops cleanly itself
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # its snapshots are never read
+    "RAY_AIR_NEW_OUTPUT": "0",  # its tables are not ours
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_LOCAL_CLUSTER = {
+    "num_cpus": available_cpus(),
+    "include_dashboard": False,
+    # Workers import what trials need as they start, while the driver is busy with other things.
+    "_system_config": {"preload_python_modules": ["hpsearch.tuning.actor"]},
+}
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[None]:
+    """Join the Ray cluster at an address, or start one on this machine for the time being."""
+    os.environ |= _SETTINGS
+    if ray.is_initialized():  # a notebook may have its own
+        yield
+        return
+    options: dict[str, Any] = {"address": address} if address else _LOCAL_CLUSTER
+    try:
+        ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise ClusterError(f"no Ray cluster at {address}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def count_slots(resources: Resources, max_concurrent: int | None) -> int:
+    """Return how many trials the cluster can train at once.
+
+    Raises ClusterError where not even one fits a node.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    slots = sum(_slots_of_node(node, resources) for node in nodes)
+    if slots == 0:
+        wanted = f"{resources.cpu} CPUs and {resources.gpu:g} GPUs"
+        raise ClusterError(f"resources: no node of the cluster has {wanted} for one trial")
+    return min(slots, max_concurrent or slots)
+
+
+def run_trials(
+    control: SearchControl, spec: SearchSpec, slots: int, data: Data | None, folder: SearchFolder
+) -> None:
+    """Run the trials of a search until its budget is used or it is stopped."""
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
+    trainable = tune.with_parameters(TrialActor, data=data, checkpoints=str(folder.checkpoints))
+    per_trial = tune.PlacementGroupFactory(
+        [{"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}]
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, per_trial),
+        tune_config=tune.TuneConfig(
+            num_samples=spec.search.trials,
+            search_alg=StudySearcher(control, slots),
+            scheduler=RecordScheduler(control),
+            reuse_actors=True,
+            trial_name_creator=lambda trial: f"trial-{trial.config['trial'].number:04d}",
+            trial_dirname_creator=lambda trial: f"trial-{trial.config['trial'].number:04d}",
+        ),
+        run_config=tune.RunConfig(
+            name=folder.ray.name,
+            storage_path=str(folder.path),
+            stop=BudgetStopper(control),
+            callbacks=[AttemptCallback(control)],
+            # actors write their own checkpoints, which the record knows
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=-1),  # only lost workers count
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def _slots_of_node(available: dict[str, float], resources: Resources) -> int:
+    by_cpu = int(available.get("CPU", 0) // resources.cpu)
+    if resources.gpu == 0:
+        return by_cpu
+    gpus = available.get("GPU", 0)
+    by_gpu = int(gpus) * int(1 / resources.gpu) if resources.gpu < 1 else gpus // resources.gpu
+    return min(by_cpu, int(by_gpu))

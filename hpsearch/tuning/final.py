@@ -1,0 +1,60 @@
+"""The model that a search gives away: the best trial's, scored once on the test split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hpsearch.components import Arrays, Data
+from hpsearch.spec import Resources, TrialConfig
+from hpsearch.training import Trainer, export_model, refit
+from hpsearch.training.checkpoints import load_checkpoint
+
+#: rows of the example that goes with the registered model
+EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """A model on raw inputs, what it scores on the test split, and an example of its inputs."""
+
+    module: nn.Module
+    test_metrics: dict[str, float] | None
+    example: NDArray[np.float32]
+
+
+def train_final_model(
+    config: TrialConfig, data: Data, checkpoint: Path, resources: Resources
+) -> FinalModel:
+    """Return the model of a trial from its checkpoint; after cross validation, a refit on all
+    rows but the test split's. Runs in the cluster, with the resources of a trial."""
+    task = ray.remote(num_cpus=resources.cpu, num_gpus=resources.gpu)(_final_model)
+    final: FinalModel = ray.get(task.remote(config, data, checkpoint))
+    return replace(final, example=final.example.copy())  # Ray's arrays can't be written
+
+
+def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
+    torch.set_num_threads(config.cpu)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if data.folds:
+        trainer = refit(config, data, config.max_epochs, device)
+    else:
+        trainer = Trainer(config, data, device)
+        trainer.load_state_dict(load_checkpoint(checkpoint, device))
+    test_metrics = None if data.test is None else trainer.evaluate("test")
+    return FinalModel(export_model(trainer), test_metrics, _example(data))
+
+
+def _example(data: Data) -> NDArray[np.float32]:
+    """The first training rows, as raw inputs."""
+    if not isinstance(data.train, Arrays):
+        rows = [torch.as_tensor(data.train[i][0]) for i in range(EXAMPLE_ROWS)]
+        return torch.stack(rows).float().numpy()
+    raw: NDArray[np.float32] = data.train.x[:EXAMPLE_ROWS] * data.x_scale.std + data.x_scale.mean
+    return raw

@@ -1,0 +1,115 @@
+"""Ray Tune's interfaces over `SearchControl`: searcher, trial scheduler, callback, stopper.
+
+Tune keeps nothing that matters: its own snapshots are never read (see the record), so none of
+these saves any state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.exceptions import OutOfMemoryError
+from ray.tune import Callback, Stopper
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from hpsearch.tuning.control import SearchControl
+
+
+class _Stateless:
+    """Leaves itself out of the snapshots that Tune pickles."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StudySearcher(_Stateless, Searcher):
+    """Hands out trials, each one only when a slot is free, so that nothing is drawn ahead."""
+
+    def __init__(self, control: SearchControl, slots: int) -> None:
+        super().__init__()
+        self._control = control
+        self._slots = slots
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the configuration of the next trial."""
+        if self._control.is_over:
+            return str(Searcher.FINISHED)
+        if self._control.num_live >= self._slots:
+            return None
+        trial = self._control.next_trial()
+        if trial is None:
+            return str(Searcher.FINISHED)
+        return {"trial": self._control.record.config(trial)}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing to do: the record has it."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+class RecordScheduler(_Stateless, FIFOScheduler):
+    """Passes each result to the control before anything else sees it."""
+
+    def __init__(self, control: SearchControl) -> None:
+        super().__init__()
+        self._control = control
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Write the result to the record, and stop the trial or let it go on."""
+        over = self._control.take_report(trial_number(trial), result["report"])
+        return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
+
+
+class AttemptCallback(_Stateless, Callback):
+    """Notes attempts: when a worker starts on a trial, and when it is lost."""
+
+    def __init__(self, control: SearchControl) -> None:
+        self._control = control
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """See Callback."""
+        self._control.start_attempt(trial_number(trial))
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Note that the trial will be tried again, unless it kills its workers."""
+        error = trial.get_error()
+        reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+        out_of_memory = isinstance(error, OutOfMemoryError)
+        if self._control.lose_worker(trial_number(trial), reason, out_of_memory):
+            trial.max_failures = 0
+
+
+class BudgetStopper(_Stateless, Stopper):
+    """Ends the experiment when the search's time or its user says so."""
+
+    def __init__(self, control: SearchControl) -> None:
+        self._control = control
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Leave single trials to the scheduler."""
+        return False
+
+    def stop_all(self) -> bool:
+        """See Stopper."""
+        return self._control.should_stop_all()
+
+
+def trial_number(trial: Trial) -> int:
+    """Return Optuna's number of a Tune trial, its identity everywhere."""
+    number: int = trial.config["trial"].number
+    return number

@@ -1,0 +1,48 @@
+"""The second check of a spec, of meaning: whether names, keywords, code and data fit each other.
+
+It comes after the check of shape (`hpsearch.spec`) and before Ray starts, and reports what both
+found, all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpsearch.components import Data
+from hpsearch.errors import SpecError
+from hpsearch.spec import Draft, SearchSpec, draft_spec, read_draft
+from hpsearch.validation.functions import check_training_function
+from hpsearch.validation.settings import check_settings
+from hpsearch.validation.trials import check_built_in_trial
+
+
+def load_checked_spec(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpec:
+    """Read a spec from a YAML file and check all of it; raises SpecError with every problem."""
+    return check(read_draft(path, overrides))
+
+
+def check(draft: Draft) -> SearchSpec:
+    """Return the spec of a draft; raises SpecError with every problem of shape or meaning."""
+    return _check(draft)[0]
+
+
+def check_spec(spec: SearchSpec) -> Data | None:
+    """Check the meaning of a spec, and return the data set that was loaded for that, if any.
+
+    Raises SpecError with every problem.
+    """
+    return _check(draft_spec(spec.to_dict(), spec.folder))[1]
+
+
+def _check(draft: Draft) -> tuple[SearchSpec, Data | None]:
+    problems = list(draft.problems)
+    data = None
+    if draft.raw.get("trainable") is not None:
+        check_training_function(draft, problems)
+    else:
+        data = check_built_in_trial(draft, problems)
+    check_settings(draft, problems)
+    if problems or draft.spec is None:
+        raise SpecError(problems)
+    return draft.spec, data

@@ -1,0 +1,186 @@
+"""Whether a trial that is put together from components can work, with its data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt
+
+from hpsearch import registry
+from hpsearch.components import Data, epoch_metrics, load_data, task_for
+from hpsearch.errors import BadConfigurationError, HpsearchError, Problem, nearest_names
+from hpsearch.spec import (
+    COMPONENT_SECTIONS,
+    Choices,
+    Draft,
+    Range,
+    Tree,
+    TrialConfig,
+    join,
+    to_plain,
+)
+from hpsearch.training.trainer import Trainer
+from hpsearch.validation.signatures import (
+    Alternative,
+    check_component,
+    check_value,
+    corners,
+    samples,
+)
+
+REQUIRED = ("dataset", "model", "optimizer")
+
+
+def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
+    """Check the sections of a trial, and return its data set where it can be loaded."""
+    sections = draft.sections
+    for section in REQUIRED:
+        if sections.get(section) is None:
+            rule = "must be given (or trainable, for a training function of yours)"
+            problems.append(Problem(section, rule))
+    if sections.get("space") is not None:
+        rule = "must stand beside trainable only; ranges of a component stand at its keywords"
+        problems.append(Problem("space", rule, draft.raw["space"]))
+    found = {
+        section: check_component(section, sections[section], section, draft.folder, problems)
+        for section in COMPONENT_SECTIONS
+        if sections.get(section) is not None
+    }
+    problems += check_value(sections.get("batch_size", 64), Annotated[int, Ge(1)], "batch_size")
+    problems += check_value(
+        sections.get("gradient_clip"), Annotated[float, Gt(0)] | None, "gradient_clip"
+    )
+    data = _load_data(draft, found.get("dataset", []), problems)
+    if data is not None:
+        problems += _batch_size_problems(sections.get("batch_size", 64), data)
+        problems += _building_problems(found, data, draft.folder)
+    _check_objective(draft, found.get("task"), data, problems)
+    return data
+
+
+def _load_data(draft: Draft, found: list[Alternative], problems: list[Problem]) -> Data | None:
+    section = draft.sections.get("dataset")
+    searched = list(_searched(section, "dataset"))
+    for path, tree in searched:
+        rule = "must be a constant: all trials share one data set"
+        problems.append(Problem(path, rule, to_plain(tree)))
+    if searched or not found:
+        return None
+    seed = draft.spec.search.seed if draft.spec else 0  # without a spec the data only checks it
+    try:
+        return load_data(to_plain(section), seed=seed, folder=draft.folder)
+    except HpsearchError as error:
+        problems.append(Problem.of(error, "dataset"))
+        return None
+
+
+def _searched(tree: Tree, path: str) -> Iterator[tuple[str, Tree]]:
+    if isinstance(tree, Range | Choices):
+        yield path, tree
+    elif isinstance(tree, Mapping):
+        for key, child in tree.items():
+            yield from _searched(child, join(path, key))
+    elif isinstance(tree, list | tuple):
+        for i, child in enumerate(tree):
+            yield from _searched(child, join(path, i))
+
+
+def _batch_size_problems(tree: Tree, data: Data) -> list[Problem]:
+    rows = data.num_train_rows
+    rule = f"must be at most the number of training rows ({rows})"
+    return [
+        Problem(path, rule, size)
+        for path, size in samples(tree, "batch_size")
+        if isinstance(size, int) and size > rows
+    ]
+
+
+def _building_problems(
+    found: Mapping[str, list[Alternative]], data: Data, folder: Path
+) -> list[Problem]:
+    """Build a trainer with each model, and with each other component of the user's own."""
+    first = {section: alternatives[0] for section, alternatives in found.items() if alternatives}
+    if not {"model", "optimizer"} <= first.keys():
+        return []
+    tried = [
+        alternative
+        for section in _BUILT
+        for alternative in found.get(section, [])
+        if section == "model" or registry.is_user_code(alternative.component.name)
+    ]
+    problems = []
+    for alternative in tried:
+        chosen = {**first, alternative.component.family: alternative}
+        problems += _building_problem(alternative, chosen, data, folder)
+    return problems
+
+
+def _building_problem(
+    alternative: Alternative, chosen: Mapping[str, Alternative], data: Data, folder: Path
+) -> list[Problem]:
+    """Try the low ends of all ranges, then the high ones; if one works, trials may tell more."""
+    problems = []
+    for corner in (0, 1):
+        values = {
+            section: _values(chosen[section], corner) for section in _BUILT if section in chosen
+        }
+        config = TrialConfig(0, 0, 1, {**values, "batch_size": 1}, folder=str(folder))
+        try:
+            with torch.random.fork_rng(devices=[]):
+                Trainer(config, data)
+        except (HpsearchError, BadConfigurationError) as error:
+            problems.append(Problem.of(error, alternative.path))
+        except Exception as error:  # user code may raise anything
+            cause = f"{type(error).__name__}: {error}"
+            rule = f"must build for examples of the shape {data.input_shape} ({cause})"
+            problems.append(Problem(alternative.path, rule, _values(alternative, corner)))
+        else:
+            return []
+    return problems[:1]
+
+
+_BUILT = ("model", "initializer", "optimizer")
+
+
+def _values(alternative: Alternative, corner: int) -> dict[str, Any]:
+    return {"name": alternative.component.name, **corners(alternative.keywords)[corner]}
+
+
+def _check_objective(
+    draft: Draft, found: list[Alternative] | None, data: Data | None, problems: list[Problem]
+) -> None:
+    """Check that every trial reports the objective; where the task is unknown, that one could."""
+    combine: Callable[[Iterable[bool]], bool] = all
+    if found is None:
+        kinds = [data.kind] if data is not None else registry.names("task")
+        found = [Alternative("task", registry.get("task", kind), {}) for kind in kinds]
+        combine = any
+    reported = [names for task in found if (names := _metrics(task, data, problems))]
+    known = [
+        name
+        for name in dict.fromkeys(chain.from_iterable(reported))
+        if combine(name in names for names in reported)
+    ]
+    objective = draft.raw.get("objective")
+    metric = objective.get("metric") if isinstance(objective, Mapping) else None
+    if isinstance(metric, str) and reported and metric not in known:
+        rule = f"must be a metric that every trial reports ({', '.join(known)})"
+        problems.append(Problem("objective.metric", rule, metric, nearest_names(metric, known)))
+
+
+def _metrics(
+    alternative: Alternative, data: Data | None, problems: list[Problem]
+) -> tuple[str, ...]:
+    """Return the names of what a task reports; without data its targets' scale is unknown."""
+    try:
+        if data is None:
+            keywords, _ = corners(alternative.keywords)
+            return epoch_metrics(alternative.component.build(keywords, target_std=(1.0,)))
+        return epoch_metrics(task_for(data, _values(alternative, 0)))
+    except HpsearchError as error:
+        problems.append(Problem.of(error, alternative.path))
+        return ()

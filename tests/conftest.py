@@ -1,0 +1,48 @@
+"""What tests share: a Ray cluster for all, and the parts of small searches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpsearch.spec import SearchSpec, draft_spec
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray cluster for all tests that run searches in this process."""
+    from hpsearch.tuning import experiment
+
+    with experiment.ray_cluster(None):
+        yield
+
+
+def make_spec(folder: str | Path = ".", **sections: Any) -> SearchSpec:
+    """Return a spec; sections that are not given are those of a small search on digits."""
+    raw: dict[str, Any] = {
+        "name": "small",
+        "objective": {"metric": "val_accuracy", "direction": "maximize"},
+        **(_BUILT_IN if "trainable" not in sections else {}),
+        **sections,
+    }
+    raw["search"] = {"trials": 4, **raw.get("search", {})}
+    raw["search"].setdefault("early_stopping", {"max_epochs": 3})
+    draft = draft_spec(raw, folder)
+    assert draft.spec is not None, draft.problems
+    return draft.spec
+
+
+_BUILT_IN = {
+    "dataset": "digits",
+    "model": {"name": "mlp", "hidden_sizes": [32], "dropout": {"low": 0.0, "high": 0.3}},
+    "optimizer": {
+        "choices": [
+            {"name": "adam", "lr": {"low": 1e-3, "high": 3e-2, "log": True}},
+            {"name": "sgd", "lr": {"low": 1e-2, "high": 3e-1, "log": True}, "momentum": 0.9},
+        ]
+    },
+    "batch_size": {"choices": [32, 64]},
+}

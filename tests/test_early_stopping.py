@@ -1,0 +1,126 @@
+"""Early stopping: the rules, told values one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpsearch.spec import Asha, Hyperband, Median, NoStopping, SearchSpec, draft_spec
+from hpsearch.tuning.early_stopping import (
+    Brackets,
+    EarlyStopper,
+    geometric_rungs,
+    make_early_stopper,
+)
+
+
+def spec(early_stopping: dict[str, object], direction: str = "maximize") -> SearchSpec:
+    draft = draft_spec(
+        {
+            "name": "s",
+            "objective": {"metric": "score", "direction": direction},
+            "search": {"early_stopping": early_stopping},
+        }
+    )
+    assert draft.spec is not None, draft.problems
+    return draft.spec
+
+
+def stopper(direction: str = "maximize", **early_stopping: object) -> EarlyStopper:
+    return make_early_stopper(spec(early_stopping, direction))
+
+
+def test_rungs_are_geometric_and_end_with_the_budget() -> None:
+    assert geometric_rungs(1, 3, 27) == (1, 3, 9, 27)
+    assert geometric_rungs(2, 2, 9) == (2, 4, 8, 9)
+    assert geometric_rungs(5, 3, 5) == (5,)
+
+
+def test_asha_lets_the_top_third_of_a_rung_go_on() -> None:
+    asha = stopper(name="asha", max_epochs=9, reduction_factor=3)
+    assert not asha.report(0, 1, 0.5)  # nothing to compare with yet
+    assert asha.report(1, 1, 0.4)
+    assert not asha.report(2, 1, 0.6)
+    assert asha.report(3, 1, 0.3)
+    assert not asha.report(4, 1, 0.55)  # second of five: at the 2/3 quantile
+
+
+def test_asha_judges_at_rungs_alone_and_never_at_the_last_epoch() -> None:
+    asha = stopper(name="asha", max_epochs=9, reduction_factor=3)
+    for epoch in (2, 4, 5, 9):
+        asha.report(0, epoch, 1.0)
+        assert not asha.report(1, epoch, 0.0)
+    asha.report(0, 3, 1.0)
+    assert asha.report(1, 3, 0.0)
+
+
+def test_asha_minimizes_too() -> None:
+    asha = stopper("minimize", name="asha", max_epochs=9)
+    assert not asha.report(0, 1, 0.5)
+    assert asha.report(1, 1, 0.6)
+    assert not asha.report(2, 1, 0.4)
+
+
+def test_asha_agrees_with_the_quantile_of_numpy() -> None:
+    values = np.random.default_rng(0).normal(size=200)
+    asha = stopper(name="asha", max_epochs=9, reduction_factor=4)
+    for i, value in enumerate(values):
+        seen = values[: i + 1]
+        assert asha.report(i, 1, float(value)) == (value < np.quantile(seen, 0.75))
+
+
+def test_hyperband_gives_costlier_brackets_fewer_trials() -> None:
+    hyperband = stopper(name="hyperband", max_epochs=9, reduction_factor=3)
+    assert isinstance(hyperband, Brackets)
+    assert hyperband.rungs == (1, 3, 9)
+    counts = np.bincount([hyperband.bracket(number) for number in range(300)], minlength=3)
+    # epochs a trial costs: 1 + 2/3 + 6/9 = 7/3; 3 + 6/3 = 5; 9
+    shares = np.array([3 / 7, 1 / 5, 1 / 9])
+    assert counts / 300 == pytest.approx(shares / shares.sum(), abs=0.02)
+
+
+def test_hyperband_compares_within_a_bracket() -> None:
+    hyperband = stopper(name="hyperband", max_epochs=9, reduction_factor=3)
+    assert isinstance(hyperband, Brackets)
+    by_bracket = {hyperband.bracket(number): number for number in range(20)}
+    assert not hyperband.report(by_bracket[0], 1, 1.0)
+    assert not hyperband.report(by_bracket[2], 1, 0.0)  # its first rung is the full budget
+    others = [n for n in range(20, 60) if hyperband.bracket(n) == 0]
+    assert hyperband.report(others[0], 1, 0.5)
+
+
+def test_median_stops_what_is_worse_than_the_median_of_running_means() -> None:
+    median = stopper(name="median", max_epochs=9, grace_period=2, min_trials=3)
+    for number, base in enumerate([0.2, 0.4, 0.6]):
+        assert not median.report(number, 1, base)
+        assert not median.report(number, 2, base + 0.2)
+    # the medians at epoch 2 are of the means 0.3, 0.5, 0.7
+    assert not median.report(3, 1, 0.1)  # within the grace period
+    assert median.report(3, 2, 0.45)
+    assert not median.report(4, 1, 0.1)
+    assert not median.report(4, 2, 0.55)
+
+
+def test_none_stops_nothing() -> None:
+    rule = stopper(name="none", max_epochs=3)
+    assert rule.rungs == (3,)
+    assert not any(rule.report(n, e, -n) for n in range(20) for e in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Asha(), Hyperband(name="hyperband"), Median(name="median"), NoStopping(name="none")],
+    ids=lambda settings: settings.name,
+)
+def test_a_replay_of_the_values_decides_alike(
+    settings: Asha | Hyperband | Median | NoStopping,
+) -> None:
+    values = np.random.default_rng(1).normal(size=(60, 27)).tolist()
+    reports = [(n, e, values[n][e - 1]) for e in range(1, 28) for n in range(60)]
+    rule, again = (make_early_stopper(spec(settings.model_dump())) for _ in range(2))
+    half = len(reports) // 2
+    decisions = [rule.report(*report) for report in reports]
+    for report in reports[:half]:
+        again.report(*report)
+    assert [again.report(*report) for report in reports[half:]] == decisions[half:]
+    assert any(decisions) != isinstance(settings, NoStopping)

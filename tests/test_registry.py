@@ -1,0 +1,193 @@
+"""Components by name, by module and by file."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from annotated_types import Gt
+
+import hpsearch.components  # noqa: F401  # registers them
+from hpsearch import registry
+from hpsearch.errors import UserCodeError
+from hpsearch.registry import Component, register
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    copied = {family: dict(known) for family, known in registry._components.items()}
+    monkeypatch.setattr(registry, "_components", copied)
+
+
+@pytest.fixture(autouse=True)
+def own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test imports is forgotten after it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def net(
+    input_shape: tuple[int, ...],
+    width: Annotated[int, Gt(0)],
+    rate: float = 0.0,
+    *layers: int,
+    **others: Any,
+) -> tuple[Any, ...]:
+    """A net.
+
+    More about it.
+    """
+    return input_shape, width, rate, others
+
+
+class TestRegistering:
+    def test_makes_a_factory_known_by_name(self) -> None:
+        assert register("model", "my_net", fusible=["rate"])(net) is net
+        component = registry.get("model", "my_net")
+        assert component == Component("model", "my_net", net, frozenset(["rate"]))
+        assert "my_net" in registry.names("model")
+        assert component.summary == "A net."
+
+    def test_refuses_a_taken_name(self) -> None:
+        register("model", "my_net")(net)
+        with pytest.raises(ValueError, match="model 'my_net' is registered already"):
+            register("model", "my_net")(net)
+
+    def test_the_same_name_in_another_family_is_another_component(self) -> None:
+        register("model", "my_net")(net)
+        with pytest.raises(KeyError):
+            registry.get("optimizer", "my_net")
+
+    def test_refuses_an_unknown_family(self) -> None:
+        with pytest.raises(ValueError, match="family must be one of .* but got 'modell'"):
+            register("modell", "my_net")
+
+    def test_names_are_sorted(self) -> None:
+        assert registry.names("optimizer") == sorted(registry.names("optimizer")) != []
+
+    @pytest.mark.parametrize("family", ["dataset", "task", "model", "initializer", "optimizer"])
+    def test_every_component_says_what_it_is_and_takes_keywords_of_known_kinds(
+        self, family: str
+    ) -> None:
+        for name in registry.names(family):
+            component = registry.get(family, name)
+            assert component.summary, name
+            assert component.fusible <= component.keywords.keys()
+            assert not component.takes_any_keyword, name
+            for parameter in component.keywords.values():
+                assert parameter.annotation is not parameter.empty, (name, parameter)
+                assert not isinstance(parameter.annotation, str), (name, parameter)
+
+
+class TestKeywords:
+    def test_are_what_hpsearch_does_not_fill_in(self) -> None:
+        keywords = Component("model", "my_net", net).keywords
+        assert list(keywords) == ["width", "rate"]
+        assert keywords["width"].annotation == Annotated[int, Gt(0)]
+        assert keywords["rate"].default == 0.0
+
+    def test_depend_on_the_family(self) -> None:
+        assert "input_shape" in Component("optimizer", "my_net", net).keywords
+
+    def test_are_any_with_a_variadic_factory(self) -> None:
+        assert Component("model", "my_net", net).takes_any_keyword
+        assert not Component("model", "int", lambda x: x).takes_any_keyword
+
+    def test_survive_names_that_only_type_checkers_know(self, tmp_path: Path) -> None:
+        source = "from __future__ import annotations\ndef f(x: Unknown, y: int = 1): ...\n"
+        (tmp_path / "checked_only.py").write_text(source)
+        component = registry.get("model", "checked_only.py:f", tmp_path)
+        assert list(component.keywords) == ["x", "y"]
+
+    def test_are_passed_on_with_what_was_offered_and_declared(self) -> None:
+        component = Component("model", "my_net", net)
+        built = component.build({"width": 3, "bias": True}, input_shape=(2,), output_size=10)
+        assert built == ((2,), 3, 0.0, {"bias": True})
+
+    def test_that_a_family_shares_belong_to_all_its_components(self) -> None:
+        assert "val_fraction" in registry.get("dataset", "digits").keywords
+        assert "val_fraction" in Component("dataset", "mine", lambda seed: None).keywords
+
+
+class TestUserCode:
+    def test_is_told_by_its_colon(self) -> None:
+        assert registry.is_user_code("package.module:factory")
+        assert not registry.is_user_code("mlp")
+
+    def test_from_a_file_beside_the_spec(self, tmp_path: Path) -> None:
+        (tmp_path / "helper_of_mine.py").write_text("VALUE = 7\n")
+        source = "from helper_of_mine import VALUE\ndef build(): return VALUE\n"
+        (tmp_path / "code_of_mine.py").write_text(source)
+        component = registry.get("model", "code_of_mine.py:build", tmp_path)
+        assert component.build({}) == 7
+        assert registry.get("model", "code_of_mine.py:build", tmp_path) == component
+        # so that pickle finds what the file defines
+        assert sys.modules["code_of_mine"].build is component.factory
+
+    def test_from_a_file_in_another_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "deeper").mkdir()
+        (tmp_path / "deeper" / "code_below.py").write_text("def build(): return 8\n")
+        assert registry.get("model", "deeper/code_below.py:build", tmp_path).build({}) == 8
+        absolute = f"{tmp_path}/deeper/code_below.py:build"
+        assert registry.get("model", absolute).build({}) == 8
+
+    def test_from_a_module(self, tmp_path: Path) -> None:
+        (tmp_path / "package_of_mine").mkdir()
+        (tmp_path / "package_of_mine" / "part.py").write_text("def build(): return 9\n")
+        assert registry.get("model", "package_of_mine.part:build", tmp_path).build({}) == 9
+        assert registry.get("model", "math:sqrt").factory(4) == 2
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("nowhere.py:f", "nowhere.py:f: can't be imported: FileNotFoundError: no file"),
+            ("no_such_module:f", "can't be imported: ModuleNotFoundError"),
+            ("math:no_such_name", "can't be imported: AttributeError"),
+            ("math:pi", "math:pi: must be callable, but got 3.14"),
+            ("broken.py:f", "broken.py:f: can't be imported: ZeroDivisionError"),
+            ("misspelt.py:f", "misspelt.py:f: can't be imported: SyntaxError"),
+            ("json.py:f", "a module 'json' is loaded already: rename json.py"),
+        ],
+    )
+    def test_that_cannot_be_used(self, name: str, expected: str, tmp_path: Path) -> None:
+        (tmp_path / "broken.py").write_text("def f(): ...\n1 / 0\n")
+        (tmp_path / "misspelt.py").write_text("def f(:\n")
+        (tmp_path / "json.py").write_text("def f(): ...\n")
+        with pytest.raises(UserCodeError) as caught:
+            registry.get("model", name, tmp_path)
+        assert expected in str(caught.value)
+
+    def test_that_broke_is_read_again_once_it_is_mended(self, tmp_path: Path) -> None:
+        path = tmp_path / "mended.py"
+        path.write_text("1 / 0\n")
+        with pytest.raises(UserCodeError):
+            registry.get("model", "mended.py:f", tmp_path)
+        path.write_text("def f(): return 'well'\n")
+        assert registry.get("model", "mended.py:f", tmp_path).build({}) == "well"
+
+
+def test_plug_ins_of_other_distributions_register_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugin_for_hpsearch.py").write_text(
+        "from hpsearch.registry import register\n"
+        "@register('model', 'plugged_in')\n"
+        "def plugged_in(): return 'plugged in'\n"
+    )
+    metadata = tmp_path / "plugin-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    entry = f"[{registry.ENTRY_POINT_GROUP}]\nmine = plugin_for_hpsearch\n"
+    (metadata / "entry_points.txt").write_text(entry)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importlib.metadata.entry_points(group=registry.ENTRY_POINT_GROUP).names >= {"mine"}
+    monkeypatch.setattr(registry, "_plugins_loaded", False)
+    assert registry.get("model", "plugged_in").build({}) == "plugged in"
