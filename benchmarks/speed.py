@@ -224,7 +224,9 @@ def read_store(folder: Path) -> tuple[int, int, int | None, float | None]:
         (best,) = database.execute(
             "SELECT MAX(value) FROM metrics WHERE key = ? AND step = ?", (METRIC, MAX_EPOCHS)
         ).fetchone()
-    num_batches = {run: -(-TRAIN_ROWS // int(size)) for run, size in batch_sizes.items()}
+    num_batches = {
+        run: -(-TRAIN_ROWS // int(size)) for run, size in batch_sizes.items() if size.isdigit()
+    }
     known = all(run in num_batches for run, _ in epochs)
     steps = sum(n * num_batches[run] for run, n in epochs) if known else None
     return len(epochs), sum(n for _, n in epochs), steps, best

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,11 +14,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpsearch.analysis import Progress, SearchReport, summary
+from hpsearch.analysis import Progress, summary
 from hpsearch.analysis.leaders import leaders
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import SearchFolder
+
+if TYPE_CHECKING:
+    from hpsearch.analysis import SearchReport  # with pandas and plotly: slow to import
 
 REFRESH_S = 0.5
 #: without a terminal, a line is printed at most this often

@@ -153,6 +153,7 @@ class Record:
             precision=self.spec.precision,
             compile=self.spec.compile,
             cpu=self.spec.resources.cpu,
+            gpu=self.spec.resources.gpu,
             folder=self.spec.folder,
         )
 

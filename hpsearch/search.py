@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from hpsearch.analysis import SearchReport, write_report
 from hpsearch.components import Data
 from hpsearch.errors import SearchFailedError, TrackingError
@@ -105,7 +107,8 @@ def _run_trials(record: Record, folder: SearchFolder, data: Data | None, tracker
     )
     control = SearchControl(record, sampler, early_stopper, folder.checkpoints, [tracker.notify])
     try:
-        with _cancelled_by_signals(control):
+        # The sampler's matrices are small: more threads would only take time from the trials.
+        with _cancelled_by_signals(control), threadpool_limits(1):
             run_trials(control, spec, slots, data, folder)
     finally:
         control.close()

@@ -205,7 +205,13 @@ class TrialConfig:
     precision: str = "fp32"
     compile: bool = False
     cpu: int = 1
+    gpu: float = 0.0
     folder: str = "."
+
+    @property
+    def device(self) -> str:
+        """Where the trial trains: a GPU only if it asks for one."""
+        return "cuda" if self.gpu > 0 else "cpu"
 
 
 def with_named_components(raw: Mapping[str, Any]) -> dict[str, Any]:

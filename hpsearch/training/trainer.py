@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,10 +58,15 @@ class Trainer:
         self._gradient_clip: float | None = config.values.get("gradient_clip")
         self.model = self._build_model()
         self._params = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = build_optimizer(
-            config.values["optimizer"], self._params, Path(config.folder)
-        )
         self._forward = self._compile() if config.compile else self.model
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer; made when first needed, since the first one of a process takes seconds
+        (torch imports its compiler), and a model that is only evaluated needs none."""
+        return build_optimizer(
+            self.config.values["optimizer"], self._params, Path(self.config.folder)
+        )
 
     def train_epoch(self) -> dict[str, float]:
         """Train one epoch, then evaluate; returns the metrics that `epoch_metrics` names.

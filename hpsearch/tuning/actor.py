@@ -107,7 +107,7 @@ class TrialActor(tune.Trainable):
         return Report(self._epoch, metrics, checkpoint)
 
     def _make_trainer(self) -> Any:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = self._trial.device
         trainer: Any
         if self._trial.trainable is not None:
             trainer = make_user_trainer(self._trial, device, self._trial.metric)

@@ -40,7 +40,10 @@ _LOCAL_CLUSTER = {
     "num_cpus": available_cpus(),
     "include_dashboard": False,
     # Workers import what trials need as they start, while the driver is busy with other things.
-    "_system_config": {"preload_python_modules": ["hpsearch.tuning.actor"]},
+    "_system_config": {
+        "preload_python_modules": ["hpsearch.tuning.preload"],
+        "prestart_worker_first_driver": False,
+    },
 }
 
 

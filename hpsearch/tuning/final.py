@@ -33,7 +33,9 @@ def train_final_model(
     config: TrialConfig, data: Data, checkpoint: Path, resources: Resources
 ) -> FinalModel:
     """Return the model of a trial from its checkpoint; after cross validation, a refit on all
-    rows but the test split's. Runs in the cluster, with the resources of a trial."""
+    rows but the test split's. Where trials use a GPU, that is done on one in the cluster."""
+    if resources.gpu == 0:
+        return _final_model(config, data, checkpoint)
     task = ray.remote(num_cpus=resources.cpu, num_gpus=resources.gpu)(_final_model)
     final: FinalModel = ray.get(task.remote(config, data, checkpoint))
     return replace(final, example=final.example.copy())  # Ray's arrays can't be written
@@ -41,12 +43,12 @@ def train_final_model(
 
 def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
     torch.set_num_threads(config.cpu)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = config.device
     if data.folds:
         trainer = refit(config, data, config.max_epochs, device)
     else:
         trainer = Trainer(config, data, device)
-        trainer.load_state_dict(load_checkpoint(checkpoint, device))
+        trainer.model.load_state_dict(load_checkpoint(checkpoint, device)["model"])
     test_metrics = None if data.test is None else trainer.evaluate("test")
     return FinalModel(export_model(trainer), test_metrics, _example(data))
 

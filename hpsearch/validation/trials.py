@@ -131,7 +131,9 @@ def _building_problem(
         config = TrialConfig(0, 0, 1, {**values, "batch_size": 1}, folder=str(folder))
         try:
             with torch.random.fork_rng(devices=[]):
-                Trainer(config, data)
+                trainer = Trainer(config, data)
+                if registry.is_user_code(values["optimizer"]["name"]):
+                    _ = trainer.optimizer
         except (HpsearchError, BadConfigurationError) as error:
             problems.append(Problem.of(error, alternative.path))
         except Exception as error:  # user code may raise anything
