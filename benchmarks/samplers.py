@@ -81,7 +81,7 @@ MAKERS: dict[str, Maker] = {
     "qmc": _of_ours("qmc"),
     "auto": _of_ours("auto"),
 }
-DEFAULT_SAMPLERS = ("random", "tpe (Ray's OptunaSearch)", "tpe", "auto")
+DEFAULT_SAMPLERS = ("random", "tpe (Ray's OptunaSearch)", "auto")
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class AutoSampler:
     """A Gaussian process over forecasts of every trial, and the best expected improvement.
 
     Running trials count as known to be what the model expects ("kriging believer", Ginsbourger
-    et al., 2010), so that suggestions made at the same time differ.
+    et al., 2010), so that suggestions made at the same time differ. A share of the trials,
+    `random_fraction`, is drawn at random, in case the model is wrong about where to look.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class AutoSampler:
         seed: int,
         direction: Direction,
         rungs: Sequence[int],
-        random_fraction: float = 0.1,
+        random_fraction: float = 0.2,
     ) -> None:
         self._cube = Cube(space)
         self._seed = seed

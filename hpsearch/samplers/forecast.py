@@ -22,6 +22,9 @@ from hpsearch.samplers.view import highest_rung, score_at
 
 Line = Callable[[Array], Array]
 
+#: trials that are looked at: half the newest, half those trained longest of the others
+MAX_TRIALS = 600
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -40,6 +43,7 @@ def forecast(
 
     Bad configurations get the worst score.
     """
+    observations = _most_telling(observations)
     top = highest_rung(observations, rungs)
     if top is None:
         return None
@@ -52,6 +56,15 @@ def forecast(
         np.append(scores, np.full(len(bad), scores.min())),
         np.append(variances, np.zeros(len(bad))),
     )
+
+
+def _most_telling(observations: Sequence[Observation]) -> Sequence[Observation]:
+    if len(observations) <= MAX_TRIALS:
+        return observations
+    by_number = sorted(observations, key=lambda trial: trial.number)
+    older, newest = by_number[: -MAX_TRIALS // 2], by_number[-MAX_TRIALS // 2 :]
+    older.sort(key=lambda trial: len(trial.curve), reverse=True)
+    return [*older[: MAX_TRIALS // 2], *newest]
 
 
 def _carry_to_top(values: Array) -> tuple[Array, Array]:

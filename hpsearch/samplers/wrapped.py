@@ -26,7 +26,7 @@ from hpsearch.spec import Scalar
 logging.getLogger("optuna.storages._in_memory").setLevel(logging.WARNING)
 
 #: scored trials that a model is fitted on at most
-MAX_POINTS = 500
+MAX_POINTS = 200
 
 
 @register("sampler", "tpe")
