@@ -21,14 +21,17 @@ def ray_cluster() -> Iterator[None]:
 
 
 def make_spec(folder: str | Path = ".", **sections: Any) -> SearchSpec:
-    """Return a spec; sections that are not given are those of a small search on digits."""
+    """Return a spec; sections that are not given are those of a small search on digits.
+
+    One trial at a time, unless the test says otherwise: each worker takes seconds to start.
+    """
     raw: dict[str, Any] = {
         "name": "small",
         "objective": {"metric": "val_accuracy", "direction": "maximize"},
         **(_BUILT_IN if "trainable" not in sections else {}),
         **sections,
     }
-    raw["search"] = {"trials": 4, **raw.get("search", {})}
+    raw["search"] = {"trials": 4, "max_concurrent": 1, **raw.get("search", {})}
     raw["search"].setdefault("early_stopping", {"max_epochs": 3})
     draft = draft_spec(raw, folder)
     assert draft.spec is not None, draft.problems

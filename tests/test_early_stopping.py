@@ -91,6 +91,7 @@ def test_hyperband_compares_within_a_bracket() -> None:
 
 def test_median_stops_what_is_worse_than_the_median_of_running_means() -> None:
     median = stopper(name="median", max_epochs=9, grace_period=2, min_trials=3)
+    assert median.rungs == (2, 6, 9)
     for number, base in enumerate([0.2, 0.4, 0.6]):
         assert not median.report(number, 1, base)
         assert not median.report(number, 2, base + 0.2)

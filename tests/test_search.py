@@ -85,7 +85,7 @@ def children(runs: Path, name: str) -> dict[int, Run]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> tuple[Path, Record]:
     runs = tmp_path_factory.mktemp("runs")
-    report = run_search(make_spec(search={"trials": 8}), runs)
+    report = run_search(make_spec(search={"trials": 8, "max_concurrent": 2}), runs)
     assert report.state == "finished"
     return runs, Runs(runs).search("small").open_record()
 
@@ -144,10 +144,12 @@ def test_the_report_is_written_and_given_back(finished: tuple[Path, Record]) -> 
 
 
 def test_the_same_spec_gives_the_same_search_with_one_slot(tmp_path: Path) -> None:
-    spec = make_spec(search={"trials": 6, "max_concurrent": 1})
+    spec = make_spec(search={"trials": 6})
     first = run_search(spec, tmp_path / "one").record.trials
     again = run_search(spec, tmp_path / "two").record.trials
     assert [trial.params for trial in again] == [trial.params for trial in first]
+    for earlier, later in zip(first, first[1:], strict=False):
+        assert later.started_at >= (earlier.ended_at or 0)  # nothing is drawn ahead
     assert [losses(trial) for trial in again] == [losses(trial) for trial in first]
 
 

@@ -114,10 +114,13 @@ class Brackets:
 
 class MedianRule:
     """Median stopping rule (Golovin et al., KDD 2017, §3.2.2): a trial stops if its best value
-    so far is worse than the median of the other trials' running means up to the same epoch."""
+    so far is worse than the median of the other trials' running means up to the same epoch.
+
+    It judges at every epoch; its rungs, by which the sampler compares trials, triple as ASHA's.
+    """
 
     def __init__(self, grace_period: int, min_trials: int, max_epochs: int, sign: float) -> None:
-        self.rungs: tuple[int, ...] = (max_epochs,)
+        self.rungs = geometric_rungs(grace_period, 3, max_epochs)
         self._grace_period = grace_period
         self._min_trials = min_trials
         self._sign = sign
