@@ -42,6 +42,7 @@ _LOCAL_CLUSTER = {
     # Workers import what trials need as they start, while the driver is busy with other things.
     "_system_config": {
         "preload_python_modules": ["hpsearch.tuning.preload"],
+        # Otherwise Ray starts as many workers again for the driver, and drops the first ones.
         "prestart_worker_first_driver": False,
     },
 }
