@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from hpsearch.analysis import SearchReport, write_report
 from hpsearch.components import Data
 from hpsearch.errors import SearchFailedError, TrackingError
 from hpsearch.provenance import collect_facts
@@ -27,6 +27,9 @@ from hpsearch.tuning.early_stopping import make_early_stopper
 from hpsearch.tuning.experiment import count_slots, ray_cluster, run_trials
 from hpsearch.tuning.final import FinalModel, train_final_model
 from hpsearch.validation import check_spec
+
+if TYPE_CHECKING:
+    from hpsearch.analysis import SearchReport
 
 _log = logging.getLogger(__name__)
 Watcher = Callable[[Record, SearchFolder], None]
@@ -49,6 +52,7 @@ def run_search(
     place = Runs(runs)
     place.check_new(spec.name)
     data = check_spec(spec)
+    _import_ahead("hpsearch.analysis.report")
     folder = place.create(spec)
     record = Record.create(folder.journal, spec, collect_facts(spec.folder))
     tracker = Tracker(record, place.tracking_uri, place.artifacts)
@@ -60,6 +64,8 @@ def run_search(
             _run_trials(record, folder, data, tracker)
             final = _final_model(record, folder, data)
     finally:
+        from hpsearch.analysis import SearchReport, write_report
+
         write_report(record, folder)
         tracker.notify()
         tracked = tracker.close()
@@ -68,6 +74,11 @@ def run_search(
     if record.state == "failed":
         raise SearchFailedError(record.reason)
     return SearchReport(record)
+
+
+def _import_ahead(module: str) -> None:
+    """Import what takes seconds, and is needed at the end, while Ray starts."""
+    threading.Thread(target=importlib.import_module, args=[module], daemon=True).start()
 
 
 def _track_results(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import mlflow
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 MISBEHAVING = """
 import os
+import time
 from pathlib import Path
 import torch
 from hpsearch import BadConfigurationError
@@ -60,6 +62,15 @@ def dies_once(config, trial):
 def dies_always(config, trial):
     yield {"score": 0.1}
     os._exit(1)
+
+def quick(config, trial):
+    marker = Path(config["marker"])
+    if not marker.exists():
+        marker.touch()
+        os._exit(1)
+    for epoch in range(1, 4):
+        time.sleep(0.1)
+        yield {"score": 0.5, "process": os.getpid()}
 
 def wrong_metric(config, trial):
     yield {"accuracy": 0.5}
@@ -247,6 +258,17 @@ def test_a_trial_whose_worker_dies_is_tried_again(tmp_path: Path, user_code: Pat
     trial = run_search(spec, tmp_path / "runs").record.trials[0]
     assert (trial.outcome, trial.attempts, trial.epochs) == (Outcome.COMPLETED, 2, 3)
     assert trial.metric("score") == {1: 0.1, 2: 0.2, 3: 0.3}
+
+
+def test_trials_shorter_than_a_workers_start_keep_all_slots_busy(
+    tmp_path: Path, user_code: Path
+) -> None:
+    spec = user_spec(user_code, "quick", trials=24, marker=str(tmp_path / "marker"))
+    search = spec.search.model_copy(update={"max_concurrent": 2})
+    record = run_search(spec.model_copy(update={"search": search}), tmp_path / "runs").record
+    processes = Counter(trial.curve[1]["process"] for trial in record.trials)
+    assert len(processes) == 2  # the other's, and that of the one that died
+    assert min(processes.values()) >= 4
 
 
 def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path, user_code: Path) -> None:

@@ -70,6 +70,14 @@ class RecordScheduler(_Stateless, FIFOScheduler):
         over = self._control.take_report(trial_number(trial), result["report"])
         return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Choose none: Tune starts pending trials by itself.
+
+        A trial that is chosen while its worker starts takes the worker that another trial has
+        just left, and Tune kills the one that was about to be ready. With trials shorter than
+        a worker's start (seconds) that repeats for ever, and one slot does all the work.
+        """
+
 
 class AttemptCallback(_Stateless, Callback):
     """Notes attempts: when a worker starts on a trial, and when it is lost."""
