@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup search test check format bench lock clean
+.PHONY: setup search test check format bench soak lock clean
 
 setup: $(READY)
 
@@ -35,6 +35,11 @@ bench: setup
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.samplers
 	$(BIN)/python -m benchmarks.record
+	$(BIN)/python -m benchmarks.driver
+
+# Searches that are broken again and again, for over an hour.
+soak: setup
+	$(BIN)/pytest tests/soak.py
 
 # A fresh resolution of pyproject's ranges; torch stays at the release that has a small CPU build.
 lock:

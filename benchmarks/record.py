@@ -30,7 +30,7 @@ METRICS = {
 }
 
 
-def make_spec(epochs: int) -> SearchSpec:
+def make_spec(epochs: int, trials: int = 32, early_stopping: str = "none") -> SearchSpec:
     """Return a search over eight numbers."""
     numbers = {f"x{i}": {"low": 0.0, "high": 1.0} for i in range(8)}
     draft = draft_spec(
@@ -39,7 +39,10 @@ def make_spec(epochs: int) -> SearchSpec:
             "objective": {"metric": "val_accuracy"},
             "trainable": "nothing:runs",
             "space": numbers,
-            "search": {"early_stopping": {"name": "none", "max_epochs": epochs}},
+            "search": {
+                "trials": trials,
+                "early_stopping": {"name": early_stopping, "max_epochs": epochs},
+            },
         }
     )
     assert draft.spec is not None, draft.problems

@@ -8,6 +8,9 @@ trainings, in epochs. What a search answers is the best of the trials trained in
 product (before there is one, the best newest value); its regret is that of its final error: 0
 for the best configuration of the table, 1 for the median one. Tasks and curves are described in
 `benchmarks.tables`.
+
+"auto, warm" first tries a portfolio of points from searches (by auto) of the development tasks
+of the same family, the task itself left out.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 
 import numpy as np
@@ -27,6 +31,8 @@ import optuna
 
 from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Array, Task, load_task
 from hpsearch.samplers import Observation, Sampler, make_sampler
+from hpsearch.samplers.points import FirstPoints
+from hpsearch.samplers.portfolio import History, portfolio
 from hpsearch.spec import Scalar
 from hpsearch.tuning.early_stopping import SuccessiveHalving, geometric_rungs
 
@@ -71,6 +77,26 @@ def _of_ours(name: str) -> Maker:
     return make
 
 
+def _warm_auto(task: Task, seed: int, workers: int) -> Sampler:
+    family = task.name.partition("/")[0]
+    earlier = [
+        _history(name, seed, workers)
+        for name in DEVELOPMENT
+        if name.partition("/")[0] == family and name != task.name
+    ]
+    points = portfolio(earlier, task.space)
+    return FirstPoints(_of_ours("auto")(task, seed, workers), points, task.space, seed)
+
+
+@cache
+def _history(name: str, seed: int, workers: int) -> History:
+    task = load_task(name)
+    simulation = Simulation(task, _of_ours("auto")(task, seed, workers), seed, workers)
+    simulation.run()
+    ended = (trial for trial in simulation.observations if trial.state != "running")
+    return History(tuple(ended), "minimize", RUNGS)
+
+
 MAKERS: dict[str, Maker] = {
     "random": _of_ours("random"),
     "tpe (Ray's OptunaSearch)": RayOptunaSearch,
@@ -80,6 +106,7 @@ MAKERS: dict[str, Maker] = {
     "nsga2": _of_ours("nsga2"),
     "qmc": _of_ours("qmc"),
     "auto": _of_ours("auto"),
+    "auto, warm": _warm_auto,
 }
 DEFAULT_SAMPLERS = ("random", "tpe (Ray's OptunaSearch)", "auto")
 
@@ -101,7 +128,7 @@ class Simulation:
         self._seed = seed
         self._workers = workers
         self._stopper = SuccessiveHalving(RUNGS, 3, sign=-1.0)
-        self._observations: list[Observation] = []
+        self.observations: list[Observation] = []
         self._curves: list[Array] = []  # whole ones, that the workers discover
         self._rows: list[int] = []
         self._seconds = 0.0
@@ -117,29 +144,29 @@ class Simulation:
             heapq.heappush(running, following)
             if used in (BUDGET // 2, BUDGET):
                 regrets.append(self._task.regret(self._rows[self._answer()]))
-        return Result((regrets[0], regrets[1]), self._seconds / len(self._observations))
+        return Result((regrets[0], regrets[1]), self._seconds / len(self.observations))
 
     def _begin(self, now: float) -> tuple[float, int]:
-        number = len(self._observations)
+        number = len(self.observations)
         start = time.perf_counter()
-        params = self._sampler.suggest(number, self._observations)
+        params = self._sampler.suggest(number, self.observations)
         self._seconds += time.perf_counter() - start
         assert params is not None
         row = self._task.row(params)
         self._rows.append(row)
         self._curves.append(self._task.curve(row, np.random.default_rng((self._seed, number))))
-        self._observations.append(Observation(number, params, {}, "running"))
+        self.observations.append(Observation(number, params, {}, "running"))
         return self._go_on(now, number)
 
     def _go_on(self, now: float, number: int) -> tuple[float, int]:
         return now + float(self._task.seconds[self._rows[number]]) / MAX_EPOCHS, number
 
     def _ends(self, number: int) -> bool:
-        trial = self._observations[number]
+        trial = self.observations[number]
         epoch = len(trial.curve) + 1
         value = float(self._curves[number][epoch - 1])
         stops = self._stopper.report(number, epoch, value) or epoch == MAX_EPOCHS
-        self._observations[number] = replace(
+        self.observations[number] = replace(
             trial,
             curve={**trial.curve, epoch: value},
             state="finished" if stops else "running",
@@ -148,7 +175,7 @@ class Simulation:
 
     def _answer(self) -> int:
         """The best of those trained in full; before there is one, of all by their newest value."""
-        started = [trial for trial in self._observations if trial.curve]
+        started = [trial for trial in self.observations if trial.curve]
         full = [trial for trial in started if len(trial.curve) == MAX_EPOCHS]
         return min(full or started, key=lambda trial: trial.curve[len(trial.curve)]).number
 

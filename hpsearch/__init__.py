@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
     from hpsearch.errors import BadConfigurationError, DivergedError, HpsearchError, SpecError
     from hpsearch.registry import register
-    from hpsearch.search import run_search
+    from hpsearch.search import extend_search, resume_search, run_search, stop_search
     from hpsearch.spec import SearchSpec, TrialConfig, load_spec
     from hpsearch.training import Trainer
 
@@ -22,15 +22,21 @@ __all__ = [
     "SpecError",
     "Trainer",
     "TrialConfig",
+    "extend_search",
     "load_spec",
     "register",
+    "resume_search",
     "run_search",
+    "stop_search",
 ]
 
 _MODULES = {
     "SearchReport": "analysis",
     "register": "registry",
+    "extend_search": "search",
+    "resume_search": "search",
     "run_search": "search",
+    "stop_search": "search",
     "SearchSpec": "spec",
     "Trainer": "training",
     "TrialConfig": "spec",

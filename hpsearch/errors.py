@@ -6,7 +6,9 @@ HpsearchError                     exit status 2 on the command line
 ├── DataError                     a data set is missing or can't be used
 ├── RunsError                     the runs folder can't be used
 │   ├── SearchExistsError         a search of this name is there already
-│   └── SearchNotFoundError       no search of this name is there
+│   ├── SearchNotFoundError       no search of this name is there
+│   ├── SearchRunningError        another driver works on the search
+│   └── SearchEndedError          the search has ended, so there is nothing to go on with
 ├── RecordError                   the record can't be read, or belongs to another search
 ├── TrackingError                 MLflow's store can't be used as asked
 └── SearchFailedError             a search ended because its trials all fail alike
@@ -98,6 +100,14 @@ class SearchExistsError(RunsError):
 
 class SearchNotFoundError(RunsError):
     """Raised when no search has the name that was asked for."""
+
+
+class SearchRunningError(RunsError):
+    """Raised when another driver works on a search."""
+
+
+class SearchEndedError(RunsError):
+    """Raised when a search has ended, so that there is nothing to resume or to stop."""
 
 
 class RecordError(HpsearchError):

@@ -4,8 +4,10 @@ runs/
 ├── mlflow.db, mlartifacts/     MLflow's store, shared by all searches
 └── NAME/                       one search
     ├── spec.yaml               as resolved
-    ├── record.journal          its record
-    ├── checkpoints/            of running trials and of the best
+    ├── record.journal          its record, unless that is in a database
+    ├── driver.lock             held by the one driver that works on it
+    ├── stop                    there while somebody asks the driver to stop
+    ├── checkpoints/            of unfinished trials and of the best
     ├── report.md, report.html
     └── ray/                    Ray Tune's own files, derived
 """
@@ -13,12 +15,28 @@ runs/
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from hpsearch.errors import RunsError, SearchExistsError, SearchNotFoundError, nearest_names
+import yaml
+from filelock import FileLock, Timeout
+
+from hpsearch.errors import (
+    RunsError,
+    SearchExistsError,
+    SearchNotFoundError,
+    SearchRunningError,
+    nearest_names,
+)
 from hpsearch.record import Record
-from hpsearch.spec import SearchSpec
+from hpsearch.spec import Scalar, SearchSpec
+
+#: seconds that a driver waits for its search: others hold the lock for a moment, to look at it
+LOCK_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,8 +57,20 @@ class SearchFolder:
 
     @property
     def journal(self) -> Path:
-        """The record."""
+        """The record, unless it is in a database."""
         return self.path / "record.journal"
+
+    @property
+    def record_place(self) -> Path | str:
+        """Where the record is: a file, or the URL of a database."""
+        if self.journal.is_file():
+            return self.journal
+        return yaml.safe_load(self.spec.read_text()).get("storage") or self.journal
+
+    @property
+    def stop_request(self) -> Path:
+        """A file that asks the driver to stop."""
+        return self.path / "stop"
 
     @property
     def checkpoints(self) -> Path:
@@ -64,7 +94,42 @@ class SearchFolder:
 
     def open_record(self) -> Record:
         """Read the record."""
-        return Record.open(self.journal, self.name)
+        return Record.open(self.record_place, self.name)
+
+    def take_over(self) -> Record:
+        """Read the record as its driver, which must hold the lock."""
+        return Record.reopen(self.record_place, self.name)
+
+    def write_spec(self, spec: SearchSpec) -> None:
+        """Write the spec as it is now."""
+        draft = self.spec.with_suffix(".tmp")
+        draft.write_text(spec.to_yaml())
+        draft.replace(self.spec)
+
+    @contextmanager
+    def drive(self) -> Iterator[None]:
+        """Be the search's one driver; raises SearchRunningError if there is another.
+
+        The lock goes with the process that holds it, however that dies.
+        """
+        try:
+            with self._lock.acquire(timeout=LOCK_TIMEOUT_S):
+                self.stop_request.unlink(missing_ok=True)
+                yield
+        except Timeout as error:
+            raise SearchRunningError(f"{self.name} runs already, in another process") from error
+
+    def is_driven(self) -> bool:
+        """Whether a driver works on the search."""
+        try:
+            with self._lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    @property
+    def _lock(self) -> FileLock:
+        return FileLock(self.path / "driver.lock")
 
 
 class Runs:
@@ -75,7 +140,7 @@ class Runs:
 
     @property
     def tracking_uri(self) -> str:
-        """URI of MLflow's store."""
+        """URI of MLflow's store, unless a spec names another."""
         return f"sqlite:///{self.path / 'mlflow.db'}"
 
     @property
@@ -83,17 +148,25 @@ class Runs:
         """Folder of MLflow's artifacts."""
         return self.path / "mlartifacts"
 
+    def tracking_of(self, spec: SearchSpec) -> tuple[str, Path | None]:
+        """Return URI and artifact folder of a search's MLflow store; a server has its own."""
+        uri = spec.tracking_uri or self.tracking_uri
+        return uri, None if uri.startswith("http") else self.artifacts
+
+    @property
+    def existing_folder(self) -> Path:
+        """The runs folder, or the nearest above it that exists already."""
+        return next(path for path in (self.path, *self.path.parents) if path.exists())
+
     def names(self) -> list[str]:
         """Return the names of the searches, oldest first."""
-        journals = sorted(
-            self.path.glob("*/record.journal"), key=lambda path: path.stat().st_ctime
-        )
-        return [journal.parent.name for journal in journals]
+        specs = [path for path in self.path.glob("*/spec.yaml") if path.parent.name[0] != "."]
+        return [spec.parent.name for spec in sorted(specs, key=lambda path: path.stat().st_mtime)]
 
     def search(self, name: str) -> SearchFolder:
         """Return the folder of a search that is there."""
         folder = SearchFolder(self.path / name)
-        if not folder.journal.is_file():
+        if not folder.spec.is_file():
             known = self.names()
             hint = " or ".join(nearest_names(name, known)) or ", ".join(known) or "none yet"
             raise SearchNotFoundError(f"no search {name!r} in {self.path}; there are: {hint}")
@@ -103,21 +176,33 @@ class Runs:
         """Raise unless a new search of this name could be kept here; nothing is changed."""
         if (self.path / name).exists():
             raise SearchExistsError(
-                f"{self.path / name} exists: choose another name (--name), or remove it"
+                f"{self.path / name} exists: choose another name (--name), go on with it "
+                f"(hpsearch resume {name}), or remove it"
             )
-        existing = next(path for path in (self.path, *self.path.parents) if path.exists())
+        existing = self.existing_folder
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             raise RunsError(
                 f"{self.path}: must be a folder that can be written ({existing} can't)"
             )
 
-    def create(self, spec: SearchSpec) -> SearchFolder:
-        """Make the folder of a new search and write its spec there."""
+    def create(
+        self,
+        spec: SearchSpec,
+        facts: Mapping[str, Any] | None = None,
+        first_points: Iterable[Mapping[str, Scalar]] = (),
+    ) -> SearchFolder:
+        """Make the folder of a new search, with its spec and its record."""
         self.check_new(spec.name)
+        # Under another name until it is whole, so that a search is there or isn't.
+        draft = SearchFolder(self.path / f".{spec.name}.{os.getpid()}")
         folder = SearchFolder(self.path / spec.name)
         try:
-            folder.checkpoints.mkdir(parents=True)
-            folder.spec.write_text(spec.to_yaml())
+            draft.checkpoints.mkdir(parents=True)
+            draft.write_spec(spec)
+            Record.create(spec.storage or draft.journal, spec, facts, first_points)
+            draft.path.rename(folder.path)
         except OSError as error:
             raise RunsError(f"{folder.path}: can't be written: {error.strerror}") from error
+        finally:
+            shutil.rmtree(draft.path, ignore_errors=True)
         return folder

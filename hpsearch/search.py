@@ -1,38 +1,26 @@
-"""`run_search`: a spec in, a report out. The wiring of all the other modules."""
+"""Searches: run from a spec, resumed, extended, stopped, and told to MLflow again."""
 
 from __future__ import annotations
 
-import importlib
-import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from threadpoolctl import threadpool_limits
-
-from hpsearch.components import Data
-from hpsearch.errors import SearchFailedError, TrackingError
+from hpsearch.driver import Watcher, carry_out, close_unattended, cluster_for, read_earlier
+from hpsearch.errors import SearchEndedError
 from hpsearch.provenance import collect_facts
 from hpsearch.record import Record
-from hpsearch.registry import user_files
 from hpsearch.runs import Runs, SearchFolder
-from hpsearch.samplers import make_sampler
+from hpsearch.samplers.warm_start import first_points
 from hpsearch.spec import SearchSpec
-from hpsearch.tracking import Tracker, log_report, register_best
-from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.early_stopping import make_early_stopper
-from hpsearch.tuning.experiment import count_slots, ray_cluster, run_trials
-from hpsearch.tuning.final import FinalModel, train_final_model
-from hpsearch.validation import check_spec
+from hpsearch.tracking import sync
+from hpsearch.validation import check_disk, check_spec
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
 
-_log = logging.getLogger(__name__)
-Watcher = Callable[[Record, SearchFolder], None]
+#: seconds between two looks at whether a driver has stopped
+POLL_S = 0.2
 
 
 def run_search(
@@ -52,110 +40,115 @@ def run_search(
     place = Runs(runs)
     place.check_new(spec.name)
     data = check_spec(spec)
-    _import_ahead("hpsearch.analysis.report")
-    folder = place.create(spec)
-    record = Record.create(folder.journal, spec, collect_facts(spec.folder))
-    tracker = Tracker(record, place.tracking_uri, place.artifacts)
-    tracker.start()
-    try:
-        if on_start is not None:
-            on_start(record, folder)
-        with ray_cluster(address):
-            _run_trials(record, folder, data, tracker)
-            final = _final_model(record, folder, data)
-    finally:
-        from hpsearch.analysis import SearchReport, write_report
-
-        write_report(record, folder)
-        tracker.notify()
-        tracked = tracker.close()
-    if tracked:
-        _track_results(record, place, folder, final)
-    if record.state == "failed":
-        raise SearchFailedError(record.reason)
-    return SearchReport(record)
+    points = first_points(spec, read_earlier(place, spec.search.warm_start))
+    with cluster_for(spec, address) as slots:
+        check_disk(spec, data, slots, place.existing_folder)
+        folder = place.create(spec, collect_facts(spec.folder), points)
+        with folder.drive():
+            return carry_out(folder.take_over(), place, folder, data, slots, on_start)
 
 
-def _import_ahead(module: str) -> None:
-    """Import what takes seconds, and is needed at the end, while Ray starts."""
-    threading.Thread(target=importlib.import_module, args=[module], daemon=True).start()
+def resume_search(
+    name: str,
+    runs: str | Path = "runs",
+    *,
+    address: str | None = None,
+    on_start: Watcher | None = None,
+) -> SearchReport:
+    """Continue a search that did not come to its end, from wherever its record is.
+
+    Trials that ended stay as they are, the others go on from their newest checkpoints. A search
+    that its user stopped goes on too, with other trials for those that were cancelled. Raises
+    SearchEndedError if it has ended, SearchRunningError if a driver works on it, and what
+    `run_search` raises.
+    """
+    place = Runs(runs)
+    folder = place.search(name)
+    with folder.drive():
+        record = folder.take_over()
+        if record.state in ("finished", "failed") and record.delivered:
+            rule = f"{name} has {record.state}: `hpsearch extend {name}` gives it more budget"
+            raise SearchEndedError(rule)
+        return _go_on(record, record.spec, place, folder, address, on_start)
 
 
-def _track_results(
-    record: Record, place: Runs, folder: SearchFolder, final: FinalModel | None
-) -> None:
-    """Log the report to the parent run and register the best model; MLflow is a view, so what
-    fails here is logged and fails nothing."""
-    try:
-        if final is not None and record.best is not None:
-            name = record.best.values["model"]["name"]
-            register_best(
-                record,
-                place.tracking_uri,
-                record.best,
-                final.module,
-                final.example,
-                final.test_metrics,
-                code_paths=user_files(name, record.spec.folder),
-            )
-        files = [folder.spec, folder.report_md, folder.report_html]
-        log_report(record, place.tracking_uri, files)
-    except TrackingError:
-        _log.exception("MLflow has no model and no report of %s; its folder has", record.name)
+def extend_search(
+    name: str,
+    runs: str | Path = "runs",
+    *,
+    trials: int = 0,
+    epochs: int = 0,
+    seconds: float = 0.0,
+    address: str | None = None,
+    on_start: Watcher | None = None,
+) -> SearchReport:
+    """Give a search so many trials, epochs or seconds more, and go on with it.
+
+    Raises SpecError for epochs or seconds where its spec has no such budget, and what
+    `resume_search` raises.
+    """
+    place = Runs(runs)
+    folder = place.search(name)
+    with folder.drive():
+        record = folder.take_over()
+        spec = record.spec.extended(trials=trials, epochs=epochs, seconds=seconds)
+        return _go_on(record, spec, place, folder, address, on_start)
 
 
-def _run_trials(record: Record, folder: SearchFolder, data: Data | None, tracker: Tracker) -> None:
-    spec = record.spec
-    slots = count_slots(spec.resources, spec.search.max_concurrent)
-    early_stopper = make_early_stopper(spec)
-    sampler = make_sampler(
-        spec.search.sampler,
-        record.space,
-        seed=spec.search.seed,
-        direction=spec.objective.direction,
-        rungs=early_stopper.rungs,
-        slots=slots,
-    )
-    control = SearchControl(record, sampler, early_stopper, folder.checkpoints, [tracker.notify])
-    try:
-        # The sampler's matrices are small: more threads would only take time from the trials.
-        with _cancelled_by_signals(control), threadpool_limits(1):
-            run_trials(control, spec, slots, data, folder)
-    finally:
-        control.close()
+def stop_search(name: str, runs: str | Path = "runs", *, timeout: float = 120.0) -> Record:
+    """Stop a search, whether a driver works on it or has died, and return its record after that.
+
+    After `timeout` seconds its driver may still be at it. Raises SearchEndedError if the search
+    has ended.
+    """
+    place = Runs(runs)
+    folder = place.search(name)
+    state = folder.open_record().state
+    if state != "running":
+        raise SearchEndedError(f"{name} has ended already: {state}")
+    folder.stop_request.touch()
+    deadline = time.monotonic() + timeout
+    while folder.is_driven() and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    if folder.is_driven():
+        return folder.open_record()
+    with folder.drive():
+        record = folder.take_over()
+        if record.state == "running":
+            close_unattended(record, folder)
+            sync(record, *place.tracking_of(record.spec))
+        return record
 
 
-def _final_model(record: Record, folder: SearchFolder, data: Data | None) -> FinalModel | None:
-    """Score the best model once on the test split, unless the search may still go on."""
-    best = record.best
-    if data is None or best is None or best.checkpoint is None or record.state != "finished":
-        return None
-    checkpoint = folder.checkpoints / best.checkpoint
-    final = train_final_model(record.config(best), data, checkpoint, record.spec.resources)
-    if final.test_metrics is not None:
-        record.set_result(test_metrics=final.test_metrics)
-    return final
+def sync_search(name: str, runs: str | Path = "runs", tracking_uri: str | None = None) -> str:
+    """Make MLflow's view of a search agree with its record; returns the store's URI.
+
+    `tracking_uri` names another store than the search's own. Raises SearchRunningError while a
+    driver works on it (which does the same), and TrackingError if the store can't be used.
+    """
+    place = Runs(runs)
+    folder = place.search(name)
+    with folder.drive():
+        record = folder.open_record()
+        update = {} if tracking_uri is None else {"tracking_uri": tracking_uri}
+        uri, artifacts = place.tracking_of(record.spec.model_copy(update=update))
+        sync(record, uri, artifacts)
+    return uri
 
 
-@contextmanager
-def _cancelled_by_signals(control: SearchControl) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end the search cleanly; the second one interrupts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-    previous: dict[int, Any] = {}
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    def cancel(number: int, frame: object) -> None:
-        restore()
-        control.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, cancel)
-    try:
-        yield
-    finally:
-        restore()
+def _go_on(
+    record: Record,
+    spec: SearchSpec,
+    place: Runs,
+    folder: SearchFolder,
+    address: str | None,
+    on_start: Watcher | None,
+) -> SearchReport:
+    data = check_spec(spec)
+    with cluster_for(spec, address) as slots:
+        check_disk(spec, data, slots, folder.path)
+        # One that has ended lacks only its report, its model and MLflow's view.
+        if spec != record.spec or record.state in ("running", "stopped"):
+            record.go_on(spec)
+            folder.write_spec(spec)
+        return carry_out(record, place, folder, data, slots, on_start)

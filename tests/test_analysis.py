@@ -131,7 +131,7 @@ def test_summary_counts_trials_epochs_and_what_was_saved(
     new_record: Callable[..., Record],
 ) -> None:
     record = new_record()
-    record.created_at = 990.0
+    record.created_at, record.sessions = 990.0, [[990.0, None]]
     add(record, [0.5] * 9)
     add(record, [0.4] * 3, STOPPED)
     add(record, [0.3], STOPPED, "time_limit of 5 s reached")
@@ -151,7 +151,7 @@ def test_summary_counts_trials_epochs_and_what_was_saved(
 
 def test_seconds_left_is_unknown_capped_and_zero(new_record: Callable[..., Record]) -> None:
     record = new_record(time_limit=100, epochs=20)
-    record.created_at = 1000.0
+    record.created_at, record.sessions = 1000.0, [[1000.0, None]]
     trial = add(record, [0.5], None)
     assert summary(record, now=1010.0).seconds_left is None
     add(record, [0.5] * 9)
@@ -438,7 +438,7 @@ def test_many_trials_make_a_small_page(new_record: Callable[..., Record]) -> Non
 def test_write_report_writes_both_files_and_nothing_else(tmp_path: Path) -> None:
     spec = make_spec()
     folder = Runs(tmp_path).create(spec)
-    record = Record.create(folder.journal, spec)
+    record = folder.take_over()
     record.end("finished")
     before = set(folder.path.iterdir())
     for _ in range(2):  # writing anew replaces

@@ -9,6 +9,7 @@ from hpsearch.spec import Asha, Hyperband, Median, NoStopping, SearchSpec, draft
 from hpsearch.tuning.early_stopping import (
     Brackets,
     EarlyStopper,
+    Promotion,
     geometric_rungs,
     make_early_stopper,
 )
@@ -125,3 +126,47 @@ def test_a_replay_of_the_values_decides_alike(
         again.report(*report)
     assert [again.report(*report) for report in reports[half:]] == decisions[half:]
     assert any(decisions) != isinstance(settings, NoStopping)
+
+
+def promotion() -> Promotion:
+    rule = stopper(name="asha_promotion", max_epochs=9, reduction_factor=3)
+    assert isinstance(rule, Promotion)
+    return rule
+
+
+def test_promotion_pauses_each_trial_at_each_rung_and_promotes_the_best_third() -> None:
+    rule = promotion()
+    assert rule.report(0, 1, 0.5)
+    assert rule.report(1, 1, 0.4)
+    assert rule.promotable() is None  # a third of two is none
+    assert rule.report(2, 1, 0.6)
+    assert rule.promotable() == 2
+    rule.promote(2)
+    assert rule.promotable() is None
+    assert not rule.report(2, 2, 0.7)  # between rungs
+    assert rule.report(2, 3, 0.7)
+    for number, value in ((3, 0.9), (4, 0.1), (5, 0.2)):
+        rule.report(number, 1, value)
+    assert rule.promotable() == 3  # of six the best two, and trial 2 went on already
+
+
+def test_the_highest_rung_is_promoted_from_first_and_the_last_never_pauses() -> None:
+    rule = promotion()
+    for number, value in enumerate([0.5, 0.6, 0.7]):
+        rule.report(number, 1, value)
+        rule.report(number, 3, value)
+    rule.report(3, 1, 0.9)
+    rule.report(4, 1, 0.8)
+    rule.report(5, 1, 0.8)
+    assert rule.promotable() == 2  # at rung 3, before trial 3 at rung 1
+    rule.promote(2)
+    assert rule.promotable() == 3
+    assert not rule.report(2, 9, 0.8)
+
+
+def test_a_replay_knows_which_trials_were_promoted() -> None:
+    rule = promotion()
+    values = [(0, 1, 0.1), (1, 1, 0.2), (2, 1, 0.3), (2, 2, 0.4)]  # trial 2 reported beyond
+    for number, epoch, value in values:
+        rule.report(number, epoch, value)
+    assert rule.promotable() is None

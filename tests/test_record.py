@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from hpsearch.errors import RecordError, SearchExistsError, SearchNotFoundError
+from hpsearch.errors import RecordError, SearchExistsError, SearchNotFoundError, SpecError
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.spec import SearchSpec, draft_spec
@@ -154,3 +155,73 @@ def test_a_record_that_is_not_there_is_refused(path: Path) -> None:
     path.write_text("")
     with pytest.raises(RecordError, match="no complete record"):
         reopened(path)
+
+
+def test_a_journal_cut_at_any_byte_loads_up_to_the_last_whole_entry_and_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = tmp_path / "whole.journal"
+    record = Record.create(whole, make_spec())
+    begins = whole.stat().st_size  # from here on the search is there
+    record.add_trial(PARAMS)
+    record.report(0, 1, {"val_accuracy": 0.5})
+    record.end_trial(0, Outcome.COMPLETED)
+    record.add_trial(PARAMS)
+    content = whole.read_bytes()
+    cut = tmp_path / "cut.journal"
+    for size in range(begins, len(content) + 1):
+        cut.write_bytes(content[:size])
+        known = Record.open(cut, "a-search").trials  # a reader passes over the rest
+        caplog.clear()
+        taken_over = Record.reopen(cut, "a-search")
+        is_whole = content[size - 1 : size] == b"\n"
+        assert ("unfinished entry" in caplog.text) == (not is_whole)
+        whole_ones = max(len(known) - 1, 0)
+        assert taken_over.trials == known
+        assert known[:whole_ones] == record.trials[:whole_ones]
+        taken_over.add_trial(PARAMS)
+        again = Record.open(cut, "a-search")
+        assert [trial.number for trial in again.trials] == list(range(len(known) + 1))
+
+
+def test_a_tail_of_zeros_is_dropped(record: Record, path: Path) -> None:
+    record.add_trial(PARAMS)
+    with path.open("ab") as file:
+        file.write(bytes(100) + b"\n" + bytes(50))
+    assert len(Record.reopen(path, "a-search").trials) == 1
+
+
+def test_what_a_dead_driver_owed_to_optuna_is_written(record: Record, path: Path) -> None:
+    for number in range(2):
+        record.add_trial(PARAMS)
+        record.report(number, 1, {"val_accuracy": 0.5})
+    record.end_trial(0, Outcome.STOPPED_EARLY, "asha at epoch 1")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))  # all but Optuna's state of trial 0
+    assert frozen(reopened(path), 0).state is TrialState.RUNNING
+    taken_over = Record.reopen(path, "a-search")
+    assert frozen(taken_over, 0).state is TrialState.PRUNED
+    assert taken_over.trials[0].outcome is Outcome.STOPPED_EARLY
+
+
+def test_sessions_leave_out_the_time_between_two_drivers(record: Record, path: Path) -> None:
+    record.add_trial(PARAMS)
+    record.report(0, 1, {"val_accuracy": 0.5})
+    died_at = record.trials[0].reported_at[1]
+    time.sleep(0.3)
+    again = Record.reopen(path, "a-search")
+    again.go_on()
+    assert again.sessions[0] == [again.created_at, died_at]
+    used = again.seconds_used(time.time())
+    assert used < time.time() - again.created_at - 0.25
+    again.end("finished")
+    assert reopened(path).seconds_used(time.time() + 60) < used + 1
+
+
+def test_a_larger_budget_is_kept(record: Record, path: Path) -> None:
+    record.end("finished")
+    record.go_on(record.spec.extended(trials=5))
+    again = reopened(path)
+    assert (again.state, again.spec.search.trials, again.ended_at) == ("running", 37, None)
+    with pytest.raises(SpecError, match=r"search\.epochs: must be a budget"):
+        again.spec.extended(epochs=5)

@@ -60,6 +60,7 @@ FULL: dict[str, Any] = {
         "trials": 7,
         "epochs": 100,
         "time_limit": 5400.0,
+        "trial_time_limit": 600.0,
         "seed": 3,
         "sampler": {"name": "tpe", "some_option": None},
         "early_stopping": {
@@ -70,9 +71,16 @@ FULL: dict[str, Any] = {
         },
         "max_concurrent": 2,
         "stop_after_failures": 4,
+        "points": [{"batch_size": 32}],
+        "warm_start": ["earlier"],
+        "max_retries": 2,
+        "checkpoint_every": 5,
         "keep_checkpoints": 3,
+        "disk_quota": 20_000_000_000,
     },
     "resources": {"cpu": 2, "gpu": 0.5},
+    "storage": "postgresql://server/searches",
+    "tracking_uri": "http://server:5000",
 }
 
 

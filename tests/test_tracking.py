@@ -223,6 +223,17 @@ def test_a_trial_that_runs_is_a_run_that_runs(
     assert store.curve(run, "val_accuracy") == [(1, 0.5)]
 
 
+def test_a_search_that_goes_on_loses_what_its_end_told(record: Record, store: Store) -> None:
+    record.end("stopped", "cancelled")
+    sync(record, store.uri, store.artifacts)
+    assert store.parent().data.tags["reason"] == "cancelled"
+    record.go_on()
+    sync(record, store.uri, store.artifacts)
+    parent = store.parent()
+    assert (parent.info.status, parent.data.tags["state"]) == ("RUNNING", "running")
+    assert "reason" not in parent.data.tags
+
+
 @pytest.mark.parametrize(
     ("state", "status"), [("finished", "FINISHED"), ("stopped", "KILLED"), ("failed", "FAILED")]
 )

@@ -33,7 +33,7 @@ class Progress:
     leader_value: float | None
     epochs_used: int
     epochs_saved: int
-    seconds_used: float  # since the search was created, until its end
+    seconds_used: float  # by the search's drivers; the time between two of them doesn't count
     seconds_saved: float  # of training, added up over trials
     seconds_left: float | None  # None while it can't be known
 
@@ -70,11 +70,10 @@ def summary(record: Record, now: float | None = None) -> Progress:
     outcomes = Counter(trial.outcome for trial in trials if trial.outcome is not None)
     best, leader = record.best, next(iter(leaders(record)), None)
     epochs_used = sum(len(trial.curve) for trial in trials)
-    ended_at = record.ended_at if record.ended_at is not None else now
     return Progress(
         state=record.state,
         planned=record.spec.search.trials,
-        running=len(trials) - outcomes.total(),
+        running=sum(trial.outcome is None and not trial.paused for trial in trials),
         outcomes=outcomes,
         best=best,
         best_value=None if best is None else record.objective(best),
@@ -82,7 +81,7 @@ def summary(record: Record, now: float | None = None) -> Progress:
         leader_value=None if leader is None else record.objective(leader),
         epochs_used=epochs_used,
         epochs_saved=epochs_saved(record),
-        seconds_used=ended_at - record.created_at,
+        seconds_used=record.seconds_used(now),
         seconds_saved=seconds_saved(record),
         seconds_left=_seconds_left(record, trials, outcomes.total(), epochs_used, now),
     )
@@ -101,10 +100,10 @@ def _seconds_left(
     settings: SearchSettings = record.spec.search
     estimates = []
     if num_ended:
-        busy = now - trials[0].started_at  # less the cluster's start
+        busy = record.seconds_used(now) - (trials[0].started_at - record.created_at)
         estimates.append(max(settings.trials - num_ended, 0) * busy / num_ended)
         if settings.epochs is not None and epochs_used:
             estimates.append(max(settings.epochs - epochs_used, 0) * busy / epochs_used)
     if settings.time_limit is not None and estimates:
-        estimates.append(max(record.created_at + settings.time_limit - now, 0.0))
+        estimates.append(max(settings.time_limit - record.seconds_used(now), 0.0))
     return min(estimates, default=None)

@@ -38,8 +38,8 @@ class Sampler(Protocol):
 
 
 def generator(seed: int, number: int) -> np.random.Generator:
-    """Return the random numbers of one suggestion."""
-    return np.random.default_rng((seed, number))
+    """Return the random numbers of one suggestion; earlier searches have negative numbers."""
+    return np.random.default_rng((seed, number % 2**64))
 
 
 def integer_seed(seed: int, number: int) -> int:

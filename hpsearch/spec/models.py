@@ -38,6 +38,15 @@ class Asha(_Stopping):
     reduction_factor: int = Field(3, ge=2, description="one trial in this many goes on")
 
 
+class AshaPromotion(_Stopping):
+    """Asynchronous successive halving that pauses each trial at each rung and promotes the best
+    (Li et al., MLSys 2020, algorithm 2), so that no poor trial trains on for want of rivals."""
+
+    name: Literal["asha_promotion"]
+    grace_period: int = Field(1, ge=1, description="epochs of the first rung")
+    reduction_factor: int = Field(3, ge=2, description="one trial in this many is promoted")
+
+
 class Hyperband(_Stopping):
     """Asynchronous Hyperband: ASHA in brackets of growing grace periods (Li et al., JMLR 2018)."""
 
@@ -60,7 +69,9 @@ class NoStopping(_Stopping):
     name: Literal["none"]
 
 
-EarlyStopping = Annotated[Asha | Hyperband | Median | NoStopping, Field(discriminator="name")]
+EarlyStopping = Annotated[
+    Asha | AshaPromotion | Hyperband | Median | NoStopping, Field(discriminator="name")
+]
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -78,6 +89,23 @@ def parse_duration(value: object) -> object:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_size(value: object) -> object:
+    """Turn `500MB`, `20GB` or `1.5TB` into bytes.
+
+    >>> parse_size("1.5 GB")
+    1500000000
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)\s*", value)
+    if match is None:
+        raise ValueError("must be bytes or a text such as 500MB, 20GB, 1.5TB")
+    return round(float(match[1]) * _BYTES[match[2]])
+
+
 def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
@@ -87,13 +115,22 @@ def _named_stopping(value: object) -> object:
     return {"name": "asha", **value} if isinstance(value, dict) else value
 
 
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+
+
 class SearchSettings(Frozen):
     """How the search goes: its budget, its seed, its sampler and its early stopping."""
 
     trials: int = Field(32, ge=1, description="configurations to try")
     epochs: int | None = Field(None, ge=1, description="epochs to train over all trials")
-    time_limit: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = Field(
-        None, description="seconds, or a text such as 30m or 2h"
+    time_limit: Duration | None = Field(None, description="seconds, or a text such as 30m or 2h")
+    trial_time_limit: Duration | None = Field(
+        None, description="seconds that an attempt of a trial may take"
     )
     seed: int = Field(0, ge=0)
     sampler: Annotated[dict[str, Any], BeforeValidator(_named)] = Field({"name": "auto"})
@@ -104,7 +141,22 @@ class SearchSettings(Frozen):
     stop_after_failures: int = Field(
         5, ge=1, description="the search stops when its first trials, this many, all fail alike"
     )
+    points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="configurations to try first: hyperparameters by name, others are drawn"
+    )
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="earlier searches in the same runs folder to learn from"
+    )
+    max_retries: int = Field(
+        0, ge=0, description="attempts that a trial gets after errors of its code"
+    )
+    checkpoint_every: int | None = Field(
+        None, ge=1, description="epochs; default: every 30 s of training, and at the end"
+    )
     keep_checkpoints: int = Field(1, ge=1, description="of the best trials")
+    disk_quota: Size | None = Field(
+        None, description="bytes that checkpoints may take, or a text such as 20GB"
+    )
 
 
 class Resources(Frozen):
@@ -143,6 +195,14 @@ class SearchSpec(Frozen):
     space: Section = None
     search: SearchSettings = SearchSettings()
     resources: Resources = Resources()
+    storage: str | None = Field(
+        None,
+        pattern=r"^postgresql(\+\w+)?://",
+        description="database of the record, such as postgresql://HOST/DB; default: a file",
+    )
+    tracking_uri: str | None = Field(
+        None, description="MLflow's server or database; default: a file in the runs folder"
+    )
     #: folder of the spec's file, from which relative paths are taken
     folder: str = Field(".", exclude=True)
 
@@ -172,6 +232,22 @@ class SearchSpec(Frozen):
         }
         search = self.search.model_copy(update=once)
         return self.model_copy(update={**values, "name": f"{self.name}-best", "search": search})
+
+    def extended(self, trials: int = 0, epochs: int = 0, seconds: float = 0.0) -> SearchSpec:
+        """Return the spec with a larger budget; SpecError where it has no such budget."""
+        more: dict[str, float] = {"trials": trials, "epochs": epochs, "time_limit": seconds}
+        update: dict[str, Any] = {}
+        problems = []
+        for name, amount in more.items():
+            budget = getattr(self.search, name)
+            if amount and budget is None:
+                rule = "must be a budget of the search to be extended, but it has none"
+                problems.append(Problem(f"search.{name}", rule))
+            elif amount:
+                update[name] = budget + amount
+        if problems:
+            raise SpecError(problems)
+        return self.model_copy(update={"search": self.search.model_copy(update=update)})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec as plain values: what `load_spec` reads back unchanged."""
@@ -207,6 +283,8 @@ class TrialConfig:
     cpu: int = 1
     gpu: float = 0.0
     folder: str = "."
+    checkpoint_every: int | None = None  # epochs; None: by the clock
+    checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
 
     @property
     def device(self) -> str:

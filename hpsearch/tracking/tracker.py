@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -22,6 +23,8 @@ INTERVAL_S = 1.0
 RUNNING_INTERVAL_S = 5.0
 MAX_BACKOFF_S = 60.0
 CLOSE_TIMEOUT_S = 60.0
+#: seconds without progress after which `close` gives up: the store is down or hangs
+CLOSE_PATIENCE_S = 15.0
 logger = logging.getLogger(__name__)
 
 
@@ -50,6 +53,7 @@ class Tracker:
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._finished = False
+        self._progress_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="mlflow-tracker", daemon=True)
         # Below: of the thread alone.
         self._dirty: set[int | None] = {None, *range(len(record.trials))}
@@ -66,13 +70,24 @@ class Tracker:
         self._notified.put(number)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT_S) -> bool:
-        """Write all that is left and end the thread; False if that couldn't be done in time."""
+        """Write all that is left and end the thread; False if that couldn't be done in time.
+
+        A store that takes nothing any more is given up sooner: the search must end.
+        """
+        self._progress_at = time.monotonic()
+        deadline = math.inf if timeout is None else self._progress_at + timeout
         self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        while self._thread.is_alive():
+            patience_ends = self._progress_at + CLOSE_PATIENCE_S
+            if time.monotonic() > min(deadline, patience_ends):
+                break
+            self._thread.join(0.1)
         self._abandoned.set()
         if not self._finished:
-            logger.warning("%s isn't up to date with search %s", self._uri, self._record.name)
+            logger.warning(
+                "%s isn't up to date with search %s: `hpsearch resume %s` completes it",
+                *(self._uri, self._record.name, self._record.name),
+            )
         return self._finished
 
     @property
@@ -155,6 +170,7 @@ class Tracker:
                 view.update_trial(number)
         except TrackingError as error:  # not an outage: it would be refused again
             logger.warning("%s", error)
+        self._progress_at = time.monotonic()
         self._dirty.discard(number)
         if number is None:
             return

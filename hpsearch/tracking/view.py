@@ -26,12 +26,17 @@ from hpsearch.tracking.content import (
 PARENT_TAG = "mlflow.parentRunId"
 #: with it, MLflow's pages open on runs and curves, and don't ask what the experiment is about
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+#: tags that a search loses when it goes on after an end
+PASSING_TAGS = ("reason",)
 PAGE = 1000
 
 # What MLflow would say by itself: that it makes tables, each error with its traceback (we say
 # it once), and, to a server, two lines on standard output for each run.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# A server that hangs would hold a call for over ten minutes. The tracker tries again anyway.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 
 @dataclass
@@ -134,7 +139,11 @@ class View:
         points = [p for p in content.points if (p.name, p.step) not in run.points]
         params = {k: v for k, v in content.params.items() if k not in run.params}
         tags = {k: v for k, v in content.tags.items() if run.tags.get(k) != v}
+        stale = [name for name in PASSING_TAGS if name in run.tags and name not in content.tags]
         try:
+            for name in stale:
+                self._client.delete_tag(run.id, name)
+                del run.tags[name]
             if points or params or tags:
                 self._client.log_batch(
                     run.id,

@@ -26,8 +26,8 @@ class CheckpointStore:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-        for older in self.folder.glob("epoch-*.pt"):
-            if older.name < path.name:
+        for older in self.folder.glob("epoch-*"):  # unfinished ones of a worker that died too
+            if older != path:
                 older.unlink(missing_ok=True)
         return path
 

@@ -65,6 +65,7 @@ class TrialActor(tune.Trainable):
             report = self._train_epoch()
         except Exception as error:  # the trial's own code may raise anything
             report = report_error(self._epoch, error)
+            self._drop_trainer()  # if the trial is tried again, it goes on from its checkpoint
         return {"report": report}
 
     def cleanup(self) -> None:
@@ -81,17 +82,24 @@ class TrialActor(tune.Trainable):
         torch.set_num_threads(trial.cpu)
 
     def _end(self) -> None:
-        close = getattr(self._trainer, "close", None)
-        self._trainer = None
-        if close is not None:
-            close()
+        self._drop_trainer()
         if torch.cuda.is_available():
             gc.collect()
             torch.cuda.empty_cache()
 
+    def _drop_trainer(self) -> None:
+        close = getattr(self._trainer, "close", None)
+        self._trainer = None
+        if close is not None:
+            close()
+
     def _train_epoch(self) -> Report:
         if self._trainer is None:
-            self._trainer = self._make_trainer()
+            self._trainer, reported = self._make_trainer()
+            self._epoch = self._trainer.epoch
+            if reported is not None:
+                # The driver may have died before it took this report. It knows what it has.
+                return Report(self._epoch, reported, self._newest_checkpoint())
         metrics = self._trainer.train_epoch()
         if metrics is None:  # a training function returned before its last epoch
             return Report(
@@ -101,12 +109,19 @@ class TrialActor(tune.Trainable):
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise DivergedError(f"{name} is {value} at epoch {self._epoch}")
-        is_last = self._epoch >= self._trial.max_epochs
-        due = time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL_S
-        checkpoint = self._save() if is_last or due else None
-        return Report(self._epoch, metrics, checkpoint)
+        return Report(self._epoch, metrics, self._save(metrics) if self._is_due() else None)
 
-    def _make_trainer(self) -> Any:
+    def _is_due(self) -> bool:
+        """Whether the trial's state is written after this epoch."""
+        every = self._trial.checkpoint_every
+        if self._epoch >= self._trial.max_epochs or self._epoch in self._trial.checkpoint_at:
+            return True
+        if every is not None:
+            return self._epoch % every == 0
+        return time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL_S
+
+    def _make_trainer(self) -> tuple[Any, dict[str, float] | None]:
+        """Return the trainer, and what it reported last if that was saved with its state."""
         device = self._trial.device
         trainer: Any
         if self._trial.trainable is not None:
@@ -115,15 +130,25 @@ class TrialActor(tune.Trainable):
             assert self._data is not None  # validation loads it for a built-in trial
             trainer = make_trainer(self._trial, self._data, device)
         newest = self._store.newest()
-        if newest is not None:  # an earlier attempt got this far
-            trainer.load_state_dict(load_checkpoint(newest, device))
-            self._epoch = trainer.epoch
-        return trainer
+        if newest is None:
+            return trainer, None
+        saved = load_checkpoint(newest, device)
+        trainer.load_state_dict(saved["trainer"])  # an earlier attempt got this far
+        is_newest = saved["epoch"] == trainer.epoch  # user code may save before its last report
+        return trainer, saved["metrics"] if is_newest else None
 
-    def _save(self) -> str:
-        path = self._store.save(self._epoch, self._trainer.state_dict())
+    def _save(self, metrics: dict[str, float] | None = None) -> str:
+        """Write the state, and the report that goes with it: a driver that dies before it takes
+        the report gets it when the trial goes on."""
+        state = self._trainer.state_dict()
+        self._store.save(self._epoch, {"epoch": self._epoch, "metrics": metrics, "trainer": state})
         self._saved_at = time.monotonic()
-        return str(path.relative_to(self._checkpoints))
+        return self._newest_checkpoint()
+
+    def _newest_checkpoint(self) -> str:
+        newest = self._store.newest()
+        assert newest is not None
+        return str(newest.relative_to(self._checkpoints))
 
 
 def report_error(epoch: int, error: Exception) -> Report:
@@ -134,13 +159,20 @@ def report_error(epoch: int, error: Exception) -> Report:
         return Report(epoch, outcome=Outcome.BAD_CONFIGURATION, reason=str(error))
     if _is_out_of_memory(error):
         reason = str(error).partition("\n")[0]
-        return Report(epoch, outcome=Outcome.OUT_OF_MEMORY, reason=reason)
+        return Report(epoch, outcome=Outcome.OUT_OF_MEMORY, reason=_device_memory() + reason)
     return Report(
         epoch,
         outcome=Outcome.FAILED,
         reason=f"{type(error).__name__}: {error}",
         traceback="".join(traceback.format_exception(error)),
     )
+
+
+def _device_memory() -> str:
+    if not torch.cuda.is_available():
+        return ""
+    total = torch.cuda.get_device_properties(0).total_memory
+    return f"needs more than {total / 2**30:.1f} GiB of GPU memory: "
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -9,24 +9,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, SearchState, TrialRecord
-from hpsearch.samplers import Observation, Sampler
+from hpsearch.samplers import Sampler
+from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import CheckpointStore
 from hpsearch.tuning.actor import Report
-from hpsearch.tuning.early_stopping import EarlyStopper
+from hpsearch.tuning.early_stopping import EarlyStopper, Promotion
+from hpsearch.tuning.failures import common_failure
+from hpsearch.tuning.observations import Observations
+from hpsearch.tuning.retention import Retention
 
 Listener = Callable[[int], None]
 #: deaths of its worker in a row, without a new epoch between them, that end a trial
 MAX_DEATHS_IN_A_ROW = 3
+#: seconds between two looks at whether somebody asks the search to stop
+STOP_INTERVAL_S = 0.5
 
 
 class SearchControl:
-    """Runs one search, trial by trial."""
+    """Runs one search, trial by trial, from wherever its record is."""
 
     def __init__(
         self,
@@ -35,23 +42,31 @@ class SearchControl:
         early_stopper: EarlyStopper,
         checkpoints: Path,
         listeners: Sequence[Listener] = (),
+        stop_request: Path | None = None,
     ) -> None:
         self.record = record
         self._sampler = sampler
         self._early_stopper = early_stopper
+        self._promotion = early_stopper if isinstance(early_stopper, Promotion) else None
         self._checkpoints = checkpoints
+        self._retention = Retention(record, checkpoints)
         self._listeners = listeners
+        self._stop_request = stop_request
         self._settings = record.spec.search
-        self._started = time.monotonic()
+        # Time that earlier drivers took counts.
+        self._started = time.monotonic() - record.seconds_used(time.time())
+        self._looked_at = 0.0
         self._epochs = 0
-        self._live: set[int] = set()
+        # What a user cancelled was not tried.
+        self._num_cancelled = sum(t.outcome is Outcome.CANCELLED for t in record.trials)
+        self._live: dict[int, float] = {}  # trial → when its attempt began, or it was handed out
+        self._waiting: deque[int] = deque()  # unfinished trials that go on when a slot is free
         self._deaths: dict[int, int] = {}
-        self._observations: dict[int, Observation] = {}  # of ended trials
-        self._kept: list[int] = []  # trials whose checkpoints are kept, best first
-        self._num_ended = 0
+        self._observations = Observations(record)
         self._exhausted = False
         #: how the search ended and why, once something ended it before its budget of trials
         self.ending: tuple[SearchState, str] | None = None
+        self._replay()
 
     @property
     def num_live(self) -> int:
@@ -60,18 +75,25 @@ class SearchControl:
 
     @property
     def is_over(self) -> bool:
-        """Whether no further trial starts."""
-        return (
-            self.ending is not None
-            or self._exhausted
-            or len(self.record.trials) >= self._settings.trials
-        )
+        """Whether no further trial starts or goes on."""
+        if self.ending is not None:
+            return True
+        if self._waiting or self._may_add_trial:
+            return False
+        if self._promotion is None:
+            return True
+        return not self._live and self._promotion.promotable() is None
 
     def should_stop_all(self) -> bool:
-        """Whether running trials must stop as well; looks at the clock."""
+        """Whether running trials must stop as well; looks at the clock, and for a request."""
+        now = time.monotonic()
         limit = self._settings.time_limit
-        if limit is not None and time.monotonic() - self._started >= limit:
+        if limit is not None and now - self._started >= limit:
             self._end("finished", f"time_limit of {limit:g} s reached")
+        if self._stop_request is not None and now - self._looked_at > STOP_INTERVAL_S:
+            self._looked_at = now
+            if self._stop_request.exists():
+                self.cancel()
         return self.ending is not None
 
     def cancel(self) -> None:
@@ -79,29 +101,54 @@ class SearchControl:
         self._end("stopped", "cancelled")
 
     def next_trial(self) -> TrialRecord | None:
-        """Choose a configuration and write it to the record; None when there is none left."""
-        params = self._sampler.suggest(len(self.record.trials), self._observe())
-        if params is None:
-            self._exhausted = True
-            return None
-        trial = self.record.add_trial(params)
-        self._live.add(trial.number)
-        self._notify(trial.number)
+        """Return a trial that goes on, or choose a configuration and write it to the record.
+
+        None when there is none left, or none before a running trial reports.
+        """
+        trial = self._waiting_trial() or self._promoted_trial() or self._new_trial()
+        if trial is not None:
+            self._live[trial.number] = time.monotonic()
+            self._notify(trial.number)
         return trial
+
+    def config(self, trial: TrialRecord) -> TrialConfig:
+        """Return all that a worker needs to train a trial."""
+        config = self.record.config(trial)
+        if self._promotion is None:
+            return config
+        return replace(config, checkpoint_at=self._promotion.rungs)
 
     def start_attempt(self, number: int) -> None:
         """Note that a worker starts on a trial."""
         if self.record.trials[number].outcome is None:
+            self._live[number] = time.monotonic()
             self.record.start_attempt(number)
 
-    def lose_worker(self, number: int, reason: str, out_of_memory: bool = False) -> bool:
+    def end_overdue(self) -> Iterator[int]:
+        """End the trials that take longer than they may, and yield them: their workers hang."""
+        limit = self._settings.trial_time_limit
+        if limit is None:
+            return
+        now = time.monotonic()
+        for number, since in list(self._live.items()):
+            if now - since > limit:
+                reason = f"trial_time_limit of {limit:g} s reached"
+                self._end_trial(number, Outcome.BAD_CONFIGURATION, reason)
+                self._notify(number)
+                yield number
+
+    def lose_worker(
+        self, number: int, reason: str, *, out_of_memory: bool = False, with_node: bool = False
+    ) -> bool:
         """Note that a trial's worker died; True if the trial must not be tried again.
 
         Nobody's fault, unless it took more memory than its node has, or it happens again and
-        again at the same place.
+        again at the same place while its node lives on.
         """
         if self.record.trials[number].outcome is not None:
             return True
+        if with_node:
+            return False
         deaths = self._deaths[number] = self._deaths.get(number, 0) + 1
         if out_of_memory:
             self._end_trial(number, Outcome.OUT_OF_MEMORY, reason)
@@ -123,79 +170,135 @@ class SearchControl:
             stop = self._take_epoch(trial, report)
         if report.checkpoint is not None:
             self.record.set_checkpoint(number, report.checkpoint)
+        over = True
         if report.outcome is not None:
-            self._end_trial(number, report.outcome, report.reason, report.traceback)
+            over = self._take_end(trial, report)
         elif report.epoch >= self.record.spec.max_epochs:
             self._end_trial(number, Outcome.COMPLETED)
         elif stop:
-            rule = self._settings.early_stopping.name
-            self._end_trial(number, Outcome.STOPPED_EARLY, f"{rule} at epoch {report.epoch}")
+            self._stop_early(trial)
+        else:
+            over = False
         self._notify(number)
-        return trial.outcome is not None
+        return over
 
     def close(self) -> None:
         """End what still runs, and the search, in the record."""
         state, reason = self.ending or ("finished", None)
         for trial in list(self.record.running()):
+            why = reason
             outcome = Outcome.CANCELLED if state == "stopped" else Outcome.STOPPED_EARLY
-            self._end_trial(trial.number, outcome, reason)
+            if trial.paused:
+                outcome, why = Outcome.STOPPED_EARLY, self._early_stop_reason(trial)
+            self._end_trial(trial.number, outcome, why)
             self._notify(trial.number)
+        self._retention.sweep()
         self.record.end(state, reason)
+
+    def _replay(self) -> None:
+        """Bring early stopping and budgets to where the record is, and finish what a driver that
+        died had no time for."""
+        stops: dict[int, bool] = {}
+        for number, epoch, value in self.record.history():
+            stops[number] = self._early_stopper.report(number, epoch, value)
+        self._count_epochs(sum(len(trial.curve) for trial in self.record.trials))
+        for trial in list(self.record.running()):
+            newest = CheckpointStore(self._checkpoints, trial.number).newest()
+            if newest is not None:
+                self.record.set_checkpoint(
+                    trial.number, str(newest.relative_to(self._checkpoints))
+                )
+            if trial.epochs >= self.record.spec.max_epochs:
+                self._end_trial(trial.number, Outcome.COMPLETED)
+            elif trial.paused:
+                continue
+            elif stops.get(trial.number, False):
+                self._stop_early(trial)
+            else:
+                self._waiting.append(trial.number)
+
+    def _waiting_trial(self) -> TrialRecord | None:
+        return self.record.trials[self._waiting.popleft()] if self._waiting else None
+
+    def _promoted_trial(self) -> TrialRecord | None:
+        number = None if self._promotion is None else self._promotion.promotable()
+        if self._promotion is None or number is None:
+            return None
+        self._promotion.promote(number)
+        self.record.set_paused(number, False)
+        return self.record.trials[number]
+
+    @property
+    def _may_add_trial(self) -> bool:
+        if self._exhausted:
+            return False
+        return len(self.record.trials) - self._num_cancelled < self._settings.trials
+
+    def _new_trial(self) -> TrialRecord | None:
+        if not self._may_add_trial:
+            return None
+        params = self._sampler.suggest(len(self.record.trials), self._observations.read())
+        if params is None:
+            self._exhausted = True
+            return None
+        return self.record.add_trial(params)
 
     def _take_epoch(self, trial: TrialRecord, report: Report) -> bool:
         self.record.report(trial.number, report.epoch, report.metrics)
-        self._epochs += 1
-        if self._settings.epochs is not None and self._epochs >= self._settings.epochs:
-            self._end("finished", f"budget of {self._settings.epochs} epochs used")
+        self._count_epochs(1)
         value = report.metrics.get(self.record.spec.objective.metric)
         if value is None or not math.isfinite(value):
             return False
         return self._early_stopper.report(trial.number, report.epoch, value)
 
+    def _take_end(self, trial: TrialRecord, report: Report) -> bool:
+        """End a trial as its worker says, or try it again; False if the worker goes on."""
+        assert report.outcome is not None
+        if report.outcome is Outcome.FAILED and len(trial.errors) < self._settings.max_retries:
+            self.record.note_error(trial.number, report.reason, report.traceback)
+            self.start_attempt(trial.number)
+            return False
+        shares_a_gpu = 0 < self.record.config(trial).gpu < 1
+        if report.outcome is Outcome.OUT_OF_MEMORY and shares_a_gpu:
+            self.record.note_error(trial.number, report.reason, report.traceback)
+            self.record.set_alone(trial.number)
+            self._live.pop(trial.number, None)
+            self._waiting.append(trial.number)
+            return True
+        self._end_trial(trial.number, report.outcome, report.reason, report.traceback)
+        return True
+
+    def _stop_early(self, trial: TrialRecord) -> None:
+        if self._promotion is not None:
+            self._live.pop(trial.number, None)
+            self.record.set_paused(trial.number, True)
+            return
+        self._end_trial(trial.number, Outcome.STOPPED_EARLY, self._early_stop_reason(trial))
+
+    def _early_stop_reason(self, trial: TrialRecord) -> str:
+        return f"{self._settings.early_stopping.name} at epoch {trial.epochs}"
+
     def _end_trial(
         self, number: int, outcome: Outcome, reason: str | None = None, trace: str | None = None
     ) -> None:
         self.record.end_trial(number, outcome, reason, trace)
-        self._live.discard(number)
-        self._num_ended += 1
-        self._collect_checkpoints(number)
-        if self._num_ended == self._settings.stop_after_failures:
+        self._live.pop(number, None)
+        self._retention.end_trial(number)
+        if outcome is Outcome.FAILED:
             self._stop_if_all_fail_alike()
-
-    def _collect_checkpoints(self, number: int) -> None:
-        """Keep the checkpoints of running trials and of the best, no others."""
-        trials = self.record.trials
-        dropped = [number]
-        if trials[number].outcome is Outcome.COMPLETED:
-            best = self.record.rank(trials[kept] for kept in [*self._kept, number])
-            limit = self._settings.keep_checkpoints
-            dropped = [trial.number for trial in best[limit:]]
-            self._kept = [trial.number for trial in best[:limit]]
-        for dropped_number in dropped:
-            CheckpointStore(self._checkpoints, dropped_number).delete()
 
     def _stop_if_all_fail_alike(self) -> None:
         ended = [trial for trial in self.record.trials if trial.outcome is not None]
-        failures = {_failure(trial) for trial in ended}
-        if len(failures) == 1 and None not in failures:
-            self._end("failed", f"the first {len(ended)} trials all failed: {ended[0].reason}")
+        if len(ended) == self._settings.stop_after_failures:
+            failure = common_failure(ended)
+            if failure is not None:
+                self._end("failed", failure)
 
-    def _observe(self) -> list[Observation]:
-        """Return what the sampler may learn from; failed and cancelled trials teach nothing."""
-        metric = self.record.spec.objective.metric
-        seen = []
-        for trial in self.record.trials:
-            if trial.outcome in (Outcome.FAILED, Outcome.CANCELLED):
-                continue
-            observation = self._observations.get(trial.number)
-            if observation is None:
-                observation = Observation(
-                    trial.number, trial.params, trial.metric(metric), _sampler_state(trial)
-                )
-                if trial.outcome is not None:
-                    self._observations[trial.number] = observation
-            seen.append(observation)
-        return seen
+    def _count_epochs(self, num_epochs: int) -> None:
+        self._epochs += num_epochs
+        budget = self._settings.epochs
+        if budget is not None and self._epochs >= budget:
+            self._end("finished", f"budget of {budget} epochs used")
 
     def _end(self, state: SearchState, reason: str) -> None:
         if self.ending is None:
@@ -204,17 +307,3 @@ class SearchControl:
     def _notify(self, number: int) -> None:
         for listener in self._listeners:
             listener(number)
-
-
-def _sampler_state(trial: TrialRecord) -> Literal["running", "finished", "bad"]:
-    if trial.outcome is None:
-        return "running"
-    return "bad" if trial.outcome.is_bad_configuration else "finished"
-
-
-def _failure(trial: TrialRecord) -> str | None:
-    """What two trials that fail alike have in common: the exception's type and its place."""
-    if trial.outcome is not Outcome.FAILED:
-        return None
-    places = [line for line in (trial.traceback or "").splitlines() if line.startswith('  File "')]
-    return f"{(trial.reason or '').partition(':')[0]} {places[-1:]}"

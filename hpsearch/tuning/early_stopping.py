@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hpsearch.spec import Asha, Hyperband, Median, NoStopping, SearchSpec
+from hpsearch.spec import Asha, AshaPromotion, Hyperband, Median, NoStopping, SearchSpec
 
 
 class EarlyStopper(Protocol):
@@ -26,6 +26,18 @@ class EarlyStopper(Protocol):
         ...
 
 
+class Promoter(EarlyStopper, Protocol):
+    """A rule that only pauses the trials that it stops, and lets the best go on."""
+
+    def promotable(self) -> int | None:
+        """Return the trial that should go on, if any; the same one until it is promoted."""
+        ...
+
+    def promote(self, number: int) -> None:
+        """Take note that a paused trial goes on."""
+        ...
+
+
 def make_early_stopper(spec: SearchSpec) -> EarlyStopper:
     """Return the rule that a spec asks for."""
     settings = spec.search.early_stopping
@@ -35,6 +47,11 @@ def make_early_stopper(spec: SearchSpec) -> EarlyStopper:
             settings.grace_period, settings.reduction_factor, settings.max_epochs
         )
         return SuccessiveHalving(rungs, settings.reduction_factor, sign)
+    if isinstance(settings, AshaPromotion):
+        rungs = geometric_rungs(
+            settings.grace_period, settings.reduction_factor, settings.max_epochs
+        )
+        return Promotion(rungs, settings.reduction_factor, sign)
     if isinstance(settings, Hyperband):
         return Brackets(
             settings.grace_period, settings.reduction_factor, settings.max_epochs, sign
@@ -77,6 +94,48 @@ class SuccessiveHalving:
         value *= self._sign
         insort(values, value)
         return bool(value < _sorted_quantile(values, 1 - 1 / self._factor))
+
+
+class Promotion:
+    """Asynchronous successive halving, promotion form (Li et al., MLSys 2020, algorithm 2): each
+    trial pauses at each rung, and goes on once it is among the best 1/factor of its rung.
+
+    A trial that reports beyond a rung has been promoted from there, which is how a replay knows.
+    """
+
+    def __init__(self, rungs: tuple[int, ...], factor: int, sign: float) -> None:
+        self.rungs = rungs
+        self._factor = factor
+        self._sign = sign
+        # by rung: (-score, trial), the best first; and the trials that went on from there
+        self._ranked: dict[int, list[tuple[float, int]]] = {rung: [] for rung in rungs[:-1]}
+        self._promoted: dict[int, set[int]] = {rung: set() for rung in rungs[:-1]}
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """See EarlyStopper."""
+        for rung, promoted in self._promoted.items():
+            if rung < epoch:
+                promoted.add(number)
+        if epoch not in self._ranked:
+            return False
+        insort(self._ranked[epoch], (-self._sign * value, number))
+        return True
+
+    def promotable(self) -> int | None:
+        """See Promoter."""
+        for rung in reversed(self.rungs[:-1]):
+            ranked, promoted = self._ranked[rung], self._promoted[rung]
+            for _, number in ranked[: len(ranked) // self._factor]:
+                if number not in promoted:
+                    return number
+        return None
+
+    def promote(self, number: int) -> None:
+        """See Promoter."""
+        for rung in reversed(self.rungs[:-1]):
+            if any(trial == number for _, trial in self._ranked[rung]):
+                self._promoted[rung].add(number)
+                return
 
 
 class Brackets:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 
 from hpsearch.components import Data
 from hpsearch.errors import ClusterError
 from hpsearch.provenance import available_cpus
 from hpsearch.runs import SearchFolder
-from hpsearch.spec import Resources, SearchSpec
+from hpsearch.spec import Resources, TrialConfig
 from hpsearch.tuning.actor import TrialActor
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.searcher import (
@@ -23,7 +26,12 @@ from hpsearch.tuning.searcher import (
     BudgetStopper,
     RecordScheduler,
     StudySearcher,
+    trial_number,
 )
+
+#: trials of one Tune experiment
+GENERATION_TRIALS = 1000
+CONNECT_TIMEOUT_S = 10.0
 
 # Tune reads its settings from the environment.
 _SETTINGS = {
@@ -37,6 +45,7 @@ _SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _LOCAL_CLUSTER = {
+    "address": "local",  # not one that happens to run on this machine
     "num_cpus": available_cpus(),
     "include_dashboard": False,
     # Workers import what trials need as they start, while the driver is busy with other things.
@@ -57,13 +66,22 @@ def ray_cluster(address: str | None) -> Iterator[None]:
         return
     options: dict[str, Any] = {"address": address} if address else _LOCAL_CLUSTER
     try:
+        if address:
+            _check_reachable(address)
         ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError as error:
+    except OSError as error:
         raise ClusterError(f"no Ray cluster at {address}: {error}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError where nobody listens, for which Ray waits for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
 
 
 def count_slots(resources: Resources, max_concurrent: int | None) -> int:
@@ -80,27 +98,36 @@ def count_slots(resources: Resources, max_concurrent: int | None) -> int:
 
 
 def run_trials(
-    control: SearchControl, spec: SearchSpec, slots: int, data: Data | None, folder: SearchFolder
+    control: SearchControl, slots: int, data: Data | None, folder: SearchFolder
 ) -> None:
-    """Run the trials of a search until its budget is used or it is stopped."""
+    """Run the trials of a search until its budget is used or it is stopped.
+
+    In generations, each an experiment of its own: what Tune holds and writes grows with the
+    trials of an experiment.
+    """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
     trainable = tune.with_parameters(TrialActor, data=data, checkpoints=str(folder.checkpoints))
-    per_trial = tune.PlacementGroupFactory(
-        [{"CPU": spec.resources.cpu, "GPU": spec.resources.gpu}]
-    )
+    trainable = tune.with_resources(trainable, _resources)
+    while not control.is_over:
+        _run_generation(control, trainable, slots, folder)
+
+
+def _run_generation(
+    control: SearchControl, trainable: Any, slots: int, folder: SearchFolder
+) -> None:
     tuner = tune.Tuner(
-        tune.with_resources(trainable, per_trial),
+        trainable,
         tune_config=tune.TuneConfig(
-            num_samples=spec.search.trials,
-            search_alg=StudySearcher(control, slots),
+            num_samples=GENERATION_TRIALS,
+            search_alg=StudySearcher(control, slots, GENERATION_TRIALS),
             scheduler=RecordScheduler(control),
             reuse_actors=True,
-            trial_name_creator=lambda trial: f"trial-{trial.config['trial'].number:04d}",
-            trial_dirname_creator=lambda trial: f"trial-{trial.config['trial'].number:04d}",
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name=folder.ray.name,
-            storage_path=str(folder.path),
+            name=f"generation-{time.time_ns()}",
+            storage_path=str(folder.ray),
             stop=BudgetStopper(control),
             callbacks=[AttemptCallback(control)],
             # actors write their own checkpoints, which the record knows
@@ -110,6 +137,16 @@ def run_trials(
         ),
     )
     tuner.fit()
+
+
+def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    trial: TrialConfig = config["trial"]
+    return tune.PlacementGroupFactory([{"CPU": trial.cpu, "GPU": trial.gpu}])
+
+
+def _trial_name(trial: Trial) -> str:
+    # A trial that was paused goes on as another of Tune's trials.
+    return f"trial-{trial_number(trial):04d}-{trial.trial_id}"
 
 
 def _slots_of_node(available: dict[str, float], resources: Resources) -> int:

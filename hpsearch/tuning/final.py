@@ -48,7 +48,7 @@ def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalMode
         trainer = refit(config, data, config.max_epochs, device)
     else:
         trainer = Trainer(config, data, device)
-        trainer.model.load_state_dict(load_checkpoint(checkpoint, device)["model"])
+        trainer.model.load_state_dict(load_checkpoint(checkpoint, device)["trainer"]["model"])
     test_metrics = None if data.test is None else trainer.evaluate("test")
     return FinalModel(export_model(trainer), test_metrics, _example(data))
 

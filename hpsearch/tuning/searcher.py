@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ray
 from ray.exceptions import OutOfMemoryError
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
@@ -27,21 +28,23 @@ class _Stateless:
 class StudySearcher(_Stateless, Searcher):
     """Hands out trials, each one only when a slot is free, so that nothing is drawn ahead."""
 
-    def __init__(self, control: SearchControl, slots: int) -> None:
+    def __init__(self, control: SearchControl, slots: int, num_trials: int) -> None:
         super().__init__()
         self._control = control
         self._slots = slots
+        self._num_left = num_trials  # of this generation
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of the next trial."""
-        if self._control.is_over:
+        if self._control.is_over or self._num_left == 0:
             return str(Searcher.FINISHED)
         if self._control.num_live >= self._slots:
             return None
         trial = self._control.next_trial()
         if trial is None:
-            return str(Searcher.FINISHED)
-        return {"trial": self._control.record.config(trial)}
+            return str(Searcher.FINISHED) if self._control.is_over else None
+        self._num_left -= 1
+        return {"trial": self._control.config(trial)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -80,7 +83,7 @@ class RecordScheduler(_Stateless, FIFOScheduler):
 
 
 class AttemptCallback(_Stateless, Callback):
-    """Notes attempts: when a worker starts on a trial, and when it is lost."""
+    """Notes attempts: when a worker starts on a trial, when it is lost, when it hangs."""
 
     def __init__(self, control: SearchControl) -> None:
         self._control = control
@@ -97,9 +100,22 @@ class AttemptCallback(_Stateless, Callback):
         """Note that the trial will be tried again, unless it kills its workers."""
         error = trial.get_error()
         reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
-        out_of_memory = isinstance(error, OutOfMemoryError)
-        if self._control.lose_worker(trial_number(trial), reason, out_of_memory):
+        given_up = self._control.lose_worker(
+            trial_number(trial),
+            reason,
+            out_of_memory=isinstance(error, OutOfMemoryError),
+            with_node="its node has died" in str(error),  # Ray has no type for it
+        )
+        if given_up:
             trial.max_failures = 0
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Kill the workers of trials that take longer than they may: a step can't be ended."""
+        overdue = set(self._control.end_overdue())
+        for trial in trials if overdue else ():
+            if trial_number(trial) in overdue and trial.status == Trial.RUNNING:
+                trial.max_failures = 0  # its death is no loss
+                ray.kill(trial.temporary_state.ray_actor)
 
 
 class BudgetStopper(_Stateless, Stopper):

@@ -12,6 +12,7 @@ from pathlib import Path
 from hpsearch.components import Data
 from hpsearch.errors import SpecError
 from hpsearch.spec import Draft, SearchSpec, draft_spec, read_draft
+from hpsearch.validation.disk import check_disk as check_disk
 from hpsearch.validation.functions import check_training_function
 from hpsearch.validation.settings import check_settings
 from hpsearch.validation.trials import check_built_in_trial

@@ -1,4 +1,4 @@
-"""Whether the settings of a search fit each other: its sampler and its early stopping."""
+"""Whether the settings of a search fit each other: its sampler, its early stopping, its points."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from hpsearch.errors import Problem, SpecError, UserCodeError
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
-from hpsearch.spec import Asha, Draft
+from hpsearch.spec import Asha, Draft, SearchSpec
+from hpsearch.validation.points import check_points, check_warm_start
 from hpsearch.validation.signatures import check_component
 
 
@@ -19,6 +20,19 @@ def check_settings(draft: Draft, problems: list[Problem]) -> None:
         return
     _check_sampler(draft, search.get("sampler", "auto"), problems)
     _check_grace_period(search.get("early_stopping", {}), problems)
+    if draft.spec is not None:
+        check_points(draft.spec, problems)
+        check_warm_start(draft.spec, problems)
+        _check_databases(draft.spec, problems)
+
+
+def _check_databases(spec: SearchSpec, problems: list[Problem]) -> None:
+    if spec.storage is not None and spec.storage == spec.tracking_uri:
+        # Both number the versions of their tables in one called alembic_version.
+        rule = (
+            "must be another database than storage: Optuna's tables and MLflow's can't share one"
+        )
+        problems.append(Problem("tracking_uri", rule))
 
 
 def _check_sampler(draft: Draft, sampler: Any, problems: list[Problem]) -> None:

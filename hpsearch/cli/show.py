@@ -1,38 +1,30 @@
-"""The command line. What is slow to import is imported inside the commands."""
+"""Commands that look: at specs, at searches, at what there is to search."""
 
 from __future__ import annotations
 
 import json
 import sys
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from hpsearch.errors import HpsearchError, SearchFailedError
+from hpsearch.cli.common import (
+    RUNS,
+    NameArgument,
+    RunsOption,
+    SetOption,
+    SpecArgument,
+    app,
+    console,
+    open_search,
+)
+from hpsearch.errors import HpsearchError
 
 if TYPE_CHECKING:
     from hpsearch.record import Record
     from hpsearch.runs import SearchFolder
-
-app = typer.Typer(
-    name="hpsearch",
-    help="Hyperparameter search for PyTorch.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-console = Console()
-RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that keeps the searches.")]
-NameArgument = Annotated[str, typer.Argument(help="Name of a search.")]
-SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file of a search.")]
-SetOption = Annotated[
-    list[str], typer.Option("--set", metavar="PATH=VALUE", help="Replace a value of the spec.")
-]
-RUNS = Path("runs")
 
 
 class Output(StrEnum):
@@ -40,16 +32,6 @@ class Output(StrEnum):
 
     SPEC = "spec"
     JSON = "json"
-
-
-def main() -> None:
-    """Run the command line; errors that a user can mend are printed without a traceback."""
-    try:
-        app()
-    except SearchFailedError as error:
-        _fail(error, status=1)
-    except HpsearchError as error:
-        _fail(error, status=2)
 
 
 @app.command()
@@ -68,38 +50,6 @@ def validate(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
     console.print(table)
 
 
-@app.command()
-def run(
-    spec: SpecArgument,
-    overrides: SetOption = [],  # noqa: B006
-    runs: RunsOption = RUNS,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the search, if not the spec's.")
-    ] = None,
-    address: Annotated[str | None, typer.Option(help="Address of a Ray cluster to join.")] = None,
-) -> None:
-    """Run a search to its end."""
-    from hpsearch.live import LiveView
-    from hpsearch.runs import Runs
-    from hpsearch.spec import read_draft
-
-    overrides = [*overrides, *([f"name={json.dumps(name)}"] if name else [])]
-    draft = read_draft(spec, overrides)
-    if draft.spec is None:
-        from hpsearch.validation import check
-
-        check(draft)  # tells of the mistakes in shape and in meaning, all at once
-    assert draft.spec is not None
-    Runs(runs).check_new(draft.spec.name)
-    with LiveView(console) as view:
-        from hpsearch.search import run_search
-
-        report = run_search(draft.spec, runs, address=address, on_start=view.watch)
-    _print_report(report, runs)
-    if report.state == "stopped":
-        raise typer.Exit(130)  # as a shell says of a command that Ctrl-C ended
-
-
 @app.command("list")
 def list_searches(runs: RunsOption = RUNS) -> None:
     """List the searches of a runs folder."""
@@ -108,12 +58,13 @@ def list_searches(runs: RunsOption = RUNS) -> None:
     place = Runs(runs)
     table = Table("search", "state", "trials", "best", "metric", box=None)
     for name in place.names():
-        record = place.search(name).open_record()
+        folder = place.search(name)
+        record = folder.open_record()
         best = record.best
         value = "" if best is None else f"{record.objective(best):.4g}"
         ended = sum(trial.outcome is not None for trial in record.trials)
         trials = f"{ended}/{record.spec.search.trials}"
-        table.add_row(name, record.state, trials, value, record.spec.objective.metric)
+        table.add_row(name, _state(folder, record), trials, value, record.spec.objective.metric)
     console.print(table if table.row_count else f"no searches in {place.path}")
 
 
@@ -122,8 +73,10 @@ def status(name: NameArgument, runs: RunsOption = RUNS) -> None:
     """Show how far a search is, and why trials ended as they did."""
     from hpsearch.live import render_status
 
-    _, record = _open(name, runs)
+    folder, record = open_search(name, runs)
     console.print(render_status(record))
+    if _state(folder, record) == "interrupted":
+        console.print(f"\ninterrupted: its driver died; `hpsearch resume {name}` goes on with it")
 
 
 @app.command()
@@ -133,7 +86,7 @@ def report(name: NameArgument, runs: RunsOption = RUNS) -> None:
 
     from hpsearch.analysis import SearchReport, write_report
 
-    folder, record = _open(name, runs)
+    folder, record = open_search(name, runs)
     write_report(record, folder)
     text = SearchReport(record).to_markdown()
     console.print(Markdown(text) if console.is_terminal else text, soft_wrap=True)
@@ -147,7 +100,7 @@ def best(
     output: Annotated[Output, typer.Option(help="A spec to run again, or JSON.")] = Output.SPEC,
 ) -> None:
     """Print the best configuration of a search."""
-    _, record = _open(name, runs)
+    _, record = open_search(name, runs)
     trial = record.best
     if trial is None:
         raise HpsearchError(f"{name}: no trial has trained its full budget yet")
@@ -212,11 +165,10 @@ def ui(
     os.execv(sys.executable, [*command, *store])  # so that what ends this ends it
 
 
-def _open(name: str, runs: Path) -> tuple[SearchFolder, Record]:
-    from hpsearch.runs import Runs
-
-    folder = Runs(runs).search(name)
-    return folder, folder.open_record()
+def _state(folder: SearchFolder, record: Record) -> str:
+    """The search's state; a search that should run, but has no driver, is interrupted."""
+    is_interrupted = record.state == "running" and not folder.is_driven()
+    return "interrupted" if is_interrupted else record.state
 
 
 def _component_table(family: str) -> Table:
@@ -243,32 +195,3 @@ def _describe(distribution: Any) -> str:
         notes.append(f"step {distribution.step:g}")
     kind = "integer" if type(distribution).__name__ == "IntDistribution" else "real"
     return ", ".join([f"{kind} {distribution.low:g} to {distribution.high:g}", *notes])
-
-
-def _print_report(report: Any, runs: Path) -> None:
-    from hpsearch.live import render_report
-
-    console.print(render_report(report))
-    option = "" if runs == RUNS else f" --runs {runs}"
-    console.print("\nNext:")
-    for command, what in {
-        f"hpsearch report {report.name}{option}": "the whole report",
-        f"hpsearch best {report.name}{option}": "the best configuration as a spec",
-        f"hpsearch ui{option}": "every curve, in MLflow",
-    }.items():
-        console.print(f"  {command:<40} {what}", soft_wrap=True, highlight=False)
-
-
-def _fail(error: Exception, status: int) -> NoReturn:
-    Console(stderr=True).print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
-    raise SystemExit(status)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
-
-
-if __name__ == "__main__":
-    main()

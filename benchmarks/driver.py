@@ -1,0 +1,119 @@
+"""What a result costs the driver: `python -m benchmarks.driver [--trials 1000] [--concurrent 64]`.
+
+The control loop of a search, with its record, random configurations, ASHA and the MLflow tracker
+beside it, is fed with results as fast as it takes them; no Ray, no training. CPU seconds are
+those of the loop's thread, and of the whole process, tracker included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+import mlflow
+import optuna
+
+from benchmarks.record import METRICS, make_spec
+from hpsearch.provenance import available_cpus
+from hpsearch.record import Record
+from hpsearch.samplers import make_sampler
+from hpsearch.tracking import Tracker
+from hpsearch.tuning.actor import Report
+from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.early_stopping import make_early_stopper
+
+
+def run(trials: int, concurrent: int, epochs: int, folder: Path) -> None:
+    """Feed a search with results, and print what one costs in each tenth of it."""
+    spec = make_spec(epochs, trials, early_stopping="asha")
+    record = Record.create(folder / "record.journal", spec)
+    rule = make_early_stopper(spec)
+    sampler = make_sampler(
+        {"name": "random"},
+        record.space,
+        seed=0,
+        direction="maximize",
+        rungs=rule.rungs,
+        slots=concurrent,
+    )
+    tracker = Tracker(record, f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts")
+    tracker.start()
+    control = SearchControl(record, sampler, rule, folder / "checkpoints", [tracker.notify])
+    clock = Clock()
+    live: deque[int] = deque()
+    while True:
+        while len(live) < concurrent and (trial := control.next_trial()) is not None:
+            control.start_attempt(trial.number)
+            live.append(trial.number)
+        if not live:
+            break
+        number = live.popleft()
+        trial = record.trials[number]
+        value = sum(float(x) for x in trial.params.values()) / len(trial.params)
+        report = Report(trial.epochs + 1, {**METRICS, "val_accuracy": value})
+        if not control.take_report(number, report):
+            live.append(number)
+        clock.tick(len(record.trials) / trials)
+    control.close()
+    started = time.perf_counter()
+    tracker.close(timeout=None)
+    clock.end(time.perf_counter() - started)
+
+
+class Clock:
+    """Wall and CPU time a result, over the whole search and in its first and last tenth."""
+
+    def __init__(self) -> None:
+        self._num_results = 0
+        self._begin = self._mark = (time.perf_counter(), time.thread_time(), time.process_time())
+        self._mark_results = 0
+        self._next_tenth = 0.1
+
+    def tick(self, share: float) -> None:
+        """Count a result; `share` of the search is done."""
+        self._num_results += 1
+        if share >= self._next_tenth:
+            self._print(f"to {share:4.0%} of the trials", self._mark, self._mark_results)
+            self._mark = (time.perf_counter(), time.thread_time(), time.process_time())
+            self._mark_results = self._num_results
+            self._next_tenth += 0.1
+
+    def end(self, tracker_s: float) -> None:
+        """Print the whole, and how long the tracker was behind."""
+        self._print("the whole search", self._begin, 0)
+        print(f"results: {self._num_results}; the tracker needed {tracker_s:.1f} s more")
+
+    def _print(self, what: str, since: tuple[float, float, float], results: int) -> None:
+        now = (time.perf_counter(), time.thread_time(), time.process_time())
+        wall, loop, process = (
+            (b - a) / max(self._num_results - results, 1) * 1e3
+            for a, b in zip(since, now, strict=True)
+        )
+        print(
+            f"{what}: {wall:.2f} ms wall, {loop:.2f} ms CPU of the loop, "
+            f"{process:.2f} ms CPU with the tracker, a result"
+        )
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--concurrent", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=27)
+    options = parser.parse_args()
+    print(f"command: python -m benchmarks.driver {' '.join(sys.argv[1:])}")
+    versions = f"optuna {optuna.__version__}, mlflow {mlflow.__version__}"
+    print(f"versions: {versions}, python {platform.python_version()}")
+    print(f"machine: {platform.machine()}, {available_cpus()} cores")
+    with tempfile.TemporaryDirectory() as folder:
+        run(options.trials, options.concurrent, options.epochs, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The command line. What is slow to import is imported inside the commands."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from rich.console import Console
+
+from hpsearch.cli import keep, show, work  # noqa: F401  # they register their commands
+from hpsearch.cli.common import app
+from hpsearch.errors import HpsearchError, SearchFailedError
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are printed without a traceback."""
+    try:
+        app()
+    except SearchFailedError as error:
+        _fail(error, status=1)
+    except HpsearchError as error:
+        _fail(error, status=2)
+
+
+def _fail(error: Exception, status: int) -> NoReturn:
+    Console(stderr=True, emoji=False).print(
+        f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True
+    )
+    raise SystemExit(status)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

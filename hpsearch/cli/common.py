@@ -1,0 +1,40 @@
+"""What the commands share: the application, its options, and how a search is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from hpsearch.record import Record
+    from hpsearch.runs import SearchFolder
+
+app = typer.Typer(
+    name="hpsearch",
+    help="Hyperparameter search for PyTorch.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(emoji=False)  # `code.py:train:` is no tram
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that keeps the searches.")]
+NameArgument = Annotated[str, typer.Argument(help="Name of a search.")]
+SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file of a search.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="PATH=VALUE", help="Replace a value of the spec.")
+]
+RUNS = Path("runs")
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Address of a Ray cluster to join.")
+]
+
+
+def open_search(name: str, runs: Path) -> tuple[SearchFolder, Record]:
+    """Return the folder and the record of a search."""
+    from hpsearch.runs import Runs
+
+    folder = Runs(runs).search(name)
+    return folder, folder.open_record()

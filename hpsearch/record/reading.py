@@ -1,0 +1,135 @@
+"""What can be asked of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import optuna
+from optuna.storages import BaseStorage
+
+from hpsearch.errors import RecordError, SearchNotFoundError
+from hpsearch.outcome import Outcome
+from hpsearch.record.storage import Place, open_storage
+from hpsearch.record.trials import TrialRecord, read_trial
+from hpsearch.space import SearchSpace
+from hpsearch.spec import Scalar, SearchSpec, TrialConfig, draft_spec
+
+SearchState = Literal["running", "finished", "stopped", "failed"]
+
+
+class ReadableRecord:
+    """The record of one search, read into memory."""
+
+    def __init__(self, storage: BaseStorage, study_id: int, name: str) -> None:
+        self._storage = storage
+        self._study_id = study_id
+        self._trial_ids: dict[int, int] = {}
+        self.name = name
+        attrs = storage.get_study_user_attrs(study_id)
+        draft = draft_spec(attrs["spec"], attrs["folder"])
+        if draft.spec is None:
+            raise RecordError(f"{name}: its spec can't be read: {draft.problems}")
+        self.spec: SearchSpec = draft.spec
+        self.facts: dict[str, Any] = attrs["facts"]
+        self.created_at: float = attrs["created_at"]
+        self.state: SearchState = attrs["state"]
+        self.reason: str | None = attrs.get("reason")
+        self.ended_at: float | None = attrs.get("ended_at")
+        self.result: dict[str, Any] = attrs.get("result", {})
+        #: whether the report, the model and MLflow's view were finished after the end
+        self.delivered: bool = attrs.get("delivered", False)
+        #: begin and end of each driver's work; the end of one that works, or died, is not known
+        self.sessions: list[list[float | None]] = attrs["sessions"]
+        #: configurations to try first, those of earlier searches included
+        self.first_points: list[dict[str, Scalar]] = attrs.get("first_points", [])
+        self.space = SearchSpace.of(self.spec)
+        self.trials: list[TrialRecord] = []
+        for frozen in storage.get_all_trials(study_id, deepcopy=False):
+            self._trial_ids[frozen.number] = frozen._trial_id
+            self.trials.append(read_trial(frozen))
+
+    @classmethod
+    def open(cls, place: Place, name: str) -> Self:
+        """Read the record of a search."""
+        if isinstance(place, Path) and not place.is_file():
+            raise SearchNotFoundError(f"no search {name!r}: there is no record {place}")
+        storage = open_storage(place)
+        try:
+            study_id = storage.get_study_id_from_name(name)
+            return cls(storage, study_id, name)
+        except KeyError as error:
+            raise RecordError(f"there is no complete record of {name!r}") from error
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study, for Optuna's own analysis; only this class writes to it."""
+        return optuna.load_study(
+            study_name=self.name, storage=self._storage, sampler=optuna.samplers.RandomSampler()
+        )
+
+    def config(self, trial: TrialRecord) -> TrialConfig:
+        """Return all that a worker needs to train a trial."""
+        return TrialConfig(
+            number=trial.number,
+            seed=self.spec.search.seed,
+            max_epochs=self.spec.max_epochs,
+            values=trial.values,
+            metric=self.spec.objective.metric,
+            trainable=self.spec.trainable,
+            precision=self.spec.precision,
+            compile=self.spec.compile,
+            cpu=self.spec.resources.cpu,
+            gpu=max(self.spec.resources.gpu, 1.0) if trial.alone else self.spec.resources.gpu,
+            folder=self.spec.folder,
+            checkpoint_every=self.spec.search.checkpoint_every,
+        )
+
+    def objective(self, trial: TrialRecord) -> float | None:
+        """Return the newest value of the search's metric."""
+        return trial.last(self.spec.objective.metric)
+
+    def rank(self, trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+        """Sort trials by their newest objective, best first; those without one are left out."""
+        sign = -1.0 if self.spec.objective.direction == "maximize" else 1.0
+        rated = [
+            (sign * value, trial.number, trial)
+            for trial in trials
+            if (value := self.objective(trial)) is not None
+        ]
+        return [trial for *_, trial in sorted(rated, key=lambda entry: entry[:2])]
+
+    def ranked(self) -> list[TrialRecord]:
+        """Return the trials that trained their full budget, best first."""
+        return self.rank(trial for trial in self.trials if trial.outcome is Outcome.COMPLETED)
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best of the trials that trained their full budget."""
+        return next(iter(self.ranked()), None)
+
+    def running(self) -> Iterator[TrialRecord]:
+        """Yield the trials that have not ended."""
+        return (trial for trial in self.trials if trial.outcome is None)
+
+    def history(self) -> list[tuple[int, int, float]]:
+        """Return (trial, epoch, objective) of each epoch with a finite one, oldest first."""
+        metric = self.spec.objective.metric
+        entries = [
+            (trial.reported_at[epoch], trial.number, epoch, value)
+            for trial in self.trials
+            for epoch, value in trial.metric(metric).items()
+        ]
+        return [entry[1:] for entry in sorted(entries)]
+
+    def seconds_used(self, now: float) -> float:
+        """Return for how long drivers have worked on the search until `now`."""
+        last = self.ended_at or (now if self.state == "running" else self._last_sign_of_life())
+        return sum((last if end is None else end) - (begin or 0) for begin, end in self.sessions)
+
+    def _last_sign_of_life(self) -> float:
+        times = [self.created_at, self.sessions[-1][0] or 0.0]
+        for trial in self.trials:
+            times += [trial.started_at, trial.ended_at or 0.0, *trial.reported_at.values()]
+        return max(times)

@@ -1,0 +1,210 @@
+"""The record of a search: all that happened, in one Optuna study, written before it is acted on.
+
+Everything else (MLflow runs, reports, status, the rungs of early stopping) is derived from it.
+A search has one writer, its driver; anyone may read. The study holds, as attributes: of the
+study, the spec, facts about the run, its sessions (one a driver) and its state; of a trial, its
+resolved values, attempts, the metrics of each epoch (`epoch:3`), its checkpoint, and how it ended.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+
+from hpsearch.errors import SearchExistsError
+from hpsearch.outcome import Outcome
+from hpsearch.record.reading import ReadableRecord, SearchState
+from hpsearch.record.storage import Place, open_storage, repair_journal
+from hpsearch.record.trials import TrialRecord
+from hpsearch.spec import Scalar, SearchSpec
+
+#: What Optuna is told. PRUNED teaches its samplers, FAIL they ignore.
+OPTUNA_STATES = {
+    Outcome.COMPLETED: TrialState.COMPLETE,
+    Outcome.STOPPED_EARLY: TrialState.PRUNED,
+    Outcome.DIVERGED: TrialState.PRUNED,
+    Outcome.OUT_OF_MEMORY: TrialState.PRUNED,
+    Outcome.BAD_CONFIGURATION: TrialState.PRUNED,
+    Outcome.FAILED: TrialState.FAIL,
+    Outcome.CANCELLED: TrialState.FAIL,
+}
+
+
+class Record(ReadableRecord):
+    """The record of one search, which its driver writes; mirrored in memory."""
+
+    @classmethod
+    def create(
+        cls,
+        place: Place,
+        spec: SearchSpec,
+        facts: Mapping[str, Any] | None = None,
+        first_points: Iterable[Mapping[str, Scalar]] = (),
+    ) -> Record:
+        """Begin the record of a new search. `facts` are versions and such, as plain values."""
+        storage = open_storage(place)
+        direction = StudyDirection[spec.objective.direction.upper()]
+        try:
+            study_id = storage.create_new_study([direction], spec.name)
+        except optuna.exceptions.DuplicatedStudyError as error:
+            raise SearchExistsError(f"the record holds a search named {spec.name!r}") from error
+        now = time.time()
+        for key, value in {
+            "spec": spec.to_dict(),
+            "folder": str(Path(spec.folder).resolve()),
+            "facts": dict(facts or {}),
+            "first_points": [dict(point) for point in first_points],
+            "created_at": now,
+            "sessions": [[now, None]],
+            "state": "running",
+        }.items():
+            storage.set_study_user_attr(study_id, key, value)
+        return cls(storage, study_id, spec.name)
+
+    @classmethod
+    def reopen(cls, place: Place, name: str) -> Record:
+        """Take over a record whose driver ended or died, for a driver that goes on."""
+        if isinstance(place, Path) and place.is_file():
+            repair_journal(place)
+        record = cls.open(place, name)
+        record._complete_writes()
+        return record
+
+    def go_on(self, spec: SearchSpec | None = None) -> None:
+        """Note that a driver works on the search again, with more budget if a spec gives it."""
+        if spec is not None:
+            self.spec = spec
+            self._storage.set_study_user_attr(self._study_id, "spec", spec.to_dict())
+        died_at = self._last_sign_of_life()
+        closed = [[begin, end if end is not None else died_at] for begin, end in self.sessions]
+        self.sessions = [*closed, [time.time(), None]]
+        self.delivered, self.state, self.reason, self.ended_at = False, "running", None, None
+        self._write("sessions", "delivered", "state", "reason", "ended_at")
+
+    def add_trial(self, params: Mapping[str, Scalar]) -> TrialRecord:
+        """Write a configuration before its trial starts; the trial gets the next number."""
+        distributions = self.space.distributions
+        values = self.space.resolve(params)
+        now = time.time()
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(params),
+            distributions={name: distributions[name] for name in params},
+            user_attrs={"values": values, "started_at": now},
+        )
+        trial_id = self._storage.create_new_trial(self._study_id, template)
+        trial = TrialRecord(len(self.trials), dict(params), values, now)
+        self._trial_ids[trial.number] = trial_id
+        self.trials.append(trial)
+        return trial
+
+    def start_attempt(self, number: int) -> None:
+        """Note that a trial starts, for the first time or again."""
+        trial = self.trials[number]
+        trial.attempts += 1
+        self._set(number, "attempts", trial.attempts)
+
+    def note_error(self, number: int, reason: str | None, traceback: str | None) -> None:
+        """Note the error of an attempt that is followed by another."""
+        trial = self.trials[number]
+        entry = {"reason": reason, "traceback": traceback, "epoch": trial.epochs}
+        trial.errors = [*trial.errors, {**entry, "at": time.time()}]
+        self._set(number, "errors", trial.errors)
+
+    def set_alone(self, number: int) -> None:
+        """Note that a trial needs a GPU for itself."""
+        self.trials[number].alone = True
+        self._set(number, "alone", True)
+
+    def set_paused(self, number: int, paused: bool) -> None:
+        """Note that a trial waits at a rung, or goes on from there."""
+        self.trials[number].paused = paused
+        self._set(number, "paused", paused)
+
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Write the metrics of an epoch, before early stopping or MLflow sees them."""
+        trial = self.trials[number]
+        now = time.time()
+        self._set(number, f"epoch:{epoch}", {"metrics": dict(metrics), "at": now})
+        value = metrics.get(self.spec.objective.metric)
+        if value is not None and math.isfinite(value):
+            self._storage.set_trial_intermediate_value(self._trial_ids[number], epoch, value)
+        trial.curve[epoch] = dict(metrics)
+        trial.reported_at[epoch] = now
+
+    def set_checkpoint(self, number: int, path: str) -> None:
+        """Note where a running trial's newest checkpoint lies, relative to the search's folder."""
+        self.trials[number].checkpoint = path
+        self._set(number, "checkpoint", path)
+
+    def end_trial(
+        self,
+        number: int,
+        outcome: Outcome,
+        reason: str | None = None,
+        traceback: str | None = None,
+    ) -> None:
+        """Write how a trial ended, before its resources go to another."""
+        trial = self.trials[number]
+        trial.ended_at = time.time()
+        end = {"outcome": outcome.value, "reason": reason, "at": trial.ended_at}
+        self._set(number, "end", {**end, "traceback": traceback})
+        self._write_state(trial, outcome)
+        trial.reason, trial.traceback, trial.outcome = (
+            reason,
+            traceback,
+            outcome,
+        )  # read by threads
+
+    def end(self, state: SearchState, reason: str | None = None) -> None:
+        """Write how the search ended."""
+        now = time.time()
+        begin, _ = self.sessions[-1]
+        self.sessions = [*self.sessions[:-1], [begin, now]]
+        self.ended_at, self.reason, self.state = now, reason, state
+        self._write("sessions", "ended_at", "reason", "state")
+
+    def set_result(self, **result: Any) -> None:
+        """Note what the search found at its end, such as the best trial's test metrics."""
+        self.result = self.result | result
+        self._write("result")
+
+    def set_delivered(self) -> None:
+        """Note that all that follows the end of a search was done."""
+        self.delivered = True
+        self._write("delivered")
+
+    def _complete_writes(self) -> None:
+        """Write the second half of what a driver was writing when it died."""
+        metric = self.spec.objective.metric
+        for trial in self.trials:
+            trial_id = self._trial_ids[trial.number]
+            frozen = self._storage.get_trial(trial_id)
+            if frozen.state.is_finished():
+                continue
+            for epoch, value in trial.metric(metric).items():
+                if epoch not in frozen.intermediate_values:
+                    self._storage.set_trial_intermediate_value(trial_id, epoch, value)
+            if trial.outcome is not None:
+                self._write_state(trial, trial.outcome)
+
+    def _write_state(self, trial: TrialRecord, outcome: Outcome) -> None:
+        value = self.objective(trial)
+        values = [value] if outcome is Outcome.COMPLETED and value is not None else None
+        trial_id = self._trial_ids[trial.number]
+        self._storage.set_trial_state_values(trial_id, OPTUNA_STATES[outcome], values)
+
+    def _write(self, *names: str) -> None:
+        """Write attributes of the search, in this order."""
+        for name in names:
+            self._storage.set_study_user_attr(self._study_id, name, getattr(self, name))
+
+    def _set(self, number: int, key: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(self._trial_ids[number], key, value)

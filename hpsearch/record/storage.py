@@ -1,0 +1,68 @@
+"""Where a record is kept: a journal file beside the search's other files, or a database.
+
+A driver may die in the middle of a write, so the last entry of a journal may be cut short. Readers
+pass over it; the next driver cuts it off, or its own first entry would be joined to it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import SQLAlchemyError
+
+from hpsearch.errors import RecordError
+
+_log = logging.getLogger(__name__)
+#: a journal's path, or the URL of a database (`postgresql://…`)
+Place = Path | str
+
+
+def open_storage(place: Place) -> BaseStorage:
+    """Open a record's storage; a journal that is not there is made."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if isinstance(place, Path):
+        return JournalStorage(JournalFileBackend(str(place)))
+    try:
+        # A server that was restarted has closed the connections of the pool.
+        return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError, ImportError) as error:
+        what = str(error).partition("\n")[0]
+        raise RecordError(f"storage: {_without_password(place)} can't be used: {what}") from error
+
+
+def repair_journal(path: Path) -> int:
+    """Cut off what follows the last whole entry; returns the bytes that were dropped.
+
+    Only for the one driver of a search. A lock that a dead driver left is removed too: Optuna
+    would wait 30 s for it.
+    """
+    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    with path.open("r+b") as file:
+        content = file.read()
+        end = _end_of_whole_entries(content)
+        if end < len(content):
+            _log.warning("%s: dropped %d bytes of an unfinished entry", path, len(content) - end)
+            file.truncate(end)
+    return len(content) - end
+
+
+def _end_of_whole_entries(content: bytes) -> int:
+    end = content.rfind(b"\n") + 1
+    while end:
+        start = content.rfind(b"\n", 0, end - 1) + 1
+        try:
+            json.loads(content[start:end])
+            return end
+        except ValueError:  # a power failure may leave a block of zeros
+            end = start
+    return 0
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://…@{rest.rpartition('@')[2]}" if "@" in rest else url

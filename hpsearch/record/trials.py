@@ -1,0 +1,76 @@
+"""What is known of one trial, and how it is read from Optuna's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from hpsearch.outcome import Outcome
+from hpsearch.spec import Scalar
+
+
+@dataclass
+class TrialRecord:
+    """What is known of one trial. Times are seconds since 1970; epochs count from 1."""
+
+    number: int
+    params: dict[str, Scalar]  # by name of the search space's parameter; active ones only
+    values: dict[str, Any]  # the trial sections, resolved
+    started_at: float
+    attempts: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)  # of attempts that were retried
+    alone: bool = False  # the next attempts have a GPU for themselves
+    paused: bool = False  # unfinished, and waits at a rung
+    curve: dict[int, dict[str, float]] = field(default_factory=dict)  # metrics by epoch
+    reported_at: dict[int, float] = field(default_factory=dict)
+    checkpoint: str | None = None  # path relative to the search's folder
+    outcome: Outcome | None = None  # None while it runs
+    reason: str | None = None
+    traceback: str | None = None
+    ended_at: float | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The newest epoch that was reported; 0 before the first."""
+        return max(self.curve, default=0)
+
+    def metric(self, name: str) -> dict[int, float]:
+        """Return the finite values of a metric by epoch."""
+        return {
+            epoch: metrics[name]
+            for epoch, metrics in sorted(self.curve.items())
+            if name in metrics and math.isfinite(metrics[name])
+        }
+
+    def last(self, name: str) -> float | None:
+        """Return the newest finite value of a metric."""
+        values = self.metric(name)
+        return values[max(values)] if values else None
+
+
+def read_trial(frozen: FrozenTrial) -> TrialRecord:
+    """Return what Optuna's trial holds."""
+    attrs = frozen.user_attrs
+    trial = TrialRecord(
+        number=frozen.number,
+        params=dict(frozen.params),
+        values=attrs["values"],
+        started_at=attrs["started_at"],
+        attempts=attrs.get("attempts", 0),
+        errors=attrs.get("errors", []),
+        alone=attrs.get("alone", False),
+        paused=attrs.get("paused", False),
+        checkpoint=attrs.get("checkpoint"),
+    )
+    for key, entry in attrs.items():
+        if key.startswith("epoch:"):
+            epoch = int(key.removeprefix("epoch:"))
+            trial.curve[epoch], trial.reported_at[epoch] = entry["metrics"], entry["at"]
+    if "end" in attrs:  # written before the state, which a driver that died may still owe
+        end = attrs["end"]
+        trial.outcome, trial.reason = Outcome(end["outcome"]), end["reason"]
+        trial.traceback, trial.ended_at = end["traceback"], end["at"]
+    return trial

@@ -1,0 +1,136 @@
+"""A portfolio: a few configurations of which one or other did well in each earlier search.
+
+It is chosen greedily (Wistuba et al., ICDM 2015; Feurer et al., "Auto-sklearn 2.0", JMLR 2022):
+each new member is the one that most reduces the regret of the best member so far, on average
+over the searches.
+A configuration has a result in one search only, so its regret in each is that of a Gaussian
+process fitted on the forecasts of that search. Far from all that a search has tried it expects
+the average, so that a search only speaks for what it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpsearch.samplers.base import Direction, Observation
+from hpsearch.samplers.cube import Array, Cube, Integers
+from hpsearch.samplers.forecast import Forecast, forecast, normal_scores
+from hpsearch.samplers.gaussian_process import (
+    GaussianProcess,
+    fit_hyperparameters,
+    squared_distances,
+)
+from hpsearch.samplers.view import rank
+from hpsearch.space import SearchSpace
+from hpsearch.spec import Scalar
+
+#: trials of a search: those that may become members, that a model has, that it is fitted on
+MAX_CANDIDATES = 100
+MAX_POINTS = 200
+MAX_FIT_POINTS = 60
+#: mean regret that a new member must save, or each search's best is as good as reached
+MIN_GAIN = 0.01
+#: members differ by this distance times the root of the number of parameters: a quarter of the
+#: usual distance of two random points
+MIN_DISTANCE = 0.1
+
+
+@dataclass(frozen=True)
+class History:
+    """The ended trials of one search, by the parameters of the space that is to be searched."""
+
+    trials: tuple[Observation, ...]
+    direction: Direction
+    rungs: tuple[int, ...]
+
+
+def portfolio(
+    histories: Sequence[History], space: SearchSpace, size: int = 10
+) -> list[dict[str, Scalar]]:
+    """Return at most `size` configurations, each of an earlier trial, the most useful first.
+
+    They are better than the median trial of one of the searches at least, and no two are alike.
+    """
+    cube = Cube(space)
+    known = [_scored(history) for history in histories]
+    candidates: list[dict[str, Scalar]] = []
+    for search in known:
+        new = (dict(search.trials[i].params) for i in _candidates(search))
+        candidates += [params for params in new if params not in candidates]
+    if not candidates or not cube.size:
+        return []
+    features = cube.features(cube.points(candidates))
+    regrets = np.stack([_regrets(search, cube, features) for search in known])
+    chosen = _choose(regrets, features, size, MIN_DISTANCE * cube.size**0.5)
+    return [candidates[i] for i in chosen]
+
+
+def _scored(history: History) -> Forecast:
+    """Score the trials; by their order alone where too few are known for a forecast."""
+    found = forecast(history.trials, history.rungs, history.direction)
+    if found is not None:
+        return found
+    ranked = rank(history.trials, history.rungs, history.direction)
+    return Forecast(
+        tuple(ranked), normal_scores(-np.arange(len(ranked), dtype=float)), np.zeros(len(ranked))
+    )
+
+
+def _candidates(known: Forecast) -> list[int]:
+    best_first = np.argsort(-known.scores, kind="stable")
+    usable = [int(i) for i in best_first if known.trials[i].state != "bad"]
+    return usable[:MAX_CANDIDATES]
+
+
+def _regrets(known: Forecast, cube: Cube, features: Array) -> Array:
+    """Return the expected regret of candidates in one search, (num_candidates,).
+
+    0 is the best that the model expects of any trial, 1 the median trial and all that is worse.
+    """
+    chosen = _best_and_some(known.scores, MAX_POINTS)
+    trials = cube.features(cube.points([known.trials[i].params for i in chosen]))
+    scores, variances = known.scores[chosen], known.variances[chosen]
+    groups, some = cube.feature_groups, _best_and_some(scores, MAX_FIT_POINTS)
+    scales, noise = fit_hyperparameters(trials[some], scores[some], variances[some], groups)
+    model = GaussianProcess(trials, scores, noise + variances, scales, groups)
+    best, median = model.predict(trials)[0].max(), np.median(known.scores)
+    means, _ = model.predict(features)
+    regrets: Array = np.clip((best - means) / max(best - median, 1e-9), 0.0, 1.0)
+    return regrets
+
+
+def _best_and_some(scores: Array, num_chosen: int) -> Integers:
+    """Return indices: all if they aren't too many, else the best half, and others evenly."""
+    best_first = np.argsort(-scores, kind="stable")
+    half = num_chosen // 2
+    others = best_first[half:]
+    if len(scores) <= num_chosen:
+        return best_first
+    evenly = np.linspace(0, len(others) - 1, num_chosen - half).astype(int)
+    return np.append(best_first[:half], others[evenly])
+
+
+def _choose(regrets: Array, features: Array, size: int, min_distance: float) -> list[int]:
+    """Return indices of candidates, from regrets (num_searches, num_candidates).
+
+    Once the best of every search is reached, another round begins among those left: the new
+    search may like the second best more.
+    """
+    chosen: list[int] = []
+    nothing = np.ones((len(regrets), 1))  # the median trial, which needs no portfolio
+    reached, is_left = nothing, np.ones(regrets.shape[1], bool)
+    while len(chosen) < size:
+        gains = np.where(is_left, np.maximum(reached - regrets, 0.0).mean(axis=0), 0.0)
+        best = int(np.argmax(gains))
+        if gains[best] < MIN_GAIN:
+            if reached is nothing:
+                break
+            reached = nothing
+            continue
+        chosen.append(best)
+        reached = np.minimum(reached, regrets[:, [best]])
+        is_left &= squared_distances(features, features[[best]])[:, 0] >= min_distance**2
+    return chosen

@@ -1,0 +1,103 @@
+"""From the resolved values of one search's trial to the parameters of another search space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hpsearch.samplers.points import fitting_value
+from hpsearch.space import SearchSpace
+from hpsearch.spec import Choices, Range, Scalar, Tree, join, to_plain
+
+#: where the other trial has no value; equals no constant and no choice
+_MISSING = object()
+
+
+class Translator:
+    """Finds the parameters under which a space gives a trial: `SearchSpace.resolve`, backwards.
+
+    Values count, not how the other space came to them: what is constant there may be a range or
+    a choice here.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._sections = space.sections
+        self._distributions = space.distributions
+
+    def params(self, values: Mapping[str, Any], exact: bool) -> dict[str, Scalar] | None:
+        """Return the parameters for resolved sections; None where there are none.
+
+        If `exact`, the space then gives these very sections. Otherwise what it holds constant
+        may differ; but a component's hyperparameters mean nothing to one of another name.
+        """
+        if exact and set(values) != set(self._sections):
+            return None
+        params: dict[str, Scalar] = {}
+        try:
+            for section, tree in self._sections.items():
+                path = "" if section == "space" else section
+                params |= self._tree(values.get(section, _MISSING), tree, path, exact)
+        except ValueError:
+            return None
+        return params
+
+    def _tree(self, value: Any, tree: Tree, path: str, exact: bool) -> dict[str, Scalar]:
+        """Return the parameters of one tree; raises ValueError where there are none."""
+        if isinstance(tree, Range):
+            return {path: fitting_value(self._distributions[path], value)}
+        if isinstance(tree, Choices):
+            return self._choice(value, tree, path, exact)
+        if not _is_searched(tree):
+            if exact and to_plain(tree) != value:
+                raise ValueError("differs")
+            return {}
+        params: dict[str, Scalar] = {}
+        for key, below, child in _children(value, tree, exact):
+            params |= self._tree(below, child, join(path, key), exact)
+        return params
+
+    def _choice(self, value: Any, tree: Choices, path: str, exact: bool) -> dict[str, Scalar]:
+        """Take the choice that is the value; or else, unless `exact`, its namesake."""
+        branches = list(zip(tree.labels, tree.choices, strict=True))
+        attempts = [(label, choice, True) for label, choice in branches]
+        if not exact:
+            attempts += [(*branch, False) for branch in branches if _is_namesake(value, branch[1])]
+        for label, choice, is_exact in attempts:
+            try:
+                return {path: label, **self._tree(value, choice, join(path, label), is_exact)}
+            except ValueError:
+                continue
+        raise ValueError("is none of the choices")
+
+
+def _children(value: Any, tree: Tree, exact: bool) -> Iterator[tuple[object, Any, Tree]]:
+    """Yield the keys of a mapping or list, with the values and the trees that stand there."""
+    if isinstance(tree, Mapping) and isinstance(value, Mapping):
+        is_other = isinstance(tree.get("name"), str) and not _is_namesake(value, tree)
+        if is_other or (exact and set(tree) != set(value)):
+            raise ValueError("is another component")
+        yield from ((key, value.get(key, _MISSING), child) for key, child in tree.items())
+    elif isinstance(tree, list | tuple) and isinstance(value, list | tuple):
+        if len(tree) != len(value):
+            raise ValueError("has another length")
+        yield from zip(range(len(tree)), value, tree, strict=True)
+    else:
+        raise ValueError("has another form")
+
+
+def _is_namesake(value: Any, tree: Tree) -> bool:
+    """Whether a tree is that of the component that the value names."""
+    return (
+        isinstance(tree, Mapping)
+        and isinstance(value, Mapping)
+        and isinstance(tree.get("name"), str)
+        and tree["name"] == value.get("name")
+    )
+
+
+def _is_searched(tree: Tree) -> bool:
+    if isinstance(tree, Mapping):
+        return any(map(_is_searched, tree.values()))
+    if isinstance(tree, list | tuple):
+        return any(map(_is_searched, tree))
+    return isinstance(tree, Range | Choices)

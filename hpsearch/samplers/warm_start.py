@@ -1,0 +1,142 @@
+"""Warm starts: what a search takes from earlier ones whose search spaces are compatible.
+
+Two things: first points, a portfolio of configurations that did well (`first_points`, chosen
+once, when the search is created), and results, where the same trial would be the same here
+(`warm_started`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hpsearch.errors import Problem, SpecError
+from hpsearch.samplers.base import Observation, Sampler
+from hpsearch.samplers.points import FirstPoints
+from hpsearch.samplers.portfolio import History, portfolio
+from hpsearch.samplers.translation import Translator
+from hpsearch.space import SearchSpace
+from hpsearch.spec import Scalar, SearchSpec
+
+#: points that are taken from earlier searches at most
+NUM_POINTS = 10
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier search: its trials, and the epochs at which they were compared."""
+
+    spec: SearchSpec
+    observations: tuple[Observation, ...]
+    rungs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a search takes from an earlier one, by the parameters of its own space."""
+
+    name: str
+    num_trials: int  # that have ended
+    history: History  # those that the space can express
+    results: tuple[Observation, ...]  # those that would be the same trials here
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {len(self.history.trials)} of {self.num_trials} trials fit the search "
+            f"space, the results of {len(self.results)} hold here too"
+        )
+
+
+class WarmStarted:
+    """A sampler that knows results of earlier searches, as trials with negative numbers."""
+
+    def __init__(self, sampler: Sampler, results: Sequence[Observation]) -> None:
+        self._sampler = sampler
+        self._results = [
+            replace(trial, number=number) for number, trial in enumerate(results, -len(results))
+        ]
+
+    def suggest(
+        self, number: int, observations: Sequence[Observation]
+    ) -> dict[str, Scalar] | None:
+        """See Sampler."""
+        return self._sampler.suggest(number, [*self._results, *observations])
+
+
+def first_points(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[dict[str, Any]]:
+    """Return what a search tries first: its user's points, then those of earlier searches.
+
+    Raises SpecError for earlier searches of which no trial fits the search space.
+    """
+    found = transfers(spec, earlier)
+    problems = [
+        Problem(
+            "search.warm_start",
+            "must name searches with trials that fit this search space "
+            f"(0 of {transfer.num_trials} do)",
+            transfer.name,
+        )
+        for transfer in found
+        if not transfer.history.trials
+    ]
+    if problems:
+        raise SpecError(problems)
+    histories = [transfer.history for transfer in found]
+    points = portfolio(histories, SearchSpace.of(spec), _num_points(spec, found))
+    return [*map(dict, spec.search.points), *points]
+
+
+def warm_started(
+    sampler: Sampler,
+    spec: SearchSpec,
+    points: Sequence[Mapping[str, Any]],
+    earlier: Sequence[Earlier],
+) -> Sampler:
+    """Return a sampler that tries points first and knows what earlier searches found."""
+    results = [trial for transfer in transfers(spec, earlier) for trial in transfer.results]
+    if results:
+        sampler = WarmStarted(sampler, results)
+    if points:
+        sampler = FirstPoints(sampler, points, SearchSpace.of(spec), spec.search.seed)
+    return sampler
+
+
+def transfers(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[Transfer]:
+    """Return what of each earlier search can be used."""
+    translator = Translator(SearchSpace.of(spec))
+    return [_transfer(spec, translator, search) for search in earlier]
+
+
+def _transfer(spec: SearchSpec, translator: Translator, earlier: Earlier) -> Transfer:
+    space, is_same_task = SearchSpace.of(earlier.spec), _is_same_task(spec, earlier.spec)
+    ended = [trial for trial in earlier.observations if trial.state != "running"]
+    usable, results = [], []
+    for trial in ended:
+        values = space.resolve(trial.params)
+        exact = translator.params(values, exact=True) if is_same_task else None
+        params = exact or translator.params(values, exact=False)
+        if params is not None:
+            usable.append(replace(trial, params=params))
+        if exact is not None:
+            results.append(usable[-1])
+    history = History(tuple(usable), earlier.spec.objective.direction, earlier.rungs)
+    return Transfer(earlier.spec.name, len(ended), history, tuple(results))
+
+
+def _is_same_task(spec: SearchSpec, earlier: SearchSpec) -> bool:
+    """Whether trials of equal sections would be the same; what a seed changes counts as noise."""
+    attributes = ("objective", "trainable", "precision", "max_epochs")
+    return Path(spec.folder).resolve() == Path(earlier.folder).resolve() and all(
+        getattr(spec, name) == getattr(earlier, name) for name in attributes
+    )
+
+
+def _num_points(spec: SearchSpec, found: Sequence[Transfer]) -> int:
+    """Where results hold here too, the sampler knows the rest: one point a search will do.
+
+    At most a third of the trials, so that some are left for what is new.
+    """
+    are_known = all(len(t.results) == len(t.history.trials) for t in found)
+    return min(len(found) if are_known else NUM_POINTS, max(1, spec.search.trials // 3))

@@ -1,0 +1,75 @@
+"""What must hold in a record, and between it and Optuna's study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hpsearch.errors import Problem
+from hpsearch.outcome import Outcome
+from hpsearch.record import OPTUNA_STATES, Record, TrialRecord
+
+
+def record_problems(record: Record) -> Iterator[str]:
+    """Yield what is wrong in a record."""
+    numbers = [trial.number for trial in record.trials]
+    if numbers != list(range(len(numbers))):
+        yield str(Problem("trials", "must be numbered from 0 without a gap", numbers))
+    for trial in record.trials:
+        yield from map(str, _trial_problems(record, trial))
+    yield from map(str, _study_problems(record))
+
+
+def _trial_problems(record: Record, trial: TrialRecord) -> Iterator[Problem]:
+    place = f"trial {trial.number}"
+    yield from _curve_problems(place, trial, record.spec.max_epochs)
+    if trial.outcome is not None:
+        yield from _end_problems(place, trial, record.spec.max_epochs)
+    elif record.state != "running":
+        yield Problem(place, f"must have ended, as the search has ({record.state})", None)
+
+
+def _curve_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator[Problem]:
+    epochs = sorted(trial.curve)
+    if epochs != list(range(1, len(epochs) + 1)):
+        yield Problem(place, "must have epochs from 1 without a gap", epochs)
+    if trial.epochs > max_epochs:
+        yield Problem(place, f"must have at most {max_epochs} epochs", trial.epochs)
+    if epochs and trial.attempts < 1:
+        yield Problem(place, "must have an attempt, for it has epochs", trial.attempts)
+
+
+def _end_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator[Problem]:
+    if trial.ended_at is None or trial.ended_at < trial.started_at:
+        rule = f"must end at or after its start at {trial.started_at}"
+        yield Problem(place, rule, trial.ended_at)
+    may_be_shorter = trial.outcome is not Outcome.COMPLETED or trial.reason == "returned"
+    if not may_be_shorter and trial.epochs != max_epochs:
+        rule = f"must have trained {max_epochs} epochs, for it completed"
+        yield Problem(place, rule, trial.epochs)
+
+
+def _study_problems(record: Record) -> Iterator[Problem]:
+    """Compare Optuna's own trials, as its samplers and its tools read them."""
+    entries = record.study.get_trials(deepcopy=False)
+    if len(entries) != len(record.trials):
+        rule = f"must have the {len(record.trials)} trials of the record"
+        yield Problem("Optuna's study", rule, len(entries))
+    for trial, entry in zip(record.trials, entries, strict=False):
+        yield from _entry_problems(record, trial, entry)
+
+
+def _entry_problems(record: Record, trial: TrialRecord, entry: FrozenTrial) -> Iterator[Problem]:
+    place = f"trial {trial.number} of Optuna's study"
+    state = TrialState.RUNNING if trial.outcome is None else OPTUNA_STATES[trial.outcome]
+    if entry.state is not state:
+        yield Problem(place, f"must be {state.name}", entry.state.name)
+    curve = trial.metric(record.spec.objective.metric)
+    for epoch in sorted(curve.keys() | entry.intermediate_values.keys()):
+        value, there = curve.get(epoch), entry.intermediate_values.get(epoch)
+        if value != there:
+            yield Problem(place, f"must have {value} at epoch {epoch}", there)
+    last = record.objective(trial)
+    if entry.state is TrialState.COMPLETE and entry.value != last:
+        yield Problem(place, f"must have the value {last}", entry.value)

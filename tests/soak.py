@@ -1,0 +1,207 @@
+"""Searches that are broken again and again, at seeded random moments: `make soak`.
+
+Not part of `make test`, which breaks each of them a few times only. After each, `hpsearch check`
+must find nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.breaking import (
+    finish,
+    kill_again_and_again,
+    mlflow_server,
+    num_epochs,
+    problems,
+    search_folder,
+    start,
+    wait_for_epochs,
+    wait_for_server,
+    write_search,
+)
+
+LONG = ("--set", "search.trials=60", "--set", "search.max_concurrent=2")
+RAY = Path(sys.executable).with_name("ray")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_search(tmp_path)
+    return tmp_path
+
+
+def check_finished(folder: Path, trials: int = 60) -> None:
+    record = search_folder(folder).open_record()
+    assert problems(folder) == ()
+    assert record.state == "finished"
+    assert len(record.trials) >= trials
+
+
+def test_the_driver_is_killed_fifty_times(folder: Path) -> None:
+    # Long enough that fifty deaths fit in.
+    more = "\n  ".join(["max_concurrent: 2", "checkpoint_every: 1", "max_retries: 1"])
+    text = (folder / "killed.yaml").read_text()
+    text = text.replace("max_concurrent: 1\n  checkpoint_every: 2", more)
+    (folder / "killed.yaml").write_text(text.replace("trials: 9", "trials: 150"))
+    assert kill_again_and_again(folder, 50, seed=1) == 50
+    check_finished(folder, 150)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_the_driver_and_resume_goes_on(folder: Path, number: int) -> None:
+    rng = random.Random(number)
+    process = start("run", "killed.yaml", *LONG, cwd=folder)
+    for _ in range(5):
+        wait_for_epochs(folder, num_epochs(folder) + rng.randint(1, 20), process)
+        process.send_signal(number)
+        finish(process, folder, status=130)
+        assert problems(folder) == ()
+        process = start("resume", "killed", cwd=folder)
+    finish(process, folder)
+    check_finished(folder)
+
+
+def test_workers_are_killed(folder: Path) -> None:
+    rng = random.Random(2)
+    process = start("run", "killed.yaml", *LONG, cwd=folder)
+    for _ in range(10):
+        wait_for_epochs(folder, num_epochs(folder) + rng.randint(1, 12), process)
+        workers = [child for child in descendants(process) if "TrialActor" in name_of(child)]
+        if workers:
+            rng.choice(workers).kill()
+    finish(process, folder)
+    check_finished(folder)
+
+
+def descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def name_of(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+class Cluster:
+    """A Ray cluster of three nodes on this machine, each with processes of its own."""
+
+    def __init__(self, port: int, log: Path) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self._port, self._log = port, log
+        self.nodes: list[subprocess.Popen[bytes]] = []
+
+    def add(self) -> None:
+        """Start a node, the head first."""
+        head = ["--head", f"--port={self._port}", "--include-dashboard=false"]
+        place = [f"--address={self.address}"] if self.nodes else head
+        with self._log.open("ab") as log:
+            node = subprocess.Popen(
+                [RAY, "start", *place, "--num-cpus=1", "--block", "--disable-usage-stats"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.nodes.append(node)
+        time.sleep(8)
+
+    def kill(self, index: int) -> None:
+        """Kill a node's processes as a power failure would."""
+        node = self.nodes.pop(index)
+        processes = [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]
+        for process in processes:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        node.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(20_000 + os.getpid() % 10_000, tmp_path / "ray.log")
+    for _ in range(3):
+        cluster.add()
+    yield cluster
+    while cluster.nodes:
+        cluster.kill(-1)
+
+
+def test_nodes_of_a_cluster_die(folder: Path, cluster: Cluster) -> None:
+    options = ("--set", "search.trials=60", "--set", "search.max_concurrent=3")
+    process = start("run", "killed.yaml", *options, "--address", cluster.address, cwd=folder)
+    wait_for_epochs(folder, 20, process)
+    cluster.kill(2)  # a worker node
+    wait_for_epochs(folder, num_epochs(folder) + 20, process)
+    cluster.add()
+    wait_for_epochs(folder, num_epochs(folder) + 20, process)
+    while cluster.nodes:  # the head, and its nodes with it
+        cluster.kill(0)
+    process.wait(timeout=300)  # Ray gives up after a minute
+    assert process.returncode != 0
+    assert search_folder(folder).open_record().state == "running"
+    for _ in range(3):
+        cluster.add()
+    finish(start("resume", "killed", "--address", cluster.address, cwd=folder), folder)
+    check_finished(folder)
+
+
+def test_the_mlflow_server_is_killed_frozen_and_restarted(folder: Path) -> None:
+    port = 40_000 + os.getpid() % 10_000
+    uri = f"http://127.0.0.1:{port}"
+    write_search(folder, f"tracking_uri: {uri}")
+    with mlflow_server(folder, port) as server:
+        wait_for_server(uri)
+        process = start("run", "killed.yaml", *LONG, cwd=folder)
+        wait_for_epochs(folder, 10, process)
+        os.killpg(server.pid, signal.SIGSTOP)
+        wait_for_epochs(folder, 60, process)
+        os.killpg(server.pid, signal.SIGCONT)
+        wait_for_epochs(folder, 80, process)
+    wait_for_epochs(folder, 120, process)  # the server is dead
+    with mlflow_server(folder, port):
+        wait_for_server(uri)
+        finish(process, folder)
+        finish(start("resume", "killed", cwd=folder), folder, status=resume_status(folder))
+        check_finished(folder)
+
+
+def resume_status(folder: Path) -> int:
+    """`resume` refuses a search that has come to its end in every respect."""
+    return 2 if search_folder(folder).open_record().delivered else 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk(folder: Path) -> None:
+    disk = folder / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
+    try:
+        write_search(folder, f"tracking_uri: sqlite:///{disk}/mlflow.db")
+        process = start("run", "killed.yaml", *LONG, cwd=folder)
+        wait_for_epochs(folder, 10, process)
+        (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free))
+        finish(process, folder)  # on time, without MLflow
+        assert not search_folder(folder).open_record().delivered
+        (disk / "ballast").unlink()
+        subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
+        finish(start("resume", "killed", cwd=folder), folder)
+        check_finished(folder)
+    finally:
+        subprocess.run(["umount", disk], check=True)

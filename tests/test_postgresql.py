@@ -1,0 +1,112 @@
+"""Record and MLflow's store in a real PostgreSQL server, which is started here."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpsearch.errors import RecordError, SearchExistsError, SpecError
+from hpsearch.record import Record
+from hpsearch.runs import Runs
+from hpsearch.search import run_search
+from hpsearch.upkeep.check import check_search
+from tests.breaking import finish, problems, start, wait_for_epochs, write_search
+from tests.conftest import make_spec
+
+INITDB = shutil.which("initdb") or next(
+    map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None
+)
+pytestmark = pytest.mark.skipif(INITDB is None, reason="PostgreSQL is not installed")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """URL of a server without a database name."""
+    assert INITDB is not None
+    # The server refuses to run as root.
+    user = "nobody" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    shutil.chown(folder, user)
+    options: dict[str, object] = {"cwd": folder, "stdout": subprocess.DEVNULL}
+    if os.getuid() == 0:
+        options["user"] = user
+    initialise = [INITDB, "--pgdata", folder / "data", "--username", "tests", "--auth", "trust"]
+    subprocess.run(initialise, check=True, **options)  # type: ignore[call-overload]
+    binaries = Path(INITDB).resolve().parent
+    port = 30_000 + os.getpid() % 10_000
+    command = [binaries / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+    try:
+        is_ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        deadline = time.monotonic() + 60
+        while subprocess.run(is_ready, check=False).returncode != 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield f"postgresql://tests@127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def databases(server: str, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """URLs of two new databases, for the record and for MLflow."""
+    import psycopg
+
+    names = [f"{request.node.name.lower()[:50]}_{use}" for use in ("record", "mlflow")]
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        for name in names:
+            connection.execute(f'CREATE DATABASE "{name}"')
+    return f"{server}/{names[0]}", f"{server}/{names[1]}"
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_search_has_its_record_and_its_runs_there(
+    databases: tuple[str, str], tmp_path: Path
+) -> None:
+    storage, tracking_uri = databases
+    spec = make_spec(storage=storage, tracking_uri=tracking_uri)
+    report = run_search(spec, tmp_path)
+    folder = Runs(tmp_path).search("small")
+    assert not folder.journal.exists()
+    assert folder.open_record().trials == report.record.trials
+    findings = check_search(folder.open_record(), folder, tracking_uri)
+    assert findings.problems == ()
+    with pytest.raises(SearchExistsError, match="holds a search named 'small'"):
+        run_search(spec, tmp_path / "another")
+    assert not (tmp_path / "another" / "small").exists()
+
+
+def test_a_killed_driver_is_resumed(databases: tuple[str, str], tmp_path: Path) -> None:
+    write_search(tmp_path, "storage: {}\ntracking_uri: {}".format(*databases))
+    process = start("run", "killed.yaml", "--set", "search.trials=6", cwd=tmp_path)
+    wait_for_epochs(tmp_path, 8, process)
+    process.kill()
+    process.wait()
+    finish(start("resume", "killed", cwd=tmp_path), tmp_path)
+    folder = Runs(tmp_path / "runs").search("killed")
+    record = folder.open_record()
+    assert (record.state, len(record.trials)) == ("finished", 6)
+    assert problems(tmp_path) == ()
+
+
+def test_a_database_that_cannot_be_reached_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"storage: postgresql://…@127\.0\.0\.1:1/x") as caught:
+        Record.create("postgresql://me:secret@127.0.0.1:1/x", make_spec())
+    assert "secret" not in str(caught.value)
+
+
+def test_one_database_for_both_is_refused(tmp_path: Path) -> None:
+    url = "postgresql://server/one"
+    with pytest.raises(SpecError, match="tracking_uri: must be another database than storage"):
+        run_search(make_spec(storage=url, tracking_uri=url), tmp_path)

@@ -1,0 +1,175 @@
+"""Searches that are killed, stopped and extended for real: whole processes and a real cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpsearch.errors import SearchEndedError, SearchRunningError
+from hpsearch.outcome import Outcome
+from hpsearch.record import Record
+from hpsearch.runs import Runs
+from hpsearch.search import extend_search, resume_search, run_search, stop_search, sync_search
+from hpsearch.upkeep.check import check_search
+from tests.breaking import (
+    finish,
+    kill_again_and_again,
+    mlflow_server,
+    problems,
+    search_folder,
+    start,
+    wait_for_epochs,
+    wait_for_server,
+    write_search,
+)
+from tests.conftest import make_spec
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_search(tmp_path)
+    return tmp_path
+
+
+def test_a_driver_killed_again_and_again_loses_and_doubles_nothing(folder: Path) -> None:
+    assert kill_again_and_again(folder, 2, seed=0) == 2
+    assert problems(folder) == ()
+    record = search_folder(folder).open_record()
+    assert (record.state, len(record.trials), len(record.sessions)) == ("finished", 9, 3)
+    finish(start("run", "killed.yaml", "--name", "whole", cwd=folder), folder)
+    expected = Runs(folder / "runs").search("whole").open_record()
+    assert essence(record) == essence(expected)
+
+
+def essence(record: Record) -> list[tuple[object, ...]]:
+    """What a death must not change; seconds may differ."""
+    return [(t.params, t.metric("score"), t.outcome, t.reason) for t in record.trials]
+
+
+def test_one_driver_at_a_time_and_stop_from_another_terminal(folder: Path) -> None:
+    process = start("run", "killed.yaml", cwd=folder)
+    wait_for_epochs(folder, 5, process)
+    for refused in (resume_search, sync_search):
+        with pytest.raises(SearchRunningError, match="runs already"):
+            refused("killed", folder / "runs")
+    record = stop_search("killed", folder / "runs")
+    finish(process, folder, status=130)
+    assert (record.state, record.reason) == ("stopped", "cancelled")
+    assert not list(record.running())
+    assert problems(folder) == ()
+    with pytest.raises(SearchEndedError, match="ended already"):
+        stop_search("killed", folder / "runs")
+
+
+def output(*arguments: str, cwd: Path) -> str:
+    command = [sys.executable, "-m", "hpsearch.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_search_whose_driver_died_can_be_stopped(folder: Path) -> None:
+    process = start("run", "killed.yaml", cwd=folder)
+    wait_for_epochs(folder, 5, process)
+    process.kill()
+    process.wait()
+    assert "interrupted" in output("list", cwd=folder)
+    assert "hpsearch resume killed" in output("status", "killed", cwd=folder)
+    time.sleep(3)  # its workers end a moment later, and may write a checkpoint until then
+    record = stop_search("killed", folder / "runs")
+    assert record.state == "stopped"
+    assert record.trials[-1].outcome is Outcome.CANCELLED
+    assert problems(folder) == ()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_finished_search_can_be_extended_and_told_to_another_store(tmp_path: Path) -> None:
+    run_search(make_spec(search={"trials": 2}), tmp_path)
+    with pytest.raises(SearchEndedError, match="extend small"):
+        resume_search("small", tmp_path)
+    report = extend_search("small", tmp_path, trials=2)
+    assert (report.state, len(report.record.trials)) == ("finished", 4)
+    place = Runs(tmp_path)
+    folder = place.search("small")
+    assert "trials: 4" in folder.spec.read_text()
+    assert check_search(folder.open_record(), folder, place.tracking_uri).problems == ()
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    assert sync_search("small", tmp_path, other) == other
+    assert check_search(folder.open_record(), folder, other).problems == ()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_trial_that_hangs_is_ended_alone(folder: Path) -> None:
+    spec = make_spec(
+        folder,
+        name="killed",
+        objective={"metric": "score"},
+        trainable="user_training.py:hangs",
+        space={"x": {"choices": [0.1, 0.9]}},
+        search={"trials": 2, "sampler": "grid", "trial_time_limit": 3},
+    )
+    by_x = {t.params["x"]: t for t in run_search(spec, folder / "runs").record.trials}
+    assert by_x[0.1].outcome is Outcome.BAD_CONFIGURATION
+    assert by_x[0.1].reason == "trial_time_limit of 3 s reached"
+    assert by_x[0.9].outcome is Outcome.COMPLETED
+    assert problems(folder) == ()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """Address of a Ray cluster that was started apart from any search."""
+    ray = Path(sys.executable).with_name("ray")
+    port = 20_000 + os.getpid() % 10_000
+    command = [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--block"]
+    options = ["--include-dashboard=false", "--disable-usage-stats"]
+    with (tmp_path / "ray.log").open("wb") as log:
+        head = subprocess.Popen([*command, *options], stdout=log, stderr=log)
+    try:
+        status = [ray, "status", f"--address=127.0.0.1:{port}"]
+        deadline = time.monotonic() + 60
+        while subprocess.run(status, capture_output=True, check=False).returncode != 0:
+            assert time.monotonic() < deadline, (tmp_path / "ray.log").read_text()
+        yield f"127.0.0.1:{port}"
+    finally:
+        head.send_signal(signal.SIGTERM)
+        head.wait(timeout=30)
+
+
+def test_a_search_runs_on_a_cluster_by_its_address(folder: Path, cluster: str) -> None:
+    arguments = ("run", "killed.yaml", "--set", "search.trials=3", "--address", cluster)
+    finish(start(*arguments, cwd=folder), folder)
+    assert problems(folder) == ()
+    assert search_folder(folder).open_record().state == "finished"
+
+
+def test_a_frozen_mlflow_server_neither_slows_a_search_nor_loses_anything(folder: Path) -> None:
+    port = 40_000 + os.getpid() % 10_000
+    uri = f"http://127.0.0.1:{port}"
+    write_search(folder, f"tracking_uri: {uri}")
+    with mlflow_server(folder, port) as server:
+        wait_for_server(uri)
+        process = start("run", "killed.yaml", "--set", "search.trials=5", cwd=folder)
+        wait_for_epochs(folder, 4, process)
+        os.killpg(server.pid, signal.SIGSTOP)
+        started = time.monotonic()
+        finish(process, folder)
+        record = search_folder(folder).open_record()
+        assert (record.state, record.delivered) == ("finished", False)
+        assert record.ended_at is not None
+        assert time.time() - record.ended_at < time.monotonic() - started
+        assert "hpsearch resume killed" in (folder / "output.log").read_text()
+        os.killpg(server.pid, signal.SIGCONT)
+        finish(start("resume", "killed", cwd=folder), folder)
+        assert search_folder(folder).open_record().delivered
+        assert problems(folder) == ()
+
+
+def test_no_cluster_at_an_address_is_one_clear_error(folder: Path) -> None:
+    process = start("run", "killed.yaml", "--address", "127.0.0.1:1", cwd=folder)
+    finish(process, folder, status=2)
+    assert "no Ray cluster at 127.0.0.1:1" in (folder / "output.log").read_text()
