@@ -4,6 +4,7 @@ a driver that dies after any report, or in the middle of a write, changes nothin
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -267,6 +268,23 @@ def test_an_out_of_memory_trial_that_shared_a_gpu_is_tried_alone(tmp_path: Path)
     assert control.take_report(0, out_of_memory)
     assert trial.outcome is Outcome.OUT_OF_MEMORY
     assert trial.reason == "needs more than 8.0 GiB"
+
+
+def test_only_the_time_of_an_attempt_counts_to_a_trials_limit(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, trials=1, trial_time_limit=0.2)
+    control = Driver(begin(spec, tmp_path / "s"), tmp_path / "s").control
+    trial = control.next_trial()
+    assert trial is not None
+    time.sleep(0.3)
+    assert not list(control.end_overdue())  # it waits for a worker
+    control.start_attempt(0)
+    assert not control.lose_worker(0, "its node is gone", with_node=True)
+    time.sleep(0.3)
+    assert not list(control.end_overdue())
+    control.start_attempt(0)
+    time.sleep(0.3)
+    assert list(control.end_overdue()) == [0]
+    assert (trial.outcome, trial.attempts) == (Outcome.BAD_CONFIGURATION, 2)
 
 
 def test_time_that_earlier_drivers_took_counts(tmp_path: Path) -> None:

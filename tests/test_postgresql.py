@@ -89,14 +89,14 @@ def test_a_search_has_its_record_and_its_runs_there(
 
 def test_a_killed_driver_is_resumed(databases: tuple[str, str], tmp_path: Path) -> None:
     write_search(tmp_path, "storage: {}\ntracking_uri: {}".format(*databases))
-    process = start("run", "killed.yaml", "--set", "search.trials=6", cwd=tmp_path)
-    wait_for_epochs(tmp_path, 8, process)
+    process = start("run", "killed.yaml", "--set", "search.trials=3", cwd=tmp_path)
+    wait_for_epochs(tmp_path, 4, process)
     process.kill()
     process.wait()
     finish(start("resume", "killed", cwd=tmp_path), tmp_path)
     folder = Runs(tmp_path / "runs").search("killed")
     record = folder.open_record()
-    assert (record.state, len(record.trials)) == ("finished", 6)
+    assert (record.state, len(record.trials)) == ("finished", 3)
     assert problems(tmp_path) == ()
 
 

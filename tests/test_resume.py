@@ -17,8 +17,10 @@ from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.runs import Runs
 from hpsearch.search import extend_search, resume_search, run_search, stop_search, sync_search
+from hpsearch.spec import load_spec
 from hpsearch.upkeep.check import check_search
 from tests.breaking import (
+    TRAIN,
     finish,
     kill_again_and_again,
     mlflow_server,
@@ -38,13 +40,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_driver_killed_again_and_again_loses_and_doubles_nothing(folder: Path) -> None:
     assert kill_again_and_again(folder, 2, seed=0) == 2
     assert problems(folder) == ()
     record = search_folder(folder).open_record()
     assert (record.state, len(record.trials), len(record.sessions)) == ("finished", 9, 3)
-    finish(start("run", "killed.yaml", "--name", "whole", cwd=folder), folder)
-    expected = Runs(folder / "runs").search("whole").open_record()
+    spec = load_spec(folder / "killed.yaml").model_copy(update={"name": "whole"})
+    expected = run_search(spec, folder / "runs").record
     assert essence(record) == essence(expected)
 
 
@@ -105,11 +108,12 @@ def test_a_finished_search_can_be_extended_and_told_to_another_store(tmp_path: P
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_trial_that_hangs_is_ended_alone(folder: Path) -> None:
+    (folder / "hanging.py").write_text(TRAIN)  # a module of its own name, in this process
     spec = make_spec(
         folder,
         name="killed",
         objective={"metric": "score"},
-        trainable="user_training.py:hangs",
+        trainable="hanging.py:hangs",
         space={"x": {"choices": [0.1, 0.9]}},
         search={"trials": 2, "sampler": "grid", "trial_time_limit": 3},
     )
@@ -153,7 +157,7 @@ def test_a_frozen_mlflow_server_neither_slows_a_search_nor_loses_anything(folder
     write_search(folder, f"tracking_uri: {uri}")
     with mlflow_server(folder, port) as server:
         wait_for_server(uri)
-        process = start("run", "killed.yaml", "--set", "search.trials=5", cwd=folder)
+        process = start("run", "killed.yaml", "--set", "search.trials=3", cwd=folder)
         wait_for_epochs(folder, 4, process)
         os.killpg(server.pid, signal.SIGSTOP)
         started = time.monotonic()

@@ -263,7 +263,7 @@ def test_a_trial_whose_worker_dies_is_tried_again(tmp_path: Path, user_code: Pat
 def test_trials_shorter_than_a_workers_start_keep_all_slots_busy(
     tmp_path: Path, user_code: Path
 ) -> None:
-    spec = user_spec(user_code, "quick", trials=36, marker=str(tmp_path / "marker"))
+    spec = user_spec(user_code, "quick", trials=28, marker=str(tmp_path / "marker"))
     search = spec.search.model_copy(update={"max_concurrent": 2})
     record = run_search(spec.model_copy(update={"search": search}), tmp_path / "runs").record
     processes = Counter(trial.curve[1]["process"] for trial in record.trials)

@@ -24,7 +24,7 @@ RUNNING_INTERVAL_S = 5.0
 MAX_BACKOFF_S = 60.0
 CLOSE_TIMEOUT_S = 60.0
 #: seconds without progress after which `close` gives up: the store is down or hangs
-CLOSE_PATIENCE_S = 15.0
+CLOSE_PATIENCE_S = 10.0
 logger = logging.getLogger(__name__)
 
 

@@ -59,7 +59,7 @@ class SearchControl:
         self._epochs = 0
         # What a user cancelled was not tried.
         self._num_cancelled = sum(t.outcome is Outcome.CANCELLED for t in record.trials)
-        self._live: dict[int, float] = {}  # trial → when its attempt began, or it was handed out
+        self._live: dict[int, float] = {}  # trial → when its attempt began; inf: it waits
         self._waiting: deque[int] = deque()  # unfinished trials that go on when a slot is free
         self._deaths: dict[int, int] = {}
         self._observations = Observations(record)
@@ -107,7 +107,7 @@ class SearchControl:
         """
         trial = self._waiting_trial() or self._promoted_trial() or self._new_trial()
         if trial is not None:
-            self._live[trial.number] = time.monotonic()
+            self._live[trial.number] = math.inf
             self._notify(trial.number)
         return trial
 
@@ -147,6 +147,7 @@ class SearchControl:
         """
         if self.record.trials[number].outcome is not None:
             return True
+        self._live[number] = math.inf
         if with_node:
             return False
         deaths = self._deaths[number] = self._deaths.get(number, 0) + 1

@@ -26,18 +26,6 @@ class EarlyStopper(Protocol):
         ...
 
 
-class Promoter(EarlyStopper, Protocol):
-    """A rule that only pauses the trials that it stops, and lets the best go on."""
-
-    def promotable(self) -> int | None:
-        """Return the trial that should go on, if any; the same one until it is promoted."""
-        ...
-
-    def promote(self, number: int) -> None:
-        """Take note that a paused trial goes on."""
-        ...
-
-
 def make_early_stopper(spec: SearchSpec) -> EarlyStopper:
     """Return the rule that a spec asks for."""
     settings = spec.search.early_stopping
@@ -122,7 +110,7 @@ class Promotion:
         return True
 
     def promotable(self) -> int | None:
-        """See Promoter."""
+        """Return the trial that should go on, if any; the same one until it is promoted."""
         for rung in reversed(self.rungs[:-1]):
             ranked, promoted = self._ranked[rung], self._promoted[rung]
             for _, number in ranked[: len(ranked) // self._factor]:
@@ -131,7 +119,7 @@ class Promotion:
         return None
 
     def promote(self, number: int) -> None:
-        """See Promoter."""
+        """Take note that a paused trial goes on."""
         for rung in reversed(self.rungs[:-1]):
             if any(trial == number for _, trial in self._ranked[rung]):
                 self._promoted[rung].add(number)
