@@ -117,6 +117,7 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env=os.environ | {"RAY_AUTH_MODE": "token"},
             )
         self.nodes.append(node)
         time.sleep(8)

@@ -129,14 +129,17 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     """Address of a Ray cluster that was started apart from any search."""
     ray = Path(sys.executable).with_name("ray")
     port = 20_000 + os.getpid() % 10_000
+    # As a user's shell: what a search set in this process is none of the cluster's business.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
     command = [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--block"]
     options = ["--include-dashboard=false", "--disable-usage-stats"]
     with (tmp_path / "ray.log").open("wb") as log:
-        head = subprocess.Popen([*command, *options], stdout=log, stderr=log)
+        head = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=environment)
     try:
         status = [ray, "status", f"--address=127.0.0.1:{port}"]
         deadline = time.monotonic() + 60
-        while subprocess.run(status, capture_output=True, check=False).returncode != 0:
+        environment["RAY_AUTH_MODE"] = "token"
+        while subprocess.run(status, capture_output=True, env=environment).returncode != 0:
             assert time.monotonic() < deadline, (tmp_path / "ray.log").read_text()
         yield f"127.0.0.1:{port}"
     finally:
