@@ -79,13 +79,12 @@ def carry_out(
         if on_start is not None:
             on_start(record, folder)
         if record.state == "running":
-            _run_trials(record, place, folder, data, tracker, slots)
+            _run_trials(record, place, folder, data, slots)
         final = _final_model(record, folder, data)
     finally:
         from hpsearch.analysis import SearchReport, write_report
 
         write_report(record, folder)
-        tracker.notify()
         tracked = tracker.close()
     if tracked and _track_results(record, uri, folder, final):
         record.set_delivered()
@@ -149,7 +148,6 @@ def _run_trials(
     place: Runs,
     folder: SearchFolder,
     data: Data | None,
-    tracker: Tracker,
     slots: int,
 ) -> None:
     early_stopper = make_early_stopper(record.spec)
@@ -163,7 +161,6 @@ def _run_trials(
         ),
         early_stopper,
         folder.checkpoints,
-        [tracker.notify],
         folder.stop_request,
     )
     # The sampler's matrices are small: more threads would only take time from the trials.

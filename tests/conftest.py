@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hpsearch.spec import SearchSpec, draft_spec
+
+if TYPE_CHECKING:
+    from tests.mlflow_store import Store
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +21,24 @@ def ray_cluster() -> Iterator[None]:
 
     with experiment.ray_cluster(None):
         yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh store of MLflow's: it takes seconds to make one."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, mlflow_template: Path) -> Store:
+    """A real store of MLflow's in a file."""
+    from tests.mlflow_store import Store
+
+    return Store(tmp_path, mlflow_template).make()
 
 
 def make_spec(folder: str | Path = ".", **sections: Any) -> SearchSpec:

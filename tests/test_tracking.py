@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import doctest
-import logging
 import math
-import shutil
-import sqlite3
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,133 +14,24 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from torch import nn
 
 from hpsearch.errors import TrackingError
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
-from hpsearch.spec import SearchSpec, draft_spec
-from hpsearch.tracking import Tracker, content, log_report, register_best, sync
-
-PARAMS = {"optimizer": "adam", "optimizer.adam.lr": 0.01, "batch_size": 32}
-NAME = "a-search"
-FAST = {"interval_s": 0.01, "running_interval_s": 0.0}
-
-
-#: what MLflow 3.17 gets to hear from SQLAlchemy 2.1
-def make_spec(**sections: Any) -> SearchSpec:
-    draft = draft_spec(
-        {
-            "name": NAME,
-            "objective": {"metric": "val_accuracy", "direction": "maximize"},
-            "dataset": "digits",
-            "model": {"name": "mlp", "hidden_sizes": [16, 8]},
-            "optimizer": {
-                "choices": [
-                    {"name": "adam", "lr": {"low": 1e-4, "high": 1e-1, "log": True}},
-                    {"name": "sgd", "lr": {"low": 1e-3, "high": 1.0, "log": True}},
-                ]
-            },
-            "batch_size": {"choices": [32, 64]},
-            **sections,
-        }
-    )
-    assert draft.spec is not None, draft.problems
-    return draft.spec
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh store: MLflow takes seconds to make one."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}")
-    return path
-
-
-class Store:
-    """A real store, and what a test asks of it."""
-
-    def __init__(self, folder: Path, template: Path) -> None:
-        self.path = folder / "mlflow.db"
-        self.uri = f"sqlite:///{self.path}"
-        self.artifacts = folder / "mlartifacts"
-        self._template = template
-
-    def make(self) -> Store:
-        shutil.copy(self._template, self.path)
-        return self
-
-    @property
-    def client(self) -> MlflowClient:
-        return MlflowClient(self.uri, registry_uri=self.uri)
-
-    def execute(self, statement: str) -> None:
-        with sqlite3.connect(self.path) as connection:
-            connection.execute(statement)
-        connection.close()
-
-    def dump(self) -> list[str]:
-        connection = sqlite3.connect(self.path)
-        try:
-            return list(connection.iterdump())
-        finally:
-            connection.close()
-
-    def runs(self) -> list[Run]:
-        experiment = self.client.get_experiment_by_name(NAME)
-        return list(self.client.search_runs([experiment.experiment_id]))
-
-    def parent(self) -> Run:
-        (parent,) = (run for run in self.runs() if "mlflow.parentRunId" not in run.data.tags)
-        return parent
-
-    def trials(self) -> dict[int, Run]:
-        """Runs of trials by number; two of one number are an error."""
-        children = [run for run in self.runs() if "hpsearch.trial" in run.data.tags]
-        parent_id = self.parent().info.run_id
-        assert {run.data.tags["mlflow.parentRunId"] for run in children} <= {parent_id}
-        numbers = [int(run.data.tags["hpsearch.trial"]) for run in children]
-        assert len(set(numbers)) == len(numbers)
-        return dict(sorted(zip(numbers, children, strict=True)))
-
-    def curve(self, run: Run, metric: str) -> list[tuple[int, float]]:
-        history = self.client.get_metric_history(run.info.run_id, metric)
-        return sorted((point.step, point.value) for point in history)
-
-
-@pytest.fixture
-def store(tmp_path: Path, template: Path) -> Store:
-    return Store(tmp_path, template).make()
+from hpsearch.tracking import content, log_report, register_best, sync
+from tests.mlflow_store import NAME, PARAMS, Store, add_trial, make_record, make_spec
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
-    facts = {"torch": "2.13.0", "git_commit": "abc"}
-    return Record.create(tmp_path / "record.journal", make_spec(), facts)
-
-
-def add_trial(record: Record, values: list[float], outcome: Outcome | None = None) -> int:
-    number = record.add_trial(PARAMS).number
-    record.start_attempt(number)
-    for epoch, value in enumerate(values, start=1):
-        record.report(number, epoch, {"val_accuracy": value, "train_loss": 1.0 / epoch})
-    if outcome is not None:
-        record.end_trial(number, outcome)
-    return number
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't happen in time"
-        threading.Event().wait(0.005)
+    return make_record(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def ended(
-    tmp_path_factory: pytest.TempPathFactory, template: Path
+    tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path
 ) -> tuple[Record, Store, dict[int, Run]]:
     """A search with a trial of each outcome, and one that runs."""
     folder = tmp_path_factory.mktemp("ended")
@@ -156,7 +42,7 @@ def ended(
         reason = None if outcome is Outcome.COMPLETED else f"why {outcome}"
         record.end_trial(number, outcome, reason, traceback)
     add_trial(record, [0.5])
-    store = Store(folder, template).make()
+    store = Store(folder, mlflow_template).make()
     sync(record, store.uri, store.artifacts)
     return record, store, store.trials()
 
@@ -275,43 +161,6 @@ def test_rebuilding_twice_changes_nothing(record: Record, store: Store) -> None:
     assert store.dump() == before
 
 
-def test_a_view_that_was_cut_off_is_continued(
-    record: Record, store: Store, tmp_path: Path
-) -> None:
-    add_trial(record, [0.1, 0.2], Outcome.COMPLETED)
-    add_trial(record, [0.3])
-    add_trial(record, [])
-    tracker = Tracker(record, store.uri, store.artifacts, **FAST)
-    tracker.start()
-    wait_until(lambda: tracker.parent_run_id is not None)
-    assert tracker.close()
-    first = store.trials()
-
-    again = Record.open(tmp_path / "record.journal", NAME)
-    again.report(1, 2, {"val_accuracy": 0.4, "train_loss": 0.5})
-    again.end_trial(1, Outcome.COMPLETED)
-    again.report(2, 1, {"val_accuracy": 0.7, "train_loss": 1.0})
-    add_trial(again, [0.9], Outcome.STOPPED_EARLY)
-    second_tracker = Tracker(again, store.uri, store.artifacts, **FAST)
-    second_tracker.start()
-    assert second_tracker.close()
-
-    runs = store.trials()
-    assert list(runs) == [0, 1, 2, 3]
-    assert [runs[n].info.run_id for n in range(3)] == [first[n].info.run_id for n in range(3)]
-    assert [run.info.status for run in runs.values()] == [
-        "FINISHED",
-        "FINISHED",
-        "RUNNING",
-        "FINISHED",
-    ]
-    assert store.curve(runs[0], "val_accuracy") == [(1, 0.1), (2, 0.2)]
-    assert store.curve(runs[1], "val_accuracy") == [(1, 0.3), (2, 0.4)]
-    assert store.curve(runs[1], "train_loss") == [(1, 1.0), (2, 0.5)]
-    assert store.curve(runs[2], "val_accuracy") == [(1, 0.7)]
-    assert second_tracker.parent_run_id == tracker.parent_run_id
-
-
 def test_a_run_that_was_created_and_nothing_else_is_found_again(
     record: Record, store: Store
 ) -> None:
@@ -344,102 +193,6 @@ def test_a_search_of_the_same_name_gets_a_run_of_its_own(
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {
         run.info.run_id for run in parents
     }
-
-
-def test_all_is_written_while_the_search_goes_on(record: Record, store: Store) -> None:
-    num_trials, num_epochs = 4, 40
-    with Tracker(record, store.uri, store.artifacts, **FAST) as tracker:
-        for number in range(num_trials):
-            record.add_trial(PARAMS)
-            tracker.notify(number)
-        for epoch in range(1, num_epochs + 1):
-            for number in range(num_trials):
-                record.report(number, epoch, {"val_accuracy": number + epoch / 100})
-                tracker.notify(number)
-            if epoch == num_epochs // 2:  # what runs is seen as it runs
-                wait_until(lambda: tracker.parent_run_id is not None)
-                wait_until(lambda: len(store.trials()) == num_trials)
-        for number in range(num_trials):
-            record.end_trial(number, Outcome.COMPLETED)
-            tracker.notify(number)
-        record.end("finished")
-        tracker.notify()
-    for number, run in store.trials().items():
-        curve = [(epoch, number + epoch / 100) for epoch in range(1, num_epochs + 1)]
-        assert store.curve(run, "val_accuracy") == curve
-        assert run.info.status == "FINISHED"
-    assert store.parent().info.status == "FINISHED"
-
-
-def test_a_store_that_is_out_of_reach_at_first_gets_everything(
-    record: Record,
-    tmp_path: Path,
-    template: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    folder = tmp_path / "later"
-    folder.write_text("a file where the store's folder should be")
-    store = Store(folder, template)
-    with Tracker(record, store.uri, **FAST) as tracker:
-        add_trial(record, [0.5, 0.6], Outcome.COMPLETED)
-        tracker.notify(0)
-        wait_until(lambda: "can't be written now" in caplog.text)
-        add_trial(record, [0.7], Outcome.STOPPED_EARLY)
-        tracker.notify(1)
-        folder.unlink()
-        folder.mkdir()
-        store.make()
-    assert [run.info.status for run in store.trials().values()] == ["FINISHED", "FINISHED"]
-    assert store.curve(store.trials()[0], "val_accuracy") == [(1, 0.5), (2, 0.6)]
-    assert caplog.text.count("can't be written now") == 1
-
-
-def test_an_outage_in_the_middle_loses_and_doubles_nothing(
-    record: Record, store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "hpsearch.tracking")
-    with Tracker(record, store.uri, store.artifacts, **FAST) as tracker:
-        add_trial(record, [0.1])
-        tracker.notify(0)
-        wait_until(lambda: tracker.parent_run_id is not None)
-        wait_until(lambda: len(store.trials()) == 1)
-        store.execute("ALTER TABLE latest_metrics RENAME TO away")
-        record.report(0, 2, {"val_accuracy": 0.2})
-        record.end_trial(0, Outcome.COMPLETED)
-        tracker.notify(0)
-        wait_until(lambda: "can't be written now" in caplog.text)
-        store.execute("ALTER TABLE away RENAME TO latest_metrics")
-        wait_until(lambda: "can be written again" in caplog.text)
-    assert store.curve(store.trials()[0], "val_accuracy") == [(1, 0.1), (2, 0.2)]
-
-
-def test_closing_without_a_store_says_so(
-    record: Record, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").touch()
-    tracker = Tracker(record, f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}", **FAST)
-    tracker.start()
-    add_trial(record, [0.5], Outcome.COMPLETED)
-    tracker.notify(0)
-    assert not tracker.close(timeout=0.2)
-    assert "isn't up to date" in caplog.text
-
-
-def test_what_the_store_refuses_holds_up_nothing_else(
-    record: Record, store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    with Tracker(record, store.uri, store.artifacts, **FAST) as tracker:
-        add_trial(record, [0.1])
-        tracker.notify(0)
-        wait_until(lambda: tracker.parent_run_id is not None)
-        wait_until(lambda: len(store.trials()) == 1)
-        store.client.delete_run(store.trials()[0].info.run_id)  # as a user may, in the UI
-        record.report(0, 2, {"val_accuracy": 0.2})
-        tracker.notify(0)
-        wait_until(lambda: "MLflow refuses trial-0000" in caplog.text)
-        add_trial(record, [0.5], Outcome.COMPLETED)
-        tracker.notify(1)
-    assert store.trials()[1].info.status == "FINISHED"
 
 
 def test_values_that_are_not_finite_are_named_and_not_plotted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,7 +22,8 @@ SearchState = Literal["running", "finished", "stopped", "failed"]
 class ReadableRecord:
     """The record of one search, read into memory."""
 
-    def __init__(self, storage: BaseStorage, study_id: int, name: str) -> None:
+    def __init__(self, place: Place, storage: BaseStorage, study_id: int, name: str) -> None:
+        self.place = place
         self._storage = storage
         self._study_id = study_id
         self._trial_ids: dict[int, int] = {}
@@ -34,21 +35,12 @@ class ReadableRecord:
         self.spec: SearchSpec = draft.spec
         self.facts: dict[str, Any] = attrs["facts"]
         self.created_at: float = attrs["created_at"]
-        self.state: SearchState = attrs["state"]
-        self.reason: str | None = attrs.get("reason")
-        self.ended_at: float | None = attrs.get("ended_at")
-        self.result: dict[str, Any] = attrs.get("result", {})
-        #: whether the report, the model and MLflow's view were finished after the end
-        self.delivered: bool = attrs.get("delivered", False)
-        #: begin and end of each driver's work; the end of one that works, or died, is not known
-        self.sessions: list[list[float | None]] = attrs["sessions"]
         #: configurations to try first, those of earlier searches included
         self.first_points: list[dict[str, Scalar]] = attrs.get("first_points", [])
         self.space = SearchSpace.of(self.spec)
         self.trials: list[TrialRecord] = []
-        for frozen in storage.get_all_trials(study_id, deepcopy=False):
-            self._trial_ids[frozen.number] = frozen._trial_id
-            self.trials.append(read_trial(frozen))
+        self._read_state(attrs)
+        self._read_trials()
 
     @classmethod
     def open(cls, place: Place, name: str) -> Self:
@@ -58,9 +50,17 @@ class ReadableRecord:
         storage = open_storage(place)
         try:
             study_id = storage.get_study_id_from_name(name)
-            return cls(storage, study_id, name)
+            return cls(place, storage, study_id, name)
         except KeyError as error:
             raise RecordError(f"there is no complete record of {name!r}") from error
+
+    def refresh(self) -> set[int]:
+        """Read what the driver has written since; returns the numbers of the trials that changed.
+
+        The spec stays as it was: it is another's only when another driver takes over.
+        """
+        self._read_state(self._storage.get_study_user_attrs(self._study_id))
+        return self._read_trials()
 
     @property
     def study(self) -> optuna.Study:
@@ -127,6 +127,32 @@ class ReadableRecord:
         """Return for how long drivers have worked on the search until `now`."""
         last = self.ended_at or (now if self.state == "running" else self._last_sign_of_life())
         return sum((last if end is None else end) - (begin or 0) for begin, end in self.sessions)
+
+    def _read_state(self, attrs: Mapping[str, Any]) -> None:
+        self.state: SearchState = attrs["state"]
+        self.reason: str | None = attrs.get("reason")
+        self.ended_at: float | None = attrs.get("ended_at")
+        self.result: dict[str, Any] = attrs.get("result", {})
+        #: whether the report, the model and MLflow's view were finished after the end
+        self.delivered: bool = attrs.get("delivered", False)
+        #: begin and end of each driver's work; the end of one that works, or died, is not known
+        self.sessions: list[list[float | None]] = attrs["sessions"]
+
+    def _read_trials(self) -> set[int]:
+        changed = set()
+        for frozen in self._storage.get_all_trials(self._study_id, deepcopy=False):
+            number = frozen.number
+            if number == len(self.trials):
+                self._trial_ids[number] = frozen._trial_id
+                self.trials.append(read_trial(frozen))
+            elif self.trials[number].outcome is None and (
+                (trial := read_trial(frozen)) != self.trials[number]
+            ):
+                self.trials[number] = trial
+            else:
+                continue
+            changed.add(number)
+        return changed
 
     def _last_sign_of_life(self) -> float:
         times = [self.created_at, self.sessions[-1][0] or 0.0]

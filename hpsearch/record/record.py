@@ -66,7 +66,7 @@ class Record(ReadableRecord):
             "state": "running",
         }.items():
             storage.set_study_user_attr(study_id, key, value)
-        return cls(storage, study_id, spec.name)
+        return cls(place, storage, study_id, spec.name)
 
     @classmethod
     def reopen(cls, place: Place, name: str) -> Record:

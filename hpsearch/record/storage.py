@@ -29,7 +29,8 @@ def open_storage(place: Place) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(place)))
     try:
         # A server that was restarted has closed the connections of the pool.
-        return RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+        storage = RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+        return optuna.storages.get_storage(storage)  # reads a trial that has ended only once
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError, ImportError) as error:
         what = str(error).partition("\n")[0]
         raise RecordError(f"storage: {_without_password(place)} can't be used: {what}") from error
@@ -41,7 +42,8 @@ def repair_journal(path: Path) -> int:
     Only for the one driver of a search. A lock that a dead driver left is removed too: Optuna
     would wait 30 s for it.
     """
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    for lock in path.parent.glob(f"{path.name}.lock*"):
+        lock.unlink(missing_ok=True)
     with path.open("r+b") as file:
         content = file.read()
         end = _end_of_whole_entries(content)

@@ -6,7 +6,6 @@ is the parent run, a trial a child run.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import posixpath
@@ -72,7 +71,6 @@ def trial_content(record: Record, trial: TrialRecord) -> RunContent:
 
     Values that aren't finite can't be plotted: they go to the tag `nonfinite`.
     """
-    trial = _snapshot(trial)
     return RunContent(
         name=f"trial-{trial.number:04d}",
         started_at=milliseconds(trial.started_at),
@@ -88,10 +86,9 @@ def trial_content(record: Record, trial: TrialRecord) -> RunContent:
 
 def search_content(record: Record) -> RunContent:
     """Return what a search's run should hold; steps are numbers of ended trials."""
-    state, ended_at = record.state, record.ended_at
     ended = sorted(
         (trial.ended_at or 0.0, trial.number, trial)
-        for trial in list(record.trials)
+        for trial in record.trials
         if trial.outcome is not None
     )
     trials = [trial for *_, trial in ended]
@@ -99,19 +96,19 @@ def search_content(record: Record) -> RunContent:
     tags = {
         **search_identity(record),
         **record.facts,
-        "state": state,
+        "state": record.state,
         "reason": record.reason,
         "seed": record.spec.search.seed,
         "best_trial": None if best is None else best.number,
     }
     points = list(_best_points(record, trials))
-    if ended_at is not None:
-        points += _final_points(record, trials, milliseconds(ended_at))
+    if record.ended_at is not None:
+        points += _final_points(record, trials, milliseconds(record.ended_at))
     return RunContent(
         name=record.name,
         started_at=milliseconds(record.created_at),
-        ended_at=None if ended_at is None else milliseconds(ended_at),
-        status=SEARCH_STATUS[state],
+        ended_at=None if record.ended_at is None else milliseconds(record.ended_at),
+        status=SEARCH_STATUS[record.state],
         params=flatten(record.spec.to_dict()),
         tags=_cut_all(tags),
         points=points,
@@ -167,18 +164,6 @@ def flatten(values: Mapping[str, Any]) -> dict[str, str]:
 def milliseconds(seconds: float) -> int:
     """Convert a time."""
     return int(seconds * 1000)
-
-
-def _snapshot(trial: TrialRecord) -> TrialRecord:
-    """Copy what the control loop's thread may change meanwhile.
-
-    The copies of object and dict are atomic under the interpreter's lock. The outcome comes
-    first: a trial seen as ended has its whole curve. So do times: a curve is written before.
-    """
-    copied = copy.copy(trial)
-    copied.reported_at = dict(trial.reported_at)
-    copied.curve = {epoch: trial.curve[epoch] for epoch in sorted(copied.reported_at)}
-    return copied
 
 
 def _end_tags(trial: TrialRecord) -> dict[str, Any]:

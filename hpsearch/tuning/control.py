@@ -1,8 +1,8 @@
 """What happens in the control loop, without Ray: the record first, then everything else.
 
 `SearchControl` is asked for trials and told what they report. It writes to the record, then lets
-early stopping decide, then tells its listeners (tracking, live view). Since all that it keeps
-can be rebuilt from the record, a new one over the same record goes on where the last one died.
+early stopping decide. Since all that it keeps can be rebuilt from the record, a new one over the
+same record goes on where the last one died.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from hpsearch.tuning.failures import common_failure
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.retention import Retention
 
-Listener = Callable[[int], None]
 #: deaths of its worker in a row, without a new epoch between them, that end a trial
 MAX_DEATHS_IN_A_ROW = 3
 #: seconds between two looks at whether somebody asks the search to stop
@@ -41,7 +40,6 @@ class SearchControl:
         sampler: Sampler,
         early_stopper: EarlyStopper,
         checkpoints: Path,
-        listeners: Sequence[Listener] = (),
         stop_request: Path | None = None,
     ) -> None:
         self.record = record
@@ -50,7 +48,6 @@ class SearchControl:
         self._promotion = early_stopper if isinstance(early_stopper, Promotion) else None
         self._checkpoints = checkpoints
         self._retention = Retention(record, checkpoints)
-        self._listeners = listeners
         self._stop_request = stop_request
         self._settings = record.spec.search
         # Time that earlier drivers took counts.
@@ -108,7 +105,6 @@ class SearchControl:
         trial = self._waiting_trial() or self._promoted_trial() or self._new_trial()
         if trial is not None:
             self._live[trial.number] = math.inf
-            self._notify(trial.number)
         return trial
 
     def config(self, trial: TrialRecord) -> TrialConfig:
@@ -134,7 +130,6 @@ class SearchControl:
             if now - since > limit:
                 reason = f"trial_time_limit of {limit:g} s reached"
                 self._end_trial(number, Outcome.BAD_CONFIGURATION, reason)
-                self._notify(number)
                 yield number
 
     def lose_worker(
@@ -157,7 +152,6 @@ class SearchControl:
             self._end_trial(number, Outcome.FAILED, f"its worker died {deaths} times: {reason}")
         else:
             return False
-        self._notify(number)
         return True
 
     def take_report(self, number: int, report: Report) -> bool:
@@ -180,7 +174,6 @@ class SearchControl:
             self._stop_early(trial)
         else:
             over = False
-        self._notify(number)
         return over
 
     def close(self) -> None:
@@ -192,7 +185,6 @@ class SearchControl:
             if trial.paused:
                 outcome, why = Outcome.STOPPED_EARLY, self._early_stop_reason(trial)
             self._end_trial(trial.number, outcome, why)
-            self._notify(trial.number)
         self._retention.sweep()
         self.record.end(state, reason)
 
@@ -304,7 +296,3 @@ class SearchControl:
     def _end(self, state: SearchState, reason: str) -> None:
         if self.ending is None:
             self.ending = (state, reason)
-
-    def _notify(self, number: int) -> None:
-        for listener in self._listeners:
-            listener(number)
