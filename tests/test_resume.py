@@ -14,6 +14,7 @@ import pytest
 
 from hpsearch.errors import SearchEndedError, SearchRunningError
 from hpsearch.outcome import Outcome
+from hpsearch.provenance import available_cpus
 from hpsearch.record import Record
 from hpsearch.runs import Runs
 from hpsearch.search import extend_search, resume_search, run_search, stop_search, sync_search
@@ -152,6 +153,16 @@ def test_a_search_runs_on_a_cluster_by_its_address(folder: Path, cluster: str) -
     finish(start(*arguments, cwd=folder), folder)
     assert problems(folder) == ()
     assert search_folder(folder).open_record().state == "finished"
+
+
+def test_ray_may_be_imported_before_hpsearch() -> None:
+    program = "import ray; from hpsearch.tuning.experiment import ray_cluster as cluster\n"
+    program += "with cluster(None): print(int(ray.cluster_resources()['CPU']))"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
+    environment["RAY_AUTH_TOKEN"] = "0" * 64  # with one, Ray's clusters want to see it
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == str(available_cpus()), done.stderr
 
 
 def test_a_frozen_mlflow_server_neither_slows_a_search_nor_loses_anything(folder: Path) -> None:
