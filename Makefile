@@ -36,6 +36,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.samplers
 	$(BIN)/python -m benchmarks.record
 	$(BIN)/python -m benchmarks.driver
+	$(BIN)/python -m benchmarks.overhead
 
 # Searches that are broken again and again, for over an hour.
 soak: setup
