@@ -19,6 +19,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import Runs
 from hpsearch.search import run_search
+from hpsearch.tuning import experiment
 from tests.conftest import make_spec
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -71,6 +72,10 @@ def quick(config, trial):
     for epoch in range(1, 4):
         time.sleep(0.25)
         yield {"score": 0.5, "process": os.getpid()}
+
+def plain(config, trial):
+    for epoch in range(1, 4):
+        yield {"score": epoch / 10}
 
 def wrong_metric(config, trial):
     yield {"accuracy": 0.5}
@@ -335,3 +340,14 @@ def user_spec(code: Path, function: str, trials: int, **space: object):  # type:
         space={"x": {"low": 0.0, "high": 1.0}, **space},
         search={"trials": trials, "sampler": "random"},
     )
+
+
+def test_a_search_is_a_sequence_of_generations(
+    tmp_path: Path, user_code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "GENERATION_TRIALS", 3)
+    record = run_search(user_spec(user_code, "plain", trials=5), tmp_path / "runs").record
+    assert [trial.number for trial in record.trials] == list(range(5))
+    assert record.state == "finished"
+    assert all(trial.outcome is not None for trial in record.trials)
+    assert len(list((tmp_path / "runs" / "user" / "ray").glob("generation-*"))) == 2
