@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.record
 	$(BIN)/python -m benchmarks.driver
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.resume
 
 # Searches that are broken again and again, for over an hour.
 soak: setup
