@@ -46,16 +46,8 @@ def cluster_for(spec: SearchSpec, address: str | None) -> Iterator[int]:
 
     Raises ClusterError if there is none at the address, or not one trial fits it.
     """
-    # What takes seconds to import is imported while Ray starts.
-    threading.Thread(target=_import_ahead, daemon=True).start()
     with ray_cluster(address):
         yield count_slots(spec.resources, spec.search.max_concurrent)
-
-
-def _import_ahead() -> None:
-    with suppress(Exception):  # it is imported again where it is needed
-        for module in ("hpsearch.tracking.view", "hpsearch.analysis.report"):
-            importlib.import_module(module)
 
 
 def carry_out(
@@ -73,13 +65,15 @@ def carry_out(
     alike.
     """
     uri, artifacts = place.tracking_of(record.spec)
-    tracker = Tracker(record, uri, artifacts)
+    reported = threading.Event()
+    tracker = Tracker(record, uri, artifacts, after=reported)
     tracker.start()
+    threading.Thread(target=_import_ahead, args=(reported,), daemon=True).start()
     try:
         if on_start is not None:
             on_start(record, folder)
         if record.state == "running":
-            _run_trials(record, place, folder, data, slots)
+            _run_trials(record, place, folder, data, slots, reported)
         final = _final_model(record, folder, data)
     finally:
         from hpsearch.analysis import SearchReport, write_report
@@ -91,6 +85,15 @@ def carry_out(
     if record.state == "failed":
         raise SearchFailedError(record.reason)
     return SearchReport(record)
+
+
+def _import_ahead(reported: threading.Event) -> None:
+    """Import what the end of the search needs and takes seconds, beside the training, but not
+    while workers start: they import torch on the same cores."""
+    reported.wait()
+    with suppress(Exception):  # it is imported again where it is needed
+        for module in ("hpsearch.tracking.view", "hpsearch.analysis.report"):
+            importlib.import_module(module)
 
 
 def close_unattended(record: Record, folder: SearchFolder) -> None:
@@ -149,6 +152,7 @@ def _run_trials(
     folder: SearchFolder,
     data: Data | None,
     slots: int,
+    reported: threading.Event,
 ) -> None:
     early_stopper = make_early_stopper(record.spec)
     control = SearchControl(
@@ -162,6 +166,7 @@ def _run_trials(
         early_stopper,
         folder.checkpoints,
         folder.stop_request,
+        reported,
     )
     # The sampler's matrices are small: more threads would only take time from the trials.
     with _cancelled_by_signals(control), threadpool_limits(1):

@@ -65,8 +65,12 @@ class LiveView:
             auto_refresh=False,
             transient=True,
         ) as live:
-            while not self._done.wait(REFRESH_S):
+            pause = REFRESH_S
+            while not self._done.wait(pause):
+                started = time.perf_counter()
                 live.update(render_progress(record, summary(record)), refresh=True)
+                # It takes longer the more trials there are, and holds up the driver.
+                pause = max(REFRESH_S, 20 * (time.perf_counter() - started))
 
     def _show_lines(self, record: Record) -> None:
         last = ""

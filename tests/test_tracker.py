@@ -182,6 +182,15 @@ def test_a_follower_that_dies_is_replaced(
     assert run.info.status == "FINISHED"
 
 
+def test_a_follower_waits_for_its_event_but_not_to_write_the_end(
+    record: Record, store: Store
+) -> None:
+    with Tracker(record, store.uri, store.artifacts, after=threading.Event(), **FAST):
+        add_trial(record, [0.1], Outcome.COMPLETED)
+        assert followers(os.getpid()) == []
+    assert store.trials()[0].info.status == "FINISHED"
+
+
 def followers(pid: int) -> list[psutil.Process]:
     children = psutil.Process(pid).children()
     return [child for child in children if "hpsearch.tracking.follower" in child.cmdline()]

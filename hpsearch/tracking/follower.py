@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import threading
@@ -44,7 +45,7 @@ class Follower:
         self._record = Record.open(place, settings.name)
         #: numbers of trials; None is the search itself
         self._dirty: set[int | None] = {None, *range(len(self._record.trials))}
-        self._written_at: dict[int, float] = {}  # of running trials
+        self._written_at: dict[int | None, float] = {}  # of what goes on
         self._view: View | None = None
         self._failures = 0
 
@@ -69,8 +70,6 @@ class Follower:
             view = self._view or self._open()
             for number in self._due(everything):
                 self._update(view, number)
-            if None in self._dirty:
-                self._update(view, None)
         except Exception as error:  # whatever it is, the search goes on and it is tried again
             self._view = None
             self._note_outage(error)
@@ -79,9 +78,12 @@ class Follower:
         return True
 
     def _read_record(self) -> None:
-        before = (self._record.state, self._record.result)
-        self._dirty |= self._record.refresh()
-        if (self._record.state, self._record.result) != before:
+        record = self._record
+        before = (record.state, record.result)
+        changed = record.refresh()
+        self._dirty |= changed
+        ended = any(record.trials[number].outcome is not None for number in changed)
+        if ended or (record.state, record.result) != before:
             self._dirty.add(None)
 
     def _open(self) -> View:
@@ -92,16 +94,22 @@ class Follower:
         )
         return self._view
 
-    def _due(self, everything: bool) -> list[int]:
-        now = time.time()
-        due = []
-        for number in sorted(number for number in self._dirty if number is not None):
+    def _due(self, everything: bool) -> list[int | None]:
+        """Return what to write now: the trials by number, then the search."""
+        dirty = sorted(self._dirty, key=lambda number: math.inf if number is None else number)
+        return [number for number in dirty if everything or self._is_due(number)]
+
+    def _is_due(self, number: int | None) -> bool:
+        """Whether it has ended, or was last written long enough ago; the search's own run takes
+        longer to write the more trials it has."""
+        started_at = 0.0
+        if number is not None:
             trial = self._record.trials[number]
-            written_at = self._written_at.get(number, trial.started_at)
-            ended = trial.outcome is not None
-            if everything or ended or now - written_at >= self._settings.running_interval_s:
-                due.append(number)
-        return due
+            if trial.outcome is not None:
+                return True
+            started_at = trial.started_at
+        since = time.time() - self._written_at.get(number, started_at)
+        return since >= self._settings.running_interval_s
 
     def _update(self, view: View, number: int | None) -> None:
         try:
@@ -113,13 +121,7 @@ class Follower:
             _log.warning("%s", error)
         self._tell(progress=True)
         self._dirty.discard(number)
-        if number is None:
-            return
-        if self._record.trials[number].outcome is None:
-            self._written_at[number] = time.time()
-        else:
-            self._written_at.pop(number, None)
-            self._dirty.add(None)
+        self._written_at[number] = time.time()
 
     def _note_outage(self, error: Exception) -> None:
         self._failures += 1

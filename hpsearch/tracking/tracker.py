@@ -22,6 +22,8 @@ from hpsearch.record import Record
 
 INTERVAL_S = 1.0
 RUNNING_INTERVAL_S = 5.0
+#: how long the first follower waits for its event
+START_DELAY_S = 15.0
 CLOSE_TIMEOUT_S = 300.0
 #: seconds without progress after which `close` gives up: the store is down or hangs
 CLOSE_PATIENCE_S = 10.0
@@ -60,7 +62,9 @@ class Tracker:
     """Keeps MLflow's view of a record up to date while a driver writes it.
 
     What the store can't take now is tried again until `close`; the record has it all anyway.
-    `artifacts` is the folder of a new experiment's artifacts; without it the store decides.
+    `artifacts` is the folder of a new experiment's artifacts; without it the store decides. The
+    follower starts, which costs seconds of processor time, when the event `after` is set or soon
+    after it should have been.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Tracker:
         tracking_uri: str,
         artifacts: Path | None = None,
         *,
+        after: threading.Event | None = None,
         interval_s: float = INTERVAL_S,
         running_interval_s: float = RUNNING_INTERVAL_S,
     ) -> None:
@@ -81,6 +86,7 @@ class Tracker:
             interval_s=interval_s,
             running_interval_s=running_interval_s,
         )
+        self._after = after
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._finished = False
@@ -100,6 +106,8 @@ class Tracker:
         started = time.monotonic()
         deadline = math.inf if timeout is None else started + timeout
         self._closing.set()
+        if self._after is not None:
+            self._after.set()
         self._ask_to_finish()
         while self._thread.is_alive():
             patience_ends = max(started, self._progress_at) + CLOSE_PATIENCE_S
@@ -128,6 +136,8 @@ class Tracker:
 
     def _run(self) -> None:
         """Have a follower, and another one if it dies."""
+        if self._after is not None:
+            self._after.wait(START_DELAY_S)
         while not self._abandoned.is_set():
             # -P: a user's `random.py` in this folder is none of ours.
             command = [sys.executable, "-P", "-W", "ignore", "-m", "hpsearch.tracking.follower"]

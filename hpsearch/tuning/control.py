@@ -8,6 +8,7 @@ same record goes on where the last one died.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ class SearchControl:
         early_stopper: EarlyStopper,
         checkpoints: Path,
         stop_request: Path | None = None,
+        reported: threading.Event | None = None,
     ) -> None:
         self.record = record
         self._sampler = sampler
@@ -49,6 +51,7 @@ class SearchControl:
         self._checkpoints = checkpoints
         self._retention = Retention(record, checkpoints)
         self._stop_request = stop_request
+        self._reported = reported  # set at the first report
         self._settings = record.spec.search
         # Time that earlier drivers took counts.
         self._started = time.monotonic() - record.seconds_used(time.time())
@@ -156,6 +159,8 @@ class SearchControl:
 
     def take_report(self, number: int, report: Report) -> bool:
         """Write what a trial reports and decide; True ends the trial."""
+        if self._reported is not None:
+            self._reported.set()
         trial = self.record.trials[number]
         if trial.outcome is not None:
             return True

@@ -15,22 +15,31 @@ class Observations:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._metric = record.spec.objective.metric
-        self._of_ended: dict[int, Observation] = {}
+        self._ended: list[Observation] = []
+        self._open: set[int] = set()
+        self._num_seen = 0
 
     def read(self) -> list[Observation]:
-        """Return what the sampler may learn from; failed and cancelled trials teach nothing."""
-        return [
-            self._of_ended.get(trial.number) or self._observe(trial)
-            for trial in self._record.trials
-            if trial.outcome not in (Outcome.FAILED, Outcome.CANCELLED)
-        ]
+        """Return what the sampler may learn from, by number; failed and cancelled trials teach
+        nothing."""
+        trials = self._record.trials
+        self._open.update(range(self._num_seen, len(trials)))
+        self._num_seen = len(trials)
+        for number in [n for n in self._open if trials[n].outcome is not None]:
+            self._open.remove(number)
+            if trials[number].outcome not in (Outcome.FAILED, Outcome.CANCELLED):
+                self._ended.append(self._observe(trials[number]))
+        # Nearly in order already: what has ended since is at the end.
+        self._ended.sort(key=_number)
+        return sorted([*self._ended, *(self._observe(trials[n]) for n in self._open)], key=_number)
 
     def _observe(self, trial: TrialRecord) -> Observation:
         curve = trial.metric(self._metric)
-        observation = Observation(trial.number, trial.params, curve, _state(trial))
-        if trial.outcome is not None:
-            self._of_ended[trial.number] = observation
-        return observation
+        return Observation(trial.number, trial.params, curve, _state(trial))
+
+
+def _number(observation: Observation) -> int:
+    return observation.number
 
 
 def _state(trial: TrialRecord) -> Literal["running", "finished", "bad"]:
