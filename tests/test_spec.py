@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 import hpsearch.errors
-import hpsearch.spec.models
 import hpsearch.spec.reading
+import hpsearch.spec.units
 from hpsearch.errors import DataError, Problem, SpecError, nearest_names
 from hpsearch.spec import (
     Asha,
@@ -105,7 +105,7 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
     return raw
 
 
-@pytest.mark.parametrize("module", [hpsearch.errors, hpsearch.spec.models, hpsearch.spec.reading])
+@pytest.mark.parametrize("module", [hpsearch.errors, hpsearch.spec.reading, hpsearch.spec.units])
 def test_the_examples_in_docstrings(module: Any) -> None:
     results = doctest.testmod(module)
     assert results.attempted > 0
@@ -208,8 +208,14 @@ class TestProblems:
             (
                 "search.early_stopping",
                 "ashaa",
-                "search.early_stopping.name: must be one of asha, hyperband, median, none, "
-                "but got 'ashaa'; did you mean 'asha'?",
+                "search.early_stopping.name: must be one of asha, asha_promotion, hyperband, "
+                "median, none, but got 'ashaa'; did you mean 'asha'?",
+            ),
+            (
+                "search.early_stopping",
+                {"name": "asha_promotion", "grace_perid": 3},
+                "search.early_stopping.grace_perid: must be a known key, but got 'grace_perid'; "
+                "did you mean 'grace_period'?",
             ),
             (
                 "search.early_stopping",

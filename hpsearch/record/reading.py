@@ -109,6 +109,12 @@ class ReadableRecord:
         """The best of the trials that trained their full budget."""
         return next(iter(self.ranked()), None)
 
+    def kept(self, among: Iterable[TrialRecord] | None = None) -> list[TrialRecord]:
+        """Return the ended trials whose checkpoints the search keeps, best first."""
+        trials = self.trials if among is None else among
+        completed = (trial for trial in trials if trial.outcome is Outcome.COMPLETED)
+        return self.rank(completed)[: self.spec.search.keep_checkpoints]
+
     def running(self) -> Iterator[TrialRecord]:
         """Yield the trials that have not ended."""
         return (trial for trial in self.trials if trial.outcome is None)

@@ -7,20 +7,21 @@ Whether names, keywords and data fit each other is checked by `hpsearch.validati
 from hpsearch.spec.models import (
     COMPONENT_SECTIONS,
     SECTIONS,
+    Objective,
+    Resources,
+    SearchSettings,
+    SearchSpec,
+    TrialConfig,
+)
+from hpsearch.spec.reading import Draft, apply_override, draft_spec, load_spec, read_draft
+from hpsearch.spec.stopping import (
     Asha,
     AshaPromotion,
     EarlyStopping,
     Hyperband,
     Median,
     NoStopping,
-    Objective,
-    Resources,
-    SearchSettings,
-    SearchSpec,
-    TrialConfig,
-    parse_duration,
 )
-from hpsearch.spec.reading import Draft, apply_override, draft_spec, load_spec, read_draft
 from hpsearch.spec.trees import (
     Choices,
     Range,
@@ -31,6 +32,7 @@ from hpsearch.spec.trees import (
     parse_tree,
     to_plain,
 )
+from hpsearch.spec.units import parse_duration, parse_size
 
 __all__ = [
     "COMPONENT_SECTIONS",
@@ -57,6 +59,7 @@ __all__ = [
     "join",
     "load_spec",
     "parse_duration",
+    "parse_size",
     "parse_tree",
     "read_draft",
     "to_plain",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -11,7 +10,9 @@ import yaml
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
 
 from hpsearch.errors import Problem, SpecError
-from hpsearch.spec.trees import Frozen, Tree, parse_tree, to_plain
+from hpsearch.spec.stopping import Asha, EarlyStopping, NoStopping
+from hpsearch.spec.trees import Frozen, Tree, named, parse_tree, to_plain
+from hpsearch.spec.units import Duration, Size
 
 #: the parts of a trial that name a component
 COMPONENT_SECTIONS = ("dataset", "task", "model", "initializer", "optimizer")
@@ -26,101 +27,8 @@ class Objective(Frozen):
     direction: Literal["maximize", "minimize"] = "maximize"
 
 
-class _Stopping(Frozen):
-    max_epochs: int = Field(27, ge=1, description="epochs of a trial that is never stopped")
-
-
-class Asha(_Stopping):
-    """Asynchronous successive halving (Li et al., MLSys 2020)."""
-
-    name: Literal["asha"] = "asha"
-    grace_period: int = Field(1, ge=1, description="epochs before a trial may be stopped")
-    reduction_factor: int = Field(3, ge=2, description="one trial in this many goes on")
-
-
-class AshaPromotion(_Stopping):
-    """Asynchronous successive halving that pauses each trial at each rung and promotes the best
-    (Li et al., MLSys 2020, algorithm 2), so that no poor trial trains on for want of rivals."""
-
-    name: Literal["asha_promotion"]
-    grace_period: int = Field(1, ge=1, description="epochs of the first rung")
-    reduction_factor: int = Field(3, ge=2, description="one trial in this many is promoted")
-
-
-class Hyperband(_Stopping):
-    """Asynchronous Hyperband: ASHA in brackets of growing grace periods (Li et al., JMLR 2018)."""
-
-    name: Literal["hyperband"]
-    grace_period: int = Field(1, ge=1, description="epochs of the shortest bracket")
-    reduction_factor: int = Field(3, ge=2, description="one trial in this many goes on")
-
-
-class Median(_Stopping):
-    """Median stopping rule (Golovin et al., KDD 2017)."""
-
-    name: Literal["median"]
-    grace_period: int = Field(1, ge=1, description="epochs before a trial may be stopped")
-    min_trials: int = Field(3, ge=1, description="trials to compare with before any is stopped")
-
-
-class NoStopping(_Stopping):
-    """Every trial trains its full budget."""
-
-    name: Literal["none"]
-
-
-EarlyStopping = Annotated[
-    Asha | AshaPromotion | Hyperband | Median | NoStopping, Field(discriminator="name")
-]
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_duration(value: object) -> object:
-    """Turn `90`, `45s`, `30m`, `2h`, `1h30m` or `1d` into seconds.
-
-    >>> parse_duration("1h30m")
-    5400.0
-    """
-    if not isinstance(value, str):
-        return value
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
-    if not parts or re.sub(r"\d+(?:\.\d+)?\s*[smhd]|\s", "", value):
-        raise ValueError("must be seconds or a text such as 45s, 30m, 1h30m, 2d")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-def parse_size(value: object) -> object:
-    """Turn `500MB`, `20GB` or `1.5TB` into bytes.
-
-    >>> parse_size("1.5 GB")
-    1500000000
-    """
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)\s*", value)
-    if match is None:
-        raise ValueError("must be bytes or a text such as 500MB, 20GB, 1.5TB")
-    return round(float(match[1]) * _BYTES[match[2]])
-
-
-def _named(value: object) -> object:
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _named_stopping(value: object) -> object:
-    value = _named(value)
-    return {"name": "asha", **value} if isinstance(value, dict) else value
-
-
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
-
-
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 
 
 class SearchSettings(Frozen):
@@ -133,10 +41,8 @@ class SearchSettings(Frozen):
         None, description="seconds that an attempt of a trial may take"
     )
     seed: int = Field(0, ge=0)
-    sampler: Annotated[dict[str, Any], BeforeValidator(_named)] = Field({"name": "auto"})
-    early_stopping: Annotated[EarlyStopping, BeforeValidator(_named_stopping)] = Field(
-        default_factory=lambda: Asha()
-    )
+    sampler: Annotated[dict[str, Any], BeforeValidator(named)] = Field({"name": "auto"})
+    early_stopping: EarlyStopping = Field(default_factory=lambda: Asha())
     max_concurrent: int | None = Field(None, ge=1, description="default: what resources allow")
     stop_after_failures: int = Field(
         5, ge=1, description="the search stops when its first trials, this many, all fail alike"
@@ -294,11 +200,11 @@ class TrialConfig:
 
 def with_named_components(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Write each component in full: `relu` is short for `{name: relu}`, in choices as well."""
-    named = dict(raw)
+    full = dict(raw)
     for section in COMPONENT_SECTIONS:
-        value = _named(named.get(section))
+        value = named(full.get(section))
         if isinstance(value, Mapping) and isinstance(value.get("choices"), list | tuple):
-            value = {**value, "choices": [_named(choice) for choice in value["choices"]]}
-        if section in named:
-            named[section] = value
-    return named
+            value = {**value, "choices": [named(choice) for choice in value["choices"]]}
+        if section in full:
+            full[section] = value
+    return full

@@ -14,16 +14,13 @@ from pydantic import BaseModel, ValidationError
 from hpsearch.errors import Problem, SpecError, nearest_names
 from hpsearch.spec.models import (
     SECTIONS,
-    Asha,
-    Hyperband,
-    Median,
-    NoStopping,
     Objective,
     Resources,
     SearchSettings,
     SearchSpec,
     with_named_components,
 )
+from hpsearch.spec.stopping import Asha, AshaPromotion, Hyperband, Median, NoStopping
 from hpsearch.spec.trees import Tree, parse_tree
 
 
@@ -144,6 +141,7 @@ def _problem(entry: Any) -> Problem:
 
 _STOPPING: dict[str, type[BaseModel]] = {
     "asha": Asha,
+    "asha_promotion": AshaPromotion,
     "hyperband": Hyperband,
     "median": Median,
     "none": NoStopping,

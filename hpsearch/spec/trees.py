@@ -76,6 +76,11 @@ def parse_tree(value: Any, path: str, problems: list[Problem]) -> Tree:
     return Unreadable(value)
 
 
+def named(value: object) -> object:
+    """Write out a component that is only its name: `relu` is short for `{name: relu}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 def _parse_choices(value: Mapping[str, Any], path: str, problems: list[Problem]) -> Tree:
     before = len(problems)
     extra = [key for key in value if key != "choices"]

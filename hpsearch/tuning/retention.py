@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.training.checkpoints import CheckpointStore
 
@@ -15,9 +14,7 @@ class Retention:
     def __init__(self, record: Record, folder: Path) -> None:
         self._record = record
         self._folder = folder
-        self._limit = record.spec.search.keep_checkpoints
-        best = record.ranked()[: self._limit]
-        self._kept = [trial.number for trial in best]  # best first
+        self._kept = [trial.number for trial in record.kept()]
         self.sweep()
 
     def sweep(self) -> None:
@@ -28,15 +25,11 @@ class Retention:
 
     def end_trial(self, number: int) -> None:
         """Keep the checkpoint of a trial that has ended, or delete it, or that of a worse one."""
-        trials = self._record.trials
-        dropped = [number]
-        if trials[number].outcome is Outcome.COMPLETED:
-            best = self._record.rank(trials[kept] for kept in [*self._kept, number])
-            kept = [trial.number for trial in best[: self._limit]]
-            dropped = [number for number in {*self._kept, number} if number not in kept]
-            self._kept = kept
-        for dropped_number in dropped:
-            self._delete(dropped_number)
+        trials, candidates = self._record.trials, [*self._kept, number]
+        self._kept = [t.number for t in self._record.kept(trials[i] for i in candidates)]
+        for candidate in candidates:
+            if candidate not in self._kept:
+                self._delete(candidate)
 
     def _delete(self, number: int) -> None:
         CheckpointStore(self._folder, number).delete()

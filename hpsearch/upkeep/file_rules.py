@@ -22,18 +22,13 @@ def file_problems(record: Record, folder: SearchFolder) -> Iterator[str]:
     yield from map(str, _stray_files(record, folder))
 
 
-def kept_trials(record: Record) -> list[TrialRecord]:
-    """Return the ended trials whose checkpoints a search keeps, best first."""
-    return record.ranked()[: record.spec.search.keep_checkpoints]
-
-
 def checkpoint_folder(folder: SearchFolder, trial: TrialRecord) -> Path:
     """Return where a trial's checkpoints are."""
     return CheckpointStore(folder.checkpoints, trial.number).folder
 
 
 def _lost_checkpoints(record: Record, folder: SearchFolder) -> Iterator[Problem]:
-    for trial in kept_trials(record):
+    for trial in record.kept():
         if trial.checkpoint is None or not (folder.checkpoints / trial.checkpoint).is_file():
             rule = "must have its checkpoint, for it is among the best, and it isn't there"
             yield Problem(f"trial {trial.number}", rule, trial.checkpoint)
@@ -41,7 +36,7 @@ def _lost_checkpoints(record: Record, folder: SearchFolder) -> Iterator[Problem]
 
 def _stray_files(record: Record, folder: SearchFolder) -> Iterator[Problem]:
     unfinished = {checkpoint_folder(folder, trial) for trial in record.running()}
-    wanted = unfinished | {checkpoint_folder(folder, trial) for trial in kept_trials(record)}
+    wanted = unfinished | {checkpoint_folder(folder, trial) for trial in record.kept()}
     for path in sorted(folder.checkpoints.glob("*")):
         if path not in wanted:
             rule = "must not be there: it is of no unfinished trial, and of none of the best"

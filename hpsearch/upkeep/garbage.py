@@ -12,7 +12,7 @@ from pathlib import Path
 from hpsearch.errors import HpsearchError, RunsError
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
-from hpsearch.upkeep.file_rules import checkpoint_folder, kept_trials
+from hpsearch.upkeep.file_rules import checkpoint_folder
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def _garbage_of(folder: SearchFolder) -> list[Garbage]:
 
 
 def _needless(record: Record, folder: SearchFolder) -> Iterator[tuple[Path, str]]:
-    kept = {trial.number for trial in kept_trials(record)}
+    kept = {trial.number for trial in record.kept()}
     for trial in record.trials:
         path = checkpoint_folder(folder, trial)
         if trial.outcome is not None and trial.number not in kept:
