@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from hpsearch.spec import SearchSpec, draft_spec
 
 if TYPE_CHECKING:
     from tests.mlflow_store import Store
+    from tests.whole import Search
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +41,33 @@ def store(tmp_path: Path, mlflow_template: Path) -> Store:
     from tests.mlflow_store import Store
 
     return Store(tmp_path, mlflow_template).make()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the search that is to be killed, and its code."""
+    from tests.breaking import write_search
+
+    write_search(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def whole_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs folder of a search that has ended; for copies only."""
+    from tests.whole import make_whole_search
+
+    path = tmp_path_factory.mktemp("whole") / "runs"
+    make_whole_search(path)
+    return path
+
+
+@pytest.fixture
+def search(whole_search: Path, tmp_path: Path) -> Search:
+    """A copy of that search, to be broken."""
+    from tests.whole import Search
+
+    return Search(shutil.copytree(whole_search, tmp_path / "runs"))
 
 
 def make_spec(folder: str | Path = ".", **sections: Any) -> SearchSpec:

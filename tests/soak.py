@@ -36,12 +36,6 @@ LONG = ("--set", "search.trials=60", "--set", "search.max_concurrent=2")
 RAY = Path(sys.executable).with_name("ray")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_search(tmp_path)
-    return tmp_path
-
-
 def check_finished(folder: Path, trials: int = 60) -> None:
     record = search_folder(folder).open_record()
     assert problems(folder) == ()

@@ -35,12 +35,6 @@ from tests.breaking import (
 from tests.conftest import make_spec
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_search(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_driver_killed_again_and_again_loses_and_doubles_nothing(folder: Path) -> None:
     assert kill_again_and_again(folder, 2, seed=0) == 2

@@ -1,0 +1,115 @@
+"""The removal of what searches left behind, and of nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpsearch.outcome import Outcome
+from hpsearch.runs import Runs, SearchFolder
+from hpsearch.training.checkpoints import CheckpointStore
+from hpsearch.upkeep.garbage import Garbage, find_garbage, remove
+from tests.conftest import make_spec
+from tests.whole import add_checkpoint, add_trial
+
+
+def ended_process() -> int:
+    """Return the id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def make_garbage(place: Runs, name: str) -> tuple[SearchFolder, dict[Path, int]]:
+    """Make a search with garbage of each kind; returns it with what is garbage, in bytes."""
+    folder = place.create(make_spec(name=name))
+    record = folder.open_record()
+    for value in (0.5, 0.8):
+        number = add_trial(record, [0.1, 0.2, value])
+        add_checkpoint(record, folder, number)
+        record.end_trial(number, Outcome.COMPLETED)
+    runs_still = CheckpointStore(folder.checkpoints, add_trial(record, [0.1]))
+    runs_still.save(1, {"epoch": 1})
+    worse = folder.checkpoints / "trial-0000" / "epoch-0003.pt"
+    unfinished = runs_still.folder / "epoch-0002.tmp"
+    draft = folder.path / f".report.md.{ended_process()}"
+    for path in (unfinished, draft, folder.ray / "generation" / "trial.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+    (folder.path / f".report.html.{os.getpid()}").touch()  # somebody writes it now
+    return folder, {worse.parent: worse.stat().st_size, unfinished: 5, draft: 5}
+
+
+def sizes(garbage: list[Garbage]) -> dict[Path, int]:
+    return {item.path: item.num_bytes for item in garbage}
+
+
+def files(path: Path) -> set[Path]:
+    return {file for file in path.rglob("*") if file.is_file() and file.name != "driver.lock"}
+
+
+def test_garbage_is_found_and_removed_and_nothing_else(tmp_path: Path) -> None:
+    place = Runs(tmp_path)
+    folder, expected = make_garbage(place, "cut-off")
+    dead = tmp_path / f".half.{ended_process()}"
+    alive = tmp_path / f".half.{os.getpid()}"
+    other = tmp_path / f".cache.{ended_process()}"
+    for path in (dead / "checkpoints", alive / "checkpoints", other):
+        path.mkdir(parents=True)
+    expected[dead] = 0
+    before = files(tmp_path)
+
+    found = find_garbage(place)
+    assert sizes(found) == expected
+    assert files(tmp_path) == before
+    assert remove(found) == sum(expected.values())
+    gone = {path for path in before if {path, *path.parents} & expected.keys()}
+    assert (len(gone), files(tmp_path)) == (3, before - gone)
+    assert not dead.exists()
+    assert alive.exists() and other.exists()
+    assert find_garbage(place) == []
+    assert remove(found) == 0
+    assert folder.ray.is_dir()  # of a search that can be resumed
+
+
+def test_rays_files_go_when_the_search_has_ended(tmp_path: Path) -> None:
+    place = Runs(tmp_path)
+    folder, expected = make_garbage(place, "ended")
+    record = folder.open_record()
+    record.end_trial(2, Outcome.STOPPED_EARLY)
+    record.end("finished")
+    assert set(sizes(find_garbage(place))) == {
+        *(path for path in expected if path.suffix != ".tmp"),
+        folder.checkpoints / "trial-0002",
+        folder.ray,
+    }
+    remove(find_garbage(place))
+    assert not folder.ray.exists()
+    assert {path.name for path in folder.checkpoints.iterdir()} == {"trial-0001"}
+
+
+def test_a_search_that_is_driven_is_left_alone(tmp_path: Path) -> None:
+    place = Runs(tmp_path)
+    folder, expected = make_garbage(place, "driven")
+    before = files(tmp_path)
+    found = find_garbage(place)
+    assert sizes(found) == expected
+    with folder.drive():  # after it was found, and while it is looked for
+        assert find_garbage(place) == []
+        assert remove(found) == 0
+    assert files(tmp_path) == before
+
+
+def test_a_record_that_cannot_be_read_holds_up_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = Runs(tmp_path)
+    _, expected = make_garbage(place, "readable")
+    broken, _ = make_garbage(place, "broken")
+    broken.journal.write_bytes(b"")
+    assert sizes(find_garbage(place)) == expected
+    assert "broken is passed over" in caplog.text
