@@ -26,6 +26,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from hpsearch.errors import (
+    RecordError,
     RunsError,
     SearchExistsError,
     SearchNotFoundError,
@@ -56,6 +57,11 @@ class SearchFolder:
         return self.path / "spec.yaml"
 
     @property
+    def spec_draft(self) -> Path:
+        """The spec while it is being written."""
+        return self.path / "spec.tmp"
+
+    @property
     def journal(self) -> Path:
         """The record, unless it is in a database."""
         return self.path / "record.journal"
@@ -65,7 +71,11 @@ class SearchFolder:
         """Where the record is: a file, or the URL of a database."""
         if self.journal.is_file():
             return self.journal
-        return yaml.safe_load(self.spec.read_text()).get("storage") or self.journal
+        try:
+            return str(yaml.safe_load(self.spec.read_text())["storage"])
+        except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
+            rule = "must name the storage of the record, as there is no record.journal beside it"
+            raise RecordError(f"{self.spec}: {rule}") from error
 
     @property
     def stop_request(self) -> Path:
@@ -102,9 +112,8 @@ class SearchFolder:
 
     def write_spec(self, spec: SearchSpec) -> None:
         """Write the spec as it is now."""
-        draft = self.spec.with_suffix(".tmp")
-        draft.write_text(spec.to_yaml())
-        draft.replace(self.spec)
+        self.spec_draft.write_text(spec.to_yaml())
+        self.spec_draft.replace(self.spec)
 
     @contextmanager
     def drive(self) -> Iterator[None]:
@@ -166,7 +175,7 @@ class Runs:
     def search(self, name: str) -> SearchFolder:
         """Return the folder of a search that is there."""
         folder = SearchFolder(self.path / name)
-        if not folder.spec.is_file():
+        if not (folder.spec.is_file() or folder.journal.is_file()):
             known = self.names()
             hint = " or ".join(nearest_names(name, known)) or ", ".join(known) or "none yet"
             raise SearchNotFoundError(f"no search {name!r} in {self.path}; there are: {hint}")

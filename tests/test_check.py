@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hpsearch.errors import TrackingError
+from hpsearch.errors import RecordError, TrackingError
 from hpsearch.outcome import Outcome
 from hpsearch.runs import Runs
 from hpsearch.tracking import sync
@@ -58,7 +58,12 @@ def test_a_search_that_was_cut_off_is_compared_in_full(search: Search) -> None:
     newest = add_checkpoint(record, search.folder, number)
     newest.with_name("epoch-0004.tmp").touch()
     sync(record, search.place.tracking_uri)
-    assert search.check().problems == ()
+    findings = search.check()
+    assert findings.problems == ()
+    assert findings.compared[0] == (
+        "a search that is interrupted: its driver died, and it may lack what "
+        "`hpsearch resume small` completes"
+    )
     record.report(number, 2, {"val_accuracy": 0.2})
     (problem,) = search.check().problems
     assert problem.endswith("val_accuracy at step 2: must be [0.2], but got []")
@@ -82,3 +87,21 @@ def test_a_search_that_is_driven_is_not_wrong_while_it_goes_on(tmp_path: Path) -
         stray = CheckpointStore(folder.checkpoints, 7).save(1, {"epoch": 1}).parent
         (problem,) = check_search(read_before, folder, place.tracking_uri).problems
         assert problem.startswith(f"{stray}: must not be there")
+
+
+def test_a_search_without_its_spec_is_still_there(search: Search) -> None:
+    search.folder.spec.unlink()
+    (problem,) = Search(search.place.path).check().problems
+    assert problem.startswith(f"{search.folder.spec}: must be the spec of the record")
+
+
+@pytest.mark.parametrize("spec", ["name: small", "- small", "{", None])
+def test_a_record_that_is_nowhere_is_said_to_be(search: Search, spec: str | None) -> None:
+    if spec is not None:
+        search.folder.journal.unlink()
+        search.folder.spec.write_text(spec)
+    else:
+        search.folder.spec.unlink()
+        search.folder.journal.rename(search.place.path / "elsewhere")
+    with pytest.raises(RecordError, match=r"spec\.yaml: must name the storage of the record"):
+        search.folder.open_record()

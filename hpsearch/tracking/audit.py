@@ -11,7 +11,10 @@ from typing import Any
 
 from hpsearch.record import Record
 from hpsearch.tracking.calls import as_tracking_errors
-from hpsearch.tracking.content import search_identity
+from hpsearch.tracking.content import milliseconds, search_identity
+
+#: the tag that makes a run that of a trial; its value should be the trial's number
+TRIAL_TAG = "hpsearch.trial"
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,15 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class SearchRuns:
-    """All runs that say they are of one search: there should be one parent, and one a trial."""
+    """All runs that say they are of one search: there should be one parent, and one a trial.
+
+    `orphans` are the ids of trials' runs that began since the search was created and whose
+    parent is gone: it is not known of which search they were.
+    """
 
     parents: list[StoredRun]
-    trials: list[tuple[int, StoredRun]]  # by number, which may be there more than once
+    trials: list[StoredRun]
+    orphans: list[str]
 
 
 def read_runs(record: Record, tracking_uri: str) -> SearchRuns:
@@ -44,38 +52,47 @@ def read_runs(record: Record, tracking_uri: str) -> SearchRuns:
         client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
         experiment = client.get_experiment_by_name(record.name)
         if experiment is None:
-            return SearchRuns([], [])
-        experiment_id = experiment.experiment_id
-        parents = list(_stored(client, experiment_id, search_identity(record)))
-        return SearchRuns(
-            parents,
-            [entry for parent in parents for entry in _trials(client, experiment_id, parent)],
-        )
+            return SearchRuns([], [], [])
+        runs = {run.info.run_id: run for run in _all_runs(client, experiment.experiment_id)}
+        return _sort(client, runs, record)
 
 
-def _trials(client: Any, experiment_id: str, parent: StoredRun) -> Iterator[tuple[int, StoredRun]]:
-    from hpsearch.tracking.view import PARENT_TAG
-
-    for run in _stored(client, experiment_id, {PARENT_TAG: parent.id}):
-        if "hpsearch.trial" in run.tags:  # a user may have put others beside
-            yield int(run.tags["hpsearch.trial"]), run
-
-
-def _stored(client: Any, experiment_id: str, tags: dict[str, str]) -> Iterator[StoredRun]:
+def _all_runs(client: Any, experiment_id: str) -> Iterator[Any]:
     from hpsearch.tracking.view import PAGE
 
-    wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     token = None
     while True:
-        page = client.search_runs([experiment_id], wanted, max_results=PAGE, page_token=token)
-        for run in page:
-            yield _read(client, run)
+        page = client.search_runs([experiment_id], max_results=PAGE, page_token=token)
+        yield from page
         token = page.token
         if not token:
             return
 
 
+def _sort(client: Any, runs: dict[str, Any], record: Record) -> SearchRuns:
+    """Tell the search's runs from those of earlier searches of its name, and from a user's."""
+    from hpsearch.tracking.view import PARENT_TAG
+
+    identity, begin = search_identity(record).items(), milliseconds(record.created_at)
+    parents = [id for id, run in runs.items() if identity <= run.data.tags.items()]
+    trials, orphans = [], []
+    for id, run in runs.items():
+        parent = run.data.tags.get(PARENT_TAG)
+        if TRIAL_TAG not in run.data.tags:  # a user may have put others beside
+            continue
+        if parent in parents:
+            trials.append(id)
+        elif parent not in runs and run.info.start_time >= begin:
+            orphans.append(id)
+    return SearchRuns(
+        [_read(client, runs[id]) for id in parents],
+        [_read(client, runs[id]) for id in trials],
+        orphans,
+    )
+
+
 def _read(client: Any, run: Any) -> StoredRun:
+    # A call a metric: MLflow's client has none for several.
     run_id, data = run.info.run_id, run.data
     history = {
         name: [(point.step, point.value) for point in client.get_metric_history(run_id, name)]

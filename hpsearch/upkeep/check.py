@@ -28,8 +28,9 @@ def check_search(record: Record, folder: SearchFolder, tracking_uri: str) -> Fin
     whose driver died may lack what the next one finishes. Raises TrackingError if MLflow's store
     can't be used.
     """
-    compared = tuple(_compared_here(record))
-    if folder.is_driven():
+    is_driven = folder.is_driven()
+    compared = tuple(_compared_here(record, is_driven))
+    if is_driven:
         note = "nothing with MLflow: a driver works on the search, and the view follows it"
         return Findings((*compared, note), _lasting_problems(record, folder))
     problems = (
@@ -39,7 +40,12 @@ def check_search(record: Record, folder: SearchFolder, tracking_uri: str) -> Fin
     return Findings((*compared, *_compared_with_mlflow(record)), problems)
 
 
-def _compared_here(record: Record) -> Iterator[str]:
+def _compared_here(record: Record, is_driven: bool) -> Iterator[str]:
+    if record.state == "running" and not is_driven:
+        yield (
+            "a search that is interrupted: its driver died, and it may lack what "
+            f"`hpsearch resume {record.name}` completes"
+        )
     trials = len(record.trials)
     epochs = sum(len(trial.curve) for trial in record.trials)
     yield f"{trials:,} trials and {epochs:,} epochs of the record with the rules of a search"

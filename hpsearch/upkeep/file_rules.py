@@ -1,25 +1,30 @@
-"""What must hold between a record and the files beside it, and which checkpoints it needs."""
+"""What must hold between a record and the files beside it."""
 
 from __future__ import annotations
 
+import pickle
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from hpsearch.errors import Problem
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import SearchFolder
 from hpsearch.training.checkpoints import CheckpointStore
 
-_CHECKPOINT = re.compile(r"epoch-\d{4,}\.pt")
+_CHECKPOINT = re.compile(r"epoch-(\d{4,})\.pt")
 
 
 def file_problems(record: Record, folder: SearchFolder) -> Iterator[str]:
     """Yield what is wrong in the files of a search."""
-    if folder.spec.read_text() != record.spec.to_yaml():
-        yield str(Problem(str(folder.spec), "must be the spec of the record"))
+    yield from map(str, _spec_problems(record, folder))
     yield from map(str, _lost_checkpoints(record, folder))
     yield from map(str, _stray_files(record, folder))
+    yield from map(str, _damaged_checkpoints(record, folder))
 
 
 def checkpoint_folder(folder: SearchFolder, trial: TrialRecord) -> Path:
@@ -27,11 +32,26 @@ def checkpoint_folder(folder: SearchFolder, trial: TrialRecord) -> Path:
     return CheckpointStore(folder.checkpoints, trial.number).folder
 
 
+def _spec_problems(record: Record, folder: SearchFolder) -> Iterator[Problem]:
+    place, rule = str(folder.spec), "must be the spec of the record"
+    try:
+        if folder.spec.read_bytes() != record.spec.to_yaml().encode():
+            yield Problem(place, rule)
+    except OSError as error:
+        yield Problem(place, rule, error.strerror)
+    if folder.spec_draft.exists():
+        yield Problem(str(folder.spec_draft), "must not be there: it was never wholly written")
+
+
 def _lost_checkpoints(record: Record, folder: SearchFolder) -> Iterator[Problem]:
     for trial in record.kept():
-        if trial.checkpoint is None or not (folder.checkpoints / trial.checkpoint).is_file():
+        place, checkpoint = f"trial {trial.number}", trial.checkpoint
+        if checkpoint is None or not (folder.checkpoints / checkpoint).is_file():
             rule = "must have its checkpoint, for it is among the best, and it isn't there"
-            yield Problem(f"trial {trial.number}", rule, trial.checkpoint)
+            yield Problem(place, rule, checkpoint)
+        elif epoch_of_name(Path(checkpoint)) != trial.epochs:
+            rule = f"must have the checkpoint of its last epoch, {trial.epochs}"
+            yield Problem(place, rule, checkpoint)
 
 
 def _stray_files(record: Record, folder: SearchFolder) -> Iterator[Problem]:
@@ -44,5 +64,49 @@ def _stray_files(record: Record, folder: SearchFolder) -> Iterator[Problem]:
             continue
         for file in sorted(path.glob("*")):
             is_being_written = path in unfinished and file.suffix == ".tmp"
-            if not _CHECKPOINT.fullmatch(file.name) and not is_being_written:
+            if epoch_of_name(file) is None and not is_being_written:
                 yield Problem(str(file), "must be a checkpoint, named epoch-NNNN.pt")
+
+
+def _damaged_checkpoints(record: Record, folder: SearchFolder) -> Iterator[Problem]:
+    for trial in (*record.running(), *record.kept()):
+        for file in sorted(checkpoint_folder(folder, trial).glob("*")):
+            epoch = epoch_of_name(file)
+            try:
+                if epoch is not None:
+                    yield from _content_problems(file, epoch)
+            except FileNotFoundError:  # its trial goes on, and has a newer one
+                continue
+
+
+def epoch_of_name(file: Path) -> int | None:
+    """Return the epoch of a checkpoint's file; None if it isn't named as one."""
+    match = _CHECKPOINT.fullmatch(file.name)
+    return None if match is None else int(match[1])
+
+
+def _content_problems(file: Path, epoch: int) -> Iterator[Problem]:
+    damage = _damage(file)
+    if damage is not None:
+        yield Problem(str(file), "must be a whole checkpoint", damage)
+        return
+    try:
+        # The tensors stay on the disk, and what isn't torch's or plain stays pickled.
+        state: Any = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError:  # it holds objects of a user's own class
+        return
+    stored = state.get("epoch") if isinstance(state, dict) else None
+    if stored != epoch:
+        yield Problem(str(file), f"must hold the state after epoch {epoch}", stored)
+
+
+def _damage(file: Path) -> str | None:
+    """Return what is wrong with a file of torch's, a ZIP archive with checksums."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            member = archive.testzip()  # a megabyte at a time
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged bytes may mean anything
+        return f"{type(error).__name__}: {error}"
+    return None if member is None else f"a wrong checksum of {member}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from hpsearch.errors import Problem
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
-from hpsearch.tracking.audit import SearchRuns, StoredRun
+from hpsearch.spec import SearchSpec
+from hpsearch.tracking.audit import TRIAL_TAG, SearchRuns, StoredRun
 from hpsearch.tracking.content import (
     Point,
     RunContent,
@@ -21,6 +23,12 @@ from hpsearch.tracking.content import (
 Points = dict[tuple[str, int], list[float]]
 #: params of a search that `hpsearch extend` changes; MLflow keeps the first value of a param
 EXTENDABLE = ("search.trials", "search.epochs", "search.time_limit")
+#: tags that a run may have or not (see `tracking.content`); what is named hpsearch.* is ours too
+SEARCH_TAGS = ("state", "reason", "seed", "best_trial")
+TRIAL_TAGS = (
+    *("outcome", "reason", "traceback", "stopped_early"),
+    *("epochs", "attempts", "nonfinite"),
+)
 
 
 def num_points(record: Record) -> int:
@@ -35,37 +43,50 @@ def run_problems(record: Record, runs: SearchRuns) -> Iterator[str]:
         yield str(Problem("MLflow", f"must have one run of search {record.name}", ids))
     else:
         yield from map(str, _search_problems(record, runs.parents[0]))
-    found: dict[int, list[StoredRun]] = defaultdict(list)
-    for number, run in runs.trials:
-        found[number].append(run)
-    for number in sorted({trial.number for trial in record.trials} | found.keys()):
-        yield from map(str, _trial_problems(record, number, found[number]))
+    found: dict[str, list[StoredRun]] = defaultdict(list)
+    for run in runs.trials:
+        found[run.tags[TRIAL_TAG]].append(run)
+    for trial in record.trials:
+        yield from map(str, _trial_problems(record, trial, found.pop(str(trial.number), [])))
+    for number, strays in found.items():
+        rule = f"must have no run of trial {number}, as the record has no such trial"
+        yield str(Problem("MLflow", rule, [run.id for run in strays]))
+    if runs.orphans:
+        rule = "must have no runs of trials whose parent run is gone"
+        yield str(Problem("MLflow", rule, runs.orphans))
 
 
 def _search_problems(record: Record, run: StoredRun) -> Iterator[Problem]:
     """Compare the parent run; what it keeps of an earlier end of the search is no problem."""
     place = f"MLflow's run {run.id} of the search"
     content = search_content(record)
-    yield from _state_problems(place, content, run, EXTENDABLE)
+    yield from _state_problems(
+        place,
+        replace(content, params=_without_extendable(content.params)),
+        replace(run, params=_without_extendable(run.params)),
+        SearchSpec.model_fields,
+        SEARCH_TAGS,
+    )
     wanted, stored = _wanted(content.points), _stored(run)
     yield from _point_problems(
         place, wanted, {key: values for key, values in stored.items() if key in wanted}
     )
 
 
-def _trial_problems(record: Record, number: int, runs: list[StoredRun]) -> Iterator[Problem]:
-    if number >= len(record.trials):
-        rule = f"must have no run of trial {number}, as the record has no such trial"
+def _trial_problems(
+    record: Record, trial: TrialRecord, runs: Sequence[StoredRun]
+) -> Iterator[Problem]:
+    if len(runs) != 1:
+        rule = f"must have one run of trial {trial.number}"
         yield Problem("MLflow", rule, [run.id for run in runs])
         return
-    if len(runs) != 1:
-        yield Problem("MLflow", f"must have one run of trial {number}", [run.id for run in runs])
-        return
-    trial, run = record.trials[number], runs[0]
-    place = f"MLflow's run {run.id} of trial {number}"
+    place = f"MLflow's run {runs[0].id} of trial {trial.number}"
     content = trial_content(record, trial)
-    yield from _state_problems(place, content, run)
-    wanted, stored = _wanted(content.points), _stored(run)
+    sections = record.spec.trial_sections
+    yield from _state_problems(
+        place, content, runs[0], sections.get("space", sections), TRIAL_TAGS
+    )
+    wanted, stored = _wanted(content.points), _stored(runs[0])
     beside = _logged_beside(record, trial) - {name for name, _ in wanted}
     yield from _point_problems(
         place, wanted, {key: values for key, values in stored.items() if key[0] not in beside}
@@ -79,22 +100,42 @@ def _logged_beside(record: Record, trial: TrialRecord) -> set[str]:
     return {as_test_metric(name) for name in record.result.get("test_metrics") or {}}
 
 
+def _without_extendable(params: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in params.items() if name not in EXTENDABLE}
+
+
 def _state_problems(
-    place: str, content: RunContent, run: StoredRun, changing: tuple[str, ...] = ()
+    place: str,
+    content: RunContent,
+    run: StoredRun,
+    sections: Container[str],
+    tags: Container[str],
 ) -> Iterator[Problem]:
+    """Compare status, params and tags. A user may have added others: only params of these
+    sections and these tags are hpsearch's own."""
     if run.status != content.status:
         yield Problem(place, f"must be {content.status}", run.status)
-    params = {name: value for name, value in content.params.items() if name not in changing}
-    yield from _text_problems(f"{place}: param", params, run.params)
-    yield from _text_problems(f"{place}: tag", content.tags, run.tags)
+    own_params = {
+        name: value
+        for name, value in run.params.items()
+        if name in content.params or name.partition(".")[0] in sections
+    }
+    yield from _text_problems(f"{place}: param", content.params, own_params)
+    own_tags = {
+        name: value
+        for name, value in run.tags.items()
+        if name in content.tags or name in tags or name.startswith("hpsearch.")
+    }
+    yield from _text_problems(f"{place}: tag", content.tags, own_tags)
 
 
 def _text_problems(
     place: str, wanted: Mapping[str, str], stored: Mapping[str, str]
 ) -> Iterator[Problem]:
-    for name, value in wanted.items():
-        if stored.get(name) != value:
-            yield Problem(f"{place} {name}", f"must be {value!r}", stored.get(name))
+    for name in sorted(wanted.keys() | stored.keys()):
+        if stored.get(name) != wanted.get(name):
+            rule = f"must be {wanted[name]!r}" if name in wanted else "must not be there"
+            yield Problem(f"{place} {name}", rule, stored.get(name))
 
 
 def _point_problems(place: str, wanted: Points, stored: Points) -> Iterator[Problem]:
