@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,11 +131,19 @@ class SearchFolder:
 
     def is_driven(self) -> bool:
         """Whether a driver works on the search."""
-        try:
-            with self._lock.acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
+        with self.hold() as is_held:
+            return not is_held
+
+    @contextmanager
+    def hold(self) -> Iterator[bool]:
+        """Keep drivers off the search for a moment; yields False where one works on it."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._lock.acquire(timeout=0))
+            except Timeout:
+                yield False
+            else:
+                yield True
 
     @property
     def _lock(self) -> FileLock:
@@ -203,7 +212,7 @@ class Runs:
         """Make the folder of a new search, with its spec and its record."""
         self.check_new(spec.name)
         # Under another name until it is whole, so that a search is there or isn't.
-        draft = SearchFolder(self.path / f".{spec.name}.{os.getpid()}")
+        draft = SearchFolder(self.path / f".{spec.name}.{uuid.uuid4().hex}")
         folder = SearchFolder(self.path / spec.name)
         try:
             draft.checkpoints.mkdir(parents=True)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from hpsearch.errors import SearchRunningError
 from hpsearch.outcome import Outcome
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.training.checkpoints import CheckpointStore
-from hpsearch.upkeep.garbage import Garbage, find_garbage, remove
+from hpsearch.upkeep.garbage import DRAFT_AGE_S, Garbage, find_garbage, remove
 from tests.conftest import make_spec
 from tests.whole import add_checkpoint, add_trial
 
 
-def ended_process() -> int:
-    """Return the id of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def make_old(path: Path) -> Path:
+    """Let a draft look as if its writer had died long ago."""
+    long_ago = time.time() - DRAFT_AGE_S - 60
+    os.utime(path, (long_ago, long_ago))
+    return path
 
 
 def make_garbage(place: Runs, name: str) -> tuple[SearchFolder, dict[Path, int]]:
@@ -36,12 +36,21 @@ def make_garbage(place: Runs, name: str) -> tuple[SearchFolder, dict[Path, int]]
     runs_still.save(1, {"epoch": 1})
     worse = folder.checkpoints / "trial-0000" / "epoch-0003.pt"
     unfinished = runs_still.folder / "epoch-0002.tmp"
-    draft = folder.path / f".report.md.{ended_process()}"
-    for path in (unfinished, draft, folder.ray / "generation" / "trial.json"):
+    draft = folder.path / ".report.md.0123"
+    unknown = folder.checkpoints / "trial-0009" / "epoch-0001.pt"
+    for path in (
+        unfinished,
+        draft,
+        unknown,
+        folder.spec_draft,
+        folder.ray / "generation" / "trial.json",
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"12345")
-    (folder.path / f".report.html.{os.getpid()}").touch()  # somebody writes it now
-    return folder, {worse.parent: worse.stat().st_size, unfinished: 5, draft: 5}
+    make_old(draft)
+    (folder.path / ".report.html.4567").touch()  # somebody writes it now
+    small = dict.fromkeys((unfinished, draft, unknown.parent, folder.spec_draft), 5)
+    return folder, {worse.parent: worse.stat().st_size, **small}
 
 
 def sizes(garbage: list[Garbage]) -> dict[Path, int]:
@@ -55,11 +64,11 @@ def files(path: Path) -> set[Path]:
 def test_garbage_is_found_and_removed_and_nothing_else(tmp_path: Path) -> None:
     place = Runs(tmp_path)
     folder, expected = make_garbage(place, "cut-off")
-    dead = tmp_path / f".half.{ended_process()}"
-    alive = tmp_path / f".half.{os.getpid()}"
-    other = tmp_path / f".cache.{ended_process()}"
+    dead, alive, other = (tmp_path / name for name in (".half.01", ".half.23", ".cache.01"))
     for path in (dead / "checkpoints", alive / "checkpoints", other):
         path.mkdir(parents=True)
+    make_old(dead)
+    make_old(other)
     expected[dead] = 0
     before = files(tmp_path)
 
@@ -68,7 +77,7 @@ def test_garbage_is_found_and_removed_and_nothing_else(tmp_path: Path) -> None:
     assert files(tmp_path) == before
     assert remove(found) == sum(expected.values())
     gone = {path for path in before if {path, *path.parents} & expected.keys()}
-    assert (len(gone), files(tmp_path)) == (3, before - gone)
+    assert (len(gone), files(tmp_path)) == (5, before - gone)
     assert not dead.exists()
     assert alive.exists() and other.exists()
     assert find_garbage(place) == []
@@ -83,7 +92,7 @@ def test_rays_files_go_when_the_search_has_ended(tmp_path: Path) -> None:
     record.end_trial(2, Outcome.STOPPED_EARLY)
     record.end("finished")
     assert set(sizes(find_garbage(place))) == {
-        *(path for path in expected if path.suffix != ".tmp"),
+        *(path for path in expected if path.name != "epoch-0002.tmp"),
         folder.checkpoints / "trial-0002",
         folder.ray,
     }
@@ -102,6 +111,30 @@ def test_a_search_that_is_driven_is_left_alone(tmp_path: Path) -> None:
         assert find_garbage(place) == []
         assert remove(found) == 0
     assert files(tmp_path) == before
+
+
+def test_what_a_driver_needs_by_now_stays(tmp_path: Path) -> None:
+    place = Runs(tmp_path)
+    folder, expected = make_garbage(place, "gone-on")
+    found = find_garbage(place)
+    with folder.drive():
+        folder.write_spec(make_spec(name="gone-on"))
+        record = folder.take_over()
+        while len(record.trials) <= 9:
+            add_trial(record, [])
+    needed = folder.checkpoints / "trial-0009"
+    assert remove(found) == sum(expected.values()) - 5 - 5
+    assert needed.is_dir()
+
+
+def test_no_driver_starts_while_a_search_is_held(tmp_path: Path) -> None:
+    folder = Runs(tmp_path).create(make_spec())
+    with folder.hold() as is_held:
+        assert is_held
+        with pytest.raises(SearchRunningError), folder.drive():
+            pass
+    with folder.drive(), folder.hold() as is_held:
+        assert not is_held
 
 
 def test_a_record_that_cannot_be_read_holds_up_nothing_else(

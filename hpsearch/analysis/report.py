@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 from functools import cached_property
 from pathlib import Path
 
@@ -115,7 +115,7 @@ def write_report(record: Record, folder: SearchFolder) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Write a file at once, so that nobody reads half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)

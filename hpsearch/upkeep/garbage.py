@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from hpsearch.runs import Runs, SearchFolder
 from hpsearch.upkeep.file_rules import checkpoint_folder
 
 _log = logging.getLogger(__name__)
+#: seconds after which nobody writes on a draft any more; a process of another machine that shares
+#: the runs folder can't be asked
+DRAFT_AGE_S = 3600.0
+_TRIAL = re.compile(r"trial-\d{4,}")
 
 
 @dataclass(frozen=True)
@@ -37,25 +42,25 @@ def find_garbage(runs: Runs) -> list[Garbage]:
 
 
 def remove(garbage: Sequence[Garbage]) -> int:
-    """Remove what was found, and return its bytes; searches that go on by now are passed over."""
-    removed = 0
-    for item in garbage:
-        if item.search is not None and item.search.is_driven():
-            continue
-        try:
-            _delete(item.path)
-        except FileNotFoundError:  # somebody else was faster
-            continue
-        except OSError as error:
-            raise RunsError(f"{item.path}: can't be removed: {error.strerror}") from error
-        removed += item.num_bytes
+    """Remove what was found, and return its bytes.
+
+    A search is held meanwhile and looked at again: if a driver works on it by now it is passed
+    over, and if one has worked on it, what it needs stays.
+    """
+    removed = sum(_delete(item) for item in garbage if item.search is None)
+    for folder in dict.fromkeys(item.search for item in garbage if item.search is not None):
+        found = {item.path for item in garbage if item.search == folder}
+        with folder.hold() as is_held:
+            if is_held:
+                again = _garbage_of(folder)
+                removed += sum(_delete(item) for item in again if item.path in found)
     return removed
 
 
 def _unfinished_searches(runs: Runs) -> Iterator[Garbage]:
-    """Yield folders `.NAME.PID` of searches whose process died while it created them."""
+    """Yield folders of searches whose process died while it created them."""
     for path in sorted(runs.path.glob(".*.*")):
-        if (path / "checkpoints").is_dir() and _writer_died(path):
+        if (path / "checkpoints").is_dir() and _is_old(path):
             yield Garbage(path, _size(path), "a search that was never wholly created")
 
 
@@ -65,38 +70,40 @@ def _garbage_of(folder: SearchFolder) -> list[Garbage]:
     except HpsearchError as error:  # what can't be read can't be known to be of no use
         _log.warning("%s is passed over: %s", folder.name, error)
         return []
-    return [Garbage(path, _size(path), why, folder) for path, why in _needless(record, folder)]
+    found = (*_needless_checkpoints(record, folder), *_needless_files(record, folder))
+    return [Garbage(path, _size(path), why, folder) for path, why in found]
 
 
-def _needless(record: Record, folder: SearchFolder) -> Iterator[tuple[Path, str]]:
+def _needless_checkpoints(record: Record, folder: SearchFolder) -> Iterator[tuple[Path, str]]:
     kept = {trial.number for trial in record.kept()}
-    for trial in record.trials:
-        path = checkpoint_folder(folder, trial)
-        if trial.outcome is not None and trial.number not in kept:
-            if path.is_dir():
-                yield path, f"trial {trial.number} has ended and is none of the best"
+    trials = {checkpoint_folder(folder, trial): trial for trial in record.trials}
+    for path in sorted(folder.checkpoints.glob("trial-*")):
+        trial = trials.get(path)
+        if trial is None:
+            if _TRIAL.fullmatch(path.name):
+                yield path, "the record has no such trial"
+        elif trial.outcome is not None and trial.number not in kept:
+            yield path, f"trial {trial.number} has ended and is none of the best"
         else:
             for file in sorted(path.glob("*.tmp")):
                 yield file, "a checkpoint that was never wholly written"
+
+
+def _needless_files(record: Record, folder: SearchFolder) -> Iterator[tuple[Path, str]]:
     if record.state != "running" and folder.ray.is_dir():
         yield folder.ray, "Ray's own files of a search that has ended"
+    if folder.spec_draft.exists():
+        yield folder.spec_draft, "a spec that was never wholly written"
     for draft in sorted(folder.path.glob(".report.*.*")):
-        if _writer_died(draft):
+        if _is_old(draft):
             yield draft, "a report that was never wholly written"
 
 
-def _writer_died(path: Path) -> bool:
-    """Whether a name ends in the id of a process that isn't there any more."""
-    pid = path.suffix.removeprefix(".")
-    if not pid.isdecimal():
-        return False
+def _is_old(draft: Path) -> bool:
     try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:  # it is another user's
+        return time.time() - draft.stat().st_mtime > DRAFT_AGE_S
+    except FileNotFoundError:  # it is whole by now
         return False
-    return False
 
 
 def _size(path: Path) -> int:
@@ -104,8 +111,15 @@ def _size(path: Path) -> int:
     return sum(file.lstat().st_size for file in files)
 
 
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+def _delete(item: Garbage) -> int:
+    """Delete a file or folder, and return its bytes."""
+    try:
+        if item.path.is_dir():
+            shutil.rmtree(item.path)
+        else:
+            item.path.unlink()
+    except FileNotFoundError:  # somebody else was faster
+        return 0
+    except OSError as error:
+        raise RunsError(f"{item.path}: can't be removed: {error.strerror}") from error
+    return item.num_bytes
