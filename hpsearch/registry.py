@@ -14,6 +14,7 @@ Users register theirs with the same decorator, by an entry point in the group
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
@@ -39,6 +40,8 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "trainable": ("config", "trial"),
 }
 ENTRY_POINT_GROUP = "hpsearch.components"
+#: names of folders on `sys.path` that hold installed packages
+_PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,9 @@ def _import_file(path: Path) -> Any:
         raise FileNotFoundError(f"no file {path}")
     if loaded is not None:
         raise ImportError(f"a module {path.stem!r} is loaded already: rename {path.name}")
+    if _is_installed(path.stem, but_for=path):
+        rule = f"an installed module is named {path.stem!r}, and workers may have loaded it"
+        raise ImportError(f"{rule}: rename {path.name}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None  # a .py file always has a loader
     _put_on_path(path.parent)
@@ -195,6 +201,15 @@ def _import_file(path: Path) -> Any:
         del sys.modules[path.stem]
         raise
     return module
+
+
+def _is_installed(name: str, but_for: Path) -> bool:
+    """Whether Python or an installed package has a module of this name, other than that file."""
+    if name in sys.stdlib_module_names:
+        return True
+    folders = [place for place in sys.path if Path(place).name in _PACKAGE_FOLDERS]
+    found = importlib.machinery.PathFinder.find_spec(name, folders)
+    return found is not None and found.origin != str(but_for)
 
 
 def _put_on_path(folder: Path) -> None:

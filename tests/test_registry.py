@@ -155,12 +155,15 @@ class TestUserCode:
             ("broken.py:f", "broken.py:f: can't be imported: ZeroDivisionError"),
             ("misspelt.py:f", "misspelt.py:f: can't be imported: SyntaxError"),
             ("json.py:f", "a module 'json' is loaded already: rename json.py"),
+            ("this.py:f", "an installed module is named 'this', and workers may have loaded it"),
+            ("importlinter.py:f", "named 'importlinter', and workers may have loaded it"),
         ],
     )
     def test_that_cannot_be_used(self, name: str, expected: str, tmp_path: Path) -> None:
         (tmp_path / "broken.py").write_text("def f(): ...\n1 / 0\n")
         (tmp_path / "misspelt.py").write_text("def f(:\n")
-        (tmp_path / "json.py").write_text("def f(): ...\n")
+        for module in ("json", "this", "importlinter"):
+            (tmp_path / f"{module}.py").write_text("def f(): ...\n")
         with pytest.raises(UserCodeError) as caught:
             registry.get("model", name, tmp_path)
         assert expected in str(caught.value)

@@ -371,6 +371,18 @@ class TestTrials:
     ) -> None:
         assert problems_of(changed(**{section: name}), folder)[0].startswith(expected)
 
+    def test_of_a_file_that_stands_for_another_module_in_workers(self, folder: Path) -> None:
+        (folder / "this.py").write_text(USER_CODE)
+        expected = (
+            "this.py:net: can't be imported: ImportError: an installed module is named 'this', "
+            "and workers may have loaded it: rename this.py"
+        )
+        assert problems_of(changed(model="this.py:net"), folder) == [f"model.name: {expected}"]
+        function = {**FUNCTION, "trainable": "this.py:train"}
+        assert problems_of(function, folder) == [
+            f"trainable: {expected.replace('this.py:net', 'this.py:train')}"
+        ]
+
     def test_without_data_any_task_may_be_meant(self) -> None:
         missing = {"name": "csv", "path": "none.csv", "target": "y"}
         raw = changed(dataset=missing, objective={"metric": "val_r2"})
