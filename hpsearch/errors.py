@@ -11,7 +11,7 @@ HpsearchError                     exit status 2 on the command line
 │   └── SearchEndedError          the search has ended, so there is nothing to go on with
 ├── RecordError                   the record can't be read, or belongs to another search
 ├── TrackingError                 MLflow's store can't be used as asked
-└── SearchFailedError             a search ended because its trials all fail alike
+└── SearchFailedError             its trials all fail alike, or it exceeds its disk quota
 
 TrialError                        ends one trial, never a search
 ├── DivergedError                 first non-finite loss or metric
@@ -123,7 +123,8 @@ class TrackingError(HpsearchError):
 
 
 class SearchFailedError(HpsearchError):
-    """Raised when a search ends early because its first trials all failed alike."""
+    """Raised when a search ends early: its first trials all failed alike, or its checkpoints
+    exceed its disk quota."""
 
 
 class TrialError(Exception):

@@ -58,9 +58,6 @@ def json_schema() -> Schema:
     stopping = search["early_stopping"]
     names = list(stopping["discriminator"]["mapping"])
     search["early_stopping"] = {"anyOf": [{"enum": names}, stopping]}
-    duration = {"type": "string", "pattern": r"^(\s*\d+(\.\d+)?\s*[smhd])+\s*$"}
-    seconds = {"type": "number", "exclusiveMinimum": 0}
-    search["time_limit"]["anyOf"] = [seconds, duration, {"type": "null"}]
     definitions["Range"] = _without_titles(Range.model_json_schema())
     schema["anyOf"] = [
         {"required": ["trainable"]},

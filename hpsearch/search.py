@@ -35,7 +35,7 @@ def run_search(
     Everything is kept in the folder `runs`. `address` joins a Ray cluster; without it Ray is
     started on this machine. `on_start` is given the record before the first trial, to watch it.
     Ctrl-C ends the search cleanly. Raises SpecError before anything starts, and
-    SearchFailedError if the first trials all fail alike.
+    SearchFailedError if the first trials all fail alike or the checkpoints exceed the quota.
     """
     place = Runs(runs)
     place.check_new(spec.name)
@@ -79,19 +79,20 @@ def extend_search(
     trials: int = 0,
     epochs: int = 0,
     seconds: float = 0.0,
+    num_bytes: int = 0,
     address: str | None = None,
     on_start: Watcher | None = None,
 ) -> SearchReport:
-    """Give a search so many trials, epochs or seconds more, and go on with it.
+    """Give a search so many trials, epochs, seconds or bytes of disk more, and go on with it.
 
-    Raises SpecError for epochs or seconds where its spec has no such budget, and what
+    Raises SpecError for epochs, seconds or bytes where its spec has no such budget, and what
     `resume_search` raises.
     """
     place = Runs(runs)
     folder = place.search(name)
     with folder.drive():
         record = folder.take_over()
-        spec = record.spec.extended(trials=trials, epochs=epochs, seconds=seconds)
+        spec = record.spec.extended(trials, epochs, seconds, num_bytes)
         return _go_on(record, spec, place, folder, address, on_start)
 
 

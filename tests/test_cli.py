@@ -167,3 +167,21 @@ def wait_for_trials(journal: Path, timeout_s: float = 120) -> None:
             return
         time.sleep(0.2)
     raise TimeoutError(f"no trial in {journal}")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--time", "soon", "--time: must be seconds or a text such as 45s"),
+        ("--disk", "much", "--disk: must be bytes or a text such as 500MB"),
+        ("--disk", "20GB", "search.disk_quota: must be a budget of the search to be extended"),
+        ("--trials", "0", "extend: needs --trials, --epochs, --time or --disk"),
+    ],
+)
+@pytest.mark.usefixtures("ran")
+def test_what_a_search_cannot_be_extended_by(
+    folder: Path, option: str, value: str, expected: str
+) -> None:
+    done = hpsearch("extend", "tiny", option, value, cwd=folder)
+    assert done.returncode == 2
+    assert expected in done.stdout + done.stderr

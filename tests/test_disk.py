@@ -1,4 +1,4 @@
-"""Quotas of disk, checked before a search starts."""
+"""Quotas of disk: checked before a search starts, and held while it runs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ from pathlib import Path
 import pytest
 
 from hpsearch.components import load_data
-from hpsearch.errors import SpecError
+from hpsearch.errors import SearchEndedError, SearchFailedError, SpecError
+from hpsearch.outcome import Outcome
+from hpsearch.runs import Runs
+from hpsearch.search import extend_search, resume_search, run_search
+from hpsearch.upkeep.check import check_search
 from hpsearch.validation.disk import check_disk, num_checkpoints
 from tests.conftest import make_spec
 
 DATA = load_data({"name": "digits"}, seed=0)
+SAVES = """
+def train(config, trial):
+    saved = trial.load_checkpoint() or {"epoch": 0}
+    for epoch in range(saved["epoch"] + 1, 4):
+        yield {"score": config["x"]}
+        trial.save_checkpoint({"epoch": epoch, "weights": bytes(1_000_000)})
+"""
 WIDE = {"name": "mlp", "hidden_sizes": {"choices": [[16], [4096, 4096]]}}
 
 
@@ -33,3 +44,31 @@ def test_trials_that_wait_at_a_rung_keep_their_checkpoints() -> None:
     assert num_checkpoints(make_spec(search={"keep_checkpoints": 2}), slots=4) == 10
     promotion = make_spec(search={"trials": 50, "early_stopping": {"name": "asha_promotion"}})
     assert num_checkpoints(promotion, slots=4) == 59
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_search_over_its_quota_fails_and_goes_on_with_more(tmp_path: Path) -> None:
+    (tmp_path / "saves_much.py").write_text(SAVES)
+    spec = make_spec(
+        tmp_path,
+        objective={"metric": "score"},
+        trainable="saves_much.py:train",
+        space={"x": {"low": 0.0, "high": 1.0}},
+        search={"trials": 3, "disk_quota": "500KB", "checkpoint_every": 1},
+    )
+    exceeded = r"disk_quota of 500,000 bytes exceeded: the checkpoints take 1,00\d,\d{3}"
+    with pytest.raises(SearchFailedError, match=exceeded):
+        run_search(spec, tmp_path)
+    place = Runs(tmp_path)
+    folder = place.search("small")
+    (trial,) = folder.open_record().trials
+    assert trial.outcome is Outcome.STOPPED_EARLY and trial.reason is not None
+    assert trial.reason.startswith("disk_quota")
+    assert list(folder.checkpoints.iterdir()) == []
+    assert check_search(folder.open_record(), folder, place.tracking_uri).problems == ()
+
+    with pytest.raises(SearchEndedError, match="extend small"):
+        resume_search("small", tmp_path)
+    report = extend_search("small", tmp_path, num_bytes=5_000_000)
+    assert (report.state, len(report.record.trials)) == ("finished", 3)
+    assert check_search(folder.open_record(), folder, place.tracking_uri).problems == ()

@@ -225,3 +225,5 @@ def test_a_larger_budget_is_kept(record: Record, path: Path) -> None:
     assert (again.state, again.spec.search.trials, again.ended_at) == ("running", 37, None)
     with pytest.raises(SpecError, match=r"search\.epochs: must be a budget"):
         again.spec.extended(epochs=5)
+    with pytest.raises(SpecError, match=r"search\.disk_quota: must be a budget"):
+        again.spec.extended(num_bytes=5)

@@ -105,8 +105,8 @@ def add_a_param_of_a_trial(search: Search) -> str:
 
 
 def add_a_param_of_the_search(search: Search) -> str:
-    search.client.log_param(search.parent().info.run_id, "search.disk_quota", "10")
-    return "the search: param search.disk_quota: must not be there, but got '10'"
+    search.client.log_param(search.parent().info.run_id, "search.epochs_limit", "10")
+    return "the search: param search.epochs_limit: must not be there, but got '10'"
 
 
 def change_a_param_of_the_search(search: Search) -> str:

@@ -65,6 +65,7 @@ def test_examples_are_valid(path: Path, validator: Draft202012Validator) -> None
         lambda spec: spec["search"].update(trials=0),
         lambda spec: spec["search"].update(sampler="tppe"),
         lambda spec: spec["search"].update(time_limit="2 weeks"),
+        lambda spec: spec["search"].update(disk_quota="2 disks"),
         lambda spec: spec["search"].update(early_stopping={"grace_perid": 1}),
         lambda spec: spec["search"].update(early_stopping={"name": "none", "grace_period": 1}),
     ],
@@ -90,6 +91,7 @@ def test_mistakes_are_refused(
         lambda spec: spec.update(gradient_clip={"choices": [None, 1.0]}),
         lambda spec: spec["search"].update(early_stopping="none", time_limit="1h30m"),
         lambda spec: spec["search"].update(early_stopping={"max_epochs": 3}, sampler="random"),
+        lambda spec: spec["search"].update(disk_quota="1.5 GB", trial_time_limit="30m"),
     ],
 )
 def test_short_forms_are_valid(

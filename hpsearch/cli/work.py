@@ -80,18 +80,17 @@ def extend(
     trials: Annotated[int, typer.Option(min=0, help="Configurations more.")] = 0,
     epochs: Annotated[int, typer.Option(min=0, help="Epochs more, over all trials.")] = 0,
     time: Annotated[str, typer.Option(help="Time more, such as 30m or 2h.")] = "",
+    disk: Annotated[str, typer.Option(help="Disk quota more, such as 20GB.")] = "",
     runs: RunsOption = RUNS,
     address: AddressOption = None,
 ) -> None:
     """Give a search more budget, and go on with it."""
-    from hpsearch.spec import parse_duration
+    from hpsearch.spec import parse_duration, parse_size
 
-    try:
-        seconds = float(parse_duration(time)) if time else 0.0  # type: ignore[arg-type]
-    except ValueError as error:
-        raise HpsearchError(f"--time: {error}, but got {time!r}") from error
-    if not (trials or epochs or seconds):
-        raise HpsearchError("extend: needs --trials, --epochs or --time")
+    seconds = _amount("--time", time, parse_duration)
+    num_bytes = int(_amount("--disk", disk, parse_size))
+    if not (trials or epochs or seconds or num_bytes):
+        raise HpsearchError("extend: needs --trials, --epochs, --time or --disk")
 
     def start(watch: Watcher) -> SearchReport:
         from hpsearch.search import extend_search
@@ -102,6 +101,7 @@ def extend(
             trials=trials,
             epochs=epochs,
             seconds=seconds,
+            num_bytes=num_bytes,
             address=address,
             on_start=watch,
         )
@@ -118,6 +118,13 @@ def stop(name: NameArgument, runs: RunsOption = RUNS) -> None:
     if record.state == "running":
         raise HpsearchError(f"{name}: its driver was asked to stop, but is still at it")
     console.print(f"{name}: {record.state}; `hpsearch resume {name}` goes on with it")
+
+
+def _amount(option: str, text: str, parse: Callable[[str], object]) -> float:
+    try:
+        return float(str(parse(text))) if text else 0.0
+    except ValueError as error:
+        raise HpsearchError(f"{option}: {error}, but got {text!r}") from error
 
 
 def _is_unfinished(name: str, runs: Path) -> bool:

@@ -139,9 +139,16 @@ class SearchSpec(Frozen):
         search = self.search.model_copy(update=once)
         return self.model_copy(update={**values, "name": f"{self.name}-best", "search": search})
 
-    def extended(self, trials: int = 0, epochs: int = 0, seconds: float = 0.0) -> SearchSpec:
+    def extended(
+        self, trials: int = 0, epochs: int = 0, seconds: float = 0.0, num_bytes: int = 0
+    ) -> SearchSpec:
         """Return the spec with a larger budget; SpecError where it has no such budget."""
-        more: dict[str, float] = {"trials": trials, "epochs": epochs, "time_limit": seconds}
+        more: dict[str, float] = {
+            "trials": trials,
+            "epochs": epochs,
+            "time_limit": seconds,
+            "disk_quota": num_bytes,
+        }
         update: dict[str, Any] = {}
         problems = []
         for name, amount in more.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -41,5 +41,20 @@ def parse_size(value: object) -> object:
     return round(float(match[1]) * _BYTES[match[2]])
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+def _or_text(kind: str, pattern: str) -> WithJsonSchema:
+    number = {"type": kind, "exclusiveMinimum": 0}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern}]})
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Field(gt=0),
+    _or_text("number", r"^(\s*\d+(\.\d+)?\s*[smhd])+\s*$"),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    Field(gt=0),
+    _or_text("integer", r"^\s*\d+(\.\d+)?\s*[KMGT]?B\s*$"),
+]

@@ -169,7 +169,7 @@ class SearchControl:
             self._deaths.pop(number, None)
             stop = self._take_epoch(trial, report)
         if report.checkpoint is not None:
-            self.record.set_checkpoint(number, report.checkpoint)
+            self._take_checkpoint(number, report.checkpoint)
         over = True
         if report.outcome is not None:
             over = self._take_end(trial, report)
@@ -248,6 +248,12 @@ class SearchControl:
         if value is None or not math.isfinite(value):
             return False
         return self._early_stopper.report(trial.number, report.epoch, value)
+
+    def _take_checkpoint(self, number: int, checkpoint: str) -> None:
+        self.record.set_checkpoint(number, checkpoint)
+        excess = self._retention.take(number, checkpoint)
+        if excess is not None:
+            self._end("failed", excess)
 
     def _take_end(self, trial: TrialRecord, report: Report) -> bool:
         """End a trial as its worker says, or try it again; False if the worker goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from hpsearch.record import Record
@@ -9,12 +10,16 @@ from hpsearch.training.checkpoints import CheckpointStore
 
 
 class Retention:
-    """Deletes the checkpoints of trials that end, but for the best."""
+    """Deletes the checkpoints of trials that end, but for the best, and counts what is left."""
 
     def __init__(self, record: Record, folder: Path) -> None:
         self._record = record
         self._folder = folder
         self._kept = [trial.number for trial in record.kept()]
+        self._num_bytes: dict[int, int] = {}  # by trial
+        for trial in (*record.running(), *record.kept()):
+            if trial.checkpoint is not None:
+                self.take(trial.number, trial.checkpoint)
         self.sweep()
 
     def sweep(self) -> None:
@@ -22,6 +27,18 @@ class Retention:
         for trial in self._record.trials:
             if trial.outcome is not None and trial.number not in self._kept:
                 self._delete(trial.number)
+
+    def take(self, number: int, checkpoint: str) -> str | None:
+        """Count a trial's newest checkpoint, in place of its last.
+
+        Returns why the search must end, once all checkpoints take more than its quota.
+        """
+        with suppress(FileNotFoundError):  # its worker has written a newer one, and will say so
+            self._num_bytes[number] = (self._folder / checkpoint).stat().st_size
+        quota, num_bytes = self._record.spec.search.disk_quota, sum(self._num_bytes.values())
+        if quota is None or num_bytes <= quota:
+            return None
+        return f"disk_quota of {quota:,} bytes exceeded: the checkpoints take {num_bytes:,}"
 
     def end_trial(self, number: int) -> None:
         """Keep the checkpoint of a trial that has ended, or delete it, or that of a worse one."""
@@ -32,4 +49,5 @@ class Retention:
                 self._delete(candidate)
 
     def _delete(self, number: int) -> None:
+        self._num_bytes.pop(number, None)
         CheckpointStore(self._folder, number).delete()

@@ -22,7 +22,7 @@ from hpsearch.tracking.content import (
 #: values by metric and step
 Points = dict[tuple[str, int], list[float]]
 #: params of a search that `hpsearch extend` changes; MLflow keeps the first value of a param
-EXTENDABLE = ("search.trials", "search.epochs", "search.time_limit")
+EXTENDABLE = ("search.trials", "search.epochs", "search.time_limit", "search.disk_quota")
 #: tags that a run may have or not (see `tracking.content`); what is named hpsearch.* is ours too
 SEARCH_TAGS = ("state", "reason", "seed", "best_trial")
 TRIAL_TAGS = (
