@@ -69,6 +69,17 @@ def test_a_search_that_was_cut_off_is_compared_in_full(search: Search) -> None:
     assert problem.endswith("val_accuracy at step 2: must be [0.2], but got []")
 
 
+def test_a_search_that_ends_while_it_is_read_is_not_interrupted(search: Search) -> None:
+    record = search.folder.take_over()
+    record.go_on()
+    read_before = search.folder.open_record()
+    record.end("finished")
+    sync(record, search.place.tracking_uri)
+    findings = check_search(read_before, search.folder, search.place.tracking_uri)
+    assert findings == search.check()
+    assert findings.problems == ()
+
+
 def test_a_search_that_is_driven_is_not_wrong_while_it_goes_on(tmp_path: Path) -> None:
     place = Runs(tmp_path)
     folder = place.create(make_spec())

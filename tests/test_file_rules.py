@@ -129,3 +129,13 @@ def test_the_checkpoints_of_unfinished_trials_are_read_too(search: Search) -> No
         problem
         == f"{path}: must be a whole checkpoint, but got 'BadZipFile: File is not a zip file'"
     )
+
+
+def test_a_checkpoint_that_goes_while_it_is_looked_at_is_no_problem(search: Search) -> None:
+    record = search.folder.take_over()
+    record.go_on()
+    number = add_trial(record, [0.1])
+    path = add_checkpoint(record, search.folder, number)
+    path.with_name("epoch-0001.pt").symlink_to("gone")
+    sync(record, search.place.tracking_uri)
+    assert search.check().problems == ()

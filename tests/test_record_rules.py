@@ -73,6 +73,21 @@ def report_to_optuna_alone(record: Record) -> str:
     return "trial 0 of Optuna's study: must have 0.1 at epoch 1, but got 0.9"
 
 
+def report_more_to_optuna(record: Record) -> str:
+    add_trial(record, [0.1])
+    record._storage.set_trial_intermediate_value(record._trial_ids[0], 2, 0.9)
+    return "trial 0 of Optuna's study: must have None at epoch 2, but got 0.9"
+
+
+def end_at_no_time(record: Record) -> str:
+    add_trial(record, [])
+    record._set(0, "end", {"outcome": "failed", "reason": None, "at": None, "traceback": None})
+    record._write_state(record.trials[0], Outcome.FAILED)
+    return (
+        f"trial 0: must end at or after its start at {record.trials[0].started_at}, but got None"
+    )
+
+
 def rate_otherwise(record: Record) -> str:
     add_trial(record, [0.1, 0.2, 0.3])
     at = record.trials[0].reported_at[3]
@@ -93,6 +108,8 @@ def rate_otherwise(record: Record) -> str:
         end_by_half,
         report_by_half,
         report_to_optuna_alone,
+        report_more_to_optuna,
+        end_at_no_time,
         rate_otherwise,
     ],
 )
@@ -111,3 +128,12 @@ def test_a_study_with_more_trials_than_the_record_is_found(tmp_path: Path) -> No
     assert list(record_problems(read_before)) == [
         "Optuna's study: must have the 0 trials of the record, but got 1"
     ]
+
+
+def test_numbers_that_have_a_gap_are_found(tmp_path: Path) -> None:
+    record = Record.create(tmp_path / "record.journal", make_spec())
+    for _ in range(2):
+        add_trial(record, [])
+    record.trials[1].number = 2
+    first, *_ = record_problems(record)
+    assert first == "trials: must be numbered from 0 without a gap, but got [0, 2]"

@@ -10,6 +10,7 @@ import pytest
 
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
+from hpsearch.tracking import sync
 from hpsearch.tracking.content import search_content, trial_content
 from hpsearch.upkeep.run_rules import SEARCH_TAGS, TRIAL_TAGS
 from tests.conftest import make_spec
@@ -231,6 +232,22 @@ def test_the_runs_of_an_earlier_search_of_that_name_are_no_problem(search: Searc
             experiment_id, start_time=1000, tags={**tags, "mlflow.parentRunId": parent}
         )
     assert search.check().problems == ()
+
+
+def test_a_metric_of_a_trial_that_is_named_as_one_of_the_test_split_is_compared(
+    search: Search,
+) -> None:
+    record = search.folder.take_over()
+    record.go_on()
+    number = add_trial(record, [0.1, 0.2])
+    record.report(number, 3, {"val_accuracy": 0.3, "test_accuracy": 0.3})
+    record.end_trial(number, Outcome.COMPLETED)
+    record.end("finished")
+    sync(record, search.place.tracking_uri)
+    assert search.check().problems == ()
+    search.client.log_metric(search.run_id(number), "test_accuracy", 0.9, step=4)
+    (problem,) = search.check().problems
+    assert problem.endswith("test_accuracy at step 4: must be [], but got [0.9]")
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -29,6 +29,8 @@ def check_search(record: Record, folder: SearchFolder, tracking_uri: str) -> Fin
     can't be used.
     """
     is_driven = folder.is_driven()
+    if record.state == "running" and not is_driven:
+        record = folder.open_record()  # its driver may have ended it meanwhile
     compared = tuple(_compared_here(record, is_driven))
     if is_driven:
         note = "nothing with MLflow: a driver works on the search, and the view follows it"

@@ -25,10 +25,7 @@ Points = dict[tuple[str, int], list[float]]
 EXTENDABLE = ("search.trials", "search.epochs", "search.time_limit", "search.disk_quota")
 #: tags that a run may have or not (see `tracking.content`); what is named hpsearch.* is ours too
 SEARCH_TAGS = ("state", "reason", "seed", "best_trial")
-TRIAL_TAGS = (
-    *("outcome", "reason", "traceback", "stopped_early"),
-    *("epochs", "attempts", "nonfinite"),
-)
+TRIAL_TAGS = ("outcome", "reason", "traceback", "stopped_early", "epochs", "attempts", "nonfinite")
 
 
 def num_points(record: Record) -> int:
