@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
 from mlflow.entities import Run
 from torch import nn
 
@@ -327,6 +328,41 @@ def test_the_registered_model_scores_the_same(record: Record, store: Store) -> N
     assert (logged.artifact_location, logged.status) == (version.source, "READY")
     assert logged.metrics[0].key == "test_accuracy"
     assert register_best(record, store.uri, trial, model, x[:5].numpy()) == uri  # not again
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "log_model_artifacts",
+        "finalize_logged_model",
+        "log_batch",
+        "create_model_version",
+        "set_registered_model_alias",
+        "set_logged_model_tags",
+    ],
+)
+def test_a_model_whose_driver_died_on_the_way_is_registered_once(
+    record: Record, store: Store, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    trial = record.trials[add_trial(record, [0.5], Outcome.COMPLETED)]
+    sync(record, store.uri, store.artifacts)
+    example = np.zeros((2, 4), dtype=np.float32)
+
+    def register() -> str:
+        return register_best(record, store.uri, trial, Net(), example, {"accuracy": 0.7})
+
+    def dies(*arguments: object, **keywords: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, step, dies)
+        register()
+    assert register() == f"models:/{NAME}/1"
+    run = store.trials()[0]
+    assert len(store.client.search_logged_models([run.info.experiment_id])) == 1
+    assert len(store.client.search_model_versions(f"name = '{NAME}'")) == 1
+    assert str(store.client.get_model_version_by_alias(NAME, "best").version) == "1"
+    assert store.curve(run, "test_accuracy") == [(1, 0.7)]
 
 
 def test_a_model_needs_the_run_of_its_trial(record: Record, store: Store) -> None:

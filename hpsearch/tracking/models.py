@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ALIAS = "best"
+MODEL_NAME = "model"
 
 
 def register_best(
@@ -42,7 +43,7 @@ def register_best(
 
     The newest is also `models:/NAME@best`. `mlflow.pytorch.load_model` gives back the module,
     in evaluation mode. `input_example` is a batch of inputs; `code_paths` are the modules of the
-    user's that the model is made of. A trial that is registered already isn't again.
+    user's that the model is made of. What a driver that died has done of it isn't done again.
     """
     with as_tracking_errors(tracking_uri):
         from hpsearch.tracking.view import find_trial
@@ -51,13 +52,23 @@ def register_best(
         run = find_trial(client, parent.info.experiment_id, parent.info.run_id, trial.number)
         if run is None:
             raise TrackingError(f"{tracking_uri} has no run of trial {trial.number}")
-        run_id = run.info.run_id
-        known = client.search_model_versions(f"run_id = '{run_id}'")
-        if known:
-            return f"models:/{known[0].name}/{known[0].version}"
-        logged = _log_model(client, run, trial, model, input_example, code_paths)
-        _log_test_metrics(client, run_id, trial, logged.model_id, test_metrics or {})
-        return _register(client, record.name, run_id, logged)
+        logged = _logged_before(client, run) or _log_model(
+            client, run, trial, model, input_example, code_paths
+        )
+        _log_test_metrics(client, run, trial, logged.model_id, test_metrics or {})
+        return _register(client, record.name, run.info.run_id, logged)
+
+
+def _logged_before(client: Any, run: Any) -> Any:
+    """Return the model of a run that is whole; removes what a driver that died had begun."""
+    mine = f"name = '{MODEL_NAME}' AND source_run_id = '{run.info.run_id}'"
+    whole = None
+    for logged in client.search_logged_models([run.info.experiment_id], mine):
+        if logged.status == "READY":
+            whole = logged
+        else:
+            client.delete_logged_model(logged.model_id)
+    return whole
 
 
 def _log_model(
@@ -72,7 +83,7 @@ def _log_model(
 
     logged = client.create_logged_model(
         run.info.experiment_id,
-        name="model",
+        name=MODEL_NAME,
         source_run_id=run.info.run_id,
         params=flatten(trial_values(trial)),
         model_type="pytorch",
@@ -130,18 +141,17 @@ def _requirements(model: nn.Module) -> list[str]:
 
 
 def _log_test_metrics(
-    client: Any, run_id: str, trial: TrialRecord, model_id: str, metrics: Mapping[str, float]
+    client: Any, run: Any, trial: TrialRecord, model_id: str, metrics: Mapping[str, float]
 ) -> None:
     from mlflow.entities import Metric
 
     now = milliseconds(time.time())
-    client.log_batch(
-        run_id,
-        [
-            Metric(as_test_metric(name), value, now, trial.epochs, model_id=model_id)
-            for name, value in metrics.items()
-        ],
-    )
+    points = [
+        Metric(as_test_metric(name), value, now, trial.epochs, model_id=model_id)
+        for name, value in metrics.items()
+        if as_test_metric(name) not in run.data.metrics
+    ]
+    client.log_batch(run.info.run_id, points)
 
 
 def _register(client: Any, name: str, run_id: str, logged: Any) -> str:
@@ -152,13 +162,18 @@ def _register(client: Any, name: str, run_id: str, logged: Any) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    known = client.search_model_versions(f"run_id = '{run_id}'")
     # By its place: `models:/ID` would be looked up in the store of the process's settings.
-    version = client.create_model_version(
-        name,
-        logged.artifact_location,
-        run_id,
-        model_id=logged.model_id,
-        await_creation_for=0,
+    version = (
+        known[0]
+        if known
+        else client.create_model_version(
+            name,
+            logged.artifact_location,
+            run_id,
+            model_id=logged.model_id,
+            await_creation_for=0,
+        )
     ).version
     client.set_registered_model_alias(name, ALIAS, version)
     versions = json.dumps([{"name": name, "version": version}])  # MLflow's pages link by it
