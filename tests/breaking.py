@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from hpsearch.errors import HpsearchError
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.upkeep.check import check_search
@@ -47,6 +49,7 @@ search:
   early_stopping: {max_epochs: 9}
 """
 START_TIMEOUT_S = 120
+RAY = Path(sys.executable).with_name("ray")
 
 
 def write_search(folder: Path, more: str = "") -> None:
@@ -147,3 +150,65 @@ def wait_for_server(uri: str) -> None:
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.3)
+
+
+class Cluster:
+    """A Ray cluster of three nodes on this machine, each with processes of its own."""
+
+    def __init__(self, port: int, log: Path) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self._port, self._log = port, log
+        self.nodes: list[subprocess.Popen[bytes]] = []
+
+    def add(self) -> None:
+        """Start a node, the head first."""
+        head = ["--head", f"--port={self._port}", "--include-dashboard=false"]
+        place = [f"--address={self.address}"] if self.nodes else head
+        with self._log.open("ab") as log:
+            node = subprocess.Popen(
+                [RAY, "start", *place, "--num-cpus=1", "--block", "--disable-usage-stats"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=_ray_environment(),
+            )
+        self.nodes.append(node)
+        self._wait_for(len(self.nodes))
+
+    def _wait_for(self, num_nodes: int) -> None:
+        status = [RAY, "status", f"--address={self.address}"]
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            done = subprocess.run(status, capture_output=True, text=True, env=_ray_environment())
+            if done.stdout.count("1 node_") == num_nodes:
+                return
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.5)
+
+    def kill(self, index: int) -> None:
+        """Kill a node's processes as a power failure would."""
+        node = self.nodes.pop(index)
+        processes = [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]
+        for process in processes:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        node.wait()
+
+
+def _ray_environment() -> dict[str, str]:
+    """As a user's shell: what a search set in this process is none of the cluster's business."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
+    return own | {"RAY_AUTH_MODE": "token"}
+
+
+@contextmanager
+def ray_nodes(log: Path) -> Iterator[Cluster]:
+    """Have a Ray cluster apart from any search; its nodes are killed in the end."""
+    cluster = Cluster(20_000 + os.getpid() % 10_000, log)
+    try:
+        yield cluster
+    finally:
+        while cluster.nodes:
+            cluster.kill(-1)

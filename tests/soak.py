@@ -11,8 +11,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +18,13 @@ import psutil
 import pytest
 
 from tests.breaking import (
+    Cluster,
     finish,
     kill_again_and_again,
     mlflow_server,
     num_epochs,
     problems,
+    ray_nodes,
     search_folder,
     start,
     wait_for_epochs,
@@ -33,7 +33,6 @@ from tests.breaking import (
 )
 
 LONG = ("--set", "search.trials=60", "--set", "search.max_concurrent=2")
-RAY = Path(sys.executable).with_name("ray")
 
 
 def check_finished(folder: Path, trials: int = 60) -> None:
@@ -93,49 +92,12 @@ def name_of(process: psutil.Process) -> str:
         return ""
 
 
-class Cluster:
-    """A Ray cluster of three nodes on this machine, each with processes of its own."""
-
-    def __init__(self, port: int, log: Path) -> None:
-        self.address = f"127.0.0.1:{port}"
-        self._port, self._log = port, log
-        self.nodes: list[subprocess.Popen[bytes]] = []
-
-    def add(self) -> None:
-        """Start a node, the head first."""
-        head = ["--head", f"--port={self._port}", "--include-dashboard=false"]
-        place = [f"--address={self.address}"] if self.nodes else head
-        with self._log.open("ab") as log:
-            node = subprocess.Popen(
-                [RAY, "start", *place, "--num-cpus=1", "--block", "--disable-usage-stats"],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=os.environ | {"RAY_AUTH_MODE": "token"},
-            )
-        self.nodes.append(node)
-        time.sleep(8)
-
-    def kill(self, index: int) -> None:
-        """Kill a node's processes as a power failure would."""
-        node = self.nodes.pop(index)
-        processes = [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]
-        for process in processes:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        node.wait()
-
-
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    cluster = Cluster(20_000 + os.getpid() % 10_000, tmp_path / "ray.log")
-    for _ in range(3):
-        cluster.add()
-    yield cluster
-    while cluster.nodes:
-        cluster.kill(-1)
+    with ray_nodes(tmp_path / "ray.log") as cluster:
+        for _ in range(3):
+            cluster.add()
+        yield cluster
 
 
 def test_nodes_of_a_cluster_die(folder: Path, cluster: Cluster) -> None:

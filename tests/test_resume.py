@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from tests.breaking import (
     kill_again_and_again,
     mlflow_server,
     problems,
+    ray_nodes,
     search_folder,
     start,
     wait_for_epochs,
@@ -119,34 +119,18 @@ def test_a_trial_that_hangs_is_ended_alone(folder: Path) -> None:
     assert problems(folder) == ()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[str]:
-    """Address of a Ray cluster that was started apart from any search."""
-    ray = Path(sys.executable).with_name("ray")
-    port = 20_000 + os.getpid() % 10_000
-    # As a user's shell: what a search set in this process is none of the cluster's business.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
-    command = [ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--block"]
-    options = ["--include-dashboard=false", "--disable-usage-stats"]
-    with (tmp_path / "ray.log").open("wb") as log:
-        head = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=environment)
-    try:
-        status = [ray, "status", f"--address=127.0.0.1:{port}"]
-        deadline = time.monotonic() + 60
-        environment["RAY_AUTH_MODE"] = "token"
-        while subprocess.run(status, capture_output=True, env=environment).returncode != 0:
-            assert time.monotonic() < deadline, (tmp_path / "ray.log").read_text()
-        yield f"127.0.0.1:{port}"
-    finally:
-        head.send_signal(signal.SIGTERM)
-        head.wait(timeout=30)
-
-
-def test_a_search_runs_on_a_cluster_by_its_address(folder: Path, cluster: str) -> None:
-    arguments = ("run", "killed.yaml", "--set", "search.trials=3", "--address", cluster)
-    finish(start(*arguments, cwd=folder), folder)
+def test_a_search_on_a_cluster_outlives_one_of_its_nodes(folder: Path) -> None:
+    options = ("--set", "search.trials=12", "--set", "search.max_concurrent=2")
+    with ray_nodes(folder / "ray.log") as cluster:
+        cluster.add()
+        cluster.add()
+        process = start("run", "killed.yaml", *options, "--address", cluster.address, cwd=folder)
+        wait_for_epochs(folder, 10, process)
+        cluster.kill(1)
+        finish(process, folder)
+    record = search_folder(folder).open_record()
+    assert (record.state, len(record.trials)) == ("finished", 12)
     assert problems(folder) == ()
-    assert search_folder(folder).open_record().state == "finished"
 
 
 def test_ray_may_be_imported_before_hpsearch() -> None:
@@ -159,7 +143,7 @@ def test_ray_may_be_imported_before_hpsearch() -> None:
     assert done.stdout.strip() == str(available_cpus()), done.stderr
 
 
-def test_a_frozen_mlflow_server_neither_slows_a_search_nor_loses_anything(folder: Path) -> None:
+def test_an_mlflow_server_that_freezes_and_dies_neither_slows_nor_loses(folder: Path) -> None:
     port = 40_000 + os.getpid() % 10_000
     uri = f"http://127.0.0.1:{port}"
     write_search(folder, f"tracking_uri: {uri}")
@@ -175,7 +159,8 @@ def test_a_frozen_mlflow_server_neither_slows_a_search_nor_loses_anything(folder
         assert record.ended_at is not None
         assert time.time() - record.ended_at < time.monotonic() - started
         assert "hpsearch resume killed" in (folder / "output.log").read_text()
-        os.killpg(server.pid, signal.SIGCONT)
+    with mlflow_server(folder, port):  # the other one was killed
+        wait_for_server(uri)
         finish(start("resume", "killed", cwd=folder), folder)
         assert search_folder(folder).open_record().delivered
         assert problems(folder) == ()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -19,7 +22,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.tracking import Tracker
 from hpsearch.tracking.follower import Follower
-from hpsearch.tracking.tracker import FollowerSettings
+from hpsearch.tracking.tracker import CLOSE_PATIENCE_S, FollowerSettings
 from tests.mlflow_store import NAME, PARAMS, Store, add_trial, make_record, wait_until
 
 FAST = {"interval_s": 0.01, "running_interval_s": 0.0}
@@ -140,6 +143,53 @@ def test_an_outage_in_the_middle_loses_and_doubles_nothing(
         store.execute("ALTER TABLE away RENAME TO latest_metrics")
         wait_until(lambda: "can be written again" in caplog.text)
     assert store.curve(store.trials()[0], "val_accuracy") == [(1, 0.1), (2, 0.2)]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a small disk")
+def test_a_store_on_a_full_disk_gets_everything_when_there_is_room(
+    record: Record, tmp_path: Path, mlflow_template: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("this machine's root may not mount a small disk")
+    try:
+        store = Store(disk, mlflow_template).make()
+        ballast = disk / "ballast"
+        with following(record, store):
+            wait_until(lambda: len(store.runs()) == 1)
+            ballast.write_bytes(bytes(shutil.disk_usage(disk).free))
+            add_trial(record, [0.1] * 50, Outcome.COMPLETED)
+            wait_until(lambda: "can't be written now" in caplog.text)
+            ballast.unlink()
+        assert len(store.curve(store.trials()[0], "val_accuracy")) == 50
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)  # its store may still be open
+
+
+class Broken(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(500)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_server_that_answers_with_errors_is_given_up_in_time(
+    record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tracker = Tracker(record, f"http://127.0.0.1:{server.server_port}", **FAST)
+        tracker.start()
+        wait_until(lambda: "can't be written now" in caplog.text)
+        started = time.monotonic()
+        assert not tracker.close()
+        assert time.monotonic() - started < CLOSE_PATIENCE_S + 5
+        server.shutdown()
 
 
 def test_closing_without_a_store_says_so(
