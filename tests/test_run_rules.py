@@ -209,6 +209,13 @@ def test_a_lost_search_is_lost_with_all_its_runs(search: Search) -> None:
     assert all(orphan in orphaned for orphan in orphans)
 
 
+def test_runs_of_several_pages_are_compared(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpsearch.tracking.view.PAGE", 2)
+    assert search.check().problems == ()
+
+
 def test_what_a_user_adds_to_mlflow_is_no_problem(search: Search) -> None:
     for run_id in (search.run_id(0), search.parent().info.run_id):
         search.client.set_tag(run_id, "team", "vision")
