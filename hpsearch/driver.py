@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 from hpsearch.components import Data
 from hpsearch.errors import (
     Problem,
+    RecordError,
     SearchFailedError,
     SearchNotFoundError,
-    SpecError,
     TrackingError,
 )
 from hpsearch.record import Record
@@ -105,20 +105,18 @@ def close_unattended(record: Record, folder: SearchFolder) -> None:
     control.close()
 
 
-def read_earlier(place: Runs, names: Iterable[str]) -> list[Earlier]:
-    """Return what earlier searches can teach; raises SpecError where one is not there."""
+def read_earlier(place: Runs, names: Iterable[str]) -> tuple[list[Earlier], list[Problem]]:
+    """Return what earlier searches can teach, and a problem for each that can't be read."""
     earlier, problems = [], []
     for name in names:
         try:
             record = place.search(name).open_record()
-        except SearchNotFoundError as error:
+        except (SearchNotFoundError, RecordError) as error:
             problems.append(Problem("search.warm_start", str(error)))
             continue
         rungs = make_early_stopper(record.spec).rungs
         earlier.append(Earlier(record.spec, tuple(Observations(record).read()), rungs))
-    if problems:
-        raise SpecError(problems)
-    return earlier
+    return earlier, problems
 
 
 def _track_results(
@@ -155,13 +153,16 @@ def _run_trials(
     reported: threading.Event,
 ) -> None:
     early_stopper = make_early_stopper(record.spec)
+    earlier, lost = read_earlier(place, record.spec.search.warm_start)
+    for problem in lost:  # its points are in the record
+        _log.warning("%s: %s goes on without its results", problem, record.name)
     control = SearchControl(
         record,
         warm_started(
             _make_sampler(record, early_stopper, slots),
             record.spec,
             record.first_points,
-            read_earlier(place, record.spec.search.warm_start),
+            earlier,
         ),
         early_stopper,
         folder.checkpoints,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpsearch.driver import Watcher, carry_out, close_unattended, cluster_for, read_earlier
-from hpsearch.errors import SearchEndedError
+from hpsearch.errors import SearchEndedError, SpecError
 from hpsearch.provenance import collect_facts
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
@@ -40,7 +40,10 @@ def run_search(
     place = Runs(runs)
     place.check_new(spec.name)
     data = check_spec(spec)
-    points = first_points(spec, read_earlier(place, spec.search.warm_start))
+    earlier, problems = read_earlier(place, spec.search.warm_start)
+    if problems:
+        raise SpecError(problems)
+    points = first_points(spec, earlier)
     with cluster_for(spec, address) as slots:
         check_disk(spec, data, slots, place.existing_folder)
         folder = place.create(spec, collect_facts(spec.folder), points)

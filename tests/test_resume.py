@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hpsearch.errors import SearchEndedError, SearchRunningError
+from hpsearch.errors import SearchEndedError, SearchRunningError, SpecError
 from hpsearch.outcome import Outcome
 from hpsearch.provenance import available_cpus
 from hpsearch.record import Record
@@ -99,6 +100,34 @@ def test_a_finished_search_can_be_extended_and_told_to_another_store(tmp_path: P
     other = f"sqlite:///{tmp_path / 'other.db'}"
     assert sync_search("small", tmp_path, other) == other
     assert check_search(folder.open_record(), folder, other).problems == ()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_search_goes_on_without_those_that_it_was_to_learn_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "learning.py").write_text(TRAIN)
+    sections: dict[str, Any] = {
+        "objective": {"metric": "score"},
+        "trainable": "learning.py:train",
+        "space": {"x": {"low": 0.0, "high": 1.0}},
+    }
+    names = ["deleted", "damaged"]
+    settings = {"trials": 2, "warm_start": names}
+    spec = make_spec(tmp_path, name="second", search=settings, **sections)
+    place = Runs(tmp_path / "runs")
+    with pytest.raises(SpecError, match="no search 'deleted'"):
+        run_search(spec, place.path)
+    place.create(make_spec(tmp_path, name="damaged", **sections)).journal.write_bytes(b"")
+    with pytest.raises(SpecError, match="no complete record of 'damaged'"):
+        run_search(spec, place.path)
+
+    place.create(spec, first_points=[{"x": 0.25}])  # as a driver that died at once left it
+    report = resume_search("second", place.path)
+    assert (report.state, report.record.trials[0].params) == ("finished", {"x": 0.25})
+    for name in names:
+        assert f"{name!r}" in caplog.text
+    assert caplog.text.count("second goes on without its results") == 2
 
 
 @pytest.mark.usefixtures("ray_cluster")
