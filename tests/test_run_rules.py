@@ -11,8 +11,7 @@ import pytest
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.tracking import sync
-from hpsearch.tracking.content import search_content, trial_content
-from hpsearch.upkeep.run_rules import SEARCH_TAGS, TRIAL_TAGS
+from hpsearch.tracking.content import SEARCH_TAGS, TRIAL_TAGS, search_content, trial_content
 from tests.conftest import make_spec
 from tests.whole import Search, add_trial
 

@@ -32,7 +32,7 @@ from hpsearch.analysis.stopping import is_stopped_by_rule, rungs
 from hpsearch.analysis.style import ACCENT, OUTCOMES, new_figure, wrap_name
 from hpsearch.record import Outcome, Record, TrialRecord
 from hpsearch.space import Parameter
-from hpsearch.spec import Asha, Hyperband
+from hpsearch.spec import Halving
 
 MAX_SLICES = 24
 _MAX_CURVE_POINTS = 40_000
@@ -187,7 +187,7 @@ def _curves(trials: Sequence[TrialRecord], metric: str, limit: int) -> dict[str,
 
 def _epoch_axis(record: Record) -> dict[str, Any]:
     """Give each round of successive halving, which are ever longer, the same room."""
-    if not isinstance(record.spec.search.early_stopping, Asha | Hyperband):
+    if not isinstance(record.spec.search.early_stopping, Halving):
         return {}
     epochs = [*(rung.epoch for rung in rungs(record)), record.spec.max_epochs]
     return {"type": "log", "tickvals": sorted({1, *epochs})}

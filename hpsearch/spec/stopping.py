@@ -13,25 +13,27 @@ class _Stopping(Frozen):
     max_epochs: int = Field(27, ge=1, description="epochs of a trial that is never stopped")
 
 
-class _Halving(_Stopping):
+class Halving(_Stopping):
+    """Successive halving: at each rung the best go on (Jamieson & Talwalkar, AISTATS 2016)."""
+
     grace_period: int = Field(1, ge=1, description="epochs of the first rung")
     reduction_factor: int = Field(3, ge=2, description="one trial in this many goes on")
 
 
-class Asha(_Halving):
+class Asha(Halving):
     """Asynchronous successive halving (Li et al., MLSys 2020)."""
 
     name: Literal["asha"] = "asha"
 
 
-class AshaPromotion(_Halving):
+class AshaPromotion(Halving):
     """Asynchronous successive halving that pauses each trial at each rung and promotes the best
     (Li et al., MLSys 2020, algorithm 2), so that no poor trial trains on for want of rivals."""
 
     name: Literal["asha_promotion"]
 
 
-class Hyperband(_Halving):
+class Hyperband(Halving):
     """Asynchronous Hyperband: ASHA in brackets of growing grace periods (Li et al., JMLR 2018)."""
 
     name: Literal["hyperband"]

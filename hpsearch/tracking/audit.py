@@ -11,10 +11,7 @@ from typing import Any
 
 from hpsearch.record import Record
 from hpsearch.tracking.calls import as_tracking_errors
-from hpsearch.tracking.content import milliseconds, search_identity
-
-#: the tag that makes a run that of a trial; its value should be the trial's number
-TRIAL_TAG = "hpsearch.trial"
+from hpsearch.tracking.content import TRIAL_TAG, milliseconds, search_identity
 
 
 @dataclass(frozen=True)

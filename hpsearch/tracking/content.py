@@ -24,6 +24,12 @@ MAX_PARAM = 6000
 MAX_TAG = 8000
 CUT = " ... (cut)"
 
+#: the tag that makes a run that of a trial: its number
+TRIAL_TAG = "hpsearch.trial"
+#: tags that a run may have or not; what is named hpsearch.* is ours too
+SEARCH_TAGS = ("state", "reason", "seed", "best_trial")
+TRIAL_TAGS = ("outcome", "reason", "traceback", "stopped_early", "epochs", "attempts", "nonfinite")
+
 #: MLflow's status of a run, by the outcome of its trial and by the state of its search
 TRIAL_STATUS = {
     None: "RUNNING",
@@ -78,7 +84,7 @@ def trial_content(record: Record, trial: TrialRecord) -> RunContent:
         status=TRIAL_STATUS[trial.outcome],
         params=flatten(trial_values(trial)),
         tags=_cut_all(
-            {"hpsearch.search": record.name, "hpsearch.trial": trial.number, **_end_tags(trial)}
+            {"hpsearch.search": record.name, TRIAL_TAG: trial.number, **_end_tags(trial)}
         ),
         points=list(_curve_points(trial)),
     )

@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from hpsearch.errors import TrackingError
 from hpsearch.record import Record
 from hpsearch.tracking.content import (
+    TRIAL_TAG,
     Point,
     RunContent,
     search_content,
@@ -118,8 +119,9 @@ class View:
                 page_token=token,
             )
             for run in page:
-                if "hpsearch.trial" in run.data.tags:  # a user may have put others beside
-                    yield int(run.data.tags["hpsearch.trial"]), _found(run)
+                number = run.data.tags.get(TRIAL_TAG, "")
+                if number.isdecimal():  # a user may have put others beside
+                    yield int(number), _found(run)
             token = page.token
             if not token:
                 return
@@ -186,7 +188,7 @@ def find_parent(client: MlflowClient, experiment_id: str, record: Record) -> Any
 
 def find_trial(client: MlflowClient, experiment_id: str, parent_id: str, number: int) -> Any:
     """Return the run of a trial, or None."""
-    tags = f"tags.`{PARENT_TAG}` = '{parent_id}' and tags.`hpsearch.trial` = '{number}'"
+    tags = f"tags.`{PARENT_TAG}` = '{parent_id}' and tags.`{TRIAL_TAG}` = '{number}'"
     runs = client.search_runs([experiment_id], tags, max_results=1)
     return runs[0] if runs else None
 

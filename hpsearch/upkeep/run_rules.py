@@ -10,8 +10,11 @@ from hpsearch.errors import Problem
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.spec import SearchSpec
-from hpsearch.tracking.audit import TRIAL_TAG, SearchRuns, StoredRun
+from hpsearch.tracking.audit import SearchRuns, StoredRun
 from hpsearch.tracking.content import (
+    SEARCH_TAGS,
+    TRIAL_TAG,
+    TRIAL_TAGS,
     Point,
     RunContent,
     as_test_metric,
@@ -23,9 +26,6 @@ from hpsearch.tracking.content import (
 Points = dict[tuple[str, int], list[float]]
 #: params of a search that `hpsearch extend` changes; MLflow keeps the first value of a param
 EXTENDABLE = ("search.trials", "search.epochs", "search.time_limit", "search.disk_quota")
-#: tags that a run may have or not (see `tracking.content`); what is named hpsearch.* is ours too
-SEARCH_TAGS = ("state", "reason", "seed", "best_trial")
-TRIAL_TAGS = ("outcome", "reason", "traceback", "stopped_early", "epochs", "attempts", "nonfinite")
 
 
 def num_points(record: Record) -> int:
