@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: seconds between two looks at whether a driver has stopped
 POLL_S = 0.2
+#: how long the workers of a driver that was killed live on; they may still write checkpoints
+WORKERS_END_S = 3.0
 
 
 def run_search(
@@ -119,6 +121,7 @@ def stop_search(name: str, runs: str | Path = "runs", *, timeout: float = 120.0)
     with folder.drive():
         record = folder.take_over()
         if record.state == "running":
+            time.sleep(WORKERS_END_S)
             close_unattended(record, folder)
             sync(record, *place.tracking_of(record.spec))
         return record
