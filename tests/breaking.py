@@ -48,7 +48,7 @@ search:
   checkpoint_every: 2
   early_stopping: {max_epochs: 9}
 """
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 300
 RAY = Path(sys.executable).with_name("ray")
 
 
