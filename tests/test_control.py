@@ -15,7 +15,7 @@ import pytest
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import make_sampler
-from hpsearch.spec import SearchSpec
+from hpsearch.spec import Resources, SearchSpec
 from hpsearch.tuning.actor import TrialActor
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.early_stopping import make_early_stopper
@@ -307,3 +307,24 @@ def test_a_budget_of_epochs_that_was_used_is_used_after_a_death_too(tmp_path: Pa
     assert control.is_over
     control.close()
     assert record.reason == "budget of 10 epochs used"
+
+
+def test_gpu_hours_are_a_budget(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, trials=6, gpu_hours=1e-9)
+    spec = spec.model_copy(update={"resources": Resources(gpu=0.5)})
+    driver = Driver(begin(spec, tmp_path / "s"), tmp_path / "s")
+    next(driver.reports())
+    assert driver.record.gpu_seconds() > 1e-9 * 3600
+    assert driver.control.should_stop_all()
+    driver.control.close()
+    record = driver.record
+    assert (record.state, record.reason) == ("finished", "budget of 1e-09 GPU-hours used")
+    assert {trial.outcome for trial in record.trials} == {Outcome.STOPPED_EARLY}
+
+
+def test_only_the_time_of_attempts_counts_as_trained() -> None:
+    trial = TrialRecord(0, {}, {}, started_at=0.0, attempted_at=[10.0, 100.0, 200.0])
+    trial.reported_at = {1: 15.0, 2: 20.0, 3: 130.0}  # it waited from 20 to 100
+    assert trial.seconds_trained() == 10.0 + 30.0
+    trial.ended_at = 260.0
+    assert trial.seconds_trained() == 10.0 + 30.0 + 60.0

@@ -134,6 +134,12 @@ class ReadableRecord:
         last = self.ended_at or (now if self.state == "running" else self._last_sign_of_life())
         return sum((last if end is None else end) - (begin or 0) for begin, end in self.sessions)
 
+    def gpu_seconds(self) -> float:
+        """Return the seconds for which trials had GPUs, times the GPUs that each had."""
+        if self.spec.resources.gpu == 0:
+            return 0.0
+        return sum(self.config(trial).gpu * trial.seconds_trained() for trial in self.trials)
+
     def _read_state(self, attrs: Mapping[str, Any]) -> None:
         self.state: SearchState = attrs["state"]
         self.reason: str | None = attrs.get("reason")

@@ -108,8 +108,8 @@ class Record(ReadableRecord):
     def start_attempt(self, number: int) -> None:
         """Note that a trial starts, for the first time or again."""
         trial = self.trials[number]
-        trial.attempts += 1
-        self._set(number, "attempts", trial.attempts)
+        trial.attempted_at = [*trial.attempted_at, time.time()]
+        self._set(number, "attempted_at", trial.attempted_at)
 
     def note_error(self, number: int, reason: str | None, traceback: str | None) -> None:
         """Note the error of an attempt that is followed by another."""

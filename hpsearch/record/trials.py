@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -20,7 +22,7 @@ class TrialRecord:
     params: dict[str, Scalar]  # by name of the search space's parameter; active ones only
     values: dict[str, Any]  # the trial sections, resolved
     started_at: float
-    attempts: int = 0
+    attempted_at: list[float] = field(default_factory=list)  # when each attempt began
     errors: list[dict[str, Any]] = field(default_factory=list)  # of attempts that were retried
     alone: bool = False  # the next attempts have a GPU for themselves
     paused: bool = False  # unfinished, and waits at a rung
@@ -31,6 +33,11 @@ class TrialRecord:
     reason: str | None = None
     traceback: str | None = None
     ended_at: float | None = None
+
+    @property
+    def attempts(self) -> int:
+        """How many workers started on it."""
+        return len(self.attempted_at)
 
     @property
     def epochs(self) -> int:
@@ -50,6 +57,15 @@ class TrialRecord:
         values = self.metric(name)
         return values[max(values)] if values else None
 
+    def seconds_trained(self) -> float:
+        """Return for how long workers had the trial: each attempt until its last sign of life."""
+        signs = sorted([0.0, *self.reported_at.values(), self.ended_at or 0.0])
+        total = 0.0
+        for begin, end in pairwise([*self.attempted_at, math.inf]):
+            last = signs[bisect.bisect_right(signs, end) - 1]
+            total += max(last - begin, 0.0)
+        return total
+
 
 def read_trial(frozen: FrozenTrial) -> TrialRecord:
     """Return what Optuna's trial holds."""
@@ -59,7 +75,7 @@ def read_trial(frozen: FrozenTrial) -> TrialRecord:
         params=dict(frozen.params),
         values=attrs["values"],
         started_at=attrs["started_at"],
-        attempts=attrs.get("attempts", 0),
+        attempted_at=attrs.get("attempted_at", []),
         errors=attrs.get("errors", []),
         alone=attrs.get("alone", False),
         paused=attrs.get("paused", False),

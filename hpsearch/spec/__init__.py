@@ -4,6 +4,7 @@ A value of the *trial sections* (`SECTIONS`) is a constant, a `Range` or `Choice
 Whether names, keywords and data fit each other is checked by `hpsearch.validation`.
 """
 
+from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import (
     COMPONENT_SECTIONS,
     SECTIONS,
@@ -13,7 +14,14 @@ from hpsearch.spec.models import (
     SearchSpec,
     TrialConfig,
 )
-from hpsearch.spec.reading import Draft, apply_override, draft_spec, load_spec, read_draft
+from hpsearch.spec.reading import (
+    Draft,
+    apply_override,
+    draft_spec,
+    load_spec,
+    read_draft,
+    read_text,
+)
 from hpsearch.spec.stopping import (
     Asha,
     AshaPromotion,
@@ -60,9 +68,11 @@ __all__ = [
     "draft_spec",
     "join",
     "load_spec",
+    "load_yaml",
     "parse_duration",
     "parse_size",
     "parse_tree",
     "read_draft",
+    "read_text",
     "to_plain",
 ]

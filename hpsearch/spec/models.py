@@ -37,6 +37,9 @@ class SearchSettings(Frozen):
     trials: int = Field(32, ge=1, description="configurations to try")
     epochs: int | None = Field(None, ge=1, description="epochs to train over all trials")
     time_limit: Duration | None = Field(None, description="seconds, or a text such as 30m or 2h")
+    gpu_hours: float | None = Field(
+        None, gt=0, description="GPU-hours that trials may use, added up over them"
+    )
     trial_time_limit: Duration | None = Field(
         None, description="seconds that an attempt of a trial may take"
     )

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from hpsearch.errors import Problem, SpecError, nearest_names
+from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import (
     SECTIONS,
     Objective,
@@ -51,16 +52,25 @@ def read_draft(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
     """Read a spec as far as it goes, so that all that is wrong with it can be told at once."""
     path = Path(path)
     try:
-        raw = yaml.load(path.read_text(), Loader=_Loader)
+        text = path.read_text()
     except OSError as error:
         raise SpecError([Problem(str(path), "must be a readable file", error.strerror)]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SpecError([Problem(str(path), f"must be YAML ({error})")]) from error
+    return read_text(text, str(path), path.parent, overrides)
+
+
+def read_text(text: str, name: str, folder: str | Path, overrides: Sequence[str] = ()) -> Draft:
+    """Read a spec from text as `read_draft` does from a file; errors call it `name`."""
+    try:
+        raw = load_yaml(text)
+    except yaml.YAMLError as error:
+        raise SpecError([Problem(name, f"must be YAML ({error})")]) from error
     if not isinstance(raw, dict):
-        raise SpecError([Problem(str(path), "must be a mapping of sections", raw)])
+        raise SpecError([Problem(name, "must be a mapping of sections", raw)])
     for override in overrides:
         apply_override(raw, override)
-    return draft_spec(raw, path.parent)
+    return draft_spec(raw, folder)
 
 
 def draft_spec(raw: Mapping[str, Any], folder: str | Path = ".") -> Draft:
@@ -92,7 +102,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     for depth, key in enumerate(parents):
         node = _child(node, key, ".".join(parents[: depth + 1]))
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = load_yaml(text)
     except yaml.YAMLError as error:
         raise SpecError([Problem("--set", f"{path} must be given as YAML", text)]) from error
     if isinstance(node, list) and last.isdigit() and int(last) < len(node):
@@ -165,23 +175,3 @@ def rule_of(message: str) -> str:
         message = message.removeprefix(prefix)
     message = re.sub(r"valid dictionary.*", "mapping", message).replace("should", "must")
     return message[0].lower() + message[1:]
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which `1e-4` is a number, as YAML 1.2 says, and a key that comes twice an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping whose keys all differ."""
-        keys = [key.value for key, _ in node.value if key.value != "<<"]
-        twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-        if twice is not None:
-            line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"the key {twice!r} comes twice in the mapping at line {line}")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)

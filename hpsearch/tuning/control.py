@@ -28,7 +28,7 @@ from hpsearch.tuning.retention import Retention
 
 #: deaths of its worker in a row, without a new epoch between them, that end a trial
 MAX_DEATHS_IN_A_ROW = 3
-#: seconds between two looks at whether somebody asks the search to stop
+#: seconds between two looks at GPU time, and at whether somebody asks the search to stop
 STOP_INTERVAL_S = 0.5
 
 
@@ -90,10 +90,11 @@ class SearchControl:
         limit = self._settings.time_limit
         if limit is not None and now - self._started >= limit:
             self._end("finished", f"time_limit of {limit:g} s reached")
-        if self._stop_request is not None and now - self._looked_at > STOP_INTERVAL_S:
+        if now - self._looked_at > STOP_INTERVAL_S:
             self._looked_at = now
-            if self._stop_request.exists():
+            if self._stop_request is not None and self._stop_request.exists():
                 self.cancel()
+            self._count_gpu_time()
         return self.ending is not None
 
     def cancel(self) -> None:
@@ -303,6 +304,11 @@ class SearchControl:
         budget = self._settings.epochs
         if budget is not None and self._epochs >= budget:
             self._end("finished", f"budget of {budget} epochs used")
+
+    def _count_gpu_time(self) -> None:
+        budget = self._settings.gpu_hours
+        if budget is not None and self.record.gpu_seconds() >= budget * 3600:
+            self._end("finished", f"budget of {budget:g} GPU-hours used")
 
     def _end(self, state: SearchState, reason: str) -> None:
         if self.ending is None:

@@ -44,16 +44,18 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+#: of a cluster for searches, given to its head
+SYSTEM_CONFIG = {
+    # Workers import what trials need as they start, while the driver is busy with other things.
+    "preload_python_modules": ["hpsearch.tuning.preload"],
+    # Otherwise Ray starts as many workers again for the driver, and drops the first ones.
+    "prestart_worker_first_driver": False,
+}
 _LOCAL_CLUSTER = {
     "address": "local",  # not one that happens to run on this machine
     "num_cpus": available_cpus(),
     "include_dashboard": False,
-    # Workers import what trials need as they start, while the driver is busy with other things.
-    "_system_config": {
-        "preload_python_modules": ["hpsearch.tuning.preload"],
-        # Otherwise Ray starts as many workers again for the driver, and drops the first ones.
-        "prestart_worker_first_driver": False,
-    },
+    "_system_config": SYSTEM_CONFIG,
 }
 
 
