@@ -11,6 +11,11 @@ HpsearchError                     exit status 2 on the command line
 │   └── SearchEndedError          the search has ended, so there is nothing to go on with
 ├── RecordError                   the record can't be read, or belongs to another search
 ├── TrackingError                 MLflow's store can't be used as asked
+├── ServiceError                  the service can't do what was asked
+│   ├── NotAuthenticatedError     no token, or one that isn't valid
+│   ├── NotAllowedError           the user's role doesn't allow it
+│   ├── ConflictError             the search's state doesn't allow it
+│   └── UploadError               an upload is too large, or isn't a safe archive
 └── SearchFailedError             its trials all fail alike, or it exceeds its disk quota
 
 TrialError                        ends one trial, never a search
@@ -120,6 +125,26 @@ class ClusterError(HpsearchError):
 
 class TrackingError(HpsearchError):
     """Raised when MLflow's store can't be used as asked."""
+
+
+class ServiceError(HpsearchError):
+    """Raised when a service can't be reached, can't be started or refuses what was asked."""
+
+
+class NotAuthenticatedError(ServiceError):
+    """Raised without a token, or with one that is unknown or revoked."""
+
+
+class NotAllowedError(ServiceError):
+    """Raised when a user's role does not allow what was asked."""
+
+
+class ConflictError(ServiceError):
+    """Raised when the state of a search does not allow what was asked."""
+
+
+class UploadError(ServiceError):
+    """Raised when uploaded code is too large or is no archive that is safe to unpack."""
 
 
 class SearchFailedError(HpsearchError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from types import TracebackType
@@ -136,6 +137,14 @@ def render_status(record: Record) -> RenderableType:
             table.add_row(str(trial.number), str(trial.outcome), str(trial.epochs), reason)
         parts += ["", table]
     return Group(*parts)
+
+
+def status_text(record: Record, width: int = 100) -> str:
+    """Return a search's status as plain text."""
+    console = Console(file=io.StringIO(), width=width, emoji=False)
+    with console.capture() as captured:
+        console.print(render_status(record))
+    return captured.get()
 
 
 def render_report(report: SearchReport) -> RenderableType:

@@ -1,0 +1,96 @@
+"""A search as plain values, for clients that have no record: JSON can hold them all."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hpsearch.analysis.frames import outcome_label
+from hpsearch.analysis.progress import summary
+from hpsearch.record import Record, TrialRecord
+
+
+def plain_summary(record: Record) -> dict[str, Any]:
+    """Return the numbers of a search that a list of searches shows."""
+    progress = summary(record)
+    leader = progress.leader
+    return {
+        "state": record.state,
+        "metric": record.spec.objective.metric,
+        "direction": record.spec.objective.direction,
+        "best_value": progress.best_value,
+        "best_trial": None if progress.best is None else progress.best.number,
+        "leader_value": progress.leader_value,
+        "leader_trial": None if leader is None else leader.number,
+        "leader_epochs": None if leader is None else leader.epochs,
+        "trials": progress.planned,
+        "ended": progress.ended,
+        "running": progress.running,
+        "completed": progress.completed,
+        "stopped_early": progress.stopped_early,
+        "failed": progress.failed,
+        "cancelled": progress.cancelled,
+        "epochs": progress.epochs_used,
+        "epochs_saved": progress.epochs_saved,
+        "seconds": progress.seconds_used,
+        "seconds_saved": progress.seconds_saved,
+        "gpu_seconds": record.gpu_seconds(),
+        "gpu_seconds_saved": progress.seconds_saved * record.spec.resources.gpu,
+    }
+
+
+def plain_trial(record: Record, trial: TrialRecord) -> dict[str, Any]:
+    """Return how a trial is, without its curve."""
+    return {
+        "number": trial.number,
+        "outcome": outcome_label(trial.outcome),
+        "reason": trial.reason,
+        "epochs": trial.epochs,
+        "attempts": trial.attempts,
+        "objective": record.objective(trial),
+        "metrics": _finite(trial.curve.get(trial.epochs, {})),
+        "params": trial.params,
+        "started_at": trial.started_at,
+        "ended_at": trial.ended_at,
+    }
+
+
+def plain_curves(record: Record, metric: str | None = None) -> list[dict[str, Any]]:
+    """Return each trial's values of a metric (the objective by default) by epoch."""
+    name = metric or record.spec.objective.metric
+    curves = []
+    for trial in record.trials:
+        values = trial.metric(name)
+        points = {"epochs": list(values), "values": list(values.values())}
+        curves.append({"number": trial.number, "outcome": outcome_label(trial.outcome), **points})
+    return curves
+
+
+def plain_best(record: Record) -> dict[str, Any] | None:
+    """Return the best configuration of a search, with its scores; None before there is one."""
+    trial = record.best
+    if trial is None:
+        return None
+    return {
+        "search": record.name,
+        "trial": trial.number,
+        "objective": {record.spec.objective.metric: record.objective(trial)},
+        "metrics": trial.curve[trial.epochs],
+        "test_metrics": record.result.get("test_metrics"),
+        "params": trial.params,
+        "values": trial.values,
+    }
+
+
+def trial_log(trial: TrialRecord) -> str:
+    """Return what the record tells of a trial's attempts, errors and end."""
+    lines = [f"trial {trial.number}: {outcome_label(trial.outcome)}, {trial.epochs} epochs"]
+    for error in trial.errors:
+        lines += [f"an attempt ended at epoch {error['epoch']}: {error['reason']}"]
+        lines += [error["traceback"] or ""]
+    lines += [trial.reason or "", trial.traceback or ""]
+    return "\n".join(line.rstrip() for line in lines if line) + "\n"
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

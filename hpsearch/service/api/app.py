@@ -1,0 +1,99 @@
+"""The application: its routes, its errors, and what runs beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hpsearch.service.api import admin, details, events, monitoring, searches
+from hpsearch.service.api.errors import PlainJson, add_error_handlers, error_response
+from hpsearch.service.api.models import ErrorBody
+from hpsearch.service.core import Service
+from hpsearch.service.tokens import FailedLogins
+
+PREFIX = "/api/v1"
+#: specs that are checked at once; each takes a process with torch
+MAX_CHECKS = 2
+#: bytes of a request's body; uploads of code have their own limit
+MAX_BODY = 1_000_000
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": what}
+    for status, what in {
+        401: "no valid token",
+        403: "the role does not allow it",
+        404: "not there",
+        409: "its state does not allow it",
+        413: "too large",
+        422: "mistakes, each with its place, rule and value",
+        429: "too many failed logins",
+    }.items()
+}
+
+
+def create_app(service: Service) -> FastAPI:
+    """Return the application of a service."""
+    app = FastAPI(
+        title="hpsearch",
+        description="Hyperparameter searches of a team on a Ray cluster.",
+        version=importlib.metadata.version("hpsearch"),
+        default_response_class=PlainJson,
+        lifespan=_lifespan,
+    )
+    app.state.service = service
+    app.state.failed_logins = FailedLogins()
+    app.state.feed = events.Feed(service.table)
+    app.state.checking = asyncio.Semaphore(MAX_CHECKS)
+    add_error_handlers(app)
+    for module in (searches, details, admin, events):
+        app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
+    app.include_router(monitoring.router)
+    app.add_middleware(_BodyLimit)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    feed = asyncio.create_task(app.state.feed.run())
+    try:
+        yield
+    finally:
+        feed.cancel()
+        with suppress(asyncio.CancelledError):
+            await feed
+
+
+class _BodyLimit:
+    """Refuses bodies that are too large, whatever they say of their length."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and count the bytes of its body."""
+        if scope["type"] != "http" or scope["path"].startswith(f"{PREFIX}/code/"):
+            await self._app(scope, receive, send)
+            return
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return  # the client has gone
+            body += message.get("body", b"")
+            if len(body) > MAX_BODY:
+                rule = f"the body must be at most {MAX_BODY:,} bytes"
+                await error_response(413, rule)(scope, receive, send)
+                return
+            if not message.get("more_body", False):
+                break
+        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return waiting.pop() if waiting else await receive()
+
+        await self._app(scope, replay, send)

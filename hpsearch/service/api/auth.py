@@ -1,0 +1,54 @@
+"""Who asks: the user of a token, and what their role allows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+from hpsearch.errors import NotAllowedError, NotAuthenticatedError
+from hpsearch.service.audit import write_audit
+from hpsearch.service.core import Service
+from hpsearch.service.tokens import FailedLogins, User
+
+_bearer = HTTPBearer(auto_error=False, description="a token of the service")
+
+
+def the_service(request: Request) -> Service:
+    """Return the service behind an application."""
+    service: Service = request.app.state.service
+    return service
+
+
+TheService = Annotated[Service, Depends(the_service)]
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def the_user(request: Request, service: TheService, credentials: Credentials) -> User:
+    """Return the user whose token a request carries."""
+    if credentials is None:
+        raise NotAuthenticatedError("a token is needed: Authorization: Bearer TOKEN")
+    try:
+        return service.tokens.authenticate(credentials.credentials)
+    except NotAuthenticatedError:
+        failed: FailedLogins = request.app.state.failed_logins
+        address = request.client.host if request.client else "unknown"
+        if failed.count(address):  # the log must not fill with them
+            raise HTTPException(429, "too many failed logins: wait a minute") from None
+        write_audit(service.engine, "unknown", "login", address, "refused: bad token")
+        raise
+
+
+TheUser = Annotated[User, Depends(the_user)]
+
+
+def the_admin(user: TheUser) -> User:
+    """Return the user if they are an administrator."""
+    if not user.is_admin:
+        raise NotAllowedError(f"{user.name} must be an admin for this, but is a {user.role}")
+    return user
+
+
+TheAdmin = Annotated[User, Depends(the_admin)]

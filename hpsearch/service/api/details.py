@@ -1,0 +1,155 @@
+"""Routes of what a search holds: trials, curves, logs, report, best configuration and model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal
+
+import anyio
+from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+
+from hpsearch.analysis import SearchReport
+from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.plain import plain_best, plain_curves, plain_trial, trial_log
+from hpsearch.errors import ConflictError, SearchNotFoundError
+from hpsearch.live import status_text
+from hpsearch.record import Record
+from hpsearch.service.api.auth import TheService, TheUser
+from hpsearch.service.api.models import TEXT_PATTERN, TrialPage
+from hpsearch.service.api.searches import Limit, Name, Offset
+from hpsearch.service.core import Service
+from hpsearch.service.table import ACTIVE
+
+router = APIRouter(prefix="/searches/{name}", tags=["what searches hold"])
+#: seconds between two looks at a log that is followed
+FOLLOW_S = 0.5
+_CHUNK = 1 << 16
+
+
+@router.get("/status", response_class=PlainTextResponse)
+def status(name: Name, service: TheService, user: TheUser) -> str:
+    """Return how far a search is, as `hpsearch status` prints it."""
+    row = service.table.get(name)
+    lines = [f"{name} of {row.owner}: {row.actual}" + (f" ({row.reason})" if row.reason else "")]
+    if name in service.runs.names():
+        lines.append(status_text(service.records.read(name)[0]))
+    return "\n".join(lines)
+
+
+@router.get("/trials")
+def trials(
+    name: Name,
+    service: TheService,
+    user: TheUser,
+    order: Literal["number", "leaders"] = "number",
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> TrialPage:
+    """List trials by number, or the leading ones first."""
+    record = _record(service, name)
+    found = list(record.trials) if order == "number" else leaders(record)
+    page = [plain_trial(record, trial) for trial in found[offset : offset + limit]]
+    return TrialPage(trials=page, total=len(found))
+
+
+@router.get("/curves")
+def curves(
+    name: Name,
+    service: TheService,
+    user: TheUser,
+    metric: Annotated[str | None, Query(max_length=250, pattern=TEXT_PATTERN)] = None,
+) -> list[dict[str, Any]]:
+    """Return a metric of every trial by epoch; the objective by default."""
+    return plain_curves(_record(service, name), metric)
+
+
+@router.get("/logs", response_class=PlainTextResponse)
+def logs(
+    name: Name,
+    service: TheService,
+    user: TheUser,
+    trial: Annotated[int | None, Query(ge=0, le=10_000_000)] = None,
+    follow: bool = False,
+) -> Response:
+    """Return what a search's driver wrote, as a stream if it is followed; or tell of a trial."""
+    service.table.get(name)
+    if trial is not None:
+        found = _record(service, name).trials
+        if trial >= len(found):
+            raise SearchNotFoundError(f"{name} has no trial {trial}; it has {len(found)}")
+        return PlainTextResponse(trial_log(found[trial]))
+    lines = _log(service, name, service.runs.path / name / "driver.log", follow)
+    return StreamingResponse(lines, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/report", response_class=PlainTextResponse)
+def report(
+    name: Name, service: TheService, user: TheUser, form: Literal["markdown", "html"] = "markdown"
+) -> Response:
+    """Return a search's report."""
+    found = SearchReport(_record(service, name))
+    if form == "markdown":
+        return PlainTextResponse(found.to_markdown(), media_type="text/markdown")
+    return Response(found.to_html(), media_type="text/html")
+
+
+@router.get("/best")
+def best(name: Name, service: TheService, user: TheUser) -> dict[str, Any]:
+    """Return the best configuration, with its scores and as a spec to run again."""
+    record = _record(service, name)
+    found = plain_best(record)
+    if found is None or record.best is None:
+        raise ConflictError(f"{name}: no trial has trained its full budget yet")
+    return found | {"spec": record.spec.with_values(record.best.values).to_yaml()}
+
+
+@router.get("/model", response_class=FileResponse)
+def model(name: Name, service: TheService, user: TheUser) -> Response:
+    """Download the best trial's checkpoint."""
+    trial = _record(service, name).best
+    if trial is None or trial.checkpoint is None:
+        raise ConflictError(f"{name}: no trial has trained its full budget yet")
+    path = service.runs.search(name).checkpoints / trial.checkpoint
+    if not path.is_file():
+        raise ConflictError(f"{name}: the checkpoint of trial {trial.number} is not kept")
+    return FileResponse(path, filename=f"{name}-trial-{trial.number}{path.suffix}")
+
+
+def _record(service: Service, name: str) -> Record:
+    row = service.table.get(name)
+    try:
+        return service.records.read(name)[0]
+    except SearchNotFoundError as error:
+        raise ConflictError(f"{name} has not started yet: it is {row.actual}") from error
+
+
+async def _log(service: Service, name: str, path: FilePath, follow: bool) -> AsyncIterator[bytes]:
+    """Yield a log from its beginning, and what is added to it until its search has ended."""
+    position = 0
+    while True:
+        is_active = follow and await run_in_threadpool(_is_active, service, name)
+        while chunk := await run_in_threadpool(_read, path, position):
+            position += len(chunk)
+            yield chunk
+        if not is_active:  # looked at before the last read, so that nothing is missed
+            return
+        await anyio.sleep(FOLLOW_S)
+
+
+def _is_active(service: Service, name: str) -> bool:
+    try:
+        return service.table.get(name).actual in (*ACTIVE, "queued")
+    except SearchNotFoundError:  # deleted meanwhile
+        return False
+
+
+def _read(path: FilePath, position: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(position)
+            return file.read(_CHUNK)
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,78 @@
+"""Health, readiness and Prometheus' metrics."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastapi import APIRouter
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import PlainTextResponse, Response
+
+from hpsearch.service.api.auth import TheService, TheUser
+from hpsearch.service.api.errors import PlainJson
+from hpsearch.service.core import Service
+from hpsearch.service.table import ACTIVE, ENDED
+
+router = APIRouter(tags=["monitoring"])
+#: seconds without a pass of any reconciler after which the service isn't ready
+MAX_LAG_S = 120.0
+_TOTALS = {
+    "epochs": "epochs trained",
+    "epochs_saved": "epochs that early stopping saved",
+    "gpu_seconds": "GPU-seconds used",
+    "gpu_seconds_saved": "GPU-seconds that early stopping saved",
+}
+
+
+@router.get("/health")
+def health() -> dict[str, str]:
+    """Say that the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/ready")
+def ready(service: TheService) -> Response:
+    """Say whether the database answers and searches are looked after (503 if not)."""
+    try:
+        lag = service.lease.lag()
+    except SQLAlchemyError:
+        return PlainJson({"status": "the database can't be reached"}, 503)
+    if lag is None or lag > MAX_LAG_S:
+        return PlainJson({"status": "no reconciler has made a pass"}, 503)
+    return PlainJson({"status": "ok"})
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(service: TheService, user: TheUser) -> Response:
+    """Return metrics for Prometheus; any token will do."""
+    return Response(_metrics(service), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _metrics(service: Service) -> bytes:
+    registry = CollectorRegistry()
+    counts = service.table.counts()
+    searches = Gauge("hpsearch_searches", "searches by state", ["state"], registry=registry)
+    for actual in ("queued", *ACTIVE, *ENDED):
+        searches.labels(actual).set(counts.get(actual, 0))
+    Gauge("hpsearch_queue_length", "searches that wait", registry=registry).set(
+        counts.get("queued", 0)
+    )
+    summaries = service.table.summaries()
+    trials = Gauge("hpsearch_trials", "trials by state", ["state"], registry=registry)
+    for state in ("running", "completed", "stopped_early", "failed", "cancelled"):
+        trials.labels(state).set(_total(summaries, state))
+    for name, what in _TOTALS.items():
+        total = Gauge(f"hpsearch_{name}", f"{what}, of the searches there are", registry=registry)
+        total.set(_total(summaries, name))
+    lag = service.lease.lag()
+    gauge = Gauge(
+        "hpsearch_reconciler_lag_seconds", "since the reconciler's last pass", registry=registry
+    )
+    gauge.set(math.inf if lag is None else lag)
+    return generate_latest(registry)
+
+
+def _total(summaries: list[dict[str, Any]], name: str) -> float:
+    return math.fsum(summary.get(name) or 0 for summary in summaries)

@@ -1,0 +1,164 @@
+"""What a service does for its users, whatever they speak: HTTP, or a test's own process."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from sqlalchemy import Engine
+
+from hpsearch.errors import ConflictError, NotAllowedError, Problem, SpecError
+from hpsearch.runs import Runs
+from hpsearch.service.audit import write_audit
+from hpsearch.service.checking import check_submission
+from hpsearch.service.jobs import Jobs
+from hpsearch.service.launch import read_spec
+from hpsearch.service.lease import Lease
+from hpsearch.service.queue import Quota
+from hpsearch.service.quotas import Quotas
+from hpsearch.service.reconciler import Reconciler
+from hpsearch.service.records import Records
+from hpsearch.service.settings import Settings
+from hpsearch.service.table import ENDED, SearchRow, SearchTable
+from hpsearch.service.tables import open_database
+from hpsearch.service.tokens import Tokens, User
+from hpsearch.service.uploads import Uploads
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a user submits: a spec as YAML, and the hash of the uploaded code that it names."""
+
+    spec: str
+    code_hash: str | None = None
+    priority: int = 0
+    idempotency_key: str | None = None
+
+
+class Service:
+    """The parts of a service, and what its users may do with searches."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.engine: Engine = open_database(settings.database)
+        self.table = SearchTable(self.engine)
+        self.tokens = Tokens(self.engine)
+        self.quotas = Quotas(self.engine)
+        self.lease = Lease(self.engine)
+        self.runs = Runs(settings.runs)
+        self.records = Records(self.runs)
+        self.uploads = Uploads(settings.uploads, settings.upload_limits)
+        self.jobs = Jobs(settings.ray_address, settings.ray_token)
+
+    def reconciler(self) -> Reconciler:
+        """Return a reconciler of this service's searches."""
+        return Reconciler(
+            self.settings, self.table, self.quotas, self.lease, self.jobs, self.records
+        )
+
+    def submit(self, user: User, submission: Submission) -> tuple[SearchRow, bool]:
+        """Check a spec and queue it; returns the search, and whether it is new."""
+        self._check_may_write(user)
+        folder = self.uploads.folder(submission.code_hash)
+        spec = check_submission(submission.spec, folder, self.settings.data_folders)
+        stores = {"tracking_uri": self.settings.tracking_uri, "storage": self.settings.storage}
+        spec |= {name: url for name, url in stores.items() if url is not None}
+        row = SearchRow(
+            name=spec["name"],
+            owner=user.name,
+            spec=yaml.safe_dump(spec, sort_keys=False),
+            priority=submission.priority,
+            code_hash=submission.code_hash,
+            idempotency_key=submission.idempotency_key,
+            summary={"trials": spec["search"]["trials"], **spec["objective"]},
+        )
+        self._check_name_is_free(row.name)
+        added, is_new = self.table.add(row)
+        if is_new:
+            self.audit(user, "create", row.name, f"code {row.code_hash or 'none'}")
+        return added, is_new
+
+    def stop(self, user: User, name: str) -> SearchRow:
+        """Ask a search to stop; the reconciler sees to it."""
+        row = self._own(user, name, "stop")
+        if row.actual in ENDED:
+            raise ConflictError(f"{name} must run or wait to be stopped, but it has {row.actual}")
+        return self._change(user, "stop", row, desired="stopped", reason=f"stopped by {user.name}")
+
+    def resume(self, user: User, name: str) -> SearchRow:
+        """Queue a search that was stopped or failed; it goes on from its record."""
+        row = self._own(user, name, "resume")
+        if row.actual not in ("stopped", "failed"):
+            raise ConflictError(
+                f"{name} must have stopped or failed to be resumed, but it is {row.actual}"
+            )
+        return self._change(user, "resume", row, **self.table.queued())
+
+    def extend(
+        self, user: User, name: str, trials: int = 0, epochs: int = 0, seconds: float = 0.0
+    ) -> SearchRow:
+        """Give a search more budget; one that has ended is queued again."""
+        row = self._own(user, name, "extend")
+        if not (trials or epochs or seconds):
+            raise SpecError([Problem("extend", "must give trials, epochs or seconds")])
+        spec = read_spec(row.spec, self.uploads.folder(row.code_hash))
+        more = spec.extended(trials=trials, epochs=epochs, seconds=seconds)
+        values: dict[str, Any] = {"spec": more.to_yaml()}
+        values["summary"] = row.summary | {"trials": more.search.trials}
+        if row.actual in ENDED:
+            values |= self.table.queued()
+        return self._change(user, "extend", row, **values)
+
+    def delete(self, user: User, name: str) -> None:
+        """Remove a search and its files. MLflow keeps its runs, and uploads stay for others."""
+        row = self._own(user, name, "delete")
+        if row.actual not in (*ENDED, "queued"):
+            raise ConflictError(f"{name} must have ended to be deleted, but it is {row.actual}")
+        if row.actual == "queued" and self.table.change(row, desired="stopped") is None:
+            raise ConflictError(f"{name} must have ended to be deleted, but it starts just now")
+        if name in self.runs.names():
+            with self.runs.search(name).drive():
+                shutil.rmtree(self.runs.path / name)
+        self.table.remove(name)
+        self.records.forget(name)
+        self.audit(user, "delete", name)
+
+    def set_quota(self, user: User, whose: str, quota: Quota) -> None:
+        """Replace a user's quota."""
+        self.quotas.set(whose, quota)
+        self.audit(user, "quota", whose, str(quota))
+
+    def audit(self, user: User, action: str, subject: str, detail: str | None = None) -> None:
+        """Note what a user did."""
+        write_audit(self.engine, user.name, action, subject, detail)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    def _change(self, user: User, action: str, row: SearchRow, **values: Any) -> SearchRow:
+        changed = self.table.change(row, **values)
+        if changed is None:
+            raise ConflictError(f"{row.name} has changed at this moment: look at it again")
+        self.audit(user, action, row.name)
+        return changed
+
+    def _own(self, user: User, name: str, action: str) -> SearchRow:
+        """Return a search that a user may change."""
+        row = self.table.get(name)
+        self._check_may_write(user)
+        if not user.is_admin and row.owner != user.name:
+            self.audit(user, action, name, "refused: it is not theirs")
+            raise NotAllowedError(f"{name} belongs to {row.owner}: only they may {action} it")
+        return row
+
+    def _check_may_write(self, user: User) -> None:
+        if user.role == "viewer":
+            raise NotAllowedError(f"{user.name} is a viewer, who may look at searches only")
+
+    def _check_name_is_free(self, name: str) -> None:
+        """Refuse the name of a folder that the table knows nothing of."""
+        if not self.table.has(name):
+            self.runs.check_new(name)

@@ -1,0 +1,116 @@
+"""Ray's jobs: submit, look, stop. The only place that knows Ray's token."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import requests
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from hpsearch.errors import ClusterError
+
+TIMEOUT_S = 20.0
+#: how long a driver that was asked to stop may take before Ray kills it
+STOP_WAIT_S = 60
+
+
+class JobState(StrEnum):
+    """What is known of a job."""
+
+    ALIVE = "alive"
+    ENDED = "ended"
+    UNKNOWN = "unknown"  # Ray has never heard of it, or its head was restarted
+
+
+class Jobs:
+    """The jobs of a Ray cluster.
+
+    `address` is that of its dashboard, such as http://127.0.0.1:8265. Jobs get nothing of the
+    service's environment, but all of that with which their node was started: that must hold no
+    secret, but for Ray's own token, without which no worker could work. Methods raise
+    ClusterError if the cluster can't be reached.
+    """
+
+    def __init__(self, address: str, token: str | None = None) -> None:
+        self._address = address
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client: _Client | None = None
+
+    def submit(self, submission_id: str, entrypoint: str, metadata: dict[str, str]) -> None:
+        """Submit a job; that it is there already is no error."""
+        env_vars = {
+            # Ray reads these where it stops the job.
+            "RAY_JOB_STOP_SIGNAL": "SIGINT",
+            "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
+        }
+        try:
+            self._request(
+                "submit_job",
+                entrypoint=entrypoint,
+                submission_id=submission_id,
+                runtime_env={"env_vars": env_vars},
+                metadata=metadata,
+            )
+        except RuntimeError as error:
+            if "already exists" not in str(error):
+                raise ClusterError(f"Ray refused the job: {_first_line(error)}") from error
+
+    def state(self, submission_id: str) -> JobState:
+        """Return what Ray knows of a job."""
+        try:
+            status = self._request("get_job_status", submission_id)
+        except RuntimeError as error:
+            if "404" in str(error):
+                return JobState.UNKNOWN
+            raise ClusterError(f"Ray can't say how a job is: {_first_line(error)}") from error
+        is_alive = status in (JobStatus.PENDING, JobStatus.RUNNING)
+        return JobState.ALIVE if is_alive else JobState.ENDED
+
+    def stop(self, submission_id: str) -> None:
+        """Send a job SIGINT, as Ctrl-C does; one that isn't there is no error."""
+        with suppress(RuntimeError):
+            self._request("stop_job", submission_id)
+
+    def is_reachable(self) -> bool:
+        """Whether the cluster answers."""
+        try:
+            self._request("get_version")
+        except (ClusterError, RuntimeError):
+            return False
+        return True
+
+    def _request(self, method: str, *arguments: Any, **keywords: Any) -> Any:
+        try:
+            if self._client is None:
+                self._client = _Client(self._address, headers=dict(self._headers))
+            return getattr(self._client, method)(*arguments, **keywords)
+        except (ConnectionError, requests.RequestException, AuthenticationError) as error:
+            self._client = None
+            raise ClusterError(f"Ray at {self._address} can't be reached") from error
+
+
+def resume_command(name: str, runs: Path, python: str) -> str:
+    """Return the command of a job: it goes on with a search from wherever its record is.
+
+    What it prints is kept beside the record, where it outlives Ray's head.
+    """
+    program = [python, "-m", "hpsearch.cli"]
+    command = shlex.join([*program, "resume", name, "--runs", str(runs), "--address", "auto"])
+    log = shlex.quote(str(runs / name / "driver.log"))
+    return f"exec {command} >> {log} 2>&1"
+
+
+class _Client(JobSubmissionClient):
+    """Ray's client, which would wait for a hanging head for ever."""
+
+    def _do_request(self, method: str, endpoint: str, **keywords: Any) -> Any:
+        return super()._do_request(method, endpoint, **{"timeout": TIMEOUT_S, **keywords})
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]

@@ -1,0 +1,120 @@
+"""The whole service in one process: the application, the reconciler, and what they need."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from hpsearch.runs import Runs
+from hpsearch.service.api import create_app
+from hpsearch.service.core import Service
+from hpsearch.service.processes import LOCALHOST, Child, kept_alive, mlflow_server, ray_head
+from hpsearch.service.settings import Settings
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What `hpsearch serve` was told. What is None is started on this machine."""
+
+    runs: Path
+    host: str = LOCALHOST
+    port: int = 8400
+    database: str | None = None
+    ray_address: str | None = None
+    ray_token: Path | None = None
+    tracking_uri: str | None = None
+    storage: str | None = None
+    max_running: int = 4
+    data_folders: tuple[Path, ...] = ()
+    python: str | None = None
+    num_cpus: int | None = None
+    interval_s: float = 2.0
+
+
+def serve(options: ServeOptions, tell: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. `tell` gets the lines for whoever started it."""
+    with started_settings(options) as settings:
+        service = Service(settings)
+        try:
+            _greet(service, options, tell)
+            with reconciled(service):
+                _listen(service, options)
+        finally:
+            service.close()
+
+
+@contextmanager
+def started_settings(options: ServeOptions) -> Iterator[Settings]:
+    """Start what the options leave to this machine; yield the settings that name it."""
+    runs = Runs(options.runs)
+    state = runs.path / ".service"
+    state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o700)
+    with ExitStack() as stack:
+        children: list[Child] = []
+        ray_address, tracking_uri = options.ray_address, options.tracking_uri
+        token = options.ray_token.read_text().strip() if options.ray_token else None
+        if ray_address is None:
+            head, token = stack.enter_context(ray_head(state, options.num_cpus))
+            ray_address = head.url
+            children.append(head)
+        if tracking_uri is None:
+            server = mlflow_server(state, runs.tracking_uri, runs.artifacts)
+            tracking_uri = server.url
+            children.append(server)
+        stack.enter_context(kept_alive(children))
+        yield Settings(
+            runs=runs.path,
+            database=options.database or f"sqlite:///{state / 'service.db'}",
+            ray_address=ray_address,
+            ray_token=token,
+            tracking_uri=tracking_uri,
+            storage=options.storage,
+            max_running=options.max_running,
+            data_folders=options.data_folders,
+            python=options.python or sys.executable,
+            interval_s=options.interval_s,
+        )
+
+
+@contextmanager
+def reconciled(service: Service) -> Iterator[None]:
+    """Reconcile a service's searches meanwhile, in a thread."""
+    ended = threading.Event()
+    reconciler = service.reconciler()
+    thread = threading.Thread(target=reconciler.run, args=(ended,), name="reconciler")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _greet(service: Service, options: ServeOptions, tell: Callable[[str], None]) -> None:
+    url = f"http://{options.host}:{options.port}"
+    tell(f"hpsearch serves {service.settings.runs} on {url} (Ctrl-C ends it)")
+    tell(f"MLflow: {service.settings.tracking_uri}   documentation: {url}/docs")
+    if service.tokens.is_empty():
+        token = service.tokens.create(getpass.getuser(), "admin")
+        tell("The first token, of an admin, shown this once. Log in with it:")
+        tell(f"  hpsearch login {url} --token {token}")
+
+
+def _listen(service: Service, options: ServeOptions) -> None:
+    config = uvicorn.Config(
+        create_app(service),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        timeout_graceful_shutdown=5,  # streams would go on for ever
+        server_header=False,
+    )
+    uvicorn.Server(config).run()
