@@ -27,6 +27,14 @@ SetOption = Annotated[
     list[str], typer.Option("--set", metavar="PATH=VALUE", help="Replace a value of the spec.")
 ]
 RUNS = Path("runs")
+#: of commands that work on folders and services alike
+PlaceOption = Annotated[
+    Path | None,
+    typer.Option("--runs", help="Folder of the searches; default: the service, or runs."),
+]
+ServiceOption = Annotated[
+    str | None, typer.Option("--service", help="URL of a service that was logged in to.")
+]
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="Address of a Ray cluster to join.")
 ]
@@ -38,3 +46,9 @@ def open_search(name: str, runs: Path) -> tuple[SearchFolder, Record]:
 
     folder = Runs(runs).search(name)
     return folder, folder.open_record()
+
+
+def say(text: str) -> None:
+    """Print a line, if there is anything to say."""
+    if text:
+        console.print(text, soft_wrap=True)

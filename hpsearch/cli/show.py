@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,18 +14,16 @@ from rich.table import Table
 from hpsearch.cli.common import (
     RUNS,
     NameArgument,
+    PlaceOption,
     RunsOption,
+    ServiceOption,
     SetOption,
     SpecArgument,
     app,
     console,
-    open_search,
 )
+from hpsearch.cli.searches import open_searches
 from hpsearch.errors import HpsearchError
-
-if TYPE_CHECKING:
-    from hpsearch.record import Record
-    from hpsearch.runs import SearchFolder
 
 
 class Output(StrEnum):
@@ -51,72 +50,77 @@ def validate(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
 
 
 @app.command("list")
-def list_searches(runs: RunsOption = RUNS) -> None:
-    """List the searches of a runs folder."""
-    from hpsearch.runs import Runs
-
-    place = Runs(runs)
-    table = Table("search", "state", "trials", "best", "metric", box=None)
-    for name in place.names():
-        folder = place.search(name)
-        record = folder.open_record()
-        best = record.best
-        value = "" if best is None else f"{record.objective(best):.4g}"
-        ended = sum(trial.outcome is not None for trial in record.trials)
-        trials = f"{ended}/{record.spec.search.trials}"
-        table.add_row(name, _state(folder, record), trials, value, record.spec.objective.metric)
-    console.print(table if table.row_count else f"no searches in {place.path}")
+def list_searches(
+    mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+) -> None:
+    """List the searches of a runs folder or a service."""
+    table = Table("search", "owner", "state", "trials", "best", "metric", "note", box=None)
+    for each in open_searches(runs, service).list(mine):
+        numbers = each.summary
+        best = numbers.get("best_value")
+        trials = f"{numbers.get('ended', 0)}/{numbers.get('trials', '')}"
+        value = "" if best is None else f"{best:.4g}"
+        metric = str(numbers.get("metric", ""))
+        table.add_row(each.name, each.owner, each.state, trials, value, metric, each.note)
+    console.print(table if table.row_count else "no searches", soft_wrap=True)
 
 
 @app.command()
-def status(name: NameArgument, runs: RunsOption = RUNS) -> None:
+def status(name: NameArgument, runs: PlaceOption = None, service: ServiceOption = None) -> None:
     """Show how far a search is, and why trials ended as they did."""
-    from hpsearch.live import render_status
-
-    folder, record = open_search(name, runs)
-    console.print(render_status(record))
-    if _state(folder, record) == "interrupted":
-        console.print(f"\ninterrupted: its driver died; `hpsearch resume {name}` goes on with it")
+    console.print(open_searches(runs, service).status(name))
 
 
 @app.command()
-def report(name: NameArgument, runs: RunsOption = RUNS) -> None:
-    """Write a search's report anew and print it."""
+def logs(
+    name: NameArgument,
+    trial: Annotated[int | None, typer.Option(min=0, help="Tell of this trial.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="To its end.")] = False,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+) -> None:
+    """Print what the driver of a submitted search wrote, or what is known of a trial."""
+    for text in open_searches(runs, service).logs(name, trial, follow):
+        print(text, end="", flush=True)
+
+
+@app.command()
+def report(name: NameArgument, runs: PlaceOption = None, service: ServiceOption = None) -> None:
+    """Make a search's report anew and print it."""
     from rich.markdown import Markdown
 
-    from hpsearch.analysis import SearchReport, write_report
-
-    folder, record = open_search(name, runs)
-    write_report(record, folder)
-    text = SearchReport(record).to_markdown()
+    text, where = open_searches(runs, service).report(name)
     console.print(Markdown(text) if console.is_terminal else text, soft_wrap=True)
-    console.print(f"written to {folder.report_md} and {folder.report_html}", soft_wrap=True)
+    console.print(where, soft_wrap=True)
 
 
 @app.command()
 def best(
     name: NameArgument,
-    runs: RunsOption = RUNS,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
     output: Annotated[Output, typer.Option(help="A spec to run again, or JSON.")] = Output.SPEC,
 ) -> None:
     """Print the best configuration of a search."""
-    _, record = open_search(name, runs)
-    trial = record.best
-    if trial is None:
-        raise HpsearchError(f"{name}: no trial has trained its full budget yet")
+    found = open_searches(runs, service).best(name)
+    spec = found.pop("spec")
     if output is Output.SPEC:
-        print(record.spec.with_values(trial.values).to_yaml(), end="")
+        print(spec, end="")
         return
-    value = {
-        "search": name,
-        "trial": trial.number,
-        "objective": {record.spec.objective.metric: record.objective(trial)},
-        "metrics": trial.curve[trial.epochs],
-        "test_metrics": record.result.get("test_metrics"),
-        "params": trial.params,
-        "values": trial.values,
-    }
-    print(json.dumps(value, indent=2))
+    print(json.dumps(found, indent=2))
+
+
+@app.command()
+def download(
+    name: NameArgument,
+    to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(),
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+) -> None:
+    """Write the checkpoint of the best trial into a folder."""
+    console.print(str(open_searches(runs, service).download(name, to)), soft_wrap=True)
 
 
 @app.command()
@@ -163,12 +167,6 @@ def ui(
     store = ["--backend-store-uri", place.tracking_uri]
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # eight idle processes
     os.execv(sys.executable, [*command, *store])  # so that what ends this ends it
-
-
-def _state(folder: SearchFolder, record: Record) -> str:
-    """The search's state; a search that should run, but has no driver, is interrupted."""
-    is_interrupted = record.state == "running" and not folder.is_driven()
-    return "interrupted" if is_interrupted else record.state
 
 
 def _component_table(family: str) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,17 +13,20 @@ from hpsearch.cli.common import (
     RUNS,
     AddressOption,
     NameArgument,
+    PlaceOption,
     RunsOption,
+    ServiceOption,
     SetOption,
     SpecArgument,
     app,
     console,
+    say,
 )
+from hpsearch.cli.following import follow
+from hpsearch.cli.searches import Budget, open_searches
 from hpsearch.errors import HpsearchError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpsearch.analysis import SearchReport
     from hpsearch.driver import Watcher
 
@@ -50,7 +54,7 @@ def run(
     assert draft.spec is not None
     checked = draft.spec
     if _is_unfinished(checked.name, runs) and _wants_to_resume(checked.name):
-        resume(checked.name, runs, address)
+        resume(checked.name, runs, address=address)
         return
     Runs(runs).check_new(checked.name)
 
@@ -59,19 +63,40 @@ def run(
 
         return run_search(checked, runs, address=address, on_start=watch)
 
-    _follow(start, runs)
+    follow(start, runs)
 
 
 @app.command()
-def resume(name: NameArgument, runs: RunsOption = RUNS, address: AddressOption = None) -> None:
+def submit(
+    spec: SpecArgument,
+    overrides: SetOption = [],  # noqa: B006
+    working_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the code that the spec names.")
+    ] = None,
+    priority: Annotated[int, typer.Option(help="Of a service's queue; the highest first.")] = 0,
+    watch: Annotated[bool, typer.Option(help="Show what it prints, to its end.")] = False,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+) -> None:
+    """Start a search and don't wait for it: on a service, or in the background here."""
+    searches = open_searches(runs, service)
+    name = searches.submit(spec, overrides, working_dir, priority)
+    console.print(f"{name}: submitted; `hpsearch logs {name} -f` follows it", soft_wrap=True)
+    if watch:
+        for text in searches.logs(name, None, follow=True):
+            print(text, end="", flush=True)
+        console.print(searches.status(name))
+
+
+@app.command()
+def resume(
+    name: NameArgument,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+    address: AddressOption = None,
+) -> None:
     """Continue a search that did not come to its end, after whatever ended it."""
-
-    def start(watch: Watcher) -> SearchReport:
-        from hpsearch.search import resume_search
-
-        return resume_search(name, runs, address=address, on_start=watch)
-
-    _follow(start, runs)
+    say(open_searches(runs, service).resume(name, address))
 
 
 @app.command()
@@ -81,43 +106,38 @@ def extend(
     epochs: Annotated[int, typer.Option(min=0, help="Epochs more, over all trials.")] = 0,
     time: Annotated[str, typer.Option(help="Time more, such as 30m or 2h.")] = "",
     disk: Annotated[str, typer.Option(help="Disk quota more, such as 20GB.")] = "",
-    runs: RunsOption = RUNS,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
     address: AddressOption = None,
 ) -> None:
     """Give a search more budget, and go on with it."""
     from hpsearch.spec import parse_duration, parse_size
 
     seconds = _amount("--time", time, parse_duration)
-    num_bytes = int(_amount("--disk", disk, parse_size))
-    if not (trials or epochs or seconds or num_bytes):
+    budget = Budget(trials, epochs, seconds, int(_amount("--disk", disk, parse_size)))
+    if budget == Budget():
         raise HpsearchError("extend: needs --trials, --epochs, --time or --disk")
-
-    def start(watch: Watcher) -> SearchReport:
-        from hpsearch.search import extend_search
-
-        return extend_search(
-            name,
-            runs,
-            trials=trials,
-            epochs=epochs,
-            seconds=seconds,
-            num_bytes=num_bytes,
-            address=address,
-            on_start=watch,
-        )
-
-    _follow(start, runs)
+    say(open_searches(runs, service).extend(name, budget, address))
 
 
 @app.command()
-def stop(name: NameArgument, runs: RunsOption = RUNS) -> None:
+def stop(name: NameArgument, runs: PlaceOption = None, service: ServiceOption = None) -> None:
     """Stop a search that runs, in whatever terminal, or whose driver died."""
-    from hpsearch.search import stop_search
+    say(open_searches(runs, service).stop(name))
 
-    record = stop_search(name, runs)
-    if record.state == "running":
-        raise HpsearchError(f"{name}: its driver was asked to stop, but is still at it")
-    console.print(f"{name}: {record.state}; `hpsearch resume {name}` goes on with it")
+
+@app.command()
+def delete(
+    name: NameArgument,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Remove a search with all its files; MLflow keeps its runs."""
+    if not yes:
+        typer.confirm(f"Remove {name} and its files?", abort=True)
+    open_searches(runs, service).delete(name)
+    console.print(f"{name}: removed")
 
 
 def _amount(option: str, text: str, parse: Callable[[str], object]) -> float:
@@ -138,28 +158,3 @@ def _wants_to_resume(name: str) -> bool:
     if not console.is_terminal:
         return False
     return typer.confirm(f"{name} was started and has not come to its end. Resume it?")
-
-
-def _follow(start: Callable[[Watcher], SearchReport], runs: Path) -> None:
-    """Show a search while it runs, and its report at the end."""
-    from hpsearch.live import LiveView
-
-    with LiveView(console) as view:
-        report = start(view.watch)
-    _print_report(report, runs)
-    if report.state == "stopped":
-        raise typer.Exit(130)  # as a shell says of a command that Ctrl-C ended
-
-
-def _print_report(report: SearchReport, runs: Path) -> None:
-    from hpsearch.live import render_report
-
-    console.print(render_report(report))
-    option = "" if runs == RUNS else f" --runs {runs}"
-    console.print("\nNext:")
-    for command, what in {
-        f"hpsearch report {report.name}{option}": "the whole report",
-        f"hpsearch best {report.name}{option}": "the best configuration as a spec",
-        f"hpsearch ui{option}": "every curve, in MLflow",
-    }.items():
-        console.print(f"  {command:<40} {what}", soft_wrap=True, highlight=False)

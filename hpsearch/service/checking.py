@@ -12,25 +12,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpsearch.errors import HpsearchError, Problem, SpecError
+from hpsearch.service.problems import ToldProblem
 from hpsearch.service.settings import plain_environment
 
 TIMEOUT_S = 120.0
 MAX_ANSWER = 10_000_000
-
-
-@dataclass(frozen=True)
-class ToldProblem(Problem):
-    """A problem that another process found, in its words; its value as text."""
-
-    text: str = ""
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def check_submission(text: str, folder: Path, data_folders: Sequence[Path] = ()) -> dict[str, Any]:
@@ -88,7 +78,13 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         problems += error.problems
     except HpsearchError as error:
         problems.append(Problem("spec", str(error)))
-    return {"spec": spec, "problems": [_plain(problem) for problem in problems]}
+    folder = f"{request['folder']}/"  # where the service keeps it is its own affair
+    told = [_plain(problem) for problem in problems]
+    for each in told:
+        each |= {
+            key: each[key].replace(folder, "") for key in ("rule", "value", "text") if each[key]
+        }
+    return {"spec": spec, "problems": told}
 
 
 def _plain(problem: Problem) -> dict[str, Any]:

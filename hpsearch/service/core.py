@@ -96,15 +96,12 @@ class Service:
             )
         return self._change(user, "resume", row, **self.table.queued())
 
-    def extend(
-        self, user: User, name: str, trials: int = 0, epochs: int = 0, seconds: float = 0.0
-    ) -> SearchRow:
-        """Give a search more budget; one that has ended is queued again."""
+    def extend(self, user: User, name: str, **budget: Any) -> SearchRow:
+        """Give a search more trials, epochs, seconds or num_bytes; one that has ended goes on."""
         row = self._own(user, name, "extend")
-        if not (trials or epochs or seconds):
-            raise SpecError([Problem("extend", "must give trials, epochs or seconds")])
-        spec = read_spec(row.spec, self.uploads.folder(row.code_hash))
-        more = spec.extended(trials=trials, epochs=epochs, seconds=seconds)
+        if not any(budget.values()):
+            raise SpecError([Problem("extend", "must give more of at least one budget")])
+        more = read_spec(row.spec, self.uploads.folder(row.code_hash)).extended(**budget)
         values: dict[str, Any] = {"spec": more.to_yaml()}
         values["summary"] = row.summary | {"trials": more.search.trials}
         if row.actual in ENDED:

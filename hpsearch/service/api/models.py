@@ -15,7 +15,7 @@ HASH_PATTERN = r"^[0-9a-f]{64}$"
 USER_PATTERN = r"^[\w.@-]{1,100}$"
 TEXT_PATTERN = r"^[^\x00-\x1f]*$"
 State = Literal["queued", "starting", "running", "stopping", "finished", "stopped", "failed"]
-Amount = Annotated[int, Field(ge=0, le=10_000_000)]
+Amount = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class _Strict(BaseModel):
@@ -38,6 +38,7 @@ class ExtendBody(_Strict):
     trials: Amount = 0
     epochs: Amount = 0
     seconds: float = Field(0.0, ge=0, le=1e9)
+    num_bytes: int = Field(0, ge=0, le=10**18, description="of the disk quota")
 
 
 class TokenBody(_Strict):

@@ -88,7 +88,7 @@ def resume(name: Name, service: TheService, user: TheUser) -> SearchView:
 @router.post("/{name}/extend", status_code=202)
 def extend(name: Name, body: ExtendBody, service: TheService, user: TheUser) -> SearchView:
     """Give a search more budget; one that has ended goes on."""
-    row = service.extend(user, name, body.trials, body.epochs, body.seconds)
+    row = service.extend(user, name, **body.model_dump())
     return SearchView.of(row)
 
 

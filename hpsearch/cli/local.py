@@ -1,0 +1,202 @@
+"""The searches of a runs folder on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+
+from hpsearch.cli.following import follow
+from hpsearch.cli.searches import Budget, Listed
+from hpsearch.errors import HpsearchError, Problem, SearchExistsError, SpecError
+from hpsearch.record import Record
+from hpsearch.runs import Runs, SearchFolder
+
+if TYPE_CHECKING:
+    from hpsearch.analysis import SearchReport
+    from hpsearch.driver import Watcher
+
+#: seconds between two looks at a log that is followed
+POLL_S = 0.3
+#: seconds that a driver may take until it holds its search
+START_S = 60.0
+
+
+class LocalSearches:
+    """Does what `Searches` says to a folder; `resume` and `extend` run the search here."""
+
+    def __init__(self, runs: Path) -> None:
+        self._path = runs
+        self._runs = Runs(runs)
+
+    def list(self, mine: bool) -> Sequence[Listed]:
+        """See Searches; all searches of a folder are one's own."""
+        from hpsearch.analysis.plain import plain_summary
+
+        found = []
+        for name in self._runs.names():
+            folder, record = self._open(name)
+            found.append(Listed(name, _state(folder, record), plain_summary(record)))
+        return found
+
+    def submit(
+        self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int
+    ) -> str:
+        """See Searches; the driver is a process of its own, which outlives this one."""
+        from hpsearch.service.launch import prepare
+        from hpsearch.spec import read_draft, read_text
+        from hpsearch.validation import check
+
+        if priority:
+            raise SpecError([Problem("--priority", "must be 0: a folder has no queue", priority)])
+        if working_dir is None:
+            draft = read_draft(spec, overrides)
+        else:
+            draft = read_text(spec.read_text(), str(spec), working_dir, overrides)
+        checked = check(draft)
+        self._runs.check_new(checked.name)
+        prepare(checked, self._runs, {})
+        self._start(checked.name)
+        return checked.name
+
+    def status(self, name: str) -> RenderableType:
+        """See Searches."""
+        from hpsearch.live import render_status
+
+        folder, record = self._open(name)
+        if _state(folder, record) != "interrupted":
+            return render_status(record)
+        note = f"\ninterrupted: its driver died; `hpsearch resume {name}` goes on with it"
+        return Group(render_status(record), note)
+
+    def logs(self, name: str, trial: int | None, follow: bool) -> Iterator[str]:
+        """See Searches."""
+        from hpsearch.analysis.plain import trial_log
+
+        folder, record = self._open(name)
+        if trial is not None:
+            if trial >= len(record.trials):
+                raise HpsearchError(f"{name} has no trial {trial}; it has {len(record.trials)}")
+            yield trial_log(record.trials[trial])
+            return
+        log = folder.path / "driver.log"
+        if not log.is_file():
+            raise HpsearchError(f"{name} has no log: it ran in a terminal, not by `submit`")
+        with log.open(errors="replace") as file:
+            while True:
+                works = follow and self._works(folder, log)
+                yield file.read()
+                if not works:
+                    return
+                time.sleep(POLL_S)
+
+    def stop(self, name: str) -> str:
+        """See Searches."""
+        from hpsearch.search import stop_search
+
+        record = stop_search(name, self._path)
+        if record.state == "running":
+            raise HpsearchError(f"{name}: its driver was asked to stop, but is still at it")
+        return f"{name}: {record.state}; `hpsearch resume {name}` goes on with it"
+
+    def resume(self, name: str, address: str | None) -> str:
+        """See Searches."""
+
+        def start(watch: Watcher) -> SearchReport:
+            from hpsearch.search import resume_search
+
+            return resume_search(name, self._path, address=address, on_start=watch)
+
+        follow(start, self._path)
+        return ""
+
+    def extend(self, name: str, budget: Budget, address: str | None) -> str:
+        """See Searches."""
+
+        def start(watch: Watcher) -> SearchReport:
+            from hpsearch.search import extend_search
+
+            return extend_search(
+                name,
+                self._path,
+                trials=budget.trials,
+                epochs=budget.epochs,
+                seconds=budget.seconds,
+                num_bytes=budget.num_bytes,
+                address=address,
+                on_start=watch,
+            )
+
+        follow(start, self._path)
+        return ""
+
+    def delete(self, name: str) -> None:
+        """See Searches."""
+        folder, _ = self._open(name)
+        with folder.drive():
+            shutil.rmtree(folder.path)
+
+    def report(self, name: str) -> tuple[str, str]:
+        """See Searches."""
+        from hpsearch.analysis import SearchReport, write_report
+
+        folder, record = self._open(name)
+        write_report(record, folder)
+        text = SearchReport(record).to_markdown()
+        return text, f"written to {folder.report_md} and {folder.report_html}"
+
+    def best(self, name: str) -> dict[str, Any]:
+        """See Searches."""
+        from hpsearch.analysis.plain import plain_best
+
+        _, record = self._open(name)
+        found = plain_best(record)
+        if found is None or record.best is None:
+            raise HpsearchError(f"{name}: no trial has trained its full budget yet")
+        return found | {"spec": record.spec.with_values(record.best.values).to_yaml()}
+
+    def download(self, name: str, folder: Path) -> Path:
+        """See Searches."""
+        search, record = self._open(name)
+        trial = record.best
+        if trial is None or trial.checkpoint is None:
+            raise HpsearchError(f"{name}: no trial has trained its full budget yet")
+        source = search.checkpoints / trial.checkpoint
+        target = folder / f"{name}-trial-{trial.number}{source.suffix}"
+        if target.exists():
+            raise SearchExistsError(f"{target} exists: choose another folder (--to)")
+        return Path(shutil.copyfile(source, target))
+
+    def _open(self, name: str) -> tuple[SearchFolder, Record]:
+        folder = self._runs.search(name)
+        return folder, folder.open_record()
+
+    def _start(self, name: str) -> None:
+        command = [sys.executable, "-m", "hpsearch.cli", "resume", name]
+        with (self._runs.path / name / "driver.log").open("ab") as log:
+            subprocess.Popen(
+                [*command, "--runs", str(self._runs.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C here must not reach it
+            )
+
+    def _works(self, folder: SearchFolder, log: Path) -> bool:
+        """Whether a driver works on a search, or is only starting."""
+        if folder.is_driven():
+            return True
+        is_new = time.time() - log.stat().st_mtime < START_S
+        return is_new and folder.open_record().state == "running"
+
+
+def _state(folder: SearchFolder, record: Record) -> str:
+    """The search's state; a search that should run, but has no driver, is interrupted."""
+    is_interrupted = record.state == "running" and not folder.is_driven()
+    return "interrupted" if is_interrupted else record.state

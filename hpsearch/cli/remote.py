@@ -1,0 +1,95 @@
+"""The searches of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpsearch.cli.searches import Budget, Listed
+from hpsearch.errors import Problem, SpecError
+from hpsearch.service.client import Client
+from hpsearch.spec import read_draft
+
+
+class RemoteSearches:
+    """Does what `Searches` says by HTTP; searches run on the service's cluster."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._client = Client(url, token)
+
+    def list(self, mine: bool) -> Sequence[Listed]:
+        """See Searches."""
+        return [
+            Listed(
+                each["name"],
+                each["state"],
+                each["summary"],
+                each["owner"],
+                each["reason"] or "",
+            )
+            for each in self._client.searches(mine=mine, limit=1000)
+        ]
+
+    def submit(
+        self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int
+    ) -> str:
+        """See Searches."""
+        text = _with_overrides(spec, overrides)
+        return str(self._client.submit(text, working_dir, priority)["name"])
+
+    def status(self, name: str) -> str:
+        """See Searches."""
+        return self._client.text(name, "status")
+
+    def logs(self, name: str, trial: int | None, follow: bool) -> Iterator[str]:
+        """See Searches."""
+        return self._client.logs(name, trial, follow)
+
+    def stop(self, name: str) -> str:
+        """See Searches."""
+        self._client.act(name, "stop")
+        return f"{name}: stops; `hpsearch resume {name}` goes on with it"
+
+    def resume(self, name: str, address: str | None) -> str:
+        """See Searches."""
+        _refuse(address)
+        return f"{name}: {self._client.act(name, 'resume')['state']}"
+
+    def extend(self, name: str, budget: Budget, address: str | None) -> str:
+        """See Searches."""
+        _refuse(address)
+        return f"{name}: {self._client.act(name, 'extend', asdict(budget))['state']}"
+
+    def delete(self, name: str) -> None:
+        """See Searches."""
+        self._client.delete(name)
+
+    def report(self, name: str) -> tuple[str, str]:
+        """See Searches."""
+        where = f"{self._client.url}/api/v1/searches/{name}/report?form=html"
+        return self._client.text(name, "report"), f"as a page: {where}"
+
+    def best(self, name: str) -> dict[str, Any]:
+        """See Searches."""
+        return self._client.best(name)
+
+    def download(self, name: str, folder: Path) -> Path:
+        """See Searches."""
+        return self._client.download(name, folder)
+
+
+def _with_overrides(path: Path, overrides: Sequence[str]) -> str:
+    """Return a spec's text, which stays as it was written unless something is replaced."""
+    draft = read_draft(path, overrides)
+    if overrides:
+        return yaml.safe_dump(dict(draft.raw), sort_keys=False)
+    return path.read_text()
+
+
+def _refuse(address: str | None) -> None:
+    if address is not None:
+        raise SpecError([Problem("--address", "must be left to the service", address)])

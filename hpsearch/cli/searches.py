@@ -1,0 +1,91 @@
+"""Searches wherever they are: in a folder of this machine, or on a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import RenderableType
+
+from hpsearch.cli.login import read_login
+from hpsearch.errors import ServiceError
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a search gets more of."""
+
+    trials: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    num_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A search in a list."""
+
+    name: str
+    state: str
+    summary: dict[str, Any]
+    owner: str = ""
+    note: str = ""
+
+
+class Searches(Protocol):
+    """What the commands do with searches; one implementation for folders, one for services."""
+
+    def list(self, mine: bool) -> Sequence[Listed]:
+        """Return the searches."""
+
+    def submit(
+        self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int
+    ) -> str:
+        """Start a search without waiting for it, and return its name."""
+
+    def status(self, name: str) -> RenderableType:
+        """Return how far a search is."""
+
+    def logs(self, name: str, trial: int | None, follow: bool) -> Iterator[str]:
+        """Yield what a search's driver printed, or what is known of a trial."""
+
+    def stop(self, name: str) -> str:
+        """Stop a search, and return what to say."""
+
+    def resume(self, name: str, address: str | None) -> str:
+        """Go on with a search, and return what to say."""
+
+    def extend(self, name: str, budget: Budget, address: str | None) -> str:
+        """Go on with more budget, and return what to say."""
+
+    def delete(self, name: str) -> None:
+        """Remove a search and its files."""
+
+    def report(self, name: str) -> tuple[str, str]:
+        """Return the report as Markdown, and where else it is."""
+
+    def best(self, name: str) -> dict[str, Any]:
+        """Return the best configuration; `spec` is it as YAML."""
+
+    def download(self, name: str, folder: Path) -> Path:
+        """Write the best trial's checkpoint into a folder, and return its path."""
+
+
+def open_searches(runs: Path | None, service: str | None = None) -> Searches:
+    """Return the searches of a folder if one is named, else of the service logged in to."""
+    if service is not None and runs is not None:
+        raise ServiceError("--runs and --service: must not both be given")
+    login = read_login(service) if runs is None else None
+    if service is not None and login is None:
+        raise ServiceError(f"--service: `hpsearch login {service} --token TOKEN` comes first")
+    if login is None:
+        from hpsearch.cli.local import LocalSearches
+
+        return LocalSearches(runs or RUNS)
+    from hpsearch.cli.remote import RemoteSearches
+
+    return RemoteSearches(*login)

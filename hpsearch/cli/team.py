@@ -1,0 +1,150 @@
+"""Commands of a team: serve, log in, tokens, quotas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from hpsearch.cli.common import RUNS, RunsOption, ServiceOption, app, console
+from hpsearch.cli.login import forget_login, login_file, read_login, write_login
+from hpsearch.errors import ServiceError
+
+if TYPE_CHECKING:
+    from hpsearch.service.client import Client
+
+token_app = typer.Typer(help="Make, list and revoke users' tokens (admins).", no_args_is_help=True)
+app.add_typer(token_app, name="token")
+
+
+@app.command()
+def serve(
+    runs: RunsOption = RUNS,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8400,
+    database: Annotated[
+        str | None, typer.Option(help="URL of PostgreSQL; default: SQLite.", envvar="HPSEARCH_DB")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray's dashboard; default: a head of its own.")
+    ] = None,
+    ray_token: Annotated[
+        Path | None, typer.Option(help="File with the token that Ray wants.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow's server; default: one of its own.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="PostgreSQL for records; default: files.", envvar="HPSEARCH_STORAGE"),
+    ] = None,
+    max_running: Annotated[int, typer.Option(min=1, help="Searches that run at once.")] = 4,
+    data: Annotated[list[Path], typer.Option(help="Folder that specs may read data from.")] = [],  # noqa: B006
+    python: Annotated[str | None, typer.Option(help="Interpreter on the cluster.")] = None,
+    cpus: Annotated[int | None, typer.Option(help="Of its own head; default: all.")] = None,
+) -> None:
+    """Serve searches to a team; alone, it starts all that it needs on this machine."""
+    from hpsearch.service.serve import ServeOptions
+    from hpsearch.service.serve import serve as serve_until_stopped
+
+    options = ServeOptions(
+        runs=runs,
+        host=host,
+        port=port,
+        database=database,
+        ray_address=ray_address,
+        ray_token=ray_token,
+        tracking_uri=tracking_uri,
+        storage=storage,
+        max_running=max_running,
+        data_folders=tuple(data),
+        python=python,
+        num_cpus=cpus,
+    )
+    serve_until_stopped(options, lambda line: print(line, flush=True))
+
+
+@app.command()
+def login(
+    url: Annotated[str, typer.Argument(help="URL of a service.")],
+    token: Annotated[
+        str, typer.Option(prompt=True, hide_input=True, envvar="HPSEARCH_TOKEN", help="Yours.")
+    ],
+) -> None:
+    """Speak to a service from now on; the token is kept in a file of yours alone."""
+    from hpsearch.service.client import Client
+
+    me = Client(url, token).me()
+    write_login(url, token)
+    console.print(f"logged in to {url} as {me['user']} ({me['role']}); kept in {login_file()}")
+
+
+@app.command()
+def logout() -> None:
+    """Forget all services; commands work on folders again."""
+    forget_login()
+    console.print("logged out")
+
+
+@app.command()
+def quota(
+    user: Annotated[str | None, typer.Argument(help="Whose; default: your own.")] = None,
+    max_running: Annotated[int | None, typer.Option(min=0, help="Searches at once.")] = None,
+    gpu_hours: Annotated[float | None, typer.Option(min=0, help="A month.")] = None,
+    replace: Annotated[bool, typer.Option("--set", help="Replace it (admins).")] = False,
+    service: ServiceOption = None,
+) -> None:
+    """Show what a user may use and used, or replace it: what is not given has no limit."""
+    client = _client(service)
+    if replace:
+        if user is None:
+            raise ServiceError("quota --set: needs the name of a user")
+        client.set_quota(user, max_running=max_running, gpu_hours_per_month=gpu_hours)
+    shown = [client.me()] if user is None else client.quotas()
+    table = Table("user", "searches at once", "GPU-hours a month", "used", box=None)
+    for each in shown:
+        if user in (None, each["user"]):
+            limits = [each["max_running"], each["gpu_hours_per_month"]]
+            texts = ["no limit" if limit is None else f"{limit:g}" for limit in limits]
+            table.add_row(each["user"], *texts, f"{each['gpu_hours_used']:.2f}")
+    console.print(table)
+
+
+@token_app.command("create")
+def create_token(
+    user: Annotated[str, typer.Argument(help="Whose.")],
+    role: Annotated[str, typer.Option(help="admin, user or viewer.")] = "user",
+    service: ServiceOption = None,
+) -> None:
+    """Make a token and print it, this once."""
+    print(_client(service).create_token(user, role))
+
+
+@token_app.command("list")
+def list_tokens(service: ServiceOption = None) -> None:
+    """List tokens without their secrets."""
+    table = Table("id", "user", "role", "revoked", box=None)
+    for each in _client(service).tokens():
+        table.add_row(each["id"], each["user"], each["role"], "yes" if each["revoked"] else "")
+    console.print(table)
+
+
+@token_app.command("revoke")
+def revoke_token(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="As `token list` shows it.")],
+    service: ServiceOption = None,
+) -> None:
+    """Make a token worthless at once."""
+    _client(service).revoke_token(identity)
+    console.print(f"{identity}: revoked")
+
+
+def _client(service: str | None) -> Client:
+    from hpsearch.service.client import Client
+
+    found = read_login(service)
+    if found is None:
+        raise ServiceError("no service: `hpsearch login URL --token TOKEN` comes first")
+    return Client(*found)

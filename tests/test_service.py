@@ -1,0 +1,158 @@
+"""Searches that the service runs on a real Ray cluster, while that and the service die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from hpsearch.runs import Runs
+from hpsearch.service.core import Service, Submission
+from hpsearch.service.packing import pack_folder
+from hpsearch.service.processes import Child, kept_alive, ray_head
+from hpsearch.service.queue import Quota
+from hpsearch.service.settings import Settings
+from hpsearch.service.table import SearchRow
+from hpsearch.service.tokens import User
+from hpsearch.upkeep.check import check_search
+from tests.breaking import TRAIN
+
+ANN, BOB = User("ann", "user"), User("bob", "user")
+SPEC = """
+name: {name}
+objective: {{metric: score}}
+trainable: train.py:train
+space: {{x: {{low: 0.0, high: 1.0}}}}
+search: {{trials: {trials}, max_concurrent: 1, checkpoint_every: 2,
+          early_stopping: {{name: none, max_epochs: 9}}}}
+"""
+TIMEOUT_S = 180
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, str]]:
+    """A real Ray head with its job server."""
+    state = tmp_path_factory.mktemp("state")
+    with ray_head(state, num_cpus=3) as (child, token), kept_alive([child]):
+        yield child, token
+
+
+@pytest.fixture
+def service(head: tuple[Child, str], tmp_path: Path) -> Iterator[Service]:
+    child, token = head
+    (tmp_path / "runs").mkdir()
+    database = f"sqlite:///{tmp_path / 'service.db'}"
+    settings = Settings(tmp_path / "runs", database, child.url, token, interval_s=0.3)
+    service = Service(settings)
+    yield service
+    service.close()
+
+
+@contextmanager
+def reconciling(settings: Settings) -> Iterator[None]:
+    """A reconciler of its own, as another process would have one."""
+    service = Service(settings)
+    ended = threading.Event()
+    thread = threading.Thread(target=service.reconciler().run, args=(ended,))
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        service.close()
+
+
+def wait_for(service: Service, name: str, holds: Callable[[SearchRow], bool]) -> SearchRow:
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        row = service.table.get(name)
+        if holds(row):
+            return row
+        log = service.runs.path / name / "driver.log"
+        assert time.monotonic() < deadline, (row, log.read_text() if log.is_file() else "no log")
+        time.sleep(0.2)
+
+
+def has_epochs(row: SearchRow, count: int = 2) -> bool:
+    return row.actual == "running" and row.summary.get("epochs", 0) >= count
+
+
+def kill_driver(service: Service, name: str) -> None:
+    """Kill the process that drives a search, as the kernel does when memory ends."""
+    [driver] = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"resume", name, str(service.runs.path)} <= set(process.info["cmdline"] or ())
+        and "hpsearch.cli" in process.info["cmdline"]
+    ]
+    os.kill(driver.pid, signal.SIGKILL)
+
+
+def test_searches_of_a_team_outlive_drivers_reconcilers_and_the_head(
+    service: Service, head: tuple[Child, str], tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text(TRAIN)
+    packed, code_hash = pack_folder(code)
+    service.uploads.store(code_hash, [packed])
+    service.quotas.set("ann", Quota(max_running=1))
+
+    def submit(user: User, name: str, trials: int, priority: int = 0) -> None:
+        text = SPEC.format(name=name, trials=trials)
+        service.submit(user, Submission(text, code_hash, priority))
+
+    submit(ANN, "first", 24)
+    submit(ANN, "second", 24, priority=1)
+    submit(BOB, "third", 400)
+    with reconciling(service.settings):
+        wait_for(service, "second", has_epochs)  # its priority is higher
+        kill_driver(service, "second")
+        wait_for(service, "third", has_epochs)
+        waiting = wait_for(service, "first", lambda row: row.reason is not None)
+        assert waiting.actual == "queued"
+        assert "ann runs 1 searches, of 1 at once" in str(waiting.reason)
+    # The first reconciler has ended; of the next two, one works.
+    with reconciling(service.settings), reconciling(service.settings):
+        service.stop(BOB, "third")
+        stopped = wait_for(service, "third", lambda row: row.actual == "stopped")
+        assert stopped.reason == "stopped by bob"
+        second = wait_for(service, "second", lambda row: row.actual == "finished")
+        assert second.attempt == 2
+        wait_for(service, "first", has_epochs)
+        head[0].stop()  # with all that Ray knew; another is started in its place
+        first = wait_for(service, "first", lambda row: row.actual == "finished")
+        assert first.attempt == 2
+    for name, trials in (("first", 24), ("second", 24)):
+        record = service.runs.search(name).open_record()
+        assert (record.state, len(record.ranked())) == ("finished", trials)
+    expect_clean(service, "first", "second", "third")
+    expect_provenance(service, "first", code_hash)
+
+
+def expect_clean(service: Service, *names: str) -> None:
+    for name in names:
+        folder = service.runs.search(name)
+        record = folder.open_record()
+        uri, _ = service.runs.tracking_of(record.spec)
+        assert check_search(record, folder, uri).problems == (), name
+
+
+def expect_provenance(service: Service, name: str, code_hash: str) -> None:
+    facts = service.runs.search(name).open_record().facts
+    assert (facts["owner"], facts["code_hash"]) == ("ann", code_hash)
+    client = MlflowClient(Runs(service.settings.runs).tracking_uri)
+    experiment = client.get_experiment_by_name(name)
+    found = client.search_runs(
+        [experiment.experiment_id], f"tags.code_hash = '{code_hash}'", max_results=5
+    )
+    assert len(found) == 1
