@@ -18,6 +18,7 @@ from typing import Any
 from hpsearch.errors import HpsearchError, Problem, SpecError
 from hpsearch.service.problems import ToldProblem
 from hpsearch.service.settings import plain_environment
+from hpsearch.spec import read_text
 
 TIMEOUT_S = 120.0
 MAX_ANSWER = 10_000_000
@@ -28,6 +29,7 @@ def check_submission(text: str, folder: Path, data_folders: Sequence[Path] = ())
 
     Raises SpecError with every problem.
     """
+    read_text(text, "spec", folder)  # what is no mapping in YAML needs no process
     with tempfile.TemporaryDirectory(prefix="hpsearch-check-") as place:
         answer = Path(place) / "answer.json"
         request = {
@@ -62,8 +64,7 @@ def check_submission(text: str, folder: Path, data_folders: Sequence[Path] = ())
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     """Check a spec in this process."""
-    from hpsearch.spec import read_text
-    from hpsearch.validation import check
+    from hpsearch.validation import check  # with torch: the service has no use for it here
 
     problems: list[Problem] = []
     spec = None

@@ -23,6 +23,7 @@ import psutil
 import requests
 
 from hpsearch.errors import ServiceError
+from hpsearch.service.parent import end_with_parent
 from hpsearch.service.settings import plain_environment
 from hpsearch.tuning.experiment import SYSTEM_CONFIG
 
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Child:
-    """A process that is started again whenever it dies. It leads a session of its own."""
+    """A process that is started again whenever it dies, and ends with this one."""
 
     name: str
     command: list[str]
@@ -56,6 +57,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
 
     def wait(self) -> None:

@@ -123,10 +123,9 @@ class Reconciler:
         if row.submission_id is not None:
             job = self._jobs.state(row.submission_id)
         folder = self._folder(row.name)
-        if job is JobState.ALIVE:
+        # A driver may outlive its job, for a moment or as long as a head that nobody knows.
+        if job is JobState.ALIVE or (folder is not None and folder.is_driven()):
             self._tend_alive(row, folder)
-        elif folder is not None and folder.is_driven():
-            return  # its driver outlived the job, for a moment
         elif time.time() >= row.retry_at:
             self._settle(row, None if folder is None else folder.open_record(), job)
 

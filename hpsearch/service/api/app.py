@@ -22,18 +22,24 @@ PREFIX = "/api/v1"
 MAX_CHECKS = 2
 #: bytes of a request's body; uploads of code have their own limit
 MAX_BODY = 1_000_000
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorBody, "description": what}
-    for status, what in {
-        401: "no valid token",
-        403: "the role does not allow it",
-        404: "not there",
-        409: "its state does not allow it",
-        413: "too large",
-        422: "mistakes, each with its place, rule and value",
-        429: "too many failed logins",
-    }.items()
+_MEANINGS = {
+    400: "it can't be done",
+    401: "no valid token",
+    403: "the role does not allow it",
+    404: "not there",
+    409: "its state does not allow it",
+    413: "too large",
+    422: "mistakes, each with its place, rule and value",
+    429: "too many failed logins",
+    503: "the cluster or a record can't be reached now",
 }
+# JSON, even where a route answers with text.
+_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": what, "content": _CONTENT} for status, what in _MEANINGS.items()
+}
+#: puts the schema into the document
+_ERRORS_WITH_MODEL = {status: each | {"model": ErrorBody} for status, each in _ERRORS.items()}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -50,9 +56,10 @@ def create_app(service: Service) -> FastAPI:
     app.state.feed = events.Feed(service.table)
     app.state.checking = asyncio.Semaphore(MAX_CHECKS)
     add_error_handlers(app)
-    for module in (searches, details, admin, events):
+    app.include_router(searches.router, prefix=PREFIX, responses=_ERRORS_WITH_MODEL)
+    for module in (details, admin, events):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
-    app.include_router(monitoring.router)
+    app.include_router(monitoring.router, responses=_ERRORS)
     app.add_middleware(_BodyLimit)
     return app
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse, Response
 
 from hpsearch.service.api.auth import TheService, TheUser
-from hpsearch.service.api.errors import PlainJson
+from hpsearch.service.api.errors import PlainJson, error_response
 from hpsearch.service.core import Service
 from hpsearch.service.table import ACTIVE, ENDED
 
@@ -38,9 +38,9 @@ def ready(service: TheService) -> Response:
     try:
         lag = service.lease.lag()
     except SQLAlchemyError:
-        return PlainJson({"status": "the database can't be reached"}, 503)
+        return error_response(503, "the database can't be reached")
     if lag is None or lag > MAX_LAG_S:
-        return PlainJson({"status": "no reconciler has made a pass"}, 503)
+        return error_response(503, f"no reconciler has made a pass for {MAX_LAG_S:g} s")
     return PlainJson({"status": "ok"})
 
 

@@ -29,7 +29,7 @@ Offset = Annotated[int, Query(ge=0, le=10_000_000)]
 IdempotencyKey = Annotated[str | None, Header(max_length=200, pattern=TEXT_PATTERN)]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={200: {"model": SearchDetail}})
 async def create(
     body: SubmitBody,
     service: TheService,
