@@ -54,8 +54,8 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """URL of `hpsearch serve` with all that it starts itself, and its first token."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, Path]]:
+    """`hpsearch serve` with all that it starts itself: its URL, its first token, its runs."""
     folder = tmp_path_factory.mktemp("served")
     [port] = free_ports(1)
     command = [sys.executable, "-m", "hpsearch.cli", "serve", "--port", str(port), "--cpus", "2"]
@@ -66,7 +66,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
         for line in process.stdout:
             found = re.search(rb"login (\S+) --token (\S+)", line)
             if found:
-                yield found[1].decode(), found[2].decode()
+                yield found[1].decode(), found[2].decode(), folder / "runs"
                 break
         else:
             raise AssertionError((folder / "errors").read_text())
@@ -79,15 +79,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
 
 
 @pytest.fixture(scope="module")
-def admin(served: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def admin(served: tuple[str, str, Path], tmp_path_factory: pytest.TempPathFactory) -> Shell:
     shell = Shell(tmp_path_factory.mktemp("admin") / "home")
-    url, token = served
+    url, token, _ = served
     assert "(admin)" in shell.run("login", url, "--token", token)
     return shell
 
 
 def test_a_user_submits_watches_and_takes_home(
-    served: tuple[str, str], admin: Shell, tmp_path: Path
+    served: tuple[str, str, Path], admin: Shell, tmp_path: Path
 ) -> None:
     token = admin.run("token", "create", "ann").strip()
     ann = Shell(tmp_path / "ann")
@@ -109,6 +109,7 @@ def test_a_user_submits_watches_and_takes_home(
     assert (ann.folder / path).stat().st_size > 0
     assert "extended" not in ann.run("extend", "team", "--trials", "1")
     assert "3 of 3 done" in ann.run("logs", "team", "-f") + ann.run("status", "team")
+    assert "team: 0 problems" in ann.run("check", "team", "--runs", str(served[2]))
     ann.run("delete", "team", "--yes")
     assert "no searches" in ann.run("list")
 
@@ -124,7 +125,7 @@ def test_errors_are_those_of_a_folder(admin: Shell) -> None:
 
 
 def test_tokens_and_quotas_are_managed(
-    served: tuple[str, str], admin: Shell, tmp_path: Path
+    served: tuple[str, str, Path], admin: Shell, tmp_path: Path
 ) -> None:
     token = admin.run("token", "create", "bob", "--role", "viewer").strip()
     admin.run("quota", "bob", "--set", "--max-running", "2")

@@ -125,16 +125,14 @@ def ray_head(state: Path, num_cpus: int | None = None) -> Iterator[tuple[Child, 
     token = _secret(token_file)
     # Paths of sockets must be short.
     folder = Path(tempfile.mkdtemp(prefix="hpsearch-ray-", dir="/tmp"))
-    port, dashboard, *agents, client = free_ports(7)
+    port, dashboard, client = free_ports(3)
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
         *("--disable-usage-stats", "--include-dashboard=true", f"--temp-dir={folder}"),
         *(f"--node-ip-address={LOCALHOST}", f"--dashboard-host={LOCALHOST}"),
         *(f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"),
-        f"--dashboard-agent-listen-port={agents[0]}",
-        f"--dashboard-agent-grpc-port={agents[1]}",
-        f"--runtime-env-agent-port={agents[2]}",
-        f"--metrics-export-port={agents[3]}",
+        # An agent whose port is taken goes on without its job server: let it choose.
+        "--dashboard-agent-listen-port=0",
         f"--system-config={json.dumps(SYSTEM_CONFIG)}",
         *([f"--num-cpus={num_cpus}"] if num_cpus is not None else []),
     ]

@@ -102,10 +102,10 @@ class Reconciler:
         stalls = row.stalls + 1
         self._table.change(row, stalls=stalls, retry_at=time.time() + _backoff(stalls))
 
-    def _refresh(self, row: SearchRow) -> SearchRow:
+    def _refresh(self, row: SearchRow, fresh: bool = False) -> SearchRow:
         """Bring a search's summary up to date, and what its owner used."""
         try:
-            record, version = self._records.read(row.name)
+            record, version = self._records.read(row.name, fresh)
         except SearchNotFoundError:
             return row
         if version == row.record_version:
@@ -239,7 +239,7 @@ class Reconciler:
         return has_more_budget(spec, record)
 
     def _end(self, row: SearchRow, actual: str, reason: str | None) -> None:
-        row = self._refresh(row)
+        row = self._refresh(row, fresh=True)
         self._table.change(row, actual=actual, reason=reason, stalls=0, retry_at=0.0)
 
     def _folder(self, name: str) -> SearchFolder | None:

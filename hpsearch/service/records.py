@@ -43,14 +43,17 @@ class Records:
         status = folder.journal.stat()
         return f"{status.st_mtime_ns} {status.st_size}"
 
-    def read(self, name: str) -> tuple[Record, str]:
-        """Return a record and its version; nobody may write to it."""
+    def read(self, name: str, fresh: bool = False) -> tuple[Record, str]:
+        """Return a record and its version; nobody may write to it.
+
+        A large one may lag behind by some seconds, unless it must be `fresh`.
+        """
         version = self.version(name)
         with self._lock:
             reading = self._reading.setdefault(name, threading.Lock())
         with reading:  # one reads, the others wait for that
             entry = self._entries.get(name)
-            if entry is None or (entry.version != version and self._is_due(entry)):
+            if entry is None or (entry.version != version and (fresh or self._is_due(entry))):
                 entry = self._read(name, version)
             return entry.record, entry.version
 
