@@ -48,8 +48,8 @@ def test_a_search_is_kept_and_found(engine: Engine) -> None:
     for name, owner in (("a", "ann"), ("b", "bob"), ("b_c", "bob")):
         assert table.add(SearchRow(name, owner, "spec: 1"))[1]
     rows, total = table.page(Filter(owner="bob"), limit=1)
-    assert ([row.name for row in rows], total) == (["b_c"], 2)
-    assert [row.name for row in table.page(Filter(text="_"))[0]] == ["b_c"]
+    assert ([row["name"] for row in rows], total) == (["b_c"], 2)
+    assert [row["name"] for row in table.page(Filter(text="_"))[0]] == ["b_c"]
     assert table.page(Filter(states=("running",))) == ([], 0)
     assert table.counts() == {"queued": 3}
     table.remove("a")

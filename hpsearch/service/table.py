@@ -18,6 +18,26 @@ Actual = Literal["queued", "starting", "running", "stopping", "finished", "stopp
 #: states in which a search has a job, or is about to have one
 ACTIVE: tuple[Actual, ...] = ("starting", "running", "stopping")
 ENDED: tuple[Actual, ...] = ("finished", "stopped", "failed")
+#: what lists show: all but the spec and what is the reconciler's own
+_SHOWN = (
+    searches.c.actual.label("state"),
+    *(
+        searches.c[name]
+        for name in (
+            "name",
+            "owner",
+            "desired",
+            "reason",
+            "priority",
+            "attempt",
+            "code_hash",
+            "created_at",
+            "queued_at",
+            "changed_at",
+            "summary",
+        )
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,9 @@ class Filter:
         if self.text:
             found.append(searches.c.name.contains(self.text, autoescape=True))
         return found
+
+
+_COLUMNS = tuple(each.name for each in fields(SearchRow))
 
 
 class SearchTable:
@@ -114,14 +137,17 @@ class SearchTable:
 
     def page(
         self, wanted: Filter, limit: int | None = None, offset: int = 0
-    ) -> tuple[list[SearchRow], int]:
-        """Return some searches, the newest first, and how many there are in all."""
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return some searches as lists show them, the newest first, and how many there are.
+
+        Plain values, as they come: many clients look at long lists again and again.
+        """
         conditions = wanted.conditions()
         newest = (searches.c.created_at.desc(), searches.c.name)
-        query = select(searches).where(*conditions).order_by(*newest).limit(limit).offset(offset)
+        query = select(*_SHOWN).where(*conditions).order_by(*newest).limit(limit).offset(offset)
         count = select(func.count()).select_from(searches).where(*conditions)
         with self._engine.connect() as connection:
-            rows = [_row(found) for found in connection.execute(query)]
+            rows = [dict(found) for found in connection.execute(query).mappings()]
             return rows, connection.scalar(count) or 0
 
     def in_states(self, states: Iterable[Actual]) -> list[SearchRow]:
@@ -188,5 +214,4 @@ class SearchTable:
 
 
 def _row(found: Any) -> SearchRow:
-    values = found._mapping
-    return SearchRow(**{each.name: values[each.name] for each in fields(SearchRow)})
+    return SearchRow(**{name: getattr(found, name) for name in _COLUMNS})

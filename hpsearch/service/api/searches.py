@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from hpsearch.service.api.auth import TheService, TheUser
+from hpsearch.service.api.errors import PlainJson
 from hpsearch.service.api.models import (
     NAME_PATTERN,
     TEXT_PATTERN,
@@ -50,7 +51,7 @@ async def create(
     return SearchDetail.of(row)
 
 
-@router.get("")
+@router.get("", response_model=SearchPage)
 def list_searches(
     service: TheService,
     user: TheUser,
@@ -60,11 +61,11 @@ def list_searches(
     text: Annotated[str | None, Query(max_length=100, pattern=TEXT_PATTERN)] = None,
     limit: Limit = 100,
     offset: Offset = 0,
-) -> SearchPage:
+) -> Response:
     """List searches, the newest first."""
     wanted = Filter(user.name if mine else owner, tuple(state or ()), text)
     rows, total = service.table.page(wanted, limit, offset)
-    return SearchPage(searches=[SearchView.of(row) for row in rows], total=total)
+    return PlainJson({"searches": rows, "total": total})  # as it is: lists are long
 
 
 @router.get("/{name}")
