@@ -78,7 +78,10 @@ def login(
 
     me = Client(url, token).me()
     write_login(url, token)
-    console.print(f"logged in to {url} as {me['user']} ({me['role']}); kept in {login_file()}")
+    console.print(
+        f"logged in to {url} as {me['user']} ({me['role']}); kept in {login_file()}",
+        soft_wrap=True,
+    )
 
 
 @app.command()
