@@ -22,6 +22,7 @@ from hpsearch.record import Record
 from hpsearch.service.api import create_app
 from hpsearch.service.audit import read_audit
 from hpsearch.service.core import Service
+from hpsearch.service.launch import read_spec, with_stores
 from hpsearch.service.settings import Settings
 from hpsearch.service.table import SearchRow
 from hpsearch.service.uploads import UploadLimits
@@ -63,9 +64,10 @@ class Team:
         row = SearchRow(name, owner, make_spec(name=name).to_yaml(), **values)
         return self.service.table.add(row)[0]
 
-    def add_finished(self, name: str, trials: int = 3) -> Record:
+    def add_finished(self, name: str, trials: int = 3, **sections: Any) -> Record:
         """Put a search with a record into the table."""
-        folder = self.service.runs.create(make_spec(name=name, search={"trials": trials}))
+        spec = make_spec(name=name, search={"trials": trials}, **sections)
+        folder = self.service.runs.create(spec)
         record = folder.take_over()
         for number in range(trials):
             lr = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
@@ -166,6 +168,26 @@ def test_what_a_search_holds_can_be_read(team: Team) -> None:
     model = team.viewer.get(f"{path}/model")
     assert model.content == b"weights"
     assert 'filename="done-trial-2.pt"' in model.headers["content-disposition"]
+
+
+def test_the_services_own_stores_are_told_to_nobody(tmp_path: Path) -> None:
+    secrets = {"storage": "postgresql://me:secret@db/x", "tracking_uri": "http://me:secret@ml"}
+    (tmp_path / "runs").mkdir()
+    database = f"sqlite:///{tmp_path / 'service.db'}"
+    settings = Settings(tmp_path / "runs", database, "http://127.0.0.1:1", **secrets)
+    assert "secret" not in repr(settings)
+    team = Team(Service(settings))
+    code_hash = upload(team.ann, train=TRAIN)
+    body = {"spec": SPEC.format(name="mine"), "code_hash": code_hash}
+    assert team.ann.post(f"{API}/searches", json=body).status_code == 201
+    team.add_finished("done", tracking_uri=secrets["tracking_uri"])
+    for path in ("searches/mine", "searches", "searches/done/best", "searches/done/report"):
+        answer = team.viewer.get(f"{API}/{path}")
+        assert (answer.status_code, "secret" in answer.text) == (200, False), path
+    row = team.service.table.get("mine")
+    spec = with_stores(read_spec(row.spec, tmp_path), settings)
+    assert (spec.storage, spec.tracking_uri) == tuple(secrets.values())
+    team.service.close()
 
 
 def test_what_is_not_there_yet_is_told(team: Team) -> None:

@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from hpsearch.runs import Runs
+from hpsearch.service import reconciler
 from hpsearch.service.core import Service, Submission
 from hpsearch.service.packing import pack_folder
 from hpsearch.service.processes import Child, kept_alive, ray_head
@@ -137,6 +138,26 @@ def test_searches_of_a_team_outlive_drivers_reconcilers_and_the_head(
         assert (record.state, len(record.ranked())) == ("finished", trials)
     expect_clean(service, "first", "second", "third")
     expect_provenance(service, "first", code_hash)
+
+
+def test_a_search_that_cannot_run_fails_with_the_reason(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "MAX_STALLS", 2)
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text(TRAIN)
+    packed, code_hash = pack_folder(code)
+    service.uploads.store(code_hash, [packed])
+    text = SPEC.format(name="big", trials=2) + "resources: {cpu: 99}\n"
+    service.submit(ANN, Submission(text, code_hash))
+    with reconciling(service.settings):
+        failed = wait_for(service, "big", lambda row: row.actual == "failed")
+    assert failed.attempt == 2
+    assert "no node of the cluster has 99 CPUs" in str(failed.reason)
+    assert service.runs.search("big").open_record().state == "stopped"  # it can be resumed
+    expect_clean(service, "big")
+    assert service.resume(ANN, "big").actual == "queued"
 
 
 def expect_clean(service: Service, *names: str) -> None:

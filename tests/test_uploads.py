@@ -72,6 +72,18 @@ def test_a_folder_arrives_as_it_was(uploads: Uploads, folder: Path) -> None:
     assert [each.name for each in uploads.path.iterdir()] == [code_hash]
 
 
+def test_what_nobody_uses_is_swept_after_a_while(uploads: Uploads) -> None:
+    old, used, new = (store(uploads, archive((f"{n}/a.py", b""))) for n in ("old", "used", "new"))
+    for place in (old, used):
+        os.utime(place, (1, 1))
+    uploads.folder(None)
+    assert uploads.sweep({used.name}, min_age_s=60) == [old.name]
+    assert sorted(p.name for p in uploads.path.iterdir()) == sorted([used.name, new.name, "empty"])
+    os.utime(new, (1, 1))
+    uploads.store(new.name, [])  # somebody wants it again
+    assert uploads.sweep({used.name}, min_age_s=60) == []
+
+
 def test_the_same_files_have_the_same_hash(folder: Path) -> None:
     first = pack_folder(folder)
     os.utime(folder / "train.py", (1, 1))

@@ -63,8 +63,6 @@ class Service:
         self._check_may_write(user)
         folder = self.uploads.folder(submission.code_hash)
         spec = check_submission(submission.spec, folder, self.settings.data_folders)
-        stores = {"tracking_uri": self.settings.tracking_uri, "storage": self.settings.storage}
-        spec |= {name: url for name, url in stores.items() if url is not None}
         row = SearchRow(
             name=spec["name"],
             owner=user.name,
@@ -109,7 +107,7 @@ class Service:
         return self._change(user, "extend", row, **values)
 
     def delete(self, user: User, name: str) -> None:
-        """Remove a search and its files. MLflow keeps its runs, and uploads stay for others."""
+        """Remove a search and its files. MLflow keeps its runs, and code is swept later."""
         row = self._own(user, name, "delete")
         if row.actual not in (*ENDED, "queued"):
             raise ConflictError(f"{name} must have ended to be deleted, but it is {row.actual}")

@@ -12,15 +12,25 @@ from hpsearch.provenance import collect_facts
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers.warm_start import first_points
+from hpsearch.service.settings import Settings
 from hpsearch.spec import SearchSpec, draft_spec, load_yaml
 
 
 def read_spec(text: str, folder: Path) -> SearchSpec:
-    """Return the spec that the table holds; its code lies in `folder`."""
+    """Return the spec that the table holds; its code lies in `folder`.
+
+    It names no stores: their URLs may hold passwords, and every user reads the table.
+    """
     draft = draft_spec(load_yaml(text), folder)
     if draft.spec is None:
         raise SpecError(draft.problems)
     return draft.spec
+
+
+def with_stores(spec: SearchSpec, settings: Settings) -> SearchSpec:
+    """Return a spec with the service's own MLflow server and database of records."""
+    stores = {"tracking_uri": settings.tracking_uri, "storage": settings.storage}
+    return spec.model_copy(update=stores)
 
 
 def prepare(spec: SearchSpec, runs: Runs, facts: dict[str, Any]) -> Record:
@@ -44,12 +54,13 @@ def prepare(spec: SearchSpec, runs: Runs, facts: dict[str, Any]) -> Record:
 
 def has_more_budget(spec: SearchSpec, record: Record) -> bool:
     """Whether a search was extended since its record was given a budget."""
-    return spec.to_dict() != record.spec.to_dict()
+    return spec.search != record.spec.search
 
 
 def _extend(spec: SearchSpec, folder: SearchFolder) -> Record:
     with folder.drive():
         record = folder.take_over()
-        record.go_on(spec)
-        folder.write_spec(spec)
+        extended = record.spec.model_copy(update={"search": spec.search})
+        record.go_on(extended)
+        folder.write_spec(extended)
         return record

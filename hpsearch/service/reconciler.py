@@ -18,7 +18,7 @@ from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.search import stop_search, sync_search
 from hpsearch.service.jobs import Jobs, JobState, resume_command
-from hpsearch.service.launch import has_more_budget, prepare, read_spec
+from hpsearch.service.launch import has_more_budget, prepare, read_spec, with_stores
 from hpsearch.service.lease import Lease
 from hpsearch.service.queue import Quota, Waiting, to_start, why_waiting
 from hpsearch.service.quotas import Quotas
@@ -34,6 +34,9 @@ MAX_DELIVERIES = 10
 MAX_BACKOFF_S = 60.0
 #: seconds after which a driver that was asked to stop is stopped by Ray
 STOP_PATIENCE_S = 120.0
+#: seconds between two looks for code that no search uses, and how long that is kept
+SWEEP_INTERVAL_S = 3600.0
+MIN_UNUSED_S = 7 * 86400.0
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +60,7 @@ class Reconciler:
         self._records = records
         self._runs = Runs(settings.runs)
         self._uploads = Uploads(settings.uploads)
+        self._sweep_at = 0.0
         self._asked_at: dict[str, float] = {}  # when a driver was asked to stop
 
     def run(self, ended: threading.Event) -> None:
@@ -79,6 +83,7 @@ class Reconciler:
         if not self._lease.acquire():
             return False
         self._admit()
+        self._sweep()
         self._lease.note_pass()
         return True
 
@@ -208,7 +213,7 @@ class Reconciler:
         assert row.submission_id is not None
         spec = read_spec(row.spec, self._uploads.folder(row.code_hash))
         facts: dict[str, Any] = {"owner": row.owner, "code_hash": row.code_hash or "none"}
-        prepare(spec, self._runs, facts)
+        prepare(with_stores(spec, self._settings), self._runs, facts)
         command = resume_command(row.name, self._runs.path, self._settings.python)
         self._jobs.submit(row.submission_id, command, {"search": row.name, "owner": row.owner})
 
@@ -231,6 +236,13 @@ class Reconciler:
             why = why_waiting(row.owner, running, quota, used, self._settings.max_running)
             if why != row.reason:
                 self._table.change(row, reason=why)
+
+    def _sweep(self) -> None:
+        """Remove code that no search uses any more, now and then."""
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_INTERVAL_S
+            for code_hash in self._uploads.sweep(self._table.code_hashes(), MIN_UNUSED_S):
+                _log.info("removed the upload %s, which no search uses", code_hash)
 
     def _wants_more(self, row: SearchRow, record: Record) -> bool:
         if record.state == "running":

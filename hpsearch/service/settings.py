@@ -18,12 +18,12 @@ class Settings:
     """What the parts of a service need to know. All nodes share the folder `runs`."""
 
     runs: Path
-    database: str
+    database: str = field(repr=False)
     #: address of Ray's dashboard, and the token that it wants
     ray_address: str
     ray_token: str | None = field(default=None, repr=False)
     #: MLflow's server and the database of records, for every search
-    tracking_uri: str | None = None
+    tracking_uri: str | None = field(default=None, repr=False)
     storage: str | None = field(default=None, repr=False)
     max_running: int = 4
     upload_limits: UploadLimits = UploadLimits()

@@ -163,6 +163,12 @@ class SearchTable:
         with self._engine.connect() as connection:
             return [_row(row) for row in connection.execute(query.order_by(searches.c.changed_at))]
 
+    def code_hashes(self) -> set[str]:
+        """Return the hashes of the code that searches use."""
+        query = select(searches.c.code_hash).where(searches.c.code_hash.is_not(None)).distinct()
+        with self._engine.connect() as connection:
+            return {str(found) for found in connection.scalars(query)}
+
     def counts(self) -> dict[str, int]:
         """Return the number of searches by state."""
         query = select(searches.c.actual, func.count()).group_by(searches.c.actual)

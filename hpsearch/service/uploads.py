@@ -8,8 +8,9 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -59,6 +60,7 @@ class Uploads:
         if not _HASH.fullmatch(code_hash):
             raise UploadError(f"hash: must be a SHA-256 in hex, but got {code_hash!r}")
         if self.has(code_hash):
+            os.utime(self.path / code_hash)  # it is wanted again: `sweep` must not take it
             return self.path / code_hash
         self.path.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.path))
@@ -70,6 +72,18 @@ class Uploads:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return self.path / code_hash
+
+    def sweep(self, used: Collection[str], min_age_s: float) -> list[str]:
+        """Remove the uploads that no search uses and nobody asked for lately; returns them."""
+        removed = []
+        for folder in self.path.glob("*"):
+            is_old = time.time() - folder.stat().st_mtime > min_age_s
+            if _HASH.fullmatch(folder.name) and folder.name not in used and is_old:
+                for place, _, _ in os.walk(folder):
+                    os.chmod(place, 0o755)
+                shutil.rmtree(folder)
+                removed.append(folder.name)
+        return removed
 
     def _receive(self, archive: Path, code_hash: str, chunks: Iterable[bytes]) -> None:
         digest, size = hashlib.sha256(), 0

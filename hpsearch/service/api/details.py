@@ -103,7 +103,9 @@ def best(name: Name, service: TheService, user: TheUser) -> dict[str, Any]:
     found = plain_best(record)
     if found is None or record.best is None:
         raise ConflictError(f"{name}: no trial has trained its full budget yet")
-    return found | {"spec": record.spec.with_values(record.best.values).to_yaml()}
+    spec = record.spec.with_values(record.best.values)
+    public = spec.model_copy(update={"storage": None, "tracking_uri": None})  # with passwords
+    return found | {"spec": public.to_yaml()}
 
 
 @router.get("/model", response_class=FileResponse)
