@@ -174,7 +174,8 @@ class Reconciler:
             record = stop_search(row.name, self._settings.runs)
         elif not record.delivered:
             sync_search(row.name, self._settings.runs)
-        self._end(row, record.state, row.reason or record.reason)
+        was_stopped = record.state == "stopped"  # it may have come to its end just before
+        self._end(row, record.state, row.reason if was_stopped else record.reason)
 
     def _go_on(self, row: SearchRow, record: Record) -> None:
         """Start another attempt of a search whose job died, unless attempts bring nothing."""
