@@ -70,6 +70,11 @@ def introduction(record: Record) -> str:
 
 def sections(record: Record, importances: Importances) -> list[Section]:
     """Return the parts of a report after its introduction."""
+    return [*findings(record, importances), _next(record), *facts(record)]
+
+
+def findings(record: Record, importances: Importances) -> list[Section]:
+    """Return what a search found, and what went wrong."""
     progress = summary(record)
     failed = _failures(record)
     return [
@@ -80,9 +85,13 @@ def sections(record: Record, importances: Importances) -> list[Section]:
         _importances(importances),
         _early_stopping(record, progress),
         *([] if progress.best is None else failed),
-        _next(record),
-        *_facts(record),
     ]
+
+
+def facts(record: Record) -> list[Section]:
+    """Return with which versions a search was made, where that is known."""
+    rows = _rows((name, str(value)) for name, value in record.facts.items())
+    return [Section("Versions", (Table(("what", "value"), rows),))] if rows else []
 
 
 def test_score(record: Record) -> tuple[str, float] | None:
@@ -170,13 +179,13 @@ def _leaderboard(record: Record) -> Section:
 
 def _importances(importances: Importances) -> Section:
     if not importances.shares:
-        return Section("Hyperparameters", (importances.note,), ("slice",))
+        return Section("Hyperparameters", (importances.note,), ("parallel", "slice"))
     rows = _rows((f"`{name}`", f"{share:.1%}") for name, share in importances.shares.items())
     blocks: list[str | Table | Code] = [importances.note, Table(("hyperparameter", "share"), rows)]
     if importances.left_out:
         names = ", ".join(f"`{name}`" for name in importances.left_out)
         blocks.append(f"Too few trials have these to say: {names}.")
-    return Section("Hyperparameters", tuple(blocks), ("importances", "slice"))
+    return Section("Hyperparameters", tuple(blocks), ("importances", "parallel", "slice"))
 
 
 def _early_stopping(record: Record, progress: Progress) -> Section:
@@ -219,11 +228,6 @@ def _next(record: Record) -> Section:
     width = max(map(len, commands))
     lines = [f"{command:<{width}}  # {what}" for command, what in commands.items()]
     return Section("How to go on", (Code("\n".join(lines)),))
-
-
-def _facts(record: Record) -> list[Section]:
-    rows = _rows((name, str(value)) for name, value in record.facts.items())
-    return [Section("Versions", (Table(("what", "value"), rows),))] if rows else []
 
 
 def _rows(rows: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:

@@ -18,6 +18,7 @@ from optuna.distributions import (
 
 from hpsearch.analysis.frames import outcome_label, show
 from hpsearch.analysis.importance import Importances
+from hpsearch.analysis.parallel import parallel_coordinates
 from hpsearch.analysis.scatter import (
     Point,
     add_points,
@@ -48,6 +49,7 @@ def all_figures(record: Record, importances: Importances) -> dict[str, go.Figure
         "objective": objective_over_trials(record),
         "curves": learning_curves(record),
         "importances": importance_bars(importances),
+        "parallel": parallel_coordinates(record, parameters),
         "rungs": early_stopping_rungs(record),
         **{f"slice:{p.name}": parameter_slice(record, p) for p in parameters[:MAX_SLICES]},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from hpsearch.analysis import content
 from hpsearch.analysis.content import Code, Section, Table
 from hpsearch.analysis.frames import show, show_seconds
-from hpsearch.analysis.page_assets import SCRIPT, STYLE
+from hpsearch.analysis.page_assets import SCRIPT, START, STYLE
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.style import THEMES
 from hpsearch.record import Record
@@ -22,7 +23,7 @@ from hpsearch.record import Record
 def to_html(record: Record, sections: list[Section], figures: dict[str, go.Figure]) -> str:
     """Return a report as a page with pictures that opens without a network."""
     title = html.escape(record.name)
-    body = "\n".join(_section(section, figures) for section in sections)
+    body = "\n".join(section_html(section, figures) for section in sections)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -36,22 +37,23 @@ def to_html(record: Record, sections: list[Section], figures: dict[str, go.Figur
 <main>
 <header>
 <h1>{title} <span class="state {record.state}">{record.state}</span></h1>
-<p>{_inline(content.introduction(record))}</p>
+<p>{inline(content.introduction(record))}</p>
 </header>
-<dl class="tiles">{_tiles(record, summary(record))}</dl>
+{tiles_html(record)}
 <noscript><p>The pictures need JavaScript; the tables do not.</p></noscript>
 {body}
 </main>
 <script>{get_plotlyjs()}</script>
-<script id="figures" type="application/json">{_figures_json(figures)}</script>
-<script>{SCRIPT}</script>
+<script id="figures" type="application/json">{figures_json(figures)}</script>
+<script>{SCRIPT}{START}</script>
 </body>
 </html>
 """
 
 
-def _tiles(record: Record, progress: Progress) -> str:
-    metric = record.spec.objective.metric
+def tiles_html(record: Record) -> str:
+    """Return the main numbers of a search."""
+    progress, metric = summary(record), record.spec.objective.metric
     tiles = [("trials", f"{len(record.trials)}", _trial_counts(progress))]
     if progress.best is not None and progress.best_value is not None:
         best = (f"best {metric}", show(progress.best_value), f"trial {progress.best.number}")
@@ -64,11 +66,47 @@ def _tiles(record: Record, progress: Progress) -> str:
         epochs_saved = seconds_saved = ""
     tiles.append(("epochs trained", str(progress.epochs_used), epochs_saved))
     tiles.append(("time", show_seconds(progress.seconds_used), seconds_saved))
-    return "".join(
+    shown = "".join(
         f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
         f"<dd class='note'>{html.escape(note)}</dd></div>"
         for name, value, note in tiles
     )
+    return f'<dl class="tiles">{shown}</dl>'
+
+
+def section_html(section: Section, figures: Mapping[str, go.Figure]) -> str:
+    """Return a section with the places of its figures, which a script fills."""
+    shown = [name for name in figures if name.partition(":")[0] in section.figures]
+    blocks = [_block(block, folded=bool(shown)) for block in section.blocks]
+    return "\n".join(
+        [
+            f"<section><h2>{html.escape(section.title)}</h2>",
+            *blocks,
+            *_figure_places({name: figures[name] for name in shown}),
+            "</section>",
+        ]
+    )
+
+
+def inline(text: str) -> str:
+    """Escape a text and turn its `backticks` into code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
+def figures_json(figures: dict[str, go.Figure]) -> str:
+    """Return the figures as JSON that is safe within a script.
+
+    What is shown when a trial is pointed at is the same in all of them, and kept once.
+    """
+    hover: dict[int, str] = {}
+    plain = {name: figure.to_plotly_json() for name, figure in figures.items()}
+    for figure in plain.values():
+        del figure["layout"]["template"]
+        for trace in figure["data"]:
+            _keep_hover_once(trace, hover)
+    themes = {name: theme.to_plotly_json() for name, theme in THEMES.items()}
+    text: str = to_json_plotly({"figures": plain, "themes": themes, "hover": hover}, engine="json")
+    return text
 
 
 def _trial_counts(progress: Progress) -> str:
@@ -80,19 +118,6 @@ def _trial_counts(progress: Progress) -> str:
         "running": progress.running,
     }
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-
-
-def _section(section: Section, figures: dict[str, go.Figure]) -> str:
-    shown = [name for name in figures if name.partition(":")[0] in section.figures]
-    blocks = [_block(block, folded=bool(shown)) for block in section.blocks]
-    return "\n".join(
-        [
-            f"<section><h2>{html.escape(section.title)}</h2>",
-            *blocks,
-            *_figure_places({name: figures[name] for name in shown}),
-            "</section>",
-        ]
-    )
 
 
 def _figure_places(figures: dict[str, go.Figure]) -> list[str]:
@@ -116,11 +141,11 @@ def _block(block: str | Table | Code, folded: bool) -> str:
         return f"<details><summary>As a table</summary>{table}</details>" if folded else table
     if isinstance(block, Code):
         return f"<pre>{html.escape(block.text)}</pre>"
-    return f"<p>{_inline(block)}</p>"
+    return f"<p>{inline(block)}</p>"
 
 
 def _table(table: Table) -> str:
-    header = "".join(f"<th>{_inline(cell)}</th>" for cell in table.header)
+    header = "".join(f"<th>{inline(cell)}</th>" for cell in table.header)
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
     return (
         f'<div class="scroll"><table><thead><tr>{header}</tr></thead>'
@@ -129,28 +154,7 @@ def _table(table: Table) -> str:
 
 
 def _cell(text: str) -> str:
-    return f"<td{' class=short' if len(text) < 24 else ''}>{_inline(text)}</td>"
-
-
-def _inline(text: str) -> str:
-    """Escape a text and turn its `backticks` into code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
-
-
-def _figures_json(figures: dict[str, go.Figure]) -> str:
-    """Return the figures as JSON that is safe within a script.
-
-    What is shown when a trial is pointed at is the same in all of them, and kept once.
-    """
-    hover: dict[int, str] = {}
-    plain = {name: figure.to_plotly_json() for name, figure in figures.items()}
-    for figure in plain.values():
-        del figure["layout"]["template"]
-        for trace in figure["data"]:
-            _keep_hover_once(trace, hover)
-    themes = {name: theme.to_plotly_json() for name, theme in THEMES.items()}
-    text: str = to_json_plotly({"figures": plain, "themes": themes, "hover": hover}, engine="json")
-    return text
+    return f"<td{' class=short' if len(text) < 24 else ''}>{inline(text)}</td>"
 
 
 def _keep_hover_once(trace: dict[str, Any], hover: dict[int, str]) -> None:

@@ -47,24 +47,33 @@ pre { overflow-x: auto; background: var(--back); border-radius: 6px; padding: 12
   .tiles { grid-template-columns: 1fr 1fr; gap: 8px; } }
 """
 
+#: fills the places of figures; `draw` may be called again with newer ones
 SCRIPT = """
-const report = JSON.parse(document.getElementById("figures").textContent);
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 // On a touch screen a drag must scroll the page, not zoom the figure.
 const touch = window.matchMedia("(pointer: coarse)").matches;
-for (const figure of Object.values(report.figures))
-  for (const trace of figure.data)
-    if (trace.customdata) trace.text = trace.customdata.map((number) => report.hover[number]);
+let report = { figures: {} };
 // One at a time, so that the page can be scrolled and read meanwhile.
-async function draw() {
+async function draw(newest) {
+  report = newest;
+  for (const figure of Object.values(report.figures))
+    for (const trace of figure.data)
+      if (trace.customdata) trace.text = trace.customdata.map((number) => report.hover[number]);
   const template = report.themes[dark.matches ? "dark" : "light"];
   for (const place of document.querySelectorAll("[data-figure]")) {
     const figure = report.figures[place.dataset.figure];
-    const layout = { ...figure.layout, template, ...(touch && { dragmode: false }) };
-    Plotly.react(place, figure.data, layout, { responsive: true, displayModeBar: false });
+    if (!figure) continue;
+    const layout = { ...figure.layout, template, uirevision: "same" };
+    if (touch) layout.dragmode = false;
+    if (!place.classList.contains("js-plotly-plot")) place.replaceChildren();
+    await Plotly.react(place, figure.data, layout, { responsive: true, displayModeBar: false });
     await new Promise((resolve) => setTimeout(resolve));
   }
 }
-dark.addEventListener("change", draw);
-draw();
+dark.addEventListener("change", () => draw(report));
+"""
+
+#: draws the figures that the page itself holds
+START = """
+draw(JSON.parse(document.getElementById("figures").textContent));
 """
