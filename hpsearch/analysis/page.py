@@ -37,7 +37,7 @@ def to_html(record: Record, sections: list[Section], figures: dict[str, go.Figur
 <main>
 <header>
 <h1>{title} <span class="state {record.state}">{record.state}</span></h1>
-<p>{inline(content.introduction(record))}</p>
+{introduction_html(record)}
 </header>
 {tiles_html(record)}
 <noscript><p>The pictures need JavaScript; the tables do not.</p></noscript>
@@ -49,6 +49,11 @@ def to_html(record: Record, sections: list[Section], figures: dict[str, go.Figur
 </body>
 </html>
 """
+
+
+def introduction_html(record: Record) -> str:
+    """Return what was searched, in a few sentences."""
+    return f"<p>{_inline(content.introduction(record))}</p>"
 
 
 def tiles_html(record: Record) -> str:
@@ -88,11 +93,6 @@ def section_html(section: Section, figures: Mapping[str, go.Figure]) -> str:
     )
 
 
-def inline(text: str) -> str:
-    """Escape a text and turn its `backticks` into code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
-
-
 def figures_json(figures: dict[str, go.Figure]) -> str:
     """Return the figures as JSON that is safe within a script.
 
@@ -127,6 +127,8 @@ def _figure_places(figures: dict[str, go.Figure]) -> list[str]:
         f'style="height: {figure.layout.height}px"></div>'
         for name, figure in figures.items()
     }
+    if "parallel" in places:  # many axes: wider than a phone
+        places["parallel"] = f'<div class="scroll">{places["parallel"]}</div>'
     slices = [place for name, place in places.items() if name.startswith("slice:")]
     large = [place for name, place in places.items() if not name.startswith("slice:")]
     if not slices:
@@ -141,11 +143,11 @@ def _block(block: str | Table | Code, folded: bool) -> str:
         return f"<details><summary>As a table</summary>{table}</details>" if folded else table
     if isinstance(block, Code):
         return f"<pre>{html.escape(block.text)}</pre>"
-    return f"<p>{inline(block)}</p>"
+    return f"<p>{_inline(block)}</p>"
 
 
 def _table(table: Table) -> str:
-    header = "".join(f"<th>{inline(cell)}</th>" for cell in table.header)
+    header = "".join(f"<th>{_inline(cell)}</th>" for cell in table.header)
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
     return (
         f'<div class="scroll"><table><thead><tr>{header}</tr></thead>'
@@ -154,7 +156,12 @@ def _table(table: Table) -> str:
 
 
 def _cell(text: str) -> str:
-    return f"<td{' class=short' if len(text) < 24 else ''}>{inline(text)}</td>"
+    return f"<td{' class=short' if len(text) < 24 else ''}>{_inline(text)}</td>"
+
+
+def _inline(text: str) -> str:
+    """Escape a text and turn its `backticks` into code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def _keep_hover_once(trace: dict[str, Any], hover: dict[int, str]) -> None:

@@ -15,6 +15,7 @@ from hpsearch.service.api import admin, details, events, monitoring, searches
 from hpsearch.service.api.errors import PlainJson, add_error_handlers, error_response
 from hpsearch.service.api.models import ErrorBody
 from hpsearch.service.core import Service
+from hpsearch.service.pages import add_pages
 from hpsearch.service.tokens import FailedLogins
 
 PREFIX = "/api/v1"
@@ -60,6 +61,7 @@ def create_app(service: Service) -> FastAPI:
     for module in (details, admin, events):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     app.include_router(monitoring.router, responses=_ERRORS)
+    add_pages(app)
     app.add_middleware(_BodyLimit)
     return app
 

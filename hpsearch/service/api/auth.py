@@ -30,8 +30,13 @@ def the_user(request: Request, service: TheService, credentials: Credentials) ->
     """Return the user whose token a request carries."""
     if credentials is None:
         raise NotAuthenticatedError("a token is needed: Authorization: Bearer TOKEN")
+    return authenticate(request, service, credentials.credentials)
+
+
+def authenticate(request: Request, service: Service, token: str) -> User:
+    """Return the user of a token; failures are counted by address, and too many refused."""
     try:
-        return service.tokens.authenticate(credentials.credentials)
+        return service.tokens.authenticate(token)
     except NotAuthenticatedError:
         failed: FailedLogins = request.app.state.failed_logins
         address = request.client.host if request.client else "unknown"

@@ -1,0 +1,153 @@
+"""The pages that show: the list of searches, a search, and what keeps them new."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.responses import RedirectResponse, Response
+
+from hpsearch.errors import ConflictError, HpsearchError, SearchNotFoundError, TrackingError
+from hpsearch.service.api.auth import TheService
+from hpsearch.service.api.events import Feed
+from hpsearch.service.api.models import NAME_PATTERN, TEXT_PATTERN, SearchView, State
+from hpsearch.service.api.searches import Name
+from hpsearch.service.core import Service
+from hpsearch.service.pages.contents import Content, Contents
+from hpsearch.service.pages.rendering import render
+from hpsearch.service.pages.session import SignedIn
+from hpsearch.service.pages.views import ShownSearch, states
+from hpsearch.service.table import Filter
+from hpsearch.tracking import address_of_run
+
+router = APIRouter()
+PAGE_SIZE = 50
+#: bytes of a log that a page shows
+LOG_END = 8_000
+_log = logging.getLogger(__name__)
+Text = Annotated[str, Query(max_length=100, pattern=TEXT_PATTERN)]
+
+
+@router.get("/")
+def list_searches(
+    request: Request,
+    service: TheService,
+    user: SignedIn,
+    text: Text = "",
+    owner: Text = "",
+    state: Annotated[list[State] | None, Query()] = None,
+    page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+) -> Response:
+    """Show the searches, the newest first."""
+    wanted = Filter(owner.strip() or None, tuple(state or ()), text.strip() or None)
+    rows, total = service.table.page(wanted, PAGE_SIZE, (page - 1) * PAGE_SIZE)
+    return render(
+        request,
+        "searches.html",
+        searches=[ShownSearch(row, user) for row in rows],
+        total=total,
+        page=page,
+        pages=max(1, -(-total // PAGE_SIZE)),
+        states=states(service.table.counts()),
+        wanted=wanted,
+    )
+
+
+@router.get("/searches/{name}")
+def show_search(name: Name, request: Request, service: TheService, user: SignedIn) -> Response:
+    """Show a search: how far it is, what it found, and what may be done with it."""
+    row = service.table.get(name)
+    content, is_broken = _content(request, name)
+    return render(
+        request,
+        "search.html",
+        search=ShownSearch(SearchView.of(row).model_dump(), user),
+        spec=row.spec,
+        content=content,
+        is_broken=is_broken,
+        log=_log_end(service.runs.path / name / "driver.log"),
+        has_mlflow=_has_mlflow(service),
+    )
+
+
+@router.get("/searches/{name}/figures")
+def figures(name: Name, request: Request, service: TheService, user: SignedIn) -> Response:
+    """Return a search's figures for the page's script."""
+    service.table.get(name)
+    content, _ = _content(request, name)
+    if content is None:
+        raise ConflictError(f"{name} has no record to draw yet")
+    tag = f'"{hashlib.sha256(content.version.encode()).hexdigest()[:16]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    body = content.figures
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+    else:
+        body = gzip.decompress(body)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+@router.get("/searches/{name}/mlflow")
+def mlflow(name: Name, service: TheService, user: SignedIn) -> Response:
+    """Go to a search's run in MLflow's UI, which is asked only now."""
+    uri = service.settings.tracking_uri
+    if uri is None or not _has_mlflow(service):
+        raise SearchNotFoundError("this service knows no MLflow server")
+    service.table.get(name)
+    try:
+        address = address_of_run(service.records.read(name)[0], uri)
+    except TrackingError as error:
+        raise ConflictError(
+            f"MLflow can't be reached, or doesn't know {name} yet: try again later"
+        ) from error
+    return RedirectResponse(address, 303)
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def events(
+    request: Request,
+    user: SignedIn,
+    search: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Tell a page's script of each search that changes, or of one only."""
+    feed: Feed = request.app.state.feed
+    yield ServerSentEvent(comment="listening")
+    async for changed in feed.listen():
+        if search in (None, changed.name):
+            yield ServerSentEvent(event="search", data=changed.name)
+
+
+def _content(request: Request, name: str) -> tuple[Content | None, bool]:
+    """Return what a record holds, if there is one, and whether it can't be read."""
+    contents: Contents = request.app.state.contents
+    try:
+        return contents.of(name), False
+    except SearchNotFoundError:
+        return None, False
+    except HpsearchError:  # what it says may name files and databases
+        _log.exception("the record of %s can't be read", name)
+        return None, True
+
+
+def _log_end(path: Path) -> str:
+    """Return the last lines of a log."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LOG_END))
+            text = file.read(LOG_END).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return text if size <= LOG_END else text.partition("\n")[2]
+
+
+def _has_mlflow(service: Service) -> bool:
+    return (service.settings.tracking_uri or "").startswith(("http://", "https://"))

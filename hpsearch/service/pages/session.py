@@ -1,0 +1,117 @@
+"""Signing in and out: the token in a cookie that scripts can't read and other sites can't send."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import parse_qs, urlsplit
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from hpsearch.errors import NotAllowedError, NotAuthenticatedError
+from hpsearch.service.api.auth import TheService, authenticate
+from hpsearch.service.pages.rendering import render
+from hpsearch.service.tokens import User
+
+router = APIRouter()
+#: seconds after which people sign in again
+SESSION_S = 12 * 3600
+_MAX_FIELDS = 20
+Next = Annotated[str, Query(max_length=2000)]
+
+
+def the_user(request: Request, service: TheService) -> User:
+    """Return who is signed in; raises NotAuthenticatedError."""
+    token = request.cookies.get(_cookie(request))
+    if token is None:
+        raise NotAuthenticatedError("sign in first")
+    user = authenticate(request, service, token)
+    request.state.user = user
+    return user
+
+
+async def the_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form that was sent from one of the service's own pages.
+
+    What a page of another site sends is refused, though it has no cookie: a site on the same host
+    with another port counts as the same site.
+    """
+    if not _is_same_origin(request):
+        raise NotAllowedError("forms must be sent from the service's own pages")
+    try:
+        text = (await request.body()).decode()
+        fields = parse_qs(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError as error:
+        raise HTTPException(422, "the form can't be read") from error
+    return {name: values[-1] for name, values in fields.items()}
+
+
+SignedIn = Annotated[User, Depends(the_user)]
+Form = Annotated[dict[str, str], Depends(the_form)]
+
+
+@router.get("/sign-in")
+def sign_in_form(request: Request, next: Next = "/") -> Response:
+    """Show the form for a token."""
+    return render(request, "sign_in.html", next=_local(next), message=None)
+
+
+@router.post("/sign-in")
+def sign_in(request: Request, service: TheService, form: Form) -> Response:
+    """Keep a valid token in a cookie, and go on to the page that was wanted."""
+    token, target = form.get("token", "").strip(), _local(form.get("next", "/"))
+    try:
+        user = authenticate(request, service, token)
+    except NotAuthenticatedError as error:
+        return render(request, "sign_in.html", 401, next=target, message=str(error))
+    service.audit(user, "sign in", user.name)
+    response = RedirectResponse(target, 303)
+    response.set_cookie(
+        _cookie(request),
+        token,
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+@router.post("/sign-out")
+def sign_out(request: Request, form: Form) -> Response:
+    """Drop the cookie."""
+    response = RedirectResponse("/sign-in", 303)
+    forget(request, response)
+    return response
+
+
+def forget(request: Request, response: Response) -> None:
+    """Let an answer drop the cookie."""
+    response.delete_cookie(
+        _cookie(request),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+
+
+def _cookie(request: Request) -> str:
+    """Return the cookie's name; with this prefix, no other host and no plain HTTP can set it."""
+    return "__Host-hpsearch" if request.url.scheme == "https" else "hpsearch"
+
+
+def _local(target: str) -> str:
+    """Return a target if it is a page of this service, else the first page."""
+    parts = urlsplit(target.replace("\\", "/"))
+    is_local = target.startswith("/") and not parts.scheme and not parts.netloc
+    return target if is_local and target.isprintable() and target.isascii() else "/"
+
+
+def _is_same_origin(request: Request) -> bool:
+    """Whether a request says that it comes from this very origin; all browsers say where from."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = urlsplit(request.headers.get("origin", ""))
+    return bool(origin.netloc) and origin.netloc == request.headers.get("host")

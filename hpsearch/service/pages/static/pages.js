@@ -1,0 +1,87 @@
+document.documentElement.classList.add("scripted");
+const live = document.getElementById("live");
+let source = null; // of events, while the page can be seen
+let waiting = null; // the timer of the next look
+let pause = 1000; // milliseconds between two looks: longer where a look takes long
+let drawn = null; // the tag of the figures that are drawn
+
+async function refresh() {
+  waiting = null;
+  const began = performance.now();
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.redirected || !answer.ok) return end();
+    replaceParts(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    await drawFigures();
+  } catch {
+    tell("no connection", false); // the next event, or the next look, tries again
+  }
+  pause = Math.max(1000, 5 * (performance.now() - began));
+}
+
+function replaceParts(newest) {
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const other = newest.getElementById(part.id);
+    const isInUse = part.id !== "found" && part.contains(document.activeElement);
+    if (!other || isInUse || part.dataset.text === other.innerHTML) continue;
+    const text = other.innerHTML;
+    keepOpen(part, other);
+    for (const place of part.querySelectorAll(".js-plotly-plot"))
+      other.querySelector(`[data-figure="${CSS.escape(place.dataset.figure)}"]`)?.replaceWith(place);
+    part.replaceWith(other);
+    other.dataset.text = text;
+  }
+}
+
+function keepOpen(part, other) {
+  const there = [...other.querySelectorAll("summary")];
+  for (const open of part.querySelectorAll("details[open] > summary")) {
+    const section = open.closest("section")?.querySelector("h2")?.textContent;
+    const same = there.find((each) => each.textContent === open.textContent
+      && each.closest("section")?.querySelector("h2")?.textContent === section);
+    if (same) same.parentElement.open = true;
+  }
+}
+
+async function drawFigures() {
+  const address = document.getElementById("found")?.dataset.figures;
+  if (!address || !window.Plotly) return;
+  const answer = await fetch(address);
+  const tag = answer.headers.get("etag");
+  const undrawn = document.querySelector("[data-figure]:not(.js-plotly-plot)");
+  if (!answer.ok || (tag === drawn && !undrawn)) return;
+  await draw(await answer.json());
+  drawn = tag;
+}
+
+function listen() {
+  const search = document.querySelector("[data-search]")?.dataset.search;
+  source = new EventSource(search ? `/events?search=${encodeURIComponent(search)}` : "/events");
+  source.onopen = () => { tell("live", true); look(); }; // at what changed while nobody listened
+  source.onerror = () => tell("no connection", false);
+  source.addEventListener("search", look);
+}
+
+function look() {
+  waiting ??= setTimeout(refresh, pause);
+}
+
+function end() {
+  source?.close();
+  source = null;
+  tell("this page is no longer live: reload it", false);
+}
+
+function tell(text, isOn) {
+  if (!live) return;
+  if (live.textContent !== text) live.textContent = text;
+  live.classList.toggle("on", isOn);
+}
+
+// A page in the background listens to nothing: browsers open few connections to one host.
+document.addEventListener("visibilitychange", () => {
+  source?.close();
+  source = null;
+  if (!document.hidden) listen();
+});
+addEventListener("load", () => { drawFigures(); if (!document.hidden) listen(); });
