@@ -71,7 +71,7 @@ class Team:
         record = folder.take_over()
         for number in range(trials):
             lr = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
-            record.add_trial({"model.dropout": 0.1 * number, **lr})
+            record.add_trial({"model.dropout": 0.3 * number / trials, **lr})
             record.start_attempt(number)
             for epoch in (1, 2, 3):
                 record.report(number, epoch, {"val_accuracy": 0.5 + 0.1 * number + 0.01 * epoch})
