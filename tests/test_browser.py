@@ -134,7 +134,9 @@ def test_a_search_is_live(team: Team, visit: Visit) -> None:
         page.locator("dd", has_text="0.8125").wait_for(timeout=15_000)
         page.locator('[data-figure="objective"].js-plotly-plot').wait_for()
         assert page.evaluate("window.isTheSame")  # it was not loaded again
-        assert page.get_by_role("textbox", name="Trials").input_value() == "12"  # and nothing typed was lost
+        assert (
+            page.get_by_role("textbox", name="Trials").input_value() == "12"
+        )  # and nothing typed was lost
         assert page.get_by_text("name: live").is_visible()
         assert page.get_by_role("status").inner_text() == "live"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,19 +42,13 @@ _MAX_CURVE_POINTS = 40_000
 
 def all_figures(record: Record, importances: Importances) -> dict[str, go.Figure]:
     """Return the pictures of a search by name; the slices by importance, as `slice:NAME`."""
-    order = {name: place for place, name in enumerate(importances.shares)}
-    parameters = sorted(
-        record.space.parameters, key=lambda parameter: order.get(parameter.name, len(order))
-    )
-    figures = {
-        "objective": objective_over_trials(record),
-        "curves": learning_curves(record),
-        "importances": importance_bars(importances),
-        "parallel": parallel_coordinates(record, parameters),
-        "rungs": early_stopping_rungs(record),
-        **{f"slice:{p.name}": parameter_slice(record, p) for p in parameters[:MAX_SLICES]},
-    }
+    figures = {name: draw() for name, draw in _drawings(record, importances).items()}
     return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def figure_names(record: Record, importances: Importances) -> list[str]:
+    """Return the names of the pictures that a search may have, without drawing any."""
+    return list(_drawings(record, importances))
 
 
 def objective_over_trials(record: Record) -> go.Figure | None:
@@ -173,6 +168,24 @@ def early_stopping_rungs(record: Record) -> go.Figure | None:
     clip_outliers(figure, record, [p.y for group in points.values() for p in group])
     set_columns(figure, [*map(str, epochs), f"{columns[-1]} (full)"])
     return figure
+
+
+def _drawings(
+    record: Record, importances: Importances
+) -> dict[str, Callable[[], go.Figure | None]]:
+    order = {name: place for place, name in enumerate(importances.shares)}
+    parameters = sorted(
+        record.space.parameters, key=lambda parameter: order.get(parameter.name, len(order))
+    )
+    slices = {f"slice:{p.name}": partial(parameter_slice, record, p) for p in parameters}
+    return {
+        "objective": partial(objective_over_trials, record),
+        "curves": partial(learning_curves, record),
+        "importances": partial(importance_bars, importances),
+        "parallel": partial(parallel_coordinates, record, parameters),
+        "rungs": partial(early_stopping_rungs, record),
+        **dict(list(slices.items())[:MAX_SLICES]),
+    }
 
 
 def _curves(trials: Sequence[TrialRecord], metric: str, limit: int) -> dict[str, np.ndarray]:

@@ -23,7 +23,8 @@ from hpsearch.record import Record
 def to_html(record: Record, sections: list[Section], figures: dict[str, go.Figure]) -> str:
     """Return a report as a page with pictures that opens without a network."""
     title = html.escape(record.name)
-    body = "\n".join(section_html(section, figures) for section in sections)
+    heights = {name: figure.layout.height for name, figure in figures.items()}
+    body = "\n".join(section_html(section, heights) for section in sections)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -79,15 +80,18 @@ def tiles_html(record: Record) -> str:
     return f'<dl class="tiles">{shown}</dl>'
 
 
-def section_html(section: Section, figures: Mapping[str, go.Figure]) -> str:
-    """Return a section with the places of its figures, which a script fills."""
-    shown = [name for name in figures if name.partition(":")[0] in section.figures]
+def section_html(section: Section, heights: Mapping[str, int | None]) -> str:
+    """Return a section with places for its figures, which a script fills.
+
+    `heights`, in pixels, has all figures that there may be; None where that is not known yet.
+    """
+    shown = [name for name in heights if name.partition(":")[0] in section.figures]
     blocks = [_block(block, folded=bool(shown)) for block in section.blocks]
     return "\n".join(
         [
             f"<section><h2>{html.escape(section.title)}</h2>",
             *blocks,
-            *_figure_places({name: figures[name] for name in shown}),
+            *_figure_places({name: heights[name] for name in shown}),
             "</section>",
         ]
     )
@@ -120,12 +124,11 @@ def _trial_counts(progress: Progress) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
-def _figure_places(figures: dict[str, go.Figure]) -> list[str]:
+def _figure_places(heights: Mapping[str, int | None]) -> list[str]:
     """Return the places of figures: large ones below each other, slices side by side."""
     places = {
-        name: f'<div class="figure" data-figure="{html.escape(name)}" '
-        f'style="height: {figure.layout.height}px"></div>'
-        for name, figure in figures.items()
+        name: f'<div class="figure" data-figure="{html.escape(name)}"{_style(height)}></div>'
+        for name, height in heights.items()
     }
     if "parallel" in places:  # many axes: wider than a phone
         places["parallel"] = f'<div class="scroll">{places["parallel"]}</div>'
@@ -133,8 +136,13 @@ def _figure_places(figures: dict[str, go.Figure]) -> list[str]:
     large = [place for name, place in places.items() if not name.startswith("slice:")]
     if not slices:
         return large
-    caption = "<p>The newest objective of each trial, by hyperparameter; the star is the best.</p>"
+    told = "The newest objective of each trial, by hyperparameter; the star is the best."
+    caption = f'<p class="caption">{told}</p>'
     return [*large, caption, '<div class="slices">', *slices, "</div>"]
+
+
+def _style(height: int | None) -> str:
+    return "" if height is None else f' style="height: {height}px"'
 
 
 def _block(block: str | Table | Code, folded: bool) -> str:

@@ -6,12 +6,13 @@ import gzip
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 
 from markupsafe import Markup
 
 from hpsearch.analysis import content
-from hpsearch.analysis.figures import all_figures
-from hpsearch.analysis.importance import importances
+from hpsearch.analysis.figures import all_figures, figure_names
+from hpsearch.analysis.importance import Importances, importances
 from hpsearch.analysis.page import figures_json, introduction_html, section_html, tiles_html
 from hpsearch.record import Record
 from hpsearch.service.records import Records
@@ -22,14 +23,39 @@ MAX_CONTENTS = 32
 
 @dataclass(frozen=True)
 class Content:
-    """Parts of a page, as HTML with all texts escaped; the figures as JSON, compressed."""
+    """What a record holds, as parts of a page: HTML with all texts escaped."""
 
     version: str
-    introduction: Markup
-    tiles: Markup
-    sections: tuple[Markup, ...]
-    facts: tuple[Markup, ...]
-    figures: bytes
+    record: Record
+    importances: Importances
+
+    @cached_property
+    def introduction(self) -> Markup:
+        """What was searched."""
+        return Markup(introduction_html(self.record))
+
+    @cached_property
+    def tiles(self) -> Markup:
+        """The main numbers."""
+        return Markup(tiles_html(self.record))
+
+    @cached_property
+    def sections(self) -> tuple[Markup, ...]:
+        """What was found, with places for the figures."""
+        places = dict.fromkeys(figure_names(self.record, self.importances))
+        found = content.findings(self.record, self.importances)
+        return tuple(Markup(section_html(section, places)) for section in found)
+
+    @cached_property
+    def facts(self) -> tuple[Markup, ...]:
+        """With which versions the search was made."""
+        return tuple(Markup(section_html(each, {})) for each in content.facts(self.record))
+
+    @cached_property
+    def figures(self) -> bytes:
+        """The figures as JSON, compressed: drawing them takes longer than all else."""
+        figures = all_figures(self.record, self.importances)
+        return gzip.compress(figures_json(figures).encode(), 1)
 
 
 class Contents:
@@ -49,7 +75,7 @@ class Contents:
             record, version = self._records.read(name)
             kept = self._kept.get(name)
             if kept is None or kept.version != version:
-                kept = _make(record, version)
+                kept = Content(version, record, importances(record))
             self._keep(name, kept)
             return kept
 
@@ -60,17 +86,3 @@ class Contents:
             while len(self._kept) > MAX_CONTENTS:
                 forgotten, _ = self._kept.popitem(last=False)
                 self._making.pop(forgotten, None)
-
-
-def _make(record: Record, version: str) -> Content:
-    measured = importances(record)
-    figures = all_figures(record, measured)
-    found = content.findings(record, measured)
-    return Content(
-        version=version,
-        introduction=Markup(introduction_html(record)),
-        tiles=Markup(tiles_html(record)),
-        sections=tuple(Markup(section_html(section, figures)) for section in found),
-        facts=tuple(Markup(section_html(section, {})) for section in content.facts(record)),
-        figures=gzip.compress(figures_json(figures).encode(), 1),
-    )
