@@ -126,7 +126,7 @@ def test_a_search_is_live(team: Team, visit: Visit) -> None:
         page.locator('[data-figure="objective"].js-plotly-plot').wait_for()
         page.get_by_text("As resolved").click()
         page.get_by_text("Extend…").click()
-        page.get_by_role("textbox", name="Trials").fill("12")
+        page.get_by_role("textbox", name="More trials").fill("12")
         page.evaluate("window.isTheSame = true")
         record.report(0, 3, {"val_accuracy": 0.8125})
         record.end_trial(0, Outcome.COMPLETED)
@@ -135,7 +135,7 @@ def test_a_search_is_live(team: Team, visit: Visit) -> None:
         page.locator('[data-figure="objective"].js-plotly-plot').wait_for()
         assert page.evaluate("window.isTheSame")  # it was not loaded again
         assert (
-            page.get_by_role("textbox", name="Trials").input_value() == "12"
+            page.get_by_role("textbox", name="More trials").input_value() == "12"
         )  # and nothing typed was lost
         assert page.get_by_text("name: live").is_visible()
         assert page.get_by_role("status").inner_text() == "live"
@@ -170,7 +170,7 @@ def test_everything_can_be_read_without_javascript(visit: Visit) -> None:
         page.get_by_text("As a table").first.click()
         assert page.get_by_role("cell", name="completed").first.is_visible()
         page.get_by_text("Extend…").click()
-        assert page.get_by_role("textbox", name="Trials").is_visible()
+        assert page.get_by_role("textbox", name="More trials").is_visible()
 
 
 def _begin(team: Team, name: str) -> Record:

@@ -21,7 +21,7 @@ from torch import nn
 from hpsearch.errors import TrackingError
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
-from hpsearch.tracking import content, log_report, register_best, sync
+from hpsearch.tracking import address_of_run, content, log_report, register_best, sync
 from tests.mlflow_store import NAME, PARAMS, Store, add_trial, make_record, make_spec
 
 
@@ -259,6 +259,16 @@ def test_the_environment_of_another_mlflow_program_does_not_matter(
     register_best(record, store.uri, trial, nn.Linear(4, 2), example)
     assert store.client.get_model_version(NAME, "1").run_id == store.trials()[0].info.run_id
     assert not (tmp_path / "another.db").exists()
+
+
+def test_the_address_of_a_search_names_its_run(record: Record, store: Store) -> None:
+    with pytest.raises(TrackingError, match="no run of search"):
+        address_of_run(record, store.uri)
+    sync(record, store.uri, store.artifacts)
+    experiment = store.client.get_experiment_by_name(NAME)
+    run = store.parent()
+    address = address_of_run(record, store.uri)
+    assert address.endswith(f"/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}")
 
 
 def test_the_report_is_with_the_search(record: Record, store: Store, tmp_path: Path) -> None:

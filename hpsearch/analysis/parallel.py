@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -19,6 +19,8 @@ from hpsearch.space import Parameter
 from hpsearch.spec import Scalar
 
 MAX_AXES = 9
+#: where a line crosses an axis whose hyperparameter its trial does not have
+_BELOW = -0.13
 _MAX_TICKS = 8
 #: share of the leading trials, up to which a line has this colour, width and name
 _GROUPS = ((0.1, ACCENT, 2.0, "leading 10 %"), (0.5, "#94a3b8", 1.0, "first half"))
@@ -54,7 +56,8 @@ def parallel_coordinates(record: Record, parameters: Sequence[Parameter]) -> go.
             name=name,
             hoverinfo="skip",
         )
-    _draw_axes(figure, axes)
+    lacking = {i for i, axis in enumerate(axes) if any(axis.place(t) is None for t in trials)}
+    _draw_axes(figure, axes, lacking)
     return figure
 
 
@@ -73,16 +76,18 @@ def _grouped(
 
 
 def _lines(axes: Sequence[_Axis], trials: Sequence[TrialRecord]) -> dict[str, list[float | None]]:
-    """Return the trials as one line with gaps: between two, and where one has no value."""
+    """Return the trials as one line, with a gap between two."""
     x: list[float | None] = []
     y: list[float | None] = []
     for trial in trials:
+        places = [axis.place(trial) for axis in axes]
         x += [*range(len(axes)), None]
-        y += [*(axis.place(trial) for axis in axes), None]
+        y += [*(_BELOW if place is None else place for place in places), None]
     return {"x": x, "y": y}
 
 
-def _draw_axes(figure: go.Figure, axes: Sequence[_Axis]) -> None:
+def _draw_axes(figure: go.Figure, axes: Sequence[_Axis], lacking: Collection[int]) -> None:
+    """Name the axes and label their ends; `lacking` has those that some trials do not have."""
     titles = [wrap_name(axis.title) for axis in axes]
     figure.update_xaxes(
         tickvals=list(range(len(axes))),
@@ -91,9 +96,12 @@ def _draw_axes(figure: go.Figure, axes: Sequence[_Axis]) -> None:
         zeroline=False,
         fixedrange=True,
     )
-    figure.update_yaxes(visible=False, range=[-0.04, 1.04], fixedrange=True)
+    figure.update_yaxes(
+        visible=False, range=[_BELOW - 0.04 if lacking else -0.04, 1.04], fixedrange=True
+    )
     for column, axis in enumerate(axes):
-        for height, label in axis.ticks:
+        none = [(_BELOW, "none")] if column in lacking else []
+        for height, label in [*axis.ticks, *none]:
             figure.add_annotation(
                 x=column,
                 y=height,

@@ -38,8 +38,9 @@ def render(request: Request, name: str, status: int = 200, **context: Any) -> Re
 
 
 def _ago(moment: float) -> str:
-    """Return how long ago a moment was."""
-    return f"{show_seconds(max(time.time() - moment, 0.0))} ago"
+    """Return how long ago a moment was, in one unit."""
+    number, unit, *_ = show_seconds(max(time.time() - moment, 0.0)).split()
+    return f"{number} {unit} ago"
 
 
 def _iso(moment: float) -> str:
@@ -54,7 +55,7 @@ def _templates() -> Jinja2Templates:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"ago": _ago, "iso": _iso, "show": show, "seconds": show_seconds}
+    environment.filters |= {"ago": _ago, "iso": _iso, "show": show}
     environment.globals["asset"] = asset_url
     return Jinja2Templates(env=environment)
 
