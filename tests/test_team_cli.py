@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hpsearch.service.processes import free_ports
@@ -71,8 +72,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str,
         else:
             raise AssertionError((folder / "errors").read_text())
     finally:
+        children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        assert process.wait(timeout=60) == 0
+        assert psutil.wait_procs(children, timeout=30)[1] == []
         assert process.stdout is not None
         process.stdout.close()
     assert "Traceback" not in (folder / "errors").read_text()

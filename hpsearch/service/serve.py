@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -40,6 +41,8 @@ class ServeOptions:
 
 def serve(options: ServeOptions, tell: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. `tell` gets the lines for whoever started it."""
+    # uvicorn raises the signal again after it ended, which must not end all else at once.
+    signal.signal(signal.SIGTERM, _end)
     with started_settings(options) as settings:
         service = Service(settings)
         try:
@@ -96,6 +99,10 @@ def reconciled(service: Service) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(0)
 
 
 def _greet(service: Service, options: ServeOptions, tell: Callable[[str], None]) -> None:
