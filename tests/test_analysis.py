@@ -297,6 +297,23 @@ def test_one_huge_loss_does_not_flatten_the_rest(new_record: Callable[..., Recor
     assert picture.layout.annotations[0].text.startswith("1 far worse")
 
 
+def test_parallel_lines_cross_every_axis_with_the_best_on_top(
+    new_record: Callable[..., Record],
+) -> None:
+    record = new_record(BRANCHES, direction="minimize")
+    add(record, [0.9] * 9, optimizer="sgd", **{"optimizer.sgd.lr": 1.0})
+    add(record, [0.1] * 9, optimizer="sgd", **{"optimizer.sgd.lr": 1e-4})
+    add(record, [0.5] * 9, optimizer="adam")
+    picture = figures.parallel_coordinates(record, record.space.parameters)
+    titles = [title.replace("<br>", "") for title in picture.layout.xaxis.ticktext]
+    assert titles == ["optimizer", "optimizer.sgd.lr", "score"]
+    leading, lines = picture.data[-1], [y for trace in picture.data for y in trace.y]
+    assert list(leading.y) == [0.0, 0.0, 1.0, None]
+    assert len([y for y in lines if y is not None and y < 0]) == 1  # of adam, which has no lr
+    labels = {(note.x, note.text) for note in picture.layout.annotations}
+    assert {(0, "sgd"), (1, "0.0001"), (1, "1"), (1, "none"), (2, "0.1"), (2, "0.9")} <= labels
+
+
 def test_rungs_tell_the_stopped_from_those_that_went_on(
     new_record: Callable[..., Record],
 ) -> None:

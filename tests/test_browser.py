@@ -94,7 +94,7 @@ def _note(errors: list[str], kind: str, text: str) -> None:
 
 
 def _width(page: Page) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth"))
+    return int(page.locator("html").evaluate("each => each.scrollWidth"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -167,6 +167,9 @@ def test_it_can_be_used_from_the_keyboard(visit: Visit) -> None:
 def test_everything_can_be_read_without_javascript(visit: Visit) -> None:
     with visit("/searches/done", java_script_enabled=False, viewport=PHONE) as page:
         assert page.get_by_role("heading", name="Leaderboard").is_visible()
+        assert page.get_by_role("img", name="val_accuracy of 12 trials").is_visible()
+        assert page.locator("polyline.completed").count() == 12
+        assert _width(page) == 360
         page.get_by_text("As a table").first.click()
         assert page.get_by_role("cell", name="completed").first.is_visible()
         page.get_by_text("Extend…").click()

@@ -15,6 +15,7 @@ from hpsearch.analysis.figures import all_figures, figure_names
 from hpsearch.analysis.importance import Importances, importances
 from hpsearch.analysis.page import figures_json, introduction_html, section_html, tiles_html
 from hpsearch.record import Record
+from hpsearch.service.pages.drawing import curves_svg
 from hpsearch.service.records import Records
 
 #: searches whose contents are held in memory, each of a megabyte or less
@@ -45,6 +46,11 @@ class Content:
         places = dict.fromkeys(figure_names(self.record, self.importances))
         found = content.findings(self.record, self.importances)
         return tuple(Markup(section_html(section, places)) for section in found)
+
+    @cached_property
+    def curves(self) -> Markup:
+        """The learning curves as a still picture."""
+        return curves_svg(self.record)
 
     @cached_property
     def facts(self) -> tuple[Markup, ...]:
