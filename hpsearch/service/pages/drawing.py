@@ -19,15 +19,19 @@ _MARGIN = 24
 def curves_svg(record: Record) -> Markup:
     """Return the objective of each trial by epoch as SVG; empty where there is none.
 
-    The epochs are on a logarithmic axis. The objective's is from its 2nd percentile to its
-    98th, so that a few huge losses don't flatten the rest.
+    The epochs are on a logarithmic axis. The worst hundredth of the values is cut off, so that a
+    few huge losses don't flatten the rest.
     """
     metric = record.spec.objective.metric
     curves = [(trial, trial.metric(metric)) for trial in shown_trials(record)]
     values = sorted(value for _, curve in curves for value in curve.values())
     if not values:
         return Markup("")
-    low, high = values[len(values) // 50], values[-1 - len(values) // 50]
+    low, high, worst = values[0], values[-1], len(values) // 100
+    if record.spec.objective.direction == "maximize":
+        low = values[worst]
+    else:
+        high = values[-1 - worst]
     last = max(2, max(epoch for _, curve in curves for epoch in curve))
     step = math.ceil(len(values) / MAX_POINTS)
 
