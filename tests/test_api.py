@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import threading
 import time
 import zipfile
@@ -367,7 +368,10 @@ def test_an_error_inside_says_nothing_of_it(team: Team) -> None:
 
 def test_the_document_describes_every_route(team: Team) -> None:
     document = team.anyone.get("/openapi.json").json()
-    assert team.anyone.get("/docs").status_code == 200
+    page = team.anyone.get("/docs").text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(loaded) >= 2
+    assert all(team.anyone.get(url).status_code == 200 for url in loaded)  # nothing from elsewhere
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation.get("description"), (method, path)

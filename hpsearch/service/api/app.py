@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpsearch.service.api import admin, details, events, monitoring, searches
@@ -45,7 +46,9 @@ _ERRORS_WITH_MODEL = {status: each | {"model": ErrorBody} for status, each in _E
 
 def create_app(service: Service) -> FastAPI:
     """Return the application of a service."""
-    app = FastAPI(
+    # Its page is served from the package: FastAPI's own loads scripts from elsewhere.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="hpsearch",
         description="Hyperparameter searches of a team on a Ray cluster.",
         version=importlib.metadata.version("hpsearch"),
