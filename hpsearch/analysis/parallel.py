@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -22,9 +23,25 @@ MAX_AXES = 9
 #: where a line crosses an axis whose hyperparameter its trial does not have
 _BELOW = -0.13
 _MAX_TICKS = 8
-#: share of the leading trials, up to which a line has this colour, width and name
-_GROUPS = ((0.1, ACCENT, 2.0, "leading 10 %"), (0.5, "#94a3b8", 1.0, "first half"))
-_REST = (1.0, "#94a3b8", 0.5, "second half")
+_GREY = "#94a3b8"
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The lines of the trials up to a share of all, the leading ones first."""
+
+    share: float
+    name: str
+    colour: str
+    width: float
+    opacity: float
+
+
+_GROUPS = (
+    _Group(0.1, "leading 10 %", ACCENT, 2.0, 0.9),
+    _Group(0.5, "first half", _GREY, 1.0, 0.6),
+    _Group(1.0, "second half", _GREY, 0.5, 0.6),
+)
 
 
 @dataclass(frozen=True)
@@ -47,13 +64,13 @@ def parallel_coordinates(record: Record, parameters: Sequence[Parameter]) -> go.
         return None
     axes = [*(_parameter_axis(each) for each in searched), _objective_axis(record, trials)]
     figure = new_figure("Configurations of the trials", "", "", height=420)
-    for (share, colour, width, name), group in reversed(_grouped(trials)):
+    for group, members in reversed(_grouped(trials)):
         figure.add_scatter(
-            **_lines(axes, group),
+            **_lines(axes, members),
             mode="lines",
-            line={"color": colour, "width": max(width * crowding(record), 0.4)},
-            opacity=0.9 if share < 0.5 else 0.6,
-            name=name,
+            line={"color": group.colour, "width": max(group.width * crowding(record), 0.4)},
+            opacity=group.opacity,
+            name=group.name,
             hoverinfo="skip",
         )
     lacking = {i for i, axis in enumerate(axes) if any(axis.place(t) is None for t in trials)}
@@ -61,18 +78,11 @@ def parallel_coordinates(record: Record, parameters: Sequence[Parameter]) -> go.
     return figure
 
 
-def _grouped(
-    trials: Sequence[TrialRecord],
-) -> list[tuple[tuple[float, str, float, str], Sequence[TrialRecord]]]:
+def _grouped(trials: Sequence[TrialRecord]) -> list[tuple[_Group, Sequence[TrialRecord]]]:
     """Return the groups that have trials, the leading one first."""
-    groups = []
-    begin = 0
-    for style in (*_GROUPS, _REST):
-        end = math.ceil(style[0] * len(trials))
-        if end > begin:
-            groups.append((style, trials[begin:end]))
-        begin = end
-    return groups
+    ends = [math.ceil(group.share * len(trials)) for group in _GROUPS]
+    parts = [trials[begin:end] for begin, end in pairwise([0, *ends])]
+    return [(group, part) for group, part in zip(_GROUPS, parts, strict=True) if part]
 
 
 def _lines(axes: Sequence[_Axis], trials: Sequence[TrialRecord]) -> dict[str, list[float | None]]:
