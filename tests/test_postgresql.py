@@ -87,6 +87,21 @@ def test_a_search_has_its_record_and_its_runs_there(
     assert not (tmp_path / "another" / "small").exists()
 
 
+def test_a_record_read_again_and_again_takes_few_connections(
+    databases: tuple[str, str],
+) -> None:
+    import psycopg
+
+    storage, _ = databases
+    Record.create(storage, make_spec())
+    records = [Record.open(storage, "small") for _ in range(20)]
+    assert len(records) == 20
+    with psycopg.connect(storage) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        (count,) = connection.execute(query).fetchone() or (0,)
+    assert count <= 3
+
+
 def test_a_killed_driver_is_resumed(databases: tuple[str, str], tmp_path: Path) -> None:
     write_search(tmp_path, "storage: {}\ntracking_uri: {}".format(*databases))
     process = start("run", "killed.yaml", "--set", "search.trials=3", cwd=tmp_path)

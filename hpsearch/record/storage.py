@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import cache
 from pathlib import Path
 
 import optuna
@@ -28,12 +29,17 @@ def open_storage(place: Place) -> BaseStorage:
     if isinstance(place, Path):
         return JournalStorage(JournalFileBackend(str(place)))
     try:
-        # A server that was restarted has closed the connections of the pool.
-        storage = RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
-        return optuna.storages.get_storage(storage)  # reads a trial that has ended only once
+        return optuna.storages.get_storage(_open_database(place))  # reads ended trials only once
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError, ImportError) as error:
         what = str(error).partition("\n")[0]
         raise RecordError(f"storage: {_without_password(place)} can't be used: {what}") from error
+
+
+@cache
+def _open_database(url: str) -> RDBStorage:
+    """Open a database once in a process: each has a pool of connections, and few may be open."""
+    # A server that was restarted has closed the connections of the pool.
+    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 def repair_journal(path: Path) -> int:
