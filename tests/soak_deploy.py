@@ -1,4 +1,4 @@
-"""deploy/local-cluster: what the containers run, run here, and broken part by part."""
+"""What the containers of deploy/ run, run here and broken part by part: `make soak`."""
 
 from __future__ import annotations
 
