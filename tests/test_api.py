@@ -1,4 +1,4 @@
-"""The HTTP interface over a real database and real records; searches that run: test_service."""
+"""The HTTP interface over a real database and real records; searches that run: soak_service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches that the service runs on a real Ray cluster, while that and the service die."""
+"""Searches of the service on a real Ray cluster, while that and it die: `make soak`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -98,6 +98,15 @@ def kill_driver(service: Service, name: str) -> None:
     os.kill(driver.pid, signal.SIGKILL)
 
 
+def kill_head(head: Child) -> None:
+    """Kill a Ray head and all its processes, before a search can come to its end."""
+    assert head.process is not None
+    process = psutil.Process(head.process.pid)
+    for each in [*process.children(recursive=True), process]:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
 def test_searches_of_a_team_outlive_drivers_reconcilers_and_the_head(
     service: Service, head: tuple[Child, str], tmp_path: Path
 ) -> None:
@@ -130,7 +139,7 @@ def test_searches_of_a_team_outlive_drivers_reconcilers_and_the_head(
         second = wait_for(service, "second", lambda row: row.actual == "finished")
         assert second.attempt == 2
         wait_for(service, "first", has_epochs)
-        head[0].stop()  # with all that Ray knew; another is started in its place
+        kill_head(head[0])  # with all that Ray knew; another is started in its place
         first = wait_for(service, "first", lambda row: row.actual == "finished")
         assert first.attempt == 2
     for name, trials in (("first", 24), ("second", 24)):
