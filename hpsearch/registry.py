@@ -9,6 +9,9 @@ filled by hpsearch; all others are keywords of the spec, so that a signature is 
 Users register theirs with the same decorator, by an entry point in the group
 `hpsearch.components`, or not at all: a spec may name `package.module:factory` or
 `path/to/file.py:factory`.
+
+Annotations say more than types: `Of` marks a keyword that is itself a component, `Recommended`
+holds the range that `auto` stands for.
 """
 
 from __future__ import annotations
@@ -22,26 +25,93 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from hpsearch.errors import UserCodeError
 
 Factory = Callable[..., Any]
+_Mark = TypeVar("_Mark")
+#: the value of a keyword that stands for the range that its component recommends; so does `{}`
+AUTO = "auto"
 
 #: family → names of the arguments that hpsearch supplies to a factory that declares them
 OFFERED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
-    "task": ("target_std",),
+    "task": ("output_size", "target_std", "class_counts"),
+    "loss": ("output_size", "class_counts"),
     "model": ("input_shape", "output_size"),
+    "cell": ("input_size", "hidden_size"),
     "activation": (),
+    "norm": ("num_features", "num_dims"),
+    "dropout": (),
     "initializer": ("tensor",),
     "optimizer": ("params",),
+    "lr_schedule": (),
+    "momentum_schedule": (),
+    "batch_schedule": (),
+    "lr_scaling": (),
+    "gradient_clip": (),
+    "regularizer": ("model",),
+    "constraint": ("model",),
+    "augmentation": ("input_shape", "output_size", "kind"),
+    "callback": (),
+    "finetune": ("model",),
+    "calibration": ("kind",),
+    "check": ("trainer",),
     "sampler": ("space", "seed", "direction", "rungs", "slots"),
     "trainable": ("config", "trial"),
 }
 ENTRY_POINT_GROUP = "hpsearch.components"
 #: names of folders on `sys.path` that hold installed packages
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """The range of a keyword that searches begin with: `auto` or `{}` in a spec stands for it."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the range as a spec would write it."""
+        ends = {"low": self.low, "high": self.high}
+        return {**ends, "log": True} if self.log else ends
+
+
+@dataclass(frozen=True)
+class Of:
+    """Marks a keyword, or a section, whose value is a component of a family.
+
+    The value is its name or a mapping with `name`. With `short`, a number is short for the
+    component `default` with that keyword: `dropout: 0.2` for `{name: standard, rate: 0.2}`. With
+    `many`, the value is a list of components; with `optional`, there may be none.
+    """
+
+    family: str
+    default: str = ""
+    short: str = ""
+    many: bool = False
+    optional: bool = False
+
+    def written_out(self, value: Any) -> Any:
+        """Return a component that is only its name, or only a number, as a mapping."""
+        if self.short and self._is_number(value):
+            return {"name": self.default, self.short: value}
+        return {"name": value} if isinstance(value, str) else value
+
+    def build(self, value: Any, folder: Path | None = None, **offered: Any) -> Any:
+        """Build the component that a value stands for, which holds no ranges any more."""
+        keywords = dict(self.written_out(value))
+        return get(self.family, keywords.pop("name"), folder).build(keywords, **offered)
+
+    @staticmethod
+    def _is_number(value: Any) -> bool:
+        """Whether a number, a range of numbers or the recommended range stands here."""
+        if isinstance(value, Mapping):
+            return not value or "low" in value or "high" in value
+        return value == AUTO or not (value is None or isinstance(value, str | list))
 
 
 @dataclass(frozen=True)
@@ -75,6 +145,12 @@ class Component:
             for name, parameter in _parameters(self.factory).items()
             if name not in OFFERED[self.family] and parameter.kind not in _VARIADIC
         }
+
+    @property
+    def recommended(self) -> dict[str, Recommended]:
+        """The ranges that the keywords' annotations recommend."""
+        marks = {name: marked(each, Recommended) for name, each in self.keywords.items()}
+        return {name: mark for name, mark in marks.items() if mark is not None}
 
     @property
     def takes_any_keyword(self) -> bool:
@@ -128,6 +204,11 @@ def names(family: str) -> list[str]:
     """Return the names registered in a family, sorted."""
     _load_plugins()
     return sorted(_components[family])
+
+
+def marked(parameter: inspect.Parameter, kind: type[_Mark]) -> _Mark | None:
+    """Return the mark of this kind in a parameter's annotation, at any depth of a union."""
+    return _mark_in(parameter.annotation, kind)
 
 
 def is_user_code(name: str) -> bool:
@@ -224,6 +305,13 @@ def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:
     except NameError:  # a name that is imported for type checkers only
         signature = inspect.signature(factory)
     return dict(signature.parameters)
+
+
+def _mark_in(annotation: Any, kind: type[_Mark]) -> _Mark | None:
+    if isinstance(annotation, kind):
+        return annotation
+    marks = (_mark_in(part, kind) for part in get_args(annotation))
+    return next((mark for mark in marks if mark is not None), None)
 
 
 def _load_plugins() -> None:

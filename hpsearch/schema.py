@@ -7,7 +7,8 @@ It knows the registered components with their keywords. It is a little more leni
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 from pydantic.errors import (
@@ -19,8 +20,9 @@ from pydantic.errors import (
 import hpsearch.components
 import hpsearch.samplers  # noqa: F401  # registers samplers
 from hpsearch import registry
-from hpsearch.registry import Component
+from hpsearch.registry import AUTO, Component, Of
 from hpsearch.spec import COMPONENT_SECTIONS, Range, SearchSpec
+from hpsearch.training.batches import LastBatch
 
 Schema = dict[str, Any]
 
@@ -32,10 +34,24 @@ _DESCRIPTIONS = {
     "initializer": "how weights are drawn before training",
     "optimizer": "how weights are updated",
     "batch_size": "examples of a training step",
-    "gradient_clip": "greatest norm of the gradient; null doesn't clip",
+    "finetune": "which weights of a trained model are trained further, and how fast",
+    "augmentations": "batches changed at random while training",
+    "regularizers": "penalties added to the loss",
+    "constraints": "projections of the weights after each step",
+    "gradient_clip": "greatest norm of the gradient, or a way to clip; null doesn't clip",
+    "gradient_noise": "standard deviation of normal noise added to the gradient",
+    "lr_schedule": "the learning rate over a trial's steps",
+    "momentum_schedule": "the momentum over a trial's steps",
+    "batch_schedule": "the batch size over a trial's epochs",
+    "lr_scaling": "how the learning rate grows with the batch size",
+    "last_batch": "what becomes of the rows that don't fill a batch",
+    "callbacks": "what happens at the end of each epoch of a trial",
+    "calibration": "how the final model's probabilities are corrected",
+    "checks": "what is tried on a trial before it trains",
     "precision": "bf16 computes in mixed precision",
     "space": "the hyperparameters of `trainable`, by name",
 }
+_EMPTY = {"type": "object", "maxProperties": 0}
 _USER_CODE = {"type": "string", "pattern": ":", "description": "module:factory or file.py:factory"}
 
 
@@ -44,11 +60,15 @@ def json_schema() -> Schema:
     schema = _without_titles(SearchSpec.model_json_schema())
     properties, definitions = schema["properties"], schema["$defs"]
     del properties["folder"]
-    for section in COMPONENT_SECTIONS:
-        properties[section] = _section(section)
-    properties["batch_size"] = searchable({"type": "integer", "minimum": 1, "default": 64})
-    properties["gradient_clip"] = searchable(
-        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]}
+    for section, of in COMPONENT_SECTIONS.items():
+        properties[section] = _components(of)
+    for family in registry.OFFERED:
+        definitions[family] = _component(family)
+    sizes = {"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["full"]}], "default": 64}
+    properties["batch_size"] = _with_recommended(searchable(sizes))
+    properties["last_batch"] = searchable({"enum": list(get_args(LastBatch)), "default": "keep"})
+    properties["gradient_noise"] = searchable(
+        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}]}
     )
     properties["space"] = {"type": "object"}
     for name, description in _DESCRIPTIONS.items():
@@ -82,33 +102,47 @@ def searchable(constant: Schema) -> Schema:
     return {"anyOf": options, **default}
 
 
-def _section(family: str) -> Schema:
-    one = _component(family)
-    if family == "dataset":
+def _components(of: Of) -> Schema:
+    """Return the schema of what a section, or a keyword, may hold: a component, or several."""
+    if of.many:
+        array = {"type": "array", "items": _components(replace(of, many=False, optional=False))}
+        options = [array, _choices(array), *([{"type": "null"}] if of.optional else [])]
+        return {"anyOf": options}
+    one: Schema = {"$ref": f"#/$defs/{of.family}"}
+    if of.family == "dataset":
         return one
     named = {"name": _choices({"type": "string"})}
     chosen_name = {"type": "object", "properties": named, "required": ["name"]}
-    return {"anyOf": [*one["anyOf"], _choices(one), chosen_name]}
+    if of.short:
+        one = {"anyOf": [one, {"type": "number"}]}
+    if of.optional:
+        one = {"anyOf": [one, {"type": "null"}]}
+    options = [one, _choices(one), chosen_name]
+    if of.short:
+        options += [{"$ref": "#/$defs/Range"}, {"const": AUTO}, _EMPTY]
+    return {"anyOf": options}
+
+
+def _with_recommended(searched: Schema) -> Schema:
+    """Add the two ways to ask for the range that a component recommends."""
+    return {**searched, "anyOf": [*searched["anyOf"], {"const": AUTO}, _EMPTY]}
 
 
 def _component(family: str) -> Schema:
     names = registry.names(family)
     own: Schema = {"type": "object", "properties": {"name": _USER_CODE}, "required": ["name"]}
     objects = [_keywords(registry.get(family, name)) for name in names]
-    return {"anyOf": [{"enum": names}, _USER_CODE, *objects, own]}
+    known = [{"enum": names}] if names else []
+    return {"anyOf": [*known, _USER_CODE, *objects, own]}
 
 
 def _keywords(component: Component) -> Schema:
     properties: Schema = {"name": {"const": component.name}}
     required = ["name"]
     for key, parameter in component.keywords.items():
-        constant = _constant(key, parameter.annotation)
         if parameter.default is inspect.Parameter.empty:
             required.append(key)
-        elif parameter.default is None or isinstance(parameter.default, str | int | float):
-            constant["default"] = parameter.default
-        is_searched = component.family not in ("dataset", "sampler")
-        properties[key] = searchable(constant) if is_searched else constant
+        properties[key] = _keyword(component, key, parameter)
     return {
         "type": "object",
         "title": f"{component.family} {component.name}",
@@ -119,9 +153,21 @@ def _keywords(component: Component) -> Schema:
     }
 
 
-def _constant(key: str, annotation: Any) -> Schema:
-    if key in registry.OFFERED:  # such as a model's activation
-        return {"anyOf": [{"enum": registry.names(key)}, _USER_CODE]}
+def _keyword(component: Component, key: str, parameter: inspect.Parameter) -> Schema:
+    constant = _constant(parameter)
+    if parameter.default is None or isinstance(parameter.default, str | int | float):
+        constant["default"] = parameter.default
+    is_component = registry.marked(parameter, Of) is not None
+    if is_component or component.family in ("dataset", "sampler"):
+        return constant
+    searched = searchable(constant)
+    return _with_recommended(searched) if key in component.recommended else searched
+
+
+def _constant(parameter: inspect.Parameter) -> Schema:
+    of, annotation = registry.marked(parameter, Of), parameter.annotation
+    if of is not None:
+        return _components(replace(of, optional=of.optional or parameter.default is None))
     if annotation is inspect.Parameter.empty or isinstance(annotation, str):
         return {}
     try:

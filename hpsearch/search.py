@@ -41,7 +41,7 @@ def run_search(
     """
     place = Runs(runs)
     place.check_new(spec.name)
-    data = check_spec(spec)
+    spec, data = check_spec(spec)
     earlier, problems = read_earlier(place, spec.search.warm_start)
     if problems:
         raise SpecError(problems)
@@ -151,7 +151,7 @@ def _go_on(
     address: str | None,
     on_start: Watcher | None,
 ) -> SearchReport:
-    data = check_spec(spec)
+    _, data = check_spec(spec)
     with cluster_for(spec, address) as slots:
         check_disk(spec, data, slots, folder.path)
         # One that has ended lacks only its report, its model and MLflow's view.

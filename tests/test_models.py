@@ -70,7 +70,6 @@ def test_cnn_refuses_tables() -> None:
     ("keyword", "good", "bad"),
     [
         ("hidden_sizes", [64, 64], [64, 0]),
-        ("activation", "gelu", "geluu"),
         ("dropout", 0.0, 1.0),
         ("input_dropout", 0.5, -0.1),
         ("channels", [8], [8.5]),
@@ -82,13 +81,6 @@ def test_keywords_are_bounded(keyword: str, good: Any, bad: Any) -> None:
     adapter.validate_python(good)
     with pytest.raises(ValidationError):
         adapter.validate_python(bad)
-
-
-def test_an_unknown_activation_is_answered_with_the_nearest() -> None:
-    annotation: Any = registry.get("model", "mlp").keywords["activation"].annotation
-    adapter = TypeAdapter(annotation)
-    with pytest.raises(ValidationError, match="did you mean tanh"):
-        adapter.validate_python("tanhh")
 
 
 def test_a_users_model(tmp_path: Path) -> None:

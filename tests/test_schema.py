@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 import hpsearch.schema
 from hpsearch import registry
 from hpsearch.schema import json_schema
-from hpsearch.spec import COMPONENT_SECTIONS, load_spec, read_draft
+from hpsearch.spec import load_spec, read_draft
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
 
@@ -103,9 +103,9 @@ def test_short_forms_are_valid(
 
 
 def test_every_component_and_keyword_is_offered_with_what_it_is() -> None:
-    properties = json_schema()["properties"]
-    for family in COMPONENT_SECTIONS:
-        options = {option.get("title"): option for option in properties[family]["anyOf"]}
+    definitions = json_schema()["$defs"]
+    for family in registry.OFFERED:
+        options = {option.get("title"): option for option in definitions[family]["anyOf"]}
         for name in registry.names(family):
             component, option = registry.get(family, name), options[f"{family} {name}"]
             assert option["properties"].keys() == {"name", *component.keywords}

@@ -1,6 +1,19 @@
 """The catalogue: what trials are put together from; importing it registers every family."""
 
-from hpsearch.components import activations, datasets, initializers, models, optimizers, tasks
+from hpsearch.components import (
+    activations,
+    augmentations,
+    callbacks,
+    constraints,
+    datasets,
+    gradients,
+    initializers,
+    models,
+    optimizers,
+    regularizers,
+    schedules,
+    tasks,
+)
 from hpsearch.components.data import Arrays, Data
 from hpsearch.components.loading import load_data
 from hpsearch.components.tasks import epoch_metrics, task_for
@@ -9,12 +22,18 @@ __all__ = [
     "Arrays",
     "Data",
     "activations",
+    "augmentations",
+    "callbacks",
+    "constraints",
     "datasets",
     "epoch_metrics",
+    "gradients",
     "initializers",
     "load_data",
     "models",
     "optimizers",
+    "regularizers",
+    "schedules",
     "task_for",
     "tasks",
 ]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator
 from torch import nn
 
-from hpsearch import registry
-from hpsearch.errors import nearest_names
-from hpsearch.registry import register
+from hpsearch.registry import Of, register
 
 register("activation", "relu")(nn.ReLU)
 register("activation", "tanh")(nn.Tanh)
@@ -21,20 +18,12 @@ register("activation", "leaky_relu")(nn.LeakyReLU)
 register("activation", "silu")(nn.SiLU)
 
 
-def make_activation(name: str) -> nn.Module:
-    """Build an activation by its registered name, or a user's by `module:factory`."""
-    module: nn.Module = registry.get("activation", name).build({})
+#: annotation of a keyword that is an activation, by its name or with keywords
+ACTIVATION = Of("activation")
+ActivationSection = Annotated[Any, ACTIVATION]
+
+
+def make_activation(section: Any) -> nn.Module:
+    """Build the activation that a name, or a mapping with `name`, stands for."""
+    module: nn.Module = ACTIVATION.build(section)
     return module
-
-
-def _check_name(name: str) -> str:
-    known = registry.names("activation")
-    if not registry.is_user_code(name) and name not in known:
-        near = nearest_names(name, known)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(f"must be one of {', '.join(known)}{hint}")
-    return name
-
-
-#: annotation of a keyword that names an activation
-ActivationName = Annotated[str, AfterValidator(_check_name)]

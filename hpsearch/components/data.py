@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -99,6 +100,14 @@ class Data:
     def num_train_rows(self) -> int:
         """Rows that one training sees: with folds, those of the smallest."""
         return min((len(rows) for rows, _ in self.folds), default=split_length(self.train))
+
+    @cached_property
+    def class_counts(self) -> tuple[int, ...]:
+        """Training rows of each class; nothing in a regression, or where Datasets are read."""
+        if self.kind != "classification" or not isinstance(self.train, Arrays):
+            return ()
+        counts = np.bincount(self.train.y, minlength=self.output_size)
+        return tuple(counts.tolist())
 
     def fold(self, number: int) -> Data:
         """Return one fold as data with a training and a validation split."""

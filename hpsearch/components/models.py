@@ -11,13 +11,13 @@ from annotated_types import Ge, Interval
 from torch import nn
 
 from hpsearch import registry
-from hpsearch.components.activations import ActivationName, make_activation
+from hpsearch.components.activations import ActivationSection, make_activation
 from hpsearch.components.data import num_features
 from hpsearch.components.layers import Dropout
 from hpsearch.errors import BadConfigurationError, UserCodeError
-from hpsearch.registry import register
+from hpsearch.registry import Recommended, register
 
-Rate = Annotated[float, Interval(ge=0, lt=1)]
+Rate = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.5)]
 Size = Annotated[int, Ge(1)]
 
 
@@ -39,7 +39,7 @@ def mlp(
     input_shape: tuple[int, ...],
     output_size: int,
     hidden_sizes: Sequence[Size] = (128,),
-    activation: ActivationName = "relu",
+    activation: ActivationSection = "relu",
     input_dropout: Rate = 0.0,
     dropout: Rate = 0.0,
 ) -> nn.Module:
@@ -61,7 +61,7 @@ def cnn(
     kernel_size: Size = 3,
     pool: Size = 2,
     hidden_sizes: Sequence[Size] = (64,),
-    activation: ActivationName = "relu",
+    activation: ActivationSection = "relu",
     input_dropout: Rate = 0.0,
     dropout: Rate = 0.0,
 ) -> nn.Module:

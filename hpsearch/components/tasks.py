@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from annotated_types import Interval
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components.data import Data, Kind
@@ -23,6 +23,10 @@ class Task(Protocol):
 
     kind: ClassVar[Kind]
     metrics: ClassVar[tuple[str, ...]]
+
+    @property
+    def criterion(self) -> nn.Module:
+        """The loss as a module: its parameters are learned with the model's."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of a batch, which training minimises."""
@@ -41,8 +45,12 @@ def task_for(data: Data, section: Mapping[str, Any] | None = None) -> Task:
     """
     keywords = dict(section or {"name": data.kind})
     name = keywords.pop("name")
-    target_std = np.ravel(data.y_scale.std).tolist()
-    task: Task = registry.get("task", name).build(keywords, target_std=target_std)
+    task: Task = registry.get("task", name).build(
+        keywords,
+        output_size=data.output_size,
+        target_std=np.ravel(data.y_scale.std).tolist(),
+        class_counts=data.class_counts,
+    )
     if task.kind != data.kind:
         raise DataError(
             f"task.name: {name} needs targets for {task.kind}, but the data set's are for "
@@ -69,6 +77,7 @@ class Classification:
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
 
     label_smoothing: float = 0.0
+    criterion: nn.Module = field(default_factory=nn.Module)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean smoothed cross entropy."""
@@ -98,24 +107,25 @@ class Regression:
     kind: ClassVar[Kind] = "regression"
     metrics: ClassVar[tuple[str, ...]] = ("loss", "r2")
 
-    criterion: Literal["mse", "huber", "l1"] = "mse"
+    loss_name: Literal["mse", "huber", "l1"] = "mse"
     target_std: Sequence[float] = (1.0,)
+    criterion: nn.Module = field(default_factory=nn.Module)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss over standardised targets."""
-        return _CRITERIA[self.criterion](outputs, targets)
+        return _CRITERIA[self.loss_name](outputs, targets)
 
     def totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return, target by target: losses, squared errors, targets, squared targets."""
         outputs, targets = outputs.double(), targets.double()
-        losses = _CRITERIA[self.criterion](outputs, targets, reduction="none")
+        losses = _CRITERIA[self.loss_name](outputs, targets, reduction="none")
         errors = (outputs - targets).square()
         return torch.stack([losses, errors, targets, targets.square()]).sum(1).flatten()
 
     def summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
         """Return the mean loss, and R² = 1 - squared errors / squared deviations."""
         losses, errors, sums, squares = np.reshape(totals, (4, -1))
-        power = 1 if self.criterion == "l1" else 2
+        power = 1 if self.loss_name == "l1" else 2
         loss = np.mean(losses / num_rows * np.power(self.target_std, power))
         deviations = squares - sums**2 / num_rows
         # As scikit-learn has it: targets that never vary score 0.

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
 
 from hpsearch.errors import Problem, SpecError
+from hpsearch.registry import AUTO, Of
 from hpsearch.spec.stopping import Asha, EarlyStopping, NoStopping
 from hpsearch.spec.trees import Frozen, Tree, named, parse_tree, to_plain
 from hpsearch.spec.units import Duration, Size
 
-#: the parts of a trial that name a component
-COMPONENT_SECTIONS = ("dataset", "task", "model", "initializer", "optimizer")
+#: the parts of a trial that name components, and what each may name
+COMPONENT_SECTIONS: Mapping[str, Of] = {
+    "dataset": Of("dataset"),
+    "task": Of("task", optional=True),
+    "model": Of("model"),
+    "finetune": Of("finetune", optional=True),
+    "initializer": Of("initializer", optional=True),
+    "augmentations": Of("augmentation", many=True, optional=True),
+    "regularizers": Of("regularizer", many=True, optional=True),
+    "optimizer": Of("optimizer"),
+    "gradient_clip": Of("gradient_clip", default="norm", short="max_norm", optional=True),
+    "constraints": Of("constraint", many=True, optional=True),
+    "lr_schedule": Of("lr_schedule", optional=True),
+    "momentum_schedule": Of("momentum_schedule", optional=True),
+    "batch_schedule": Of("batch_schedule", optional=True),
+    "lr_scaling": Of("lr_scaling", optional=True),
+    "callbacks": Of("callback", many=True, optional=True),
+    "calibration": Of("calibration", optional=True),
+    "checks": Of("check", many=True, optional=True),
+}
 #: all parts of a trial built from components; each may hold ranges and choices but `dataset`
-SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "gradient_clip")
+SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "last_batch", "gradient_noise")
 
 
 class Objective(Frozen):
@@ -94,10 +113,23 @@ class SearchSpec(Frozen):
     dataset: Section = None
     task: Section = None
     model: Section = None
+    finetune: Section = None
     initializer: Section = Field({"name": "torch_default"})
+    augmentations: Section = None
+    regularizers: Section = None
     optimizer: Section = None
-    batch_size: Section = 64
     gradient_clip: Section = None
+    gradient_noise: Section = None
+    constraints: Section = None
+    lr_schedule: Section = None
+    momentum_schedule: Section = None
+    batch_schedule: Section = None
+    lr_scaling: Section = None
+    batch_size: Section = 64
+    last_batch: Section = None
+    callbacks: Section = None
+    calibration: Section = None
+    checks: Section = None
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = Field(False, description="train through torch.compile")
     trainable: str | None = Field(None, description="a training function: package.module:train")
@@ -209,12 +241,20 @@ class TrialConfig:
 
 
 def with_named_components(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Write each component in full: `relu` is short for `{name: relu}`, in choices as well."""
+    """Write each component in full: `relu` is short for `{name: relu}`, in choices as well.
+
+    Numbers that are short for a component stay: they are hyperparameters by the section's name.
+    """
     full = dict(raw)
-    for section in COMPONENT_SECTIONS:
-        value = named(full.get(section))
-        if isinstance(value, Mapping) and isinstance(value.get("choices"), list | tuple):
-            value = {**value, "choices": [named(choice) for choice in value["choices"]]}
+    for section, of in COMPONENT_SECTIONS.items():
         if section in full:
-            full[section] = value
+            full[section] = _with_names(full[section], of)
     return full
+
+
+def _with_names(value: Any, of: Of) -> Any:
+    if isinstance(value, Mapping) and isinstance(value.get("choices"), list | tuple):
+        return {**value, "choices": [_with_names(choice, of) for choice in value["choices"]]}
+    if of.many and isinstance(value, list | tuple):
+        return [_with_names(item, replace(of, many=False)) for item in value]
+    return of.written_out(value) if isinstance(value, str) and value != AUTO else value

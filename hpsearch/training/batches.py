@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from hpsearch.components.data import Arrays, Split, split_length
 
 Batch = tuple[Tensor, Tensor]
+LastBatch = Literal["keep", "drop", "pad", "wrap"]
 
 #: rows gathered at a time: enough to amortise the call, few enough to stay in a CPU's cache
 GATHER_ROWS = 1024
@@ -27,7 +28,7 @@ class Batches(Protocol):
         """The number of rows."""
 
     def read(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
-        """Yield all rows in batches, in this order (int64, on the CPU) or as they stand."""
+        """Yield rows in batches, in this order (int64, on the CPU), or all as they stand."""
 
 
 def batches_of(split: Split, device: torch.device) -> Batches:
@@ -38,6 +39,25 @@ def batches_of(split: Split, device: torch.device) -> Batches:
     if device not in by_device:
         by_device[device] = TensorBatches(_tensor(split.x, device), _tensor(split.y, device))
     return by_device[device]
+
+
+def epoch_order(
+    num_rows: int, batch_size: int, last_batch: LastBatch, generator: torch.Generator
+) -> Tensor:
+    """Draw the order in which an epoch reads its rows, int64 (rows,).
+
+    Where `batch_size` doesn't divide the rows, the last batch is smaller (`keep`), left out
+    (`drop`), filled with its own rows again (`pad`) or with the epoch's first rows (`wrap`).
+    """
+    order = torch.randperm(num_rows, generator=generator)
+    full, rest = divmod(num_rows, batch_size)
+    if last_batch == "keep" or rest == 0 or full == 0:
+        return order
+    if last_batch == "drop":
+        return order[: full * batch_size]
+    source = order[-rest:] if last_batch == "pad" else order
+    repeats = -(-batch_size // len(source))
+    return torch.cat([order, source.repeat(repeats)[: batch_size - rest]])
 
 
 def batch_sizes(num_rows: int, batch_size: int) -> list[int]:
@@ -66,7 +86,7 @@ class TensorBatches:
 
     def read(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """Yield views; with an order, of many rows gathered at once."""
-        sizes = batch_sizes(len(self), batch_size)
+        sizes = batch_sizes(len(self) if order is None else len(order), batch_size)
         if order is None:
             yield from _pairs(self.x, self.y, sizes)
             return
@@ -90,7 +110,7 @@ class LoadedBatches:
     def read(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """Yield collated batches; targets of a regression get an axis for targets."""
         rows = torch.arange(len(self)) if order is None else order
-        sizes = batch_sizes(len(self), batch_size)
+        sizes = batch_sizes(len(rows), batch_size)
         index = [part.tolist() for part in torch.split(rows, sizes)]
         for x, y in DataLoader(self._dataset, batch_sampler=index):
             y = y.reshape(len(y), -1).float() if y.is_floating_point() else y.long()

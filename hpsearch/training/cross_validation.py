@@ -26,16 +26,24 @@ class CrossValidation:
         self.trainers = [
             Trainer(config, fold, device, stream=f"fold{i}/") for i, fold in enumerate(folds)
         ]
+        self._last: list[dict[str, float]] = [{} for _ in folds]
 
     @property
     def epoch(self) -> int:
         """The epochs trained of each fold."""
-        return self.trainers[-1].epoch
+        return max(trainer.epoch for trainer in self.trainers)
 
-    def train_epoch(self) -> dict[str, float]:
-        """Train an epoch of each fold and evaluate it on its own validation rows."""
+    def train_epoch(self) -> dict[str, float] | None:
+        """Train an epoch of each fold and evaluate it on its own validation rows.
+
+        A fold whose training has ended keeps its last metrics; None when all have.
+        """
         metrics = [trainer.train_epoch() for trainer in self.trainers]
-        return {**_mean(metrics), "seconds": sum(fold["seconds"] for fold in metrics)}
+        if all(fold is None for fold in metrics):
+            return None
+        seconds = sum(fold["seconds"] for fold in metrics if fold is not None)
+        self._last = [new or old for new, old in zip(metrics, self._last, strict=True)]
+        return {**_mean(self._last), "seconds": seconds}
 
     def evaluate(self, split: Literal["train", "val", "test"]) -> dict[str, float]:
         """Return the folds' mean metrics on a split."""
@@ -43,12 +51,16 @@ class CrossValidation:
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of every fold's state."""
-        return {"folds": [trainer.state_dict() for trainer in self.trainers]}
+        return {
+            "folds": [trainer.state_dict() for trainer in self.trainers],
+            "metrics": [dict(fold) for fold in self._last],
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         for trainer, fold in zip(self.trainers, state["folds"], strict=True):
             trainer.load_state_dict(fold)
+        self._last = [dict(fold) for fold in state["metrics"]]
 
 
 def _folds(data: Data) -> list[Data]:

@@ -32,5 +32,6 @@ def refit(
     """Train a configuration on all rows but the test split's."""
     trainer = Trainer(config, data.merged(), device, stream="refit/")
     for _ in range(epochs):
-        trainer.train_epoch()
+        if trainer.train_epoch() is None:  # a callback ended it
+            break
     return trainer

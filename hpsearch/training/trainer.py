@@ -5,25 +5,28 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from hpsearch.components.callbacks import Callback
 from hpsearch.components.data import Data
 from hpsearch.components.initializers import initialize
 from hpsearch.components.models import build_model
 from hpsearch.components.optimizers import build_optimizer
 from hpsearch.components.tasks import task_for
-from hpsearch.errors import BadConfigurationError, DivergedError, UserCodeError
-from hpsearch.spec import TrialConfig
-from hpsearch.training.batches import Batches, batch_sizes, batches_of
+from hpsearch.errors import DivergedError, UserCodeError
+from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
+from hpsearch.training.batches import Batches, LastBatch, batch_sizes, batches_of, epoch_order
 from hpsearch.training.denormals import flushed_denormals
+from hpsearch.training.groups import parameter_groups
+from hpsearch.training.pacing import Pace
 from hpsearch.training.seeds import derive_seed
+from hpsearch.training.update import Update
 
 #: rows of a batch when nothing is learned from it: more leave the caches of a CPU
 EVAL_BATCH_SIZE = 256
@@ -54,43 +57,54 @@ class Trainer:
         self.epoch = 0
         self.task = task_for(data, config.values.get("task"))
         self._stream = stream
-        self._batch_size = _checked_batch_size(config.values["batch_size"], data)
-        self._gradient_clip: float | None = config.values.get("gradient_clip")
+        self._pace = Pace(config, data.num_train_rows, self._num_steps)
         self.model = self._build_model()
-        self._params = [p for p in self.model.parameters() if p.requires_grad]
+        self._tuning = self._build("finetune", model=self.model)
+        self._augmentations = self._build_all(
+            "augmentations",
+            input_shape=data.input_shape,
+            output_size=data.output_size,
+            kind=data.kind,
+        )
+        self._callbacks: list[Callback] = self._build_all("callbacks")
+        self._is_over = False
         self._forward = self._compile() if config.compile else self.model
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer; made when first needed, since the first one of a process takes seconds
         (torch imports its compiler), and a model that is only evaluated needs none."""
-        return build_optimizer(
-            self.config.values["optimizer"], self._params, Path(self.config.folder)
-        )
+        groups = parameter_groups(self.model, self.task, self._tuning)
+        return build_optimizer(self.config.values["optimizer"], groups, Path(self.config.folder))
 
-    def train_epoch(self) -> dict[str, float]:
+    def train_epoch(self) -> dict[str, float] | None:
         """Train one epoch, then evaluate; returns the metrics that `epoch_metrics` names.
 
-        Training metrics are means over the epoch's batches as they were trained on.
-        `grad_norm` is the mean of the gradient's norm, before clipping, at up to 16 evenly
-        spaced steps; `seconds` is the time of training and evaluation. Raises DivergedError at
-        the first loss that is not finite.
+        None, without training, if a callback ended the training before. Training metrics are
+        means over the epoch's batches as they were trained on. `grad_norm` is the mean of the
+        gradient's norm, before clipping, at up to 16 evenly spaced steps; `seconds` is the time
+        of training and evaluation. Raises DivergedError at the first loss that is not finite.
         """
+        if self._is_over:
+            return None
         start = time.perf_counter()
         self.epoch += 1
         with flushed_denormals():
             metrics, grad_norm = self._train()
-        if self.data.val is not None:
-            metrics |= self.evaluate("val")
+        for callback in self._callbacks:
+            callback.before_evaluation(self.model, self._read_train)
+        metrics |= self._evaluate_val()
         metrics["lr"] = float(self.optimizer.param_groups[0]["lr"])
         metrics["grad_norm"] = grad_norm
+        metrics |= self._call_back(metrics)
+        self._pace.observe(metrics)
         metrics["seconds"] = time.perf_counter() - start
         return metrics
 
     def evaluate(self, split: Literal["train", "val", "test"]) -> dict[str, float]:
         """Return the metrics on a split, named `val_loss` and so on."""
         batches = self._batches(split)
-        totals = _Totals(self, split, len(batches))
+        totals = _Totals(self, split)
         self.model.eval()
         with torch.inference_mode(), self._autocast():
             for x, y in batches.read(EVAL_BATCH_SIZE):
@@ -106,6 +120,9 @@ class Trainer:
             "epoch": self.epoch,
             "model": _copied(self.model.state_dict()),
             "optimizer": _copied(self.optimizer.state_dict()["state"]),
+            "criterion": _copied(self.task.criterion.state_dict()),
+            "pace": _copied(self._pace.state_dict()),
+            "callbacks": [_copied(callback.state_dict()) for callback in self._callbacks],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -116,39 +133,81 @@ class Trainer:
         # The optimizer would keep the tensors it is given.
         optimizer = {"state": _copied(state["optimizer"]), "param_groups": groups}
         self.optimizer.load_state_dict(optimizer)
+        self.task.criterion.load_state_dict(state["criterion"])
+        self._pace.load_state_dict(state["pace"])
+        for callback, kept in zip(self._callbacks, state["callbacks"], strict=True):
+            callback.load_state_dict(kept)
+        self._is_over = any(callback.is_over for callback in self._callbacks)
 
     def _train(self) -> tuple[dict[str, float], float]:
-        batches = self._batches("train")
-        num_steps = len(batch_sizes(len(batches), self._batch_size))
+        batches, batch_size = self._batches("train"), self._pace.batch_size(self.epoch)
+        order = self._order(len(batches), batch_size)
+        num_steps = len(batch_sizes(len(order), batch_size))
         stride = math.ceil(num_steps / GRAD_NORM_SAMPLES)
-        shuffle = torch.Generator().manual_seed(self._seed("shuffle"))
-        order = torch.randperm(len(batches), generator=shuffle)
         torch.manual_seed(self._seed("epoch"))
-        totals, norms = _Totals(self, "train", len(batches)), []
+        if self._tuning is not None:
+            self._tuning.begin_epoch(self.epoch)
+        self._pace.begin_epoch(self.optimizer, self.epoch)
+        totals, norms = _Totals(self, "train"), []
         self.model.train()
-        for step, (x, y) in enumerate(batches.read(self._batch_size, order)):
-            for param in self._params:
-                param.grad = None
-            with self._autocast():
-                outputs = self._forward(x)
-            loss = self.task.loss(outputs.float(), y)
-            torch.autograd.backward(loss)
-            norm = self._clip_gradient(measure=step % stride == 0)
+        if self._tuning is not None:
+            self._tuning.set_modes()
+        for step, (x, y) in enumerate(batches.read(batch_size, order)):
+            if step and self._pace.changes_within_epochs:
+                self._pace.begin_step(self.optimizer, self.epoch, step)
+            for augment in self._augmentations:
+                x, y = augment(x, y)
+            outputs, norm = self._update(x, y, measure=step % stride == 0)
             if norm is not None:
                 norms.append(norm)
-            self.optimizer.step()
-            totals.add(outputs.detach(), y)
+            totals.add(outputs, y)
         return totals.summary(), torch.stack(norms).mean().item()
 
-    def _clip_gradient(self, *, measure: bool) -> Tensor | None:
-        """Clip if the configuration says so; returns the norm before that, if asked for."""
-        if self._gradient_clip is None and not measure:
-            return None
-        grads = [param.grad for param in self._params if param.grad is not None]
-        norm = get_total_norm(grads)
-        if self._gradient_clip is not None:
-            clip_grads_with_norm_(self._params, self._gradient_clip, norm)
-        return norm if measure else None
+    @cached_property
+    def _update(self) -> Update:
+        values = self.config.values
+        return Update(
+            model=self.model,
+            forward=self._forward,
+            loss=self.task.loss,
+            optimizer=self.optimizer,
+            autocast=self._autocast,
+            penalties=self._build_all("regularizers", model=self.model),
+            clip=self._build("gradient_clip"),
+            noise=values.get("gradient_noise") or 0.0,
+            projections=self._build_all("constraints", model=self.model),
+        )
+
+    def _order(self, num_rows: int, batch_size: int) -> Tensor:
+        shuffle = torch.Generator().manual_seed(self._seed("shuffle"))
+        return epoch_order(num_rows, batch_size, self._last_batch, shuffle)
+
+    def _num_steps(self, batch_size: int) -> int:
+        rows = self.data.num_train_rows
+        if self._last_batch == "keep":
+            return len(batch_sizes(rows, batch_size))
+        full, rest = divmod(rows, batch_size)
+        return full + (self._last_batch != "drop" and rest > 0) or 1
+
+    @property
+    def _last_batch(self) -> LastBatch:
+        return self.config.values.get("last_batch") or "keep"
+
+    def _read_train(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self._batches("train").read(self._pace.batch_size(self.epoch))
+
+    def _evaluate_val(self) -> dict[str, float]:
+        return self.evaluate("val") if self.data.val is not None else {}
+
+    def _call_back(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Tell the callbacks of an epoch; returns the metrics anew where weights were changed."""
+        is_last = self.epoch >= self.config.max_epochs
+        changed = [
+            callback.after_epoch(self.model, metrics, is_last=is_last)
+            for callback in self._callbacks
+        ]
+        self._is_over = any(callback.is_over for callback in self._callbacks)
+        return self._evaluate_val() if any(changed) else {}
 
     def _build_model(self) -> nn.Module:
         values, folder = self.config.values, Path(self.config.folder)
@@ -176,6 +235,19 @@ class Trainer:
                 f"shape {expected} for two examples, but got {shape or type(outputs).__name__}"
             )
 
+    def _build(self, section: str, **offered: Any) -> Any:
+        """Build the component of a section; None where the configuration has none."""
+        value = self.config.values.get(section)
+        if value is None:
+            return None
+        return COMPONENT_SECTIONS[section].build(value, Path(self.config.folder), **offered)
+
+    def _build_all(self, section: str, **offered: Any) -> list[Any]:
+        """Build the components of a section that lists them."""
+        of, folder = COMPONENT_SECTIONS[section], Path(self.config.folder)
+        values = self.config.values.get(section) or []
+        return [of.build(value, folder, **offered) for value in values]
+
     def _batches(self, split: str) -> Batches:
         examples = getattr(self.data, split)
         if examples is None:
@@ -199,14 +271,15 @@ class _Totals:
     waits for a GPU) a few times an epoch.
     """
 
-    def __init__(self, trainer: Trainer, split: str, num_rows: int) -> None:
-        self._task, self._epoch = trainer.task, trainer.epoch
-        self._split, self._num_rows = split, num_rows
+    def __init__(self, trainer: Trainer, split: str) -> None:
+        self._task, self._epoch, self._split = trainer.task, trainer.epoch, split
+        self._num_rows = 0
         self._batches: list[tuple[Tensor, Tensor]] = []
         self._totals: list[float] = []
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         self._batches.append((outputs, targets))
+        self._num_rows += len(targets)
         if len(self._batches) == FLUSH_STEPS:
             self._flush()
 
@@ -230,15 +303,6 @@ class _Totals:
 
 
 _NO_AUTOCAST = contextlib.nullcontext()
-
-
-def _checked_batch_size(batch_size: int, data: Data) -> int:
-    if not 1 <= batch_size <= data.num_train_rows:
-        raise BadConfigurationError(
-            f"batch_size: must be at least 1 and at most the {data.num_train_rows} training "
-            f"rows, but got {batch_size}"
-        )
-    return batch_size
 
 
 def _copied(value: Any) -> Any:

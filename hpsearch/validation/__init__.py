@@ -28,12 +28,13 @@ def check(draft: Draft) -> SearchSpec:
     return _check(draft)[0]
 
 
-def check_spec(spec: SearchSpec) -> Data | None:
-    """Check the meaning of a spec, and return the data set that was loaded for that, if any.
+def check_spec(spec: SearchSpec) -> tuple[SearchSpec, Data | None]:
+    """Check the meaning of a spec; returns it with recommended ranges filled in, and the data
+    set that was loaded for that, if any.
 
     Raises SpecError with every problem.
     """
-    return _check(draft_spec(spec.to_dict(), spec.folder))[1]
+    return _check(draft_spec(spec.to_dict(), spec.folder))
 
 
 def _check(draft: Draft) -> tuple[SearchSpec, Data | None]:
@@ -46,4 +47,4 @@ def _check(draft: Draft) -> tuple[SearchSpec, Data | None]:
     check_settings(draft, problems)
     if problems or draft.spec is None:
         raise SpecError(problems)
-    return draft.spec, data
+    return draft.spec.model_copy(update=draft.sections), data

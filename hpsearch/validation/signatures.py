@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,8 +14,8 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnno
 
 from hpsearch import registry
 from hpsearch.errors import Problem, UserCodeError, nearest_names
-from hpsearch.registry import Component
-from hpsearch.spec import Choices, Range, Tree, Unreadable, join
+from hpsearch.registry import Component, Of
+from hpsearch.spec import Choices, Range, Tree, Unreadable, join, to_plain
 from hpsearch.spec.reading import rule_of
 
 
@@ -40,9 +40,33 @@ def check_component(
                 continue
             keywords = {key: value for key, value in section.items() if key != "name"}
             alternative = Alternative(place, component, keywords)
-            if not (new := _keyword_problems(alternative)):
+            if not (new := _keyword_problems(alternative, folder)):
                 found.append(alternative)
             problems += [problem for problem in new if problem not in problems]
+    return found
+
+
+def check_section(
+    of: Of, tree: Tree, path: str, folder: Path, problems: list[Problem]
+) -> list[Alternative]:
+    """Check each component that a value may come to: one, or a list of them."""
+    found = []
+    for place, value in alternatives(tree, path):
+        if value is None and of.optional:
+            continue
+        if not of.many:
+            new: list[Problem] = []
+            section = of.written_out(value)
+            found += check_component(of.family, section, place, folder, new)
+            # what was not written out by the user has no place of its own
+            problems += new if section is value else [replace(each, path=place) for each in new]
+        elif isinstance(value, list | tuple):
+            one = replace(of, many=False)
+            for i, item in enumerate(value):
+                found += check_section(one, item, join(place, i), folder, problems)
+        else:
+            rule = f"must be a list of components ({of.family})"
+            problems.append(Problem(place, rule, to_plain(value)))
     return found
 
 
@@ -162,7 +186,7 @@ def _find(
     return None
 
 
-def _keyword_problems(alternative: Alternative) -> list[Problem]:
+def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
     component, keywords, path = alternative.component, alternative.keywords, alternative.path
     parameters = component.keywords
     what = f"{component.family} {component.name}"
@@ -170,7 +194,7 @@ def _keyword_problems(alternative: Alternative) -> list[Problem]:
     for key, value in keywords.items():
         place = join(path, key)
         if key in parameters:
-            found += check_value(value, _annotation(parameters[key]), place)
+            found += _value_problems(value, parameters[key], place, folder)
         elif key in registry.OFFERED[component.family]:
             found.append(Problem(place, f"must not be given: {what} gets it by itself", key))
         elif not component.takes_any_keyword:
@@ -181,6 +205,18 @@ def _keyword_problems(alternative: Alternative) -> list[Problem]:
         if parameter.default is inspect.Parameter.empty and key not in keywords:
             found.append(Problem(join(path, key), f"must be given for {what}"))
     return found
+
+
+def _value_problems(
+    tree: Tree, parameter: inspect.Parameter, path: str, folder: Path
+) -> list[Problem]:
+    of = registry.marked(parameter, Of)
+    if of is None:
+        return check_value(tree, _annotation(parameter), path)
+    problems: list[Problem] = []
+    optional = of.optional or parameter.default is None
+    check_section(replace(of, optional=optional), tree, path, folder, problems)
+    return problems
 
 
 def _annotation(parameter: inspect.Parameter) -> Any:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 
 from hpsearch import registry
 from hpsearch.components import Data, epoch_metrics, load_data, task_for
@@ -23,21 +22,29 @@ from hpsearch.spec import (
     join,
     to_plain,
 )
+from hpsearch.training.batches import LastBatch
 from hpsearch.training.trainer import Trainer
+from hpsearch.validation.recommended import with_recommended_ranges
 from hpsearch.validation.signatures import (
     Alternative,
-    check_component,
+    check_section,
     check_value,
     corners,
     samples,
 )
 
 REQUIRED = ("dataset", "model", "optimizer")
+#: sections without a component: their type and default
+PLAIN_SECTIONS: dict[str, tuple[Any, Any]] = {
+    "batch_size": (Annotated[int, Ge(1)] | Literal["full"], 64),
+    "last_batch": (LastBatch | None, None),
+    "gradient_noise": (Annotated[float, Ge(0)] | None, None),
+}
 
 
 def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
     """Check the sections of a trial, and return its data set where it can be loaded."""
-    sections = draft.sections
+    sections = draft.sections = with_recommended_ranges(draft.sections, draft.folder)
     for section in REQUIRED:
         if sections.get(section) is None:
             rule = "must be given (or trainable, for a training function of yours)"
@@ -46,18 +53,16 @@ def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
         rule = "must stand beside trainable only; ranges of a component stand at its keywords"
         problems.append(Problem("space", rule, draft.raw["space"]))
     found = {
-        section: check_component(section, sections[section], section, draft.folder, problems)
-        for section in COMPONENT_SECTIONS
+        section: check_section(of, sections[section], section, draft.folder, problems)
+        for section, of in COMPONENT_SECTIONS.items()
         if sections.get(section) is not None
     }
-    problems += check_value(sections.get("batch_size", 64), Annotated[int, Ge(1)], "batch_size")
-    problems += check_value(
-        sections.get("gradient_clip"), Annotated[float, Gt(0)] | None, "gradient_clip"
-    )
+    for section, (annotation, default) in PLAIN_SECTIONS.items():
+        problems += check_value(sections.get(section, default), annotation, section)
     data = _load_data(draft, found.get("dataset", []), problems)
     if data is not None:
         problems += _batch_size_problems(sections.get("batch_size", 64), data)
-        problems += _building_problems(found, data, draft.folder)
+        problems += _building_problems(draft, found, data)
     _check_objective(draft, found.get("task"), data, problems)
     return data
 
@@ -100,10 +105,10 @@ def _batch_size_problems(tree: Tree, data: Data) -> list[Problem]:
 
 
 def _building_problems(
-    found: Mapping[str, list[Alternative]], data: Data, folder: Path
+    draft: Draft, found: Mapping[str, list[Alternative]], data: Data
 ) -> list[Problem]:
     """Build a trainer with each model, and with each other component of the user's own."""
-    first = {section: alternatives[0] for section, alternatives in found.items() if alternatives}
+    first = {section: found[section][0] for section in _BUILT if found.get(section)}
     if not {"model", "optimizer"} <= first.keys():
         return []
     tried = [
@@ -112,23 +117,26 @@ def _building_problems(
         for alternative in found.get(section, [])
         if section == "model" or registry.is_user_code(alternative.component.name)
     ]
+    try:
+        task_for(data, corners(draft.sections.get("task"))[0])
+    except HpsearchError:  # told of where the objective is checked
+        return []
     problems = []
     for alternative in tried:
         chosen = {**first, alternative.component.family: alternative}
-        problems += _building_problem(alternative, chosen, data, folder)
+        problems += _building_problem(alternative, chosen, draft, data)
     return problems
 
 
 def _building_problem(
-    alternative: Alternative, chosen: Mapping[str, Alternative], data: Data, folder: Path
+    alternative: Alternative, chosen: Mapping[str, Alternative], draft: Draft, data: Data
 ) -> list[Problem]:
     """Try the low ends of all ranges, then the high ones; if one works, trials may tell more."""
     problems = []
     for corner in (0, 1):
-        values = {
-            section: _values(chosen[section], corner) for section in _BUILT if section in chosen
-        }
-        config = TrialConfig(0, 0, 1, {**values, "batch_size": 1}, folder=str(folder))
+        values = {section: _values(each, corner) for section, each in chosen.items()}
+        values |= _other_values(draft, corner)
+        config = TrialConfig(0, 0, 1, values, folder=str(draft.folder))
         try:
             with torch.random.fork_rng(devices=[]):
                 trainer = Trainer(config, data)
@@ -143,6 +151,16 @@ def _building_problem(
         else:
             return []
     return problems[:1]
+
+
+def _other_values(draft: Draft, corner: int) -> dict[str, Any]:
+    """Return the sections that are not tried one by one, at the low or the high ends."""
+    values = {
+        section: corners(tree)[corner]
+        for section, tree in draft.sections.items()
+        if section not in (*_BUILT, "dataset") and tree is not None
+    }
+    return {**values, "batch_size": 1}
 
 
 _BUILT = ("model", "initializer", "optimizer")

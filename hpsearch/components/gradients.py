@@ -1,0 +1,28 @@
+"""What is done to a gradient before the optimizer sees it: clipping by name, and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from annotated_types import Gt
+from torch import Tensor
+from torch.nn import Parameter
+from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_
+
+from hpsearch.registry import Recommended, register
+
+#: (parameters with gradients, norm of the whole gradient) → None; changes the gradients in place
+Clipping = Callable[[Sequence[Parameter], Tensor], None]
+
+
+@register("gradient_clip", "norm", fusible=["max_norm"])
+def norm(max_norm: Annotated[float, Gt(0), Recommended(0.1, 10.0, log=True)] = 1.0) -> Clipping:
+    """Scale the whole gradient down to an L2 norm of `max_norm` (Pascanu et al., 2013)."""
+    return lambda params, total: clip_grads_with_norm_(params, max_norm, total)
+
+
+@register("gradient_clip", "value", fusible=["max_value"])
+def value(max_value: Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)] = 0.5) -> Clipping:
+    """Clamp each component of the gradient to ±`max_value`."""
+    return lambda params, total: clip_grad_value_(params, max_value)

@@ -1,0 +1,38 @@
+"""Regularizers by name: penalties on a model's weights, added to the loss.
+
+A factory gets the model and returns a function without arguments that gives the penalty, a tensor
+without axes. Weights are parameters with two axes or more: biases and norms carry none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from hpsearch.registry import Recommended, register
+
+Penalty = Callable[[], Tensor]
+Strength = Annotated[float, Ge(0), Recommended(1e-6, 1e-2, log=True)]
+
+
+@register("regularizer", "l1", fusible=["strength"])
+def l1(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
+    """strength times the sum of |w| (Tibshirani, 1996)."""
+    weights = weights_of(model)
+    return lambda: strength * torch.stack([weight.abs().sum() for weight in weights]).sum()
+
+
+@register("regularizer", "l2", fusible=["strength"])
+def l2(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
+    """strength times the sum of w², as Keras has it: the gradient is 2 strength w."""
+    weights = weights_of(model)
+    return lambda: strength * torch.stack([weight.square().sum() for weight in weights]).sum()
+
+
+def weights_of(model: nn.Module) -> list[nn.Parameter]:
+    """Return the trainable parameters with two axes or more."""
+    return [p for p in model.parameters() if p.requires_grad and p.ndim > 1]

@@ -1,0 +1,117 @@
+"""The pace of a training: batch size, learning rate and momentum at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hpsearch.components.schedules import BatchPace, Progress, Schedule
+from hpsearch.errors import BadConfigurationError
+from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
+
+
+class Pace:
+    """Sets an optimizer's learning rate and momentum before each step of a configuration.
+
+    `num_steps` says how many steps an epoch of `num_rows` rows has in batches of a size.
+    """
+
+    def __init__(
+        self, config: TrialConfig, num_rows: int, num_steps: Callable[[int], int]
+    ) -> None:
+        self._config, self._num_rows, self._num_steps = config, num_rows, num_steps
+        self._base = _checked_batch_size(config.values["batch_size"], num_rows)
+        self._lr: Any = self._build("lr_schedule")
+        self._momentum: Schedule | None = self._build("momentum_schedule")
+        self._batch = self._build("batch_schedule")
+        self._scaling = self._build("lr_scaling")
+        self._step_factor = 1.0
+        self._steps = [num_steps(self._at(epoch).batch_size) for epoch in self._epochs()]
+
+    def batch_size(self, epoch: int) -> int:
+        """The batch size of an epoch, counted from 1."""
+        return self._at(epoch).batch_size
+
+    def begin_epoch(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+        """Set the learning rate that an epoch begins with."""
+        pace = self._at(epoch)
+        # The scaling goes by the batch size that was asked for: a schedule that makes batches
+        # grow keeps the rate on purpose.
+        scale = self._scaling(self._base) if self._scaling is not None else 1.0
+        self._step_factor = pace.lr_factor * scale
+        self.begin_step(optimizer, epoch, 0)
+
+    def begin_step(self, optimizer: torch.optim.Optimizer, epoch: int, step: int) -> None:
+        """Set learning rate and momentum for a step of an epoch, counted from 0."""
+        progress = self._progress(epoch, step)
+        factor = self._step_factor * (self._lr(progress) if self._lr is not None else 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+            if self._momentum is not None:
+                _set_momentum(group, self._momentum(progress))
+
+    @property
+    def changes_within_epochs(self) -> bool:
+        """Whether `begin_step` does anything after an epoch's first step."""
+        return self._lr is not None or self._momentum is not None
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Tell an epoch's metrics to a schedule that looks at one."""
+        if hasattr(self._lr, "observe"):
+            self._lr.observe(metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a schedule saw; most see nothing."""
+        return self._lr.state_dict() if hasattr(self._lr, "state_dict") else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+        if hasattr(self._lr, "load_state_dict"):
+            self._lr.load_state_dict(state)
+
+    def _at(self, epoch: int) -> BatchPace:
+        if self._batch is None:
+            return BatchPace(self._base)
+        pace: BatchPace = self._batch(epoch, self._base, self._num_rows)
+        return pace
+
+    def _epochs(self) -> range:
+        return range(1, self._config.max_epochs + 1)
+
+    def _progress(self, epoch: int, step: int) -> Progress:
+        before = sum(self._steps[: epoch - 1])
+        steps = self._num_steps(self._at(epoch).batch_size)
+        # a refit may train past the configuration's budget
+        total = max(sum(self._steps), before + steps)
+        return Progress(before + step, total, epoch, self._config.max_epochs, steps)
+
+    def _build(self, section: str) -> Any:
+        value = self._config.values.get(section)
+        if value is None:
+            return None
+        return COMPONENT_SECTIONS[section].build(value, Path(self._config.folder))
+
+
+def _set_momentum(group: dict[str, Any], momentum: float) -> None:
+    if "momentum" in group:
+        group["momentum"] = momentum
+    elif "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        raise BadConfigurationError(
+            "momentum_schedule: needs an optimizer with momentum or betas, but this has neither"
+        )
+
+
+def _checked_batch_size(batch_size: int | str, num_rows: int) -> int:
+    if batch_size == "full":
+        return num_rows
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= num_rows:
+        raise BadConfigurationError(
+            f"batch_size: must be at least 1 and at most the {num_rows} training rows, "
+            f"but got {batch_size}"
+        )
+    return batch_size

@@ -1,0 +1,111 @@
+"""One step of training: from a batch to new weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from hpsearch.components.constraints import Projection
+from hpsearch.components.gradients import Clipping
+from hpsearch.components.regularizers import Penalty
+
+
+@dataclass
+class Update:
+    """Gradient, clipping, noise, the optimizer's step and the projections after it.
+
+    An optimizer whose `step` wants a closure (backstitch, L-BFGS) may take the gradient several
+    times; each time the batch sees the same dropout masks, and batch norm's statistics move once.
+    """
+
+    model: nn.Module
+    forward: Callable[[Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    optimizer: torch.optim.Optimizer
+    autocast: Callable[[], contextlib.AbstractContextManager[None]]
+    penalties: Sequence[Penalty] = ()
+    clip: Clipping | None = None
+    noise: float = 0.0
+    projections: Sequence[Projection] = ()
+
+    def __post_init__(self) -> None:
+        groups = self.optimizer.param_groups
+        self._params = [param for group in groups for param in group["params"]]
+
+    def __call__(self, x: Tensor, y: Tensor, *, measure: bool) -> tuple[Tensor, Tensor | None]:
+        """Take a step; returns the outputs before it and, if asked for, the gradient's norm."""
+        if getattr(self.optimizer, "needs_closure", False):
+            outputs, norm = self._step_with_closure(x, y, measure)
+        else:
+            outputs, _, norm = self._gradient(x, y, measure)
+            self.optimizer.step()
+        for project in self.projections:
+            project()
+        return outputs, norm
+
+    def _gradient(
+        self, x: Tensor, y: Tensor, measure: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        for param in self._params:
+            param.grad = None
+        with self.autocast():
+            outputs = self.forward(x)
+        loss = self.loss(outputs.float(), y)
+        for penalty in self.penalties:
+            loss = loss + penalty()
+        torch.autograd.backward(loss)
+        return outputs.detach(), loss.detach(), self._finish_gradient(measure)
+
+    def _finish_gradient(self, measure: bool) -> Tensor | None:
+        """Clip, and add noise; returns the norm before that, if asked for."""
+        if self.clip is None and not self.noise and not measure:
+            return None
+        params = [param for param in self._params if param.grad is not None]
+        grads = [param.grad for param in params if param.grad is not None]
+        norm = get_total_norm(grads)
+        if self.clip is not None:
+            self.clip(params, norm)
+        if self.noise:
+            for grad in grads:
+                grad.add_(torch.randn_like(grad), alpha=self.noise)
+        return norm if measure else None
+
+    def _step_with_closure(
+        self, x: Tensor, y: Tensor, measure: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        results: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        before = [buffer.clone() for buffer in self.model.buffers()]
+        generators = _GeneratorStates(x.device)
+
+        @torch.enable_grad()
+        def closure() -> Tensor:
+            if results:
+                generators.restore()
+                with torch.no_grad():
+                    for buffer, old in zip(self.model.buffers(), before, strict=True):
+                        buffer.copy_(old)
+            results.append(self._gradient(x, y, measure))
+            return results[-1][1]
+
+        self.optimizer.step(closure)  # type: ignore[arg-type]  # torch's stub wants a float
+        outputs, _, norm = results[0]
+        return outputs, norm
+
+
+class _GeneratorStates:
+    """The states of torch's generators, of the CPU and of a device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._cpu = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def restore(self) -> None:
+        torch.set_rng_state(self._cpu)
+        if self._cuda is not None:
+            torch.cuda.set_rng_state(self._cuda, self._device)

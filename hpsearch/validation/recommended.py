@@ -1,0 +1,77 @@
+"""Ranges that components recommend, in place of `auto` and `{}` in a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpsearch import registry
+from hpsearch.errors import UserCodeError
+from hpsearch.registry import AUTO, Component, Of
+from hpsearch.spec import COMPONENT_SECTIONS, Choices, Range, Tree
+
+#: powers of two would do as well; the sampler learns more from an ordered range
+BATCH_SIZES = Range(low=16, high=256, log=True)
+
+
+def with_recommended_ranges(sections: Mapping[str, Tree], folder: Path) -> dict[str, Tree]:
+    """Return the sections with each `auto` or `{}` replaced by what its component recommends.
+
+    Where nothing is recommended the value stays, and is refused as any other.
+    """
+    filled = {
+        section: _fill(tree, COMPONENT_SECTIONS[section], folder)
+        if section in COMPONENT_SECTIONS
+        else tree
+        for section, tree in sections.items()
+    }
+    if _asks(filled.get("batch_size")):
+        filled["batch_size"] = BATCH_SIZES
+    return filled
+
+
+def _fill(tree: Tree, of: Of, folder: Path) -> Tree:
+    """Fill in the keywords of a component, of each choice, of each item of a list."""
+    if isinstance(tree, Choices):
+        return Choices(choices=tuple(_fill(choice, of, folder) for choice in tree.choices))
+    if of.many and isinstance(tree, list):
+        return [_fill(item, replace(of, many=False), folder) for item in tree]
+    section = of.written_out(tree) if _asks(tree) and of.short else tree
+    if not isinstance(section, Mapping) or "name" not in section:
+        return tree
+    components = _components(section["name"], of.family, folder)
+    return {
+        key: value if key == "name" else _fill_keyword(value, key, components, folder)
+        for key, value in section.items()
+    }
+
+
+def _fill_keyword(tree: Tree, key: str, components: list[Component], folder: Path) -> Tree:
+    parameters = [each.keywords[key] for each in components if key in each.keywords]
+    inner = next((of for each in parameters if (of := registry.marked(each, Of))), None)
+    if inner is not None:
+        return _fill(tree, inner, folder)
+    ranges = {each.recommended.get(key) for each in components}
+    if not _asks(tree) or len(ranges) != 1 or None in ranges:
+        return tree
+    recommended = ranges.pop()
+    assert recommended is not None
+    return Range(**recommended.to_dict())
+
+
+def _components(name: Tree, family: str, folder: Path) -> list[Component]:
+    names: tuple[Any, ...] = name.choices if isinstance(name, Choices) else (name,)
+    found = []
+    for each in names:
+        try:
+            found.append(registry.get(family, each, folder))
+        except (KeyError, TypeError, UserCodeError):  # told of when the component is checked
+            continue
+    return found
+
+
+def _asks(tree: Tree) -> bool:
+    """Whether the recommended range is asked for."""
+    return bool(tree == AUTO or tree == {})
