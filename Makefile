@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup search test check format bench soak lock clean
+.PHONY: setup search test check format docs bench soak lock clean
 
 setup: $(READY)
 
@@ -31,6 +31,9 @@ check: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup
+	$(BIN)/hpsearch components --markdown > docs/components.md
 
 bench: setup
 	$(BIN)/python -m benchmarks.speed

@@ -126,14 +126,16 @@ def download(
 @app.command()
 def components(
     family: Annotated[str | None, typer.Argument(help="Such as model or optimizer.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="All, as a page.")] = False,
 ) -> None:
-    """List the components that a spec can name, with their keywords."""
-    import hpsearch.components  # noqa: F401  # registers them
-    import hpsearch.samplers  # noqa: F401
-    from hpsearch import registry
+    """List the components that a spec can name: keywords, defaults, recommended ranges."""
+    from hpsearch import catalogue
     from hpsearch.errors import nearest_names
 
-    families = [known for known in registry.OFFERED if registry.names(known)]
+    if markdown:
+        print(catalogue.to_markdown(), end="")
+        return
+    families = catalogue.families()
     if family is not None and family not in families:
         hint = " or ".join(nearest_names(family, families)) or ", ".join(families)
         raise HpsearchError(f"no family {family!r} of components; there are: {hint}")
@@ -170,18 +172,20 @@ def ui(
 
 
 def _component_table(family: str) -> Table:
-    from hpsearch import registry
+    from hpsearch import catalogue
 
-    table = Table(family, "keywords (*: fusible)", "what it is", title_justify="left", box=None)
-    for name in registry.names(family):
-        component = registry.get(family, name)
-        keywords = [
-            f"{keyword}{'*' if keyword in component.fusible else ''}={parameter.default!r}"
-            if parameter.default is not parameter.empty
-            else keyword
-            for keyword, parameter in component.keywords.items()
-        ]
-        table.add_row(name, ", ".join(keywords), component.summary)
+    title = f"{family}: {catalogue.place_of(family)}".replace("`", "")
+    columns = ("name", "what it is", "keyword", "default", "auto", "fusible")
+    table = Table(*columns, title=title, title_justify="left", box=None)
+    for component, keywords in catalogue.components(family):
+        first = (component.name, component.summary)
+        for keyword in keywords or [catalogue.Keyword("", "", "", False)]:
+            fusible = "yes" if keyword.fusible else ""
+            row = (keyword.name, keyword.default, keyword.recommended, fusible)
+            table.add_row(*first, *row)
+            first = ("", "")
+    if everywhere := catalogue.shared(family):
+        table.caption = f"all take: {', '.join(map(str, everywhere))}"
     return table
 
 
