@@ -168,6 +168,7 @@ class Component:
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _components: dict[str, dict[str, Component]] = {family: {} for family in OFFERED}
 _shared: dict[str, Factory] = {}
+_libraries: dict[tuple[str, str], tuple[Callable[[str], Component], Callable[[], list[str]]]] = {}
 _plugins_loaded = False
 
 
@@ -185,6 +186,16 @@ def register(
         return factory
 
     return decorate
+
+
+def register_library(
+    family: str, prefix: str, find: Callable[[str], Component], known: Callable[[], list[str]]
+) -> None:
+    """Offer another library's components of a family as `prefix:name`.
+
+    `find` returns one by its name, or raises KeyError; `known` lists the names.
+    """
+    _libraries[family, prefix] = (find, known)
 
 
 def share_keywords(family: str, schema: Factory) -> None:
@@ -206,6 +217,14 @@ def names(family: str) -> list[str]:
     return sorted(_components[family])
 
 
+def names_like(family: str, name: str) -> list[str]:
+    """Return the names among which an unknown one may be meant: a library's, by its prefix."""
+    prefix = name.partition(":")[0]
+    if (family, prefix) not in _libraries:
+        return names(family)
+    return [f"{prefix}:{each}" for each in _libraries[family, prefix][1]()]
+
+
 def marked(parameter: inspect.Parameter, kind: type[_Mark]) -> _Mark | None:
     """Return the mark of this kind in a parameter's annotation, at any depth of a union."""
     return _mark_in(parameter.annotation, kind)
@@ -213,7 +232,8 @@ def marked(parameter: inspect.Parameter, kind: type[_Mark]) -> _Mark | None:
 
 def is_user_code(name: str) -> bool:
     """Whether a name points at user code (`module:factory`) rather than at the registry."""
-    return ":" in name
+    prefix, colon, _ = name.partition(":")
+    return bool(colon) and all(prefix != each for _, each in _libraries)
 
 
 def get(family: str, name: str, folder: Path | None = None) -> Component:
@@ -225,7 +245,8 @@ def get(family: str, name: str, folder: Path | None = None) -> Component:
     if is_user_code(name):
         return Component(family, name, import_factory(name, folder))
     _load_plugins()
-    return _components[family][name]
+    prefix, colon, rest = name.partition(":")
+    return _libraries[family, prefix][0](rest) if colon else _components[family][name]
 
 
 def import_factory(name: str, folder: Path | None = None) -> Factory:

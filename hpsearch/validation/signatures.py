@@ -180,7 +180,7 @@ def _find(
     except UserCodeError as error:
         problems.append(Problem.of(error, path))
     except KeyError:
-        known = registry.names(family)
+        known = registry.names_like(family, name)
         rule = f"must be one of {', '.join(known)}, or yours as module:factory"
         problems.append(Problem(path, rule, name, nearest_names(name, known)))
     return None

@@ -1,0 +1,21 @@
+"""Optimizers by name: those of torch, a few written here, and the library pytorch-optimizer's.
+
+A factory gets `params`: a list of parameters or of groups, mappings with `params` and values for
+keywords of the optimizer. An optimizer whose `step` takes the gradient itself has the attribute
+`needs_closure`.
+"""
+
+from hpsearch.components.optimizers import adamod, backstitch, lars, library, perceptron, wrapped
+from hpsearch.components.optimizers.building import Group, Params, build_optimizer
+
+__all__ = [
+    "Group",
+    "Params",
+    "adamod",
+    "backstitch",
+    "build_optimizer",
+    "lars",
+    "library",
+    "perceptron",
+    "wrapped",
+]
