@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,10 +66,10 @@ def _components(name: Tree, family: str, folder: Path) -> list[Component]:
     names: tuple[Any, ...] = name.choices if isinstance(name, Choices) else (name,)
     found = []
     for each in names:
-        try:
-            found.append(registry.get(family, each, folder))
-        except (KeyError, TypeError, UserCodeError):  # told of when the component is checked
-            continue
+        # what isn't a name, or not a known one, is told of when the component is checked
+        with contextlib.suppress(KeyError, UserCodeError):
+            if isinstance(each, str):
+                found.append(registry.get(family, each, folder))
     return found
 
 
