@@ -43,6 +43,12 @@ def make(data: Data, **values: Any) -> Trainer:
 
 BLOCKS: list[dict[str, Any]] = [
     {"lr_schedule": {"name": "cosine"}},
+    {"lr_schedule": {"name": "one_cycle"}},
+    {"lr_schedule": {"name": "warmup", "then": {"name": "plateau", "patience": 0}}},
+    {"lr_scaling": {"name": "none", "base_batch_size": 6, "regime_adaptation": True}},
+    {"optimizer": {"name": "backstitch", "lr": 0.1}},
+    {"optimizer": {"name": "lbfgs", "max_iter": 3}},
+    {"optimizer": {"name": "po:lion"}},
     {"momentum_schedule": {"name": "constant", "momentum": 0.8}},
     {"batch_schedule": {"name": "increase_on_milestone", "milestones": [1], "factor": 2.0}},
     {"lr_scaling": {"name": "sqrt", "base_batch_size": 4}},

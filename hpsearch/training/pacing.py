@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hpsearch.components.schedules import BatchPace, Progress, Schedule
+from hpsearch.components.schedules import BatchPace, BatchSchedule, Progress, Scaling, Schedule
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 
@@ -16,31 +16,38 @@ from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 class Pace:
     """Sets an optimizer's learning rate and momentum before each step of a configuration.
 
-    `num_steps` says how many steps an epoch of `num_rows` rows has in batches of a size.
+    `num_steps` says how many steps there are in so many passes over the `num_rows` rows in
+    batches of a size.
     """
 
     def __init__(
-        self, config: TrialConfig, num_rows: int, num_steps: Callable[[int], int]
+        self, config: TrialConfig, num_rows: int, num_steps: Callable[[int, int], int]
     ) -> None:
         self._config, self._num_rows, self._num_steps = config, num_rows, num_steps
         self._base = _checked_batch_size(config.values["batch_size"], num_rows)
         self._lr: Any = self._build("lr_schedule")
         self._momentum: Schedule | None = self._build("momentum_schedule")
-        self._batch = self._build("batch_schedule")
-        self._scaling = self._build("lr_scaling")
+        if self._momentum is None and getattr(self._lr, "momentum_range", None):
+            self._momentum = self._lr.momentum
+        self._batch: BatchSchedule | None = self._build("batch_schedule")
+        self._scaling: Scaling | None = self._build("lr_scaling")
         self._step_factor = 1.0
-        self._steps = [num_steps(self._at(epoch).batch_size) for epoch in self._epochs()]
+        self._steps = [self._steps_of(epoch) for epoch in range(1, config.max_epochs + 1)]
 
     def batch_size(self, epoch: int) -> int:
         """The batch size of an epoch, counted from 1."""
         return self._at(epoch).batch_size
+
+    def passes(self, epoch: int) -> int:
+        """Passes over the rows in an epoch, counted from 1."""
+        return 1 if self._scaling is None else self._scaling.passes(self.batch_size(epoch))
 
     def begin_epoch(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
         """Set the learning rate that an epoch begins with."""
         pace = self._at(epoch)
         # The scaling goes by the batch size that was asked for: a schedule that makes batches
         # grow keeps the rate on purpose.
-        scale = self._scaling(self._base) if self._scaling is not None else 1.0
+        scale = self._scaling.lr_factor(self._base) if self._scaling is not None else 1.0
         self._step_factor = pace.lr_factor * scale
         self.begin_step(optimizer, epoch, 0)
 
@@ -75,18 +82,16 @@ class Pace:
     def _at(self, epoch: int) -> BatchPace:
         if self._batch is None:
             return BatchPace(self._base)
-        pace: BatchPace = self._batch(epoch, self._base, self._num_rows)
-        return pace
+        return self._batch(epoch, self._base, self._num_rows)
 
-    def _epochs(self) -> range:
-        return range(1, self._config.max_epochs + 1)
+    def _steps_of(self, epoch: int) -> int:
+        return self._num_steps(self.batch_size(epoch), self.passes(epoch))
 
     def _progress(self, epoch: int, step: int) -> Progress:
-        before = sum(self._steps[: epoch - 1])
-        steps = self._num_steps(self._at(epoch).batch_size)
+        before, steps = sum(self._steps[: epoch - 1]), self._steps_of(epoch)
         # a refit may train past the configuration's budget
         total = max(sum(self._steps), before + steps)
-        return Progress(before + step, total, epoch, self._config.max_epochs, steps)
+        return Progress(before + step, total, epoch, self._config.max_epochs, step, steps)
 
     def _build(self, section: str) -> Any:
         value = self._config.values.get(section)
@@ -102,7 +107,8 @@ def _set_momentum(group: dict[str, Any], momentum: float) -> None:
         group["betas"] = (momentum, *group["betas"][1:])
     else:
         raise BadConfigurationError(
-            "momentum_schedule: needs an optimizer with momentum or betas, but this has neither"
+            "momentum_schedule: needs an optimizer with momentum or betas, but this has neither "
+            "(one_cycle has a momentum of its own unless cycle_momentum is false)"
         )
 
 

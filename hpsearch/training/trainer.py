@@ -180,14 +180,18 @@ class Trainer:
 
     def _order(self, num_rows: int, batch_size: int) -> Tensor:
         shuffle = torch.Generator().manual_seed(self._seed("shuffle"))
-        return epoch_order(num_rows, batch_size, self._last_batch, shuffle)
+        orders = [
+            epoch_order(num_rows, batch_size, self._last_batch, shuffle)
+            for _ in range(self._pace.passes(self.epoch))
+        ]
+        return torch.cat(orders)
 
-    def _num_steps(self, batch_size: int) -> int:
+    def _num_steps(self, batch_size: int, passes: int) -> int:
         rows = self.data.num_train_rows
         if self._last_batch == "keep":
-            return len(batch_sizes(rows, batch_size))
+            return len(batch_sizes(rows * passes, batch_size))
         full, rest = divmod(rows, batch_size)
-        return full + (self._last_batch != "drop" and rest > 0) or 1
+        return passes * (full + (rest > 0 and self._last_batch != "drop"))
 
     @property
     def _last_batch(self) -> LastBatch:

@@ -34,7 +34,7 @@ class Backstitch(Optimizer):
         warmup_steps: int = 0,
         weight_decay: float = 0.0,
     ) -> None:
-        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": 0.0}
+        defaults = {"lr": lr, "weight_decay": weight_decay}
         super().__init__(params, defaults)
         self._alpha, self._interval, self._warmup_steps = alpha, interval, warmup_steps
 

@@ -1,0 +1,25 @@
+"""Schedules by name: of the learning rate, of the momentum and of the batch size.
+
+A schedule is a pure function of where training is (`Progress`), so that a trial that goes on from
+a checkpoint follows the curve that it would have followed. The plateau schedule alone looks at a
+metric; what it saw is part of a trial's state.
+"""
+
+from hpsearch.components.schedules import batch, cycles, learning_rate, momentum, plateau
+from hpsearch.components.schedules.batch import BatchPace, BatchSchedule, Scaling, noise_scale
+from hpsearch.components.schedules.progress import MetricSchedule, Progress, Schedule
+
+__all__ = [
+    "BatchPace",
+    "BatchSchedule",
+    "MetricSchedule",
+    "Progress",
+    "Scaling",
+    "Schedule",
+    "batch",
+    "cycles",
+    "learning_rate",
+    "momentum",
+    "noise_scale",
+    "plateau",
+]

@@ -1,0 +1,143 @@
+"""Schedules of the learning rate: each gives the factor of the optimizer's rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Interval
+
+from hpsearch.components.schedules.progress import (
+    Epochs,
+    Fraction,
+    Gamma,
+    LrScheduleSection,
+    Milestone,
+    Progress,
+    Schedule,
+)
+from hpsearch.registry import Of, Recommended, register
+
+
+@register("lr_schedule", "constant")
+def constant() -> Schedule:
+    """The same learning rate throughout."""
+    return lambda progress: 1.0
+
+
+@register("lr_schedule", "inverse_time", fusible=["decay"])
+def inverse_time(
+    decay: Annotated[float, Ge(0), Recommended(0.01, 1.0, log=True)] = 0.1,
+) -> Schedule:
+    """1 / (1 + decay t), t in epochs, falling at every step (time-based decay)."""
+    return lambda progress: 1 / (1 + decay * progress.epochs)
+
+
+@register("lr_schedule", "step", fusible=["gamma"])
+def step(every: Milestone = 10, gamma: Gamma = 0.1) -> Schedule:
+    """Times gamma after every so many epochs (torch's StepLR)."""
+    return lambda progress: gamma ** ((progress.epoch - 1) // every)
+
+
+@register("lr_schedule", "multistep", fusible=["gamma"])
+def multistep(milestones: Sequence[Milestone], gamma: Gamma = 0.1) -> Schedule:
+    """Times gamma after each milestone, an epoch (torch's MultiStepLR)."""
+    return lambda progress: gamma ** sum(progress.epoch > each for each in milestones)
+
+
+@register("lr_schedule", "exponential", fusible=["gamma"])
+def exponential(
+    gamma: Annotated[float, Interval(gt=0, le=1), Recommended(0.8, 1.0)] = 0.95,
+) -> Schedule:
+    """Times gamma after every epoch (torch's ExponentialLR)."""
+    return lambda progress: gamma ** (progress.epoch - 1)
+
+
+@register("lr_schedule", "polynomial", fusible=["power", "final_factor"])
+def polynomial(
+    power: Annotated[float, Gt(0), Recommended(0.5, 2.0)] = 1.0, final_factor: Fraction = 0.0
+) -> Schedule:
+    """(1 - way)^power from 1 down to `final_factor` at the last step; linear with power 1."""
+    return lambda progress: final_factor + (1 - final_factor) * (1 - progress.way) ** power
+
+
+@register("lr_schedule", "cosine", fusible=["final_factor"])
+def cosine(final_factor: Fraction = 0.0) -> Schedule:
+    """Half a cosine from 1 to `final_factor` at the last step (Loshchilov & Hutter, 2017)."""
+    return lambda progress: _cosine(1.0, final_factor, progress.way)
+
+
+@register("lr_schedule", "cosine_restarts", fusible=["final_factor"])
+def cosine_restarts(
+    first_cycle: Milestone = 1,
+    growth: Annotated[int, Ge(1), Recommended(1, 2)] = 2,
+    final_factor: Fraction = 0.0,
+) -> Schedule:
+    """Cosines that begin anew after `first_cycle` epochs, each `growth` times as long (SGDR).
+
+    Loshchilov & Hutter (2017); torch's CosineAnnealingWarmRestarts. With one cycle of 1 epoch and
+    growth 2 the cycles end after 1, 3, 7, 15 … epochs.
+    """
+
+    def factor(progress: Progress) -> float:
+        begin, length = 0, first_cycle
+        while progress.epochs >= begin + length:
+            begin, length = begin + length, length * growth
+        return _cosine(1.0, final_factor, (progress.epochs - begin) / length)
+
+    return factor
+
+
+class Warmup:
+    """A linear rise from `start_factor`, then another schedule over the rest."""
+
+    def __init__(self, epochs: float, start_factor: float, then: Any) -> None:
+        self._epochs, self._start, self._then = epochs, start_factor, then
+
+    def __call__(self, progress: Progress) -> float:
+        """Return the factor of the learning rate."""
+        if progress.epochs < self._epochs:
+            return self._start + (1 - self._start) * progress.epochs / self._epochs
+        return float(self._then(self._rest(progress)))
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Pass an epoch's metrics on."""
+        if hasattr(self._then, "observe"):
+            self._then.observe(metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the other schedule saw."""
+        return self._then.state_dict() if hasattr(self._then, "state_dict") else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        if hasattr(self._then, "load_state_dict"):
+            self._then.load_state_dict(state)
+
+    def _rest(self, progress: Progress) -> Progress:
+        """Where training is, counted from the end of the rise."""
+        steps = math.ceil(self._epochs * progress.steps_per_epoch)
+        epochs = int(self._epochs)
+        return replace(
+            progress,
+            step=max(progress.step - steps, 0),
+            num_steps=max(progress.num_steps - steps, 1),
+            epoch=progress.epoch - epochs,
+            max_epochs=progress.max_epochs - epochs,
+        )
+
+
+@register("lr_schedule", "warmup", fusible=["start_factor"])
+def warmup(
+    epochs: Annotated[Epochs, Recommended(0.5, 5.0)] = 1.0,
+    start_factor: Fraction = 0.0,
+    then: LrScheduleSection = "constant",
+) -> Schedule:
+    """A linear rise from `start_factor` over `epochs`, then the schedule `then` (Goyal et al.)."""
+    return Warmup(epochs, start_factor, Of("lr_schedule").build(then))
+
+
+def _cosine(start: float, end: float, way: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * way)) / 2

@@ -1,0 +1,64 @@
+"""Where training is, and what a schedule makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+from annotated_types import Ge, Gt, Interval
+
+from hpsearch.registry import Of, Recommended
+
+Factor = Annotated[float, Interval(gt=0, le=1)]
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+Epochs = Annotated[float, Gt(0)]
+Milestone = Annotated[int, Ge(1)]
+#: factor by which a rate falls at once
+Gamma = Annotated[float, Interval(gt=0, lt=1), Recommended(0.1, 0.9)]
+LrScheduleSection = Annotated[Any, Of("lr_schedule")]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is: before `step` of `num_steps`, both over all epochs.
+
+    `epoch` counts from 1; `step_in_epoch` is one of `steps_per_epoch` of this epoch, from 0.
+    """
+
+    step: int
+    num_steps: int
+    epoch: int
+    max_epochs: int
+    step_in_epoch: int
+    steps_per_epoch: int
+
+    @property
+    def epochs(self) -> float:
+        """The epochs trained so far, with the part of the current one."""
+        return self.epoch - 1 + self.step_in_epoch / self.steps_per_epoch
+
+    @property
+    def way(self) -> float:
+        """How much of all training is done: 0 at the first step, 1 at the last."""
+        return self.step / max(self.num_steps - 1, 1)
+
+
+#: the factor of the learning rate at a step, or the momentum at a step
+Schedule = Callable[[Progress], float]
+
+
+class MetricSchedule(Protocol):
+    """A schedule that looks at a metric after each epoch, and keeps what it saw."""
+
+    def __call__(self, progress: Progress) -> float:
+        """Return the factor of the learning rate."""
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of an epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was seen."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""

@@ -1,0 +1,270 @@
+"""Schedules: pure functions of the progress that agree with torch's and with the papers'."""
+
+from __future__ import annotations
+
+import doctest
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+import hpsearch.components.schedules.batch
+from hpsearch import registry
+from hpsearch.components import Data, load_data
+from hpsearch.components.schedules import Progress, noise_scale
+from hpsearch.errors import BadConfigurationError
+from hpsearch.registry import Of
+from hpsearch.spec import TrialConfig
+from hpsearch.training.pacing import Pace
+from tests.test_blocks import make
+
+#: what has no default
+NEEDED: dict[str, dict[str, Any]] = {
+    "multistep": {"milestones": [3, 5]},
+    "increase_on_milestone": {"milestones": [2, 4]},
+}
+
+
+def lr_schedule(name: str, **keywords: Any) -> Any:
+    section = {"name": name, **NEEDED.get(name, {}), **keywords}
+    return Of("lr_schedule").build(section)
+
+
+def progress(max_epochs: int, steps_per_epoch: int) -> Iterator[Progress]:
+    for step in range(max_epochs * steps_per_epoch):
+        epoch, within = divmod(step, steps_per_epoch)
+        total = max_epochs * steps_per_epoch
+        yield Progress(step, total, epoch + 1, max_epochs, within, steps_per_epoch)
+
+
+def curve(name: str, max_epochs: int, steps_per_epoch: int, **keywords: Any) -> list[float]:
+    return [*map(lr_schedule(name, **keywords), progress(max_epochs, steps_per_epoch))]
+
+
+def of_torch(make: Callable[[torch.optim.Optimizer], Any], num_steps: int) -> list[float]:
+    """The rates of torch's scheduler, whose optimizer has rate 1."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    scheduler, rates = make(optimizer), []
+    for _ in range(num_steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("name", registry.names("lr_schedule"))
+class TestEveryLrSchedule:
+    def test_is_a_pure_function(self, name: str) -> None:
+        places = [*progress(8, 5)]
+        schedule, other = lr_schedule(name), lr_schedule(name)
+        forwards = [schedule(each) for each in places]
+        backwards = [other(each) for each in reversed(places)]
+        assert forwards == backwards[::-1]
+
+    @pytest.mark.parametrize("shape", [(8, 5), (1, 1), (1, 7), (30, 1)])
+    def test_stays_between_0_and_1(self, name: str, shape: tuple[int, int]) -> None:
+        keywords = {"milestones": [1]} if name == "multistep" else {}
+        factors = curve(name, *shape, **keywords)
+        assert all(0 <= factor <= 1 for factor in factors)
+        if shape != (1, 1):
+            assert max(factors) > 0
+
+
+class TestAgainstTorch:
+    def test_step(self) -> None:
+        theirs = of_torch(lambda o: lr_scheduler.StepLR(o, 3, 0.5), 10)
+        assert curve("step", 10, 1, every=3, gamma=0.5) == pytest.approx(theirs)
+
+    def test_multistep(self) -> None:
+        theirs = of_torch(lambda o: lr_scheduler.MultiStepLR(o, [3, 5], 0.5), 10)
+        assert curve("multistep", 10, 1, gamma=0.5) == pytest.approx(theirs)
+
+    def test_exponential(self) -> None:
+        theirs = of_torch(lambda o: lr_scheduler.ExponentialLR(o, 0.9), 10)
+        assert curve("exponential", 10, 1, gamma=0.9) == pytest.approx(theirs)
+
+    def test_polynomial(self) -> None:
+        theirs = of_torch(lambda o: lr_scheduler.PolynomialLR(o, 9, power=2.0), 10)
+        assert curve("polynomial", 10, 1, power=2.0) == pytest.approx(theirs)
+
+    def test_cosine(self) -> None:
+        theirs = of_torch(lambda o: lr_scheduler.CosineAnnealingLR(o, 19, eta_min=0.1), 20)
+        assert curve("cosine", 4, 5, final_factor=0.1) == pytest.approx(theirs)
+
+    def test_cosine_restarts(self) -> None:
+        theirs = of_torch(
+            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 10, T_mult=2, eta_min=0.1), 70
+        )
+        ours = curve("cosine_restarts", 7, 10, final_factor=0.1)
+        assert ours == pytest.approx(theirs)
+
+    def test_warmup(self) -> None:
+        theirs = of_torch(lambda o: lr_scheduler.LinearLR(o, 0.1, 1.0, total_iters=10), 20)
+        assert curve("warmup", 4, 5, epochs=2, start_factor=0.1) == pytest.approx(theirs)
+
+    @pytest.mark.parametrize("mode", ["triangular", "triangular2"])
+    def test_cyclical(self, mode: Any) -> None:
+        theirs = of_torch(
+            lambda o: lr_scheduler.CyclicLR(o, 0.1, 1.0, step_size_up=4, mode=mode), 40
+        )
+        ours = curve("cyclical", 10, 4, half_cycle=1.0, low_factor=0.1, mode=mode)
+        assert ours == pytest.approx(theirs)
+
+    @pytest.mark.parametrize(
+        "keywords",
+        [
+            {},
+            {"anneal": "linear"},
+            {"three_phase": True, "anneal": "linear", "peak_at": 0.45, "div": 10.0},
+        ],
+    )
+    def test_one_cycle(self, keywords: dict[str, Any]) -> None:
+        names = {"anneal": "anneal_strategy", "peak_at": "pct_start", "div": "div_factor"}
+        theirs = {names.get(key, key): value for key, value in keywords.items()}
+        expected = of_torch(
+            lambda o: lr_scheduler.OneCycleLR(o, 1.0, total_steps=100, **theirs), 99
+        )
+        assert curve("one_cycle", 20, 5, **keywords)[:99] == pytest.approx(expected)
+
+    def test_plateau(self) -> None:
+        """A constant metric, patience 2: the rate drops after the fourth epoch."""
+        losses = [1.0] * 6 + [0.5, 0.49999, 0.6, 0.6, 0.6, 0.4]
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        theirs = lr_scheduler.ReduceLROnPlateau(optimizer, patience=2)
+        ours, place = lr_schedule("plateau", patience=2), next(progress(1, 1))
+        factors = []
+        for loss in losses:
+            theirs.step(loss)
+            ours.observe({"val_loss": loss})
+            factors.append(ours(place))
+            assert factors[-1] == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert factors[:4] == [1.0, 1.0, 1.0, 0.1]
+
+
+class TestNumbers:
+    """reference R10 and R11."""
+
+    def test_one_cycle_as_torch_has_it(self) -> None:
+        factors = curve("one_cycle", 10, 10)
+        assert (factors[0], factors[-1]) == pytest.approx((0.04, 4e-6))
+        assert factors.index(max(factors)) == 29
+
+    def test_one_cycle_as_smith_has_it(self) -> None:
+        smith = {"three_phase": True, "anneal": "linear", "peak_at": 0.45}
+        factors = curve("one_cycle", 10, 10, **smith, div=10.0, final_div=100.0)
+        assert (factors[0], factors[-1]) == pytest.approx((0.1, 0.001))
+        assert factors.index(max(factors)) == 44
+
+    @pytest.mark.parametrize("name", ["own", "of_one_cycle"])
+    def test_the_momentum_mirrors_it(self, name: str) -> None:
+        own = Of("momentum_schedule").build("cyclical")
+        schedule = own if name == "own" else lr_schedule("one_cycle").momentum
+        momenta = [*map(schedule, progress(10, 10))]
+        assert (momenta[0], momenta[29], momenta[-1]) == pytest.approx((0.95, 0.85, 0.95))
+
+    def test_triangles(self) -> None:
+        factors = curve("cyclical", 1, 12, half_cycle=4 / 12, low_factor=0.1)
+        assert factors[:7] == pytest.approx([0.1, 0.325, 0.55, 0.775, 1.0, 0.775, 0.55])
+
+    def test_slanted_triangular(self) -> None:
+        rates = [0.01 * factor for factor in curve("slanted_triangular", 10, 100)]
+        assert (rates[0], rates[100]) == pytest.approx((3.125e-4, 0.01))
+        assert rates[-1] == pytest.approx(3.125e-4, rel=0.05)
+
+    def test_inverse_time(self) -> None:
+        assert curve("inverse_time", 4, 1, decay=0.5) == pytest.approx(
+            [1, 1 / 1.5, 1 / 2, 1 / 2.5]
+        )
+
+    def test_noise_scale(self) -> None:
+        assert noise_scale(0.1, 0.9, 50_000, 128) == pytest.approx(389.625)
+        results = doctest.testmod(hpsearch.components.schedules.batch)
+        assert (results.attempted, results.failed) == (1, 0)
+
+    def test_batches_of_five_times_the_size(self) -> None:
+        """Without a limit 128 becomes 640, 3200, 16000, and the noise falls as the rate would."""
+        pace = Of("batch_schedule").build(
+            {"name": "increase_on_milestone", "milestones": [1, 2, 3], "max_batch_size": 16000}
+        )
+        sizes = [pace(epoch, 128, 1_000_000).batch_size for epoch in (1, 2, 3, 4)]
+        assert sizes == [128, 640, 3200, 16000]
+        grown = noise_scale(0.1, 0.9, 10**9, 640)
+        assert grown == pytest.approx(noise_scale(0.1 / 5, 0.9, 10**9, 128), rel=1e-5)
+
+    @pytest.mark.parametrize(("rows", "batch_size", "steps"), [(1000, 500, 2), (1050, 100, 11)])
+    def test_steps_of_an_epoch(self, rows: int, batch_size: int, steps: int) -> None:
+        from hpsearch.training.batches import batch_sizes
+
+        assert len(batch_sizes(rows, batch_size)) == steps
+
+
+def test_warmup_hands_over_to_a_whole_schedule() -> None:
+    factors = curve("warmup", 5, 10, epochs=1, then={"name": "cosine"})
+    assert factors[:10] == pytest.approx([step / 10 for step in range(10)])
+    assert factors[10:] == pytest.approx(curve("cosine", 4, 10))
+
+
+def test_plateau_names_the_metrics_that_there_are() -> None:
+    schedule = lr_schedule("plateau", metric="val_los")
+    with pytest.raises(BadConfigurationError, match="lr_schedule.metric: must be a metric of"):
+        schedule.observe({"val_loss": 1.0})
+
+
+def test_large_batches_scale_the_rate_and_train_more_passes() -> None:
+    scaling = Of("lr_scaling").build(
+        {"name": "sqrt", "base_batch_size": 128, "regime_adaptation": True}
+    )
+    assert scaling.lr_factor(4096) == pytest.approx(5.6568542)
+    assert scaling.passes(4096) == 32
+    linear = Of("lr_scaling").build({"name": "linear", "base_batch_size": 128})
+    assert (linear.lr_factor(4096), linear.passes(4096)) == (32, 1)
+
+
+@pytest.fixture(scope="module")
+def wine() -> Data:
+    return load_data({"name": "wine"}, seed=0)
+
+
+@pytest.mark.parametrize("last_batch", ["keep", "drop", "pad", "wrap"])
+@pytest.mark.parametrize("batch_size", [10, 16, 40, "full"])
+def test_the_pace_counts_the_steps_that_are_taken(
+    wine: Data, last_batch: str, batch_size: Any
+) -> None:
+    scaling = {"name": "none", "base_batch_size": 10, "regime_adaptation": True}
+    values = {"last_batch": last_batch, "batch_size": batch_size, "lr_scaling": scaling}
+    trainer = make(wine, **values, lr_schedule={"name": "polynomial"})
+    taken = 0
+    step = trainer.optimizer.step
+
+    def counted(*args: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        return step(*args)
+
+    trainer.optimizer.step = counted  # type: ignore[method-assign]
+    for _ in range(4):
+        metrics = trainer.train_epoch()
+    assert taken == sum(trainer._pace._steps)
+    assert metrics is not None and metrics["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_momentum_schedule_needs_momentum(wine: Data) -> None:
+    trainer = make(wine, lr_schedule={"name": "one_cycle"}, optimizer={"name": "adagrad"})
+    with pytest.raises(BadConfigurationError, match="needs an optimizer with momentum or betas"):
+        trainer.train_epoch()
+
+
+def test_one_cycle_sets_the_first_beta(wine: Data) -> None:
+    trainer = make(wine, lr_schedule={"name": "one_cycle"}, optimizer={"name": "adam"})
+    trainer.train_epoch()
+    beta1, beta2 = trainer.optimizer.param_groups[0]["betas"]
+    assert 0.85 <= beta1 <= 0.95
+    assert beta2 == 0.999
+
+
+def test_full_batch_is_one_step_an_epoch(wine: Data) -> None:
+    config = TrialConfig(0, 0, 3, {"batch_size": "full"})
+    pace = Pace(config, 114, lambda batch_size, passes: -(-114 * passes // batch_size))
+    assert (pace.batch_size(1), pace._steps) == (114, [1, 1, 1])
