@@ -219,7 +219,8 @@ class Trainer:
         model = build_model(values["model"], self.data.input_shape, self.data.output_size, folder)
         self._check_outputs(model)
         torch.manual_seed(self._seed("initializer"))
-        initialize(model, values.get("initializer") or {"name": "torch_default"}, folder)
+        section = values.get("initializer") or {"name": "torch_default"}
+        initialize(model, section, folder, self.data.class_counts)
         return model.to(self.device)
 
     def _compile(self) -> Callable[[Tensor], Tensor]:
