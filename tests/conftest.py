@@ -12,6 +12,7 @@ import pytest
 from hpsearch.spec import SearchSpec, draft_spec
 
 if TYPE_CHECKING:
+    from hpsearch.components import Data
     from tests.mlflow_store import Store
     from tests.whole import Search
 
@@ -23,6 +24,14 @@ def ray_cluster() -> Iterator[None]:
 
     with experiment.ray_cluster(None):
         yield
+
+
+@pytest.fixture(scope="session")
+def wine() -> Data:
+    """A small classification: 114 rows to train, 13 features, 3 classes."""
+    from hpsearch.components import load_data
+
+    return load_data({"name": "wine"}, seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from hpsearch.components import Data, load_data
+from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.batches import epoch_order
@@ -24,11 +24,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(num_threads)
-
-
-@pytest.fixture(scope="module")
-def wine() -> Data:
-    return load_data({"name": "wine"}, seed=0)
 
 
 def make(data: Data, **values: Any) -> Trainer:

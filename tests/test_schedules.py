@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler
 
 import hpsearch.components.schedules.batch
 from hpsearch import registry
-from hpsearch.components import Data, load_data
+from hpsearch.components import Data
 from hpsearch.components.schedules import Progress, noise_scale
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of
@@ -220,11 +220,6 @@ def test_large_batches_scale_the_rate_and_train_more_passes() -> None:
     assert scaling.passes(4096) == 32
     linear = Of("lr_scaling").build({"name": "linear", "base_batch_size": 128})
     assert (linear.lr_factor(4096), linear.passes(4096)) == (32, 1)
-
-
-@pytest.fixture(scope="module")
-def wine() -> Data:
-    return load_data({"name": "wine"}, seed=0)
 
 
 @pytest.mark.parametrize("last_batch", ["keep", "drop", "pad", "wrap"])

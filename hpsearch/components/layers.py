@@ -38,6 +38,17 @@ class Dropout(nn.Module):
         return f"rate={1 - self.keep.item():.4g}"
 
 
+class Residual(nn.Sequential):
+    """Modules in order, added to their input (He et al., 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x + f(x)."""
+        result = x
+        for module in self:
+            result = module(result)
+        return x + result
+
+
 class Standardize(nn.Module):
     """(raw - mean) / std, so that a net takes raw inputs."""
 

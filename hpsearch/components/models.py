@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,15 @@ from annotated_types import Ge, Interval
 from torch import nn
 
 from hpsearch import registry
-from hpsearch.components.activations import ActivationSection, make_activation
+from hpsearch.components.activations import ActivationSection, make_activation, widening
 from hpsearch.components.data import num_features
-from hpsearch.components.layers import Dropout
+from hpsearch.components.layers import Dropout, Residual
+from hpsearch.components.normalizations import (
+    NormPosition,
+    NormSection,
+    has_batch_statistics,
+    make_norm,
+)
 from hpsearch.errors import BadConfigurationError, UserCodeError
 from hpsearch.registry import Recommended, register
 
@@ -40,15 +47,25 @@ def mlp(
     output_size: int,
     hidden_sizes: Sequence[Size] = (128,),
     activation: ActivationSection = "relu",
+    norm: NormSection = "none",
+    norm_position: NormPosition = "pre_activation",
+    bias: bool = True,
     input_dropout: Rate = 0.0,
     dropout: Rate = 0.0,
 ) -> nn.Module:
-    """Fully connected layers, each with an activation and dropout."""
+    """Fully connected layers, each with a normalisation, an activation and dropout.
+
+    With `norm_position: pre_norm_residual` layers that keep their width are added to their
+    inputs. `bias` is that of the hidden layers.
+    """
     size = num_features(input_shape)
     layers: list[nn.Module] = [nn.Flatten()] if len(input_shape) > 1 else []
     layers.append(Dropout(input_dropout))
     for hidden_size in hidden_sizes:
-        layers += [nn.Linear(size, hidden_size), make_activation(activation), Dropout(dropout)]
+        function = make_activation(activation)
+        linear = nn.Linear(size, hidden_size * widening(function), bias=bias)
+        block = Block(linear, [function], norm, norm_position, size, hidden_size, num_dims=0)
+        layers += block.modules(Dropout(dropout))
         size = hidden_size
     return nn.Sequential(*layers, nn.Linear(size, output_size))
 
@@ -62,22 +79,28 @@ def cnn(
     pool: Size = 2,
     hidden_sizes: Sequence[Size] = (64,),
     activation: ActivationSection = "relu",
+    norm: NormSection = "none",
+    norm_position: NormPosition = "pre_activation",
+    bias: bool = True,
     input_dropout: Rate = 0.0,
     dropout: Rate = 0.0,
 ) -> nn.Module:
-    """Convolutions, each with max pooling and an activation, then an mlp.
+    """Convolutions, each with a normalisation, max pooling and an activation, then an mlp.
 
-    `pool` divides height and width after each convolution (1 keeps them); `dropout` follows
-    the hidden layers of the mlp. Raises BadConfigurationError where the data isn't images of
-    the shape (channels, height, width), or pooling leaves nothing of them.
+    `pool` divides height and width after each convolution (1 keeps them); `norm` and `bias` are
+    those of the convolutions, `dropout` follows the hidden layers of the mlp. Raises
+    BadConfigurationError where the data isn't images of the shape (channels, height, width), or
+    pooling leaves nothing of them.
     """
     depth, height, width = _image_shape(input_shape)
     layers: list[nn.Module] = [Dropout(input_dropout)]
     for i, num_channels in enumerate(channels):
-        layers.append(nn.Conv2d(depth, num_channels, kernel_size, padding=kernel_size // 2))
-        if pool > 1:
-            layers.append(nn.MaxPool2d(pool))
-        layers.append(make_activation(activation))
+        function = make_activation(activation)
+        wide = num_channels * widening(function)
+        conv = nn.Conv2d(depth, wide, kernel_size, padding=kernel_size // 2, bias=bias)
+        after = [nn.MaxPool2d(pool), function] if pool > 1 else [function]
+        block = Block(conv, after, norm, norm_position, depth, num_channels, num_dims=2)
+        layers += block.modules()
         depth = num_channels
         height, width = (_size_after(size, kernel_size, pool) for size in (height, width))
         if min(height, width) < 1:
@@ -86,10 +109,51 @@ def cnn(
                 f"1x1 of a {input_shape[1]}x{input_shape[2]} image, but convolution {i + 1} of "
                 f"{len(channels)} leaves {height}x{width}: use fewer channels or a smaller pool"
             )
-    head = mlp((depth, height, width), output_size, hidden_sizes, activation, 0.0, dropout)
+    head = mlp((depth, height, width), output_size, hidden_sizes, activation, dropout=dropout)
     # Channels last, and pooling first, take 0.4 of the time of the usual order on a CPU.
     model = nn.Sequential(*layers, *head.children())
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A layer, the normalisation at its place, and what follows."""
+
+    layer: nn.Linear | nn.Conv2d
+    after: Sequence[nn.Module]
+    norm: Any
+    position: NormPosition
+    in_size: int
+    out_size: int
+    num_dims: int
+
+    def modules(self, *last: nn.Module) -> list[nn.Module]:
+        """Return the block's modules in order; `last` ends it."""
+        layer, norm = self._layer_and_norm()
+        if self.position == "post_activation":
+            return [layer, *self.after, *norm, *last]
+        if self.position == "pre_activation":
+            return [layer, *norm, *self.after, *last]
+        body = [*norm, layer, *self.after, *last]
+        keeps_shape = self.in_size == self.out_size and len(self.after) == 1
+        return [Residual(*body)] if keeps_shape else body
+
+    def _layer_and_norm(self) -> tuple[nn.Module, list[nn.Module]]:
+        wide: int = self.layer.weight.shape[0]
+        sizes = {"pre_activation": wide, "post_activation": self.out_size}
+        norm = make_norm(self.norm, sizes.get(self.position, self.in_size), self.num_dims)
+        if norm is None:
+            return self.layer, []
+        return (self.layer, [norm]) if isinstance(norm, nn.Module) else (norm(self.layer), [])
+
+
+def check_batch_size(model: nn.Module, batch_size: int) -> None:
+    """Refuse to train batch norm on single examples."""
+    if batch_size == 1 and has_batch_statistics(model):
+        raise BadConfigurationError(
+            "batch_size: must be at least 2 for a model with batch norm (group and layer norm "
+            "train on single examples), but got 1"
+        )
 
 
 def _image_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -45,9 +45,8 @@ class GhostBatchNorm(BatchNorm):
         elif rest:
             sizes.append(rest)
         self.momentum = 1 - (1 - self._momentum) ** (1 / len(sizes))
-        return torch.cat(
-            [super(GhostBatchNorm, self).forward(part) for part in input.split(sizes)]
-        )
+        parts: tuple[Tensor, ...] = torch.split_with_sizes(input, sizes)
+        return torch.cat([super(GhostBatchNorm, self).forward(part) for part in parts])
 
 
 class ImageRMSNorm(nn.Module):

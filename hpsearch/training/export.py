@@ -6,6 +6,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from hpsearch.components.data import Data
 from hpsearch.components.layers import Standardize, Unstandardize
@@ -20,10 +21,27 @@ def export_model(trainer: Trainer) -> nn.Module:
     """
     data = trainer.data
     layers: list[nn.Module] = [Standardize(data.x_scale)] if data.standardize else []
-    layers.append(copy.deepcopy(trainer.model).cpu())
+    layers.append(_plain(copy.deepcopy(trainer.model).cpu()))
     if data.kind == "regression":
         layers.append(Unstandardize(data.y_scale))
     return nn.Sequential(*layers).eval()
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """Replace parametrisations by the weights that they come to: they can't be pickled.
+
+    torch's own way takes the weight from the module's class, which a copy shares.
+    """
+    for module in list(model.modules()):
+        if not is_parametrized(module):
+            continue
+        names = list(module.parametrizations)  # type: ignore[arg-type]
+        weights = {name: getattr(module, name).detach().clone() for name in names}
+        del module.parametrizations
+        module.__class__ = type(module).__mro__[1]
+        for name, weight in weights.items():
+            module.register_parameter(name, nn.Parameter(weight))
+    return model
 
 
 def refit(

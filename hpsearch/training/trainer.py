@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hpsearch.components.callbacks import Callback
 from hpsearch.components.data import Data
 from hpsearch.components.initializers import initialize
-from hpsearch.components.models import build_model
+from hpsearch.components.models import build_model, check_batch_size
 from hpsearch.components.optimizers import build_optimizer
 from hpsearch.components.tasks import task_for
 from hpsearch.errors import DivergedError, UserCodeError
@@ -219,6 +219,7 @@ class Trainer:
         model = build_model(values["model"], self.data.input_shape, self.data.output_size, folder)
         self._check_outputs(model)
         torch.manual_seed(self._seed("initializer"))
+        check_batch_size(model, self._pace.batch_size(1))
         section = values.get("initializer") or {"name": "torch_default"}
         initialize(model, section, folder, self.data.class_counts)
         return model.to(self.device)

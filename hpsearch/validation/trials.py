@@ -135,7 +135,7 @@ def _building_problem(
     problems = []
     for corner in (0, 1):
         values = {section: _values(each, corner) for section, each in chosen.items()}
-        values |= _other_values(draft, corner)
+        values |= _other_values(draft, data, corner)
         config = TrialConfig(0, 0, 1, values, folder=str(draft.folder))
         try:
             with torch.random.fork_rng(devices=[]):
@@ -153,14 +153,17 @@ def _building_problem(
     return problems[:1]
 
 
-def _other_values(draft: Draft, corner: int) -> dict[str, Any]:
+def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
     """Return the sections that are not tried one by one, at the low or the high ends."""
     values = {
         section: corners(tree)[corner]
         for section, tree in draft.sections.items()
         if section not in (*_BUILT, "dataset") and tree is not None
     }
-    return {**values, "batch_size": 1}
+    size = values.get("batch_size")
+    # a size that can't be is told of elsewhere
+    valid = size == "full" or (isinstance(size, int) and 0 < size <= data.num_train_rows)
+    return {**values, "batch_size": size if valid else "full"}
 
 
 _BUILT = ("model", "initializer", "optimizer")

@@ -1,0 +1,248 @@
+"""Normalisations: each against numpy, and what each leaves unchanged."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hpsearch import registry
+from hpsearch.components.models import mlp
+from hpsearch.components.normalizations import make_norm
+from hpsearch.components.normalizing import CosineConv2d, CosineLinear
+from hpsearch.errors import BadConfigurationError
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer, export_model
+from tests.test_blocks import make
+
+MODULES = ["batch", "layer", "rms", "group", "instance", "ghost_batch", "streaming"]
+LAYERS = ["weight", "cosine"]
+
+
+def norm(name: str, num_features: int, num_dims: int, **keywords: Any) -> Any:
+    return make_norm({"name": name, **keywords}, num_features, num_dims)
+
+
+def images(rows: int = 6, channels: int = 4) -> Tensor:
+    torch.manual_seed(0)
+    return 3 + 2 * torch.randn(rows, channels, 5, 5, dtype=torch.float64)
+
+
+def scaled(x: np.ndarray[Any, Any], axes: tuple[int, ...], *, center: bool = True) -> Any:
+    mean = x.mean(axes, keepdims=True) if center else 0.0
+    square = ((x - mean) ** 2).mean(axes, keepdims=True)
+    return (x - mean) / np.sqrt(square + (1e-5 if center else 1e-6))
+
+
+def grouped(x: np.ndarray[Any, Any], groups: int) -> Any:
+    parts = x.reshape(len(x), groups, -1)
+    return scaled(parts, (2,)).reshape(x.shape)
+
+
+#: the axis table of reference R9
+ORACLES: dict[str, Any] = {
+    "batch": lambda x: scaled(x, (0, 2, 3)),
+    "ghost_batch": lambda x: scaled(x, (0, 2, 3)),
+    "layer": lambda x: scaled(x, (1, 2, 3)),
+    "rms": lambda x: scaled(x, (1, 2, 3), center=False),
+    "instance": lambda x: scaled(x, (2, 3)),
+    "group": lambda x: grouped(x, 2),
+}
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_agrees_with_numpy(name: str) -> None:
+    x = images()
+    module = norm(name, 4, 2, **({"groups": 3} if name == "group" else {})).double()
+    assert module(x).detach().numpy() == pytest.approx(ORACLES[name](x.numpy()), abs=1e-9)
+
+
+def test_every_norm_is_tested_here() -> None:
+    assert {*MODULES, *LAYERS, "none"} == set(registry.names("norm"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("num_dims", [0, 2])
+def test_gradients_are_right(name: str, num_dims: int) -> None:
+    if name == "instance" and num_dims == 0:
+        with pytest.raises(BadConfigurationError, match="places of an image"):
+            norm(name, 4, 0)
+        return
+    torch.manual_seed(0)
+    shape = (6, 4) if num_dims == 0 else (6, 4, 2, 2)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    keywords = {"streaming": {"p": 2.0, "long_weight": 0.0}}.get(name, {})
+    module = norm(name, 4, num_dims, **keywords).double()
+    for param in module.parameters():
+        nn.init.uniform_(param, 0.5, 1.5)
+
+    def fresh(x: Tensor) -> Tensor:
+        if name == "streaming":
+            module._is_updated = True
+        return module(x)
+
+    assert torch.autograd.gradcheck(fresh, (x,))
+
+
+def test_layer_norm_of_four_numbers() -> None:
+    values = norm("layer", 4, 0, eps=1e-12)(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    assert values[0].tolist() == pytest.approx([-1.3416, -0.4472, 0.4472, 1.3416], abs=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(12, 6), (7, 7), (11, 1), (16, 8)])
+def test_groups_divide_the_channels(channels: int, groups: int) -> None:
+    assert norm("group", channels, 2, groups=8).num_groups == groups
+
+
+class TestGhostBatch:
+    def test_parts_are_normalised_by_themselves(self) -> None:
+        x = torch.randn(11, 3) * torch.arange(1, 12)[:, None]
+        out = norm("ghost_batch", 3, 0, virtual_batch=4)(x)
+        for part in (out[:4], out[4:8], out[8:]):
+            assert part.mean(0).abs().max() < 1e-6
+            assert part.var(0, unbiased=False).tolist() == pytest.approx([1, 1, 1], abs=1e-4)
+
+    def test_a_last_row_joins_its_neighbour(self) -> None:
+        out = norm("ghost_batch", 3, 0, virtual_batch=4)(torch.randn(9, 3))
+        assert out[4:].mean(0).abs().max() < 1e-6
+
+    def test_running_statistics_move_as_far_as_batch_norms(self) -> None:
+        same = torch.randn(4, 3).repeat(5, 1)  # so that all parts are alike
+        ghost, batch = norm("ghost_batch", 3, 0, virtual_batch=4), norm("batch", 3, 0)
+        ghost(same)
+        batch(same[:4])
+        assert torch.allclose(ghost.running_mean, batch.running_mean, atol=1e-6)
+
+
+class TestStreaming:
+    def test_without_long_term_part_it_is_batch_norm(self) -> None:
+        x = images(8).float()
+        module = norm("streaming", 4, 2, long_weight=0.0, p=2.0, eps=1e-12)
+        assert torch.allclose(module(x), norm("batch", 4, 2, eps=1e-12)(x), atol=1e-5)
+
+    def test_with_the_long_term_part_alone_no_gradient_passes_through_statistics(self) -> None:
+        module = norm("streaming", 3, 0, long_weight=1.0)
+        x = torch.randn(8, 3, requires_grad=True)
+        module(x).sum().backward()
+        module(x).sum().backward()
+        expected = 2 / (module.long_spread + module.eps)
+        assert torch.allclose(x.grad, expected.expand(8, 3))
+
+    def test_spread_by_absolute_values(self) -> None:
+        torch.manual_seed(0)
+        module = norm("streaming", 1, 0, long_weight=0.0)
+        out = module(torch.randn(200_000, 1))
+        assert module.short_spread.item() == pytest.approx(math.sqrt(2 / math.pi), rel=0.01)
+        assert out.std().item() == pytest.approx(1.2533141373, rel=0.01)
+
+    def test_streams_of_one_converge_to_the_batchs_answer(self) -> None:
+        torch.manual_seed(0)
+        module = norm("streaming", 2, 0, kappa=0.05, p=2.0)
+        for _ in range(300):
+            batch = 5 + 2 * torch.randn(64, 2)
+            module(batch.requires_grad_()).sum().backward()
+        module.eval()
+        out = torch.cat([module(row[None]) for row in 5 + 2 * torch.randn(2000, 2)])
+        assert out.mean().item() == pytest.approx(0, abs=0.1)
+        assert out.std().item() == pytest.approx(1, abs=0.1)
+
+
+class TestCosine:
+    def test_is_the_cosine(self) -> None:
+        layer = CosineLinear(2, 1)
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor([[3.0, 4.0]]))
+        assert layer(torch.tensor([[4.0, 3.0]])).item() == pytest.approx(0.96)
+
+    @pytest.mark.parametrize("centered", [False, True])
+    @pytest.mark.parametrize("kind", ["linear", "conv"])
+    def test_scale_changes_nothing(self, kind: str, centered: bool) -> None:
+        torch.manual_seed(0)
+        layer: Any = CosineLinear(5, 3, centered)
+        x = torch.randn(4, 5)
+        if kind == "conv":
+            layer, x = CosineConv2d(2, 3, 3, 1, centered), torch.randn(4, 2, 6, 6)
+        before = layer(x)
+        assert before.abs().max() <= 1 + 1e-5
+        assert torch.allclose(layer(7 * x), before, atol=1e-5)
+        with torch.no_grad():
+            layer.weight.mul_(7)
+        assert torch.allclose(layer(x), before, atol=1e-5)
+
+    def test_centered_is_the_correlation(self) -> None:
+        torch.manual_seed(0)
+        layer, x = CosineLinear(6, 1, centered=True), torch.randn(1, 6)
+        expected = np.corrcoef(x[0].numpy(), layer.weight[0].detach().numpy())[0, 1]
+        assert layer(x).item() == pytest.approx(expected, abs=1e-5)
+
+    def test_a_convolution_is_the_linear_layer_of_each_place(self) -> None:
+        torch.manual_seed(0)
+        for centered in (False, True):
+            conv, linear = CosineConv2d(2, 3, 3, 0, centered), CosineLinear(18, 3, centered)
+            with torch.no_grad():
+                linear.weight.copy_(conv.weight.flatten(1))
+            x = torch.randn(1, 2, 3, 3)
+            assert torch.allclose(conv(x).flatten(1), linear(x.flatten(1)), atol=1e-5)
+
+    def test_the_gradient_leaves_the_norm_of_the_weights(self) -> None:
+        layer = CosineLinear(5, 3)
+        layer(torch.randn(8, 5)).square().sum().backward()
+        dots = (layer.weight.grad * layer.weight).sum(1)
+        assert dots.abs().max() < 1e-5
+
+
+class TestWeight:
+    def test_without_g_units_have_norm_1(self, wine: Any) -> None:
+        norm = {"name": "weight", "learn_g": False}
+        section = {"name": "mlp", "hidden_sizes": [8], "norm": norm}
+        trainer = make(wine, model=section, initializer={"name": "he_normal"})
+        trainer.train_epoch()
+        assert trainer.model[1].weight.norm(dim=1).tolist() == pytest.approx([1.0] * 8, abs=1e-5)
+
+    def test_with_g_the_layer_is_as_initialized(self, wine: Any) -> None:
+        section = {"name": "mlp", "hidden_sizes": [8]}
+        plain = make(wine, model=section, initializer={"name": "he_normal"})
+        normed = make(wine, model={**section, "norm": "weight"}, initializer={"name": "he_normal"})
+        assert torch.allclose(plain.model[1].weight, normed.model[1].weight, atol=1e-6)
+
+    def test_the_exported_model_is_plain(self, wine: Any) -> None:
+        trainer = make(wine, model={"name": "mlp", "hidden_sizes": [8], "norm": "weight"})
+        trainer.train_epoch()
+        exported = pickle.loads(pickle.dumps(export_model(trainer)))
+        assert all(not hasattr(module, "parametrizations") for module in exported.modules())
+        x = torch.from_numpy(wine.val.x)
+        raw = x * torch.from_numpy(wine.x_scale.std) + torch.from_numpy(wine.x_scale.mean)
+        assert torch.allclose(exported(raw), trainer.model.eval()(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in (*MODULES, *LAYERS) if name != "instance"])
+@pytest.mark.parametrize("position", ["pre_activation", "post_activation", "pre_norm_residual"])
+def test_a_model_learns_with_each(wine: Any, name: str, position: str) -> None:
+    norm = {"name": name, **({"groups": 2} if name == "group" else {})}
+    model = {"name": "mlp", "hidden_sizes": [16, 16], "norm": norm, "norm_position": position}
+    trainer = make(wine, model=model)
+    for _ in range(4):
+        metrics = trainer.train_epoch()
+    assert metrics is not None and metrics["val_accuracy"] > 0.8
+
+
+def test_positions() -> None:
+    def kinds(position: Any, sizes: list[int]) -> list[str]:
+        net = mlp((4,), 2, sizes, norm="batch", norm_position=position)
+        return [type(module).__name__ for module in net][1:-1]
+
+    assert kinds("pre_activation", [8]) == ["Linear", "BatchNorm", "ReLU", "Dropout"]
+    assert kinds("post_activation", [8]) == ["Linear", "ReLU", "BatchNorm", "Dropout"]
+    assert kinds("pre_norm_residual", [8, 8])[-1] == "Residual"
+
+
+def test_single_examples_are_refused(wine: Any) -> None:
+    model = {"name": "mlp", "hidden_sizes": [4], "norm": "batch"}
+    config = TrialConfig(0, 0, 1, {"model": model, "optimizer": {"name": "sgd"}, "batch_size": 1})
+    with pytest.raises(BadConfigurationError, match="batch_size: must be at least 2 for a model"):
+        Trainer(config, wine)
