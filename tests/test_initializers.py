@@ -6,12 +6,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from hpsearch import registry
-from hpsearch.components.initializers import initialize
+from hpsearch.components import Data, load_data
+from hpsearch.components.initializers import TRUNCATED_STD, initialize
+from hpsearch.errors import BadConfigurationError
+from tests.test_blocks import make
 
 FAN_IN, FAN_OUT = 400, 200
 CONV_FAN_IN, CONV_FAN_OUT = 16 * 9, 64 * 9
@@ -24,6 +28,11 @@ VARIANCES: dict[str, Any] = {
     "he_normal": lambda fan_in, fan_out: 2 / fan_in,
     "lecun_uniform": lambda fan_in, fan_out: 1 / fan_in,
     "lecun_normal": lambda fan_in, fan_out: 1 / fan_in,
+    "keras_default": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "small": lambda fan_in, fan_out: 1e-4 * 2 / (fan_in + fan_out),
+    "large": lambda fan_in, fan_out: 100 * 2 / (fan_in + fan_out),
+    "normal": lambda fan_in, fan_out: 1e-4,
+    "uniform": lambda fan_in, fan_out: 0.05**2 / 3,
     "torch_default": lambda fan_in, fan_out: 1 / (3 * fan_in),
     "zeros": lambda fan_in, fan_out: 0.0,
 }
@@ -109,3 +118,110 @@ def test_a_users_initializer(tmp_path: Path) -> None:
     section = {"name": "user_initializers.py:constant", "value": 0.5}
     initialize(linear, section, tmp_path)
     assert (linear.weight == 0.5).all() and (linear.bias == 0).all()
+
+
+def test_every_initializer_is_tested_here() -> None:
+    assert {*VARIANCES, "orthogonal"} == set(registry.names("initializer"))
+
+
+@pytest.mark.parametrize("name", ["xavier_normal", "he_normal", "lecun_normal"])
+def test_truncated_as_keras_has_it(name: str) -> None:
+    """Cut off at two of the normal's deviations, with the variance of the one that isn't."""
+    plain, cut = layers(name)[0].weight, layers(name, truncated=True)[0].weight
+    assert cut.std().item() == pytest.approx(plain.std().item(), rel=0.02)
+    bound = 2 * math.sqrt(VARIANCES[name](FAN_IN, FAN_OUT)) / TRUNCATED_STD
+    assert 0.97 * bound < cut.abs().max().item() <= bound
+
+
+@pytest.mark.parametrize("name", ["he_normal", "he_uniform"])
+def test_he_knows_the_slope_and_the_fan(name: str) -> None:
+    for keywords, variance in [
+        ({"negative_slope": 2.0}, 2 / 5 / FAN_IN),
+        ({"mode": "fan_out"}, 2 / FAN_OUT),
+    ]:
+        weight = layers(name, **keywords)[0].weight
+        assert weight.var().item() == pytest.approx(variance, rel=0.03)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_fan_in_of_a_grouped_convolution(groups: int) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 64, 3, groups=groups)
+    initialize(conv, {"name": "lecun_normal"}, Path())
+    assert conv.weight.var().item() == pytest.approx(groups / CONV_FAN_IN, rel=0.08)
+
+
+class TestSignals:
+    """30 layers of 512 units, normal inputs: the deviation at the end (reference R7)."""
+
+    @pytest.mark.parametrize(
+        ("initializer", "activation", "expected"),
+        [
+            ("he_normal", nn.ReLU(), 0.83),
+            ("xavier_normal", nn.ReLU(), 2.0e-5),
+            ("torch_default", nn.ReLU(), 1.3e-12),
+            ("xavier_normal", nn.Tanh(), 0.13),
+            ("lecun_normal", nn.SELU(), 0.997),
+        ],
+    )
+    def test_deviation(self, initializer: str, activation: nn.Module, expected: float) -> None:
+        torch.manual_seed(0)
+        parts = [[nn.Linear(512, 512, bias=False), activation] for _ in range(30)]
+        net = nn.Sequential(*(module for part in parts for module in part))
+        initialize(net, {"name": initializer}, Path())
+        with torch.no_grad():
+            deviation = net(torch.randn(256, 512)).std().item()
+        # torch's own draw shrinks by a factor of 6 in variance a layer: chance adds up
+        assert math.log(deviation) == pytest.approx(math.log(expected), abs=0.5)
+
+
+class TestPlacement:
+    def test_first_and_last_layers_have_their_own(self) -> None:
+        net = nn.Sequential(*(nn.Linear(8, 8) for _ in range(3)))
+        section = {"name": "zeros", "first": {"name": "uniform"}, "output": "orthogonal"}
+        initialize(net, section, Path())
+        assert 0 < net[0].weight.abs().max() <= 0.05
+        assert (net[1].weight == 0).all()
+        assert torch.allclose(net[2].weight @ net[2].weight.T, torch.eye(8), atol=1e-5)
+
+    def test_recurrent_weights_are_drawn_gate_by_gate(self) -> None:
+        lstm = nn.LSTM(5, 6)
+        initialize(lstm, {"name": "xavier_uniform", "recurrent": "orthogonal"}, Path())
+        for gate in lstm.weight_hh_l0.detach().split(6):
+            assert torch.allclose(gate @ gate.T, torch.eye(6), atol=1e-5)
+        bound = math.sqrt(6 / (5 + 6))
+        assert 0.8 * bound < lstm.weight_ih_l0.abs().max() <= bound
+
+    @pytest.mark.parametrize("inputs", [2, 3, 6, 8])
+    def test_gates_are_told_from_the_inputs(self, inputs: int) -> None:
+        """Gates of 2 units over as many inputs as 1, 3 or 4 of them have too."""
+        lstm = nn.LSTM(inputs, 2)
+        initialize(lstm, {"name": "orthogonal"}, Path())
+        for gate in lstm.weight_ih_l0.detach().split(2):
+            assert torch.allclose(gate @ gate.T, torch.eye(2), atol=1e-5)
+
+    @pytest.mark.parametrize("layer", [nn.LSTM(3, 4, num_layers=2), nn.LSTMCell(3, 4)])
+    def test_forget_bias(self, layer: nn.Module) -> None:
+        initialize(layer, {"name": "orthogonal", "forget_bias": 1.5}, Path())
+        biases = {name: each for name, each in layer.named_parameters() if "bias" in name}
+        for name, bias in biases.items():
+            fill = 1.5 if "bias_ih" in name else 0.0
+            assert bias.tolist() == [0.0] * 4 + [fill] * 4 + [0.0] * 8
+
+    def test_keras_default(self) -> None:
+        lstm = nn.LSTM(3, 4)
+        initialize(lstm, {"name": "keras_default"}, Path())
+        assert lstm.bias_ih_l0[4:8].tolist() == [1.0] * 4
+        gate = lstm.weight_hh_l0[:4]
+        assert torch.allclose(gate @ gate.T, torch.eye(4), atol=1e-5)
+
+    def test_the_output_begins_with_the_frequencies(self, wine: Data) -> None:
+        trainer = make(wine, initializer={"name": "zeros", "output_bias": "log_prior"})
+        prior = np.bincount(wine.train.y) / len(wine.train.y)
+        entropy = -(prior * np.log(prior)).sum()
+        assert trainer.evaluate("train")["train_loss"] == pytest.approx(entropy, abs=1e-3)
+
+    def test_frequencies_need_classes(self) -> None:
+        data = load_data({"name": "diabetes"}, seed=0)
+        with pytest.raises(BadConfigurationError, match="log_prior needs a classification"):
+            make(data, initializer={"name": "zeros", "output_bias": "log_prior"})

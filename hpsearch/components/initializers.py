@@ -8,7 +8,7 @@ the kernel's size in a convolution (fan_in divided by its groups).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -212,7 +212,7 @@ def _fill_recurrent(
         if name.startswith(("weight_ih", "weight_hh")):
             section = own if name.startswith("weight_ih") else recurrent
             if section["name"] != "torch_default":
-                for gate in _gates(param):
+                for gate in _gates(module, param):
                     INITIALIZER.build(section, folder, tensor=gate)
         elif name.startswith(("bias_ih", "bias_hh")) and own["name"] != "torch_default":
             nn.init.zeros_(param)
@@ -225,12 +225,10 @@ def is_lstm(module: nn.Module) -> bool:
     return isinstance(module, nn.LSTM | nn.LSTMCell) or getattr(module, "num_gates", 0) == 4
 
 
-def _gates(weight: Tensor) -> Iterator[Tensor]:
-    """Yield the gates of a weight (gates x hidden, inputs) of a recurrent layer, as views."""
-    rows, columns = weight.shape
-    # torch stacks 1, 3 or 4 gates; hidden is not known from a weight of the inputs alone
-    hidden = columns if rows % columns == 0 and rows // columns in (1, 3, 4) else rows
-    yield from torch.split(weight.detach(), hidden)
+def _gates(module: nn.Module, weight: Tensor) -> tuple[Tensor, ...]:
+    """Return the gates of a weight (gates x hidden, inputs) of a recurrent layer, as views."""
+    hidden = getattr(module, "hidden_size", len(weight))
+    return torch.split(weight.detach(), hidden)
 
 
 def _set_forget_bias(module: nn.Module, value: float) -> None:

@@ -39,6 +39,7 @@ def _plain(model: nn.Module) -> nn.Module:
         weights = {name: getattr(module, name).detach().clone() for name in names}
         del module.parametrizations
         module.__class__ = type(module).__mro__[1]
+        module._load_state_dict_pre_hooks.clear()  # torch's weight_norm leaves one, a closure
         for name, weight in weights.items():
             module.register_parameter(name, nn.Parameter(weight))
     return model
