@@ -199,7 +199,7 @@ class TestComponents:
             ),
             (
                 {"initializer": {"name": "he_normal", "gain": 2}},
-                "initializer.gain: must be a keyword of initializer he_normal, which has none",
+                "initializer.gain: must be a keyword of initializer he_normal (first, output, ",
             ),
             (
                 {"model": {"name": "mlp", "output_size": 3}},
