@@ -39,7 +39,7 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
     "task": ("output_size", "target_std", "class_counts"),
     "loss": ("output_size", "class_counts"),
-    "model": ("input_shape", "output_size"),
+    "model": ("folder", "input_shape", "output_size"),
     "cell": ("input_size", "hidden_size"),
     "activation": (),
     "norm": ("num_features", "num_dims"),

@@ -28,7 +28,11 @@ def max_norm(
 
     @torch.no_grad()
     def project() -> None:
-        for weight in weights:
+        for weight in filter(_is_trained, weights):
             weight.copy_(torch.renorm(weight, 2, 0, c))
 
     return project
+
+
+def _is_trained(weight: nn.Parameter) -> bool:
+    return weight.requires_grad

@@ -150,7 +150,7 @@ def initialize(
     folder: Path,
     class_counts: Sequence[int] = (),
 ) -> None:
-    """Draw the weights of a model's layers; biases become zero.
+    """Draw the weights of a model's layers, but for pretrained ones; biases become zero.
 
     `class_counts` are what `output_bias: log_prior` needs: BadConfigurationError without them.
     """
@@ -158,12 +158,13 @@ def initialize(
     shared = registry.shared_keywords("initializer")
     placement = Placement(**{key: section[key] for key in shared if key in section})
     own = {key: value for key, value in section.items() if key not in shared}
-    layers = [module for module in model.modules() if isinstance(module, Layer)]
+    fresh = [module for module in model.modules() if not hasattr(module, "is_pretrained")]
+    layers = [module for module in fresh if isinstance(module, Layer)]
     for layer in layers:
         other = placement.first if layer is layers[0] else None
         other = placement.output if layer is layers[-1] and placement.output else other
         _fill_layer(layer, INITIALIZER.written_out(other or own), folder)
-    for module in model.modules():
+    for module in fresh:
         _fill_recurrent(module, own, placement, folder)
     if placement.output_bias == "log_prior":
         _begin_with_frequencies(layers, class_counts)

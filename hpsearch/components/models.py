@@ -35,7 +35,9 @@ def build_model(
     keywords = dict(section)
     name = keywords.pop("name")
     component = registry.get("model", name, folder)
-    model = component.build(keywords, input_shape=input_shape, output_size=output_size)
+    model = component.build(
+        keywords, folder=folder, input_shape=input_shape, output_size=output_size
+    )
     if not isinstance(model, nn.Module):
         raise UserCodeError(f"model.name: {name} must return a torch.nn.Module, got {model!r}")
     return model

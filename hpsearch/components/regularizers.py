@@ -34,5 +34,5 @@ def l2(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
 
 
 def weights_of(model: nn.Module) -> list[nn.Parameter]:
-    """Return the trainable parameters with two axes or more."""
-    return [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    """Return the parameters with two axes or more; some may be frozen for a time."""
+    return [param for param in model.parameters() if param.ndim > 1]

@@ -1,0 +1,162 @@
+"""Fine-tuning by name: which weights of a trained model go on learning, how fast, and when.
+
+A model is seen as groups of modules from its input to its output, the last of which is its head.
+What is frozen gets no gradient, is left out of weight decay, and stays in evaluation mode, so that
+its batch norms keep their statistics and its dropouts drop nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt
+from torch import nn
+
+from hpsearch.errors import BadConfigurationError
+from hpsearch.registry import Recommended, register
+
+LrFactor = Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)]
+HeadFactor = Annotated[float, Gt(0), Recommended(1.0, 100.0, log=True)]
+Count = Annotated[int, Ge(0)]
+
+
+def layer_groups(model: nn.Module) -> list[list[nn.Module]]:
+    """Return a model's modules with weights, grouped from input to output.
+
+    A model may say so itself by a method `layer_groups`; otherwise each child is a group.
+    """
+    own: Callable[[], list[list[nn.Module]]] | None = getattr(model, "layer_groups", None)
+    if own is not None:
+        return own()
+    return [[child] for child in model.children() if any(True for _ in child.parameters())]
+
+
+@dataclass
+class FineTuning:
+    """Rates of the groups, and how many of them are frozen, at first and epoch by epoch.
+
+    `lr_factors` has one factor a group. With `unfreeze_every` one more group is trained after so
+    many epochs, from the output on; that depends on nothing but the epoch.
+    """
+
+    model: nn.Module
+    groups_of_modules: Sequence[Sequence[nn.Module]]
+    lr_factors: Sequence[float]
+    num_frozen: int = 0
+    unfreeze_every: int | None = None
+    _frozen: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.num_frozen < len(self.groups_of_modules):
+            raise BadConfigurationError(
+                f"finetune: must leave at least one of the model's {len(self.groups_of_modules)} "
+                f"groups of layers to be trained, but {self.num_frozen} would be frozen"
+            )
+        self._freeze(self.num_frozen)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Return the parameter groups of all that is trained at some time."""
+        first = 0 if self.unfreeze_every is not None else self.num_frozen
+        pairs = zip(self.groups_of_modules, self.lr_factors, strict=True)
+        groups = [
+            {
+                "params": [param for module in modules for param in module.parameters()],
+                "lr_factor": factor,
+            }
+            for modules, factor in list(pairs)[first:]
+        ]
+        return [group for group in groups if group["params"]]
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Freeze what is frozen in an epoch, counted from 1."""
+        if self.unfreeze_every is not None:
+            self._freeze(max(0, self.num_frozen - (epoch - 1) // self.unfreeze_every))
+
+    def set_modes(self) -> None:
+        """Put what is frozen into evaluation mode."""
+        for modules in self.groups_of_modules[: self._frozen]:
+            for module in modules:
+                module.eval()
+
+    def _freeze(self, count: int) -> None:
+        self._frozen = count
+        for i, modules in enumerate(self.groups_of_modules):
+            for module in modules:
+                module.requires_grad_(i >= count)
+
+
+@register("finetune", "full")
+def full(model: nn.Module) -> FineTuning:
+    """All weights, all at the same rate."""
+    return _alike(model, 1.0)
+
+
+@register("finetune", "low_lr", fusible=["lr_factor"])
+def low_lr(model: nn.Module, lr_factor: LrFactor = 0.1) -> FineTuning:
+    """All weights at `lr_factor` times the optimizer's rate."""
+    return _alike(model, lr_factor)
+
+
+@register("finetune", "freeze")
+def freeze(model: nn.Module, num_frozen: Count = 1) -> FineTuning:
+    """All but the first `num_frozen` groups of layers."""
+    return _alike(model, 1.0, num_frozen)
+
+
+@register("finetune", "partial")
+def partial(model: nn.Module, num_trained: Annotated[int, Ge(1)] = 1) -> FineTuning:
+    """The last `num_trained` groups of layers; all, where there are fewer."""
+    return _alike(model, 1.0, max(0, len(layer_groups(model)) - num_trained))
+
+
+@register("finetune", "feature_extract")
+def feature_extract(model: nn.Module) -> FineTuning:
+    """The head alone: all before it is a fixed map to features (Donahue et al., 2014)."""
+    return _alike(model, 1.0, len(layer_groups(model)) - 1)
+
+
+@register("finetune", "replace_head", fusible=["head_lr_factor"])
+def replace_head(
+    model: nn.Module, head_lr_factor: HeadFactor = 10.0, num_frozen: Count = 0
+) -> FineTuning:
+    """A newly drawn head, at `head_lr_factor` times the rate of the layers before it."""
+    groups = layer_groups(model)
+    for module in groups[-1]:
+        for part in module.modules():
+            reset: Callable[[], None] | None = getattr(part, "reset_parameters", None)
+            if reset is not None:
+                reset()
+    factors = [1.0] * (len(groups) - 1) + [head_lr_factor]
+    return FineTuning(model, groups, factors, num_frozen)
+
+
+@register("finetune", "discriminative", fusible=["decay"])
+def discriminative(
+    model: nn.Module, decay: Annotated[float, Gt(1), Recommended(1.5, 5.0)] = 2.6
+) -> FineTuning:
+    """Each group at the rate of the one after it over `decay` (Howard & Ruder, 2018)."""
+    groups = layer_groups(model)
+    factors = [decay ** -(len(groups) - 1 - i) for i in range(len(groups))]
+    return FineTuning(model, groups, factors)
+
+
+@register("finetune", "gradual_unfreeze", fusible=["decay"])
+def gradual_unfreeze(
+    model: nn.Module,
+    every: Annotated[int, Ge(1)] = 1,
+    decay: Annotated[float, Ge(1)] = 1.0,
+) -> FineTuning:
+    """The head first, one group more every so many epochs (Howard & Ruder, 2018).
+
+    `decay` is that of `discriminative`.
+    """
+    groups = layer_groups(model)
+    factors = [decay ** -(len(groups) - 1 - i) for i in range(len(groups))]
+    return FineTuning(model, groups, factors, len(groups) - 1, every)
+
+
+def _alike(model: nn.Module, lr_factor: float, num_frozen: int = 0) -> FineTuning:
+    groups = layer_groups(model)
+    return FineTuning(model, groups, [lr_factor] * len(groups), num_frozen)
