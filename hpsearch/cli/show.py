@@ -49,6 +49,27 @@ def validate(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
     console.print(table)
 
 
+@app.command()
+def diagnose(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  # typer's way
+    """Try the checks of a trial on both ends of a spec's space: minutes before hours."""
+    from hpsearch.spec import read_draft
+    from hpsearch.validation import check, check_spec
+    from hpsearch.validation.diagnosis import diagnose
+
+    checked, data = check_spec(check(read_draft(spec, overrides)))
+    if data is None:
+        raise HpsearchError(f"{spec}: trainable: only trials of components can be diagnosed")
+    table = Table("trial", "check", "", "found", box=None)
+    failed = False
+    for name, finding in diagnose(checked, data):
+        verdict = "ok" if finding.ok else finding.severity
+        failed |= verdict == "error"
+        table.add_row(name, finding.check, verdict, finding.message)
+    console.print(table)
+    if failed:
+        raise typer.Exit(1)
+
+
 @app.command("list")
 def list_searches(
     mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,

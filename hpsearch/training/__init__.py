@@ -6,12 +6,21 @@ import torch
 
 from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
+from hpsearch.training import checks
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.export import export_model, refit
 from hpsearch.training.seeds import derive_seed
 from hpsearch.training.trainer import Trainer
 
-__all__ = ["CrossValidation", "Trainer", "derive_seed", "export_model", "make_trainer", "refit"]
+__all__ = [
+    "CrossValidation",
+    "Trainer",
+    "checks",
+    "derive_seed",
+    "export_model",
+    "make_trainer",
+    "refit",
+]
 
 
 def make_trainer(

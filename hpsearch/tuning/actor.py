@@ -24,6 +24,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.spec import TrialConfig
 from hpsearch.training import make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
+from hpsearch.training.checks import check_trial
 from hpsearch.training.functions import make_user_trainer
 
 #: seconds of training that the loss of a worker may cost a trial
@@ -131,6 +132,8 @@ class TrialActor(tune.Trainable):
             trainer = make_trainer(self._trial, self._data, device)
         newest = self._store.newest()
         if newest is None:
+            if checks := self._trial.values.get("checks"):
+                check_trial(trainer, checks)
             return trainer, None
         saved = load_checkpoint(newest, device)
         trainer.load_state_dict(saved["trainer"])  # an earlier attempt got this far
