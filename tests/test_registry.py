@@ -89,7 +89,7 @@ class TestRegistering:
 
 class TestKeywords:
     def test_are_what_hpsearch_does_not_fill_in(self) -> None:
-        keywords = Component("model", "my_net", net).keywords
+        keywords = Component("model", "my_net", net).own_keywords
         assert list(keywords) == ["width", "rate"]
         assert keywords["width"].annotation == Annotated[int, Gt(0)]
         assert keywords["rate"].default == 0.0
@@ -105,7 +105,7 @@ class TestKeywords:
         source = "from __future__ import annotations\ndef f(x: Unknown, y: int = 1): ...\n"
         (tmp_path / "checked_only.py").write_text(source)
         component = registry.get("model", "checked_only.py:f", tmp_path)
-        assert list(component.keywords) == ["x", "y"]
+        assert list(component.own_keywords) == ["x", "y"]
 
     def test_are_passed_on_with_what_was_offered_and_declared(self) -> None:
         component = Component("model", "my_net", net)

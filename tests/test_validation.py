@@ -226,9 +226,9 @@ class TestComponents:
         ("keywords", "expected"),
         [
             ({"dropout": 1.0}, "model.dropout: must be less than 1, but got 1.0"),
-            ({"dropout": "high"}, "model.dropout: must be a valid number, but got 'high'"),
+            ({"dropout": "high"}, "model.dropout: must be one of alpha, "),
             ({"dropout": True}, "model.dropout: must be a valid number, but got True"),
-            ({"dropout": None}, "model.dropout: must be a valid number, but got None"),
+            ({"dropout": None}, "model.dropout: must be the name of a component (dropout)"),
             (
                 {"dropout": {"low": -0.5, "high": 0.5}},
                 "model.dropout: must be greater than or equal to 0, but got -0.5",
@@ -238,8 +238,8 @@ class TestComponents:
                 "model.dropout: must be less than 1, but got 2.0",
             ),
             (
-                {"dropout": {"choices": [0.1, "none"]}},
-                "model.dropout.choices.1: must be a valid number, but got 'none'",
+                {"dropout": {"choices": [0.1, "off"]}},
+                "model.dropout.choices.1: must be one of alpha, ",
             ),
             (
                 {"dropout": {"choices": [0.1, {"low": 0.5, "high": 1.5}]}},

@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 from torch import nn
 
 from hpsearch import registry
 from hpsearch.components.activations import ActivationSection, make_activation, widening
 from hpsearch.components.data import num_features
+from hpsearch.components.dropouts import (
+    SPATIAL_DROPOUT,
+    DropoutSection,
+    MonteCarlo,
+    Rate,
+    SpatialDropoutSection,
+    make_dropout,
+)
 from hpsearch.components.layers import Dropout, Residual
 from hpsearch.components.normalizations import (
     NormPosition,
@@ -24,7 +32,6 @@ from hpsearch.components.normalizations import (
 from hpsearch.errors import BadConfigurationError, UserCodeError
 from hpsearch.registry import Recommended, register
 
-Rate = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.5)]
 Size = Annotated[int, Ge(1)]
 
 
@@ -35,12 +42,28 @@ def build_model(
     keywords = dict(section)
     name = keywords.pop("name")
     component = registry.get("model", name, folder)
+    num_samples = 0
+    if "mc_dropout_samples" not in component.own_keywords:
+        num_samples = keywords.pop("mc_dropout_samples", 0)
     model = component.build(
         keywords, folder=folder, input_shape=input_shape, output_size=output_size
     )
     if not isinstance(model, nn.Module):
         raise UserCodeError(f"model.name: {name} must return a torch.nn.Module, got {model!r}")
-    return model
+    return MonteCarlo(model, num_samples) if num_samples else model
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Keywords that all models have beside their own.
+
+    With `mc_dropout_samples` evaluation averages outputs over this many dropout masks.
+    """
+
+    mc_dropout_samples: Annotated[int, Ge(0), Recommended(2, 32, log=True)] = 0
+
+
+registry.share_keywords("model", Evaluation)
 
 
 @register("model", "mlp", fusible=["input_dropout", "dropout"])
@@ -53,7 +76,7 @@ def mlp(
     norm_position: NormPosition = "pre_activation",
     bias: bool = True,
     input_dropout: Rate = 0.0,
-    dropout: Rate = 0.0,
+    dropout: DropoutSection = 0.0,
 ) -> nn.Module:
     """Fully connected layers, each with a normalisation, an activation and dropout.
 
@@ -67,7 +90,7 @@ def mlp(
         function = make_activation(activation)
         linear = nn.Linear(size, hidden_size * widening(function), bias=bias)
         block = Block(linear, [function], norm, norm_position, size, hidden_size, num_dims=0)
-        layers += block.modules(Dropout(dropout))
+        layers += block.modules(make_dropout(dropout))
         size = hidden_size
     return nn.Sequential(*layers, nn.Linear(size, output_size))
 
@@ -85,14 +108,15 @@ def cnn(
     norm_position: NormPosition = "pre_activation",
     bias: bool = True,
     input_dropout: Rate = 0.0,
-    dropout: Rate = 0.0,
+    conv_dropout: SpatialDropoutSection | None = None,
+    dropout: DropoutSection = 0.0,
 ) -> nn.Module:
     """Convolutions, each with a normalisation, max pooling and an activation, then an mlp.
 
-    `pool` divides height and width after each convolution (1 keeps them); `norm` and `bias` are
-    those of the convolutions, `dropout` follows the hidden layers of the mlp. Raises
-    BadConfigurationError where the data isn't images of the shape (channels, height, width), or
-    pooling leaves nothing of them.
+    `pool` divides height and width after each convolution (1 keeps them); `norm`, `bias` and
+    `conv_dropout` are those of the convolutions, `dropout` follows the hidden layers of the mlp.
+    Raises BadConfigurationError where the data isn't images of the shape (channels, height,
+    width), or pooling leaves nothing of them.
     """
     depth, height, width = _image_shape(input_shape)
     layers: list[nn.Module] = [Dropout(input_dropout)]
@@ -102,7 +126,8 @@ def cnn(
         conv = nn.Conv2d(depth, wide, kernel_size, padding=kernel_size // 2, bias=bias)
         after = [nn.MaxPool2d(pool), function] if pool > 1 else [function]
         block = Block(conv, after, norm, norm_position, depth, num_channels, num_dims=2)
-        layers += block.modules()
+        last = [] if conv_dropout is None else [make_dropout(conv_dropout, SPATIAL_DROPOUT)]
+        layers += block.modules(*last)
         depth = num_channels
         height, width = (_size_after(size, kernel_size, pool) for size in (height, width))
         if min(height, width) < 1:
