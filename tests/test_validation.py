@@ -172,7 +172,7 @@ class TestComponents:
         [
             (
                 {"model": "mlpp"},
-                "model.name: must be one of cnn, mlp, or yours as module:factory, "
+                "model.name: must be one of cnn, mlp, rnn, or yours as module:factory, "
                 "but got 'mlpp'; did you mean 'mlp'?",
             ),
             ({"model": {"hidden_sizes": [3]}}, "model.name: must be given"),

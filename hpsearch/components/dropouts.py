@@ -32,7 +32,13 @@ SPATIAL_DROPOUT = Of("dropout", default="spatial", short="rate")
 SpatialDropoutSection = Annotated[Rate | str | Mapping[str, Any], SPATIAL_DROPOUT]
 
 
-def make_dropout(section: Any, of: Of = DROPOUT, *, is_recurrent: bool = False) -> nn.Module:
+def make_dropout(
+    section: Any,
+    of: Of = DROPOUT,
+    *,
+    place: str = "model.dropout",
+    is_recurrent: bool = False,
+) -> nn.Module:
     """Build the dropout that a rate, a name, or a mapping with `name` stands for.
 
     Raises BadConfigurationError for a `RecurrentDropout` where the net isn't recurrent.
@@ -40,7 +46,7 @@ def make_dropout(section: Any, of: Of = DROPOUT, *, is_recurrent: bool = False) 
     module: nn.Module = of.build(section)
     if isinstance(module, RecurrentDropout) and not is_recurrent:
         raise BadConfigurationError(
-            "model.dropout: must be a form for nets without recurrence, but got "
+            f"{place}: must be a form for nets without recurrence, but got "
             f"{of.written_out(section)['name']}"
         )
     return module

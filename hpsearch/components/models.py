@@ -126,8 +126,7 @@ def cnn(
         conv = nn.Conv2d(depth, wide, kernel_size, padding=kernel_size // 2, bias=bias)
         after = [nn.MaxPool2d(pool), function] if pool > 1 else [function]
         block = Block(conv, after, norm, norm_position, depth, num_channels, num_dims=2)
-        last = [] if conv_dropout is None else [make_dropout(conv_dropout, SPATIAL_DROPOUT)]
-        layers += block.modules(*last)
+        layers += block.modules(*_conv_dropouts(conv_dropout))
         depth = num_channels
         height, width = (_size_after(size, kernel_size, pool) for size in (height, width))
         if min(height, width) < 1:
@@ -181,6 +180,12 @@ def check_batch_size(model: nn.Module, batch_size: int) -> None:
             "batch_size: must be at least 2 for a model with batch norm (group and layer norm "
             "train on single examples), but got 1"
         )
+
+
+def _conv_dropouts(section: Any) -> list[nn.Module]:
+    if section is None:
+        return []
+    return [make_dropout(section, SPATIAL_DROPOUT, place="model.conv_dropout")]
 
 
 def _image_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
