@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from torch import nn
+from torch.optim.swa_utils import update_bn
+
+from hpsearch.registry import register
 
 
 class Callback(Protocol):
@@ -29,3 +32,34 @@ class Callback(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
+
+
+@register("callback", "recalibrate_bn")
+class RecalibrateBatchNorm(Callback):
+    """Batch norm's statistics anew, with the weights of now, before each evaluation.
+
+    The running statistics become the mean over the batches of the training split, instead of an
+    exponential moving average over weights that are gone. Costs a forward pass of an epoch.
+    """
+
+    def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:
+        """Take the statistics of the training split."""
+        update_bn(train_batches(), model)
+
+    def after_epoch(
+        self, model: nn.Module, metrics: Mapping[str, float], *, is_last: bool
+    ) -> bool:
+        """Change nothing."""
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        """Never."""
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing is kept."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing was kept."""
