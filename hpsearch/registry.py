@@ -51,6 +51,7 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "batch_schedule": (),
     "lr_scaling": (),
     "gradient_clip": (),
+    "gradient_noise": (),
     "regularizer": ("model",),
     "constraint": ("model",),
     "augmentation": ("input_shape", "output_size", "kind"),

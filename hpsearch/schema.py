@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
     "regularizers": "penalties added to the loss",
     "constraints": "projections of the weights after each step",
     "gradient_clip": "greatest norm of the gradient, or a way to clip; null doesn't clip",
-    "gradient_noise": "standard deviation of normal noise added to the gradient",
+    "gradient_noise": "standard deviation of normal noise added to the gradient, or more of it",
     "lr_schedule": "the learning rate over a trial's steps",
     "momentum_schedule": "the momentum over a trial's steps",
     "batch_schedule": "the batch size over a trial's epochs",
@@ -67,9 +67,6 @@ def json_schema() -> Schema:
     sizes = {"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["full"]}], "default": 64}
     properties["batch_size"] = _with_recommended(searchable(sizes))
     properties["last_batch"] = searchable({"enum": list(get_args(LastBatch)), "default": "keep"})
-    properties["gradient_noise"] = searchable(
-        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}]}
-    )
     properties["space"] = {"type": "object"}
     for name, description in _DESCRIPTIONS.items():
         properties[name]["description"] = description

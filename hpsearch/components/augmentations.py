@@ -1,21 +1,102 @@
 """Augmentations by name: batches changed at random while a model trains, never in evaluation.
 
 A factory returns a function (x, y) → (x, y) of a batch on its device; it draws from torch's global
-generator, which the trainer seeds each epoch. Targets may become rows of class probabilities.
+generator, which the trainer seeds each epoch. Each example draws for itself. What moves into an
+image from outside is 0, the mean of standardised pixels. Targets may become rows of class
+probabilities.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 
+from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Pixels = Annotated[int, Ge(1), Recommended(1, 4)]
+Probability = Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)]
+
+
+@register("augmentation", "shift")
+def shift(input_shape: tuple[int, ...], max_pixels: Pixels = 2) -> Augmentation:
+    """Images moved by up to `max_pixels` up, down and to the sides; 0 moves in."""
+    return _cropped(input_shape, "shift", max_pixels, "constant")
+
+
+@register("augmentation", "crop")
+def crop(
+    input_shape: tuple[int, ...],
+    padding: Pixels = 4,
+    mode: Literal["reflect", "replicate", "constant"] = "reflect",
+) -> Augmentation:
+    """Images padded on all sides, and cut out at their old size (Krizhevsky et al., 2012)."""
+    if mode == "reflect" and padding >= min(input_shape[-2:], default=0):
+        raise BadConfigurationError(
+            "augmentations.padding: must be less than the image's height and width to be "
+            f"reflected ({'x'.join(map(str, input_shape[-2:]))}), but got {padding}"
+        )
+    return _cropped(input_shape, "crop", padding, mode)
+
+
+@register("augmentation", "flip")
+def flip(
+    input_shape: tuple[int, ...],
+    probability: Probability = 0.5,
+    axis: Literal["horizontal", "vertical"] = "horizontal",
+) -> Augmentation:
+    """Images mirrored with a probability: left and right (horizontal), or top and bottom."""
+    _check_images(input_shape, "flip")
+    dim = -1 if axis == "horizontal" else -2
+
+    def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < probability
+        return torch.where(chosen, x.flip(dim), x), y
+
+    return augment
+
+
+@register("augmentation", "cutout")
+def cutout(
+    input_shape: tuple[int, ...], size: Annotated[int, Ge(1), Recommended(2, 16)] = 8
+) -> Augmentation:
+    """A square of zeros around a random place (DeVries & Taylor, 2017); borders may cut it."""
+    _check_images(input_shape, "cutout")
+    height, width = input_shape[-2:]
+
+    def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        rows = _near(len(x), height, size, x.device)[:, None, :, None]
+        columns = _near(len(x), width, size, x.device)[:, None, None, :]
+        return x.masked_fill(rows & columns, 0.0), y
+
+    return augment
+
+
+@register("augmentation", "mixup", fusible=["alpha"])
+def mixup(
+    output_size: int,
+    kind: str,
+    alpha: Annotated[float, Gt(0), Recommended(0.1, 1.0)] = 0.2,
+) -> Augmentation:
+    """Each example mixed with another, and its target too (Zhang et al., 2018).
+
+    x = m x1 + (1 - m) x2, m from Beta(alpha, alpha), one a batch. Classes become probabilities.
+    """
+
+    def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        part = torch.distributions.Beta(alpha, alpha).sample().to(x.device)
+        others = torch.randperm(len(x), device=x.device)
+        is_classes = kind == "classification" and y.dtype == torch.int64
+        targets = F.one_hot(y, output_size).float() if is_classes else y
+        return torch.lerp(x[others], x, part), torch.lerp(targets[others], targets, part)
+
+    return augment
 
 
 @register("augmentation", "gaussian_noise", fusible=["std"])
@@ -24,3 +105,48 @@ def gaussian_noise(
 ) -> Augmentation:
     """Normal noise added to every input; `std` is in units of the (standardised) inputs."""
     return lambda x, y: (x + std * torch.randn_like(x), y)
+
+
+@register("augmentation", "feature_masking", fusible=["rate"])
+def feature_masking(
+    rate: Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.3)] = 0.1,
+) -> Augmentation:
+    """Inputs set to 0 (their mean) with a probability, not rescaled (Vincent et al., 2010)."""
+    return lambda x, y: (x * (torch.rand_like(x) >= rate), y)
+
+
+def _cropped(input_shape: tuple[int, ...], name: str, padding: int, mode: str) -> Augmentation:
+    _check_images(input_shape, name)
+    height, width = input_shape[-2:]
+
+    def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        padded = F.pad(x, [padding] * 4, mode=mode)
+        places = 2 * padding + 1
+        rows = _window(len(x), places, height, x.device)[:, :, None]
+        columns = _window(len(x), places, width, x.device)[:, None, :]
+        examples = torch.arange(len(x), device=x.device)[:, None, None]
+        # indices apart put their axes first: (rows, height, width, channels)
+        return padded[examples, :, rows, columns].permute(0, 3, 1, 2), y
+
+    return augment
+
+
+def _window(count: int, places: int, length: int, device: torch.device) -> Tensor:
+    """Return the indices (count, length) of windows that begin at random places."""
+    first = torch.randint(places, (count, 1), device=device)
+    return first + torch.arange(length, device=device)
+
+
+def _near(count: int, length: int, size: int, device: torch.device) -> Tensor:
+    """Return whether places (count, length) are in a stretch of `size` around a random one."""
+    begin = torch.randint(length, (count, 1), device=device) - size // 2
+    places = torch.arange(length, device=device)
+    return (places >= begin) & (places < begin + size)
+
+
+def _check_images(input_shape: tuple[int, ...], name: str) -> None:
+    if len(input_shape) != 3:
+        raise BadConfigurationError(
+            f"augmentations: {name} needs images of the shape (channels, height, width), but an "
+            f"example of the data set has the shape {input_shape}"
+        )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
+from annotated_types import Ge, Gt
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from hpsearch.registry import register
+from hpsearch.components.watching import Mode, sign_of, watched
+from hpsearch.registry import Recommended, register
 
 
 class Callback(Protocol):
@@ -63,3 +66,88 @@ class RecalibrateBatchNorm(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing was kept."""
+
+
+class EarlyStopping(Callback):
+    """Ends a training that doesn't get better, with the weights of its best epoch."""
+
+    def __init__(
+        self,
+        metric: str,
+        sign: float,
+        patience: int,
+        min_delta: float,
+        restore_best: bool,
+        generalization_loss: float | None,
+    ) -> None:
+        self._metric, self._sign, self._min_delta = metric, sign, min_delta
+        self._patience, self._restore, self._limit = patience, restore_best, generalization_loss
+        self._best, self._num_bad, self._is_over = math.inf, 0, False
+        self._weights: dict[str, Any] = {}
+
+    def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:
+        """Change nothing."""
+
+    def after_epoch(
+        self, model: nn.Module, metrics: Mapping[str, float], *, is_last: bool
+    ) -> bool:
+        """Take an epoch's metrics; at the end put the best weights back."""
+        found = watched(metrics, self._metric, "callbacks.early_stopping")
+        if found is None:
+            return False
+        value = self._sign * found
+        if value < self._best - self._min_delta:
+            self._best, self._num_bad = value, 0
+            self._weights = _copied(model) if self._restore else {}
+        else:
+            self._num_bad += 1
+        self._is_over = self._num_bad >= self._patience or self._has_lost_too_much(value)
+        if (self._is_over or is_last) and self._num_bad and self._weights:
+            model.load_state_dict(self._weights)
+            return True
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training ends with this epoch."""
+        return self._is_over
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value and its weights."""
+        counts = {"best": self._best, "num_bad": self._num_bad, "is_over": self._is_over}
+        return {**counts, "weights": self._weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._best, self._num_bad = state["best"], state["num_bad"]
+        self._is_over, self._weights = state["is_over"], state["weights"]
+
+    def _has_lost_too_much(self, value: float) -> bool:
+        """Prechelt's GL = 100 (E / E_best - 1) > limit, of a loss that is positive."""
+        if self._limit is None or self._best <= 0:
+            return False
+        return 100 * (value / self._best - 1) > self._limit
+
+
+@register("callback", "early_stopping")
+def early_stopping(
+    metric: str = "val_loss",
+    mode: Mode | None = None,
+    patience: Annotated[int, Ge(1), Recommended(2, 10)] = 5,
+    min_delta: Annotated[float, Ge(0)] = 0.0,
+    restore_best: bool = True,
+    generalization_loss: Annotated[float, Gt(0)] | None = None,
+) -> Callback:
+    """Ends the trial after `patience` epochs without a better metric; the best weights stay.
+
+    The metrics of the last epoch are those of the weights that are kept. `mode` is min for losses,
+    else max. `generalization_loss` ends it too where the loss exceeds its best by so many percent
+    (Prechelt, 1998: 5).
+    """
+    return EarlyStopping(
+        metric, sign_of(metric, mode), patience, min_delta, restore_best, generalization_loss
+    )
+
+
+def _copied(model: nn.Module) -> dict[str, Any]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from annotated_types import Gt
-from torch import nn
+from torch import Tensor, nn
 
 from hpsearch.components.regularizers import weights_of
 from hpsearch.registry import Recommended, register
@@ -23,16 +24,32 @@ Projection = Callable[[], None]
 def max_norm(
     model: nn.Module, c: Annotated[float, Gt(0), Recommended(1.0, 5.0)] = 3.0
 ) -> Projection:
-    """Scale a unit's incoming weights down to an L2 norm of `c` (Srivastava et al., 2014)."""
+    """Scale a unit's incoming weights down to an L2 norm of `c` (Srivastava et al., 2014).
+
+    Keras's axis 0 of its (inputs, units) is the same rule.
+    """
+    return _projection(model, lambda weight: torch.renorm(weight, 2, 0, c))
+
+
+@register("constraint", "unit_norm")
+def unit_norm(model: nn.Module) -> Projection:
+    """Scale a unit's incoming weights to an L2 norm of 1."""
+    return _projection(model, lambda w: F.normalize(w.flatten(1), dim=1).view_as(w))
+
+
+@register("constraint", "non_neg")
+def non_neg(model: nn.Module) -> Projection:
+    """Set negative weights to 0."""
+    return _projection(model, lambda weight: weight.clamp_min(0))
+
+
+def _projection(model: nn.Module, project: Callable[[Tensor], Tensor]) -> Projection:
     weights = weights_of(model)
 
     @torch.no_grad()
-    def project() -> None:
-        for weight in filter(_is_trained, weights):
-            weight.copy_(torch.renorm(weight, 2, 0, c))
+    def apply() -> None:
+        for weight in weights:
+            if weight.requires_grad:  # fine-tuning may freeze some for a time
+                weight.copy_(project(weight))
 
-    return project
-
-
-def _is_trained(weight: nn.Parameter) -> bool:
-    return weight.requires_grad
+    return apply

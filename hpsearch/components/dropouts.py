@@ -17,6 +17,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
+from hpsearch.components.finetuning import layer_groups
 from hpsearch.components.layers import Dropout
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of, Recommended, register
@@ -220,6 +221,10 @@ class MonteCarlo(nn.Module):
             raise BadConfigurationError(
                 "model.mc_dropout_samples: needs a model with dropout modules, but it has none"
             )
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return those of the model."""
+        return layer_groups(self.model)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the model's outputs, in evaluation their mean over masks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_
@@ -26,3 +26,19 @@ def norm(max_norm: Annotated[float, Gt(0), Recommended(0.1, 10.0, log=True)] = 1
 def value(max_value: Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)] = 0.5) -> Clipping:
     """Clamp each component of the gradient to ±`max_value`."""
     return lambda params, total: clip_grad_value_(params, max_value)
+
+
+#: step, counted from 0 over all epochs → standard deviation of the noise
+Noise = Callable[[int], float]
+
+
+@register("gradient_noise", "gaussian", fusible=["std", "decay"])
+def gaussian(
+    std: Annotated[float, Ge(0), Recommended(1e-4, 1.0, log=True)] = 0.1,
+    decay: Annotated[float, Ge(0)] = 0.0,
+) -> Noise:
+    """Normal noise of deviation std / (1 + step)^(decay / 2) added to each component.
+
+    Neelakantan et al. (2015), arXiv 1511.06807, who decay by 0.55.
+    """
+    return lambda step: float(std / (1 + step) ** (decay / 2))

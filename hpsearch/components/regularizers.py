@@ -33,6 +33,15 @@ def l2(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
     return lambda: strength * torch.stack([weight.square().sum() for weight in weights]).sum()
 
 
+@register("regularizer", "elastic_net", fusible=["l1_strength", "l2_strength"])
+def elastic_net(
+    model: nn.Module, l1_strength: Strength = 1e-5, l2_strength: Strength = 1e-4
+) -> Penalty:
+    """The sum of l1 and l2 (Zou & Hastie, 2005)."""
+    first, second = l1(model, l1_strength), l2(model, l2_strength)
+    return lambda: first() + second()
+
+
 def weights_of(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters with two axes or more; some may be frozen for a time."""
     return [param for param in model.parameters() if param.ndim > 1]

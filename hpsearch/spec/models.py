@@ -26,6 +26,7 @@ COMPONENT_SECTIONS: Mapping[str, Of] = {
     "regularizers": Of("regularizer", many=True, optional=True),
     "optimizer": Of("optimizer"),
     "gradient_clip": Of("gradient_clip", default="norm", short="max_norm", optional=True),
+    "gradient_noise": Of("gradient_noise", default="gaussian", short="std", optional=True),
     "constraints": Of("constraint", many=True, optional=True),
     "lr_schedule": Of("lr_schedule", optional=True),
     "momentum_schedule": Of("momentum_schedule", optional=True),
@@ -36,7 +37,7 @@ COMPONENT_SECTIONS: Mapping[str, Of] = {
     "checks": Of("check", many=True, optional=True),
 }
 #: all parts of a trial built from components; each may hold ranges and choices but `dataset`
-SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "last_batch", "gradient_noise")
+SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "last_batch")
 
 
 class Objective(Frozen):

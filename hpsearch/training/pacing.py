@@ -42,6 +42,10 @@ class Pace:
         """Passes over the rows in an epoch, counted from 1."""
         return 1 if self._scaling is None else self._scaling.passes(self.batch_size(epoch))
 
+    def first_step(self, epoch: int) -> int:
+        """The steps of all epochs before."""
+        return sum(self._steps[: epoch - 1])
+
     def begin_epoch(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
         """Set the learning rate that an epoch begins with."""
         pace = self._at(epoch)
@@ -88,7 +92,7 @@ class Pace:
         return self._num_steps(self.batch_size(epoch), self.passes(epoch))
 
     def _progress(self, epoch: int, step: int) -> Progress:
-        before, steps = sum(self._steps[: epoch - 1]), self._steps_of(epoch)
+        before, steps = self.first_step(epoch), self._steps_of(epoch)
         # a refit may train past the configuration's budget
         total = max(sum(self._steps), before + steps)
         return Progress(before + step, total, epoch, self._config.max_epochs, step, steps)

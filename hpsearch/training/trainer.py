@@ -148,6 +148,7 @@ class Trainer:
         if self._tuning is not None:
             self._tuning.begin_epoch(self.epoch)
         self._pace.begin_epoch(self.optimizer, self.epoch)
+        first_step = self._pace.first_step(self.epoch)
         totals, norms = _Totals(self, "train"), []
         self.model.train()
         if self._tuning is not None:
@@ -157,7 +158,8 @@ class Trainer:
                 self._pace.begin_step(self.optimizer, self.epoch, step)
             for augment in self._augmentations:
                 x, y = augment(x, y)
-            outputs, norm = self._update(x, y, measure=step % stride == 0)
+            measure = step % stride == 0
+            outputs, norm = self._update(x, y, step=first_step + step, measure=measure)
             if norm is not None:
                 norms.append(norm)
             totals.add(outputs, y)
@@ -165,7 +167,6 @@ class Trainer:
 
     @cached_property
     def _update(self) -> Update:
-        values = self.config.values
         return Update(
             model=self.model,
             forward=self._forward,
@@ -174,7 +175,7 @@ class Trainer:
             autocast=self._autocast,
             penalties=self._build_all("regularizers", model=self.model),
             clip=self._build("gradient_clip"),
-            noise=values.get("gradient_noise") or 0.0,
+            noise=self._build("gradient_noise"),
             projections=self._build_all("constraints", model=self.model),
         )
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from hpsearch.components.constraints import Projection
-from hpsearch.components.gradients import Clipping
+from hpsearch.components.gradients import Clipping, Noise
 from hpsearch.components.regularizers import Penalty
 
 
@@ -30,15 +30,22 @@ class Update:
     autocast: Callable[[], contextlib.AbstractContextManager[None]]
     penalties: Sequence[Penalty] = ()
     clip: Clipping | None = None
-    noise: float = 0.0
+    noise: Noise | None = None
     projections: Sequence[Projection] = ()
 
     def __post_init__(self) -> None:
         groups = self.optimizer.param_groups
         self._params = [param for group in groups for param in group["params"]]
+        self._std = 0.0
 
-    def __call__(self, x: Tensor, y: Tensor, *, measure: bool) -> tuple[Tensor, Tensor | None]:
-        """Take a step; returns the outputs before it and, if asked for, the gradient's norm."""
+    def __call__(
+        self, x: Tensor, y: Tensor, *, step: int, measure: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Take a step, counted from 0 over all epochs.
+
+        Returns the outputs before it and, if asked for, the gradient's norm.
+        """
+        self._std = self.noise(step) if self.noise is not None else 0.0
         if getattr(self.optimizer, "needs_closure", False):
             outputs, norm = self._step_with_closure(x, y, measure)
         else:
@@ -63,16 +70,16 @@ class Update:
 
     def _finish_gradient(self, measure: bool) -> Tensor | None:
         """Clip, and add noise; returns the norm before that, if asked for."""
-        if self.clip is None and not self.noise and not measure:
+        if self.clip is None and not self._std and not measure:
             return None
         params = [param for param in self._params if param.grad is not None]
         grads = [param.grad for param in params if param.grad is not None]
         norm = get_total_norm(grads)
         if self.clip is not None:
             self.clip(params, norm)
-        if self.noise:
+        if self._std:
             for grad in grads:
-                grad.add_(torch.randn_like(grad), alpha=self.noise)
+                grad.add_(torch.randn_like(grad), alpha=self._std)
         return norm if measure else None
 
     def _step_with_closure(

@@ -38,7 +38,6 @@ REQUIRED = ("dataset", "model", "optimizer")
 PLAIN_SECTIONS: dict[str, tuple[Any, Any]] = {
     "batch_size": (Annotated[int, Ge(1)] | Literal["full"], 64),
     "last_batch": (LastBatch | None, None),
-    "gradient_noise": (Annotated[float, Ge(0)] | None, None),
 }
 
 

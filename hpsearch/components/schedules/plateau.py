@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from annotated_types import Ge
 
 from hpsearch.components.schedules.progress import Fraction, Gamma, Progress, Schedule
-from hpsearch.errors import BadConfigurationError
+from hpsearch.components.watching import Mode, sign_of, watched
 from hpsearch.registry import Recommended, register
 
 
@@ -19,13 +19,13 @@ class Plateau:
     def __init__(
         self,
         metric: str,
-        mode: str,
+        sign: float,
         gamma: float,
         patience: int,
         threshold: float,
         min_factor: float,
     ) -> None:
-        self._metric, self._sign = metric, 1.0 if mode == "min" else -1.0
+        self._metric, self._sign = metric, sign
         self._gamma, self._patience, self._threshold = gamma, patience, threshold
         self._min_factor = min_factor
         self._factor, self._best, self._num_bad = 1.0, math.inf, 0
@@ -36,12 +36,10 @@ class Plateau:
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Take the metrics of an epoch."""
-        if self._metric not in metrics:
-            raise BadConfigurationError(
-                f"lr_schedule.metric: must be a metric of every epoch ({', '.join(metrics)}), "
-                f"but got {self._metric!r}"
-            )
-        value = self._sign * metrics[self._metric]
+        found = watched(metrics, self._metric, "lr_schedule")
+        if found is None:
+            return
+        value = self._sign * found
         if value < self._best - self._threshold * abs(self._best) or math.isinf(self._best):
             self._best, self._num_bad = value, 0
             return
@@ -63,7 +61,7 @@ class Plateau:
 @register("lr_schedule", "plateau")
 def plateau(
     metric: str = "val_loss",
-    mode: Literal["min", "max"] | None = None,
+    mode: Mode | None = None,
     gamma: Gamma = 0.1,
     patience: Annotated[int, Ge(0), Recommended(1, 10)] = 10,
     threshold: Annotated[float, Ge(0)] = 1e-4,
@@ -74,11 +72,4 @@ def plateau(
     torch's ReduceLROnPlateau: better is by a part `threshold` of the best. Keras counts from one
     epoch earlier, and takes its threshold as an amount. `mode` is min for losses, else max.
     """
-    return Plateau(
-        metric,
-        mode or ("min" if metric.endswith("loss") else "max"),
-        gamma,
-        patience,
-        threshold,
-        min_factor,
-    )
+    return Plateau(metric, sign_of(metric, mode), gamma, patience, threshold, min_factor)

@@ -1,0 +1,30 @@
+"""A metric that a schedule or a callback looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from hpsearch.errors import BadConfigurationError
+
+Mode = Literal["min", "max"]
+
+
+def watched(metrics: Mapping[str, float], name: str, place: str) -> float | None:
+    """Return a metric; None for one of validation where nothing is validated, as in a refit.
+
+    Raises BadConfigurationError for a name that no epoch reports.
+    """
+    if name in metrics:
+        return metrics[name]
+    if name.startswith("val_") and not any(known.startswith("val_") for known in metrics):
+        return None
+    raise BadConfigurationError(
+        f"{place}.metric: must be a metric of every epoch ({', '.join(metrics)}), but got {name!r}"
+    )
+
+
+def sign_of(name: str, mode: Mode | None) -> float:
+    """Return the factor that makes less better: losses are minimised unless `mode` says."""
+    is_loss = name.endswith("loss") if mode is None else mode == "min"
+    return 1.0 if is_loss else -1.0
