@@ -64,6 +64,16 @@ def dies_always(config, trial):
     yield {"score": 0.1}
     os._exit(1)
 
+def dies_after_its_end(config, trial):
+    marker = Path(config["marker"])
+    try:
+        for epoch in range(1, 4):
+            yield {"score": epoch / 10}
+    finally:  # when the worker takes the next trial
+        if not marker.exists():
+            marker.touch()
+            os._exit(1)
+
 def quick(config, trial):
     marker = Path(config["marker"])
     if not marker.exists():
@@ -263,6 +273,16 @@ def test_a_trial_whose_worker_dies_is_tried_again(tmp_path: Path, user_code: Pat
     trial = run_search(spec, tmp_path / "runs").record.trials[0]
     assert (trial.outcome, trial.attempts, trial.epochs) == (Outcome.COMPLETED, 2, 3)
     assert trial.metric("score") == {1: 0.1, 2: 0.2, 3: 0.3}
+
+
+def test_a_trial_whose_worker_dies_as_it_takes_it_is_tried_again(
+    tmp_path: Path, user_code: Path
+) -> None:
+    marker = tmp_path / "marker"
+    spec = user_spec(user_code, "dies_after_its_end", trials=3, marker=str(marker))
+    trials = run_search(spec, tmp_path / "runs").record.trials
+    assert marker.exists()
+    assert [(trial.outcome, trial.epochs) for trial in trials] == [(Outcome.COMPLETED, 3)] * 3
 
 
 def test_trials_shorter_than_a_workers_start_keep_all_slots_busy(

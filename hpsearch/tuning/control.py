@@ -158,6 +158,11 @@ class SearchControl:
             return False
         return True
 
+    def take_back(self, number: int) -> None:
+        """Take back a trial that was handed out, to hand it out again."""
+        self._live.pop(number, None)
+        self._waiting.append(number)
+
     def take_report(self, number: int, report: Report) -> bool:
         """Write what a trial reports and decide; True ends the trial."""
         if self._reported is not None:
@@ -267,8 +272,7 @@ class SearchControl:
         if report.outcome is Outcome.OUT_OF_MEMORY and shares_a_gpu:
             self.record.note_error(trial.number, report.reason, report.traceback)
             self.record.set_alone(trial.number)
-            self._live.pop(trial.number, None)
-            self._waiting.append(trial.number)
+            self.take_back(trial.number)
             return True
         self._end_trial(trial.number, report.outcome, report.reason, report.traceback)
         return True

@@ -98,16 +98,15 @@ class AttemptCallback(_Stateless, Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Note that the trial will be tried again, unless it kills its workers."""
-        error = trial.get_error()
-        reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
-        given_up = self._control.lose_worker(
-            trial_number(trial),
-            reason,
-            out_of_memory=isinstance(error, OutOfMemoryError),
-            with_node="its node has died" in str(error),  # Ray has no type for it
-        )
-        if given_up:
+        if self._lose_worker(trial):
             trial.max_failures = 0
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Take back a trial whose used worker died before it began: Tune itself gives it up."""
+        if not self._lose_worker(trial):
+            self._control.take_back(trial_number(trial))
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Kill the workers of trials that take longer than they may: a step can't be ended."""
@@ -116,6 +115,15 @@ class AttemptCallback(_Stateless, Callback):
             if trial_number(trial) in overdue and trial.status == Trial.RUNNING:
                 trial.max_failures = 0  # its death is no loss
                 ray.kill(trial.temporary_state.ray_actor)
+
+    def _lose_worker(self, trial: Trial) -> bool:
+        error = trial.get_error()
+        return self._control.lose_worker(
+            trial_number(trial),
+            f"{type(error).__name__}: {error}".strip().partition("\n")[0],
+            out_of_memory=isinstance(error, OutOfMemoryError),
+            with_node="its node has died" in str(error),  # Ray has no type for it
+        )
 
 
 class BudgetStopper(_Stateless, Stopper):
