@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.trial import TrialState, create_trial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.analysis.stopping import is_stopped_by_rule
 from hpsearch.record import Outcome, Record, TrialRecord
+from hpsearch.spec import Scalar
 
 MIN_TRIALS = 10  # fewer say nothing
 MANY_TRIALS = 100  # from here on shares are steady enough not to warn
@@ -106,21 +109,51 @@ def _ped_anova(
     """Return the raw importances, the largest first; only the order of the losses matters."""
     distributions = record.space.distributions
     worst = max(losses.values()) + 1.0
+    frozen = []
+    for trial in trials:
+        params = {name: trial.params[name] for name in names if name in trial.params}
+        known = {name: distributions[name] for name in params}
+        frozen.append(_frozen(trial.number, losses.get(trial.number, worst), params, known))
     with _quiet():
-        study = optuna.create_study()
-        for trial in trials:
-            params = {name: trial.params[name] for name in names if name in trial.params}
-            study.add_trial(
-                create_trial(
-                    state=TrialState.COMPLETE,
-                    value=losses.get(trial.number, worst),
-                    params=params,
-                    distributions={name: distributions[name] for name in params},
-                )
-            )
         # Half a trial less, so that rounding can't put one more trial into the top group.
         evaluator = PedAnovaImportanceEvaluator(target_quantile=(num_top - 0.5) / len(trials))
-        return evaluator.evaluate(study, params=names)
+        return evaluator.evaluate(_Study(frozen), params=names)
+
+
+class _Study(optuna.Study):
+    """A study of trials that are there: to add them one by one takes as long as all else."""
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        storage = optuna.storages.InMemoryStorage()
+        storage.create_new_study([StudyDirection.MINIMIZE], "importances")
+        super().__init__("importances", storage)
+        self._given = trials
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return self._given
+
+
+def _frozen(
+    number: int,
+    loss: float,
+    params: dict[str, Scalar],
+    distributions: dict[str, BaseDistribution],
+) -> FrozenTrial:
+    return FrozenTrial(
+        number=number,
+        trial_id=number,
+        state=TrialState.COMPLETE,
+        value=loss,
+        params=params,
+        distributions=distributions,
+        datetime_start=None,
+        datetime_complete=None,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
 
 
 @contextmanager
