@@ -181,14 +181,18 @@ class Runs:
         specs = [path for path in self.path.glob("*/spec.yaml") if path.parent.name[0] != "."]
         return [spec.parent.name for spec in sorted(specs, key=lambda path: path.stat().st_mtime)]
 
+    def has(self, name: str) -> bool:
+        """Whether the folder of a search is there."""
+        folder = SearchFolder(self.path / name)
+        return folder.spec.is_file() or folder.journal.is_file()
+
     def search(self, name: str) -> SearchFolder:
         """Return the folder of a search that is there."""
-        folder = SearchFolder(self.path / name)
-        if not (folder.spec.is_file() or folder.journal.is_file()):
+        if not self.has(name):
             known = self.names()
             hint = " or ".join(nearest_names(name, known)) or ", ".join(known) or "none yet"
             raise SearchNotFoundError(f"no search {name!r} in {self.path}; there are: {hint}")
-        return folder
+        return SearchFolder(self.path / name)
 
     def check_new(self, name: str) -> None:
         """Raise unless a new search of this name could be kept here; nothing is changed."""

@@ -15,6 +15,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.service.audit import read_audit
 from hpsearch.service.core import Service
 from hpsearch.service.settings import Settings
+from tests.conftest import make_spec
 from tests.test_api import Team
 
 HOSTILE = "<script>alert('x')</script>&\"'"
@@ -294,6 +295,36 @@ def test_the_list_has_filters_and_pages(team: Team, visit: Visitor) -> None:
     assert shown == {"s51", "s53", "s55", "s57", "s59"}
     assert "No search fits." in client.get("/?state=failed").text
     assert client.get("/?state=odd").status_code == 422
+
+
+def test_a_large_search_is_drawn_again_only_after_a_while(
+    team: Team, visit: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpsearch.service.pages.contents.PAUSE_PER_TRIAL_S", 1e6)
+    record = team.service.runs.create(make_spec(name="large")).take_over()
+    team.add("large", desired="running", actual="running")
+    params = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
+    for number in range(2):
+        record.add_trial({"model.dropout": 0.1, **params})
+        record.report(number, 1, {"val_accuracy": 0.5})
+    client = visit()
+
+    def found() -> tuple[str, float]:
+        page = Page(client.get("/searches/large"))
+        [attrs] = [attrs for _, attrs in page.tags if attrs.get("id") == "found"]
+        return " ".join(page.texts), float(attrs["data-again"] or "")
+
+    text, again = found()
+    assert "2 trials of 4 planned" in text
+    assert again == 0
+    record.add_trial({"model.dropout": 0.1, **params})
+    text, again = found()
+    assert "2 trials of 4 planned" in text
+    assert 0 < again < 2e6
+    record.end("stopped")
+    text, again = found()
+    assert "3 trials of 4 planned" in text
+    assert again == 0
 
 
 def test_figures_are_sent_again_only_when_they_changed(team: Team, visit: Visitor) -> None:

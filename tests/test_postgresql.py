@@ -18,6 +18,7 @@ from hpsearch.errors import RecordError, SearchExistsError, SpecError
 from hpsearch.record import Record
 from hpsearch.runs import Runs
 from hpsearch.search import run_search
+from hpsearch.service.records import Records
 from hpsearch.upkeep.check import check_search
 from tests.breaking import finish, problems, start, wait_for_epochs, write_search
 from tests.conftest import make_spec
@@ -100,6 +101,25 @@ def test_a_record_read_again_and_again_takes_few_connections(
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         (count,) = connection.execute(query).fetchone() or (0,)
     assert count <= 3
+
+
+def test_a_service_reads_what_is_new_in_a_record(
+    databases: tuple[str, str], tmp_path: Path
+) -> None:
+    storage, _ = databases
+    runs = Runs(tmp_path)
+    written = runs.create(make_spec(storage=storage)).take_over()
+    kept = Records(runs)
+    first, version = kept.read("small")
+    assert kept.read("small", fresh=True) == (first, version)
+    params = {"optimizer": "adam", "optimizer.adam.lr": 0.01, "batch_size": 32}
+    written.add_trial({"model.dropout": 0.1, **params})
+    written.report(0, 1, {"val_accuracy": 0.5})
+    assert kept.read("small") == (first, version)  # it looks seldom
+    second, later = kept.read("small", fresh=True)
+    assert (second.trials, later != version) == (written.trials, True)
+    written.end("finished")
+    assert kept.read("small", fresh=True)[0].state == "finished"
 
 
 def test_a_killed_driver_is_resumed(databases: tuple[str, str], tmp_path: Path) -> None:

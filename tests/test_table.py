@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from hpsearch.errors import (
 from hpsearch.service import tables
 from hpsearch.service.audit import read_audit, write_audit
 from hpsearch.service.lease import Lease
+from hpsearch.service.listing import Listing
 from hpsearch.service.queue import Quota
 from hpsearch.service.quotas import Quotas
 from hpsearch.service.table import Filter, SearchRow, SearchTable
@@ -41,6 +43,32 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     yield engine
     tables.metadata.drop_all(engine)
     engine.dispose()
+
+
+def test_a_listing_is_always_what_the_table_says(engine: Engine) -> None:
+    table = SearchTable(engine)
+    for name in ("a", "b", "c"):
+        table.add(SearchRow(name, "ann", "spec", summary={"epochs": 1}))
+    listing = Listing(table)
+
+    def expect_truth() -> None:
+        for wanted, limit, offset in (
+            (Filter(), 10, 0),
+            (Filter(), 1, 1),
+            (Filter(text="b"), 9, 0),
+        ):
+            rows, total = table.page(wanted, limit, offset)
+            told = json.loads(listing.page(wanted, limit, offset))
+            assert told == {"searches": rows, "total": total}
+
+    expect_truth()
+    assert table.change(table.get("b"), summary={"epochs": 2}) is not None
+    expect_truth()
+    table.remove("a")
+    expect_truth()
+    table.add(SearchRow("a", "bob", "another"))
+    expect_truth()
+    assert json.loads(listing.page(Filter(owner="eve"), 10, 0)) == {"searches": [], "total": 0}
 
 
 def test_a_search_is_kept_and_found(engine: Engine) -> None:

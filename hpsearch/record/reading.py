@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -61,6 +62,18 @@ class ReadableRecord:
         """
         self._read_state(self._storage.get_study_user_attrs(self._study_id))
         return self._read_trials()
+
+    def newest(self) -> Self:
+        """Return the record as it is now: itself if nothing has changed.
+
+        This one stays as it was, for those who still read it.
+        """
+        newest = copy.copy(self)
+        newest.trials, newest._trial_ids = list(self.trials), dict(self._trial_ids)
+        changed = newest.refresh()
+        if newest._attrs["spec"] != self._attrs["spec"]:  # another driver has more budget
+            return self.open(self.place, self.name)
+        return newest if changed or newest._attrs != self._attrs else self
 
     @property
     def study(self) -> optuna.Study:
@@ -141,6 +154,7 @@ class ReadableRecord:
         return sum(self.config(trial).gpu * trial.seconds_trained() for trial in self.trials)
 
     def _read_state(self, attrs: Mapping[str, Any]) -> None:
+        self._attrs = attrs
         self.state: SearchState = attrs["state"]
         self.reason: str | None = attrs.get("reason")
         self.ended_at: float | None = attrs.get("ended_at")

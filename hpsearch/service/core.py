@@ -16,6 +16,7 @@ from hpsearch.service.checking import check_submission
 from hpsearch.service.jobs import Jobs
 from hpsearch.service.launch import read_spec
 from hpsearch.service.lease import Lease
+from hpsearch.service.listing import Listing
 from hpsearch.service.queue import Quota
 from hpsearch.service.quotas import Quotas
 from hpsearch.service.reconciler import Reconciler
@@ -44,6 +45,7 @@ class Service:
         self.settings = settings
         self.engine: Engine = open_database(settings.database)
         self.table = SearchTable(self.engine)
+        self.listing = Listing(self.table)
         self.tokens = Tokens(self.engine)
         self.quotas = Quotas(self.engine)
         self.lease = Lease(self.engine)
@@ -113,7 +115,7 @@ class Service:
             raise ConflictError(f"{name} must have ended to be deleted, but it is {row.actual}")
         if row.actual == "queued" and self.table.change(row, desired="stopped") is None:
             raise ConflictError(f"{name} must have ended to be deleted, but it starts just now")
-        if name in self.runs.names():
+        if self.runs.has(name):
             with self.runs.search(name).drive():
                 shutil.rmtree(self.runs.path / name)
         self.table.remove(name)

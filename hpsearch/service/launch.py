@@ -38,7 +38,7 @@ def prepare(spec: SearchSpec, runs: Runs, facts: dict[str, Any]) -> Record:
 
     Doing it twice changes nothing. A job then resumes the search, whatever attempt it is.
     """
-    if spec.name not in runs.names():
+    if not runs.has(spec.name):
         earlier, problems = read_earlier(runs, spec.search.warm_start)
         if problems:
             raise SpecError(problems)

@@ -256,10 +256,7 @@ class Reconciler:
         self._table.change(row, actual=actual, reason=reason, stalls=0, retry_at=0.0)
 
     def _folder(self, name: str) -> SearchFolder | None:
-        try:
-            return self._runs.search(name)
-        except SearchNotFoundError:
-            return None
+        return self._runs.search(name) if self._runs.has(name) else None
 
     def _last_words(self, row: SearchRow) -> str:
         """Return the last line that a search's driver wrote."""

@@ -1,29 +1,41 @@
-"""The records of searches, read again only when they changed, and not more often than it pays."""
+"""The records of searches, kept in memory; of one that changed, only what is new is read."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from hpsearch.errors import SearchNotFoundError
 from hpsearch.record import Record
 from hpsearch.runs import Runs
 
 #: records held in memory
 MAX_RECORDS = 64
-#: a record that takes a second to read is read every ten
-PAUSE_PER_READ = 10.0
 #: seconds for which a record in a database is taken as unchanged
 DATABASE_PAUSE_S = 2.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Entry:
-    version: str
     record: Record
-    read_at: float
-    took_s: float
+    version: str
+    file: os.stat_result | None  # None where the record is in a database
+    looked_at: float
+
+    def goes_on_in(self, file: os.stat_result | None) -> bool:
+        """Whether the record was only added to since, and is not another in its place."""
+        if self.file is None or file is None:
+            return self.file is file
+        return self.file.st_ino == file.st_ino and self.file.st_size <= file.st_size
+
+    def may_differ(self, file: os.stat_result | None) -> bool:
+        """Whether the record may have changed since."""
+        if self.file is None or file is None:
+            return time.monotonic() - self.looked_at > DATABASE_PAUSE_S
+        return _content(self.file) != _content(file)
 
 
 class Records:
@@ -35,26 +47,23 @@ class Records:
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
 
-    def version(self, name: str) -> str:
-        """Return a text that differs once a record changed; raises SearchNotFoundError."""
-        folder = self._runs.search(name)
-        if not folder.journal.is_file():
-            return f"database {time.time() // DATABASE_PAUSE_S:.0f}"
-        status = folder.journal.stat()
-        return f"{status.st_mtime_ns} {status.st_size}"
-
     def read(self, name: str, fresh: bool = False) -> tuple[Record, str]:
-        """Return a record and its version; nobody may write to it.
+        """Return a record, and a text that differs once it changed; nobody may write to it.
 
-        A large one may lag behind by some seconds, unless it must be `fresh`.
+        Raises SearchNotFoundError. One in a database may lag by seconds, unless it must be
+        `fresh`.
         """
-        version = self.version(name)
+        if not self._runs.has(name):  # to look for names that are like it would take long
+            raise SearchNotFoundError(f"{name} has no record")
         with self._lock:
             reading = self._reading.setdefault(name, threading.Lock())
         with reading:  # one reads, the others wait for that
-            entry = self._entries.get(name)
-            if entry is None or (entry.version != version and (fresh or self._is_due(entry))):
-                entry = self._read(name, version)
+            entry, file = self._entries.get(name), self._file(name)
+            if entry is None or not entry.goes_on_in(file):
+                entry = _entry(self._runs.search(name).open_record(), file)
+            elif fresh or entry.may_differ(file):
+                entry = _entry(entry.record.newest(), file, entry)
+            self._keep(name, entry)
             return entry.record, entry.version
 
     def forget(self, name: str) -> None:
@@ -63,18 +72,28 @@ class Records:
             self._entries.pop(name, None)
             self._reading.pop(name, None)
 
-    def _is_due(self, entry: _Entry) -> bool:
-        return time.monotonic() - entry.read_at > PAUSE_PER_READ * entry.took_s
+    def _file(self, name: str) -> os.stat_result | None:
+        journal = self._runs.search(name).journal
+        return journal.stat() if journal.is_file() else None
 
-    def _read(self, name: str, version: str) -> _Entry:
-        began = time.monotonic()
-        record = self._runs.search(name).open_record()
-        now = time.monotonic()
-        entry = _Entry(version, record, now, now - began)
+    def _keep(self, name: str, entry: _Entry) -> None:
         with self._lock:
             self._entries[name] = entry
             self._entries.move_to_end(name)
             while len(self._entries) > MAX_RECORDS:
                 forgotten, _ = self._entries.popitem(last=False)
                 self._reading.pop(forgotten, None)
-        return entry
+
+
+def _entry(record: Record, file: os.stat_result | None, before: _Entry | None = None) -> _Entry:
+    if before is not None and before.record is record:
+        version = before.version
+    elif file is None:
+        version = f"database {time.time()}"
+    else:
+        version = "file {} {}".format(*_content(file))
+    return _Entry(record, version, file, time.monotonic())
+
+
+def _content(file: os.stat_result) -> tuple[int, int]:
+    return file.st_mtime_ns, file.st_size

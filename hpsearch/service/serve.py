@@ -16,6 +16,7 @@ import uvicorn
 from hpsearch.runs import Runs
 from hpsearch.service.api import create_app
 from hpsearch.service.core import Service
+from hpsearch.service.pages.assets import make_ready
 from hpsearch.service.processes import LOCALHOST, Child, kept_alive, mlflow_server, ray_head
 from hpsearch.service.settings import Settings
 
@@ -116,6 +117,7 @@ def _greet(service: Service, options: ServeOptions, tell: Callable[[str], None])
 
 
 def _listen(service: Service, options: ServeOptions) -> None:
+    make_ready()
     config = uvicorn.Config(
         create_app(service),
         host=options.host,

@@ -7,7 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Engine, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from hpsearch.errors import ConflictError, SearchExistsError, SearchNotFoundError
@@ -138,17 +148,26 @@ class SearchTable:
     def page(
         self, wanted: Filter, limit: int | None = None, offset: int = 0
     ) -> tuple[list[dict[str, Any]], int]:
-        """Return some searches as lists show them, the newest first, and how many there are.
-
-        Plain values, as they come: many clients look at long lists again and again.
-        """
-        conditions = wanted.conditions()
-        newest = (searches.c.created_at.desc(), searches.c.name)
-        query = select(*_SHOWN).where(*conditions).order_by(*newest).limit(limit).offset(offset)
-        count = select(func.count()).select_from(searches).where(*conditions)
+        """Return some searches as lists show them, the newest first, and how many there are."""
+        query = _page(select(*_SHOWN), wanted, limit, offset)
         with self._engine.connect() as connection:
             rows = [dict(found) for found in connection.execute(query).mappings()]
-            return rows, connection.scalar(count) or 0
+            return rows, _count(connection, wanted)
+
+    def changes(self, wanted: Filter, limit: int, offset: int) -> tuple[dict[str, float], int]:
+        """Return when the searches of a page changed, by name, and how many there are."""
+        query = _page(select(searches.c.name, searches.c.changed_at), wanted, limit, offset)
+        with self._engine.connect() as connection:
+            changes = {name: changed_at for name, changed_at in connection.execute(query)}
+            return changes, _count(connection, wanted)
+
+    def shown(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return searches as lists show them."""
+        if not names:
+            return []
+        query = select(*_SHOWN).where(searches.c.name.in_(names))
+        with self._engine.connect() as connection:
+            return [dict(found) for found in connection.execute(query).mappings()]
 
     def in_states(self, states: Iterable[Actual]) -> list[SearchRow]:
         """Return the searches that are in one of the states, oldest first."""
@@ -217,6 +236,16 @@ class SearchTable:
         raise SearchExistsError(
             f"name: must be new, but there is a search {row.name!r}"
         ) from error
+
+
+def _page(query: Select[Any], wanted: Filter, limit: int | None, offset: int) -> Select[Any]:
+    newest = (searches.c.created_at.desc(), searches.c.name)
+    return query.where(*wanted.conditions()).order_by(*newest).limit(limit).offset(offset)
+
+
+def _count(connection: Connection, wanted: Filter) -> int:
+    query = select(func.count()).select_from(searches).where(*wanted.conditions())
+    return connection.scalar(query) or 0
 
 
 def _row(found: Any) -> SearchRow:

@@ -16,8 +16,8 @@ from hpsearch.service.tokens import FailedLogins, User
 _bearer = HTTPBearer(auto_error=False, description="a token of the service")
 
 
-def the_service(request: Request) -> Service:
-    """Return the service behind an application."""
+async def the_service(request: Request) -> Service:
+    """Return the service behind an application; not in a thread of its own."""
     service: Service = request.app.state.service
     return service
 
@@ -49,7 +49,7 @@ def authenticate(request: Request, service: Service, token: str) -> User:
 TheUser = Annotated[User, Depends(the_user)]
 
 
-def the_admin(user: TheUser) -> User:
+async def the_admin(user: TheUser) -> User:
     """Return the user if they are an administrator."""
     if not user.is_admin:
         raise NotAllowedError(f"{user.name} must be an admin for this, but is a {user.role}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.live import status_text
 from hpsearch.record import Record
 from hpsearch.service.api.auth import TheService, TheUser
+from hpsearch.service.api.errors import PlainJson
 from hpsearch.service.api.models import TEXT_PATTERN, TrialPage
 from hpsearch.service.api.searches import Limit, Name, Offset
 from hpsearch.service.core import Service
@@ -34,12 +36,12 @@ def status(name: Name, service: TheService, user: TheUser) -> str:
     """Return how far a search is, as `hpsearch status` prints it."""
     row = service.table.get(name)
     lines = [f"{name} of {row.owner}: {row.actual}" + (f" ({row.reason})" if row.reason else "")]
-    if name in service.runs.names():
+    with suppress(SearchNotFoundError):  # it has not started
         lines.append(status_text(service.records.read(name)[0]))
     return "\n".join(lines)
 
 
-@router.get("/trials")
+@router.get("/trials", response_model=TrialPage)
 def trials(
     name: Name,
     service: TheService,
@@ -47,23 +49,23 @@ def trials(
     order: Literal["number", "leaders"] = "number",
     limit: Limit = 100,
     offset: Offset = 0,
-) -> TrialPage:
+) -> Response:
     """List trials by number, or the leading ones first."""
     record = _record(service, name)
     found = list(record.trials) if order == "number" else leaders(record)
     page = [plain_trial(record, trial) for trial in found[offset : offset + limit]]
-    return TrialPage(trials=page, total=len(found))
+    return PlainJson({"trials": page, "total": len(found)})  # as it is: it may be long
 
 
-@router.get("/curves")
+@router.get("/curves", response_model=list[dict[str, Any]])
 def curves(
     name: Name,
     service: TheService,
     user: TheUser,
     metric: Annotated[str | None, Query(max_length=250, pattern=TEXT_PATTERN)] = None,
-) -> list[dict[str, Any]]:
+) -> Response:
     """Return a metric of every trial by epoch; the objective by default."""
-    return plain_curves(_record(service, name), metric)
+    return PlainJson(plain_curves(_record(service, name), metric))
 
 
 @router.get("/logs", response_class=PlainTextResponse)

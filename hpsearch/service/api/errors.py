@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from hpsearch.errors import (
     SpecError,
     UploadError,
 )
+from hpsearch.service.listing import to_json
 from hpsearch.spec.reading import rule_of
 
 #: the first that fits counts
@@ -49,11 +49,11 @@ _log = logging.getLogger(__name__)
 
 
 class PlainJson(JSONResponse):
-    """JSON in ASCII, which holds any text that a user may have written."""
+    """JSON in ASCII."""
 
     def render(self, content: Any) -> bytes:
         """Return the body."""
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+        return to_json(content).encode("ascii")
 
 
 def error_response(

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from hpsearch.service.api.auth import TheService, TheUser
-from hpsearch.service.api.errors import PlainJson
 from hpsearch.service.api.models import (
     NAME_PATTERN,
     TEXT_PATTERN,
@@ -64,8 +63,7 @@ def list_searches(
 ) -> Response:
     """List searches, the newest first."""
     wanted = Filter(user.name if mine else owner, tuple(state or ()), text)
-    rows, total = service.table.page(wanted, limit, offset)
-    return PlainJson({"searches": rows, "total": total})  # as it is: lists are long
+    return Response(service.listing.page(wanted, limit, offset), media_type="application/json")
 
 
 @router.get("/{name}")

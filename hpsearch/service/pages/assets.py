@@ -26,6 +26,12 @@ def asset_url(name: str) -> str:
     return f"{router.prefix}/{_digest(name)}/{name}"
 
 
+def make_ready() -> None:
+    """Compress the assets, which takes a while, before anybody waits for them."""
+    for name in _NAMES:
+        _compressed(name)
+
+
 @router.get("/{digest}/{name}")
 def asset(digest: str, name: Annotated[str, Path(max_length=100)], request: Request) -> Response:
     """Return an asset, compressed where the browser can take that."""

@@ -1,9 +1,10 @@
-"""What a search's page shows of its record, made once for each version of the record."""
+"""What a search's page shows of its record, made again when that changed, but not at once."""
 
 from __future__ import annotations
 
 import gzip
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ from hpsearch.service.records import Records
 
 #: searches whose contents are held in memory, each of a megabyte or less
 MAX_CONTENTS = 32
+#: seconds for which the content of a running search stays, by trial: to draw 1,000 takes one
+PAUSE_PER_TRIAL_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,13 @@ class Content:
     version: str
     record: Record
     importances: Importances
+    made_at: float
+
+    @property
+    def seconds_left(self) -> float:
+        """How long newer content must wait."""
+        pause = PAUSE_PER_TRIAL_S * len(self.record.trials)
+        return max(0.0, self.made_at + pause - time.monotonic())
 
     @cached_property
     def introduction(self) -> Markup:
@@ -73,17 +83,22 @@ class Contents:
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
 
-    def of(self, name: str) -> Content:
-        """Return the content of a search that has a record; raises as Records.read does."""
+    def of(self, name: str) -> tuple[Content, float]:
+        """Return the content of a search that has a record; raises as Records.read does.
+
+        And the seconds after which there will be newer, if there will.
+        """
         with self._lock:
             making = self._making.setdefault(name, threading.Lock())
         with making:  # one makes it, the others wait for that
             record, version = self._records.read(name)
             kept = self._kept.get(name)
-            if kept is None or kept.version != version:
-                kept = Content(version, record, importances(record))
+            has_ended = record.state != "running"
+            left = 0.0 if kept is None or has_ended else kept.seconds_left
+            if kept is None or (kept.version != version and not left):
+                kept = Content(version, record, importances(record), time.monotonic())
             self._keep(name, kept)
-            return kept
+            return kept, left if kept.version != version else 0.0
 
     def _keep(self, name: str, made: Content) -> None:
         with self._lock:

@@ -63,13 +63,14 @@ def list_searches(
 def show_search(name: Name, request: Request, service: TheService, user: SignedIn) -> Response:
     """Show a search: how far it is, what it found, and what may be done with it."""
     row = service.table.get(name)
-    content, is_broken = _content(request, name)
+    content, seconds_left, is_broken = _content(request, name)
     return render(
         request,
         "search.html",
         search=ShownSearch(SearchView.of(row).model_dump(), user),
         spec=row.spec,
         content=content,
+        seconds_left=seconds_left,
         is_broken=is_broken,
         log=_log_end(service.runs.path / name / "driver.log"),
         has_mlflow=_has_mlflow(service),
@@ -80,7 +81,7 @@ def show_search(name: Name, request: Request, service: TheService, user: SignedI
 def figures(name: Name, request: Request, service: TheService, user: SignedIn) -> Response:
     """Return a search's figures for the page's script."""
     service.table.get(name)
-    content, _ = _content(request, name)
+    content, _, _ = _content(request, name)
     if content is None:
         raise ConflictError(f"{name} has no record to draw yet")
     tag = f'"{hashlib.sha256(content.version.encode()).hexdigest()[:16]}"'
@@ -125,16 +126,16 @@ async def events(
             yield ServerSentEvent(event="search", data=changed.name)
 
 
-def _content(request: Request, name: str) -> tuple[Content | None, bool]:
-    """Return what a record holds, if there is one, and whether it can't be read."""
+def _content(request: Request, name: str) -> tuple[Content | None, float, bool]:
+    """Return what Contents.of does if there is a record, and whether it can't be read."""
     contents: Contents = request.app.state.contents
     try:
-        return contents.of(name), False
+        return *contents.of(name), False
     except SearchNotFoundError:
-        return None, False
+        return None, 0.0, False
     except HpsearchError:  # what it says may name files and databases
         _log.exception("the record of %s can't be read", name)
-        return None, True
+        return None, 0.0, True
 
 
 def _log_end(path: Path) -> str:

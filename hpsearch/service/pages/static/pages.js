@@ -11,8 +11,12 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (answer.redirected || !answer.ok) return end();
-    replaceParts(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    const newest = new DOMParser().parseFromString(await answer.text(), "text/html");
+    replaceParts(newest);
     await drawFigures();
+    // What was found comes later where it takes long.
+    const again = Number(newest.getElementById("found")?.dataset.again);
+    if (again) setTimeout(look, 1000 * again);
   } catch {
     tell("no connection", false); // the next event, or the next look, tries again
   }
