@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -109,18 +110,25 @@ def _draw_axes(figure: go.Figure, axes: Sequence[_Axis], lacking: Collection[int
     figure.update_yaxes(
         visible=False, range=[_BELOW - 0.04 if lacking else -0.04, 1.04], fixedrange=True
     )
-    for column, axis in enumerate(axes):
-        none = [(_BELOW, "none")] if column in lacking else []
-        for height, label in [*axis.ticks, *none]:
-            figure.add_annotation(
-                x=column,
-                y=height,
-                text=html.escape(label),
-                showarrow=False,
-                xanchor="left",
-                xshift=3,
-                font={"size": 11},
-            )
+    labels = [
+        (column, height, label)
+        for column, axis in enumerate(axes)
+        for height, label in [*axis.ticks, *([(_BELOW, "none")] if column in lacking else [])]
+    ]
+    # At once: each that is added alone has Plotly check all.
+    figure.update_layout(annotations=[_label(*each) for each in labels])
+
+
+def _label(column: int, height: float, text: str) -> dict[str, Any]:
+    return {
+        "x": column,
+        "y": height,
+        "text": html.escape(text),
+        "showarrow": False,
+        "xanchor": "left",
+        "xshift": 3,
+        "font": {"size": 11},
+    }
 
 
 def _parameter_axis(parameter: Parameter) -> _Axis:

@@ -27,7 +27,7 @@ class Listing:
             kept = self._kept = {}
             missing = list(changes)
         for row in self._table.shown(missing):
-            kept[row["name"]] = (row["changed_at"], to_json(row))
+            kept[row["name"]] = (changes[row["name"]], to_json(row))
         found = ",".join(kept[name][1] for name in changes if name in kept)  # or just removed
         return f'{{"searches":[{found}],"total":{total}}}'.encode("ascii")
 

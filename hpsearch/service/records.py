@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -46,6 +47,7 @@ class Records:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
+        self._opening = threading.Lock()
 
     def read(self, name: str, fresh: bool = False) -> tuple[Record, str]:
         """Return a record, and a text that differs once it changed; nobody may write to it.
@@ -60,7 +62,11 @@ class Records:
         with reading:  # one reads, the others wait for that
             entry, file = self._entries.get(name), self._file(name)
             if entry is None or not entry.goes_on_in(file):
-                entry = _entry(self._runs.search(name).open_record(), file)
+                with self._opening:  # several at once would only hold each other up
+                    entry = _entry(self._runs.search(name).open_record(), file)
+                    # A record has no cycles, but up to a million objects, and Python would look
+                    # through those of all records again and again, with nothing else done.
+                    gc.freeze()
             elif fresh or entry.may_differ(file):
                 entry = _entry(entry.record.newest(), file, entry)
             self._keep(name, entry)

@@ -20,6 +20,9 @@ from hpsearch.service.pages.assets import make_ready
 from hpsearch.service.processes import LOCALHOST, Child, kept_alive, mlflow_server, ray_head
 from hpsearch.service.settings import Settings
 
+#: seconds for which a thread keeps Python's lock while others want it
+SWITCH_INTERVAL_S = 0.0005
+
 
 @dataclass(frozen=True)
 class ServeOptions:
@@ -117,9 +120,13 @@ def _greet(service: Service, options: ServeOptions, tell: Callable[[str], None])
 
 
 def _listen(service: Service, options: ServeOptions) -> None:
+    app = create_app(service)
+    app.state.drawer.start()
     make_ready()
+    # A request waits for Python's lock many times, each time so long if another thread computes.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     config = uvicorn.Config(
-        create_app(service),
+        app,
         host=options.host,
         port=options.port,
         log_level="warning",

@@ -27,6 +27,8 @@ from hpsearch.errors import ServiceError
 
 #: raised with each change of the tables that older code can't live with
 SCHEMA_VERSION = 1
+#: connections that stay open, so that few threads wait for one
+POOL_SIZE = 20
 metadata = MetaData()
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
@@ -106,8 +108,10 @@ def open_database(url: str) -> Engine:
     Raises ServiceError if it can't be used, or was made by another version.
     """
     try:
-        engine = create_engine(url, pool_pre_ping=True)
-        if engine.dialect.name == "sqlite":
+        is_file = url.startswith("sqlite")
+        # A server that was restarted has closed the connections of the pool.
+        engine = create_engine(url, pool_pre_ping=not is_file, pool_size=POOL_SIZE)
+        if is_file:
             event.listen(engine, "connect", _prepare_sqlite)
         metadata.create_all(engine)
         version = _version(engine)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import anyio.to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +23,8 @@ from hpsearch.service.tokens import FailedLogins
 PREFIX = "/api/v1"
 #: specs that are checked at once; each takes a process with torch
 MAX_CHECKS = 2
+#: threads that answer; those that wait for a record or for figures must not keep others waiting
+MAX_THREADS = 200
 #: bytes of a request's body; uploads of code have their own limit
 MAX_BODY = 1_000_000
 _MEANINGS = {
@@ -71,6 +74,7 @@ def create_app(service: Service) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = MAX_THREADS
     feed = asyncio.create_task(app.state.feed.run())
     try:
         yield

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from hpsearch.errors import HpsearchError
+from hpsearch.service.drawer import Drawer
 from hpsearch.service.pages import actions, assets, reading, session
 from hpsearch.service.pages.contents import Contents
 from hpsearch.service.pages.rendering import render
@@ -23,7 +24,9 @@ _FOR_PROGRAMS = ("/api/", "/metrics", "/health", "/ready", "/openapi.json")
 
 def add_pages(app: FastAPI) -> None:
     """Add the pages to an application whose error handlers are set."""
-    app.state.contents = Contents(app.state.service.records)
+    service = app.state.service
+    app.state.drawer = Drawer(service.settings.runs)
+    app.state.contents = Contents(service.records, app.state.drawer)
     for module in (assets, session, reading, actions):
         app.include_router(module.router, include_in_schema=False)
     for kind in (HpsearchError, RequestValidationError, HTTPException, Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import threading
 import time
 from collections import OrderedDict
@@ -12,16 +11,18 @@ from functools import cached_property
 from markupsafe import Markup
 
 from hpsearch.analysis import content
-from hpsearch.analysis.figures import all_figures, figure_names
+from hpsearch.analysis.figures import figure_names
 from hpsearch.analysis.importance import Importances, importances
-from hpsearch.analysis.page import figures_json, introduction_html, section_html, tiles_html
+from hpsearch.analysis.page import introduction_html, section_html, tiles_html
 from hpsearch.record import Record
+from hpsearch.service.drawer import Drawer
 from hpsearch.service.pages.drawing import curves_svg
 from hpsearch.service.records import Records
 
 #: searches whose contents are held in memory, each of a megabyte or less
 MAX_CONTENTS = 32
-#: seconds for which the content of a running search stays, by trial: to draw 1,000 takes one
+#: seconds for which the content of a running search stays: ten times what it takes to make
+PAUSE_S = 3.0
 PAUSE_PER_TRIAL_S = 0.01
 
 
@@ -33,11 +34,12 @@ class Content:
     record: Record
     importances: Importances
     made_at: float
+    drawer: Drawer
 
     @property
     def seconds_left(self) -> float:
         """How long newer content must wait."""
-        pause = PAUSE_PER_TRIAL_S * len(self.record.trials)
+        pause = PAUSE_S + PAUSE_PER_TRIAL_S * len(self.record.trials)
         return max(0.0, self.made_at + pause - time.monotonic())
 
     @cached_property
@@ -69,16 +71,16 @@ class Content:
 
     @cached_property
     def figures(self) -> bytes:
-        """The figures as JSON, compressed: drawing them takes longer than all else."""
-        figures = all_figures(self.record, self.importances)
-        return gzip.compress(figures_json(figures).encode(), 1)
+        """The figures as JSON, compressed."""
+        return self.drawer.draw(self.record.name)
 
 
 class Contents:
     """Makes contents and keeps the newest; may be used from many threads."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, drawer: Drawer) -> None:
         self._records = records
+        self._drawer = drawer
         self._kept: OrderedDict[str, Content] = OrderedDict()
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
@@ -96,7 +98,8 @@ class Contents:
             has_ended = record.state != "running"
             left = 0.0 if kept is None or has_ended else kept.seconds_left
             if kept is None or (kept.version != version and not left):
-                kept = Content(version, record, importances(record), time.monotonic())
+                now = time.monotonic()
+                kept = Content(version, record, importances(record), now, self._drawer)
             self._keep(name, kept)
             return kept, left if kept.version != version else 0.0
 

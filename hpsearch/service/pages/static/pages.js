@@ -47,13 +47,25 @@ function keepOpen(part, other) {
   }
 }
 
+// Plotly takes a second to start: the page is there to be read before.
+let plotly = null;
+function loadPlotly(address) {
+  plotly ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    Object.assign(script, { src: address, onload: resolve, onerror: reject });
+    document.head.append(script);
+  });
+  return plotly;
+}
+
 async function drawFigures() {
-  const address = document.getElementById("found")?.dataset.figures;
-  if (!address || !window.Plotly) return;
+  const { figures: address, plotly: script } = document.getElementById("found")?.dataset ?? {};
+  if (!address) return;
   const answer = await fetch(address);
   const tag = answer.headers.get("etag");
   const undrawn = document.querySelector("[data-figure]:not(.js-plotly-plot)");
   if (!answer.ok || (tag === drawn && !undrawn)) return;
+  await loadPlotly(script);
   await draw(await answer.json());
   drawn = tag;
 }
