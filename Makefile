@@ -42,6 +42,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.driver
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.resume
+	$(BIN)/python -m benchmarks.service
 
 # Searches that are broken again and again, for over an hour.
 soak: setup
