@@ -1,0 +1,98 @@
+"""The runbook's backup and restore, by its own commands: `make soak`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy.checks.commands import DEPLOY
+from hpsearch.service.client import Client
+from tests.soak_team import SPEC, folder, local_cluster  # noqa: F401  # a fixture
+from tests.test_postgresql import INITDB
+from tests.test_team_cli import Shell
+
+pytestmark = [
+    pytest.mark.skipif(INITDB is None, reason="PostgreSQL is not installed"),
+    pytest.mark.skipif(not shutil.which("pg_dumpall"), reason="its clients are not installed"),
+]
+TIMEOUT_S = 300.0
+
+
+def runbook() -> tuple[list[str], list[str]]:
+    """Return the commands of the runbook that back up, and those that restore."""
+    text = (DEPLOY / "README.md").read_text().partition("## Back up and restore")[2]
+    backup, restore = re.findall(r"```\n(.*?)```", text.partition("\n## ")[0], re.S)
+    return lines(backup), lines(restore)
+
+
+def lines(block: str) -> list[str]:
+    return block.replace("\\\n", " ").strip().splitlines()
+
+
+def run(command: str, cluster: Path, place: Path) -> None:
+    """Run a command of the runbook, with processes for containers and folders for volumes."""
+    compose = "docker compose --file deploy/compose.yaml "
+    if command == f"{compose}stop service mlflow ray-head ray-worker":
+        for name in ("service", "mlflow", "ray-worker-1", "ray-worker-2", "ray-head"):
+            local_cluster("kill", cluster, name)
+        return
+    if command == f"{compose}start":
+        local_cluster("up", cluster)
+        return
+    program = shlex.join([sys.executable, str(DEPLOY / "local-cluster")])
+    here = command.replace(f"{compose}exec --no-TTY", f"{program} exec {cluster}")
+    if "docker run" in here:
+        here = here.partition(" debian:12 ")[2]
+        here = re.sub("(?<= )/(runs|artifacts|)(?= )", rf"{cluster}/\1", here)
+        here = re.sub("/(to|from)/", f"{place}/", here)
+    assert "docker" not in here
+    assert not re.search(" /(runs|artifacts)? ", here)  # nothing outside the cluster
+    subprocess.run(here, shell=True, cwd=place, check=True)
+
+
+def wait_until_finished(client: Client, name: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while (found := client.search(name))["state"] != "finished":
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+
+
+def test_a_backup_restores_what_was_there(
+    folder: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", (folder / "secrets" / "records_password").read_text())
+    found = re.search(r"login (\S+) --token (\S+)", (folder / "service.log").read_text())
+    assert found is not None
+    client = Client(*found.groups())
+    shell = Shell(tmp_path / "home")
+    client.submit(SPEC.format(name="kept", trials=3), working_dir=shell.folder / "code")
+    wait_until_finished(client, "kept")
+    before = client.search("kept"), client.best("kept"), client.text("kept", "report")
+
+    backup, restore = runbook()
+    for command in backup:
+        run(command, folder, tmp_path)
+    client.delete("kept")
+    client.submit(SPEC.format(name="later", trials=1), working_dir=shell.folder / "code")
+    client.create_token("bob", "user")
+    for command in restore:
+        run(command, folder, tmp_path)
+
+    assert [each["name"] for each in client.searches()] == ["kept"]
+    assert [each["user"] for each in client.tokens()] == [client.me()["user"]]
+    assert (client.search("kept"), client.best("kept"), client.text("kept", "report")) == before
+    printed = shell.run("check", "kept", "--runs", str(folder / "runs"))
+    assert "kept: 0 problems" in printed
+    client.act("kept", "extend", {"trials": 1})
+    wait_until_finished(client, "kept")
+    client.submit(SPEC.format(name="later", trials=1), working_dir=shell.folder / "code")
+    wait_until_finished(client, "later")

@@ -1,0 +1,199 @@
+"""A team on the deployed cluster, whose parts die one after another: `make soak`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.checks.commands import DEPLOY
+from hpsearch.errors import ServiceError
+from hpsearch.runs import Runs
+from hpsearch.service.client import Client
+from hpsearch.service.table import ACTIVE
+from tests.test_postgresql import INITDB
+from tests.test_team_cli import Shell
+
+pytestmark = pytest.mark.skipif(INITDB is None, reason="PostgreSQL is not installed")
+TIMEOUT_S = 300.0
+MAX_RUNNING = 4  # of compose.yaml
+SPEC = """
+name: {name}
+objective: {{metric: score}}
+trainable: train.py:train
+space: {{x: {{low: 0.0, high: 1.0}}}}
+search: {{trials: {trials}, max_concurrent: 1, checkpoint_every: 2,
+          early_stopping: {{max_epochs: 9}}}}
+"""
+
+
+def local_cluster(*arguments: str | Path) -> str:
+    """Call deploy/local-cluster; returns what it prints."""
+    command = [sys.executable, str(DEPLOY / "local-cluster"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Folder of a cluster that is up."""
+    # PostgreSQL runs as another user, who must come into it.
+    parent = Path(tempfile.mkdtemp(prefix="cluster-", dir="/tmp"))
+    parent.chmod(0o711)
+    try:
+        local_cluster("up", parent / "cluster")
+        yield parent / "cluster"
+    finally:
+        local_cluster("down", parent / "cluster")
+        shutil.rmtree(parent)
+
+
+def submit(shell: Shell, name: str, trials: int, priority: int = 0) -> None:
+    """Submit a search with the code that lies in the user's folder."""
+    (shell.folder / f"{name}.yaml").write_text(SPEC.format(name=name, trials=trials))
+    options = ["--working-dir", "code", "--priority", str(priority)]
+    assert f"{name}: submitted" in shell.run("submit", f"{name}.yaml", *options)
+
+
+class Watch:
+    """Looks at the list again and again, and notes who ran more than they may."""
+
+    def __init__(self, login: tuple[str, str], limits: dict[str, int]) -> None:
+        self._login = login
+        self._limits = limits
+        self.excesses: list[Counter[str]] = []
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Return the searches by name; none while the service is away."""
+        try:
+            rows = {each["name"]: each for each in Client(*self._login).searches()}
+        except ServiceError:
+            return {}
+        running = Counter(row["owner"] for row in rows.values() if row["state"] in ACTIVE)
+        has_excess = any(running[user] > limit for user, limit in self._limits.items())
+        if has_excess or running.total() > MAX_RUNNING:
+            self.excesses.append(running)
+        return rows
+
+    def until(self, holds: Callable[[dict[str, dict[str, Any]]], bool]) -> dict[str, Any]:
+        """Wait until something holds of the searches, and return them."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not ((rows := self.rows()) and holds(rows)):
+            assert time.monotonic() < deadline, rows
+            time.sleep(0.3)
+        return rows
+
+    def more_epochs(self, name: str, count: int = 5) -> None:
+        """Wait until a search has trained some epochs more."""
+        rows = self.until(lambda rows: name in rows)
+        wanted = rows[name]["summary"].get("epochs", 0) + count
+        self.until(lambda rows: rows[name]["summary"].get("epochs", 0) >= wanted)
+
+    @contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Look meanwhile, whatever else is done."""
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(0.3):
+                self.rows()
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def log_in(home: Path, url: str, token: str) -> Shell:
+    """Return the machine of a user who has logged in."""
+    shell = Shell(home)
+    assert "logged in" in shell.run("login", url, "--token", token)
+    return shell
+
+
+def break_each_part(folder: Path, watch: Watch, name: str) -> None:
+    """Kill each part and start it again; a search goes on each time."""
+    for parts in (
+        ["ray-worker-1"],
+        ["service"],
+        ["ray-head", "ray-worker-1", "ray-worker-2"],  # nodes don't outlive their head
+        ["mlflow"],
+    ):
+        for part in parts:
+            local_cluster("kill", folder, part)
+            assert re.search(rf"^{part} +does not run$", local_cluster("status", folder), re.M)
+        for part in parts:
+            local_cluster("start", folder, part)
+        watch.more_epochs(name)
+
+
+def test_the_searches_of_a_team_outlive_each_part(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", (folder / "secrets" / "records_password").read_text())
+    found = re.search(r"login (\S+) --token (\S+)", (folder / "service.log").read_text())
+    assert found is not None
+    url, token = found.groups()
+    client = Client(url, token)
+    watch = Watch((url, token), {"ann": 2})
+    admin = log_in(tmp_path / "admin", url, token)
+    ann, bob = (
+        log_in(tmp_path / user, url, admin.run("token", "create", user).strip())
+        for user in ("ann", "bob")
+    )
+    for user in ("ann", "bob"):
+        admin.run("quota", user, "--set", "--gpu-hours", "0")
+    with watch.meanwhile():
+        submit(ann, "first", 30)
+        submit(ann, "second", 16)
+        submit(ann, "third", 16)
+        submit(ann, "urgent", 30, priority=5)
+        submit(bob, "long", 900)
+        rows = watch.until(lambda rows: all(row["reason"] for row in rows.values()))
+        assert {name: row["state"] for name, row in rows.items()} == dict.fromkeys(rows, "queued")
+        assert rows["urgent"]["reason"] == "ann has used the 0 GPU-hours of this month"
+        assert "bob has used the 0 GPU-hours" in bob.run("list", "--mine")
+
+        client.set_quota("bob", max_running=None, gpu_hours_per_month=None)
+        client.set_quota("ann", max_running=2, gpu_hours_per_month=None)
+        expected = {"urgent": "running", "long": "running", "first": "running"}
+        rows = watch.until(
+            lambda rows: expected.items() <= {n: r["state"] for n, r in rows.items()}.items()
+        )
+        assert rows["second"]["reason"] == "ann runs 2 searches, of 2 at once"
+        assert "long belongs to bob: only they may stop it" in ann.run("stop", "long", status=2)
+        watch.more_epochs("long")
+        break_each_part(folder, watch, "long")
+        assert "stops" in bob.run("stop", "long")
+        names = ("first", "second", "third", "urgent")
+        ended = {"long": "stopped", **dict.fromkeys(names, "finished")}
+        watch.until(lambda rows: {n: r["state"] for n, r in rows.items()} == ended)
+    assert watch.excesses == []
+    expect_order(folder, ["urgent", "first"], ["long", "first"], ["first", "second", "third"])
+    for name in ended:
+        printed = admin.run("check", name, "--runs", str(folder / "runs"))
+        assert f"{name}: 0 problems" in printed
+
+
+def expect_order(folder: Path, *orders: list[str]) -> None:
+    """Searches must have begun in these orders."""
+    runs = Runs(folder / "runs")
+    for names in orders:
+        records = [runs.search(name).open_record() for name in names]
+        assert [record.name for record in sorted(records, key=lambda r: r.created_at)] == names
+        assert all(str(r.spec.storage).startswith("postgresql://records@") for r in records)
