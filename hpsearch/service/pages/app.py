@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from hpsearch.errors import HpsearchError
 from hpsearch.service.drawer import Drawer
-from hpsearch.service.pages import actions, assets, reading, session
+from hpsearch.service.pages import actions, assets, dashboard, reading, session
 from hpsearch.service.pages.contents import Contents
 from hpsearch.service.pages.rendering import render
 
@@ -27,7 +27,8 @@ def add_pages(app: FastAPI) -> None:
     service = app.state.service
     app.state.drawer = Drawer(service.settings.runs)
     app.state.contents = Contents(service.records, app.state.drawer)
-    for module in (assets, session, reading, actions):
+    app.state.dashboards = dashboard.Dashboards(service)
+    for module in (assets, session, reading, actions, dashboard):
         app.include_router(module.router, include_in_schema=False)
     for kind in (HpsearchError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _as_page(app.exception_handlers[kind]))

@@ -1,0 +1,228 @@
+"""optuna-dashboard on the searches' own studies: behind the sign-in, and for reading only.
+
+It knows paths from the root only (`/dashboard`, `/api/studies`, `/static`, `/csv`), so these are
+its own here too. Its application has routes that write and no sign-in: none of them is passed on,
+and the storage that it is given can't be written to.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import zlib
+from collections.abc import Callable
+from functools import cached_property
+from io import BytesIO
+from typing import Any
+
+import optuna_dashboard
+from fastapi import APIRouter, Request
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from hpsearch.service.api.auth import TheService
+from hpsearch.service.api.searches import Name
+from hpsearch.service.core import Service
+from hpsearch.service.pages.rendering import HEADERS
+from hpsearch.service.pages.session import SignedIn
+from hpsearch.service.table import Filter
+
+router = APIRouter()
+#: searches that its list shows, the newest
+MAX_STUDIES = 1000
+_MAX_APPS = 16
+_log = logging.getLogger(__name__)
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Any]
+
+
+class ReadOnlyError(PermissionError):
+    """Something wanted to write to a record."""
+
+
+def _refuse(self: object, *args: object, **keywords: object) -> Any:
+    raise ReadOnlyError("records are written by their drivers only")
+
+
+class SearchStorage(BaseStorage):
+    """The study of one search, as the only one of a storage that can't be written to."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self._service, self._name = service, name
+        self._study_id = study_id(name)
+
+    create_new_study = delete_study = _refuse
+    set_study_user_attr = set_study_system_attr = _refuse
+    create_new_trial = set_trial_param = set_trial_state_values = _refuse
+    set_trial_intermediate_value = set_trial_user_attr = set_trial_system_attr = _refuse
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        """Return the number by which the dashboard knows the search."""
+        if study_name != self._name:
+            raise KeyError(study_name)
+        return self._study_id
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        """Return the search's name."""
+        return self._name
+
+    def get_study_directions(self, study_id: int) -> Any:
+        """Return the direction of the objective."""
+        return self._study.directions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Nothing: what the record keeps there is on the search's own page."""
+        return {}
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return what Optuna keeps of the study."""
+        return dict(self._study.system_attrs)
+
+    def get_all_studies(self) -> Any:
+        """Return the one study."""
+        storage = self._study._storage
+        found = next(s for s in storage.get_all_studies() if s.study_name == self._name)
+        study = copy.copy(found)
+        study._study_id, study.user_attrs = self._study_id, {}
+        return [study]
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial."""
+        return next(t for t in self.get_all_trials(self._study_id) if t._trial_id == trial_id)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Any = None
+    ) -> list[FrozenTrial]:
+        """Return the trials, with their hyperparameters and values alone."""
+        trials = self._study.get_trials(deepcopy=False, states=states)
+        return [_shown(trial) for trial in trials]
+
+    @property
+    def _study(self) -> Any:
+        record, _ = self._service.records.read(self._name)
+        return record.study
+
+
+def _shown(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial without what the record keeps beside it, which may be long."""
+    shown = copy.copy(trial)
+    shown.user_attrs = {}
+    return shown
+
+
+def study_id(name: str) -> int:
+    """Return the number of a search in the dashboard's addresses, the same for all time."""
+    return zlib.crc32(name.encode())
+
+
+class Dashboards:
+    """The dashboard's applications, one a search, the newest few."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._apps: dict[int, WsgiApp] = {}
+        self._names: dict[int, str] = {}
+
+    def app(self, number: int) -> WsgiApp:
+        """Return the application of a search; HTTPException if there is none of that number."""
+        name = self._name(number)
+        if number not in self._apps:
+            while len(self._apps) >= _MAX_APPS:
+                self._apps.pop(next(iter(self._apps)))
+            self._apps[number] = optuna_dashboard.wsgi(SearchStorage(self._service, name))
+        return self._apps[number]
+
+    @cached_property
+    def frame(self) -> WsgiApp:
+        """An application without studies: its page and its files are the same for all."""
+        from optuna.storages import InMemoryStorage
+
+        app: WsgiApp = optuna_dashboard.wsgi(InMemoryStorage())
+        return app
+
+    def _name(self, number: int) -> str:
+        if number not in self._names:
+            self._names = {study_id(name): name for name in self._service.runs.names()}
+        name = self._names.get(number)
+        if name is None or not self._service.table.has(name):
+            raise HTTPException(404, "there is no search of this number")
+        return name
+
+
+def call(app: WsgiApp, request: Request) -> Response:
+    """Pass a request without a body on to a WSGI application."""
+    environment = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": request.url.path,
+        "QUERY_STRING": request.url.query,
+        "SERVER_NAME": "hpsearch",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_ACCEPT_ENCODING": request.headers.get("accept-encoding", ""),
+        "wsgi.url_scheme": request.url.scheme,
+        "wsgi.input": BytesIO(),
+    }
+    started: list[Any] = []
+
+    def start(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
+        started[:] = [int(status.split()[0]), headers]
+
+    body = b"".join(app(environment, start))
+    status, headers = started
+    if status >= 500:
+        _log.error("optuna-dashboard failed at %s", request.url.path)
+        raise HTTPException(502, "optuna-dashboard can't show this search")
+    response = Response(body, status)
+    for name, value in headers:
+        if name.lower() != "content-length":
+            response.headers[name] = value
+    for name, value in HEADERS.items():  # its page has a policy of its own
+        response.headers.setdefault(name, value)
+    return response
+
+
+@router.get("/searches/{name}/dashboard")
+def of_search(name: Name, service: TheService, user: SignedIn) -> Response:
+    """Go to a search's study in the dashboard."""
+    service.records.read(service.table.get(name).name)
+    return RedirectResponse(f"/dashboard/studies/{study_id(name)}", 303)
+
+
+@router.get("/dashboard")
+@router.get("/dashboard/{path:path}")
+@router.get("/static/{path:path}")
+@router.get("/api/meta")
+def frame(request: Request, user: SignedIn, path: str = "") -> Response:
+    """Return the dashboard's page and its files."""
+    dashboards: Dashboards = request.app.state.dashboards
+    return call(dashboards.frame, request)
+
+
+@router.get("/api/studies")
+def studies(service: TheService, user: SignedIn) -> Response:
+    """Return the dashboard's list: the newest searches that have a record."""
+    rows, _ = service.table.page(Filter(), MAX_STUDIES, 0)
+    found = [
+        {
+            "study_id": study_id(row["name"]),
+            "study_name": row["name"],
+            "directions": [row["summary"].get("direction", "maximize")],
+            "user_attrs": [],
+            "is_preferential": False,
+        }
+        for row in rows
+        if service.runs.has(row["name"])
+    ]
+    return Response(json.dumps({"study_summaries": found}), media_type="application/json")
+
+
+@router.get("/api/studies/{number}")
+@router.get("/api/studies/{number}/{path:path}")
+@router.get("/csv/{number}")
+def of_study(number: int, request: Request, user: SignedIn, path: str = "") -> Response:
+    """Return what the dashboard shows of a search."""
+    dashboards: Dashboards = request.app.state.dashboards
+    return call(dashboards.app(number), request)
