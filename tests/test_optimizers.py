@@ -16,6 +16,7 @@ from hpsearch import registry
 from hpsearch.components.optimizers import build_optimizer, library
 from hpsearch.errors import BadConfigurationError, SpecError, UserCodeError
 from hpsearch.spec import draft_spec
+from hpsearch.training.groups import load_optimizer_state, optimizer_state
 from hpsearch.validation import check
 from tests.test_validation import changed
 
@@ -292,6 +293,30 @@ class TestLibrary:
         pairs = zip(before, layer.weights, strict=True)
         assert any(not torch.equal(one, other) for one, other in pairs)
         assert all("lr" in group for group in optimizer.param_groups)
+
+    @pytest.mark.parametrize("name", library.names())
+    def test_each_goes_on_exactly(self, name: str) -> None:
+        """Some count steps, or keep estimates, in their groups."""
+
+        def net() -> Net:
+            made = Net("sgd")
+            section = {"name": f"po:{name}", "lr": 0.01}
+            groups = [{"params": list(made.layer.parameters())}]
+            torch.manual_seed(1)
+            made.optimizer = build_optimizer(section, groups, Path())
+            return made
+
+        whole, first, second = net(), net(), net()
+        torch.manual_seed(2)
+        whole.train(6)
+        torch.manual_seed(2)
+        first.train(3)
+        second.layer.load_state_dict(copy.deepcopy(first.layer.state_dict()))
+        state = copy.deepcopy(optimizer_state(first.optimizer))
+        load_optimizer_state(second.optimizer, state)
+        second.train(3, start=3)
+        for one, other in zip(whole.weights, second.weights, strict=True):
+            assert torch.equal(one, other)
 
     def test_keywords_are_the_classs_own(self) -> None:
         component = registry.get("optimizer", "po:lion")

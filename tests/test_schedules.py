@@ -75,7 +75,7 @@ class TestEveryLrSchedule:
 class TestAgainstTorch:
     def test_step(self) -> None:
         theirs = of_torch(lambda o: lr_scheduler.StepLR(o, 3, 0.5), 10)
-        assert curve("step", 10, 1, every=3, gamma=0.5) == pytest.approx(theirs)
+        assert curve("step", 10, 1, step_size=3, gamma=0.5) == pytest.approx(theirs)
 
     def test_multistep(self) -> None:
         theirs = of_torch(lambda o: lr_scheduler.MultiStepLR(o, [3, 5], 0.5), 10)
@@ -116,15 +116,18 @@ class TestAgainstTorch:
         "keywords",
         [
             {},
-            {"anneal": "linear"},
-            {"three_phase": True, "anneal": "linear", "peak_at": 0.45, "div": 10.0},
+            {"anneal_strategy": "linear"},
+            {
+                "three_phase": True,
+                "anneal_strategy": "linear",
+                "pct_start": 0.45,
+                "div_factor": 10.0,
+            },
         ],
     )
     def test_one_cycle(self, keywords: dict[str, Any]) -> None:
-        names = {"anneal": "anneal_strategy", "peak_at": "pct_start", "div": "div_factor"}
-        theirs = {names.get(key, key): value for key, value in keywords.items()}
         expected = of_torch(
-            lambda o: lr_scheduler.OneCycleLR(o, 1.0, total_steps=100, **theirs), 99
+            lambda o: lr_scheduler.OneCycleLR(o, 1.0, total_steps=100, **keywords), 99
         )
         assert curve("one_cycle", 20, 5, **keywords)[:99] == pytest.approx(expected)
 
@@ -152,8 +155,8 @@ class TestNumbers:
         assert factors.index(max(factors)) == 29
 
     def test_one_cycle_as_smith_has_it(self) -> None:
-        smith = {"three_phase": True, "anneal": "linear", "peak_at": 0.45}
-        factors = curve("one_cycle", 10, 10, **smith, div=10.0, final_div=100.0)
+        smith = {"three_phase": True, "anneal_strategy": "linear", "pct_start": 0.45}
+        factors = curve("one_cycle", 10, 10, **smith, div_factor=10.0, final_div_factor=100.0)
         assert (factors[0], factors[-1]) == pytest.approx((0.1, 0.001))
         assert factors.index(max(factors)) == 44
 

@@ -1,9 +1,11 @@
-"""The parameter groups that an optimizer gets."""
+"""The parameter groups that an optimizer gets, and what it makes of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from hpsearch.components.tasks import Task
@@ -19,6 +21,29 @@ def parameter_groups(model: nn.Module, task: Task, tuning: Any | None) -> list[G
     groups = tuning.groups() if tuning is not None else [_trainable(model)]
     learned = list(task.criterion.parameters())
     return [*groups, *([{"params": learned, "weight_decay": 0.0}] if learned else [])]
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return its state but for the learning rates, which are the schedule's.
+
+    Some optimizers count steps, or keep estimates, in their groups.
+    """
+    state = optimizer.state_dict()
+    kept = [
+        {key: value for key, value in group.items() if key not in _NOT_KEPT}
+        for group in state["param_groups"]
+    ]
+    return {**state, "param_groups": kept}
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Go on from what `optimizer_state` gave; the optimizer keeps its tensors."""
+    groups = optimizer.state_dict()["param_groups"]
+    full = [{**own, **kept} for own, kept in zip(groups, state["param_groups"], strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": full})
+
+
+_NOT_KEPT = frozenset({"params", "lr", "initial_lr"})
 
 
 def _trainable(model: nn.Module) -> Group:

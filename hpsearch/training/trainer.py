@@ -23,7 +23,11 @@ from hpsearch.errors import DivergedError, UserCodeError
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.batches import Batches, LastBatch, batch_sizes, batches_of, epoch_order
 from hpsearch.training.denormals import flushed_denormals
-from hpsearch.training.groups import parameter_groups
+from hpsearch.training.groups import (
+    load_optimizer_state,
+    optimizer_state,
+    parameter_groups,
+)
 from hpsearch.training.pacing import Pace
 from hpsearch.training.seeds import derive_seed
 from hpsearch.training.update import Update
@@ -119,7 +123,7 @@ class Trainer:
         return {
             "epoch": self.epoch,
             "model": _copied(self.model.state_dict()),
-            "optimizer": _copied(self.optimizer.state_dict()["state"]),
+            "optimizer": _copied(optimizer_state(self.optimizer)),
             "criterion": _copied(self.task.criterion.state_dict()),
             "pace": _copied(self._pace.state_dict()),
             "callbacks": [_copied(callback.state_dict()) for callback in self._callbacks],
@@ -129,10 +133,8 @@ class Trainer:
         """Go on from a state that `state_dict` gave."""
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
-        groups = self.optimizer.state_dict()["param_groups"]
-        # The optimizer would keep the tensors it is given.
-        optimizer = {"state": _copied(state["optimizer"]), "param_groups": groups}
-        self.optimizer.load_state_dict(optimizer)
+        # The optimizer keeps the tensors it is given.
+        load_optimizer_state(self.optimizer, _copied(state["optimizer"]))
         self.task.criterion.load_state_dict(state["criterion"])
         self._pace.load_state_dict(state["pace"])
         for callback, kept in zip(self._callbacks, state["callbacks"], strict=True):

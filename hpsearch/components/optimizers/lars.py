@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from hpsearch.components.optimizers.building import LearningRate, Momentum, Params, WeightDecay
-from hpsearch.registry import register
+from hpsearch.registry import Recommended, register
 
 
 class LARS(Optimizer):
@@ -58,13 +58,13 @@ def _scaled(param: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
     return grad * torch.where(both, scale, torch.ones_like(scale))
 
 
-@register("optimizer", "lars", fusible=["lr", "momentum", "weight_decay", "eta"])
+@register("optimizer", "lars", fusible=["lr", "momentum", "weight_decay", "trust_coefficient"])
 def lars(
     params: Params,
     lr: LearningRate = 0.2,
     momentum: Momentum = 0.9,
     weight_decay: WeightDecay = 0.0,
-    eta: Annotated[float, Gt(0)] = 1e-3,
+    trust_coefficient: Annotated[float, Gt(0), Recommended(1e-4, 1e-2, log=True)] = 1e-3,
 ) -> Optimizer:
     """Momentum with gradients scaled to each layer's weights (You et al., 2017); large batches."""
-    return LARS(params, lr, momentum, weight_decay, eta)
+    return LARS(params, lr, momentum, weight_decay, trust_coefficient)

@@ -12,10 +12,21 @@ from hpsearch.components.optimizers.building import Params
 from hpsearch.registry import Component, register_library
 
 #: need more of a training than its gradients: second derivatives, the model, its number of steps,
-#: another optimizer, matrices only, or a package of their own
+#: another optimizer, matrices only, or a package of their own; or, asgd, forget a part of their
+#: state
 UNSUITABLE = (
-    *("adago", "adahessian", "adalomo", "adammini", "adamuon", "alig", "a2grad", "bsam", "demo"),
-    *("distributedmuon", "lbfgs", "lomo", "magma", "muon", "muonclip", "normuon", "ranger21"),
+    *("adago", "adahessian", "adalomo", "adammini", "adamuon", "alig", "a2grad", "asgd", "bsam"),
+    *(
+        "demo",
+        "distributedmuon",
+        "lbfgs",
+        "lomo",
+        "magma",
+        "muon",
+        "muonclip",
+        "normuon",
+        "ranger21",
+    ),
     *("sara", "sophiah", "spectralsphere"),
 )
 _NOT_KEYWORDS = ("params", "foreach", "maximize", "kwargs")

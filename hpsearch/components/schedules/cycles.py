@@ -97,37 +97,40 @@ class OneCycle:
         raise AssertionError("the last phase ends with the last step")
 
 
-@register("lr_schedule", "one_cycle", fusible=["div", "final_div"])
+@register("lr_schedule", "one_cycle", fusible=["div_factor", "final_div_factor"])
 def one_cycle(
-    peak_at: PeakAt = 0.3,
-    div: Divisor = 25.0,
-    final_div: Annotated[float, Gt(1)] = 1e4,
-    anneal: Anneal = "cos",
+    pct_start: PeakAt = 0.3,
+    div_factor: Divisor = 25.0,
+    final_div_factor: Annotated[float, Gt(1)] = 1e4,
+    anneal_strategy: Anneal = "cos",
     three_phase: bool = False,
     cycle_momentum: bool = True,
-    low_momentum: Momentum = 0.85,
-    high_momentum: Momentum = 0.95,
+    base_momentum: Momentum = 0.85,
+    max_momentum: Momentum = 0.95,
 ) -> Schedule:
     """One rise to the optimizer's rate and a long fall; momentum mirrored (Smith, 2018).
 
     Defaults are torch's OneCycleLR's (fastai's). Smith's own is `three_phase: true`,
-    `anneal: linear`, `peak_at: 0.45`, `div: 10`, `final_div: 100`. Needs an optimizer with
-    momentum or betas, unless `cycle_momentum` is false.
+    `anneal_strategy: linear`, `pct_start: 0.45`, `div_factor: 10`, `final_div_factor: 100`. Needs
+    an optimizer with momentum or betas, unless `cycle_momentum` is false.
     """
-    momentum = (high_momentum, low_momentum) if cycle_momentum else None
-    return OneCycle(peak_at, div, final_div, anneal, three_phase, momentum)
+    momentum = (max_momentum, base_momentum) if cycle_momentum else None
+    return OneCycle(
+        pct_start, div_factor, final_div_factor, anneal_strategy, three_phase, momentum
+    )
 
 
-@register("momentum_schedule", "cyclical", fusible=["low", "high"])
+@register("momentum_schedule", "cyclical", fusible=["base_momentum", "max_momentum"])
 def cyclical_momentum(
-    low: Momentum = 0.85,
-    high: Momentum = 0.95,
-    peak_at: PeakAt = 0.3,
-    anneal: Anneal = "cos",
+    base_momentum: Momentum = 0.85,
+    max_momentum: Momentum = 0.95,
+    pct_start: PeakAt = 0.3,
+    anneal_strategy: Anneal = "cos",
     three_phase: bool = False,
 ) -> Schedule:
-    """From `high` to `low` where one_cycle's rate peaks, and back (Smith, 2018)."""
-    cycle = OneCycle(peak_at, 25.0, 1e4, anneal, three_phase, (high, low))
+    """From max_momentum to base_momentum where one_cycle's rate peaks, and back (Smith, 2018)."""
+    momenta = (max_momentum, base_momentum)
+    cycle = OneCycle(pct_start, 25.0, 1e4, anneal_strategy, three_phase, momenta)
     return cycle.momentum
 
 

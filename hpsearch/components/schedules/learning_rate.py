@@ -36,9 +36,9 @@ def inverse_time(
 
 
 @register("lr_schedule", "step", fusible=["gamma"])
-def step(every: Milestone = 10, gamma: Gamma = 0.1) -> Schedule:
-    """Times gamma after every so many epochs (torch's StepLR)."""
-    return lambda progress: gamma ** ((progress.epoch - 1) // every)
+def step(step_size: Milestone = 10, gamma: Gamma = 0.1) -> Schedule:
+    """Times gamma after every `step_size` epochs (torch's StepLR)."""
+    return lambda progress: gamma ** ((progress.epoch - 1) // step_size)
 
 
 @register("lr_schedule", "multistep", fusible=["gamma"])

@@ -62,14 +62,14 @@ class Plateau:
 def plateau(
     metric: str = "val_loss",
     mode: Mode | None = None,
-    gamma: Gamma = 0.1,
+    factor: Gamma = 0.1,
     patience: Annotated[int, Ge(0), Recommended(1, 10)] = 10,
     threshold: Annotated[float, Ge(0)] = 1e-4,
     min_factor: Fraction = 0.0,
 ) -> Schedule:
-    """Times gamma when a metric hasn't got better for more than `patience` epochs.
+    """Times `factor` when a metric hasn't got better for more than `patience` epochs.
 
     torch's ReduceLROnPlateau: better is by a part `threshold` of the best. Keras counts from one
     epoch earlier, and takes its threshold as an amount. `mode` is min for losses, else max.
     """
-    return Plateau(metric, sign_of(metric, mode), gamma, patience, threshold, min_factor)
+    return Plateau(metric, sign_of(metric, mode), factor, patience, threshold, min_factor)
