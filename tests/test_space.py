@@ -55,9 +55,10 @@ def holds(tree: Any, value: Any) -> bool:
     if isinstance(tree, Choices):
         return any(holds(choice, value) for choice in tree.choices)
     if isinstance(tree, dict):
-        return tree.keys() == value.keys() and all(holds(tree[key], value[key]) for key in tree)
+        is_mapping = isinstance(value, dict) and tree.keys() == value.keys()
+        return is_mapping and all(holds(tree[key], value[key]) for key in tree)
     if isinstance(tree, list):
-        return len(tree) == len(value) and all(map(holds, tree, value))
+        return isinstance(value, list) and len(tree) == len(value) and all(map(holds, tree, value))
     return type(tree) is type(value) and bool(tree == value)
 
 
