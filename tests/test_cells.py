@@ -36,9 +36,9 @@ def make(name: str, input_size: int = 5, hidden_size: int = 7, **keywords: Any) 
     return make_cell({"name": name, **keywords}, input_size, hidden_size)
 
 
-def net(shape: tuple[int, ...] = (6, 5), **keywords: Any) -> Any:
+def net(shape: tuple[int, ...] = (6, 5), folder: Path = Path(), **keywords: Any) -> Any:
     torch.manual_seed(0)
-    return build_model({"name": "rnn", "hidden_size": 7, **keywords}, shape, 3, Path())
+    return build_model({"name": "rnn", "hidden_size": 7, **keywords}, shape, 3, folder)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -267,10 +267,10 @@ class TestNet:
             "def memoryless(input_size, hidden_size):\n"
             "    return nn.Sequential(nn.Linear(input_size, hidden_size), nn.Tanh())\n"
         )
-        cell = f"{tmp_path}/cells_of_mine.py:memoryless"
-        assert net(cell=cell, layers=2, dropout=0.1)(torch.randn(4, 6, 5)).shape == (4, 3)
+        mine: dict[str, Any] = {"cell": "cells_of_mine.py:memoryless", "folder": tmp_path}
+        assert net(**mine, layers=2, dropout=0.1)(torch.randn(4, 6, 5)).shape == (4, 3)
         with pytest.raises(BadConfigurationError, match="need one of hpsearch's cells, but got S"):
-            net(cell=cell, dropout="weight_drop")
+            net(**mine, dropout="weight_drop")
 
 
 def _without_suffix(weights: nn.Module) -> list[tuple[str, Tensor]]:

@@ -8,6 +8,7 @@ unrolls them; else time steps are taken one by one.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
@@ -29,9 +30,11 @@ NewWeight = Annotated[float, Interval(gt=0, le=1), Recommended(0.01, 0.3, log=Tr
 Gamma = Annotated[float, Ge(0), Recommended(0.03, 1.0, log=True)]
 
 
-def make_cell(section: Any, input_size: int, hidden_size: int) -> nn.Module:
+def make_cell(
+    section: Any, input_size: int, hidden_size: int, folder: Path | None = None
+) -> nn.Module:
     """Build the cell that a name, or a mapping with `name`, stands for."""
-    cell: nn.Module = CELL.build(section, input_size=input_size, hidden_size=hidden_size)
+    cell: nn.Module = CELL.build(section, folder, input_size=input_size, hidden_size=hidden_size)
     return cell
 
 

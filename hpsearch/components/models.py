@@ -130,11 +130,8 @@ def cnn(
         depth = num_channels
         height, width = (_size_after(size, kernel_size, pool) for size in (height, width))
         if min(height, width) < 1:
-            raise BadConfigurationError(
-                f"model.channels: pooling by {pool} after each convolution must leave at least "
-                f"1x1 of a {input_shape[1]}x{input_shape[2]} image, but convolution {i + 1} of "
-                f"{len(channels)} leaves {height}x{width}: use fewer channels or a smaller pool"
-            )
+            place = f"convolution {i + 1} of {len(channels)} leaves {height}x{width}"
+            raise _pooled_away(input_shape, pool, place)
     head = mlp((depth, height, width), output_size, hidden_sizes, activation, dropout=dropout)
     # Channels last, and pooling first, take 0.4 of the time of the usual order on a CPU.
     model = nn.Sequential(*layers, *head.children())
@@ -196,6 +193,14 @@ def _image_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
         )
     depth, height, width = input_shape
     return depth, height, width
+
+
+def _pooled_away(input_shape: tuple[int, ...], pool: int, place: str) -> BadConfigurationError:
+    return BadConfigurationError(
+        f"model.channels: pooling by {pool} after each convolution must leave at least 1x1 of a "
+        f"{input_shape[1]}x{input_shape[2]} image, but {place}: use fewer channels or a smaller "
+        "pool"
+    )
 
 
 def _size_after(size: int, kernel_size: int, pool: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -21,6 +22,7 @@ Readout = Literal["last", "mean", "max"]
 
 @register("model", "rnn", fusible=["input_dropout", "dropout"])
 def rnn(
+    folder: Path,
     input_shape: tuple[int, ...],
     output_size: int,
     cell: CellSection = "lstm",
@@ -42,7 +44,7 @@ def rnn(
     form = make_dropout(dropout, is_recurrent=True)
     stack: list[RecurrentLayer] = []
     for _ in range(layers):
-        cells = [make_cell(cell, size, hidden_size) for _ in range(1 + bidirectional)]
+        cells = [make_cell(cell, size, hidden_size, folder) for _ in range(1 + bidirectional)]
         stack.append(RecurrentLayer(cells, hidden_size, form))
         size = hidden_size * len(cells)
     output = nn.Linear(size, output_size)
