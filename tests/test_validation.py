@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import hpsearch.validation.signatures
+from hpsearch import registry
 from hpsearch.errors import SpecError
 from hpsearch.spec import draft_spec, load_spec
 from hpsearch.validation import check, check_spec, load_checked_spec
@@ -172,8 +173,8 @@ class TestComponents:
         [
             (
                 {"model": "mlpp"},
-                "model.name: must be one of cnn, mlp, rnn, or yours as module:factory, "
-                "but got 'mlpp'; did you mean 'mlp'?",
+                f"model.name: must be one of {', '.join(registry.names('model'))}, or yours as "
+                "module:factory, but got 'mlpp'; did you mean 'mlp'?",
             ),
             ({"model": {"hidden_sizes": [3]}}, "model.name: must be given"),
             ({"model": 3}, "model: must be the name of a component (model), but got 3"),
