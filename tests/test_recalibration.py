@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components import Data
+from hpsearch.components.normalizing import GhostBatchNorm
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 
@@ -30,9 +31,9 @@ def batch_norm(model: nn.Module) -> Any:
     )
 
 
-def test_the_statistics_become_the_mean_over_the_batches() -> None:
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d(3), GhostBatchNorm(3, 8, 0.1, 1e-5)])
+def test_the_statistics_become_the_mean_over_the_batches(norm: Any) -> None:
     torch.manual_seed(0)
-    norm = nn.BatchNorm1d(3)
     batches: list[tuple[Tensor, Tensor]] = [
         (5 * torch.randn(8, 3) + 2, torch.zeros(8)) for _ in range(4)
     ]
@@ -41,9 +42,17 @@ def test_the_statistics_become_the_mean_over_the_batches() -> None:
     callback.before_evaluation(norm, lambda: iter(batches))
     means = torch.stack([x.mean(0) for x, _ in batches]).mean(0)
     variances = torch.stack([x.var(0) for x, _ in batches]).mean(0)
-    assert torch.allclose(norm.running_mean, means)  # type: ignore[arg-type]
-    assert torch.allclose(norm.running_var, variances)  # type: ignore[arg-type]
+    assert torch.allclose(norm.running_mean, means)
+    assert torch.allclose(norm.running_var, variances)
     assert norm.momentum == 0.1 and not norm.training
+
+
+def test_ghost_batches_count_one_by_one() -> None:
+    norm, x = GhostBatchNorm(3, 8, 0.1, 1e-5), torch.randn(24, 3) + 5
+    callback = registry.get("callback", "recalibrate_bn").build({})
+    callback.before_evaluation(norm, lambda: iter([(x, x)]))
+    assert norm.running_mean is not None
+    assert torch.allclose(norm.running_mean, x.mean(0), atol=1e-6)
 
 
 def test_training_is_the_same_evaluation_is_not(wine: Data) -> None:

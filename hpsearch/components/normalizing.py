@@ -36,7 +36,7 @@ class GhostBatchNorm(BatchNorm):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
         """Normalise (rows, features, ...)."""
         if not self.training or len(input) <= self._virtual_batch:
-            self.momentum = self._momentum
+            self._move_by(self._momentum)
             return super().forward(input)
         sizes = [self._virtual_batch] * (len(input) // self._virtual_batch)
         rest = len(input) % self._virtual_batch
@@ -44,9 +44,13 @@ class GhostBatchNorm(BatchNorm):
             sizes[-1] += 1
         elif rest:
             sizes.append(rest)
-        self.momentum = 1 - (1 - self._momentum) ** (1 / len(sizes))
+        self._move_by(1 - (1 - self._momentum) ** (1 / len(sizes)))
         parts: tuple[Tensor, ...] = torch.split_with_sizes(input, sizes)
         return torch.cat([super(GhostBatchNorm, self).forward(part) for part in parts])
+
+    def _move_by(self, momentum: float) -> None:
+        if self.momentum is not None:  # None: torch takes the mean over all parts
+            self.momentum = momentum
 
 
 class ImageRMSNorm(nn.Module):
