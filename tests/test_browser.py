@@ -176,6 +176,13 @@ def test_everything_can_be_read_without_javascript(visit: Visit) -> None:
         assert page.get_by_role("textbox", name="More trials").is_visible()
 
 
+def test_the_dashboard_works(visit: Visit) -> None:
+    with visit("/searches/done") as page:
+        page.get_by_role("link", name="optuna-dashboard").click()
+        page.wait_for_url("**/dashboard/studies/*")
+        page.get_by_text("Hyperparameter Importance").first.wait_for(timeout=30_000)
+
+
 def _begin(team: Team, name: str) -> Record:
     """Put a search into the table that runs its first trial."""
     record = team.service.runs.create(make_spec(name=name)).take_over()

@@ -15,6 +15,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.service.audit import read_audit
 from hpsearch.service.core import Service
 from hpsearch.service.settings import Settings
+from hpsearch.service.studies import ReadOnlyError, SearchStorage, study_id
 from tests.conftest import make_spec
 from tests.test_api import Team
 
@@ -358,3 +359,98 @@ def test_the_run_in_mlflow_is_looked_for_when_it_is_wanted(team: Team, visit: Vi
     client = visit()
     assert "/mlflow" not in client.get("/searches/done").text
     assert client.get("/searches/done/mlflow").status_code == 404
+
+
+@pytest.fixture
+def viewer(team: Team, visit: Visitor) -> TestClient:
+    team.add_finished("done", trials=12)
+    return visit("viewer")
+
+
+def test_the_dashboard_is_on_a_searchs_page(viewer: TestClient) -> None:
+    assert "/searches/done/dashboard" in viewer.get("/searches/done").text
+    answer = viewer.get("/searches/done/dashboard", follow_redirects=False)
+    assert answer.headers["location"] == f"/dashboard/studies/{study_id('done')}"
+    page = viewer.get(answer.headers["location"])
+    assert page.status_code == 200
+    assert "connect-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["x-frame-options"] == "DENY"
+
+
+def test_the_dashboard_tells_of_the_same_study(team: Team, viewer: TestClient) -> None:
+    record, _ = team.service.records.read("done")
+    studies = viewer.get("/api/studies").json()["study_summaries"]
+    assert [study["study_name"] for study in studies] == ["done"]
+    study = viewer.get(f"/api/studies/{studies[0]['study_id']}").json()
+    assert len(study["trials"]) == len(record.trials) == 12
+    assert record.best is not None
+    assert study["best_trials"][0]["number"] == record.best.number
+    assert study["trials"][0]["user_attrs"] == []
+    importances = viewer.get(f"/api/studies/{study_id('done')}/param_importances")
+    assert importances.status_code == 200
+    assert "params" not in viewer.get(f"/csv/{study_id('done')}").text.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dashboard",
+        "/api/meta",
+        "/api/studies",
+        f"/api/studies/{study_id('done')}",
+        f"/csv/{study_id('done')}",
+        "/static/bundle.js",
+    ],
+)
+def test_nobody_sees_the_dashboard_without_a_sign_in(
+    viewer: TestClient,
+    visit: Visitor,
+    path: str,
+) -> None:
+    answer = visit(None).get(path, follow_redirects=False)
+    assert answer.status_code in (303, 401)
+    assert viewer.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/studies"),
+        ("DELETE", f"/api/studies/{study_id('done')}"),
+        ("POST", f"/api/studies/{study_id('done')}/rename"),
+        ("PUT", f"/api/studies/{study_id('done')}/note"),
+        ("POST", "/api/trials/0/tell"),
+        ("POST", "/api/trials/0/user-attrs"),
+    ],
+)
+def test_nothing_can_be_written_through_the_dashboard(
+    team: Team,
+    viewer: TestClient,
+    method: str,
+    path: str,
+) -> None:
+    journal = Path(team.service.runs.search("done").journal)
+    before = journal.read_bytes()
+    answer = viewer.request(method, path, json={"study_name": "x", "directions": ["minimize"]})
+    assert answer.status_code in (404, 405)
+    assert journal.read_bytes() == before
+
+
+def test_the_dashboards_storage_refuses_every_write(team: Team, viewer: TestClient) -> None:
+    storage: Any = SearchStorage(team.service.records, "done")
+    number = storage.get_study_id_from_name("done")
+    for write, arguments in [
+        ("set_study_user_attr", (number, "note", "x")),
+        ("set_study_system_attr", (number, "note", "x")),
+        ("delete_study", (number,)),
+        ("create_new_trial", (number,)),
+        ("set_trial_user_attr", (0, "a", 1)),
+        ("set_trial_state_values", (0, None)),
+    ]:
+        with pytest.raises(ReadOnlyError):
+            getattr(storage, write)(*arguments)
+
+
+def test_the_dashboard_of_an_unknown_search_is_not_found(viewer: TestClient) -> None:
+    assert viewer.get("/api/studies/12345").status_code == 404
+    assert viewer.get("/searches/nothing/dashboard").status_code == 404

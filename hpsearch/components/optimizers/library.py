@@ -15,19 +15,9 @@ from hpsearch.registry import Component, register_library
 #: another optimizer, matrices only, or a package of their own; or, asgd, forget a part of their
 #: state
 UNSUITABLE = (
-    *("adago", "adahessian", "adalomo", "adammini", "adamuon", "alig", "a2grad", "asgd", "bsam"),
-    *(
-        "demo",
-        "distributedmuon",
-        "lbfgs",
-        "lomo",
-        "magma",
-        "muon",
-        "muonclip",
-        "normuon",
-        "ranger21",
-    ),
-    *("sara", "sophiah", "spectralsphere"),
+    *("a2grad", "adago", "adahessian", "adalomo", "adammini", "adamuon", "alig", "asgd", "bsam"),
+    *("demo", "distributedmuon", "lbfgs", "lomo", "magma", "muon", "muonclip", "normuon"),
+    *("ranger21", "sara", "sophiah", "spectralsphere"),
 )
 _NOT_KEYWORDS = ("params", "foreach", "maximize", "kwargs")
 

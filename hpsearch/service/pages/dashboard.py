@@ -7,10 +7,8 @@ and the storage that it is given can't be written to.
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
-import zlib
 from collections.abc import Callable
 from functools import cached_property
 from io import BytesIO
@@ -18,8 +16,6 @@ from typing import Any
 
 import optuna_dashboard
 from fastapi import APIRouter, Request
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -28,6 +24,7 @@ from hpsearch.service.api.searches import Name
 from hpsearch.service.core import Service
 from hpsearch.service.pages.rendering import HEADERS
 from hpsearch.service.pages.session import SignedIn
+from hpsearch.service.studies import SearchStorage, study_id
 from hpsearch.service.table import Filter
 
 router = APIRouter()
@@ -36,85 +33,6 @@ MAX_STUDIES = 1000
 _MAX_APPS = 16
 _log = logging.getLogger(__name__)
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Any]
-
-
-class ReadOnlyError(PermissionError):
-    """Something wanted to write to a record."""
-
-
-def _refuse(self: object, *args: object, **keywords: object) -> Any:
-    raise ReadOnlyError("records are written by their drivers only")
-
-
-class SearchStorage(BaseStorage):
-    """The study of one search, as the only one of a storage that can't be written to."""
-
-    def __init__(self, service: Service, name: str) -> None:
-        self._service, self._name = service, name
-        self._study_id = study_id(name)
-
-    create_new_study = delete_study = _refuse
-    set_study_user_attr = set_study_system_attr = _refuse
-    create_new_trial = set_trial_param = set_trial_state_values = _refuse
-    set_trial_intermediate_value = set_trial_user_attr = set_trial_system_attr = _refuse
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """Return the number by which the dashboard knows the search."""
-        if study_name != self._name:
-            raise KeyError(study_name)
-        return self._study_id
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """Return the search's name."""
-        return self._name
-
-    def get_study_directions(self, study_id: int) -> Any:
-        """Return the direction of the objective."""
-        return self._study.directions
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """Nothing: what the record keeps there is on the search's own page."""
-        return {}
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return what Optuna keeps of the study."""
-        return dict(self._study.system_attrs)
-
-    def get_all_studies(self) -> Any:
-        """Return the one study."""
-        storage = self._study._storage
-        found = next(s for s in storage.get_all_studies() if s.study_name == self._name)
-        study = copy.copy(found)
-        study._study_id, study.user_attrs = self._study_id, {}
-        return [study]
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Return a trial."""
-        return next(t for t in self.get_all_trials(self._study_id) if t._trial_id == trial_id)
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Any = None
-    ) -> list[FrozenTrial]:
-        """Return the trials, with their hyperparameters and values alone."""
-        trials = self._study.get_trials(deepcopy=False, states=states)
-        return [_shown(trial) for trial in trials]
-
-    @property
-    def _study(self) -> Any:
-        record, _ = self._service.records.read(self._name)
-        return record.study
-
-
-def _shown(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial without what the record keeps beside it, which may be long."""
-    shown = copy.copy(trial)
-    shown.user_attrs = {}
-    return shown
-
-
-def study_id(name: str) -> int:
-    """Return the number of a search in the dashboard's addresses, the same for all time."""
-    return zlib.crc32(name.encode())
 
 
 class Dashboards:
@@ -131,7 +49,7 @@ class Dashboards:
         if number not in self._apps:
             while len(self._apps) >= _MAX_APPS:
                 self._apps.pop(next(iter(self._apps)))
-            self._apps[number] = optuna_dashboard.wsgi(SearchStorage(self._service, name))
+            self._apps[number] = optuna_dashboard.wsgi(SearchStorage(self._service.records, name))
         return self._apps[number]
 
     @cached_property
@@ -170,7 +88,12 @@ def call(app: WsgiApp, request: Request) -> Response:
     def start(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
         started[:] = [int(status.split()[0]), headers]
 
-    body = b"".join(app(environment, start))
+    chunks = app(environment, start)
+    try:
+        body = b"".join(chunks)
+    finally:
+        if hasattr(chunks, "close"):
+            chunks.close()
     status, headers = started
     if status >= 500:
         _log.error("optuna-dashboard failed at %s", request.url.path)
