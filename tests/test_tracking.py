@@ -263,11 +263,11 @@ def test_the_environment_of_another_mlflow_program_does_not_matter(
 
 def test_the_address_of_a_search_names_its_run(record: Record, store: Store) -> None:
     with pytest.raises(TrackingError, match="no run of search"):
-        address_of_run(record, store.uri)
+        address_of_run(record, store.uri, "")
     sync(record, store.uri, store.artifacts)
     experiment = store.client.get_experiment_by_name(NAME)
     run = store.parent()
-    address = address_of_run(record, store.uri)
+    address = address_of_run(record, store.uri, "/mlflow")
     assert address.endswith(f"/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}")
 
 

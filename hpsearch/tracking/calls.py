@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from hpsearch.errors import TrackingError
 from hpsearch.record import Record
@@ -37,14 +36,15 @@ def log_report(record: Record, tracking_uri: str, files: Sequence[Path]) -> None
             client.log_artifact(parent.info.run_id, str(path))
 
 
-def address_of_run(record: Record, tracking_uri: str) -> str:
-    """Return where the UI of an MLflow server shows the run of a search, which must be there."""
+def address_of_run(record: Record, tracking_uri: str, shown_at: str) -> str:
+    """Return where MLflow's UI, shown at an address, has the run of a search.
+
+    Raises TrackingError where the server doesn't answer, or has no such run.
+    """
     with as_tracking_errors(tracking_uri):
         _, parent = open_search(record, tracking_uri)
-    parts = urlsplit(tracking_uri)
-    server = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/"))
     info = parent.info
-    return f"{server.geturl()}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    return f"{shown_at}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
 
 
 def open_search(record: Record, tracking_uri: str) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from hpsearch.errors import HpsearchError
 from hpsearch.service.drawer import Drawer
-from hpsearch.service.pages import actions, assets, dashboard, reading, session
+from hpsearch.service.pages import actions, assets, dashboard, mlflow, reading, session
 from hpsearch.service.pages.contents import Contents
 from hpsearch.service.pages.rendering import render
 
@@ -28,7 +28,7 @@ def add_pages(app: FastAPI) -> None:
     app.state.drawer = Drawer(service.settings.runs)
     app.state.contents = Contents(service.records, app.state.drawer)
     app.state.dashboards = dashboard.Dashboards(service)
-    for module in (assets, session, reading, actions, dashboard):
+    for module in (assets, session, reading, actions, dashboard, mlflow):
         app.include_router(module.router, include_in_schema=False)
     for kind in (HpsearchError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _as_page(app.exception_handlers[kind]))

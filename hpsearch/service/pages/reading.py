@@ -11,20 +11,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
-from hpsearch.errors import ConflictError, HpsearchError, SearchNotFoundError, TrackingError
+from hpsearch.errors import ConflictError, HpsearchError, SearchNotFoundError
 from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.events import Feed
 from hpsearch.service.api.models import NAME_PATTERN, TEXT_PATTERN, SearchView, State
 from hpsearch.service.api.searches import Name
-from hpsearch.service.core import Service
 from hpsearch.service.pages.contents import Content, Contents
+from hpsearch.service.pages.mlflow import has_tracking_server
 from hpsearch.service.pages.rendering import render
 from hpsearch.service.pages.session import SignedIn
 from hpsearch.service.pages.views import ShownSearch, states
 from hpsearch.service.table import Filter
-from hpsearch.tracking import address_of_run
 
 router = APIRouter()
 PAGE_SIZE = 50
@@ -73,7 +72,7 @@ def show_search(name: Name, request: Request, service: TheService, user: SignedI
         seconds_left=seconds_left,
         is_broken=is_broken,
         log=_log_end(service.runs.path / name / "driver.log"),
-        has_mlflow=_has_mlflow(service),
+        has_mlflow=has_tracking_server(service),
     )
 
 
@@ -94,22 +93,6 @@ def figures(name: Name, request: Request, service: TheService, user: SignedIn) -
     else:
         body = gzip.decompress(body)
     return Response(body, media_type="application/json", headers=headers)
-
-
-@router.get("/searches/{name}/mlflow")
-def mlflow(name: Name, service: TheService, user: SignedIn) -> Response:
-    """Go to a search's run in MLflow's UI, which is asked only now."""
-    uri = service.settings.tracking_uri
-    if uri is None or not _has_mlflow(service):
-        raise SearchNotFoundError("this service knows no MLflow server")
-    service.table.get(name)
-    try:
-        address = address_of_run(service.records.read(name)[0], uri)
-    except TrackingError as error:
-        raise ConflictError(
-            f"MLflow can't be reached, or doesn't know {name} yet: try again later"
-        ) from error
-    return RedirectResponse(address, 303)
 
 
 @router.get("/events", response_class=EventSourceResponse)
@@ -148,7 +131,3 @@ def _log_end(path: Path) -> str:
     except FileNotFoundError:
         return ""
     return text if size <= LOG_END else text.partition("\n")[2]
-
-
-def _has_mlflow(service: Service) -> bool:
-    return (service.settings.tracking_uri or "").startswith(("http://", "https://"))

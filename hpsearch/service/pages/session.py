@@ -37,7 +37,7 @@ async def the_form(request: Request) -> dict[str, str]:
     What a page of another site sends is refused, though it has no cookie: a site on the same host
     with another port counts as the same site.
     """
-    if not _is_same_origin(request):
+    if not is_same_origin(request):
         raise NotAllowedError("forms must be sent from the service's own pages")
     try:
         text = (await request.body()).decode()
@@ -108,7 +108,7 @@ def _local(target: str) -> str:
     return target if is_local and target.isprintable() and target.isascii() else "/"
 
 
-def _is_same_origin(request: Request) -> bool:
+def is_same_origin(request: Request) -> bool:
     """Whether a request says that it comes from this very origin; all browsers say where from."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
