@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Dataset
 
 Float = NDArray[np.float32]
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "multilabel", "regression"]
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Examples in memory: `x` float32 (rows, *input_shape); `y` int64 (rows,) or float32
-    (rows, targets)."""
+    """Examples in memory: `x` float32 (rows, *input_shape); `y` classes, int64 (rows,), or
+    float32 (rows, targets): numbers, degrees of labels, or shares of classes."""
 
     x: Float
     y: NDArray[Any]
@@ -103,11 +103,22 @@ class Data:
 
     @cached_property
     def class_counts(self) -> tuple[int, ...]:
-        """Training rows of each class; nothing in a regression, or where Datasets are read."""
+        """Training rows of each class, rounded where classes have shares of rows.
+
+        Nothing for targets of another kind, or where Datasets are read.
+        """
         if self.kind != "classification" or not isinstance(self.train, Arrays):
             return ()
+        if self.has_soft_targets:
+            return tuple(np.rint(self.train.y.sum(0)).astype(int).tolist())
         counts = np.bincount(self.train.y, minlength=self.output_size)
         return tuple(counts.tolist())
+
+    @property
+    def has_soft_targets(self) -> bool:
+        """Whether targets are shares of classes, rather than classes."""
+        is_soft = isinstance(self.train, Arrays) and self.train.y.dtype.kind == "f"
+        return self.kind == "classification" and is_soft
 
     def fold(self, number: int) -> Data:
         """Return one fold as data with a training and a validation split."""

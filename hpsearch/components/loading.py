@@ -24,6 +24,8 @@ class Preparation:
 
     `train_rows` and `val_rows` draw that many rows of their part; `folds` is cross validation
     in place of one validation part; test rows are drawn where the data set has no test split.
+    `kind` says what targets are: with `classification`, several columns are shares of classes
+    (soft labels); with `multilabel`, each is a label from 0 to 1.
     """
 
     val_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.2
@@ -32,7 +34,7 @@ class Preparation:
     train_rows: Annotated[int, Ge(1)] | None = None
     val_rows: Annotated[int, Ge(1)] | None = None
     standardize: bool = True
-    kind: Literal["auto", "classification", "regression"] = "auto"
+    kind: Literal["auto", "classification", "multilabel", "regression"] = "auto"
 
 
 registry.share_keywords("dataset", Preparation)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
-from hpsearch.components.data import Arrays, Kind, Split, split_length
+from hpsearch.components.data import Arrays, Float, Kind, Split, split_length
 from hpsearch.errors import DataError, UserCodeError
 
 SPLITS = ("train", "val", "test")
+#: how far the shares of classes of a row may be from 1
+SHARES_TOLERANCE = 1e-3
 _FORM = (
     "(x, y), or a mapping with 'train' and, where there are any, 'val' and 'test', "
     "each (x, y) of arrays or tensors, or each a map-style torch Dataset"
@@ -49,14 +51,19 @@ def read_source(returned: Any, name: str) -> Source:
     )
 
 
-def encode(source: Source, kind: str) -> tuple[dict[str, Arrays], Kind, tuple[str, ...]]:
+def encode(
+    source: Source, kind: Kind | Literal["auto"]
+) -> tuple[dict[str, Arrays], Kind, tuple[str, ...]]:
     """Turn the targets of arrays into class numbers or columns of numbers.
 
     `kind` 'auto' takes texts, truth values and whole numbers for classes. Returns the splits,
-    the kind, and the names of the classes.
+    the kind, and the names of the classes or labels.
     """
     splits = {key: split for key, split in source.splits.items() if isinstance(split, Arrays)}
     targets = np.concatenate([split.y for split in splits.values()])
+    if kind == "multilabel" or (kind == "classification" and targets.ndim == 2):
+        columns = _degrees(targets, kind)
+        return _with_targets(splits, columns), kind, _column_names(source, columns)
     found = _kind(targets, kind)
     if found == "regression":
         columns = targets.astype(np.float32).reshape(len(targets), -1)
@@ -151,6 +158,41 @@ def _kind(targets: np.ndarray[Any, Any], kind: str) -> Kind:
             f"different as these targets, but is auto; {count} values in {len(targets)} rows"
         )
     return "classification"
+
+
+def _degrees(targets: np.ndarray[Any, Any], kind: str) -> Float:
+    """Check degrees of labels, or shares of classes, which add up to 1."""
+    what = "degrees of labels" if kind == "multilabel" else "shares of classes"
+    if targets.ndim != 2 or targets.dtype.kind not in "fiub":
+        raise DataError(
+            f"dataset.kind: {kind} needs targets of the shape (rows, columns), {what}, but got "
+            f"{targets.dtype} of the shape {targets.shape}"
+        )
+    columns = targets.astype(np.float32)
+    _check_finite(columns, "targets")
+    if columns.min() < 0 or columns.max() > 1:
+        raise DataError(
+            f"dataset: {what} must be from 0 to 1, but there are {columns.min():g} to "
+            f"{columns.max():g}"
+        )
+    sums = columns.sum(1)
+    wrong = int(np.abs(sums - 1).argmax())
+    if kind == "classification" and abs(sums[wrong] - 1) > SHARES_TOLERANCE:
+        raise DataError(
+            f"dataset: {what} must add up to 1 in each row, but those of row {wrong} add up to "
+            f"{sums[wrong]:g} (for labels that don't exclude each other take kind: multilabel)"
+        )
+    return columns
+
+
+def _column_names(source: Source, columns: Float) -> tuple[str, ...]:
+    names = source.class_names or tuple(map(str, range(columns.shape[1])))
+    if len(names) != columns.shape[1]:
+        raise DataError(
+            f"dataset: targets must have a column for each of the {len(names)} classes, "
+            f"but have {columns.shape[1]}"
+        )
+    return names
 
 
 def _with_targets(splits: Mapping[str, Arrays], targets: Any) -> dict[str, Arrays]:
