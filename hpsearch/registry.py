@@ -39,6 +39,7 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
     "task": ("output_size", "target_std", "class_counts"),
     "loss": ("output_size", "class_counts"),
+    "head": ("kind",),
     "metric": ("output_size", "class_counts"),
     "model": ("folder", "input_shape", "output_size"),
     "cell": ("input_size", "hidden_size"),

@@ -1,0 +1,127 @@
+"""Heads by name: what a model's outputs mean, and how predictions are made of them.
+
+Models give plain outputs; a head is no part of training, where the loss reads them itself.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hpsearch.components.data import Kind
+from hpsearch.registry import Of, register
+
+#: annotation of a keyword that is a head
+HEAD = Of("head", optional=True)
+HeadSection = Annotated[Any, HEAD]
+
+
+class Head(nn.Module):
+    """Turns outputs (rows, outputs) into predictions; `forward` gives what users ask for."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ()
+    gives_probabilities: ClassVar[bool] = True
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Return scores (rows, classes) whose softmax are the probabilities."""
+        return outputs
+
+    def inverse(self, predictions: Tensor) -> Tensor:
+        """Return outputs for which `forward` gives these predictions."""
+        raise NotImplementedError
+
+
+class Linear(Head):
+    """Outputs as they are."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("regression",)
+    gives_probabilities: ClassVar[bool] = False
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Return the outputs."""
+        return outputs
+
+    def inverse(self, predictions: Tensor) -> Tensor:
+        """Return the predictions."""
+        return predictions
+
+
+class Softmax(Head):
+    """e^z / sum e^z."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("classification",)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Return the probability of each class."""
+        return outputs.softmax(-1)
+
+    def inverse(self, predictions: Tensor) -> Tensor:
+        """Return the logarithms."""
+        return predictions.log()
+
+
+class Sigmoid(Head):
+    """1 / (1 + e^-z) of each label, or of each class and then divided by their sum."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("multilabel", "classification")
+
+    def __init__(self, *, exclusive: bool) -> None:
+        super().__init__()
+        self._exclusive = exclusive
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Return the probability of each label or class."""
+        return self.logits(outputs).softmax(-1) if self._exclusive else outputs.sigmoid()
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Return log s(z): dividing by the sum of s(z) is their softmax."""
+        return F.logsigmoid(outputs)
+
+    def inverse(self, predictions: Tensor) -> Tensor:
+        """Return the log odds."""
+        return predictions.logit()
+
+
+class Svm(Head):
+    """Scores: the greatest, or each above 0, is the answer; probabilities need calibration."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("classification", "multilabel")
+    gives_probabilities: ClassVar[bool] = False
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Return the scores."""
+        return outputs
+
+    def inverse(self, predictions: Tensor) -> Tensor:
+        """Return scores of the same order, above 0 for what is likelier than not."""
+        return predictions.logit()
+
+
+@register("head", "linear")
+def linear() -> Head:
+    """z: numbers, for a regression."""
+    return Linear()
+
+
+@register("head", "softmax")
+def softmax() -> Head:
+    """e^z / sum e^z: probabilities of classes that exclude each other."""
+    return Softmax()
+
+
+@register("head", "sigmoid")
+def sigmoid(kind: Kind) -> Head:
+    """1 / (1 + e^-z): a probability for each label.
+
+    Classes exclude each other, so in a classification they are divided by their sum, as
+    scikit-learn does for one-vs-rest.
+    """
+    return Sigmoid(exclusive=kind == "classification")
+
+
+@register("head", "svm")
+def svm() -> Head:
+    """z: scores of one-vs-rest machines, no probabilities; a `calibration` makes some of them."""
+    return Svm()
