@@ -37,7 +37,7 @@ AUTO = "auto"
 #: family → names of the arguments that hpsearch supplies to a factory that declares them
 OFFERED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
-    "task": ("output_size", "target_std", "class_counts"),
+    "task": ("output_size", "target_std", "class_counts", "soft_targets", "folder"),
     "loss": ("output_size", "class_counts"),
     "head": ("kind",),
     "metric": ("output_size", "class_counts"),

@@ -279,13 +279,10 @@ class TestComponents:
         ]
 
     def test_choices_of_a_literal_are_named(self) -> None:
-        raw = changed(
-            dataset="diabetes",
-            task={"name": "regression", "loss": "hubber"},
-            objective={"metric": "val_r2"},
-        )
-        assert problems_of(raw) == [
-            "task.loss: must be 'mse', 'huber' or 'l1', but got 'hubber'; did you mean 'huber'?"
+        loss = {"name": "cross_entropy", "class_weights": "balance"}
+        assert problems_of(changed(task={"name": "classification", "loss": loss})) == [
+            "task.loss.class_weights: must be 'none' or 'balanced', but got 'balance'; "
+            "did you mean 'balanced'?"
         ]
 
     @pytest.mark.parametrize("section", ["dataset", "model", "optimizer"])

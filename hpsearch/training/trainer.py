@@ -19,7 +19,7 @@ from hpsearch.components.initializers import initialize
 from hpsearch.components.models import build_model, check_batch_size
 from hpsearch.components.optimizers import build_optimizer
 from hpsearch.components.tasks import task_for
-from hpsearch.errors import DivergedError, UserCodeError
+from hpsearch.errors import UserCodeError
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.batches import Batches, LastBatch, batch_sizes, batches_of, epoch_order
 from hpsearch.training.denormals import flushed_denormals
@@ -30,14 +30,13 @@ from hpsearch.training.groups import (
 )
 from hpsearch.training.pacing import Pace
 from hpsearch.training.seeds import derive_seed
+from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
 #: rows of a batch when nothing is learned from it: more leave the caches of a CPU
 EVAL_BATCH_SIZE = 256
 #: steps of an epoch, evenly spaced, at which the norm of the gradient is taken
 GRAD_NORM_SAMPLES = 16
-#: steps between two looks at the loss
-FLUSH_STEPS = 64
 
 
 class Trainer:
@@ -59,7 +58,8 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.device = config, data, torch.device(device)
         self.epoch = 0
-        self.task = task_for(data, config.values.get("task"))
+        self.task = task_for(data, config.values.get("task"), Path(config.folder))
+        self.task.criterion.to(self.device)
         self._stream = stream
         self._pace = Pace(config, data.num_train_rows, self._num_steps)
         self.model = self._build_model()
@@ -107,13 +107,14 @@ class Trainer:
 
     def evaluate(self, split: Literal["train", "val", "test"]) -> dict[str, float]:
         """Return the metrics on a split, named `val_loss` and so on."""
-        batches = self._batches(split)
-        totals = _Totals(self, split)
-        self.model.eval()
-        with torch.inference_mode(), self._autocast():
-            for x, y in batches.read(EVAL_BATCH_SIZE):
-                totals.add(self._forward(x), y)
-        return totals.summary()
+        totals = self._evaluate(split, keep=bool(self.task.scores))
+        scores = self.task.measure(*totals.rows()) if self.task.scores else {}
+        return totals.summary() | {f"{split}_{name}": value for name, value in scores.items()}
+
+    def predict(self, split: Literal["train", "val", "test"]) -> tuple[Tensor, Tensor]:
+        """Return the outputs for a split, float32 (rows, output_size), and its targets."""
+        outputs, targets = self._evaluate(split, keep=True).rows()
+        return outputs.clone(), targets  # a tensor of inference mode has no gradients
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy, in the CPU's memory, of all that training changes.
@@ -141,6 +142,15 @@ class Trainer:
             callback.load_state_dict(kept)
         self._is_over = any(callback.is_over for callback in self._callbacks)
 
+    def _evaluate(self, split: str, keep: bool) -> Totals:
+        totals = Totals(self.task, self.epoch, split, keep=keep)
+        batches = self._batches(split)
+        self.model.eval()
+        with torch.inference_mode(), self._autocast():
+            for x, y in batches.read(EVAL_BATCH_SIZE):
+                totals.add(self._forward(x), y)
+        return totals
+
     def _train(self) -> tuple[dict[str, float], float]:
         batches, batch_size = self._batches("train"), self._pace.batch_size(self.epoch)
         order = self._order(len(batches), batch_size)
@@ -151,7 +161,7 @@ class Trainer:
             self._tuning.begin_epoch(self.epoch)
         self._pace.begin_epoch(self.optimizer, self.epoch)
         first_step = self._pace.first_step(self.epoch)
-        totals, norms = _Totals(self, "train"), []
+        totals, norms = Totals(self.task, self.epoch, "train"), []
         self.model.train()
         if self._tuning is not None:
             self._tuning.set_modes()
@@ -271,44 +281,6 @@ class Trainer:
         if self.config.precision == "fp32":
             return _NO_AUTOCAST
         return torch.autocast(self.device.type, torch.bfloat16)
-
-
-class _Totals:
-    """Adds up a task's totals over the batches of an epoch, a group of batches at a time.
-
-    So that a step costs no more than keeping its outputs, and the loss is looked at (which
-    waits for a GPU) a few times an epoch.
-    """
-
-    def __init__(self, trainer: Trainer, split: str) -> None:
-        self._task, self._epoch, self._split = trainer.task, trainer.epoch, split
-        self._num_rows = 0
-        self._batches: list[tuple[Tensor, Tensor]] = []
-        self._totals: list[float] = []
-
-    def add(self, outputs: Tensor, targets: Tensor) -> None:
-        self._batches.append((outputs, targets))
-        self._num_rows += len(targets)
-        if len(self._batches) == FLUSH_STEPS:
-            self._flush()
-
-    def summary(self) -> dict[str, float]:
-        """Return the metrics, named by the split."""
-        if self._batches:
-            self._flush()
-        metrics = self._task.summary(self._totals, self._num_rows)
-        return {f"{self._split}_{name}": value for name, value in metrics.items()}
-
-    def _flush(self) -> None:
-        outputs, targets = (torch.cat(part) for part in zip(*self._batches, strict=True))
-        totals = self._task.totals(outputs.float(), targets).tolist()
-        if not all(map(math.isfinite, totals)):
-            raise DivergedError(
-                f"epoch {self._epoch}: {self._split}_loss must be finite, but got {totals[0]}"
-            )
-        before = self._totals or [0.0] * len(totals)
-        self._totals = [sum(pair) for pair in zip(before, totals, strict=True)]
-        self._batches.clear()
 
 
 _NO_AUTOCAST = contextlib.nullcontext()

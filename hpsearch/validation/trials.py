@@ -11,6 +11,7 @@ from annotated_types import Ge
 
 from hpsearch import registry
 from hpsearch.components import Data, epoch_metrics, load_data, task_for
+from hpsearch.components.tasks import NO_DATA
 from hpsearch.errors import BadConfigurationError, HpsearchError, Problem, nearest_names
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
@@ -61,7 +62,8 @@ def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
     data = _load_data(draft, found.get("dataset", []), problems)
     if data is not None:
         problems += _batch_size_problems(sections.get("batch_size", 64), data)
-        problems += _building_problems(draft, found, data)
+        if not any(problem.path.partition(".")[0] == "task" for problem in problems):
+            problems += _building_problems(draft, found, data)
     _check_objective(draft, found.get("task"), data, problems)
     return data
 
@@ -117,8 +119,8 @@ def _building_problems(
         if section == "model" or registry.is_user_code(alternative.component.name)
     ]
     try:
-        task_for(data, corners(draft.sections.get("task"))[0])
-    except HpsearchError:  # told of where the objective is checked
+        task_for(data, corners(draft.sections.get("task"))[0], draft.folder)
+    except (HpsearchError, BadConfigurationError):  # told of where the objective is checked
         return []
     problems = []
     for alternative in tried:
@@ -181,7 +183,7 @@ def _check_objective(
         kinds = [data.kind] if data is not None else registry.names("task")
         found = [Alternative("task", registry.get("task", kind), {}) for kind in kinds]
         combine = any
-    reported = [names for task in found if (names := _metrics(task, data, problems))]
+    reported = [names for task in found if (names := _metrics(task, draft, data, problems))]
     known = [
         name
         for name in dict.fromkeys(chain.from_iterable(reported))
@@ -195,14 +197,22 @@ def _check_objective(
 
 
 def _metrics(
-    alternative: Alternative, data: Data | None, problems: list[Problem]
+    alternative: Alternative, draft: Draft, data: Data | None, problems: list[Problem]
 ) -> tuple[str, ...]:
-    """Return the names of what a task reports; without data its targets' scale is unknown."""
-    try:
-        if data is None:
-            keywords, _ = corners(alternative.keywords)
-            return epoch_metrics(alternative.component.build(keywords, target_std=(1.0,)))
-        return epoch_metrics(task_for(data, _values(alternative, 0)))
-    except HpsearchError as error:
-        problems.append(Problem.of(error, alternative.path))
-        return ()
+    """Return the names of what a task reports with each of its losses and so on."""
+    found: list[tuple[str, ...]] = []
+    for _, keywords in samples(alternative.keywords, alternative.path):
+        try:
+            if data is None:
+                offered = {**NO_DATA, "folder": draft.folder}
+                task = alternative.component.build(keywords, **offered)
+            else:
+                section = {"name": alternative.component.name, **keywords}
+                task = task_for(data, section, draft.folder)
+        except (HpsearchError, BadConfigurationError) as error:
+            problem = Problem.of(error, alternative.path)
+            problems += [problem] if problem not in problems else []
+        else:
+            found.append(epoch_metrics(task))
+    everywhere = set.intersection(*map(set, found)) if found else set()
+    return tuple(name for name in found[0] if name in everywhere) if found else ()

@@ -1,0 +1,16 @@
+"""Tasks: what is learned from a batch; a task owns the loss and the metrics."""
+
+from __future__ import annotations
+
+from hpsearch.components.tasks import classification, multilabel, regression
+from hpsearch.components.tasks.base import NO_DATA, Task, epoch_metrics, task_for
+
+__all__ = [
+    "NO_DATA",
+    "Task",
+    "classification",
+    "epoch_metrics",
+    "multilabel",
+    "regression",
+    "task_for",
+]

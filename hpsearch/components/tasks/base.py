@@ -1,0 +1,95 @@
+"""What a task is, and how one is built for a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from hpsearch import registry
+from hpsearch.components.data import Data, Kind
+from hpsearch.components.heads import Head
+from hpsearch.errors import DataError
+
+#: what a task is offered where the data set isn't known, so that its metrics are
+NO_DATA: Mapping[str, Any] = {
+    "output_size": 2,
+    "target_std": (1.0,),
+    "class_counts": (1, 1),
+    "soft_targets": True,
+}
+
+
+class Task(Protocol):
+    """Loss and metrics, pure functions of outputs (rows, output_size) and targets."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the targets must be."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what `summary` returns."""
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The names of what `measure` returns."""
+
+    @property
+    def criterion(self) -> nn.Module:
+        """The loss as a module: its parameters are learned with the model's."""
+
+    @property
+    def head(self) -> Head:
+        """What makes predictions of outputs."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of a batch, which training minimises."""
+
+    def totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return sums over a batch's rows, as a float64 vector; batches add up."""
+
+    def summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+        """Return the metrics of `num_rows` rows, given their totals."""
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return the scores of all rows of a split, but for those that aren't defined there."""
+
+
+def task_for(
+    data: Data, section: Mapping[str, Any] | None = None, folder: Path | None = None
+) -> Task:
+    """Build the task of a spec's section, by default the one that the data set is for.
+
+    Raises DataError where the data set's targets are of another kind, BadConfigurationError
+    where loss, head, metrics and task don't fit each other.
+    """
+    keywords = dict(section or {"name": data.kind})
+    name = keywords.pop("name")
+    task: Task = registry.get("task", name, folder).build(
+        keywords,
+        output_size=data.output_size,
+        target_std=np.ravel(data.y_scale.std).tolist(),
+        class_counts=data.class_counts,
+        soft_targets=data.has_soft_targets,
+        folder=folder,
+    )
+    if task.kind != data.kind:
+        raise DataError(
+            f"task.name: {name} needs targets for {task.kind}, but the data set's are for "
+            f"{data.kind} (dataset.kind says how whole numbers are read)"
+        )
+    return task
+
+
+def epoch_metrics(task: Task) -> tuple[str, ...]:
+    """Return the names of all that a trainer reports each epoch.
+
+    A score that isn't defined, such as the ROC AUC of a single class, is left out.
+    """
+    names = (f"{split}_{metric}" for split in ("train", "val") for metric in task.metrics)
+    scores = (f"val_{score}" for score in task.scores)
+    return (*names, *scores, "lr", "grad_norm", "seconds")

@@ -1,0 +1,78 @@
+"""Multi-label classification: any number of labels of each row are true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hpsearch.components.data import Kind
+from hpsearch.components.heads import HeadSection
+from hpsearch.components.losses import LossSection
+from hpsearch.components.metrics import MetricSections
+from hpsearch.components.tasks.parts import SupervisedTask, Targets, make_parts
+from hpsearch.registry import register
+
+
+class Multilabel(SupervisedTask):
+    """Binary cross entropy and scores of the labels that are set.
+
+    A label is set where its output is above 0, and true where its target, which may be a degree
+    of truth, is above 1/2.
+    """
+
+    kind: ClassVar[Kind] = "multilabel"
+    own_metrics: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "subset_accuracy",
+        "hamming_loss",
+        "f1_micro",
+        "f1_macro",
+    )
+
+    def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the losses, the rows that are all right; found, set and true labels, by label."""
+        losses = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+        is_set, is_true = outputs > 0, targets > 0.5
+        all_right = (is_set == is_true).all(1).sum()
+        counts = torch.stack([is_set & is_true, is_set, is_true]).sum(1)
+        return torch.cat(
+            [torch.stack([losses.mean(1).sum(), all_right]).double(), counts.flatten().double()]
+        )
+
+    def _own_summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+        """Return the metrics; a label that is neither set nor true has F1 0, as scikit-learn."""
+        loss, all_right = totals[:2]
+        found, num_set, num_true = np.reshape(totals[2:], (3, -1))
+        either = num_set + num_true
+        f1 = np.divide(2 * found, either, out=np.zeros_like(found), where=either > 0)
+        return {
+            "loss": loss / num_rows,
+            "subset_accuracy": all_right / num_rows,
+            "hamming_loss": float((either - 2 * found).mean() / num_rows),
+            "f1_micro": float(2 * found.sum() / max(either.sum(), 1)),
+            "f1_macro": float(f1.mean()),
+        }
+
+
+@register("task", "multilabel")
+def multilabel(
+    output_size: int,
+    folder: Path | None,
+    loss: LossSection | None = None,
+    head: HeadSection = None,
+    metrics: MetricSections = (),
+) -> Multilabel:
+    """Labels that don't exclude each other, each learned by itself by soft_bce or another loss.
+
+    Reports the binary cross entropy (mean over labels) whatever is trained on, subset accuracy,
+    Hamming loss, micro and macro F1; and `criterion`, the value of a loss that is given. For a
+    data set with `kind: multilabel`, whose targets (rows, labels) are from 0 to 1.
+    """
+    targets = Targets("multilabel", output_size)
+    return Multilabel(make_parts(targets, "soft_bce", loss, head, metrics, folder))

@@ -1,0 +1,199 @@
+"""The components that a task is put together from, and whether they fit each other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from hpsearch.components.data import Kind
+from hpsearch.components.heads import HEAD, Head
+from hpsearch.components.losses import LOSS, Loss, class_shares, make_loss
+from hpsearch.components.metrics import METRICS, Metric, Predictions
+from hpsearch.errors import BadConfigurationError, UserCodeError
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A loss, a head and metrics; with `reports_loss` the loss is a metric, `criterion`, too."""
+
+    loss: Loss
+    head: Head
+    scores: tuple[Metric, ...] = ()
+    reports_loss: bool = False
+
+
+class SupervisedTask(ABC):
+    """What tasks with a loss of outputs and targets have in common."""
+
+    kind: ClassVar[Kind]
+    own_metrics: ClassVar[tuple[str, ...]]
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    @property
+    def criterion(self) -> Loss:
+        """The loss that training minimises."""
+        return self._parts.loss
+
+    @property
+    def head(self) -> Head:
+        """What makes predictions of outputs."""
+        return self._parts.head
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The task's own metrics and, where the user chose a loss, `criterion`."""
+        return (*self.own_metrics, *(["criterion"] if self._parts.reports_loss else []))
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The names of the scores that the user asked for."""
+        return tuple(name for metric in self._parts.scores for name in metric.names)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of a batch."""
+        loss: Tensor = self.criterion(outputs, targets)
+        return loss
+
+    @torch.no_grad()
+    def totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return sums over a batch's rows, as a float64 vector; batches add up."""
+        own = self._own_totals(outputs, targets)
+        if not self._parts.reports_loss:
+            return own
+        loss = self.criterion(outputs, targets).double() * len(targets)
+        return torch.cat([own, loss.reshape(1)])
+
+    def summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+        """Return the metrics of `num_rows` rows, given their totals."""
+        if not self._parts.reports_loss:
+            return self._own_summary(totals, num_rows)
+        return {
+            **self._own_summary(totals[:-1], num_rows),
+            "criterion": totals[-1] / num_rows,
+        }
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Return the scores of all rows of a split that are defined there."""
+        seen = self._predictions(outputs, targets)
+        values = {
+            name: value
+            for metric in self._parts.scores
+            for name, value in zip(metric.names, metric.measure(seen), strict=True)
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    @abstractmethod
+    def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the totals that the task's own metrics need."""
+
+    @abstractmethod
+    def _own_summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+        """Return the task's own metrics."""
+
+    def _predictions(self, outputs: Tensor, targets: Tensor) -> Predictions:
+        outputs = outputs.double()
+        shares, predicted = class_shares(targets, outputs), self.head(outputs)
+        return Predictions(predicted.cpu().numpy(), shares.cpu().numpy(), self.kind)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is known of the targets that a task is built for."""
+
+    kind: Kind
+    output_size: int
+    class_counts: Sequence[int] = ()
+    are_soft: bool = False
+
+
+def make_parts(
+    targets: Targets,
+    default_loss: Any,
+    loss: Any = None,
+    head: Any = None,
+    metrics: Sequence[Any] = (),
+    folder: Path | None = None,
+) -> Parts:
+    """Build what a task's keywords name, and check that all of it fits the targets.
+
+    Raises BadConfigurationError.
+    """
+    section = default_loss if loss is None else loss
+    made_loss = make_loss(section, targets.output_size, targets.class_counts, folder)
+    _check_loss(made_loss, LOSS.written_out(section)["name"], targets)
+    made_head = _make_head(made_loss, head, targets, folder)
+    scores = tuple(_make_metric(each, made_head, targets, folder) for each in metrics)
+    names = [name for metric in scores for name in metric.names]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadConfigurationError(
+            f"task.metrics: must have names of their own, but got {twice!r} twice"
+        )
+    return Parts(made_loss, made_head, scores, reports_loss=loss is not None)
+
+
+def _check_loss(loss: Loss, name: str, targets: Targets) -> None:
+    if loss.kinds and targets.kind not in loss.kinds:
+        raise BadConfigurationError(
+            f"task.loss: must be for targets of {targets.kind}, but {name} is for "
+            f"{' or '.join(loss.kinds)}"
+        )
+    if loss.needs_soft_targets and not targets.are_soft:
+        raise BadConfigurationError(
+            f"task.loss: {name} needs targets that are shares of classes, but the data set's "
+            "are classes (cross_entropy takes both)"
+        )
+
+
+def _make_head(loss: Loss, section: Any, targets: Targets, folder: Path | None) -> Head:
+    kind = targets.kind
+    section = section or (loss.heads[0] if loss.heads else _USUAL_HEADS[kind])
+    name = HEAD.written_out(section)["name"]
+    head = HEAD.build(section, folder, kind=kind)
+    if not isinstance(head, Head):
+        raise UserCodeError(f"task.head: {name} must return a Head, but got {head!r}")
+    if loss.heads and name not in loss.heads:
+        raise BadConfigurationError(
+            f"task.head: must be {' or '.join(loss.heads)} for this loss, but got {name!r}"
+        )
+    if head.kinds and kind not in head.kinds:
+        raise BadConfigurationError(
+            f"task.head: must be for targets of {kind}, but {name} is for "
+            f"{' or '.join(head.kinds)}"
+        )
+    return head
+
+
+def _make_metric(section: Any, head: Head, targets: Targets, folder: Path | None) -> Metric:
+    name = METRICS.written_out(section)["name"]
+    metric = METRICS.build(
+        section, folder, output_size=targets.output_size, class_counts=targets.class_counts
+    )
+    if not isinstance(metric, Metric):
+        raise UserCodeError(f"task.metrics: {name} must return a Metric, but got {metric!r}")
+    if metric.kinds and targets.kind not in metric.kinds:
+        raise BadConfigurationError(
+            f"task.metrics: must be for targets of {targets.kind}, but {name} is for "
+            f"{' or '.join(metric.kinds)}"
+        )
+    if metric.needs_probabilities and not head.gives_probabilities:
+        raise BadConfigurationError(
+            f"task.metrics: {name} needs probabilities, but the task's head gives scores: "
+            "take a loss of probabilities, or calibrate the final model"
+        )
+    return metric
+
+
+_USUAL_HEADS: dict[Kind, str] = {
+    "classification": "softmax",
+    "multilabel": "sigmoid",
+    "regression": "linear",
+}
