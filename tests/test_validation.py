@@ -111,7 +111,11 @@ class TestGoodSpecs:
         needed = Path("/usr/share/datasets/fashion-mnist")
         if path.name.startswith("fashion_mnist") and not needed.is_dir():
             pytest.skip("Fashion-MNIST is not installed: apt-get install dataset-fashion-mnist")
-        assert load_checked_spec(path) == load_spec(path)
+        checked = load_checked_spec(path)
+        # only `auto` is replaced, and that once
+        if "auto" not in path.read_text():
+            assert checked == load_spec(path)
+        assert check_spec(checked)[0] == checked
 
     def test_give_the_data_that_was_loaded_to_check_them(self) -> None:
         spec = check(draft_spec(GOOD))
