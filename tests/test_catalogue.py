@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,25 @@ def test_a_keyword_tells_its_default_range_and_whether_it_is_fusible() -> None:
     texts = [str(keyword) for keyword in keywords]
     assert "lr = 0.01 (auto: 0.0001 to 1, log)*" in texts
     assert "momentum = 0.0 (auto: 0 to 0.99)*" in texts
+
+
+def rows() -> list[list[str]]:
+    text = (ROOT / "docs" / "techniques.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines[1:]]
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_every_row_of_the_techniques_is_where_it_says(row: list[str]) -> None:
+    _, _, names, where, test = row
+    module, _, attribute = where.strip("`").rpartition(".")
+    assert hasattr(importlib.import_module(f"hpsearch.{module}"), attribute)
+    file, _, function = test.strip("`").partition("::")
+    text = (ROOT / "tests" / file).read_text()
+    assert re.search(rf"(def|class) {function}", text)
+    known = {name for family in registry.OFFERED for name in registry.names(family)}
+    words = {word for word in re.findall(r"`([^`]+)`", names) if re.fullmatch(r"[a-z_0-9]+", word)}
+    sections = {"gradient_noise", "norm_position", "bias", "regime_adaptation", "scaling"}
+    sections |= {"input_dropout", "dropout", "conv_dropout", "mc_dropout_samples", "forget_bias"}
+    sections |= {"first", "output", "recurrent", "activation", "drop", "pad", "wrap"}
+    assert words <= known | sections
