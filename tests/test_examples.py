@@ -27,15 +27,21 @@ def example(name: str) -> object:
     return pytest.param(name, marks=marks)
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One runs folder for all, as a user has: MLflow's database is made once."""
+    return tmp_path_factory.mktemp("runs")
+
+
 @pytest.mark.parametrize("name", [example(path.stem) for path in SPECS])
 @pytest.mark.usefixtures("ray_cluster")
-def test_every_search_space_runs(name: str, tmp_path: Path) -> None:
+def test_every_search_space_runs(name: str, runs: Path) -> None:
     short = ["search.trials=2", "search.max_concurrent=1"]
     short += ["search.early_stopping={name: asha, max_epochs: 2}"]
     if name.startswith("fashion"):
         short += ["dataset.train_rows=600", "dataset.val_rows=200"]
     spec = load_spec(ROOT / "search_spaces" / f"{name}.yaml", short)
-    report = run_search(spec, tmp_path)
+    report = run_search(spec, runs)
     assert report.best is not None
     assert {trial.outcome for trial in report.record.trials} <= {
         Outcome.COMPLETED,
