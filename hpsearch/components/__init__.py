@@ -3,6 +3,7 @@
 from hpsearch.components import (
     activations,
     augmentations,
+    calibration,
     callbacks,
     cells,
     constraints,
@@ -33,6 +34,7 @@ __all__ = [
     "Data",
     "activations",
     "augmentations",
+    "calibration",
     "callbacks",
     "cells",
     "constraints",

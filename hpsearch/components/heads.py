@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,6 +17,8 @@ from hpsearch.registry import Of, register
 #: annotation of a keyword that is a head
 HEAD = Of("head", optional=True)
 HeadSection = Annotated[Any, HEAD]
+#: how far from 1 a probability is at least where its odds are asked for
+_LEAST_DOUBT = 1e-7
 
 
 class Head(nn.Module):
@@ -28,9 +31,13 @@ class Head(nn.Module):
         """Return scores (rows, classes) whose softmax are the probabilities."""
         return outputs
 
+    def margins(self, outputs: Tensor) -> Tensor:
+        """Return a score of each class against the rest (rows, classes)."""
+        return outputs
+
     def inverse(self, predictions: Tensor) -> Tensor:
-        """Return outputs for which `forward` gives these predictions."""
-        raise NotImplementedError
+        """Return outputs for which `forward` gives these predictions, where it can."""
+        return predictions
 
 
 class Linear(Head):
@@ -43,10 +50,6 @@ class Linear(Head):
         """Return the outputs."""
         return outputs
 
-    def inverse(self, predictions: Tensor) -> Tensor:
-        """Return the predictions."""
-        return predictions
-
 
 class Softmax(Head):
     """e^z / sum e^z."""
@@ -56,6 +59,11 @@ class Softmax(Head):
     def forward(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class."""
         return outputs.softmax(-1)
+
+    def margins(self, outputs: Tensor) -> Tensor:
+        """Return log(p / (1 - p))."""
+        logs = outputs.log_softmax(-1).clamp_max(-_LEAST_DOUBT)
+        return logs - (-torch.expm1(logs)).log()
 
     def inverse(self, predictions: Tensor) -> Tensor:
         """Return the logarithms."""
@@ -96,7 +104,7 @@ class Svm(Head):
 
     def inverse(self, predictions: Tensor) -> Tensor:
         """Return scores of the same order, above 0 for what is likelier than not."""
-        return predictions.logit()
+        return 2 * predictions - 1
 
 
 @register("head", "linear")

@@ -7,14 +7,17 @@ import torch
 from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
 from hpsearch.training import checks
+from hpsearch.training.calibrating import Calibrated, calibrate
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.export import export_model, refit
 from hpsearch.training.seeds import derive_seed
 from hpsearch.training.trainer import Trainer
 
 __all__ = [
+    "Calibrated",
     "CrossValidation",
     "Trainer",
+    "calibrate",
     "checks",
     "derive_seed",
     "export_model",

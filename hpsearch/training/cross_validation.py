@@ -74,4 +74,6 @@ _folds_of: WeakKeyDictionary[Data, list[Data]] = WeakKeyDictionary()
 
 
 def _mean(metrics: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(fold[name] for fold in metrics) / len(metrics) for name in metrics[0]}
+    """What isn't defined in a fold, such as the ROC AUC of one class, is left out."""
+    names = [name for name in metrics[0] if all(name in fold for fold in metrics)]
+    return {name: sum(fold[name] for fold in metrics) / len(metrics) for name in names}

@@ -8,23 +8,31 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from hpsearch.components.calibration import Calibration
 from hpsearch.components.data import Data
+from hpsearch.components.heads import Softmax
 from hpsearch.components.layers import Standardize, Unstandardize
+from hpsearch.components.predictors import Predictor
 from hpsearch.spec import TrialConfig
 from hpsearch.training.trainer import Trainer
 
 
-def export_model(trainer: Trainer) -> nn.Module:
+def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Predictor:
     """Return a copy of a trainer's model on the CPU, in evaluation mode, that takes raw inputs.
 
-    It gives logits (rows, classes), or predictions (rows, targets) in their own units.
+    It gives logits (rows, classes), calibrated ones after a calibration that was fitted, or
+    predictions (rows, targets) in their own units.
     """
     data = trainer.data
     layers: list[nn.Module] = [Standardize(data.x_scale)] if data.standardize else []
     layers.append(_plain(copy.deepcopy(trainer.model).cpu()))
     if data.kind == "regression":
         layers.append(Unstandardize(data.y_scale))
-    return nn.Sequential(*layers).eval()
+    head = trainer.task.head
+    if calibration is not None:
+        layers.append(copy.deepcopy(calibration))
+        head = Softmax()
+    return Predictor(nn.Sequential(*layers), head, data.kind).eval()
 
 
 def _plain(model: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import Callback
 from hpsearch.components.data import Data
 from hpsearch.components.initializers import initialize
@@ -71,6 +72,8 @@ class Trainer:
             kind=data.kind,
         )
         self._callbacks: list[Callback] = self._build_all("callbacks")
+        #: what corrects the probabilities once training is over; not fitted
+        self.calibration: Calibration | None = self._build("calibration", kind=data.kind)
         self._is_over = False
         self._forward = self._compile() if config.compile else self.model
 

@@ -1,0 +1,69 @@
+"""What forecasts score that know nothing of the inputs: scores are read beside them.
+
+As scikit-learn's DummyClassifier and DummyRegressor, which know neither soft labels nor a task's
+own metrics.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hpsearch.components.data import Arrays, Data
+from hpsearch.components.losses import class_shares
+from hpsearch.components.tasks import Task
+
+Scores = dict[str, dict[str, float]]
+
+
+def baseline_scores(task: Task, data: Data) -> Scores:
+    """Return the metrics of each baseline on `val` and `test`, by its name; {} for Datasets.
+
+    `prior` forecasts the training rows' shares of the classes, `majority` the class that most of
+    them have, `uniform` all classes alike; a regression has `mean` and `median`. What isn't
+    finite, such as the log loss of a wrong certainty, is left out.
+    """
+    if not isinstance(data.train, Arrays):
+        return {}
+    scores: Scores = {}
+    for name, forecast in _forecasts(data, data.train).items():
+        outputs = task.head.inverse(forecast)
+        scores[name] = {}
+        for split, arrays in {"val": data.val, "test": data.test}.items():
+            if isinstance(arrays, Arrays):
+                scores[name] |= _scores(task, outputs, arrays, split)
+    return scores
+
+
+def _forecasts(data: Data, train: Arrays) -> dict[str, Tensor]:
+    """One forecast (outputs,) for all rows."""
+    if data.kind == "regression":
+        return {
+            "mean": torch.from_numpy(train.y.mean(0)),
+            "median": torch.from_numpy(np.median(train.y, 0)),
+        }
+    shares = class_shares(torch.from_numpy(train.y.copy()), torch.zeros(1, data.output_size))
+    prior = shares.mean(0)
+    if data.kind == "multilabel":
+        return {
+            "prior": prior,
+            "majority": (prior > 0.5).to(prior),
+            "uniform": torch.full_like(prior, 0.5),
+        }
+    return {
+        "prior": prior,
+        "majority": class_shares(prior.argmax()[None], prior)[0],
+        "uniform": torch.full_like(prior, 1 / data.output_size),
+    }
+
+
+def _scores(task: Task, outputs: Tensor, arrays: Arrays, split: str) -> dict[str, float]:
+    targets: Any = torch.from_numpy(arrays.y.copy())
+    rows = outputs.float().expand(len(targets), -1)
+    found = task.summary(task.totals(rows, targets).tolist(), len(targets))
+    found |= task.measure(rows, targets)
+    return {f"{split}_{name}": value for name, value in found.items() if math.isfinite(value)}
