@@ -194,8 +194,12 @@ def _final_model(record: Record, folder: SearchFolder, data: Data | None) -> Fin
         return None
     checkpoint = folder.checkpoints / best.checkpoint
     final = train_final_model(record.config(best), data, checkpoint, record.spec.resources)
-    if final.test_metrics is not None:
-        record.set_result(test_metrics=final.test_metrics)
+    found = {
+        "test_metrics": final.test_metrics,
+        "baselines": final.baselines,
+        "calibration": final.calibration,
+    }
+    record.set_result(**{name: value for name, value in found.items() if value})
     return final
 
 

@@ -79,6 +79,8 @@ def findings(record: Record, importances: Importances) -> list[Section]:
     failed = _failures(record)
     return [
         _best(record, progress),
+        *_baselines(record),
+        *_calibration(record),
         *(failed if progress.best is None else []),  # then they are what matters
         _trials(record),
         _leaderboard(record),
@@ -134,6 +136,38 @@ def _best(record: Record, progress: Progress) -> Section:
     )
     tables = (Table(("hyperparameter", "value"), params),) if params else ()
     return Section("Best configuration", (text, test, *tables))
+
+
+def _baselines(record: Record) -> list[Section]:
+    baselines, best = record.result.get("baselines"), record.best
+    if not baselines or best is None:
+        return []
+    own = best.curve[best.epochs] | (record.result.get("test_metrics") or {})
+    known = [name for name in own if any(name in scores for scores in baselines.values())]
+    text = "Forecasts that know nothing of the inputs score this; a model must do better."
+    rows = _rows(
+        (name, *(show(scores[metric]) if metric in scores else "–" for metric in known))
+        for name, scores in {f"trial {best.number}": own, **baselines}.items()
+    )
+    table = Table(("forecast", *(f"`{name}`" for name in known)), rows)
+    return [Section("Baselines", (text, table))]
+
+
+def _calibration(record: Record) -> list[Section]:
+    found = record.result.get("calibration")
+    if not found:
+        return []
+    fitted = "".join(f", {name} {show(value)}" for name, value in found["fitted"].items())
+    text = (
+        f"The model that is given away is calibrated by `{found['name']}`, fitted on "
+        f"{_count(found['rows'], 'validation row')}{fitted}."
+    )
+    if "after" not in found:
+        return [Section("Calibration", (text, "There is no test split to say what that did."))]
+    before, after = found["before"]["scores"], found["after"]["scores"]
+    rows = _rows((f"`{name}`", show(before[name]), show(after[name])) for name in before)
+    table = Table(("on the test split", "before", "after"), rows)
+    return [Section("Calibration", (text, table), ("reliability",))]
 
 
 def _trials(record: Record) -> Section:

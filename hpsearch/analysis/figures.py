@@ -20,6 +20,7 @@ from optuna.distributions import (
 from hpsearch.analysis.frames import outcome_label, show
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.parallel import parallel_coordinates
+from hpsearch.analysis.reliability import reliability_plot
 from hpsearch.analysis.scatter import (
     Point,
     add_points,
@@ -184,6 +185,7 @@ def _drawings(
         "importances": partial(importance_bars, importances),
         "parallel": partial(parallel_coordinates, record, parameters),
         "rungs": partial(early_stopping_rungs, record),
+        "reliability": partial(reliability_plot, record),
         **dict(list(slices.items())[:MAX_SLICES]),
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -12,8 +14,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hpsearch.components import Arrays, Data
+from hpsearch.components.baselines import Scores, baseline_scores
 from hpsearch.spec import Resources, TrialConfig
-from hpsearch.training import Trainer, export_model, refit
+from hpsearch.training import (
+    CrossValidation,
+    Trainer,
+    calibrate,
+    export_model,
+    make_trainer,
+    refit,
+)
 from hpsearch.training.checkpoints import load_checkpoint
 
 #: rows of the example that goes with the registered model
@@ -22,11 +32,17 @@ EXAMPLE_ROWS = 5
 
 @dataclass(frozen=True)
 class FinalModel:
-    """A model on raw inputs, what it scores on the test split, and an example of its inputs."""
+    """A model on raw inputs, what it scores on the test split, and an example of its inputs.
+
+    The scores are those before a calibration, which `calibration` tells of. `baselines` score on
+    the validation and the test split.
+    """
 
     module: nn.Module
     test_metrics: dict[str, float] | None
     example: NDArray[np.float32]
+    baselines: Scores = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
 
 
 def train_final_model(
@@ -44,13 +60,30 @@ def train_final_model(
 def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
     torch.set_num_threads(config.cpu)
     device = config.device
-    if data.folds:
-        trainer = refit(config, data, config.max_epochs, device)
+    trained = make_trainer(config, data, device)
+    _load_weights(trained, load_checkpoint(checkpoint, device)["trainer"])
+    if isinstance(trained, Trainer):
+        trainer = trained
     else:
-        trainer = Trainer(config, data, device)
-        trainer.model.load_state_dict(load_checkpoint(checkpoint, device)["trainer"]["model"])
-    test_metrics = None if data.test is None else trainer.evaluate("test")
-    return FinalModel(export_model(trainer), test_metrics, _example(data))
+        trainer = refit(config, data, config.max_epochs, device)
+    calibrated = calibrate(trainer, trained)
+    return FinalModel(
+        module=export_model(trainer, calibrated.calibration if calibrated else None),
+        test_metrics=None if data.test is None else trainer.evaluate("test"),
+        example=_example(data),
+        baselines=baseline_scores(trainer.task, trainer.data),
+        calibration=calibrated.report if calibrated else None,
+    )
+
+
+def _load_weights(trained: Trainer | CrossValidation, state: Mapping[str, Any]) -> None:
+    """Load what evaluation needs: to make an optimizer for the rest would take seconds."""
+    if isinstance(trained, CrossValidation):
+        for trainer, fold in zip(trained.trainers, state["folds"], strict=True):
+            _load_weights(trainer, fold)
+    else:
+        trained.model.load_state_dict(state["model"])
+        trained.task.criterion.load_state_dict(state["criterion"])
 
 
 def _example(data: Data) -> NDArray[np.float32]:
