@@ -46,7 +46,7 @@ bench: setup
 
 # Searches that are broken again and again, for over an hour.
 soak: setup
-	$(BIN)/pytest tests/soak.py tests/soak_team.py tests/soak_backup.py tests/soak_service.py
+	$(BIN)/pytest tests/soak.py tests/soak_team.py tests/soak_backup.py tests/soak_service.py tests/soak_examples.py
 
 # A fresh resolution of pyproject's ranges; torch stays at the release that has a small CPU build.
 lock:

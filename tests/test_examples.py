@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from hpsearch.outcome import Outcome
-from hpsearch.search import run_search
-from hpsearch.spec import load_spec
-from hpsearch.validation import load_checked_spec
+from hpsearch.errors import DivergedError
+from hpsearch.space import SearchSpace
+from hpsearch.spec import TrialConfig, load_spec
+from hpsearch.training import make_trainer
+from hpsearch.validation import check_spec, load_checked_spec
+from tests.examples import FASHION_MNIST, ROOT, SPECS, run_shortly
+from tests.test_space import draw
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-SPECS = sorted((ROOT / "search_spaces").glob("*.yaml"))
-FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 needs_fashion_mnist = pytest.mark.skipif(
     not FASHION_MNIST.is_dir(), reason="needs Debian's package dataset-fashion-mnist"
 )
 
 
-def example(name: str) -> object:
-    marks = needs_fashion_mnist if name.startswith("fashion") else ()
-    return pytest.param(name, marks=marks)
+def example(each: str | Path) -> Any:
+    """A parameter of a test: the name or the file of a search space."""
+    name = each.stem if isinstance(each, Path) else each
+    return pytest.param(each, marks=needs_fashion_mnist if name.startswith("fashion") else ())
+
+
+#: searched through Ray here; `make soak` does so with all
+SEARCHED = (
+    *("diabetes_regression", "digits_mlp", "fashion_mnist_cnn", "user_model"),
+    *("user_training_function", "breast_cancer_regularization", "digits_rnn"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +44,31 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.mark.parametrize("name", [example(path.stem) for path in SPECS])
+@pytest.mark.parametrize("name", [example(name) for name in SEARCHED])
 @pytest.mark.usefixtures("ray_cluster")
-def test_every_search_space_runs(name: str, runs: Path) -> None:
-    short = ["search.trials=2", "search.max_concurrent=1"]
-    short += ["search.early_stopping={name: asha, max_epochs: 2}"]
-    if name.startswith("fashion"):
-        short += ["dataset.train_rows=600", "dataset.val_rows=200"]
-    spec = load_spec(ROOT / "search_spaces" / f"{name}.yaml", short)
-    report = run_search(spec, runs)
-    assert report.best is not None
-    assert {trial.outcome for trial in report.record.trials} <= {
-        Outcome.COMPLETED,
-        Outcome.STOPPED_EARLY,
-    }
+def test_search_spaces_run(name: str, runs: Path) -> None:
+    run_shortly(name, runs)
+
+
+@pytest.mark.parametrize("path", [example(path) for path in SPECS], ids=lambda path: path.stem)
+def test_configurations_of_every_search_space_train(path: Path) -> None:
+    """Three drawn at random, an epoch each."""
+    short = ["dataset.train_rows=600", "dataset.val_rows=200"] if is_large(path) else []
+    spec, data = check_spec(load_spec(path, short))
+    if data is None:
+        return  # a training function of the user's has no blocks
+    space, rng = SearchSpace.of(spec), random.Random(0)
+    for number in range(3):
+        values = space.resolve(draw(space, rng))
+        config = TrialConfig(number, 0, spec.max_epochs, values, folder=spec.folder)
+        with contextlib.suppress(DivergedError):  # as some rates do
+            metrics = make_trainer(config, data).train_epoch()
+            assert metrics is not None and spec.objective.metric in metrics
+
+
+def is_large(path: Path) -> bool:
+    """Whether an epoch of its data takes long."""
+    return path.stem.startswith("fashion") or "cnn" in path.read_text()
 
 
 @needs_fashion_mnist
