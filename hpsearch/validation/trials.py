@@ -62,7 +62,7 @@ def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
     data = _load_data(draft, found.get("dataset", []), problems)
     if data is not None:
         problems += _batch_size_problems(sections.get("batch_size", 64), data)
-        if not any(problem.path.partition(".")[0] == "task" for problem in problems):
+        if not {problem.path.partition(".")[0] for problem in problems} & _BUILT_WITH:
             problems += _building_problems(draft, found, data)
     _check_objective(draft, found.get("task"), data, problems)
     return data
@@ -168,6 +168,8 @@ def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
 
 
 _BUILT = ("model", "initializer", "optimizer")
+#: sections that every trainer is built with; one that is wrong would be told of with each model
+_BUILT_WITH = set(COMPONENT_SECTIONS) - {*_BUILT, "dataset"}
 
 
 def _values(alternative: Alternative, corner: int) -> dict[str, Any]:
