@@ -327,3 +327,20 @@ def test_what_a_loss_learns_is_not_decayed(diabetes: Data) -> None:
     assert [p.shape for p in groups[1]["params"]] == [(1,), (1,)]
     trainer.train_epoch()
     assert trainer.task.criterion.state_dict()["latent_scale"].item() != 0
+
+
+def test_the_perceptron_learns_by_its_rule() -> None:
+    values = {
+        "task": {"name": "classification", "loss": "perceptron"},
+        "model": {"name": "mlp", "hidden_sizes": []},
+        "initializer": {"name": "zeros"},
+        "optimizer": {"name": "perceptron_rule"},
+        "batch_size": 1,
+    }
+    trainer = Trainer(TrialConfig(0, 0, 4, values), load_data({"name": "wine"}, seed=0))
+    curve = [trainer.train_epoch() for _ in range(4)]
+    last = curve[-1]
+    assert last is not None and last["train_accuracy"] > 0.95
+    # weights are sums of inputs, so the rows of each feature add up to nothing
+    weight = next(p for p in trainer.model.parameters() if p.ndim == 2)
+    assert torch.allclose(weight.sum(0), torch.zeros(13), atol=1e-4)

@@ -142,15 +142,22 @@ def _baselines(record: Record) -> list[Section]:
     baselines, best = record.result.get("baselines"), record.best
     if not baselines or best is None:
         return []
-    own = best.curve[best.epochs] | (record.result.get("test_metrics") or {})
-    known = [name for name in own if any(name in scores for scores in baselines.values())]
-    text = "Forecasts that know nothing of the inputs score this; a model must do better."
+    test = record.result.get("test_metrics")
+    own = test or best.curve[best.epochs]
+    columns = {f"trial {best.number}": own, **baselines}
     rows = _rows(
-        (name, *(show(scores[metric]) if metric in scores else "–" for metric in known))
-        for name, scores in {f"trial {best.number}": own, **baselines}.items()
+        (
+            f"`{name}`",
+            *(show(scores[name]) if name in scores else "–" for scores in columns.values()),
+        )
+        for name in own
+        if any(name in scores for scores in baselines.values())
     )
-    table = Table(("forecast", *(f"`{name}`" for name in known)), rows)
-    return [Section("Baselines", (text, table))]
+    text = (
+        f"On the {'test' if test else 'validation'} split, beside forecasts that know nothing of "
+        "the inputs: a model must do better."
+    )
+    return [Section("Baselines", (text, Table(("metric", *columns), rows)))]
 
 
 def _calibration(record: Record) -> list[Section]:

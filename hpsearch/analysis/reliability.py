@@ -11,7 +11,7 @@ from hpsearch.record import Record
 
 _COLOURS = {"before": OUTCOMES["stopped early"][0], "after": ACCENT}
 #: diameter of the mark of a bin that holds all rows
-_LARGEST = 40
+_LARGEST = 24
 
 
 def reliability_plot(record: Record) -> go.Figure | None:
@@ -26,7 +26,7 @@ def reliability_plot(record: Record) -> go.Figure | None:
     for name, colour in _COLOURS.items():
         figure.add_scatter(**_bins(calibration[name]["bins"]), name=name, line={"color": colour})
     figure.update_xaxes(range=[0, 1.02])
-    figure.update_yaxes(range=[0, 1.05])
+    figure.update_yaxes(range=[-0.02, 1.02])
     return figure
 
 
@@ -36,6 +36,7 @@ def _bins(bins: dict[str, list[float]]) -> dict[str, Any]:
         "x": bins["confidence"],
         "y": bins["accuracy"],
         "mode": "lines+markers",
+        "cliponaxis": False,
         "marker": {"size": [4 + _LARGEST * share**0.5 for share in bins["share"]]},
         "text": [f"{share:.0%} of the rows" for share in bins["share"]],
         "hovertemplate": "confidence %{x:.3f}<br>accuracy %{y:.3f}<br>%{text}",

@@ -7,7 +7,6 @@ own metrics.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -43,11 +42,11 @@ def _forecasts(data: Data, train: Arrays) -> dict[str, Tensor]:
     """One forecast (outputs,) for all rows."""
     if data.kind == "regression":
         return {
-            "mean": torch.from_numpy(train.y.mean(0)),
-            "median": torch.from_numpy(np.median(train.y, 0)),
+            "mean": torch.from_numpy(train.y.mean(0, dtype=np.float64)),
+            "median": torch.from_numpy(np.median(train.y, 0)).double(),
         }
-    shares = class_shares(torch.from_numpy(train.y.copy()), torch.zeros(1, data.output_size))
-    prior = shares.mean(0)
+    targets = torch.from_numpy(train.y.copy())
+    prior = class_shares(targets, torch.zeros(1, data.output_size).double()).mean(0)
     if data.kind == "multilabel":
         return {
             "prior": prior,
@@ -62,8 +61,9 @@ def _forecasts(data: Data, train: Arrays) -> dict[str, Tensor]:
 
 
 def _scores(task: Task, outputs: Tensor, arrays: Arrays, split: str) -> dict[str, float]:
-    targets: Any = torch.from_numpy(arrays.y.copy())
-    rows = outputs.float().expand(len(targets), -1)
+    targets = torch.from_numpy(arrays.y.copy())
+    targets = targets.double() if targets.is_floating_point() else targets
+    rows = outputs.expand(len(targets), -1)
     found = task.summary(task.totals(rows, targets).tolist(), len(targets))
     found |= task.measure(rows, targets)
     return {f"{split}_{name}": value for name, value in found.items() if math.isfinite(value)}

@@ -18,7 +18,10 @@ NumBins = Annotated[int, Ge(1)]
 
 @register("metric", "log_loss")
 def log_loss() -> Metric:
-    """-sum t log p, the mean over rows; ln(classes) for uniform forecasts."""
+    """-sum t log p, the mean over rows; ln(classes) for uniform forecasts.
+
+    p is at least 2e-16, as in scikit-learn.
+    """
     return Metric.single("log_loss", _cross_entropy)
 
 
@@ -103,7 +106,7 @@ def _top(seen: Predictions) -> tuple[Doubles, Doubles]:
 
 
 def _cross_entropy(seen: Predictions) -> float:
-    logs = np.log(seen.outputs.clip(np.finfo(np.float64).tiny))
+    logs = np.log(seen.outputs.clip(np.finfo(np.float64).eps))
     return float(-(seen.targets * logs).sum(1).mean())
 
 
