@@ -59,12 +59,12 @@ class ImageRMSNorm(nn.Module):
     def __init__(self, num_channels: int, eps: float, affine: bool) -> None:
         super().__init__()
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(num_channels, 1, 1), requires_grad=affine)
+        self.weight = nn.Parameter(torch.ones(num_channels), requires_grad=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (rows, channels, height, width)."""
         square = x.square().mean((1, 2, 3), keepdim=True)
-        return x * torch.rsqrt(square + self.eps) * self.weight
+        return x * torch.rsqrt(square + self.eps) * self.weight.view(-1, 1, 1)
 
 
 class StreamingNorm(nn.Module):
