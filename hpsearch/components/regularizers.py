@@ -42,6 +42,24 @@ def elastic_net(
     return lambda: first() + second()
 
 
+@register("regularizer", "orthogonality", fusible=["strength"])
+def orthogonality(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
+    """strength times |W Wᵀ - 1|², or |Wᵀ W - 1|² of a tall W, layer by layer (Xie et al., 2017).
+
+    A unit's incoming weights are a row of W.
+    """
+    weights = weights_of(model)
+    return lambda: strength * torch.stack([_skewness(w.flatten(1)) for w in weights]).sum()
+
+
 def weights_of(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters with two axes or more; some may be frozen for a time."""
     return [param for param in model.parameters() if param.ndim > 1]
+
+
+def _skewness(weight: Tensor) -> Tensor:
+    """How far the shorter of rows and columns are from being orthonormal."""
+    rows = weight if len(weight) <= weight.shape[1] else weight.T
+    return (
+        (rows @ rows.T - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)).square().sum()
+    )

@@ -1,0 +1,96 @@
+"""Regularizers: the penalty that each formula promises, of weights and of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hpsearch import registry
+from hpsearch.components.models import build_model
+from hpsearch.components.normalizations import make_norm
+from hpsearch.components.regularizers import weights_of
+from hpsearch.registry import Of
+
+#: the penalty of a weight, written out
+PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "l1": lambda w: 0.5 * w.abs().sum(),
+    "l2": lambda w: 0.5 * w.square().sum(),
+    "elastic_net": lambda w: 0.5 * w.abs().sum() + 0.25 * w.square().sum(),
+    "orthogonality": lambda w: 0.5 * (w @ w.T - torch.eye(len(w))).square().sum(),
+}
+STRENGTHS: dict[str, dict[str, float]] = {
+    "elastic_net": {"l1_strength": 0.5, "l2_strength": 0.25},
+}
+
+
+def net() -> nn.Sequential:
+    """A filter of 9 values, then 2 units of 8 inputs; and what carries no penalty."""
+    torch.manual_seed(0)
+    head = nn.Linear(8, 2)
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), head)
+
+
+def build(family: str, name: str, model: nn.Module, **keywords: Any) -> Any:
+    return Of(family).build({"name": name, **keywords}, model=model)
+
+
+def rows_of(model: nn.Module) -> list[Tensor]:
+    return [weight.detach().flatten(1) for weight in weights_of(model)]
+
+
+@pytest.mark.parametrize("name", registry.names("regularizer"))
+class TestEveryRegularizer:
+    def test_its_value(self, name: str) -> None:
+        model = net()
+        penalty = build("regularizer", name, model, **STRENGTHS.get(name, {"strength": 0.5}))
+        expected = sum(PENALTIES[name](rows).item() for rows in rows_of(model))
+        assert penalty().item() == pytest.approx(expected, rel=1e-5)
+
+    def test_leaves_biases_and_norms_alone(self, name: str) -> None:
+        model = net()
+        build("regularizer", name, model)().backward()
+        moved = {key for key, param in model.named_parameters() if param.grad is not None}
+        assert moved == {"0.weight", "3.weight"}
+
+    def test_is_nothing_without_strength(self, name: str) -> None:
+        keywords = dict.fromkeys(STRENGTHS.get(name, {"strength": 0}), 0.0)
+        assert build("regularizer", name, net(), **keywords)().item() == 0
+
+
+def test_l2_has_keras_gradient() -> None:
+    model = net()
+    build("regularizer", "l2", model, strength=0.1)().backward()
+    head = model[3]
+    assert torch.allclose(head.weight.grad, 0.2 * head.weight)
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4)])
+def test_orthonormal_weights_carry_no_orthogonality_penalty(shape: tuple[int, int]) -> None:
+    layer = nn.Linear(shape[1], shape[0])
+    nn.init.orthogonal_(layer.weight)
+    assert build("regularizer", "orthogonality", layer, strength=1.0)().item() < 1e-10
+    nn.init.orthogonal_(layer.weight, gain=2.0)
+    expected = 4 * (2.0**2 - 1) ** 2
+    assert build("regularizer", "orthogonality", layer, strength=1.0)().item() == pytest.approx(
+        expected, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", registry.names("norm"))
+def test_what_a_norm_learns_is_no_weight(name: str) -> None:
+    """Of images: instance norm has nothing to do elsewhere."""
+    norm = make_norm({"name": name}, 4, num_dims=2)
+    if isinstance(norm, nn.Module):
+        assert weights_of(norm) == []
+
+
+def test_a_cnns_rms_scales_are_not_constrained() -> None:
+    section = {"name": "cnn", "channels": [4], "hidden_sizes": [], "norm": "rms"}
+    model = build_model(section, (1, 8, 8), 3, Path())
+    sizes = [tuple(weight.shape) for weight in weights_of(model)]
+    assert sizes == [(4, 1, 3, 3), (3, 64)]
