@@ -9,13 +9,20 @@ import torch
 from torch import Tensor
 
 from hpsearch import registry
-from hpsearch.components import load_data
+from hpsearch.components import Data, load_data
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of
 from tests.test_blocks import make
 
 SHAPE = (1, 8, 8)
-IMAGES = ("shift", "crop", "flip", "cutout")
+IMAGES = ("shift", "crop", "flip", "cutout", "rotation", "cutmix")
+#: of the whole batch at once, with another example each
+MIXED = ("mixup", "cutmix")
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    return load_data({"name": "digits", "train_rows": 200}, seed=0)
 
 
 def build(name: str, shape: tuple[int, ...] = SHAPE, **keywords: Any) -> Any:
@@ -48,10 +55,20 @@ class TestEvery:
         """The same image 200 times."""
         x, y = batch()
         changed, _ = build(name)(x[:1].expand(200, *SHAPE), y)
-        if name == "mixup":
+        if name in MIXED:
             assert torch.allclose(changed, x[:1].expand_as(changed))
         else:
             assert len(changed.flatten(1).unique(dim=0)) > 1
+
+    def test_two_and_two_epochs_are_four(self, digits: Data, name: str) -> None:
+        whole, first, second = (make(digits, augmentations=[{"name": name}]) for _ in range(3))
+        curve = [whole.train_epoch() for _ in range(4)]
+        halves = [first.train_epoch() for _ in range(2)]
+        second.load_state_dict(first.state_dict())
+        halves += [second.train_epoch() for _ in range(2)]
+        for one, other in zip(curve, halves, strict=True):
+            assert one is not None and other is not None
+            assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
     def test_leaves_its_inputs_alone(self, name: str) -> None:
         x, y = batch()
@@ -119,6 +136,48 @@ def test_mixup_mixes_numbers_of_a_regression() -> None:
     assert torch.allclose(inputs[:, -1:], targets)
 
 
+def test_rotation_turns_about_the_centre_and_keeps_what_is_round() -> None:
+    torch.manual_seed(0)
+    rows, columns = torch.meshgrid(*[torch.arange(9.0) - 4] * 2, indexing="ij")
+    disc = (9 - (rows**2 + columns**2).sqrt()).expand(300, 1, 9, 9)
+    turned, _ = build("rotation", (1, 9, 9), max_degrees=180)(disc, torch.zeros(300))
+    inside = (rows**2 + columns**2).sqrt() <= 3
+    assert torch.allclose(turned[..., inside], disc[..., inside], atol=0.2)
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 9), (2, 5, 13)])
+def test_rotation_is_by_up_to_so_many_degrees_either_way(shape: tuple[int, int, int]) -> None:
+    """The place of a pixel two to the right of the centre, as an angle."""
+    torch.manual_seed(0)
+    _, height, width = shape
+    x = torch.zeros(2000, *shape)
+    x[:, :, height // 2, width // 2 + 2] = 1.0
+    turned, _ = build("rotation", shape, max_degrees=40.0)(x, torch.zeros(2000))
+    rows = torch.arange(float(height)) - height // 2
+    columns = torch.arange(float(width)) - width // 2
+    mass = turned[:, 0].sum((1, 2))
+    down = (turned[:, 0].sum(2) * rows).sum(1) / mass
+    right = (turned[:, 0].sum(1) * columns).sum(1) / mass
+    angles = torch.rad2deg(torch.atan2(down, right))
+    assert angles.abs().max().item() == pytest.approx(40, abs=3)
+    assert abs(angles.mean().item()) < 2
+    assert torch.hypot(down, right).mean().item() == pytest.approx(2, abs=0.1)
+
+
+def test_cutmix_mixes_targets_by_area() -> None:
+    x, y = batch()
+    one_hot = torch.nn.functional.one_hot(y, 10).float()
+    colours = one_hot[:, :, None, None].expand(-1, -1, 8, 8)  # channel c is 1 in class c
+    augment = build("cutmix", (10, 8, 8))
+    parts = set()
+    for _ in range(20):
+        mixed, targets = augment(colours, y)
+        assert torch.allclose(targets, mixed.mean((2, 3)), atol=1e-6)
+        assert set(mixed.unique().tolist()) == {0.0, 1.0}  # pasted, not blended
+        parts.add(round(1 - targets.gather(1, y[:, None]).min().item(), 4))
+    assert len(parts) > 5
+
+
 def test_noise_and_masks() -> None:
     x, y = torch.zeros(4000, 5), torch.zeros(4000)
     noisy, _ = build("gaussian_noise", (5,), std=0.3)(x, y)
@@ -134,9 +193,8 @@ def test_tables_are_refused(name: str) -> None:
         build(name, (13,))
 
 
-def test_evaluation_sees_images_as_they_are() -> None:
-    data = load_data({"name": "digits", "train_rows": 200}, seed=0)
-    plain = make(data, augmentations=[])
-    changed = make(data, augmentations=["shift", "cutout"])
+def test_evaluation_sees_images_as_they_are(digits: Data) -> None:
+    plain = make(digits, augmentations=[])
+    changed = make(digits, augmentations=["shift", "cutout"])
     assert plain.evaluate("val") == changed.evaluate("val")
     assert changed.train_epoch() is not None

@@ -45,7 +45,7 @@ def crop(
     return _cropped(input_shape, "crop", padding, mode)
 
 
-@register("augmentation", "flip")
+@register("augmentation", "flip", fusible=["probability"])
 def flip(
     input_shape: tuple[int, ...],
     probability: Probability = 0.5,
@@ -78,6 +78,30 @@ def cutout(
     return augment
 
 
+@register("augmentation", "rotation", fusible=["max_degrees"])
+def rotation(
+    input_shape: tuple[int, ...],
+    max_degrees: Annotated[float, Interval(ge=0, le=180), Recommended(5.0, 30.0)] = 10.0,
+) -> Augmentation:
+    """Images turned about their centre by up to `max_degrees` either way; 0 moves in.
+
+    Pixels between pixels are interpolated (bilinear), so that images become a little smoother.
+    """
+    _check_images(input_shape, "rotation")
+    height, width = input_shape[-2:]
+
+    def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        angle = torch.deg2rad(max_degrees * (2 * torch.rand(len(x), device=x.device) - 1))
+        cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
+        # the grid's axes run from -1 to 1 however long they are
+        first = torch.stack([cos, -sin * height / width, zero], 1)
+        second = torch.stack([sin * width / height, cos, zero], 1)
+        grid = F.affine_grid(torch.stack([first, second], 1), list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid.to(x.dtype), align_corners=False), y
+
+    return augment
+
+
 @register("augmentation", "mixup", fusible=["alpha"])
 def mixup(
     output_size: int,
@@ -92,9 +116,35 @@ def mixup(
     def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         part = torch.distributions.Beta(alpha, alpha).sample().to(x.device)
         others = torch.randperm(len(x), device=x.device)
-        is_classes = kind == "classification" and y.dtype == torch.int64
-        targets = F.one_hot(y, output_size).float() if is_classes else y
+        targets = _numbers(y, output_size, kind)
         return torch.lerp(x[others], x, part), torch.lerp(targets[others], targets, part)
+
+    return augment
+
+
+@register("augmentation", "cutmix", fusible=["alpha"])
+def cutmix(
+    input_shape: tuple[int, ...],
+    output_size: int,
+    kind: str,
+    alpha: Annotated[float, Gt(0), Recommended(0.1, 1.0)] = 1.0,
+) -> Augmentation:
+    """A rectangle of each image from another; targets mixed by its area (Yun et al., 2019).
+
+    Its sides are sqrt(1 - m) of the image's, m from Beta(alpha, alpha), around a place; both are
+    drawn once a batch. Borders may cut it. Classes become probabilities.
+    """
+    _check_images(input_shape, "cutmix")
+    height, width = input_shape[-2:]
+
+    def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        side = (1 - torch.distributions.Beta(alpha, alpha).sample()).sqrt().to(x.device)
+        rows, columns = _around(height, side), _around(width, side)
+        is_other = rows[:, None] & columns
+        part = is_other.float().mean()
+        others = torch.randperm(len(x), device=x.device)
+        targets = _numbers(y, output_size, kind)
+        return torch.where(is_other, x[others], x), torch.lerp(targets, targets[others], part)
 
     return augment
 
@@ -142,6 +192,20 @@ def _near(count: int, length: int, size: int, device: torch.device) -> Tensor:
     begin = torch.randint(length, (count, 1), device=device) - size // 2
     places = torch.arange(length, device=device)
     return (places >= begin) & (places < begin + size)
+
+
+def _around(length: int, side: Tensor) -> Tensor:
+    """Return whether places (length,) are in a part of `side` of them around a random one."""
+    places = torch.arange(length, device=side.device)
+    centre, half = torch.randint(length, (), device=side.device), side * length / 2
+    return (places >= (centre - half).floor()) & (places < (centre + half).floor())
+
+
+def _numbers(targets: Tensor, output_size: int, kind: str) -> Tensor:
+    """Return targets that can be mixed: classes as rows of probabilities."""
+    if kind == "classification" and targets.dtype == torch.int64:
+        return F.one_hot(targets, output_size).float()
+    return targets
 
 
 def _check_images(input_shape: tuple[int, ...], name: str) -> None:
