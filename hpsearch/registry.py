@@ -57,7 +57,7 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "regularizer": ("model",),
     "constraint": ("model",),
     "augmentation": ("input_shape", "output_size", "kind"),
-    "callback": (),
+    "callback": ("metrics",),
     "finetune": ("model",),
     "calibration": ("kind",),
     "check": ("trainer",),

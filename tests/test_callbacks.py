@@ -15,10 +15,16 @@ from hpsearch.registry import Of
 from hpsearch.training import CrossValidation, Trainer, refit
 from tests.test_blocks import make
 
+METRICS = ("train_loss", "val_loss", "val_accuracy")
+
+
+def build(**keywords: Any) -> Any:
+    return Of("callback").build({"name": "early_stopping", **keywords}, metrics=METRICS)
+
 
 def told(losses: list[float], num_epochs: int = 100, **keywords: Any) -> tuple[int, float]:
     """Tell a callback of losses, each epoch's weight being its loss; (last epoch, weight left)."""
-    callback = Of("callback").build({"name": "early_stopping", **keywords})
+    callback = build(**keywords)
     model = nn.Linear(1, 1)
     for epoch, loss in enumerate(losses, 1):
         nn.init.constant_(model.weight, loss)
@@ -56,9 +62,7 @@ def test_generalization_loss() -> None:
 
 
 def test_scores_are_maximised() -> None:
-    callback = Of("callback").build(
-        {"name": "early_stopping", "metric": "val_accuracy", "patience": 1}
-    )
+    callback = build(metric="val_accuracy", patience=1)
     model = nn.Linear(1, 1)
     for score in (0.5, 0.7):
         callback.after_epoch(model, {"val_accuracy": score}, is_last=False)
@@ -67,10 +71,15 @@ def test_scores_are_maximised() -> None:
     assert callback.is_over
 
 
-def test_an_unknown_metric_is_told() -> None:
-    callback = Of("callback").build({"name": "early_stopping", "metric": "val_los"})
+def test_an_unknown_metric_is_told_before_training(wine: Data) -> None:
+    message = r"callbacks.early_stopping.metric: must be .*val_loss.*, but got 'val_los'"
+    with pytest.raises(BadConfigurationError, match=message):
+        make(wine, callbacks=[{"name": "early_stopping", "metric": "val_los"}])
+
+
+def test_a_metric_that_is_not_reported_is_told() -> None:
     with pytest.raises(BadConfigurationError, match=r"callbacks.early_stopping.metric: must be"):
-        callback.after_epoch(nn.Linear(1, 1), {"val_loss": 1.0}, is_last=False)
+        build().after_epoch(nn.Linear(1, 1), {"val_accuracy": 1.0}, is_last=False)
 
 
 STOPPING: dict[str, Any] = {

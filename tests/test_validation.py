@@ -509,3 +509,29 @@ class TestAllAtOnce:
             "trainable",
             "space.a.b",
         ]
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        (
+            {"callbacks": [{"name": "early_stopping", "metric": "val_los"}]},
+            "callbacks.early_stopping.metric: must be a metric of every epoch",
+        ),
+        ({"augmentations": ["flip"]}, "augmentations.0: flip needs images of the shape"),
+        (
+            {"augmentations": {"choices": [[], ["shift"], ["gaussian_noise"]]}},
+            "augmentations.choices.1.0: shift needs images of the shape",
+        ),
+        ({"augmentations": ["os:abort_mission"]}, "augmentations.0.name: os:abort_mission: can't"),
+        (
+            {"augmentations": [{"name": "random:betavariate", "alpha": "x", "beta": 1}]},
+            "augmentations.0: must build for examples of the shape (13,) (TypeError",
+        ),
+    ],
+)
+def test_what_a_block_cannot_do_is_told_at_its_place(sections: Any, expected: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check(draft_spec({**GOOD, "model": {"choices": ["mlp", {**GOOD["model"]}]}, **sections}))
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(expected)

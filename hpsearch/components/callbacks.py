@@ -1,16 +1,19 @@
-"""Callbacks by name: what happens at the end of an epoch of a trial."""
+"""Callbacks by name: what happens at the end of an epoch of a trial.
+
+A factory gets the names of the `metrics` that every epoch reports.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 from annotated_types import Ge, Gt
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from hpsearch.components.watching import Mode, sign_of, watched
+from hpsearch.components.watching import Mode, check_watched, sign_of, watched
 from hpsearch.registry import Recommended, register
 
 
@@ -68,6 +71,10 @@ class RecalibrateBatchNorm(Callback):
         """Nothing was kept."""
 
 
+#: where a spec says what early stopping does
+PLACE = "callbacks.early_stopping"
+
+
 class EarlyStopping(Callback):
     """Ends a training that doesn't get better, with the weights of its best epoch."""
 
@@ -92,7 +99,7 @@ class EarlyStopping(Callback):
         self, model: nn.Module, metrics: Mapping[str, float], *, is_last: bool
     ) -> bool:
         """Take an epoch's metrics; at the end put the best weights back."""
-        found = watched(metrics, self._metric, "callbacks.early_stopping")
+        found = watched(metrics, self._metric, PLACE)
         if found is None:
             return False
         value = self._sign * found
@@ -131,6 +138,7 @@ class EarlyStopping(Callback):
 
 @register("callback", "early_stopping")
 def early_stopping(
+    metrics: Sequence[str],
     metric: str = "val_loss",
     mode: Mode | None = None,
     patience: Annotated[int, Ge(1), Recommended(2, 10)] = 5,
@@ -144,6 +152,7 @@ def early_stopping(
     else max. `generalization_loss` ends it too where the loss exceeds its best by so many percent
     (Prechelt, 1998: 5).
     """
+    check_watched(metric, metrics, PLACE)
     return EarlyStopping(
         metric, sign_of(metric, mode), patience, min_delta, restore_best, generalization_loss
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from hpsearch.errors import BadConfigurationError
@@ -15,13 +15,20 @@ def watched(metrics: Mapping[str, float], name: str, place: str) -> float | None
 
     Raises BadConfigurationError for a name that no epoch reports.
     """
-    if name in metrics:
-        return metrics[name]
     if name.startswith("val_") and not any(known.startswith("val_") for known in metrics):
         return None
-    raise BadConfigurationError(
-        f"{place}.metric: must be a metric of every epoch ({', '.join(metrics)}), but got {name!r}"
-    )
+    check_watched(name, metrics, place)
+    return metrics[name]
+
+
+def check_watched(name: str, metrics: Iterable[str], place: str) -> None:
+    """Raise BadConfigurationError for a metric that is none of those that every epoch reports."""
+    known = list(metrics)
+    if name not in known:
+        raise BadConfigurationError(
+            f"{place}.metric: must be a metric of every epoch ({', '.join(known)}), "
+            f"but got {name!r}"
+        )
 
 
 def sign_of(name: str, mode: Mode | None) -> float:

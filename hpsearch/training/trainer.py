@@ -19,7 +19,7 @@ from hpsearch.components.data import Data
 from hpsearch.components.initializers import initialize
 from hpsearch.components.models import build_model, check_batch_size
 from hpsearch.components.optimizers import build_optimizer
-from hpsearch.components.tasks import task_for
+from hpsearch.components.tasks import epoch_metrics, task_for
 from hpsearch.errors import UserCodeError
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.batches import Batches, LastBatch, batch_sizes, batches_of, epoch_order
@@ -71,7 +71,9 @@ class Trainer:
             output_size=data.output_size,
             kind=data.kind,
         )
-        self._callbacks: list[Callback] = self._build_all("callbacks")
+        self._callbacks: list[Callback] = self._build_all(
+            "callbacks", metrics=epoch_metrics(self.task)
+        )
         #: what corrects the probabilities once training is over; not fitted
         self.calibration: Calibration | None = self._build("calibration", kind=data.kind)
         self._is_over = False

@@ -64,6 +64,7 @@ def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
         problems += _batch_size_problems(sections.get("batch_size", 64), data)
         if not {problem.path.partition(".")[0] for problem in problems} & _BUILT_WITH:
             problems += _building_problems(draft, found, data)
+        problems += _augmentation_problems(found.get("augmentations", []), data)
     _check_objective(draft, found.get("task"), data, problems)
     return data
 
@@ -125,7 +126,8 @@ def _building_problems(
     problems = []
     for alternative in tried:
         chosen = {**first, alternative.component.family: alternative}
-        problems += _building_problem(alternative, chosen, draft, data)
+        found_now = _building_problem(alternative, chosen, draft, data)
+        problems += [problem for problem in found_now if problem not in problems]
     return problems
 
 
@@ -143,15 +145,28 @@ def _building_problem(
                 trainer = Trainer(config, data)
                 if registry.is_user_code(values["optimizer"]["name"]):
                     _ = trainer.optimizer
-        except (HpsearchError, BadConfigurationError) as error:
-            problems.append(Problem.of(error, alternative.path))
         except Exception as error:  # user code may raise anything
-            cause = f"{type(error).__name__}: {error}"
-            rule = f"must build for examples of the shape {data.input_shape} ({cause})"
-            problems.append(Problem(alternative.path, rule, _values(alternative, corner)))
+            problems.append(_problem_of(error, alternative, corner, data, draft.sections))
         else:
             return []
     return problems[:1]
+
+
+def _problem_of(
+    error: Exception,
+    alternative: Alternative,
+    corner: int,
+    data: Data,
+    sections: Iterable[str] = (),
+) -> Problem:
+    """Return what an error says of what was tried, or of another of these sections."""
+    if isinstance(error, HpsearchError | BadConfigurationError):
+        named = str(error).partition(": ")[0].partition(".")[0]
+        is_other = named in sections and named != alternative.path.partition(".")[0]
+        return Problem.of(error, named if is_other else alternative.path)
+    cause = f"{type(error).__name__}: {error}"
+    rule = f"must build for examples of the shape {data.input_shape} ({cause})"
+    return Problem(alternative.path, rule, _values(alternative, corner))
 
 
 def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
@@ -159,7 +174,7 @@ def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
     values = {
         section: corners(tree)[corner]
         for section, tree in draft.sections.items()
-        if section not in (*_BUILT, "dataset") and tree is not None
+        if section not in (*_BUILT, "augmentations", "dataset") and tree is not None
     }
     size = values.get("batch_size")
     # a size that can't be is told of elsewhere
@@ -170,6 +185,25 @@ def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
 _BUILT = ("model", "initializer", "optimizer")
 #: sections that every trainer is built with; one that is wrong would be told of with each model
 _BUILT_WITH = set(COMPONENT_SECTIONS) - {*_BUILT, "dataset"}
+
+
+def _augmentation_problems(found: list[Alternative], data: Data) -> list[Problem]:
+    """Build each augmentation for the data's examples; enough if it works at one of two ends."""
+    offered = {
+        "input_shape": data.input_shape,
+        "output_size": data.output_size,
+        "kind": data.kind,
+    }
+    problems = []
+    for alternative in found:
+        failed = []
+        for corner, keywords in enumerate(corners(alternative.keywords)):
+            try:
+                alternative.component.build(keywords, **offered)
+            except Exception as error:  # user code may raise anything
+                failed.append(_problem_of(error, alternative, corner, data))
+        problems += failed[:1] if len(failed) == 2 else []
+    return problems
 
 
 def _values(alternative: Alternative, corner: int) -> dict[str, Any]:
