@@ -15,6 +15,7 @@ class Observations:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._metric = record.spec.objective.metric
+        self._max_epochs = record.spec.max_epochs
         self._ended: list[Observation] = []
         self._open: set[int] = set()
         self._num_seen = 0
@@ -35,6 +36,8 @@ class Observations:
 
     def _observe(self, trial: TrialRecord) -> Observation:
         curve = trial.metric(self._metric)
+        if trial.outcome is Outcome.COMPLETED and curve:  # if it ended itself, it stays as it is
+            curve.setdefault(self._max_epochs, curve[max(curve)])
         return Observation(trial.number, trial.params, curve, _state(trial))
 
 
