@@ -13,6 +13,7 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
+from hpsearch.analysis.plain import trial_log
 from hpsearch.components import load_data
 from hpsearch.errors import RunsError, SearchExistsError, SearchFailedError, SpecError
 from hpsearch.outcome import Outcome
@@ -20,6 +21,7 @@ from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import Runs
 from hpsearch.search import run_search
 from hpsearch.tuning import experiment
+from hpsearch.upkeep.check import check_search
 from tests.conftest import make_spec
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -201,6 +203,45 @@ def test_cross_validation_ends_with_a_refit(tmp_path: Path) -> None:
     spec = make_spec(dataset={"name": "wine", "folds": 3}, batch_size=16, search={"trials": 2})
     report = run_search(spec, tmp_path)
     assert set(report.test_metrics or {}) == {"test_loss", "test_accuracy"}
+
+
+def test_trials_that_end_themselves_leave_their_best_weights(tmp_path: Path) -> None:
+    """The record, the best trial, its checkpoint and the registered model say the same."""
+    spec = make_spec(
+        optimizer={"name": "sgd", "lr": {"low": 0.3, "high": 2.0, "log": True}},
+        initializer={"name": "large"},
+        batch_size=32,
+        callbacks=[{"name": "early_stopping", "patience": 1}],
+        checks=["loss_at_init", "eval_mode"],
+        search={"early_stopping": {"name": "none", "max_epochs": 30}},
+    )
+    report = run_search(spec, tmp_path)
+    record, best = report.record, report.best
+    assert best is not None
+    for trial in record.trials:
+        curve = trial.metric("val_loss")
+        assert (trial.outcome, trial.reason) == (Outcome.COMPLETED, "returned")
+        assert 2 <= trial.epochs < 30
+        assert curve[trial.epochs] == min(curve.values())
+        assert trial.warnings[0].startswith("loss_at_init: warning: first loss")
+    scores = [trial.last("val_accuracy") for trial in record.trials]
+    assert record.objective(best) == max(score for score in scores if score is not None)
+    assert trial_log(best).splitlines()[1] == best.warnings[0]
+    folder = Runs(tmp_path).search("small")
+    assert check_search(record, folder, Runs(tmp_path).tracking_uri).problems == ()
+    assert "| `loss_at_init` | 4 | trial 0: first loss" in report.to_markdown()
+    mlflow.set_tracking_uri(Runs(tmp_path).tracking_uri)
+    model = mlflow.pytorch.load_model("models:/small/1")
+    data = load_data({"name": "digits"}, seed=0)
+    raw = data.val.x * data.x_scale.std + data.x_scale.mean
+    with torch.inference_mode():
+        predicted = model(torch.from_numpy(raw)).argmax(1).numpy()
+    accuracy = float(np.mean(predicted == data.val.y))
+    assert accuracy == pytest.approx(record.objective(best), abs=1e-6)
+    history = MlflowClient(Runs(tmp_path).tracking_uri).get_metric_history(
+        children(tmp_path, "small")[best.number].info.run_id, "val_accuracy"
+    )
+    assert {m.step: m.value for m in history} == best.metric("val_accuracy")
 
 
 def test_regression_minimizes_a_loss(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def findings(record: Record, importances: Importances) -> list[Section]:
         _leaderboard(record),
         _importances(importances),
         _early_stopping(record, progress),
+        *_warnings(record),
         *([] if progress.best is None else failed),
     ]
 
@@ -241,6 +242,20 @@ def _early_stopping(record: Record, progress: Progress) -> Section:
     rows = _rows((str(rung.epoch), str(rung.reached), str(rung.stopped)) for rung in found)
     table = Table(("epoch", "trials that reached it", "stopped there"), rows)
     return Section("Early stopping", (text, table), ("rungs",))
+
+
+def _warnings(record: Record) -> list[Section]:
+    """What the trials' checks found, the first of each kind."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for trial in record.trials:
+        for warning in trial.warnings:
+            check, _, message = warning.partition(": warning: ")
+            found.setdefault(check, []).append((trial.number, message))
+    rows = _rows(
+        (f"`{check}`", str(len(told)), f"trial {told[0][0]}: {told[0][1]}")
+        for check, told in sorted(found.items())
+    )
+    return [Section("Checks", (Table(("check", "trials", "such as"), rows),))] if rows else []
 
 
 def _failures(record: Record) -> list[Section]:

@@ -83,8 +83,9 @@ def plain_best(record: Record) -> dict[str, Any] | None:
 
 
 def trial_log(trial: TrialRecord) -> str:
-    """Return what the record tells of a trial's attempts, errors and end."""
+    """Return what the record tells of a trial's checks, attempts, errors and end."""
     lines = [f"trial {trial.number}: {outcome_label(trial.outcome)}, {trial.epochs} epochs"]
+    lines += trial.warnings
     for error in trial.errors:
         lines += [f"an attempt ended at epoch {error['epoch']}: {error['reason']}"]
         lines += [error["traceback"] or ""]

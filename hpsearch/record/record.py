@@ -118,6 +118,11 @@ class Record(ReadableRecord):
         trial.errors = [*trial.errors, {**entry, "at": time.time()}]
         self._set(number, "errors", trial.errors)
 
+    def note_warnings(self, number: int, warnings: Iterable[str]) -> None:
+        """Note what the checks of a trial found, which did not end it."""
+        self.trials[number].warnings = list(warnings)
+        self._set(number, "warnings", self.trials[number].warnings)
+
     def set_alone(self, number: int) -> None:
         """Note that a trial needs a GPU for itself."""
         self.trials[number].alone = True

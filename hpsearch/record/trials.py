@@ -24,6 +24,7 @@ class TrialRecord:
     started_at: float
     attempted_at: list[float] = field(default_factory=list)  # when each attempt began
     errors: list[dict[str, Any]] = field(default_factory=list)  # of attempts that were retried
+    warnings: list[str] = field(default_factory=list)  # of its checks
     alone: bool = False  # the next attempts have a GPU for themselves
     paused: bool = False  # unfinished, and waits at a rung
     curve: dict[int, dict[str, float]] = field(default_factory=dict)  # metrics by epoch
@@ -77,6 +78,7 @@ def read_trial(frozen: FrozenTrial) -> TrialRecord:
         started_at=attrs["started_at"],
         attempted_at=attrs.get("attempted_at", []),
         errors=attrs.get("errors", []),
+        warnings=attrs.get("warnings", []),
         alone=attrs.get("alone", False),
         paused=attrs.get("paused", False),
         checkpoint=attrs.get("checkpoint"),

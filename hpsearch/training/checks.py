@@ -66,17 +66,21 @@ def run_checks(trainer: Trainer, sections: list[Any] | None = None) -> list[Find
     return found
 
 
-def check_trial(trainer: Trainer | CrossValidation, sections: list[Any]) -> None:
-    """Run a trial's checks: warnings are logged, an error is raised as BadConfigurationError.
+def check_trial(trainer: Trainer | CrossValidation, sections: list[Any]) -> list[Finding]:
+    """Run a trial's checks: returns and logs the warnings, raises BadConfigurationError for an
+    error.
 
     Of a cross validation the first fold stands for all.
     """
     first = trainer.trainers[0] if isinstance(trainer, CrossValidation) else trainer
+    warnings = []
     for finding in run_checks(first, sections):
         if not finding.ok and finding.severity == "error":
             raise BadConfigurationError(f"checks.{finding.check}: {finding.message}")
         if not finding.ok:
             _log.warning("trial %d: %s", first.config.number, finding)
+            warnings.append(finding)
+    return warnings
 
 
 @register("check", "loss_at_init")
@@ -107,7 +111,7 @@ def logits_not_probs(trainer: Trainer) -> Finding | None:
     x, _ = _rows(trainer)
     with torch.no_grad():
         outputs = _outputs(trainer, x)
-    sums_to_1 = torch.allclose(outputs.sum(1), torch.ones(()), atol=1e-4)
+    sums_to_1 = (outputs.sum(1) - 1).abs().max() < 1e-4
     is_probability = bool(sums_to_1 and outputs.min() >= 0 and outputs.max() <= 1)
     message = (
         "outputs are probabilities: leave the softmax out, the loss has one"

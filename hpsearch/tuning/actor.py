@@ -41,6 +41,7 @@ class Report:
     outcome: Outcome | None = None
     reason: str | None = None
     traceback: str | None = None
+    warnings: tuple[str, ...] = ()  # what the trial's checks found, told once
 
 
 class TrialActor(tune.Trainable):
@@ -52,6 +53,7 @@ class TrialActor(tune.Trainable):
         """Take the first trial. `data` is shared by all; `checkpoints` is the search's folder."""
         self._data = data
         self._checkpoints = Path(checkpoints)
+        self._warnings: tuple[str, ...] = ()
         self._begin(config["trial"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -63,7 +65,8 @@ class TrialActor(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train an epoch; never raises."""
         try:
-            report = self._train_epoch()
+            report = dataclasses.replace(self._train_epoch(), warnings=self._warnings)
+            self._warnings = ()
         except Exception as error:  # the trial's own code may raise anything
             report = report_error(self._epoch, error)
             self._drop_trainer()  # if the trial is tried again, it goes on from its checkpoint
@@ -78,6 +81,7 @@ class TrialActor(tune.Trainable):
         self._trial = trial
         self._trainer: Any = None
         self._epoch = 0
+        self._warnings = ()
         self._store = CheckpointStore(self._checkpoints, trial.number)
         self._saved_at = time.monotonic()
         torch.set_num_threads(trial.cpu)
@@ -133,7 +137,7 @@ class TrialActor(tune.Trainable):
         newest = self._store.newest()
         if newest is None:
             if checks := self._trial.values.get("checks"):
-                check_trial(trainer, checks)
+                self._warnings = tuple(map(str, check_trial(trainer, checks)))
             return trainer, None
         saved = load_checkpoint(newest, device)
         trainer.load_state_dict(saved["trainer"])  # an earlier attempt got this far

@@ -174,6 +174,8 @@ class SearchControl:
         if report.metrics and report.epoch not in trial.curve:  # else an attempt repeats itself
             self._deaths.pop(number, None)
             stop = self._take_epoch(trial, report)
+        if report.warnings:
+            self.record.note_warnings(number, report.warnings)
         if report.checkpoint is not None:
             self._take_checkpoint(number, report.checkpoint)
         over = True
