@@ -63,8 +63,8 @@ class Cell(nn.Module):
 
     def _unroll(self, x: Tensor, dropout: RecurrentDropout) -> Tensor:
         gates_x = self._of_inputs(x, dropout.input_masks(x, self.num_gates))
-        weight = dropout.weights(self.weights.get_parameter("weight_hh_l0"))
-        bias = self.weights.get_parameter("bias_hh_l0")
+        weight = dropout.weights(self._weight("weight_hh_l0"))
+        bias = self._weight("bias_hh_l0")
         state, masks, outputs = self.first_state(x), None, []
         for t, gates in enumerate(gates_x.unbind(1)):
             masks = dropout.state_masks(state[0], self.num_gates, masks)
@@ -76,10 +76,15 @@ class Cell(nn.Module):
         return dropout.drop_outputs(torch.stack(outputs, 1))
 
     def _of_inputs(self, x: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        gates = _masked_linear(x, self.weights.get_parameter("weight_ih_l0"), masks)
+        gates = _masked_linear(x, self._weight("weight_ih_l0"), masks)
         if self.norm_x is not None:
             gates = self.norm_x(gates)
-        return gates + self.weights.get_parameter("bias_ih_l0")
+        return gates + self._weight("bias_ih_l0")
+
+    def _weight(self, name: str) -> Tensor:
+        # `get_parameter` refuses the plain tensors that torch.func puts in a parameter's place
+        weight: Tensor = getattr(self.weights, name)
+        return weight
 
 
 class SimpleRNN(Cell):
