@@ -53,6 +53,7 @@ BLOCKS: list[dict[str, Any]] = [
     {"gradient_noise": 0.1},
     {"gradient_noise": {"name": "gaussian", "std": 1.0, "decay": 0.55}},
     {"regularizers": ["elastic_net"]},
+    {"regularizers": ["orthogonality"]},
     {"constraints": ["unit_norm"]},
     {"constraints": ["non_neg"]},
     {"augmentations": [{"name": "feature_masking", "rate": 0.3}]},
