@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from hpsearch.analysis.plain import plain_summary
@@ -19,6 +16,7 @@ from hpsearch.record import Record
 from hpsearch.service.core import Service
 from hpsearch.service.settings import Settings
 from tests.conftest import make_spec
+from tests.serving import served
 from tests.test_api import Team
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -44,15 +42,8 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
 @pytest.fixture(scope="module")
 def address(team: Team) -> Iterator[str]:
     """Where the pages are served."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(team.app, log_level="warning", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    with served(team.app) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

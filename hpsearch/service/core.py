@@ -21,6 +21,7 @@ from hpsearch.service.queue import Quota
 from hpsearch.service.quotas import Quotas
 from hpsearch.service.reconciler import Reconciler
 from hpsearch.service.records import Records
+from hpsearch.service.sessions import Sessions
 from hpsearch.service.settings import Settings
 from hpsearch.service.table import ENDED, SearchRow, SearchTable
 from hpsearch.service.tables import open_database
@@ -47,6 +48,7 @@ class Service:
         self.table = SearchTable(self.engine)
         self.listing = Listing(self.table)
         self.tokens = Tokens(self.engine)
+        self.sessions = Sessions(self.engine)
         self.quotas = Quotas(self.engine)
         self.lease = Lease(self.engine)
         self.runs = Runs(settings.runs)

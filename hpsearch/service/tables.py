@@ -68,6 +68,14 @@ tokens = Table(
     Column("created_at", Float, nullable=False),
     Column("revoked", Boolean, nullable=False, default=False),
 )
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("secret_hash", String(64), primary_key=True),
+    Column("token_id", String(20), nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("by_expiry", "expires_at"),
+)
 quotas = Table(
     "quotas",
     metadata,

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Engine, func, insert, select, update
@@ -28,10 +28,11 @@ _NO_HASH = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True)
 class User:
-    """Who makes a request."""
+    """Who makes a request, with which token."""
 
     name: str
     role: Role
+    token_id: str = field(default="", compare=False)
 
     @property
     def is_admin(self) -> bool:
@@ -72,7 +73,7 @@ class Tokens:
         is_same = hmac.compare_digest(kept, _hash(secret))
         if found is None or not is_same or found.revoked:
             raise NotAuthenticatedError("the token must be valid: it is unknown or was revoked")
-        return User(found.user, found.role)
+        return User(found.user, found.role, identity)
 
     def list(self) -> list[dict[str, Any]]:
         """Return all tokens without their secrets, oldest first."""

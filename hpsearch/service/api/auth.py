@@ -30,7 +30,9 @@ def the_user(request: Request, service: TheService, credentials: Credentials) ->
     """Return the user whose token a request carries."""
     if credentials is None:
         raise NotAuthenticatedError("a token is needed: Authorization: Bearer TOKEN")
-    return authenticate(request, service, credentials.credentials)
+    token = credentials.credentials
+    request.state.check = lambda: service.tokens.authenticate(token)
+    return authenticate(request, service, token)
 
 
 def authenticate(request: Request, service: Service, token: str) -> User:

@@ -1,4 +1,4 @@
-"""Signing in and out: the token in a cookie that scripts can't read and other sites can't send."""
+"""Signing in and out: a session in a cookie that scripts can't read and other sites can't send."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from starlette.responses import RedirectResponse, Response
 from hpsearch.errors import NotAllowedError, NotAuthenticatedError
 from hpsearch.service.api.auth import TheService, authenticate
 from hpsearch.service.pages.rendering import render
+from hpsearch.service.sessions import SESSION_S
 from hpsearch.service.tokens import User
 
 router = APIRouter()
-#: seconds after which people sign in again
-SESSION_S = 12 * 3600
 _MAX_FIELDS = 20
 Next = Annotated[str, Query(max_length=2000)]
 
 
 def the_user(request: Request, service: TheService) -> User:
     """Return who is signed in; raises NotAuthenticatedError."""
-    token = request.cookies.get(_cookie(request))
-    if token is None:
-        raise NotAuthenticatedError("sign in first")
-    user = authenticate(request, service, token)
-    request.state.user = user
+    secret = _secret(request)
+    request.state.user = user = service.sessions.user(secret)
+    request.state.check = lambda: service.sessions.user(secret)
     return user
 
 
@@ -69,7 +66,7 @@ def sign_in(request: Request, service: TheService, form: Form) -> Response:
     response = RedirectResponse(target, 303)
     response.set_cookie(
         _cookie(request),
-        token,
+        service.sessions.begin(user),
         max_age=SESSION_S,
         httponly=True,
         samesite="strict",
@@ -79,8 +76,9 @@ def sign_in(request: Request, service: TheService, form: Form) -> Response:
 
 
 @router.post("/sign-out")
-def sign_out(request: Request, form: Form) -> Response:
-    """Drop the cookie."""
+def sign_out(request: Request, service: TheService, form: Form) -> Response:
+    """End the session and drop its cookie."""
+    service.sessions.end(_secret(request))
     response = RedirectResponse("/sign-in", 303)
     forget(request, response)
     return response
@@ -94,6 +92,10 @@ def forget(request: Request, response: Response) -> None:
         samesite="strict",
         secure=request.url.scheme == "https",
     )
+
+
+def _secret(request: Request) -> str:
+    return request.cookies.get(_cookie(request), "")
 
 
 def _cookie(request: Request) -> str:

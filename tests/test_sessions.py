@@ -1,0 +1,133 @@
+"""Sessions of the pages, and the streams that end with what they were opened by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from fastapi.testclient import TestClient
+from sqlalchemy import select, update
+
+from hpsearch.errors import NotAuthenticatedError
+from hpsearch.service import tables
+from hpsearch.service.api import events
+from hpsearch.service.core import Service
+from hpsearch.service.settings import Settings
+from tests.serving import served
+from tests.test_api import API, Team
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Iterator[Team]:
+    (tmp_path / "runs").mkdir()
+    database = f"sqlite:///{tmp_path / 'service.db'}"
+    service = Service(Settings(tmp_path / "runs", database, "http://127.0.0.1:1"))
+    yield Team(service)
+    service.close()
+
+
+def _begin(service: Service, name: str = "ann", role: str = "user") -> tuple[str, str]:
+    """Return a token and a session of it."""
+    token = service.tokens.create(name, role)
+    return token, service.sessions.begin(service.tokens.authenticate(token))
+
+
+def _revoke(service: Service, token: str) -> None:
+    service.tokens.revoke(token.split("_")[1])
+
+
+def test_a_session_is_its_user_s_until_it_is_ended(team: Team) -> None:
+    service = team.service
+    _, session = _begin(service, "ann", "viewer")
+    _, other = _begin(service, "bob", "admin")
+    user = service.sessions.user(session)
+    assert (user.name, user.role) == ("ann", "viewer")
+    service.sessions.end(session)
+    for bad in (session, "", other[:-1], "' OR 1=1 --"):
+        with pytest.raises(NotAuthenticatedError):
+            service.sessions.user(bad)
+    assert service.sessions.user(other).name == "bob"
+
+
+def test_a_session_ends_with_its_token(team: Team) -> None:
+    service = team.service
+    token, session = _begin(service)
+    _, other = _begin(service)
+    _revoke(service, token)
+    with pytest.raises(NotAuthenticatedError):
+        service.sessions.user(session)
+    assert service.sessions.user(other).name == "ann"
+
+
+def test_a_session_expires_and_is_forgotten(team: Team) -> None:
+    service = team.service
+    _, session = _begin(service)
+    with service.engine.begin() as connection:
+        connection.execute(update(tables.sessions).values(expires_at=time.time() - 1))
+    with pytest.raises(NotAuthenticatedError):
+        service.sessions.user(session)
+    _begin(service)
+    with service.engine.connect() as connection:
+        assert len(connection.execute(select(tables.sessions)).all()) == 1
+
+
+def test_neither_cookie_nor_database_holds_a_token(team: Team) -> None:
+    token = team.service.tokens.create("ann", "user")
+    client = TestClient(team.app, headers={"Sec-Fetch-Site": "same-origin"})
+    client.post("/sign-in", data={"token": token})
+    [cookie] = client.cookies.values()
+    secret = token.split("_", 2)[2]
+    assert secret not in cookie
+    with team.service.engine.connect() as connection:
+        kept = str(connection.execute(select(tables.sessions)).all())
+    assert cookie not in kept
+    assert client.get("/").status_code == 200
+    stolen = {"Cookie": f"hpsearch={cookie}"}
+    assert team.anyone.get("/", headers=stolen).status_code == 200
+    bearer = {"Authorization": f"Bearer {cookie}"}
+    assert team.anyone.get(f"{API}/me", headers=bearer).status_code == 401
+    client.post("/sign-out")
+    assert team.anyone.get("/", headers=stolen).status_code == 401
+
+
+@pytest.mark.parametrize("how", ["token", "session of a token", "session"])
+def test_a_stream_ends_once_its_user_may_not_listen(
+    team: Team, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "CHECK_S", 0.5)
+    service = team.service
+    token, session = _begin(service)
+    _, other = _begin(service, "bob")
+    path = f"{API}/events" if how == "token" else "/events"
+    with served(team.app) as address, _listening(f"{address}/events", other) as kept:
+        url, secret = f"{address}{path}", token if how == "token" else session
+        with _listening(url, secret) as lines:
+            assert next(lines) == b": listening"
+            if how == "session":
+                service.sessions.end(session)
+            else:
+                _revoke(service, token)
+            assert list(lines) == [b""]
+        assert requests.get(url, headers=_carrying(secret), timeout=30).status_code == 401
+        row = team.add("a")
+        service.table.change(row, reason="it waits")
+        assert b"event: search" in (next(kept) for _ in range(9))
+
+
+@contextmanager
+def _listening(url: str, secret: str) -> Iterator[Iterator[bytes]]:
+    with requests.Session() as http:
+        answer = http.get(url, headers=_carrying(secret), stream=True, timeout=30)
+        with answer:
+            yield answer.iter_lines()
+
+
+def _carrying(secret: str) -> dict[str, str]:
+    """Return the header that carries a token or a session."""
+    if secret.startswith("hps_"):
+        return {"Authorization": f"Bearer {secret}"}
+    return {"Cookie": f"hpsearch={secret}"}
