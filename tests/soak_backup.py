@@ -14,7 +14,7 @@ import pytest
 
 from deploy.checks.commands import DEPLOY
 from hpsearch.service.client import Client
-from tests.soak_team import SPEC, folder, local_cluster  # noqa: F401  # a fixture
+from tests.soak_team import SPEC, first_token, folder, local_cluster  # noqa: F401  # a fixture
 from tests.test_postgresql import INITDB
 from tests.test_team_cli import Shell
 
@@ -70,9 +70,7 @@ def test_a_backup_restores_what_was_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", (folder / "secrets" / "records_password").read_text())
-    found = re.search(r"login (\S+) --token (\S+)", (folder / "service.log").read_text())
-    assert found is not None
-    client = Client(*found.groups())
+    client = Client(*first_token(folder))
     shell = Shell(tmp_path / "home")
     client.submit(SPEC.format(name="kept", trials=3), working_dir=shell.folder / "code")
     wait_until_finished(client, "kept")

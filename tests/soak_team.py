@@ -60,6 +60,13 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(parent)
 
 
+def first_token(folder: Path) -> tuple[str, str]:
+    """Return where the service of a cluster is, and its admin's token."""
+    found = re.search(r"serves \S+ on (\S+)", (folder / "service.log").read_text())
+    assert found is not None
+    return found[1], (folder / "secrets" / "admin_token").read_text().strip()
+
+
 def submit(shell: Shell, name: str, trials: int, priority: int = 0) -> None:
     """Submit a search with the code that lies in the user's folder."""
     (shell.folder / f"{name}.yaml").write_text(SPEC.format(name=name, trials=trials))
@@ -146,9 +153,7 @@ def test_the_searches_of_a_team_outlive_each_part(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", (folder / "secrets" / "records_password").read_text())
-    found = re.search(r"login (\S+) --token (\S+)", (folder / "service.log").read_text())
-    assert found is not None
-    url, token = found.groups()
+    url, token = first_token(folder)
     client = Client(url, token)
     watch = Watch((url, token), {"ann": 2})
     admin = log_in(tmp_path / "admin", url, token)

@@ -26,7 +26,7 @@ from hpsearch.service.queue import Quota
 from hpsearch.service.quotas import Quotas
 from hpsearch.service.table import Filter, SearchRow, SearchTable
 from hpsearch.service.tables import open_database
-from hpsearch.service.tokens import FailedLogins, Tokens
+from hpsearch.service.tokens import FailedLogins, Tokens, check_chosen
 from tests.test_postgresql import INITDB, server  # noqa: F401  # a fixture
 
 
@@ -124,7 +124,6 @@ def test_a_database_that_cannot_be_used_is_one_error() -> None:
 
 def test_a_token_names_its_user_until_it_is_revoked(engine: Engine) -> None:
     tokens = Tokens(engine)
-    assert tokens.is_empty()
     token = tokens.create("ann", "user")
     assert tokens.authenticate(token).name == "ann"
     assert tokens.authenticate(token).role == "user"
@@ -144,6 +143,25 @@ def test_no_other_token_is_let_in(engine: Engine) -> None:
     for bad in ("", "hps_", token[:-1], token + "x", mixed, token.upper(), "' OR 1=1 --", "\0"):
         with pytest.raises(NotAuthenticatedError):
             tokens.authenticate(bad)
+
+
+def test_the_first_token_is_an_admin_s_and_may_be_chosen(engine: Engine) -> None:
+    tokens, chosen = Tokens(engine), "7f" * 24
+    assert tokens.create_first("root", chosen) == chosen
+    assert tokens.authenticate(chosen).is_admin
+    assert tokens.create_first("root", "another" * 9) is None
+    [entry] = tokens.list()
+    assert (entry["user"], chosen in str(entry)) == ("root", False)
+    tokens.revoke(entry["id"])
+    with pytest.raises(NotAuthenticatedError):
+        tokens.authenticate(chosen)
+    assert tokens.create_first("root", chosen) is None  # not that of a service that lost it
+
+
+@pytest.mark.parametrize("token", ["", "x" * 31, "a b" * 20, "ü" * 40, "x\n" * 40])
+def test_a_chosen_token_must_be_long(token: str) -> None:
+    with pytest.raises(ServiceError, match="admin.token: must hold at least 32 characters"):
+        check_chosen(token, "admin.token")
 
 
 @pytest.mark.parametrize(("user", "role"), [("", "user"), ("a b", "user"), ("ann", "root")])

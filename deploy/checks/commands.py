@@ -52,9 +52,11 @@ def unknown_variables(names: set[str]) -> list[str]:
         for each in names - from_files - read
         if each.endswith("_FILE") and not each.startswith("POSTGRES_")
     ]
-    ours = {each.removesuffix("_FILE") for each in names if each.startswith("HPSEARCH_")}
+    ours = {each for each in names - read if each.startswith("HPSEARCH_")}
     return problems + [
-        f"{each}: hpsearch does not read it" for each in ours - read - {"HPSEARCH_DOMAIN"}
+        f"{each}: hpsearch does not read it"
+        for each in ours
+        if each.removesuffix("_FILE") not in read | {"HPSEARCH_DOMAIN"}
     ]
 
 

@@ -33,6 +33,13 @@ def serve(
     ray_token: Annotated[
         Path | None, typer.Option(help="File with the token that Ray wants.")
     ] = None,
+    admin_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the first admin's token; default: one is made, and printed.",
+            envvar="HPSEARCH_ADMIN_TOKEN_FILE",
+        ),
+    ] = None,
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow's server; default: one of its own.")
     ] = None,
@@ -56,6 +63,7 @@ def serve(
         database=database,
         ray_address=ray_address,
         ray_token=ray_token,
+        admin_token_file=admin_token_file,
         tracking_uri=tracking_uri,
         storage=storage,
         max_running=max_running,

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import uvicorn
 
+from hpsearch.errors import ServiceError
 from hpsearch.runs import Runs
 from hpsearch.service.api import create_app
 from hpsearch.service.core import Service
 from hpsearch.service.pages.assets import make_ready
 from hpsearch.service.processes import LOCALHOST, Child, kept_alive, mlflow_server, ray_head
 from hpsearch.service.settings import Settings
+from hpsearch.service.tokens import check_chosen
 
 #: seconds for which a thread keeps Python's lock while others want it
 SWITCH_INTERVAL_S = 0.0005
@@ -34,6 +36,7 @@ class ServeOptions:
     database: str | None = None
     ray_address: str | None = None
     ray_token: Path | None = None
+    admin_token_file: Path | None = None
     tracking_uri: str | None = None
     storage: str | None = None
     max_running: int = 4
@@ -47,10 +50,11 @@ def serve(options: ServeOptions, tell: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. `tell` gets the lines for whoever started it."""
     # uvicorn raises the signal again after it ended, which must not end all else at once.
     signal.signal(signal.SIGTERM, _end)
+    first_token = _chosen_token(options.admin_token_file)
     with started_settings(options) as settings:
         service = Service(settings)
         try:
-            _greet(service, options, tell)
+            _greet(service, options, first_token, tell)
             with reconciled(service):
                 _listen(service, options)
         finally:
@@ -109,12 +113,30 @@ def _end(number: int, frame: object) -> None:
     raise SystemExit(0)
 
 
-def _greet(service: Service, options: ServeOptions, tell: Callable[[str], None]) -> None:
+def _chosen_token(path: Path | None) -> str | None:
+    """Return the token in a file; raises ServiceError if there is none, or a bad one."""
+    if path is None:
+        return None
+    try:
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ServiceError(f"{path}: must be a file with the first admin's token") from error
+    check_chosen(token, str(path))
+    return token
+
+
+def _greet(
+    service: Service, options: ServeOptions, chosen: str | None, tell: Callable[[str], None]
+) -> None:
     url = f"http://{options.host}:{options.port}"
     tell(f"hpsearch serves {service.settings.runs} on {url} (Ctrl-C ends it)")
     tell(f"MLflow: {service.settings.tracking_uri}   documentation: {url}/docs")
-    if service.tokens.is_empty():
-        token = service.tokens.create(getpass.getuser(), "admin")
+    token = service.tokens.create_first(getpass.getuser(), chosen)
+    if token is None:
+        return
+    if chosen is not None:
+        tell(f"The first token, of an admin, is in {options.admin_token_file}")
+    else:
         tell("The first token, of an admin, shown this once. Log in with it:")
         tell(f"  hpsearch login {url} --token {token}")
 

@@ -10,10 +10,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from hpsearch.errors import NotAuthenticatedError, Problem, ServiceError, SpecError
 from hpsearch.service.tables import tokens
@@ -21,6 +23,9 @@ from hpsearch.service.tables import tokens
 Role = Literal["admin", "user", "viewer"]
 ROLES: tuple[Role, ...] = get_args(Role)
 _FORM = re.compile(r"hps_([0-9a-f]{12})_([\w-]{43})")
+#: characters of a token that somebody chose, at least
+MIN_CHOSEN = 32
+_CHOSEN = re.compile(r"[!-~]+")
 _USER = re.compile(r"[\w.@-]{1,100}")
 #: compared with where there is no such token, so that this takes as long
 _NO_HASH = hashlib.sha256(b"").hexdigest()
@@ -56,17 +61,26 @@ class Tokens:
             problems.append(Problem("role", f"must be one of {', '.join(ROLES)}", role))
         if problems:
             raise SpecError(problems)
-        identity, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-        values = {"user": user, "role": role, "created_at": time.time()}
-        with self._engine.begin() as connection:
-            entry = insert(tokens).values(id=identity, secret_hash=_hash(secret), **values)
-            connection.execute(entry)
-        return f"hps_{identity}_{secret}"
+        token = f"hps_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
+        self._add(token, user, role)
+        return token
+
+    def create_first(self, user: str, token: str | None) -> str | None:
+        """Make an admin's token before there is any other, and return it; None if there is one.
+
+        Whoever set the service up may have chosen it: see check_chosen.
+        """
+        if not self._is_empty():
+            return None
+        if token is None:
+            return self.create(user, "admin")
+        with suppress(IntegrityError):  # another service of this database was faster
+            self._add(token, user, "admin")
+        return token
 
     def authenticate(self, token: str) -> User:
         """Return the user of a token; raises NotAuthenticatedError."""
-        match = _FORM.fullmatch(token)
-        identity, secret = match.groups() if match else ("", "")
+        identity, secret = _parts(token)
         with self._engine.connect() as connection:
             found = connection.execute(select(tokens).where(tokens.c.id == identity)).first()
         kept = _NO_HASH if found is None else found.secret_hash
@@ -89,10 +103,24 @@ class Tokens:
             if connection.execute(change).rowcount == 0:
                 raise ServiceError(f"token: must be the id of one, but got {identity!r}")
 
-    def is_empty(self) -> bool:
+    def _add(self, token: str, user: str, role: str) -> None:
+        identity, secret = _parts(token)
+        values = {"user": user, "role": role, "created_at": time.time()}
+        with self._engine.begin() as connection:
+            entry = insert(tokens).values(id=identity, secret_hash=_hash(secret), **values)
+            connection.execute(entry)
+
+    def _is_empty(self) -> bool:
         """Whether no token was ever made."""
         with self._engine.connect() as connection:
             return not connection.scalar(select(func.count()).select_from(tokens))
+
+
+def check_chosen(token: str, place: str) -> None:
+    """Raise ServiceError for a token that somebody chose and others could guess."""
+    if len(token) < MIN_CHOSEN or not _CHOSEN.fullmatch(token):
+        rule = f"must hold at least {MIN_CHOSEN} characters without spaces"
+        raise ServiceError(f"{place}: {rule}, as random as they come, but has {len(token)}")
 
 
 class FailedLogins:
@@ -128,6 +156,12 @@ class FailedLogins:
                 times.popleft()
             if not times:
                 del self._failures[address]
+
+
+def _parts(token: str) -> tuple[str, str]:
+    """Return a token's public id and its secret; one that somebody chose is all secret."""
+    match = _FORM.fullmatch(token)
+    return (match[1], match[2]) if match else (_hash(token)[:12], token)
 
 
 def _hash(secret: str) -> str:
