@@ -8,6 +8,7 @@ runs/
     ├── driver.lock             held by the one driver that works on it
     ├── stop                    there while somebody asks the driver to stop
     ├── checkpoints/            of unfinished trials and of the best
+    ├── outputs/                what trials printed
     ├── report.md, report.html
     └── ray/                    Ray Tune's own files, derived
 """
@@ -89,6 +90,11 @@ class SearchFolder:
         return self.path / "checkpoints"
 
     @property
+    def outputs(self) -> Path:
+        """Where workers write what trials print."""
+        return self.path / "outputs"
+
+    @property
     def report_md(self) -> Path:
         """The report as Markdown."""
         return self.path / "report.md"
@@ -148,6 +154,11 @@ class SearchFolder:
     @property
     def _lock(self) -> FileLock:
         return FileLock(self.path / "driver.lock")
+
+
+def output_file(outputs: Path, number: int) -> Path:
+    """Return the file of what a trial prints, which is there if it printed anything."""
+    return outputs / f"trial-{number:04d}.log"
 
 
 class Runs:

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from hpsearch.analysis.plain import plain_summary
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
+from hpsearch.runs import output_file
 from hpsearch.service.api import create_app
 from hpsearch.service.audit import read_audit
 from hpsearch.service.core import Service
@@ -160,7 +161,11 @@ def test_what_a_search_holds_can_be_read(team: Team) -> None:
     assert first["epochs"] == [1, 2, 3]
     assert first["values"] == pytest.approx([0.51, 0.52, 0.53])
     assert team.viewer.get(f"{path}/logs").text == "one line\nanother\n"
-    assert "trial 1: completed" in team.viewer.get(f"{path}/logs", params={"trial": 1}).text
+    printed = output_file(team.service.runs.search("done").outputs, 1)
+    printed.parent.mkdir(exist_ok=True)
+    printed.write_text("a print\n")
+    told = team.viewer.get(f"{path}/logs", params={"trial": 1, "follow": True}).text
+    assert told.startswith("a print\ntrial 1: completed")
     assert "val_accuracy 0.73" in team.viewer.get(f"{path}/status").text
     assert team.viewer.get(f"{path}/report").text.startswith("# done")
     assert "<html" in team.viewer.get(f"{path}/report", params={"form": "html"}).text

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from hpsearch.cli.following import follow
 from hpsearch.cli.searches import Budget, Listed
 from hpsearch.errors import HpsearchError, Problem, SearchExistsError, SpecError
 from hpsearch.record import Record
-from hpsearch.runs import Runs, SearchFolder
+from hpsearch.runs import Runs, SearchFolder, output_file
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
@@ -83,18 +84,14 @@ class LocalSearches:
         if trial is not None:
             if trial >= len(record.trials):
                 raise HpsearchError(f"{name} has no trial {trial}; it has {len(record.trials)}")
-            yield trial_log(record.trials[trial])
+            trains = partial(self._trains, folder, trial)
+            yield from _read(output_file(folder.outputs, trial), follow, trains)
+            yield trial_log(folder.open_record().trials[trial])
             return
         log = folder.path / "driver.log"
         if not log.is_file():
             raise HpsearchError(f"{name} has no log: it ran in a terminal, not by `submit`")
-        with log.open(errors="replace") as file:
-            while True:
-                works = follow and self._works(folder, log)
-                yield file.read()
-                if not works:
-                    return
-                time.sleep(POLL_S)
+        yield from _read(log, follow, partial(self._works, folder, log))
 
     def stop(self, name: str) -> str:
         """See Searches."""
@@ -188,12 +185,31 @@ class LocalSearches:
                 start_new_session=True,  # Ctrl-C here must not reach it
             )
 
+    def _trains(self, folder: SearchFolder, number: int) -> bool:
+        """Whether a trial goes on, as far as anybody knows."""
+        return folder.is_driven() and folder.open_record().trials[number].outcome is None
+
     def _works(self, folder: SearchFolder, log: Path) -> bool:
         """Whether a driver works on a search, or is only starting."""
         if folder.is_driven():
             return True
         is_new = time.time() - log.stat().st_mtime < START_S
         return is_new and folder.open_record().state == "running"
+
+
+def _read(path: Path, follow: bool, works: Callable[[], bool]) -> Iterator[str]:
+    """Yield a file's text, and what is added to it while somebody works on it."""
+    position = 0
+    while True:
+        goes_on = follow and works()  # looked at before the read, so that nothing is missed
+        if path.is_file():
+            with path.open(errors="replace") as file:
+                file.seek(position)
+                yield file.read()
+                position = file.tell()
+        if not goes_on:
+            return
+        time.sleep(POLL_S)
 
 
 def _state(folder: SearchFolder, record: Record) -> str:

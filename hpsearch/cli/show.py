@@ -102,7 +102,7 @@ def logs(
     runs: PlaceOption = None,
     service: ServiceOption = None,
 ) -> None:
-    """Print what the driver of a submitted search wrote, or what is known of a trial."""
+    """Print what the driver of a submitted search wrote, or what a trial did."""
     for text in open_searches(runs, service).logs(name, trial, follow):
         print(text, end="", flush=True)
 

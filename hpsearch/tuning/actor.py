@@ -21,11 +21,13 @@ from ray import tune
 from hpsearch.components import Data
 from hpsearch.errors import BadConfigurationError, DivergedError
 from hpsearch.outcome import Outcome
+from hpsearch.runs import output_file
 from hpsearch.spec import TrialConfig
 from hpsearch.training import make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks import check_trial
 from hpsearch.training.functions import make_user_trainer
+from hpsearch.tuning.output import TrialOutput
 
 #: seconds of training that the loss of a worker may cost a trial
 CHECKPOINT_INTERVAL_S = 30.0
@@ -48,12 +50,21 @@ class TrialActor(tune.Trainable):
     """Ray Tune's view of a trial: one step is one epoch."""
 
     def setup(
-        self, config: dict[str, Any], data: Data | None = None, checkpoints: str = ""
+        self,
+        config: dict[str, Any],
+        data: Data | None = None,
+        checkpoints: str = "",
+        outputs: str | None = None,
     ) -> None:
-        """Take the first trial. `data` is shared by all; `checkpoints` is the search's folder."""
+        """Take the first trial. `data` is shared by all.
+
+        `checkpoints` and `outputs`, of what trials print, are folders of the search.
+        """
         self._data = data
         self._checkpoints = Path(checkpoints)
         self._warnings: tuple[str, ...] = ()
+        self._outputs = outputs
+        self._output: TrialOutput | None = None
         self._begin(config["trial"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -78,6 +89,8 @@ class TrialActor(tune.Trainable):
 
     def _begin(self, trial: TrialConfig) -> None:
         # The trainer itself is made in the first step, where what user code raises is caught.
+        if self._outputs is not None:
+            self._output = TrialOutput(output_file(Path(self._outputs), trial.number))
         self._trial = trial
         self._trainer: Any = None
         self._epoch = 0
@@ -91,6 +104,9 @@ class TrialActor(tune.Trainable):
         if torch.cuda.is_available():
             gc.collect()
             torch.cuda.empty_cache()
+        if self._output is not None:
+            self._output.close()
+            self._output = None
 
     def _drop_trainer(self) -> None:
         close = getattr(self._trainer, "close", None)

@@ -108,7 +108,8 @@ def run_trials(
     trials of an experiment.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
-    trainable = tune.with_parameters(TrialActor, data=data, checkpoints=str(folder.checkpoints))
+    folders = {"checkpoints": str(folder.checkpoints), "outputs": str(folder.outputs)}
+    trainable = tune.with_parameters(TrialActor, data=data, **folders)
     trainable = tune.with_resources(trainable, _resources)
     while not control.is_over:
         _run_generation(control, trainable, slots, folder)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from hpsearch.analysis.plain import plain_best, plain_curves, plain_trial, trial
 from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.live import status_text
 from hpsearch.record import Record
+from hpsearch.runs import output_file
 from hpsearch.service.api.auth import TheService, TheUser
 from hpsearch.service.api.errors import PlainJson
 from hpsearch.service.api.models import TEXT_PATTERN, TrialPage
@@ -76,14 +78,19 @@ def logs(
     trial: Annotated[int | None, Query(ge=0, le=10_000_000)] = None,
     follow: bool = False,
 ) -> Response:
-    """Return what a search's driver wrote, as a stream if it is followed; or tell of a trial."""
+    """Return what a search's driver wrote, as a stream if it is followed.
+
+    Of a trial: what it printed, and what the record tells of it.
+    """
     service.table.get(name)
-    if trial is not None:
+    if trial is None:
+        log, goes_on = service.runs.path / name / "driver.log", partial(_is_active, service, name)
+        lines = _log(log, goes_on if follow else None)
+    else:
         found = _record(service, name).trials
         if trial >= len(found):
             raise SearchNotFoundError(f"{name} has no trial {trial}; it has {len(found)}")
-        return PlainTextResponse(trial_log(found[trial]))
-    lines = _log(service, name, service.runs.path / name / "driver.log", follow)
+        lines = _trial_log(service, name, trial, follow)
     return StreamingResponse(lines, media_type="text/plain; charset=utf-8")
 
 
@@ -130,11 +137,22 @@ def _record(service: Service, name: str) -> Record:
         raise ConflictError(f"{name} has not started yet: it is {row.actual}") from error
 
 
-async def _log(service: Service, name: str, path: FilePath, follow: bool) -> AsyncIterator[bytes]:
-    """Yield a log from its beginning, and what is added to it until its search has ended."""
+async def _trial_log(
+    service: Service, name: str, number: int, follow: bool
+) -> AsyncIterator[bytes]:
+    path = output_file(service.runs.search(name).outputs, number)
+    trains = partial(_trains, service, name, number)
+    async for chunk in _log(path, trains if follow else None):
+        yield chunk
+    record = await run_in_threadpool(_record, service, name)
+    yield trial_log(record.trials[number]).encode()
+
+
+async def _log(path: FilePath, goes_on: Callable[[], bool] | None) -> AsyncIterator[bytes]:
+    """Yield a log from its beginning, and what is added to it while it goes on."""
     position = 0
     while True:
-        is_active = follow and await run_in_threadpool(_is_active, service, name)
+        is_active = goes_on is not None and await run_in_threadpool(goes_on)
         while chunk := await run_in_threadpool(_read, path, position):
             position += len(chunk)
             yield chunk
@@ -148,6 +166,11 @@ def _is_active(service: Service, name: str) -> bool:
         return service.table.get(name).actual in (*ACTIVE, "queued")
     except SearchNotFoundError:  # deleted meanwhile
         return False
+
+
+def _trains(service: Service, name: str, number: int) -> bool:
+    """Whether a trial goes on, as far as anybody knows."""
+    return _is_active(service, name) and _record(service, name).trials[number].outcome is None
 
 
 def _read(path: FilePath, position: int) -> bytes:
