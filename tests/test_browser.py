@@ -132,6 +132,15 @@ def test_a_search_is_live(team: Team, visit: Visit) -> None:
         assert page.get_by_role("status").inner_text() == "live"
 
 
+def test_figures_are_drawn_when_they_come_near(visit: Visit) -> None:
+    with visit("/searches/done", viewport=PHONE) as page:
+        page.locator(".js-plotly-plot").first.wait_for()
+        last = page.locator("[data-figure][data-known]").last
+        assert "js-plotly-plot" not in (last.get_attribute("class") or "")
+        last.scroll_into_view_if_needed()
+        page.locator("[data-figure][data-known]").last.locator(".main-svg").first.wait_for()
+
+
 def test_the_list_is_live(team: Team, visit: Visit) -> None:
     record = _begin(team, "listed")
     with visit("/") as page:

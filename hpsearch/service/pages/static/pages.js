@@ -3,7 +3,7 @@ const live = document.getElementById("live");
 let source = null; // of events, while the page can be seen
 let waiting = null; // the timer of the next look
 let pause = 1000; // milliseconds between two looks: longer where a look takes long
-let drawn = null; // the tag of the figures that are drawn
+let drawn = null; // the tag of the figures that are drawn, or will be when they are looked at
 
 async function refresh() {
   waiting = null;
@@ -20,7 +20,8 @@ async function refresh() {
   } catch {
     tell("no connection", false); // the next event, or the next look, tries again
   }
-  pause = Math.max(1000, 5 * (performance.now() - began));
+  // Not all pages at the same moment, though the same event has woken them.
+  pause = Math.max(1000, 5 * (performance.now() - began)) * (0.5 + Math.random());
 }
 
 function replaceParts(newest) {
@@ -30,7 +31,7 @@ function replaceParts(newest) {
     if (!other || isInUse || part.dataset.text === other.innerHTML) continue;
     const text = other.innerHTML;
     keepOpen(part, other);
-    for (const place of part.querySelectorAll(".js-plotly-plot"))
+    for (const place of part.querySelectorAll("[data-known]"))
       other.querySelector(`[data-figure="${CSS.escape(place.dataset.figure)}"]`)?.replaceWith(place);
     part.replaceWith(other);
     other.dataset.text = text;
@@ -63,10 +64,10 @@ async function drawFigures() {
   if (!address) return;
   const answer = await fetch(address);
   const tag = answer.headers.get("etag");
-  const undrawn = document.querySelector("[data-figure]:not(.js-plotly-plot)");
-  if (!answer.ok || (tag === drawn && !undrawn)) return;
+  const unknown = document.querySelector("[data-figure]:not([data-known])");
+  if (!answer.ok || (tag === drawn && !unknown)) return;
   await loadPlotly(script);
-  await draw(await answer.json());
+  draw(await answer.json());
   drawn = tag;
 }
 
