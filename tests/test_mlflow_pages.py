@@ -50,7 +50,7 @@ def test_a_search_leads_to_its_run(viewer: TestClient) -> None:
     answer = viewer.get("/searches/done/mlflow", follow_redirects=False)
     location = answer.headers["location"]
     assert location.startswith("/mlflow/#/experiments/")
-    run = location.rpartition("/")[2]
+    run = location.rpartition("/")[2].partition("?")[0]
     found = viewer.get(f"{ASK}/runs/get", params={"run_id": run}).json()
     assert found["run"]["info"]["run_name"] == "done"
 
@@ -106,7 +106,7 @@ def test_what_users_code_wrote_is_in_a_sandbox(team: Team, viewer: TestClient) -
     from mlflow import MlflowClient
 
     location = viewer.get("/searches/done/mlflow", follow_redirects=False).headers["location"]
-    run = location.rpartition("/")[2]
+    run = location.rpartition("/")[2].partition("?")[0]
     assert team.service.settings.tracking_uri is not None
     client = MlflowClient(team.service.settings.tracking_uri)
     client.log_text(run, "<script>alert(1)</script>", "evil.html")

@@ -268,7 +268,8 @@ def test_the_address_of_a_search_names_its_run(record: Record, store: Store) -> 
     experiment = store.client.get_experiment_by_name(NAME)
     run = store.parent()
     address = address_of_run(record, store.uri, "/mlflow")
-    assert address.endswith(f"/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}")
+    page = f"/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
+    assert address.endswith(f"{page}?workflowType=machine_learning")
 
 
 def test_the_report_is_with_the_search(record: Record, store: Store, tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def address_of_run(record: Record, tracking_uri: str, shown_at: str) -> str:
     with as_tracking_errors(tracking_uri):
         _, parent = open_search(record, tracking_uri)
     info = parent.info
-    return f"{shown_at}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    page = f"#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    # Otherwise MLflow 3 shows its pages for language models around it.
+    return f"{shown_at}/{page}?workflowType=machine_learning"
 
 
 def open_search(record: Record, tracking_uri: str) -> tuple[Any, Any]:
