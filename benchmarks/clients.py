@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
 from collections import defaultdict
@@ -86,7 +87,7 @@ class Load:
             await self._get(route, path)
             if has_figures:
                 tag = await self._get("its figures", f"{path}/figures", tag)
-            pause = max(PAGE_PAUSE_S, 5 * (time.monotonic() - began))
+            pause = max(PAGE_PAUSE_S, 5 * (time.monotonic() - began)) * (0.5 + random.random())
 
     async def _poll(self, route: str, path: str) -> bool:
         began = time.monotonic()
@@ -129,11 +130,11 @@ async def load(request: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
     async with aiohttp.ClientSession(
         request["url"],
         headers=headers,
-        cookies={"hpsearch": request["token"]},
         cookie_jar=aiohttp.CookieJar(unsafe=True),  # those of an address without a name
         connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=None),
     ) as session:
+        await _sign_in(session, request["token"])
         clients = Load(session, request["seconds"])
         scripts, watchers = request["scripts"], request["watchers"]
         await asyncio.gather(
@@ -146,6 +147,13 @@ async def load(request: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
             *(clients.page(name) for name in request["pages"]),
         )
         return clients.took
+
+
+async def _sign_in(session: aiohttp.ClientSession, token: str) -> None:
+    """Get the cookie that the pages want."""
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    async with session.post("/sign-in", data={"token": token}, headers=headers) as answer:
+        answer.raise_for_status()
 
 
 def _spread(names: list[str]) -> list[tuple[str, float]]:

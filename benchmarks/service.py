@@ -40,6 +40,8 @@ LIST_PAGES = 10
 #: nobody listens there
 NOWHERE = "http://127.0.0.1:1"
 GOAL_MS, PAGE_GOAL_S = 200.0, 1.0
+#: what pages ask for; the rest is the API's
+OF_PAGES = ("page of the list", "page of a search", "its figures")
 START_TIMEOUT_S = 60.0
 #: seconds in which clients ask for the first time
 COLD_S = 15.0
@@ -130,16 +132,18 @@ def show_load(found: Answers) -> None:
     """Print how long answers took, once every client has had its first."""
     title = f"ms, after {COLD_S:g} s"
     print(f"\n{title:28}{'number':>8}{'p50':>8}{'p99':>8}{'worst':>8}")
-    cold, warm = [], []
+    cold: list[float] = []
+    warm: dict[bool, list[float]] = {False: [], True: []}
     for route, answers in sorted(found.items()):
         later = [seconds for at, seconds in answers if at >= COLD_S]
         _show_route(route, later)
         if not route.startswith("event"):
-            warm += later
+            warm[route in OF_PAGES] += later
             cold += [seconds for at, seconds in answers if at < COLD_S]
-    p99 = _show_route("all answers", warm)
-    verdict = "reached" if p99 < GOAL_MS else "MISSED"
-    print(f"p99 of all answers under {GOAL_MS:g} ms: {verdict}")
+    for what, of_pages, goal_ms in (("API", False, GOAL_MS), ("pages", True, 1e3 * PAGE_GOAL_S)):
+        p99 = _show_route(f"all of the {what}", warm[of_pages])
+        verdict = "reached" if p99 < goal_ms else "MISSED"
+        print(f"p99 of the {what} under {goal_ms:g} ms: {verdict}")
     _show_route("those before, all unread", cold)
 
 
@@ -154,7 +158,7 @@ def _show_route(route: str, seconds: list[float]) -> float:
 def show_pages(url: str, token: str, repeats: int) -> None:
     """Print how long pages take in Chromium, which has nothing of them at first."""
     large = unseen_names(repeats)
-    print(f"\n{'s, median (worst)':36}{'first text':>16}{'loaded':>16}{'all drawn':>16}")
+    print(f"\n{'s, median (worst)':36}{'first text':>16}{'loaded':>16}{'first figure':>16}")
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -169,23 +173,27 @@ def show_pages(url: str, token: str, repeats: int) -> None:
 
 
 Times = tuple[float, float, float]
+#: whether a page has no figures, or has drawn one
+DRAWN = """() => !document.querySelector("[data-figures]")
+    || document.querySelector(".js-plotly-plot .main-svg")"""
 
 
 def _load_twice(browser: Browser, url: str, token: str, path: str) -> tuple[Times, Times]:
     context = browser.new_context(base_url=url)
-    context.add_cookies([{"name": "hpsearch", "value": token, "url": url}])
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    assert context.request.post("/sign-in", form={"token": token}, headers=headers).ok
     times = _load(context, path), _load(context, path)
     context.close()
     return times
 
 
 def _load(context: BrowserContext, path: str) -> Times:
-    """Return the seconds until a page shows text, is loaded, and has drawn its figures."""
+    """Return the seconds until a page shows text, is loaded, and has drawn its first figure."""
     page = context.new_page()
     started = time.perf_counter()
     page.goto(path, wait_until="load")
     loaded = time.perf_counter() - started
-    page.wait_for_function("() => !document.querySelector('[data-figures]') || drawn")
+    page.wait_for_function(DRAWN)
     drawn = time.perf_counter() - started
     paint = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
     page.wait_for_function(paint)

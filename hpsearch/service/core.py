@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from hpsearch.errors import ConflictError, NotAllowedError, Problem, SpecError
 from hpsearch.runs import Runs
+from hpsearch.service.answers import Answers
 from hpsearch.service.audit import write_audit
 from hpsearch.service.checking import check_submission
 from hpsearch.service.jobs import Jobs
@@ -47,6 +48,7 @@ class Service:
         self.engine: Engine = open_database(settings.database)
         self.table = SearchTable(self.engine)
         self.listing = Listing(self.table)
+        self.answers = Answers()
         self.tokens = Tokens(self.engine)
         self.sessions = Sessions(self.engine)
         self.quotas = Quotas(self.engine)

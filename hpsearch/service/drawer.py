@@ -20,6 +20,8 @@ from hpsearch.analysis.page import figures_json
 from hpsearch.runs import Runs
 from hpsearch.service.records import Records
 
+#: figures give way to answers where processors are few
+NICENESS = 10
 _records: Records  # of the process that draws
 
 
@@ -61,6 +63,7 @@ class Drawer:
 
 def _begin(runs: Path) -> None:
     global _records
+    os.nice(NICENESS)
     _records = Records(Runs(runs))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this
     threading.Thread(target=_end_with_parent, daemon=True).start()

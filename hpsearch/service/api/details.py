@@ -21,10 +21,10 @@ from hpsearch.live import status_text
 from hpsearch.record import Record
 from hpsearch.runs import output_file
 from hpsearch.service.api.auth import TheService, TheUser
-from hpsearch.service.api.errors import PlainJson
 from hpsearch.service.api.models import TEXT_PATTERN, TrialPage
 from hpsearch.service.api.searches import Limit, Name, Offset
 from hpsearch.service.core import Service
+from hpsearch.service.listing import to_json
 from hpsearch.service.table import ACTIVE
 
 router = APIRouter(prefix="/searches/{name}", tags=["what searches hold"])
@@ -53,10 +53,13 @@ def trials(
     offset: Offset = 0,
 ) -> Response:
     """List trials by number, or the leading ones first."""
-    record = _record(service, name)
-    found = list(record.trials) if order == "number" else leaders(record)
-    page = [plain_trial(record, trial) for trial in found[offset : offset + limit]]
-    return PlainJson({"trials": page, "total": len(found)})  # as it is: it may be long
+
+    def make(record: Record) -> dict[str, Any]:
+        found = list(record.trials) if order == "number" else leaders(record)
+        page = [plain_trial(record, trial) for trial in found[offset : offset + limit]]
+        return {"trials": page, "total": len(found)}
+
+    return _made_once(service, name, ("trials", order, limit, offset), make)
 
 
 @router.get("/curves", response_model=list[dict[str, Any]])
@@ -67,7 +70,7 @@ def curves(
     metric: Annotated[str | None, Query(max_length=250, pattern=TEXT_PATTERN)] = None,
 ) -> Response:
     """Return a metric of every trial by epoch; the objective by default."""
-    return PlainJson(plain_curves(_record(service, name), metric))
+    return _made_once(service, name, ("curves", metric), lambda found: plain_curves(found, metric))
 
 
 @router.get("/logs", response_class=PlainTextResponse)
@@ -129,10 +132,25 @@ def model(name: Name, service: TheService, user: TheUser) -> Response:
     return FileResponse(path, filename=f"{name}-trial-{trial.number}{path.suffix}")
 
 
+def _made_once(
+    service: Service, name: str, question: tuple[object, ...], make: Callable[[Record], Any]
+) -> Response:
+    """Return JSON made of a record: many clients ask the same of one that doesn't change."""
+    record, version = _read_record(service, name)
+    key = (name, version, *question)
+    body = service.answers.get(key, lambda: to_json(make(record)).encode("ascii"))
+    return Response(body, media_type="application/json")
+
+
 def _record(service: Service, name: str) -> Record:
+    return _read_record(service, name)[0]
+
+
+def _read_record(service: Service, name: str) -> tuple[Record, str]:
+    """Return a record and its version; raises ConflictError if there is none yet."""
     row = service.table.get(name)
     try:
-        return service.records.read(name)[0]
+        return service.records.read(name)
     except SearchNotFoundError as error:
         raise ConflictError(f"{name} has not started yet: it is {row.actual}") from error
 

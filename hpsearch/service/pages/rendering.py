@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,15 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
+#: pages are made one at a time: many at once would only hold each other up, and small answers too
+_RENDERING = threading.Lock()
+
 
 def render(request: Request, name: str, status: int = 200, **context: Any) -> Response:
     """Return a page from a template; `user` is who is signed in, if anybody."""
     context.setdefault("user", getattr(request.state, "user", None))
-    text = _TEMPLATES.env.get_template(name).render(request=request, **context)
+    with _RENDERING:
+        text = _TEMPLATES.env.get_template(name).render(request=request, **context)
     return HTMLResponse(text, status, headers=HEADERS)
 
 
