@@ -117,6 +117,12 @@ class SearchFolder:
         """Read the record as its driver, which must hold the lock."""
         return Record.reopen(self.record_place, self.name)
 
+    def remove(self) -> None:
+        """Remove the search, with its record wherever that is; nobody else must work on it."""
+        if not self.journal.is_file():
+            Record.remove(self.record_place, self.name)
+        shutil.rmtree(self.path)
+
     def write_spec(self, spec: SearchSpec) -> None:
         """Write the spec as it is now."""
         self.spec_draft.write_text(spec.to_yaml())

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from hpsearch.cli.local import LocalSearches
 from hpsearch.errors import RecordError, SearchExistsError, SpecError
 from hpsearch.record import Record
 from hpsearch.runs import Runs
@@ -101,6 +102,21 @@ def test_a_record_read_again_and_again_takes_few_connections(
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         (count,) = connection.execute(query).fetchone() or (0,)
     assert count <= 3
+
+
+def test_a_search_is_removed_with_its_record(databases: tuple[str, str], tmp_path: Path) -> None:
+    storage, _ = databases
+    searches, runs = LocalSearches(tmp_path), Runs(tmp_path)
+    for name in ("small", "other"):
+        runs.create(make_spec(name=name, storage=storage))
+    searches.delete("small")
+    assert runs.names() == ["other"]
+    with pytest.raises(RecordError, match="no complete record of 'small'"):
+        Record.open(storage, "small")
+    assert runs.search("other").open_record().name == "other"
+    Record.remove(storage, "other")  # as if the process had died then
+    searches.delete("other")
+    runs.create(make_spec(storage=storage))  # its name is free again
 
 
 def test_a_service_reads_what_is_new_in_a_record(

@@ -135,9 +135,9 @@ class LocalSearches:
 
     def delete(self, name: str) -> None:
         """See Searches."""
-        folder, _ = self._open(name)
+        folder = self._runs.search(name)  # whose record may be gone already
         with folder.drive():
-            shutil.rmtree(folder.path)
+            folder.remove()
 
     def report(self, name: str) -> tuple[str, str]:
         """See Searches."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ class Record(ReadableRecord):
         }.items():
             storage.set_study_user_attr(study_id, key, value)
         return cls(place, storage, study_id, spec.name)
+
+    @classmethod
+    def remove(cls, place: Place, name: str) -> None:
+        """Remove a record from what it shares with others; that there is none is no error."""
+        storage = open_storage(place)
+        with suppress(KeyError):
+            storage.delete_study(storage.get_study_id_from_name(name))
 
     @classmethod
     def reopen(cls, place: Place, name: str) -> Record:

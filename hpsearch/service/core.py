@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,8 +119,9 @@ class Service:
         if row.actual == "queued" and self.table.change(row, desired="stopped") is None:
             raise ConflictError(f"{name} must have ended to be deleted, but it starts just now")
         if self.runs.has(name):
-            with self.runs.search(name).drive():
-                shutil.rmtree(self.runs.path / name)
+            folder = self.runs.search(name)
+            with folder.drive():
+                folder.remove()
         self.table.remove(name)
         self.records.forget(name)
         self.audit(user, "delete", name)

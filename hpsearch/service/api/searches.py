@@ -93,5 +93,5 @@ def extend(name: Name, body: ExtendBody, service: TheService, user: TheUser) -> 
 
 @router.delete("/{name}", status_code=204)
 def delete(name: Name, service: TheService, user: TheUser) -> None:
-    """Remove a search that has ended, with its files."""
+    """Remove a search that has ended, with its files; its runs stay in MLflow."""
     service.delete(user, name)
