@@ -25,36 +25,39 @@ pytestmark = [
 TIMEOUT_S = 300.0
 
 
-def runbook() -> tuple[list[str], list[str]]:
-    """Return the commands of the runbook that back up, and those that restore."""
+def runbook() -> tuple[list[str], list[str], str]:
+    """Return the runbook's commands that back up, those that restore, and the one that looks."""
     text = (DEPLOY / "README.md").read_text().partition("## Back up and restore")[2]
-    backup, restore = re.findall(r"```\n(.*?)```", text.partition("\n## ")[0], re.S)
-    return lines(backup), lines(restore)
+    backup, restore, look = re.findall(r"```\n(.*?)```", text.partition("\n## ")[0], re.S)
+    return lines(backup), lines(restore), *lines(look)
 
 
 def lines(block: str) -> list[str]:
     return block.replace("\\\n", " ").strip().splitlines()
 
 
-def run(command: str, cluster: Path, place: Path) -> None:
+def run(command: str, cluster: Path, place: Path) -> str:
     """Run a command of the runbook, with processes for containers and folders for volumes."""
     compose = "docker compose --file deploy/compose.yaml "
     if command == f"{compose}stop service mlflow ray-head ray-worker":
         for name in ("service", "mlflow", "ray-worker-1", "ray-worker-2", "ray-head"):
             local_cluster("kill", cluster, name)
-        return
+        return ""
     if command == f"{compose}start":
-        local_cluster("up", cluster)
-        return
+        return local_cluster("up", cluster)
     program = shlex.join([sys.executable, str(DEPLOY / "local-cluster")])
     here = command.replace(f"{compose}exec --no-TTY", f"{program} exec {cluster}")
+    here = re.sub("--runs /runs$", f"--runs {cluster}/runs", here)
     if "docker run" in here:
         here = here.partition(" debian:12 ")[2]
         here = re.sub("(?<= )/(runs|artifacts|)(?= )", rf"{cluster}/\1", here)
         here = re.sub("/(to|from)/", f"{place}/", here)
     assert "docker" not in here
     assert not re.search(" /(runs|artifacts)? ", here)  # nothing outside the cluster
-    subprocess.run(here, shell=True, cwd=place, check=True)
+    done = subprocess.run(
+        here, shell=True, cwd=place, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
 
 
 def wait_until_finished(client: Client, name: str) -> None:
@@ -67,16 +70,14 @@ def wait_until_finished(client: Client, name: str) -> None:
 def test_a_backup_restores_what_was_there(
     folder: Path,  # noqa: F811
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("PGPASSWORD", (folder / "secrets" / "records_password").read_text())
     client = Client(*first_token(folder))
     shell = Shell(tmp_path / "home")
     client.submit(SPEC.format(name="kept", trials=3), working_dir=shell.folder / "code")
     wait_until_finished(client, "kept")
     before = client.search("kept"), client.best("kept"), client.text("kept", "report")
 
-    backup, restore = runbook()
+    backup, restore, look = runbook()
     for command in backup:
         run(command, folder, tmp_path)
     client.delete("kept")
@@ -88,8 +89,7 @@ def test_a_backup_restores_what_was_there(
     assert [each["name"] for each in client.searches()] == ["kept"]
     assert [each["user"] for each in client.tokens()] == [client.me()["user"]]
     assert (client.search("kept"), client.best("kept"), client.text("kept", "report")) == before
-    printed = shell.run("check", "kept", "--runs", str(folder / "runs"))
-    assert "kept: 0 problems" in printed
+    assert "kept: 0 problems" in run(look.replace("NAME", "kept"), folder, tmp_path)
     client.act("kept", "extend", {"trials": 1})
     wait_until_finished(client, "kept")
     client.submit(SPEC.format(name="later", trials=1), working_dir=shell.folder / "code")

@@ -19,7 +19,6 @@ import pytest
 
 from deploy.checks.commands import DEPLOY
 from hpsearch.errors import ServiceError
-from hpsearch.runs import Runs
 from hpsearch.service.client import Client
 from hpsearch.service.table import ACTIVE
 from tests.test_postgresql import INITDB
@@ -28,6 +27,7 @@ from tests.test_team_cli import Shell
 pytestmark = pytest.mark.skipif(INITDB is None, reason="PostgreSQL is not installed")
 TIMEOUT_S = 300.0
 MAX_RUNNING = 4  # of compose.yaml
+NODE = "ray-worker-1"
 SPEC = """
 name: {name}
 objective: {{metric: score}}
@@ -35,6 +35,15 @@ trainable: train.py:train
 space: {{x: {{low: 0.0, high: 1.0}}}}
 search: {{trials: {trials}, max_concurrent: 1, checkpoint_every: 2,
           early_stopping: {{max_epochs: 9}}}}
+"""
+#: prints when searches began; their records are in PostgreSQL
+BEGUN = """
+import sys
+from hpsearch.runs import Runs
+for name in sys.argv[2:]:
+    record = Runs(sys.argv[1]).search(name).open_record()
+    assert str(record.spec.storage).startswith("postgresql://records@")
+    print(record.created_at)
 """
 
 
@@ -62,7 +71,7 @@ def folder() -> Iterator[Path]:
 
 def first_token(folder: Path) -> tuple[str, str]:
     """Return where the service of a cluster is, and its admin's token."""
-    found = re.search(r"serves \S+ on (\S+)", (folder / "service.log").read_text())
+    found = re.search(r"^service +(\S+)", local_cluster("up", folder), re.M)
     assert found is not None
     return found[1], (folder / "secrets" / "admin_token").read_text().strip()
 
@@ -136,23 +145,47 @@ def log_in(home: Path, url: str, token: str) -> Shell:
 def break_each_part(folder: Path, watch: Watch, name: str) -> None:
     """Kill each part and start it again; a search goes on each time."""
     for parts in (
-        ["ray-worker-1"],
+        [NODE],
         ["service"],
-        ["ray-head", "ray-worker-1", "ray-worker-2"],  # nodes don't outlive their head
+        ["ray-head", NODE, "ray-worker-2"],  # nodes don't outlive their head
         ["mlflow"],
     ):
         for part in parts:
             local_cluster("kill", folder, part)
-            assert re.search(rf"^{part} +does not run$", local_cluster("status", folder), re.M)
+            assert not runs(folder, part)
         for part in parts:
             local_cluster("start", folder, part)
         watch.more_epochs(name)
 
 
-def test_the_searches_of_a_team_outlive_each_part(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PGPASSWORD", (folder / "secrets" / "records_password").read_text())
+def cut_off_a_node(folder: Path, watch: Watch, name: str) -> None:
+    """Pull a node's cables until Ray has given it up; a search goes on without it, and with it."""
+    local_cluster("cut", folder, NODE)
+    for _ in range(3):  # it takes Ray half a minute to give the node up
+        watch.more_epochs(name)
+        time.sleep(15)
+    local_cluster("join", folder, NODE)
+    deadline = time.monotonic() + TIMEOUT_S
+    # Its raylet ends when it hears that it was given up; Docker would start it again.
+    while runs(folder, NODE):
+        assert time.monotonic() < deadline, f"{NODE} goes on though Ray has given it up"
+        time.sleep(1)
+    local_cluster("start", folder, NODE)
+    watch.more_epochs(name)
+
+
+def has_namespaces(folder: Path) -> bool:
+    """Whether the parts of a cluster have cables."""
+    return "subnet" in (folder / "cluster.json").read_text()
+
+
+def runs(folder: Path, part: str) -> bool:
+    """Whether a part of a cluster runs."""
+    status = local_cluster("status", folder)
+    return re.search(rf"^{part} +does not run$", status, re.M) is None
+
+
+def test_the_searches_of_a_team_outlive_each_part(folder: Path, tmp_path: Path) -> None:
     url, token = first_token(folder)
     client = Client(url, token)
     watch = Watch((url, token), {"ann": 2})
@@ -184,21 +217,28 @@ def test_the_searches_of_a_team_outlive_each_part(
         assert "long belongs to bob: only they may stop it" in ann.run("stop", "long", status=2)
         watch.more_epochs("long")
         break_each_part(folder, watch, "long")
+        if has_namespaces(folder):
+            cut_off_a_node(folder, watch, "long")
         assert "stops" in bob.run("stop", "long")
         names = ("first", "second", "third", "urgent")
         ended = {"long": "stopped", **dict.fromkeys(names, "finished")}
         watch.until(lambda rows: {n: r["state"] for n, r in rows.items()} == ended)
     assert watch.excesses == []
     expect_order(folder, ["urgent", "first"], ["long", "first"], ["first", "second", "third"])
+    runs = folder / "runs"
     for name in ended:
-        printed = admin.run("check", name, "--runs", str(folder / "runs"))
-        assert f"{name}: 0 problems" in printed
+        assert f"{name}: 0 problems" in in_service(
+            folder, "hpsearch", "check", name, "--runs", runs
+        )
 
 
 def expect_order(folder: Path, *orders: list[str]) -> None:
     """Searches must have begun in these orders."""
-    runs = Runs(folder / "runs")
     for names in orders:
-        records = [runs.search(name).open_record() for name in names]
-        assert [record.name for record in sorted(records, key=lambda r: r.created_at)] == names
-        assert all(str(r.spec.storage).startswith("postgresql://records@") for r in records)
+        begun = in_service(folder, sys.executable, "-c", BEGUN, folder / "runs", *names).split()
+        assert [name for _, name in sorted(zip(map(float, begun), names, strict=True))] == names
+
+
+def in_service(folder: Path, *command: str | Path) -> str:
+    """Run a command in the service's container."""
+    return local_cluster("exec", folder, "service", "entrypoint.sh", *command)

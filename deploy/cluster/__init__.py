@@ -1,0 +1,1 @@
+"""What compose.yaml describes, as processes of one machine: see deploy/local-cluster."""
