@@ -38,7 +38,11 @@ output = TrialOutput(path / "silent.log")
 output.close()
 output = TrialOutput(path / "much.log")
 for number in range(200_000):
-    print(f"line {number}")
+    print(f"line {number:050d}")
+    if number % 50_000 == 0:
+        output.limit()
+        assert (path / "much.log").stat().st_size <= 2_000_000
+print("the last")
 output.close()
 for _ in range(2):
     output = TrialOutput(path / "twice.log")
@@ -88,7 +92,7 @@ def test_a_process_gets_its_output_back(tmp_path: Path) -> None:
     assert not (tmp_path / "silent.log").exists()
     much = (tmp_path / "much.log").read_text().splitlines()
     assert much[0].endswith(" bytes before this were dropped")
-    assert much[-1] == "line 199999"
+    assert much[-2:] == [f"line {199_999:050d}", "the last"]
     assert (tmp_path / "much.log").stat().st_size < MAX_BYTES + 100
     twice = (tmp_path / "twice.log").read_text()
     assert [line.split(",")[0] for line in twice.splitlines()] == [

@@ -204,7 +204,7 @@ def _read(path: Path, follow: bool, works: Callable[[], bool]) -> Iterator[str]:
         goes_on = follow and works()  # looked at before the read, so that nothing is missed
         if path.is_file():
             with path.open(errors="replace") as file:
-                file.seek(position)
+                file.seek(min(position, path.stat().st_size))  # its beginning may be dropped
                 yield file.read()
                 position = file.tell()
         if not goes_on:

@@ -81,6 +81,8 @@ class TrialActor(tune.Trainable):
         except Exception as error:  # the trial's own code may raise anything
             report = report_error(self._epoch, error)
             self._drop_trainer()  # if the trial is tried again, it goes on from its checkpoint
+        if self._output is not None:
+            self._output.limit()
         return {"report": report}
 
     def cleanup(self) -> None:

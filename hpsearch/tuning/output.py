@@ -35,6 +35,13 @@ class TrialOutput:
                     file.flush()
                 self._take(file)
 
+    def limit(self) -> None:
+        """Drop the beginning of what was printed if that is much."""
+        with suppress(OSError):
+            if self._path.stat().st_size > 2 * MAX_BYTES:
+                _flush()
+                self._shorten()
+
     def close(self) -> None:
         """Give the process its output back; a file in which nothing stands goes."""
         _flush()
@@ -43,7 +50,10 @@ class TrialOutput:
             os.close(saved)
         self._saved = []
         with suppress(OSError):
-            self._shorten()
+            if self._path.stat().st_size == 0:
+                self._path.unlink()
+            else:
+                self._shorten()
 
     def _take(self, file: IO[bytes]) -> None:
         _flush()
@@ -53,9 +63,7 @@ class TrialOutput:
 
     def _shorten(self) -> None:
         size = self._path.stat().st_size
-        if size == 0:
-            self._path.unlink()
-        elif size > MAX_BYTES:
+        if size > MAX_BYTES:
             with self._path.open("r+b") as file:
                 file.seek(-MAX_BYTES, os.SEEK_END)
                 kept = file.read().partition(b"\n")[2]

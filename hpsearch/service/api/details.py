@@ -171,6 +171,7 @@ async def _log(path: FilePath, goes_on: Callable[[], bool] | None) -> AsyncItera
     position = 0
     while True:
         is_active = goes_on is not None and await run_in_threadpool(goes_on)
+        position = min(position, await run_in_threadpool(_size, path))  # its beginning may go
         while chunk := await run_in_threadpool(_read, path, position):
             position += len(chunk)
             yield chunk
@@ -189,6 +190,10 @@ def _is_active(service: Service, name: str) -> bool:
 def _trains(service: Service, name: str, number: int) -> bool:
     """Whether a trial goes on, as far as anybody knows."""
     return _is_active(service, name) and _record(service, name).trials[number].outcome is None
+
+
+def _size(path: FilePath) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _read(path: FilePath, position: int) -> bytes:
