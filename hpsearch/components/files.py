@@ -36,7 +36,7 @@ def read_table(file: Path, reader: Callable[..., DataFrame], **options: Any) -> 
 
 
 def one_hot_table(
-    table: DataFrame, file: Path, target: str | Sequence[str], drop: Sequence[str]
+    table: DataFrame, file: Path | str, target: str | Sequence[str], drop: Sequence[str]
 ) -> dict[str, Any]:
     """Split a table into features and target; text columns become one feature a value."""
     import pandas
@@ -82,7 +82,7 @@ def read_npz(file: Path, splits: Mapping[str, tuple[str | None, str | None]]) ->
     return {split: tuple(arrays[str(name)] for name in names) for split, names in named.items()}
 
 
-def _check_columns(table: DataFrame, file: Path, keyword: str, names: Sequence[str]) -> None:
+def _check_columns(table: DataFrame, file: Path | str, keyword: str, names: Sequence[str]) -> None:
     known = [str(name) for name in table.columns]
     for name in names:
         if name not in known:
@@ -94,7 +94,7 @@ def _check_columns(table: DataFrame, file: Path, keyword: str, names: Sequence[s
             )
 
 
-def _check_complete(table: DataFrame, file: Path) -> None:
+def _check_complete(table: DataFrame, file: Path | str) -> None:
     missing = table.isna().sum()
     missing = missing[missing > 0]
     if len(missing):

