@@ -11,15 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 from torch import nn
 
 from hpsearch.errors import BadConfigurationError
-from hpsearch.registry import Recommended, register
+from hpsearch.registry import Of, Recommended, register
 
 LrFactor = Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)]
 HeadFactor = Annotated[float, Gt(0), Recommended(1.0, 100.0, log=True)]
 Count = Annotated[int, Ge(0)]
+FineTuneSection = Annotated[Any, Of("finetune")]
 
 
 def layer_groups(model: nn.Module) -> list[list[nn.Module]]:
@@ -33,9 +34,24 @@ def layer_groups(model: nn.Module) -> list[list[nn.Module]]:
     return [[child] for child in model.children() if any(True for _ in child.parameters())]
 
 
+@dataclass(frozen=True)
+class Subset:
+    """The rows to train on: a `fraction` of all, or of those of some `classes`.
+
+    With them goes a `replay_fraction` of the rest. `metric` tells how much the remaining rest is
+    forgotten.
+    """
+
+    fraction: float
+    classes: Sequence[str | int]
+    replay_fraction: float
+    metric: str | None
+
+
 @dataclass
 class FineTuning:
-    """Rates of the groups, and how many of them are frozen, at first and epoch by epoch.
+    """Rates of the groups, how many of them are frozen, at first and epoch by epoch, and which
+    rows are trained on.
 
     `lr_factors` has one factor a group. With `unfreeze_every` one more group is trained after so
     many epochs, from the output on; that depends on nothing but the epoch.
@@ -46,6 +62,7 @@ class FineTuning:
     lr_factors: Sequence[float]
     num_frozen: int = 0
     unfreeze_every: int | None = None
+    subset: Subset | None = None
     _frozen: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -155,6 +172,31 @@ def gradual_unfreeze(
     groups = layer_groups(model)
     factors = [decay ** -(len(groups) - 1 - i) for i in range(len(groups))]
     return FineTuning(model, groups, factors, len(groups) - 1, every)
+
+
+@register("finetune", "subset")
+def subset(
+    model: nn.Module,
+    fraction: Annotated[float, Interval(gt=0, le=1)] | None = None,
+    classes: Sequence[str | int] = (),
+    replay_fraction: Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.5)] = 0.0,
+    metric: str | None = None,
+    weights: FineTuneSection = "full",
+) -> FineTuning:
+    """A part of the training rows, and how much the model forgets of the rest meanwhile.
+
+    The part is a `fraction` of the rows (by default half), or of those of the `classes` that are
+    given (by default all), the same for all trials of a search. A `replay_fraction` of the rest
+    is trained on as well; the remaining rest is scored each epoch as `rest_loss` and so on.
+    `forgetting` is by how much its `metric` is worse than before the first step; by default the
+    first of the task's that isn't a loss, such as accuracy. `weights` is another fine-tuning,
+    which says what learns.
+    """
+    tuning: FineTuning = Of("finetune").build(weights, model=model)
+    if fraction is None:
+        fraction = 1.0 if classes else 0.5
+    tuning.subset = Subset(fraction, classes, replay_fraction, metric)
+    return tuning
 
 
 def _alike(model: nn.Module, lr_factor: float, num_frozen: int = 0) -> FineTuning:

@@ -170,6 +170,21 @@ class Block:
         return (self.layer, [norm]) if isinstance(norm, nn.Module) else (norm(self.layer), [])
 
 
+def check_outputs(
+    model: nn.Module, name: str, input_shape: tuple[int, ...], output_size: int
+) -> None:
+    """Refuse a model whose outputs are of another shape than the data set asks for."""
+    with torch.no_grad():
+        outputs = model.eval()(torch.zeros(2, *input_shape))
+    expected = (2, output_size)
+    shape = tuple(getattr(outputs, "shape", ()))
+    if shape != expected:
+        raise UserCodeError(
+            f"model.name: {name} must give outputs of the shape {expected} for two examples, but "
+            f"got {shape or type(outputs).__name__}"
+        )
+
+
 def check_batch_size(model: nn.Module, batch_size: int) -> None:
     """Refuse to train batch norm on single examples."""
     if batch_size == 1 and has_batch_statistics(model):

@@ -16,24 +16,23 @@ from torch import Tensor, nn
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import Callback
 from hpsearch.components.data import Data
+from hpsearch.components.finetuning import Subset
 from hpsearch.components.initializers import initialize
-from hpsearch.components.models import build_model, check_batch_size
+from hpsearch.components.models import build_model, check_batch_size, check_outputs
 from hpsearch.components.optimizers import build_optimizer
 from hpsearch.components.tasks import epoch_metrics, task_for
-from hpsearch.errors import UserCodeError
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
-from hpsearch.training.batches import Batches, LastBatch, batch_sizes, batches_of, epoch_order
+from hpsearch.training.batches import Batches, batch_sizes, batches_of
 from hpsearch.training.denormals import flushed_denormals
-from hpsearch.training.groups import (
-    load_optimizer_state,
-    optimizer_state,
-    parameter_groups,
-)
+from hpsearch.training.forgetting import Forgetting
+from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
 from hpsearch.training.pacing import Pace
+from hpsearch.training.rows import TrainingRows
 from hpsearch.training.seeds import derive_seed
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
+SplitName = Literal["train", "rest", "val", "test"]
 #: rows of a batch when nothing is learned from it: more leave the caches of a CPU
 EVAL_BATCH_SIZE = 256
 #: steps of an epoch, evenly spaced, at which the norm of the gradient is taken
@@ -62,9 +61,13 @@ class Trainer:
         self.task = task_for(data, config.values.get("task"), Path(config.folder))
         self.task.criterion.to(self.device)
         self._stream = stream
-        self._pace = Pace(config, data.num_train_rows, self._num_steps)
         self.model = self._build_model()
         self._tuning = self._build("finetune", model=self.model)
+        subset: Subset | None = getattr(self._tuning, "subset", None)
+        self._rows = TrainingRows(data, subset, config.values.get("last_batch"), self._subset_seed)
+        self._forgetting = Forgetting(self.task, subset.metric) if subset is not None else None
+        self._pace = Pace(config, len(self._rows), self._rows.num_steps)
+        check_batch_size(self.model, self._pace.batch_size(1))
         self._augmentations = self._build_all(
             "augmentations",
             input_shape=data.input_shape,
@@ -72,7 +75,7 @@ class Trainer:
             kind=data.kind,
         )
         self._callbacks: list[Callback] = self._build_all(
-            "callbacks", metrics=epoch_metrics(self.task)
+            "callbacks", metrics=epoch_metrics(self.task, has_rest=subset is not None)
         )
         #: what corrects the probabilities once training is over; not fitted
         self.calibration: Calibration | None = self._build("calibration", kind=data.kind)
@@ -97,12 +100,14 @@ class Trainer:
         if self._is_over:
             return None
         start = time.perf_counter()
+        if self._forgetting is not None and self._forgetting.before is None:
+            self._forgetting.begin(self.evaluate("rest"))
         self.epoch += 1
         with flushed_denormals():
             metrics, grad_norm = self._train()
         for callback in self._callbacks:
             callback.before_evaluation(self.model, self._read_train)
-        metrics |= self._evaluate_val()
+        metrics |= self._evaluate_epoch()
         metrics["lr"] = float(self.optimizer.param_groups[0]["lr"])
         metrics["grad_norm"] = grad_norm
         metrics |= self._call_back(metrics)
@@ -110,13 +115,17 @@ class Trainer:
         metrics["seconds"] = time.perf_counter() - start
         return metrics
 
-    def evaluate(self, split: Literal["train", "val", "test"]) -> dict[str, float]:
-        """Return the metrics on a split, named `val_loss` and so on."""
+    def evaluate(self, split: SplitName) -> dict[str, float]:
+        """Return the metrics on a split, named `val_loss` and so on.
+
+        Of the training split, `train` are the rows that are trained on and `rest` those that
+        fine-tuning on a subset leaves out.
+        """
         totals = self._evaluate(split, keep=bool(self.task.scores))
         scores = self.task.measure(*totals.rows()) if self.task.scores else {}
         return totals.summary() | {f"{split}_{name}": value for name, value in scores.items()}
 
-    def predict(self, split: Literal["train", "val", "test"]) -> tuple[Tensor, Tensor]:
+    def predict(self, split: SplitName) -> tuple[Tensor, Tensor]:
         """Return the outputs for a split, float32 (rows, output_size), and its targets."""
         outputs, targets = self._evaluate(split, keep=True).rows()
         return outputs.clone(), targets  # a tensor of inference mode has no gradients
@@ -133,6 +142,7 @@ class Trainer:
             "criterion": _copied(self.task.criterion.state_dict()),
             "pace": _copied(self._pace.state_dict()),
             "callbacks": [_copied(callback.state_dict()) for callback in self._callbacks],
+            "score_before": self._forgetting.before if self._forgetting is not None else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -146,19 +156,21 @@ class Trainer:
         for callback, kept in zip(self._callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(kept)
         self._is_over = any(callback.is_over for callback in self._callbacks)
+        if self._forgetting is not None:
+            self._forgetting.before = state["score_before"]
 
     def _evaluate(self, split: str, keep: bool) -> Totals:
         totals = Totals(self.task, self.epoch, split, keep=keep)
-        batches = self._batches(split)
         self.model.eval()
         with torch.inference_mode(), self._autocast():
-            for x, y in batches.read(EVAL_BATCH_SIZE):
+            for x, y in self._read(split, EVAL_BATCH_SIZE):
                 totals.add(self._forward(x), y)
         return totals
 
     def _train(self) -> tuple[dict[str, float], float]:
         batches, batch_size = self._batches("train"), self._pace.batch_size(self.epoch)
-        order = self._order(len(batches), batch_size)
+        shuffle = torch.Generator().manual_seed(self._seed("shuffle"))
+        order = self._rows.order(batch_size, self._pace.passes(self.epoch), shuffle)
         num_steps = len(batch_sizes(len(order), batch_size))
         stride = math.ceil(num_steps / GRAD_NORM_SAMPLES)
         torch.manual_seed(self._seed("epoch"))
@@ -196,30 +208,14 @@ class Trainer:
             projections=self._build_all("constraints", model=self.model),
         )
 
-    def _order(self, num_rows: int, batch_size: int) -> Tensor:
-        shuffle = torch.Generator().manual_seed(self._seed("shuffle"))
-        orders = [
-            epoch_order(num_rows, batch_size, self._last_batch, shuffle)
-            for _ in range(self._pace.passes(self.epoch))
-        ]
-        return torch.cat(orders)
-
-    def _num_steps(self, batch_size: int, passes: int) -> int:
-        rows = self.data.num_train_rows
-        if self._last_batch == "keep":
-            return len(batch_sizes(rows * passes, batch_size))
-        full, rest = divmod(rows, batch_size)
-        return passes * (full + (rest > 0 and self._last_batch != "drop"))
-
-    @property
-    def _last_batch(self) -> LastBatch:
-        return self.config.values.get("last_batch") or "keep"
-
     def _read_train(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self._batches("train").read(self._pace.batch_size(self.epoch))
+        return self._read("train", self._pace.batch_size(self.epoch))
 
-    def _evaluate_val(self) -> dict[str, float]:
-        return self.evaluate("val") if self.data.val is not None else {}
+    def _evaluate_epoch(self) -> dict[str, float]:
+        metrics = self.evaluate("val") if self.data.val is not None else {}
+        if self._forgetting is not None:
+            metrics |= self._forgetting.measure(self.evaluate("rest"))
+        return metrics
 
     def _call_back(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Tell the callbacks of an epoch; returns the metrics anew where weights were changed."""
@@ -229,15 +225,14 @@ class Trainer:
             for callback in self._callbacks
         ]
         self._is_over = any(callback.is_over for callback in self._callbacks)
-        return self._evaluate_val() if any(changed) else {}
+        return self._evaluate_epoch() if any(changed) else {}
 
     def _build_model(self) -> nn.Module:
         values, folder = self.config.values, Path(self.config.folder)
         torch.manual_seed(self._seed("model"))
         model = build_model(values["model"], self.data.input_shape, self.data.output_size, folder)
-        self._check_outputs(model)
+        check_outputs(model, values["model"]["name"], self.data.input_shape, self.data.output_size)
         torch.manual_seed(self._seed("initializer"))
-        check_batch_size(model, self._pace.batch_size(1))
         section = values.get("initializer") or {"name": "torch_default"}
         initialize(model, section, folder, self.data.class_counts)
         return model.to(self.device)
@@ -246,18 +241,6 @@ class Trainer:
         # Programs of earlier trials count towards a limit, after which nothing more is compiled.
         torch.compiler.reset()
         return torch.compile(self.model)
-
-    def _check_outputs(self, model: nn.Module) -> None:
-        x = torch.zeros(2, *self.data.input_shape)
-        with torch.no_grad():
-            outputs = model.eval()(x)
-        expected = (2, self.data.output_size)
-        shape = tuple(getattr(outputs, "shape", ()))
-        if shape != expected:
-            raise UserCodeError(
-                f"model.name: {self.config.values['model']['name']} must give outputs of the "
-                f"shape {expected} for two examples, but got {shape or type(outputs).__name__}"
-            )
 
     def _build(self, section: str, **offered: Any) -> Any:
         """Build the component of a section; None where the configuration has none."""
@@ -272,11 +255,21 @@ class Trainer:
         values = self.config.values.get(section) or []
         return [of.build(value, folder, **offered) for value in values]
 
+    def _read(self, split: str, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        rows = {"train": self._rows.trained, "rest": self._rows.rest}
+        batches = self._batches("train" if split in rows else split)
+        return batches.read(batch_size, rows.get(split))
+
     def _batches(self, split: str) -> Batches:
         examples = getattr(self.data, split)
         if examples is None:
             raise ValueError(f"the data has no {split} split")
         return batches_of(examples, self.device)
+
+    @property
+    def _subset_seed(self) -> int:
+        """All trials are fine-tuned on the same rows: they compete."""
+        return derive_seed(self.config.seed, 0, self._stream + "subset")
 
     def _seed(self, purpose: str) -> int:
         config = self.config

@@ -28,6 +28,7 @@ from hpsearch.training.trainer import Trainer
 from hpsearch.validation.recommended import with_recommended_ranges
 from hpsearch.validation.signatures import (
     Alternative,
+    alternatives,
     check_section,
     check_value,
     corners,
@@ -237,6 +238,7 @@ def _metrics(
 ) -> tuple[str, ...]:
     """Return the names of what a task reports with each of its losses and so on."""
     found: list[tuple[str, ...]] = []
+    has_rest = _has_rest(draft.sections.get("finetune"))
     for _, keywords in samples(alternative.keywords, alternative.path):
         try:
             if data is None:
@@ -249,6 +251,13 @@ def _metrics(
             problem = Problem.of(error, alternative.path)
             problems += [problem] if problem not in problems else []
         else:
-            found.append(epoch_metrics(task))
+            found.append(epoch_metrics(task, has_rest=has_rest))
     everywhere = set.intersection(*map(set, found)) if found else set()
     return tuple(name for name in found[0] if name in everywhere) if found else ()
+
+
+def _has_rest(finetune: Tree) -> bool:
+    """Whether every trial is fine-tuned on a subset of the rows."""
+    sections = [value for _, value in alternatives(finetune, "finetune")]
+    names = [value.get("name") if isinstance(value, Mapping) else value for value in sections]
+    return all(name == "subset" for name in names)

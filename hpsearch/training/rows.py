@@ -1,0 +1,101 @@
+"""The rows of the training split: those that are trained on, in which order, and the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpsearch.components.data import Arrays, Data, split_length
+from hpsearch.components.finetuning import Subset
+from hpsearch.components.splits import Rows, split_rows
+from hpsearch.errors import BadConfigurationError
+from hpsearch.training.batches import LastBatch, batch_sizes, epoch_order
+
+
+class TrainingRows:
+    """Rows by number: all are trained on, unless fine-tuning wants a subset.
+
+    `trained` and `rest` are int64 tensors, None where all are trained on. What is replayed is
+    trained on, and no part of the rest.
+    """
+
+    def __init__(
+        self, data: Data, subset: Subset | None, last_batch: LastBatch | None, seed: int
+    ) -> None:
+        self._last_batch: LastBatch = last_batch or "keep"
+        self._length = split_length(data.train)
+        self.trained: Tensor | None = None
+        self.rest: Tensor | None = None
+        if subset is not None:
+            parts = _divide(subset, data, np.random.default_rng(seed))
+            self.trained, self.rest = (torch.from_numpy(np.sort(part)) for part in parts)
+            self._length = len(self.trained)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def order(self, batch_size: int, passes: int, generator: torch.Generator) -> Tensor:
+        """Draw the rows of an epoch of so many passes, in the order in which they are read."""
+        orders = [
+            epoch_order(len(self), batch_size, self._last_batch, generator) for _ in range(passes)
+        ]
+        order = torch.cat(orders)
+        return order if self.trained is None else self.trained[order]
+
+    def num_steps(self, batch_size: int, passes: int) -> int:
+        """Return the steps of so many passes."""
+        if self._last_batch == "keep":
+            return len(batch_sizes(len(self) * passes, batch_size))
+        full, rest = divmod(len(self), batch_size)
+        return passes * (full + (rest > 0 and self._last_batch != "drop"))
+
+
+def _divide(subset: Subset, data: Data, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Return the rows to train on and the rest, classes in proportion in what is drawn."""
+    num_rows = split_length(data.train)
+    classes = _classes(data)
+    candidates = np.arange(num_rows)
+    if subset.classes:
+        candidates = candidates[_is_wanted(subset, data)]
+    count = round(len(candidates) * subset.fraction)
+    _, chosen = _draw(candidates, count, classes, rng)
+    rest = np.setdiff1d(np.arange(num_rows), chosen)
+    rest, replayed = _draw(rest, round(len(rest) * subset.replay_fraction), classes, rng)
+    if len(chosen) == 0 or len(rest) == 0:
+        raise BadConfigurationError(
+            f"finetune: subset must choose some of the {num_rows} training rows and leave some, "
+            f"but chooses {len(chosen)} and leaves {len(rest)}"
+        )
+    return np.concatenate([chosen, replayed]), rest
+
+
+def _draw(
+    rows: Rows, count: int, classes: Rows | None, rng: np.random.Generator
+) -> tuple[Rows, Rows]:
+    own = None if classes is None else classes[rows]
+    others, drawn = split_rows(len(rows), count, own, rng)
+    return rows[others], rows[drawn]
+
+
+def _is_wanted(subset: Subset, data: Data) -> NDArray[np.bool_]:
+    classes = _classes(data)
+    if classes is None:
+        raise BadConfigurationError(
+            "finetune.classes: needs arrays with one class a row, but the data set has "
+            f"{'others' if isinstance(data.train, Arrays) else 'a torch Dataset'}"
+        )
+    known = {name: number for number, name in enumerate(data.class_names)}
+    unknown = [name for name in map(str, subset.classes) if name not in known]
+    if unknown:
+        raise BadConfigurationError(
+            f"finetune.classes: must be classes of the data set ({', '.join(known)}), "
+            f"but got {unknown[0]!r}"
+        )
+    return np.isin(classes, [known[str(name)] for name in subset.classes])
+
+
+def _classes(data: Data) -> Rows | None:
+    is_hard = isinstance(data.train, Arrays) and data.train.y.dtype == np.int64
+    return data.train.y if isinstance(data.train, Arrays) and is_hard else None
