@@ -16,6 +16,7 @@ from hpsearch.components import (
     keel,
     losses,
     metrics,
+    minilm,
     models,
     normalizations,
     optimizers,
@@ -25,6 +26,7 @@ from hpsearch.components import (
     regularizers,
     schedules,
     tasks,
+    texts,
 )
 from hpsearch.components.data import Arrays, Data
 from hpsearch.components.loading import load_data
@@ -50,6 +52,7 @@ __all__ = [
     "load_data",
     "losses",
     "metrics",
+    "minilm",
     "models",
     "normalizations",
     "optimizers",
@@ -60,4 +63,5 @@ __all__ = [
     "schedules",
     "task_for",
     "tasks",
+    "texts",
 ]

@@ -2,8 +2,8 @@
 
 What a factory returns, a user's too: `(x, y)`, or a mapping with `train` and, where the data
 set has them, `val` and `test`, each a pair of numpy arrays or tensors, or each a torch Dataset.
-The mapping may also name the `classes` and the `features`. `hpsearch.components.loading` splits
-and standardises them.
+The mapping may also name the `classes` and the `features`, and say `standardize: False` of inputs
+that are no quantities. `hpsearch.components.loading` splits and standardises them.
 
 Libraries that only reading needs are imported where they are used: every worker imports this
 module, and none reads data (scikit-learn alone costs it two seconds).

@@ -42,9 +42,9 @@ def one_hot_table(
     import pandas
 
     targets = [target] if isinstance(target, str) else list(target)
-    _check_columns(table, file, "target", targets)
-    _check_columns(table, file, "drop", drop)
-    _check_complete(table.drop(columns=list(drop)), file)
+    check_columns(table, file, "target", targets)
+    check_columns(table, file, "drop", drop)
+    check_complete(table.drop(columns=list(drop)), file)
     features = table.drop(columns=[*targets, *drop])
     text = [name for name in features if not pandas.api.types.is_numeric_dtype(features[name])]
     for name in text:
@@ -82,7 +82,8 @@ def read_npz(file: Path, splits: Mapping[str, tuple[str | None, str | None]]) ->
     return {split: tuple(arrays[str(name)] for name in names) for split, names in named.items()}
 
 
-def _check_columns(table: DataFrame, file: Path | str, keyword: str, names: Sequence[str]) -> None:
+def check_columns(table: DataFrame, file: Path | str, keyword: str, names: Sequence[str]) -> None:
+    """Raise DataError for a name that is no column; `keyword` is where it was given."""
     known = [str(name) for name in table.columns]
     for name in names:
         if name not in known:
@@ -94,7 +95,8 @@ def _check_columns(table: DataFrame, file: Path | str, keyword: str, names: Sequ
             )
 
 
-def _check_complete(table: DataFrame, file: Path | str) -> None:
+def check_complete(table: DataFrame, file: Path | str) -> None:
+    """Raise DataError where cells have no value."""
     missing = table.isna().sum()
     missing = missing[missing > 0]
     if len(missing):

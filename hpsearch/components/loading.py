@@ -78,6 +78,8 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
     refused = {key: why for key, why in refused.items() if key.split("_")[0] in splits}
     if "val" in splits:
         refused["folds"] = "a val split of its own"
+    if given.get("standardize") and not source.standardize:
+        refused["standardize"] = "inputs that are no quantities"
     if given.get("folds") is not None:
         refused["val_fraction"] = "folds, which take its place"
     if not all(isinstance(split, Arrays) for split in splits.values()):
@@ -104,7 +106,7 @@ def _from_arrays(source: Source, preparation: Preparation, seed: int) -> Data:
         folds=folds,
         class_names=class_names,
         feature_names=source.feature_names,
-        standardize=preparation.standardize,
+        standardize=preparation.standardize and source.standardize,
     )
     return data if folds else standardized(data)
 

