@@ -89,13 +89,15 @@ class Of:
 
     The value is its name or a mapping with `name`. With `short`, a number is short for the
     component `default` with that keyword: `dropout: 0.2` for `{name: standard, rate: 0.2}`. With
-    `many`, the value is a list of components; with `optional`, there may be none.
+    `many`, the value is a list of components, with `mapped` a mapping from names of the user's to
+    components; with `optional`, there may be none.
     """
 
     family: str
     default: str = ""
     short: str = ""
     many: bool = False
+    mapped: bool = False
     optional: bool = False
 
     def written_out(self, value: Any) -> Any:

@@ -105,6 +105,12 @@ def _components(of: Of) -> Schema:
         array = {"type": "array", "items": _components(replace(of, many=False, optional=False))}
         options = [array, _choices(array), *([{"type": "null"}] if of.optional else [])]
         return {"anyOf": options}
+    if of.mapped:
+        each = _components(replace(of, mapped=False, optional=False))
+        mapping = {"type": "object", "additionalProperties": each}
+        return {
+            "anyOf": [mapping, _choices(mapping), *([{"type": "null"}] if of.optional else [])]
+        }
     one: Schema = {"$ref": f"#/$defs/{of.family}"}
     if of.family == "dataset":
         return one

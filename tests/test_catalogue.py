@@ -51,5 +51,5 @@ def test_every_row_of_the_techniques_is_where_it_says(row: list[str]) -> None:
     words = {word for word in re.findall(r"`([^`]+)`", names) if re.fullmatch(r"[a-z_0-9]+", word)}
     sections = {"gradient_noise", "norm_position", "bias", "regime_adaptation", "scaling"}
     sections |= {"input_dropout", "dropout", "conv_dropout", "mc_dropout_samples", "forget_bias"}
-    sections |= {"first", "output", "recurrent", "activation", "drop", "pad", "wrap"}
+    sections |= {"first", "output", "recurrent", "layers", "activation", "drop", "pad", "wrap"}
     assert words <= known | sections

@@ -14,7 +14,10 @@ from torch import nn
 from hpsearch import registry
 from hpsearch.components import Data, load_data
 from hpsearch.components.initializers import TRUNCATED_STD, initialize
-from hpsearch.errors import BadConfigurationError
+from hpsearch.components.models import mlp
+from hpsearch.errors import BadConfigurationError, SpecError
+from hpsearch.space import SearchSpace
+from hpsearch.validation import load_checked_spec
 from tests.test_blocks import make
 
 FAN_IN, FAN_OUT = 400, 200
@@ -183,6 +186,52 @@ class TestPlacement:
         assert 0 < net[0].weight.abs().max() <= 0.05
         assert (net[1].weight == 0).all()
         assert torch.allclose(net[2].weight @ net[2].weight.T, torch.eye(8), atol=1e-5)
+
+    def test_layers_are_told_by_their_names(self) -> None:
+        parts = {"body": nn.Linear(8, 8), "cell": nn.LSTM(8, 8), "head": nn.Linear(8, 8)}
+        net = nn.ModuleDict(parts)
+        layers = {"*.weight_hh*": {"name": "normal", "std": 3.0}, "[ch]e*": "orthogonal"}
+        initialize(net, {"name": "zeros", "output": "large", "layers": layers}, Path())
+        assert (net["body"].weight == 0).all()
+        assert net["cell"].weight_hh_l0.std().item() == pytest.approx(
+            3, rel=0.2
+        )  # the first holds
+        for weight in (net["head"].weight, *net["cell"].weight_ih_l0.split(8)):
+            assert torch.allclose(weight @ weight.T, torch.eye(8), atol=1e-5)
+
+    def test_a_parametrised_weight_has_its_own_name(self) -> None:
+        net = mlp((4,), 2, [8], norm="weight")
+        initialize(net, {"name": "zeros", "layers": {"1.weight": "large"}}, Path())
+        assert net[1].weight.std() > 1
+
+    def test_a_pattern_that_fits_nothing_is_told(self, wine: Data) -> None:
+        section = {"name": "zeros", "layers": {"*.weight": "small", "*.haed*": "large"}}
+        rule = r"initializer.layers: .* \(1.weight, 4.weight\), but '\*.haed\*' fits none"
+        with pytest.raises(BadConfigurationError, match=rule):
+            make(wine, initializer=section)
+
+    def test_layers_may_be_searched_over(self, tmp_path: Path) -> None:
+        def written(layers: str) -> Path:
+            (tmp_path / "a.yaml").write_text(
+                "name: a\nobjective: {metric: val_loss, direction: minimize}\n"
+                "dataset: {name: wine}\nmodel: mlp\noptimizer: {name: sgd, lr: 0.1}\n"
+                f"initializer: {{name: he_normal, layers: {layers}}}\nsearch: {{trials: 2}}\n"
+            )
+            return tmp_path / "a.yaml"
+
+        spec = load_checked_spec(
+            written('{"1.*": {name: orthogonal, gain: auto}, "4.*": {choices: [small, zeros]}}')
+        )
+        found = SearchSpace.of(spec).distributions
+        assert list(found) == ["initializer.layers.1.*.gain", "initializer.layers.4.*"]
+        for layers, problem in [
+            ('{"1.*": ortogonal}', "initializer.layers.1.*: must be one of .* mean 'orthogonal'"),
+            ("[zeros]", "initializer.layers: must be a mapping from names to components"),
+            ('{"1.*": {name: zeros, gain: 2}}', "initializer.layers.1.*.gain: must be a keyword"),
+            ('{"9.*": zeros}', "initializer.layers: each pattern must fit"),
+        ]:
+            with pytest.raises(SpecError, match=problem):
+                load_checked_spec(written(layers))
 
     def test_recurrent_weights_are_drawn_gate_by_gate(self) -> None:
         lstm = nn.LSTM(5, 6)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,7 +39,9 @@ class Placement:
     """Keywords that all initializers have beside their own.
 
     `first` and `output` are other initializers for the first and the last layer, `recurrent` one
-    for the weights from a recurrent layer's state to itself. `forget_bias` is the bias of an
+    for the weights from a recurrent layer's state to itself. `layers` has one for each pattern of
+    names of weights, such as "*.weight_hh*" or "4.weight"; of several that fit the first holds,
+    before `first` and so on. `forget_bias` is the bias of an
     LSTM's forget gate: torch adds two vectors there, the one gets it, the other 0. `log_prior`
     begins with the frequencies of the classes: the last layer's bias is their logarithm.
     """
@@ -46,8 +49,14 @@ class Placement:
     first: InitializerSection | None = None
     output: InitializerSection | None = None
     recurrent: InitializerSection | None = None
+    layers: Annotated[Mapping[str, Any], Of("initializer", mapped=True)] | None = None
     forget_bias: Annotated[float, Recommended(0.0, 2.0)] | None = None
     output_bias: Literal["zero", "log_prior"] = "zero"
+
+    def by_pattern(self, name: str) -> Any:
+        """Return the initializer of the first pattern that a weight's name fits, if one does."""
+        pairs = (self.layers or {}).items()
+        return next((each for pattern, each in pairs if fnmatchcase(name, pattern)), None)
 
 
 registry.share_keywords("initializer", Placement)
@@ -158,16 +167,22 @@ def initialize(
     shared = registry.shared_keywords("initializer")
     placement = Placement(**{key: section[key] for key in shared if key in section})
     own = {key: value for key, value in section.items() if key not in shared}
-    fresh = [module for module in model.modules() if not hasattr(module, "is_pretrained")]
-    layers = [module for module in fresh if isinstance(module, Layer)]
-    for layer in layers:
-        other = placement.first if layer is layers[0] else None
-        other = placement.output if layer is layers[-1] and placement.output else other
+    fresh = {
+        name: module
+        for name, module in model.named_modules()
+        if not hasattr(module, "is_pretrained")
+    }
+    layers = {name: module for name, module in fresh.items() if isinstance(module, Layer)}
+    _check_patterns(placement, [name for each in fresh.items() for name in _weights_of(*each)])
+    for i, (name, layer) in enumerate(layers.items()):
+        other = placement.first if i == 0 else None
+        other = placement.output if i == len(layers) - 1 and placement.output else other
+        other = placement.by_pattern(_joined(name, "weight")) or other
         _fill_layer(layer, INITIALIZER.written_out(other or own), folder)
-    for module in fresh:
-        _fill_recurrent(module, own, placement, folder)
+    for name, module in fresh.items():
+        _fill_recurrent(name, module, own, placement, folder)
     if placement.output_bias == "log_prior":
-        _begin_with_frequencies(layers, class_counts)
+        _begin_with_frequencies(list(layers.values()), class_counts)
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
@@ -180,6 +195,30 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 _PROFILES: dict[str, dict[str, Any]] = {
     "keras_default": {"recurrent": "orthogonal", "forget_bias": 1.0}
 }
+
+
+_RECURRENT_WEIGHTS = ("weight_ih", "weight_hh")
+
+
+def _weights_of(path: str, module: nn.Module) -> list[str]:
+    """Return the names of the weights of a module that are drawn."""
+    if isinstance(module, Layer):  # whose weight may be a parametrisation's
+        return [_joined(path, "weight")]
+    names = (name for name, _ in module.named_parameters(recurse=False))
+    return [_joined(path, name) for name in names if name.startswith(_RECURRENT_WEIGHTS)]
+
+
+def _check_patterns(placement: Placement, names: Sequence[str]) -> None:
+    for pattern in placement.layers or ():
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise BadConfigurationError(
+                "initializer.layers: each pattern must fit the name of a weight "
+                f"({', '.join(names)}), but {pattern!r} fits none"
+            )
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def _normal(tensor: Tensor, std: float, truncated: bool) -> None:
@@ -205,13 +244,15 @@ def _fill_layer(layer: Layer, section: Mapping[str, Any], folder: Path) -> None:
 
 
 def _fill_recurrent(
-    module: nn.Module, own: Mapping[str, Any], placement: Placement, folder: Path
+    path: str, module: nn.Module, own: Mapping[str, Any], placement: Placement, folder: Path
 ) -> None:
     """Draw a recurrent layer gate by gate: each gate is a layer of its own to an initializer."""
-    recurrent = INITIALIZER.written_out(placement.recurrent or own)
+    recurrent = placement.recurrent or own
     for name, param in module.named_parameters(recurse=False):
-        if name.startswith(("weight_ih", "weight_hh")):
-            section = own if name.startswith("weight_ih") else recurrent
+        if name.startswith(_RECURRENT_WEIGHTS):
+            other = placement.by_pattern(_joined(path, name))
+            other = other or (own if name.startswith("weight_ih") else recurrent)
+            section = INITIALIZER.written_out(other)
             if section["name"] != "torch_default":
                 for gate in _gates(module, param):
                     INITIALIZER.build(section, folder, tensor=gate)

@@ -34,11 +34,14 @@ def with_recommended_ranges(sections: Mapping[str, Tree], folder: Path) -> dict[
 
 
 def _fill(tree: Tree, of: Of, folder: Path) -> Tree:
-    """Fill in the keywords of a component, of each choice, of each item of a list."""
+    """Fill in the keywords of a component, of each choice, of each of several."""
     if isinstance(tree, Choices):
         return Choices(choices=tuple(_fill(choice, of, folder) for choice in tree.choices))
     if of.many and isinstance(tree, list):
         return [_fill(item, replace(of, many=False), folder) for item in tree]
+    if of.mapped and isinstance(tree, Mapping):
+        one = replace(of, mapped=False)
+        return {key: _fill(item, one, folder) for key, item in tree.items()}
     section = of.written_out(tree) if _asks(tree) and of.short else tree
     if not isinstance(section, Mapping) or "name" not in section:
         return tree

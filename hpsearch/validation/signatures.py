@@ -49,12 +49,19 @@ def check_component(
 def check_section(
     of: Of, tree: Tree, path: str, folder: Path, problems: list[Problem]
 ) -> list[Alternative]:
-    """Check each component that a value may come to: one, or a list of them."""
+    """Check each component that a value may come to: one, or several."""
     found = []
     for place, value in alternatives(tree, path):
         if value is None and of.optional:
             continue
-        if not of.many:
+        if of.mapped and isinstance(value, Mapping):
+            one = replace(of, mapped=False, optional=False)
+            for key, item in value.items():
+                found += check_section(one, item, join(place, key), folder, problems)
+        elif of.mapped:
+            rule = f"must be a mapping from names to components ({of.family})"
+            problems.append(Problem(place, rule, to_plain(value)))
+        elif not of.many:
             new: list[Problem] = []
             section = of.written_out(value)
             found += check_component(of.family, section, place, folder, new)
