@@ -8,7 +8,7 @@ from enum import StrEnum
 class Outcome(StrEnum):
     """The end of a trial; each means one thing to Optuna (`record`) and to MLflow (`tracking`)."""
 
-    COMPLETED = "completed"  # trained its full budget; only these compete for best
+    COMPLETED = "completed"  # full budget, or it ended itself; only these compete for best
     STOPPED_EARLY = "stopped_early"  # by early stopping or a budget: a lower-fidelity result
     DIVERGED = "diverged"  # first non-finite loss or metric
     OUT_OF_MEMORY = "out_of_memory"  # alone on its device

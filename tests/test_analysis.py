@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import pytest
 
-from hpsearch.analysis import SearchReport, figures, frames, style, summary, write_report
+from hpsearch.analysis import SearchReport, endings, figures, frames, style, summary, write_report
 from hpsearch.analysis.leaders import leaders
 from hpsearch.errors import RunsError
 from hpsearch.record import Outcome, Record, TrialRecord
@@ -360,6 +360,32 @@ def test_markdown_says_what_was_found(new_record: Callable[..., Record]) -> None
         assert len(widths) == 1, table
 
 
+def test_the_report_tells_trials_that_ended_themselves_from_the_full_budget(
+    new_record: Callable[..., Record],
+) -> None:
+    record = new_record()
+    add(record, [0.5], STOPPED)
+    add(record, [0.9] * 4, reason="callback early_stopping")
+    add(record, [0.4] * 9)
+    add(record, [0.3] * 2, reason="returned")
+    add(record, [0.2] * 5, reason="callback early_stopping")
+    add(record, [0.1] * 9)
+    text = SearchReport(record).to_markdown()
+    assert (
+        "Trial 1: `score` 0.9 after 4 epochs, the best of 5 that completed: 2 full budget; "
+        "2 ended itself, callback early_stopping; 1 ended itself, returned."
+    ) in text
+    rows = [row.strip("| \n") for row in re.findall(r"^\| [a-z].*\| +\d+ \|\n", text, flags=re.M)]
+    assert [re.sub(r" +", " ", row) for row in rows[:4]] == [
+        "completed: full budget | 2 | 18",
+        "completed: ended itself, callback early_stopping | 2 | 9",
+        "completed: ended itself, returned | 1 | 2",
+        "stopped early | 1 | 1",
+    ]
+    assert "| 1 | 0.9 | 4 | completed: ended itself, callback early_stopping |" in text
+    assert "ended itself, returned" in style.describe(record, record.trials[3])
+
+
 class Page(HTMLParser):
     """The tags, their attributes and the scripts of a page."""
 
@@ -470,7 +496,7 @@ def test_a_report_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
         write_report(record, SearchFolder(tmp_path / "gone"))
 
 
-@pytest.mark.parametrize("module", [frames, style])
+@pytest.mark.parametrize("module", [endings, frames, style])
 def test_examples_in_docstrings(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted and not result.failed

@@ -108,6 +108,7 @@ class TestInATrainer:
         best = min(metrics["val_loss"] for metrics in curve)
         assert curve[-1]["val_loss"] == best == trainer.evaluate("val")["val_loss"]
         assert trainer.train_epoch() is None
+        assert trainer.end_reason == "callback early_stopping"
 
     def test_goes_on_as_if_nothing_had_happened(self, wine: Data) -> None:
         whole = run(long(wine))
@@ -137,6 +138,7 @@ class TestInATrainer:
         assert max(ends) == epochs and min(ends) < 40
         bests = [each.evaluate("val")["val_loss"] for each in trainer.trainers]
         assert last["val_loss"] == pytest.approx(sum(bests) / 3)
+        assert trainer.end_reason == "callback early_stopping"
 
     def test_a_refit_without_validation_trains_on(self, wine: Data) -> None:
         assert refit(long(wine).config, wine, epochs=5).epoch == 5

@@ -220,7 +220,7 @@ def test_trials_that_end_themselves_leave_their_best_weights(tmp_path: Path) -> 
     assert best is not None
     for trial in record.trials:
         curve = trial.metric("val_loss")
-        assert (trial.outcome, trial.reason) == (Outcome.COMPLETED, "returned")
+        assert (trial.outcome, trial.reason) == (Outcome.COMPLETED, "callback early_stopping")
         assert 2 <= trial.epochs < 30
         assert curve[trial.epochs] == min(curve.values())
         assert trial.warnings[0].startswith("loss_at_init: warning: first loss")

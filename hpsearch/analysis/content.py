@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hpsearch.analysis.endings import completed, ending_label, endings
 from hpsearch.analysis.failures import failures
 from hpsearch.analysis.frames import active_names, outcome_label, show, show_seconds
 from hpsearch.analysis.importance import Importances
@@ -118,13 +119,14 @@ def _names(tree: Tree) -> str:
 
 def _best(record: Record, progress: Progress) -> Section:
     if progress.best is None or progress.best_value is None:
-        text = "No trial has trained its full budget, so there is no best configuration yet."
+        text = "No trial has completed, so there is no best configuration yet."
         return Section("Best configuration", (text,))
     best, metric = progress.best, record.spec.objective.metric
+    kinds = "; ".join(f"{each.trials} {each.label}" for each in completed(record))
     text = (
         f"Trial {best.number}: `{metric}` {show(progress.best_value)} after "
-        f"{_count(best.epochs, 'epoch')}, the best of {progress.completed} that trained the "
-        "full budget."
+        f"{_count(best.epochs, 'epoch')}, the best of {progress.completed} that completed: "
+        f"{kinds}."
     )
     params = _rows((f"`{name}`", show(value)) for name, value in best.params.items())
     metrics = record.result.get("test_metrics") or {}
@@ -181,15 +183,7 @@ def _calibration(record: Record) -> list[Section]:
 def _trials(record: Record) -> Section:
     if not record.trials:
         return Section("Trials", ("No trial has started.",))
-    groups = [
-        (outcome_label(outcome), [trial for trial in record.trials if trial.outcome is outcome])
-        for outcome in (*Outcome, None)
-    ]
-    rows = _rows(
-        (label, str(len(trials)), str(sum(len(trial.curve) for trial in trials)))
-        for label, trials in groups
-        if trials
-    )
+    rows = _rows((each.label, str(each.trials), str(each.epochs)) for each in endings(record))
     table = Table(("outcome", "trials", "epochs"), rows)
     shown = len(shown_trials(record))
     thinned = f"The pictures draw {shown} of them: those that lead, and an even sample."
@@ -207,13 +201,13 @@ def _leaderboard(record: Record) -> Section:
             str(trial.number),
             show(record.objective(trial)),
             str(trial.epochs),
-            outcome_label(trial.outcome),
+            ending_label(trial),
             *(show(trial.params[name]) if name in trial.params else "–" for name in names),
         )
         for trial in top
     )
     header = ("trial", f"`{record.spec.objective.metric}`", "epochs", "outcome")
-    text = "Trials that trained the full budget first, then those that trained longest."
+    text = "Trials that completed first, then those that trained longest."
     table = Table((*header, *(f"`{name}`" for name in names)), rows)
     only_completed = all(trial.outcome is Outcome.COMPLETED for trial in top)
     return Section("Leaderboard", (table,) if only_completed else (text, table))

@@ -10,7 +10,7 @@ from hpsearch.record import Outcome, Record, TrialRecord
 def leaders(record: Record) -> list[TrialRecord]:
     """Return the trials that have an objective, the leading one first.
 
-    Those that trained the full budget come first, by objective; then those that trained longest,
+    Those that completed come first, by objective; then those that trained longest,
     so that values of different epochs are never compared.
     """
     ordered = sorted(record.trials, key=_distance, reverse=True)

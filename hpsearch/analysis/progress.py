@@ -17,8 +17,8 @@ from hpsearch.spec import SearchSettings
 class Progress:
     """The numbers of a search at one moment.
 
-    `best` has trained the full budget; `leader` leads those that got furthest, so that there is
-    something to show before any trial has trained its full budget. What early stopping saved is
+    `best` has completed; `leader` leads those that got furthest, so that there is
+    something to show before any trial has completed. What early stopping saved is
     counted against training each trial that it stopped to the full budget, at that trial's own
     mean seconds an epoch.
     """
@@ -44,7 +44,7 @@ class Progress:
 
     @property
     def completed(self) -> int:
-        """Trials that trained their full budget."""
+        """Trials that trained their full budget, or ended themselves."""
         return self.outcomes.get(Outcome.COMPLETED, 0)
 
     @property

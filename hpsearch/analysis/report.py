@@ -38,7 +38,7 @@ class SearchReport:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best of the trials that trained their full budget."""
+        """The best of the completed trials."""
         return self.record.best
 
     @property
@@ -77,7 +77,7 @@ class SearchReport:
         return all_figures(self.record, self._importances)
 
     def leaderboard(self, n: int = content.LEADERBOARD_SIZE) -> pd.DataFrame:
-        """Return the rows of `trials` that lead: full budget first, then by epochs trained."""
+        """Return the rows of `trials` that lead: completed ones first, then by epochs trained."""
         numbers = [trial.number for trial in leaders(self.record)[:n]]
         return self.trials.iloc[numbers].reset_index(drop=True)
 

@@ -6,7 +6,8 @@ import html
 
 import plotly.graph_objects as go
 
-from hpsearch.analysis.frames import outcome_label, show
+from hpsearch.analysis.endings import ending_label
+from hpsearch.analysis.frames import show
 from hpsearch.record import Record, TrialRecord
 
 ACCENT = "#3b82f6"
@@ -79,7 +80,7 @@ def describe(record: Record, trial: TrialRecord) -> str:
     metric = record.spec.objective.metric
     result = f"no {metric}" if value is None else f"{metric} {show(value)}"
     lines = [
-        f"<b>trial {trial.number}</b> · {outcome_label(trial.outcome)}",
+        f"<b>trial {trial.number}</b> · {html.escape(ending_label(trial))}",
         html.escape(f"{result} after {trial.epochs} epoch{'' if trial.epochs == 1 else 's'}"),
     ]
     params = [html.escape(f"{name} = {show(value)}") for name, value in trial.params.items()]

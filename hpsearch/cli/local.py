@@ -155,7 +155,7 @@ class LocalSearches:
         _, record = self._open(name)
         found = plain_best(record)
         if found is None or record.best is None:
-            raise HpsearchError(f"{name}: no trial has trained its full budget yet")
+            raise HpsearchError(f"{name}: no trial has completed yet")
         return found | {"spec": record.spec.with_values(record.best.values).to_yaml()}
 
     def download(self, name: str, folder: Path) -> Path:
@@ -163,7 +163,7 @@ class LocalSearches:
         search, record = self._open(name)
         trial = record.best
         if trial is None or trial.checkpoint is None:
-            raise HpsearchError(f"{name}: no trial has trained its full budget yet")
+            raise HpsearchError(f"{name}: no trial has completed yet")
         source = search.checkpoints / trial.checkpoint
         target = folder / f"{name}-trial-{trial.number}{source.suffix}"
         if target.exists():

@@ -114,12 +114,12 @@ class ReadableRecord:
         return [trial for *_, trial in sorted(rated, key=lambda entry: entry[:2])]
 
     def ranked(self) -> list[TrialRecord]:
-        """Return the trials that trained their full budget, best first."""
+        """Return the completed trials, best first."""
         return self.rank(trial for trial in self.trials if trial.outcome is Outcome.COMPLETED)
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best of the trials that trained their full budget."""
+        """The best of the completed trials."""
         return next(iter(self.ranked()), None)
 
     def kept(self, among: Iterable[TrialRecord] | None = None) -> list[TrialRecord]:

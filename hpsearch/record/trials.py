@@ -41,6 +41,11 @@ class TrialRecord:
         return len(self.attempted_at)
 
     @property
+    def ended_itself(self) -> bool:
+        """Whether it completed before its full budget; `reason` says what in it ended it."""
+        return self.outcome is Outcome.COMPLETED and self.reason is not None
+
+    @property
     def epochs(self) -> int:
         """The newest epoch that was reported; 0 before the first."""
         return max(self.curve, default=0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 class CheckpointStore:
@@ -48,3 +50,14 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=False)
     return state
+
+
+def copied_to_cpu(value: Any) -> Any:
+    """Copy the tensors in nested mappings and lists into the CPU's memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: copied_to_cpu(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(copied_to_cpu(child) for child in value)
+    return value

@@ -33,6 +33,11 @@ class CrossValidation:
         """The epochs trained of each fold."""
         return max(trainer.epoch for trainer in self.trainers)
 
+    @property
+    def end_reason(self) -> str:
+        """What ended the folds' training before their budget."""
+        return ", ".join(sorted({trainer.end_reason for trainer in self.trainers}))
+
     def train_epoch(self) -> dict[str, float] | None:
         """Train an epoch of each fold and evaluate it on its own validation rows.
 

@@ -97,6 +97,8 @@ class FunctionTrainer:
     The function runs in a thread of its own, which moves only during `train_epoch`.
     """
 
+    end_reason = "returned"
+
     def __init__(
         self, config: TrialConfig, device: torch.device | str, objective: str | None = None
     ) -> None:
@@ -171,6 +173,8 @@ class FunctionTrainer:
 
 class ClassTrainer:
     """Trains by a user's class, with the interface of `Trainer`."""
+
+    end_reason = "returned"
 
     def __init__(
         self, config: TrialConfig, device: torch.device | str, objective: str | None = None

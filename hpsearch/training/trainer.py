@@ -23,6 +23,7 @@ from hpsearch.components.optimizers import build_optimizer
 from hpsearch.components.tasks import epoch_metrics, task_for
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.batches import Batches, batch_sizes, batches_of
+from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
 from hpsearch.training.forgetting import Forgetting
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
@@ -89,6 +90,14 @@ class Trainer:
         groups = parameter_groups(self.model, self.task, self._tuning)
         return build_optimizer(self.config.values["optimizer"], groups, Path(self.config.folder))
 
+    @property
+    def end_reason(self) -> str:
+        """What ended the training before its budget: `callback early_stopping`."""
+        of, sections = COMPONENT_SECTIONS["callbacks"], self.config.values["callbacks"]
+        pairs = zip(sections, self._callbacks, strict=True)
+        over = [of.written_out(section)["name"] for section, each in pairs if each.is_over]
+        return f"callback {', '.join(over)}"
+
     def train_epoch(self) -> dict[str, float] | None:
         """Train one epoch, then evaluate; returns the metrics that `epoch_metrics` names.
 
@@ -137,11 +146,11 @@ class Trainer:
         """
         return {
             "epoch": self.epoch,
-            "model": _copied(self.model.state_dict()),
-            "optimizer": _copied(optimizer_state(self.optimizer)),
-            "criterion": _copied(self.task.criterion.state_dict()),
-            "pace": _copied(self._pace.state_dict()),
-            "callbacks": [_copied(callback.state_dict()) for callback in self._callbacks],
+            "model": copied_to_cpu(self.model.state_dict()),
+            "optimizer": copied_to_cpu(optimizer_state(self.optimizer)),
+            "criterion": copied_to_cpu(self.task.criterion.state_dict()),
+            "pace": copied_to_cpu(self._pace.state_dict()),
+            "callbacks": [copied_to_cpu(callback.state_dict()) for callback in self._callbacks],
             "score_before": self._forgetting.before if self._forgetting is not None else None,
         }
 
@@ -150,7 +159,7 @@ class Trainer:
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
         # The optimizer keeps the tensors it is given.
-        load_optimizer_state(self.optimizer, _copied(state["optimizer"]))
+        load_optimizer_state(self.optimizer, copied_to_cpu(state["optimizer"]))
         self.task.criterion.load_state_dict(state["criterion"])
         self._pace.load_state_dict(state["pace"])
         for callback, kept in zip(self._callbacks, state["callbacks"], strict=True):
@@ -282,14 +291,3 @@ class Trainer:
 
 
 _NO_AUTOCAST = contextlib.nullcontext()
-
-
-def _copied(value: Any) -> Any:
-    """Copy the tensors in nested mappings and lists into the CPU's memory."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return {key: _copied(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_copied(child) for child in value)
-    return value

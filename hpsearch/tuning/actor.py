@@ -124,9 +124,10 @@ class TrialActor(tune.Trainable):
                 # The driver may have died before it took this report. It knows what it has.
                 return Report(self._epoch, reported, self._newest_checkpoint())
         metrics = self._trainer.train_epoch()
-        if metrics is None:  # a training function returned before its last epoch
+        if metrics is None:  # it ended itself before its last epoch
+            reason = self._trainer.end_reason
             return Report(
-                self._epoch, checkpoint=self._save(), outcome=Outcome.COMPLETED, reason="returned"
+                self._epoch, checkpoint=self._save(), outcome=Outcome.COMPLETED, reason=reason
             )
         self._epoch += 1
         for name, value in metrics.items():

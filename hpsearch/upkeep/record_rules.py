@@ -44,7 +44,7 @@ def _end_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator[P
     if trial.ended_at is None or trial.ended_at < trial.started_at:
         rule = f"must end at or after its start at {trial.started_at}"
         yield Problem(place, rule, trial.ended_at)
-    may_be_shorter = trial.outcome is not Outcome.COMPLETED or trial.reason == "returned"
+    may_be_shorter = trial.outcome is not Outcome.COMPLETED or trial.ended_itself
     if not may_be_shorter and trial.epochs != max_epochs:
         rule = f"must have trained {max_epochs} epochs, for it completed"
         yield Problem(place, rule, trial.epochs)

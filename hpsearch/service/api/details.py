@@ -114,7 +114,7 @@ def best(name: Name, service: TheService, user: TheUser) -> dict[str, Any]:
     record = _record(service, name)
     found = plain_best(record)
     if found is None or record.best is None:
-        raise ConflictError(f"{name}: no trial has trained its full budget yet")
+        raise ConflictError(f"{name}: no trial has completed yet")
     spec = record.spec.with_values(record.best.values)
     public = spec.model_copy(update={"storage": None, "tracking_uri": None})  # with passwords
     return found | {"spec": public.to_yaml()}
@@ -125,7 +125,7 @@ def model(name: Name, service: TheService, user: TheUser) -> Response:
     """Download the best trial's checkpoint."""
     trial = _record(service, name).best
     if trial is None or trial.checkpoint is None:
-        raise ConflictError(f"{name}: no trial has trained its full budget yet")
+        raise ConflictError(f"{name}: no trial has completed yet")
     path = service.runs.search(name).checkpoints / trial.checkpoint
     if not path.is_file():
         raise ConflictError(f"{name}: the checkpoint of trial {trial.number} is not kept")
