@@ -34,6 +34,17 @@ def train(config, trial):
         yield {"score": level, "seconds": 1.0}
         trial.save_checkpoint(level)
 
+def gives_up(config, trial):
+    level = trial.load_checkpoint() or config["x"]
+    while trial.epoch < min(trial.max_epochs, 1 + int(16 * config["x"]) % 11):
+        level += 0.01 * math.sin(40 * level)
+        yield {"score": level, "seconds": 1.0}
+        trial.save_checkpoint(level)
+
+def first_is_good(config, trial):
+    for epoch in range(2 if trial.number == 0 else trial.max_epochs):
+        yield {"score": 1.0 / (1 + trial.number), "seconds": 1.0}
+
 def fails_twice(config, trial):
     from pathlib import Path
     marker = Path(config["marker"])
@@ -131,14 +142,19 @@ def summary(record: Record) -> list[tuple[Any, ...]]:
 RULES = ["asha", "asha_promotion", "hyperband", "median", "none"]
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("function", "rule", "seed"),
+    [
+        *(("train", rule, seed) for rule in RULES for seed in range(3)),
+        *(("gives_up", rule, 3) for rule in RULES[:2]),
+    ],
+)
 def test_a_driver_that_dies_again_and_again_finds_what_one_finds(
-    tmp_path: Path, rule: str, seed: int
+    tmp_path: Path, function: str, rule: str, seed: int
 ) -> None:
     every = None if rule == "median" else 2
     spec = function_spec(
-        tmp_path, early_stopping={"name": rule, "max_epochs": 9}, checkpoint_every=every
+        tmp_path, function, early_stopping={"name": rule, "max_epochs": 9}, checkpoint_every=every
     )
     expected = finish(begin(spec, tmp_path / "whole"), tmp_path / "whole")
     folder, rng, deaths = tmp_path / "broken", random.Random(seed), 0
@@ -156,6 +172,27 @@ def test_a_driver_that_dies_again_and_again_finds_what_one_finds(
     assert deaths > 5
     assert summary(record) == summary(expected)
     assert kept_files(folder) == kept_files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("driver_dies", [False, True])
+def test_a_good_trial_that_ends_itself_raises_the_bar_for_those_that_train_on(
+    tmp_path: Path, driver_dies: bool
+) -> None:
+    spec = function_spec(
+        tmp_path,
+        "first_is_good",
+        trials=2,
+        early_stopping={"max_epochs": 9, "grace_period": 3},
+    )
+    record = begin(spec, tmp_path / "s")
+    if driver_dies:
+        for _, _ in zip(range(4), Driver(record, tmp_path / "s").reports(), strict=False):
+            pass
+        record = Record.reopen(tmp_path / "s" / "record.journal", "steps")
+        assert [trial.epochs for trial in record.trials] == [2, 1]
+    first, second = finish(record, tmp_path / "s").trials
+    assert (first.outcome, first.epochs, first.reason) == (Outcome.COMPLETED, 2, "returned")
+    assert (second.outcome, second.reason) == (Outcome.STOPPED_EARLY, "asha at epoch 3")
 
 
 def cut_last_entry(journal: Path, rng: random.Random) -> None:

@@ -170,3 +170,76 @@ def test_a_replay_knows_which_trials_were_promoted() -> None:
     for number, epoch, value in values:
         rule.report(number, epoch, value)
     assert rule.promotable() is None
+
+
+def test_a_trial_that_ended_itself_counts_at_the_rungs_above() -> None:
+    asha = stopper(name="asha", max_epochs=27, reduction_factor=3)
+    for number, value in enumerate([0.5, 0.6, 0.7]):
+        asha.report(number, 1, value)
+    asha.finish(2, 2, 0.7)
+    assert asha.report(1, 3, 0.6)  # without trial 2 it would be alone here, and go on
+    assert not asha.report(3, 3, 0.8)
+    assert asha.report(3, 9, 0.69)
+
+
+def test_a_trial_that_ended_itself_counts_no_further_than_it_would_have_come() -> None:
+    asha = stopper(name="asha", max_epochs=27, reduction_factor=3)
+    asha.report(0, 3, 0.9)
+    asha.finish(1, 2, 0.1)  # stopped at epoch 3
+    assert not asha.report(0, 9, 0.05)  # alone there
+
+
+def test_a_trial_that_ended_itself_counts_in_its_own_bracket() -> None:
+    hyperband = stopper(name="hyperband", max_epochs=9, reduction_factor=3)
+    assert isinstance(hyperband, Brackets)
+    first, second, third = [n for n in range(60) if hyperband.bracket(n) == 0][:3]
+    other = next(n for n in range(60) if hyperband.bracket(n) == 1)
+    hyperband.finish(first, 1, 0.9)
+    assert not hyperband.report(other, 3, 0.1)
+    assert hyperband.report(second, 3, 0.8)
+    assert not hyperband.report(third, 3, 1.0)
+
+
+def test_the_median_is_of_trials_that_ended_themselves_too() -> None:
+    median = stopper(name="median", max_epochs=9, min_trials=2)
+    for number in (0, 1):
+        median.report(number, 1, 0.5)
+        median.finish(number, 1, 0.5)
+    assert not median.report(2, 1, 0.5)
+    assert not median.report(2, 8, 0.5)
+    assert not median.report(3, 1, 0.5)
+    assert median.report(4, 8, 0.4)
+
+
+def test_promotion_carries_up_a_trial_that_ended_itself_once_it_is_among_the_best() -> None:
+    rule = promotion()
+    for number, value in enumerate([0.3, 0.2, 0.5]):
+        rule.report(number, 1, value)
+    rule.promote(2)
+    rule.finish(2, 2, 0.6)  # waits at rung 3, is never handed out again
+    assert rule.promotable() is None
+    for number, value in ((3, 0.4), (4, 0.1), (5, 0.1)):
+        rule.report(number, 1, value)
+    assert rule.promotable() == 3
+    rule.promote(3)
+    rule.report(3, 3, 0.4)
+    assert rule.promotable() is None  # of two at rung 3 none is among the best third
+    for number, value in ((6, 0.9), (7, 0.0), (8, 0.0)):
+        rule.report(number, 1, value)
+    rule.promote(6)
+    rule.report(6, 3, 0.5)
+    assert rule.promotable() is None  # the best of three there is trial 2, and it has ended
+
+
+def test_promotion_lets_one_that_ended_itself_in_the_first_rung_wait_there() -> None:
+    rule = make_early_stopper(
+        spec({"name": "asha_promotion", "grace_period": 3, "max_epochs": 27})
+    )
+    assert isinstance(rule, Promotion)
+    rule.finish(0, 1, 0.9)
+    rule.report(1, 3, 0.8)
+    rule.report(2, 3, 0.7)
+    assert rule.promotable() is None
+    rule.report(1, 9, 0.8)
+    rule.report(2, 9, 0.7)
+    assert rule.promotable() is None  # it was carried up to epoch 9, where it is the best of three

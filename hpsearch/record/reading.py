@@ -132,14 +132,19 @@ class ReadableRecord:
         """Yield the trials that have not ended."""
         return (trial for trial in self.trials if trial.outcome is None)
 
-    def history(self) -> list[tuple[int, int, float]]:
-        """Return (trial, epoch, objective) of each epoch with a finite one, oldest first."""
+    def history(self) -> list[tuple[int, int, float, bool]]:
+        """Return (trial, epoch, objective, False) of each epoch with a finite one, oldest first.
+
+        A trial that ended itself has its last once more, with True, when it ended.
+        """
         metric = self.spec.objective.metric
-        entries = [
-            (trial.reported_at[epoch], trial.number, epoch, value)
-            for trial in self.trials
-            for epoch, value in trial.metric(metric).items()
-        ]
+        entries = []
+        for trial in self.trials:
+            curve = trial.metric(metric)
+            for epoch, value in curve.items():
+                entries.append((trial.reported_at[epoch], trial.number, epoch, value, False))
+            if trial.ended_itself and trial.ended_at is not None and curve:
+                entries.append((trial.ended_at, trial.number, epoch, value, True))
         return [entry[1:] for entry in sorted(entries)]
 
     def seconds_used(self, now: float) -> float:

@@ -205,8 +205,11 @@ class SearchControl:
         """Bring early stopping and budgets to where the record is, and finish what a driver that
         died had no time for."""
         stops: dict[int, bool] = {}
-        for number, epoch, value in self.record.history():
-            stops[number] = self._early_stopper.report(number, epoch, value)
+        for number, epoch, value, is_final in self.record.history():
+            if is_final:
+                self._early_stopper.finish(number, epoch, value)
+            else:
+                stops[number] = self._early_stopper.report(number, epoch, value)
         self._count_epochs(sum(len(trial.curve) for trial in self.record.trials))
         for trial in list(self.record.running()):
             newest = CheckpointStore(self._checkpoints, trial.number).newest()
@@ -295,6 +298,10 @@ class SearchControl:
         self.record.end_trial(number, outcome, reason, trace)
         self._live.pop(number, None)
         self._retention.end_trial(number)
+        trial = self.record.trials[number]
+        value = self.record.objective(trial)
+        if trial.ended_itself and value is not None:
+            self._early_stopper.finish(number, trial.epochs, value)
         if outcome is Outcome.FAILED:
             self._stop_if_all_fail_alike()
 

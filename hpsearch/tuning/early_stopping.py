@@ -1,13 +1,15 @@
 """Early stopping: which trials are worth their next epoch.
 
 Each rule is told every value of the objective in the order it was written to the record, and
-says whether the trial stops. It keeps nothing that such a replay would not give back.
+says whether the trial stops; of a trial that ended itself it is told that too. It keeps nothing
+that such a replay would not give back.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections import defaultdict
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +26,19 @@ class EarlyStopper(Protocol):
     def report(self, number: int, epoch: int, value: float) -> bool:
         """Take a trial's objective after an epoch; True stops the trial there."""
         ...
+
+    def finish(self, number: int, epoch: int, value: float) -> None:
+        """Take the last objective of a trial that ended itself before its full budget.
+
+        It keeps that value for good (patience puts the best weights back), and competes for best
+        with it, so it counts wherever a trial with this curve would have come, as far as it would
+        not have been stopped. Without it only those that train on would be compared there, and
+        the bar for them would be lower the more good trials end themselves. Ray's and Optuna's
+        rules leave such a trial out of the rungs that it did not train to.
+        """
+        for later in range(epoch + 1, self.rungs[-1]):
+            if self.report(number, later, value):
+                return
 
 
 def make_early_stopper(spec: SearchSpec) -> EarlyStopper:
@@ -63,7 +78,7 @@ def geometric_rungs(first: int, factor: int, last: int) -> tuple[int, ...]:
     return (*rungs, last)
 
 
-class SuccessiveHalving:
+class SuccessiveHalving(EarlyStopper):
     """Asynchronous successive halving, stopping form (Li et al., MLSys 2020; Salinas et al.,
     AutoML 2022, "stopping" variant): at a rung a trial goes on if its value is at or above the
     1 - 1/factor quantile of all values seen at that rung, its own included."""
@@ -84,7 +99,7 @@ class SuccessiveHalving:
         return bool(value < _sorted_quantile(values, 1 - 1 / self._factor))
 
 
-class Promotion:
+class Promotion(EarlyStopper):
     """Asynchronous successive halving, promotion form (Li et al., MLSys 2020, algorithm 2): each
     trial pauses at each rung, and goes on once it is among the best 1/factor of its rung.
 
@@ -98,6 +113,7 @@ class Promotion:
         # by rung: (-score, trial), the best first; and the trials that went on from there
         self._ranked: dict[int, list[tuple[float, int]]] = {rung: [] for rung in rungs[:-1]}
         self._promoted: dict[int, set[int]] = {rung: set() for rung in rungs[:-1]}
+        self._ended: dict[int, int] = {}  # trials that ended themselves, and after which epoch
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         """See EarlyStopper."""
@@ -107,14 +123,21 @@ class Promotion:
         if epoch not in self._ranked:
             return False
         insort(self._ranked[epoch], (-self._sign * value, number))
+        self._carry_up()
         return True
+
+    def finish(self, number: int, epoch: int, value: float) -> None:
+        """See EarlyStopper. At the next rung it waits to be promoted, as any other."""
+        self._ended[number] = epoch
+        following = next(rung for rung in self.rungs if rung > epoch)
+        self.report(number, following, value)
 
     def promotable(self) -> int | None:
         """Return the trial that should go on, if any; the same one until it is promoted."""
         for rung in reversed(self.rungs[:-1]):
-            ranked, promoted = self._ranked[rung], self._promoted[rung]
-            for _, number in ranked[: len(ranked) // self._factor]:
-                if number not in promoted:
+            promoted = self._promoted[rung]
+            for _, number in self._best(rung):
+                if number not in promoted and number not in self._ended:
                     return number
         return None
 
@@ -125,8 +148,20 @@ class Promotion:
                 self._promoted[rung].add(number)
                 return
 
+    def _carry_up(self) -> None:
+        """Promote trials that ended themselves: what they would report there is known."""
+        for rung, following in pairwise(self.rungs[:-1]):
+            for entry in self._best(rung):
+                has_ended = self._ended.get(entry[1], rung) < rung
+                if has_ended and entry not in self._ranked[following]:
+                    insort(self._ranked[following], entry)
 
-class Brackets:
+    def _best(self, rung: int) -> list[tuple[float, int]]:
+        ranked = self._ranked[rung]
+        return ranked[: len(ranked) // self._factor]
+
+
+class Brackets(EarlyStopper):
     """Asynchronous Hyperband (Li et al., JMLR 2018; MLSys 2020 §3.3): several successive
     halvings, the s-th with a grace period factor^s times as long; each trial belongs to one.
 
@@ -159,7 +194,7 @@ class Brackets:
         return len(self._brackets) - 1
 
 
-class MedianRule:
+class MedianRule(EarlyStopper):
     """Median stopping rule (Golovin et al., KDD 2017, §3.2.2): a trial stops if its best value
     so far is worse than the median of the other trials' running means up to the same epoch.
 
@@ -185,7 +220,7 @@ class MedianRule:
         return len(others) >= self._min_trials and max(values) < float(np.median(others))
 
 
-class FullBudget:
+class FullBudget(EarlyStopper):
     """Stops nothing."""
 
     def __init__(self, max_epochs: int) -> None:
