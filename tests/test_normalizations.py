@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch import registry
+from hpsearch.components import load_data
+from hpsearch.components.data_init import initialize_from_data
 from hpsearch.components.models import mlp
 from hpsearch.components.normalizations import make_norm
 from hpsearch.components.normalizing import CosineConv2d, CosineLinear
+from hpsearch.components.pretrained import mark_pretrained
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer, export_model
@@ -152,6 +155,75 @@ class TestStreaming:
         assert out.std().item() == pytest.approx(1, abs=0.1)
 
 
+class TestMixedGradient:
+    """Of streaming norm: what flows to the statistics is mixed with what flowed before."""
+
+    def test_the_gradient_of_now_alone_is_the_plain_one(self) -> None:
+        gradients = []
+        for keywords in ({}, {"gradient": "mixed", "gradient_long": 0.0, "gradient_short": 0.0}):
+            torch.manual_seed(0)
+            module = norm("streaming", 3, 0, **keywords)
+            for _ in range(3):
+                x = torch.randn(8, 3, requires_grad=True)
+                module(x).pow(3).sum().backward()
+            gradients.append(x.grad)
+        assert torch.allclose(*gradients, atol=1e-6)
+
+    @staticmethod
+    def statistics(x: Tensor) -> Tensor:
+        return torch.stack([x.mean(0), (x - x.mean(0)).abs().mean(0)])
+
+    def test_is_mixed_by_hand(self) -> None:
+        """Three updates, of two backward passes each, with short-term statistics alone."""
+        torch.manual_seed(0)
+        mixing = {"gradient_long": 0.5, "gradient_short": 0.3, "kappa": 0.1}
+        module = norm("streaming", 2, 0, long_weight=0.0, gradient="mixed", eps=1e-12, **mixing)
+        flowed: list[Tensor] = []
+        for _ in range(3):
+            x = [torch.randn(8, 2, requires_grad=True) for _ in range(2)]
+            statistics = [self.statistics(each.detach()) for each in x]
+            used = [statistics[0], (statistics[0] + statistics[1]) / 2]
+            outputs = [module(each) for each in x]  # two time steps, then back through both
+            (outputs[0].pow(3).sum() + outputs[1].pow(3).sum()).backward()
+            for each in used:
+                each.requires_grad_()
+            for each, mean_and_spread in zip(x, used, strict=True):
+                mean, spread = mean_and_spread
+                ((each.detach() - mean) / spread).pow(3).sum().backward()
+            flowed += [each.grad for each in reversed(used)]  # the last step goes back first
+        means = [(flowed[i] + flowed[i + 1]) / 2 for i in (0, 2, 4)]
+        short = flowed[4], means[2]
+        long = means[0].lerp(means[1], 0.1)  # it began as the first, and moved once
+        assert torch.allclose(module.streamed.long, long, atol=1e-5)
+        assert torch.allclose(module.streamed.short, short[1], atol=1e-5)
+        mixed = [0.5 * long + 0.3 * short[i] + 0.2 * flowed[4 + i] for i in (0, 1)]
+        again = [each.detach().requires_grad_() for each in x]
+        first, second = (self.statistics(each) for each in again)
+        mean, spread = used[0].detach()
+        direct = ((again[0] - mean) / spread).pow(3).sum()
+        mean, spread = used[1].detach()
+        direct = direct + ((again[1] - mean) / spread).pow(3).sum()
+        (direct + (mixed[1] * first).sum() + (mixed[0] * second / 2).sum()).backward()
+        assert torch.allclose(x[1].grad, again[1].grad, atol=1e-5)
+
+    def test_a_mixture_is_at_most_whole(self) -> None:
+        with pytest.raises(BadConfigurationError, match="at most 1 together, but got 0.8 and 0.3"):
+            norm("streaming", 3, 0, gradient="mixed", gradient_long=0.8)
+
+    def test_goes_on_bit_for_bit(self, wine: Any) -> None:
+        section = {"name": "mlp", "norm": {"name": "streaming", "gradient": "mixed"}}
+        whole, first, second = (make(wine, model=section) for _ in range(3))
+        curve = [whole.train_epoch() for _ in range(4)]
+        for _ in range(2):
+            first.train_epoch()
+        second.load_state_dict(first.state_dict())
+        for expected in curve[2:]:
+            metrics = second.train_epoch()
+            assert metrics is not None and expected is not None
+            assert {**metrics, "seconds": 0} == {**expected, "seconds": 0}
+        assert expected["val_accuracy"] > 0.8
+
+
 class TestCosine:
     def test_is_the_cosine(self) -> None:
         layer = CosineLinear(2, 1)
@@ -218,6 +290,79 @@ class TestWeight:
         x = torch.from_numpy(wine.val.x)
         raw = x * torch.from_numpy(wine.x_scale.std) + torch.from_numpy(wine.x_scale.mean)
         assert torch.allclose(exported(raw), trainer.model.eval()(x), atol=1e-4)
+
+
+class TestDataInit:
+    """Of weight norm."""
+
+    NORM: ClassVar[dict[str, Any]] = {"name": "weight", "data_init": True}
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            {"name": "mlp", "hidden_sizes": [8, 8], "dropout": 0.5},
+            {"name": "cnn", "channels": [4, 4], "hidden_sizes": []},
+        ],
+        ids=["mlp", "cnn"],
+    )
+    def test_the_first_batch_is_standardised(self, model: dict[str, Any]) -> None:
+        data = load_data({"name": "digits", "train_rows": 64}, seed=0)
+        trainer = make(
+            data,
+            model={**model, "norm": self.NORM},
+            initializer={"name": "he_normal"},
+            batch_size="full",
+        )
+        seen: list[Tensor] = []
+        layers = [each for each in trainer.model.modules() if hasattr(each, "begins_with_data")]
+        for layer in layers:
+            layer.register_forward_hook(lambda layer, inputs, outputs: seen.append(outputs))
+        trainer.model.eval()(torch.from_numpy(data.train.x))
+        assert len(seen) == 2
+        for outputs in seen:
+            axes = [axis for axis in range(outputs.ndim) if axis != 1]
+            assert outputs.mean(axes).abs().max() < 1e-4
+            std = outputs.std(axes, correction=0)
+            assert torch.allclose(std, torch.ones_like(std), atol=1e-3)
+
+    def test_g_and_b_by_hand(self) -> None:
+        """t = v x / |v| has mean 3 and deviation 1: g = 1, b = -3."""
+        layer = make_norm(self.NORM, 1, 0)(nn.Linear(1, 1))
+        with torch.no_grad():
+            layer.weight = torch.tensor([[5.0]])
+            layer.bias.fill_(7.0)
+        initialize_from_data(layer, lambda: torch.tensor([[2.0], [4.0]]))
+        assert layer.parametrizations.weight.original0.item() == pytest.approx(1.0)
+        assert layer.bias.item() == pytest.approx(-3.0)
+
+    def test_units_that_never_vary_are_only_shifted(self) -> None:
+        layer = make_norm(self.NORM, 1, 0)(nn.Linear(1, 1))
+        before = layer.weight.item()
+        initialize_from_data(layer, lambda: torch.ones(4, 1))
+        assert layer.weight.item() == pytest.approx(before)
+        assert layer(torch.ones(1, 1)).item() == pytest.approx(0, abs=1e-6)
+
+    def test_pretrained_layers_stay(self) -> None:
+        layer = make_norm(self.NORM, 1, 0)(nn.Linear(1, 1))
+        before = layer.weight.item()
+        mark_pretrained([layer])
+        initialize_from_data(layer, lambda: torch.randn(4, 1))
+        assert layer.weight.item() == before
+
+    def test_needs_g(self) -> None:
+        with pytest.raises(BadConfigurationError, match="data_init of weight sets g"):
+            make_norm({**self.NORM, "learn_g": False}, 1, 0)
+
+    def test_trains_and_goes_on(self, wine: Any) -> None:
+        section = {"name": "mlp", "hidden_sizes": [16], "norm": self.NORM}
+        whole, resumed = (make(wine, model=section) for _ in range(2))
+        for _ in range(2):
+            whole.train_epoch()
+        resumed.load_state_dict(whole.state_dict())
+        one, other = whole.train_epoch(), resumed.train_epoch()
+        assert one is not None and other is not None
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+        assert one["val_accuracy"] > 0.8
 
 
 @pytest.mark.parametrize("name", [name for name in (*MODULES, *LAYERS) if name != "instance"])

@@ -16,12 +16,14 @@ from annotated_types import Ge, Gt, Interval
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from hpsearch.components.data_init import begin_with_data
 from hpsearch.components.normalizing import (
     BatchNorm,
     CosineConv2d,
     CosineLinear,
     GhostBatchNorm,
     ImageRMSNorm,
+    StreamedGradient,
     StreamingNorm,
     UnitRows,
 )
@@ -36,6 +38,7 @@ NormPosition = Literal["pre_activation", "post_activation", "pre_norm_residual"]
 Normalization = nn.Module | Callable[[nn.Module], nn.Module] | None
 
 Epsilon = Annotated[float, Gt(0)]
+Share = Annotated[float, Interval(ge=0, le=1)]
 NewWeight = Annotated[float, Interval(gt=0, le=1), Recommended(0.01, 0.3, log=True)]
 
 
@@ -134,27 +137,50 @@ def ghost_batch(
     return GhostBatchNorm(num_features, virtual_batch, momentum, eps)
 
 
-@register("norm", "streaming", fusible=["long_weight", "kappa"])
+@register("norm", "streaming", fusible=["long_weight", "kappa", "gradient_long", "gradient_short"])
 def streaming(
     num_features: int,
     num_dims: int,
     long_weight: Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)] = 0.7,
     kappa: NewWeight = 0.1,
     p: Annotated[float, Ge(1)] = 1.0,
-    gradient: Literal["current", "detach"] = "current",
+    gradient: Literal["current", "mixed", "detach"] = "current",
+    gradient_long: Share = 0.7,
+    gradient_short: Share = 0.3,
     eps: Epsilon = 1e-5,
 ) -> nn.Module:
     """Statistics since the last update mixed with long-term ones (Liao et al., 2016, 1610.06160).
 
     `long_weight` is the part of the long-term statistics, which move by `kappa` at each update;
-    `p` the norm of the spread (1 or 2). Works for batches of one and over time steps.
+    `p` the norm of the spread (1 or 2). Works for batches of one and over time steps. The
+    `gradient` of the statistics is that of this pass, none (`detach`), or `mixed`: a part
+    `gradient_long` is long-term, a part `gradient_short` the mean since the last update.
     """
-    return StreamingNorm(num_features, long_weight, kappa, p, gradient == "current", eps)
+    if gradient_long + gradient_short > 1 + 1e-9:
+        raise BadConfigurationError(
+            "model.norm: gradient_long and gradient_short of streaming must be at most 1 "
+            f"together, but got {gradient_long:g} and {gradient_short:g}"
+        )
+    is_mixed, has_gradient = gradient == "mixed", gradient != "detach"
+    streamed = StreamedGradient(num_features, gradient_long, gradient_short, kappa)
+    return StreamingNorm(
+        num_features, long_weight, kappa, p, has_gradient, eps, streamed if is_mixed else None
+    )
 
 
 @register("norm", "weight")
-def weight(learn_g: bool = True) -> Normalization:
-    """w = g v / |v| for each unit (Salimans & Kingma, 2016); without `learn_g` |w| is 1."""
+def weight(learn_g: bool = True, data_init: bool = False) -> Normalization:
+    """w = g v / |v| for each unit (Salimans & Kingma, 2016); without `learn_g` |w| is 1.
+
+    With `data_init`, g and the bias begin such that the outputs over the first batch have mean 0
+    and deviation 1, unit by unit, layer after layer (their section 3).
+    """
+    if data_init and not learn_g:
+        raise BadConfigurationError(
+            "model.norm: data_init of weight sets g, and needs learn_g, but that is false"
+        )
+    if data_init:
+        return lambda layer: begin_with_data(weight_norm(layer))
     if learn_g:
         return weight_norm
 

@@ -67,6 +67,54 @@ class ImageRMSNorm(nn.Module):
         return x * torch.rsqrt(square + self.eps) * self.weight.view(-1, 1, 1)
 
 
+class StreamedGradient(nn.Module):
+    """Mixes the gradient of statistics with earlier ones, as the statistics themselves are mixed.
+
+    The short-term gradient is the mean over all backward passes since the last update of the
+    weights, this one too; the long-term one moves towards it by `kappa` at each update. What
+    `long_weight` and `short_weight` leave of 1 is the weight of the gradient of now.
+    """
+
+    long: Tensor
+    short: Tensor
+    num_short: Tensor
+    num_updates: Tensor
+
+    def __init__(
+        self, num_features: int, long_weight: float, short_weight: float, kappa: float
+    ) -> None:
+        super().__init__()
+        self.long_weight, self.short_weight, self.kappa = long_weight, short_weight, kappa
+        for name in ("long", "short"):
+            self.register_buffer(name, torch.zeros(2, num_features))  # of the mean, of the spread
+        self.register_buffer("num_short", torch.zeros(()))
+        self.register_buffer("num_updates", torch.zeros(()))
+
+    def forward(self, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the statistics as they are, with another gradient."""
+        both = torch.stack([mean, spread])
+        if both.requires_grad:
+            both.register_hook(self._mix)  # type: ignore[no-untyped-call]
+        return both[0], both[1]
+
+    @torch.no_grad()
+    def begin_after_update(self) -> None:
+        """Move the long-term gradient and forget the short-term one."""
+        self.long.lerp_(self.short, self.kappa * (self.num_short > 0))
+        self.num_updates.add_(self.num_short > 0)
+        self.num_short.zero_()
+
+    @torch.no_grad()
+    def _mix(self, gradient: Tensor) -> Tensor:
+        count = self.num_short + 1
+        self.short.copy_((self.short * self.num_short + gradient) / count)
+        self.num_short.copy_(count)
+        # there is nothing long-term before the first update
+        self.long.copy_(torch.where(self.num_updates == 0, self.short, self.long))
+        rest = 1 - self.long_weight - self.short_weight
+        return self.long_weight * self.long + self.short_weight * self.short + rest * gradient
+
+
 class StreamingNorm(nn.Module):
     """Normalises by short-term and long-term statistics of each feature, mixed.
 
@@ -90,10 +138,11 @@ class StreamingNorm(nn.Module):
         p: float,
         has_gradient: bool,
         eps: float,
+        streamed: StreamedGradient | None = None,
     ) -> None:
         super().__init__()
         self.long_weight, self.kappa, self.p, self.eps = long_weight, kappa, p, eps
-        self._has_gradient, self._is_updated = has_gradient, True
+        self._has_gradient, self._is_updated, self.streamed = has_gradient, True, streamed
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
         for name in ("long_mean", "long_spread", "short_mean", "short_spread"):
@@ -106,6 +155,8 @@ class StreamingNorm(nn.Module):
         shape = (1, -1, *[1] * (x.ndim - 2))
         if self.training:
             mean, spread = self._mixed(*self._statistics(x, shape))
+            if self.streamed is not None:
+                mean, spread = self.streamed(mean, spread)
         else:
             mean, spread = self.long_mean, self.long_spread
         x = (x - mean.view(shape)) / (spread.view(shape) + self.eps)
@@ -148,6 +199,8 @@ class StreamingNorm(nn.Module):
         self.long_spread.lerp_(self.short_spread, kappa)
         self.num_updates.add_(self.num_short > 0)
         self.num_short.zero_()
+        if self.streamed is not None:
+            self.streamed.begin_after_update()
 
     def _note_update(self, gradient: Tensor) -> Tensor:
         self._is_updated = True

@@ -1,4 +1,4 @@
-"""The checkpoints of a trial on disk: whole or absent, only the newest kept."""
+"""The states of a trial: copied while it trains, and on disk, whole or absent, only the newest."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import Callback
 from hpsearch.components.data import Data
+from hpsearch.components.data_init import initialize_from_data
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.initializers import initialize
 from hpsearch.components.models import build_model, check_batch_size, check_outputs
@@ -69,6 +70,7 @@ class Trainer:
         self._forgetting = Forgetting(self.task, subset.metric) if subset is not None else None
         self._pace = Pace(config, len(self._rows), self._rows.num_steps)
         check_batch_size(self.model, self._pace.batch_size(1))
+        initialize_from_data(self.model, self._first_inputs)
         self._augmentations = self._build_all(
             "augmentations",
             input_shape=data.input_shape,
@@ -178,8 +180,7 @@ class Trainer:
 
     def _train(self) -> tuple[dict[str, float], float]:
         batches, batch_size = self._batches("train"), self._pace.batch_size(self.epoch)
-        shuffle = torch.Generator().manual_seed(self._seed("shuffle"))
-        order = self._rows.order(batch_size, self._pace.passes(self.epoch), shuffle)
+        order = self._order(self.epoch)
         num_steps = len(batch_sizes(len(order), batch_size))
         stride = math.ceil(num_steps / GRAD_NORM_SAMPLES)
         torch.manual_seed(self._seed("epoch"))
@@ -216,6 +217,14 @@ class Trainer:
             noise=self._build("gradient_noise"),
             projections=self._build_all("constraints", model=self.model),
         )
+
+    def _order(self, epoch: int) -> Tensor:
+        shuffle = torch.Generator().manual_seed(self._seed("shuffle", epoch))
+        return self._rows.order(self._pace.batch_size(epoch), self._pace.passes(epoch), shuffle)
+
+    def _first_inputs(self) -> Tensor:
+        batch_size = self._pace.batch_size(1)
+        return next(self._batches("train").read(batch_size, self._order(1)[:batch_size]))[0]
 
     def _read_train(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self._read("train", self._pace.batch_size(self.epoch))
@@ -280,9 +289,9 @@ class Trainer:
         """All trials are fine-tuned on the same rows: they compete."""
         return derive_seed(self.config.seed, 0, self._stream + "subset")
 
-    def _seed(self, purpose: str) -> int:
-        config = self.config
-        return derive_seed(config.seed, config.number, self._stream + purpose, self.epoch)
+    def _seed(self, purpose: str, epoch: int | None = None) -> int:
+        config, epoch = self.config, self.epoch if epoch is None else epoch
+        return derive_seed(config.seed, config.number, self._stream + purpose, epoch)
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         if self.config.precision == "fp32":
