@@ -7,6 +7,7 @@ import itertools
 import pickle
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pandas as pd
 import pytest
 
 from hpsearch.components import Arrays, Data, load_data
+from hpsearch.components.data import Scale
 from hpsearch.components.datasets import FASHION_MNIST_FOLDER
 from hpsearch.errors import DataError, UserCodeError
+from tests.test_blocks import make
 
 _numbers = itertools.count()
 
@@ -28,6 +31,12 @@ def load(name: str, folder: Path | str = ".", seed: int = 0, **keywords: Any) ->
 def arrays(split: Any) -> Arrays:
     assert isinstance(split, Arrays)
     return split
+
+
+def undone(data: Data) -> Arrays:
+    """The training split with its targets in their own units."""
+    train = arrays(data.train)
+    return Arrays(train.x, train.y * data.y_scale.std + data.y_scale.mean)
 
 
 def user_factory(folder: Path, body: str) -> str:
@@ -414,6 +423,65 @@ class TestUserFactories:
         assert data.num_train_rows == 6
         with pytest.raises(DataError, match="standardize: must not be given.*Datasets"):
             load(name, tmp_path, standardize=True)
+
+    @pytest.mark.parametrize(
+        ("targets", "kind", "outputs"),
+        [
+            ("torch.rand(60, 3).softmax(1)", "classification", 3),
+            ("(torch.rand(60, 3) > 0.5)", "multilabel", 3),
+            ("torch.rand(60, 3)", "multilabel", 3),
+            ("torch.rand(60, 3)", "regression", 3),
+            ("torch.arange(60)", "regression", 1),
+            ("torch.arange(60) % 4", "classification", 4),
+        ],
+    )
+    def test_datasets_with_targets_of_every_kind(
+        self, tmp_path: Path, targets: str, kind: Any, outputs: int
+    ) -> None:
+        """What they teach is what arrays of the same numbers teach."""
+        parts = f"x, y = torch.rand(60, 4, generator=g), {targets}; "
+        head = "torch.manual_seed(0); g = torch.Generator().manual_seed(0); " + parts
+        data = load(
+            user_factory(
+                tmp_path,
+                f"{head}d = torch.utils.data.TensorDataset(x, y); return dict(train=d, val=d)",
+            ),
+            tmp_path,
+            kind=kind,
+        )
+        same = load(
+            user_factory(tmp_path, f"{head}return dict(train=(x, y), val=(x, y))"),
+            tmp_path,
+            kind=kind,
+            standardize=False,
+            test_fraction=0,
+        )
+        assert (data.kind, data.output_size) == (kind, outputs)
+        assert data.has_soft_targets == same.has_soft_targets
+        if kind == "regression":  # arrays' targets are standardised
+            same = replace(same, train=undone(same), val=undone(same), y_scale=Scale.identity())
+        blocks = {"model": {"name": "mlp"}, "optimizer": {"name": "adam"}, "batch_size": 20}
+        curves = [make(each, **blocks).train_epoch() for each in (data, same)]
+        assert all(curve is not None for curve in curves)
+        one, other = ({**curve, "seconds": 0} for curve in curves if curve is not None)
+        assert one == pytest.approx(other, rel=1e-4, nan_ok=True)
+
+    @pytest.mark.parametrize(
+        ("targets", "kind", "message"),
+        [
+            ("torch.ones(6, 3)", "classification", "must add up to 1 in each row"),
+            ("torch.ones(6)", "classification", r"needs targets of the shape \(rows, columns\)"),
+            ("2 * torch.ones(6, 3)", "multilabel", "must be from 0 to 1, but there are 2 to 2"),
+            ("torch.arange(6) % 2", "multilabel", r"needs targets of the shape \(rows, columns\)"),
+        ],
+    )
+    def test_targets_of_datasets_are_checked(
+        self, tmp_path: Path, targets: str, kind: Any, message: str
+    ) -> None:
+        body = f"d = torch.utils.data.TensorDataset(torch.ones(6, 4), {targets}); "
+        name = user_factory(tmp_path, body + "return {'train': d, 'val': d}")
+        with pytest.raises(DataError, match=message):
+            load(name, tmp_path, kind=kind)
 
     @pytest.mark.parametrize(
         ("body", "message"),

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Dataset
 
@@ -114,11 +115,14 @@ class Data:
         counts = np.bincount(self.train.y, minlength=self.output_size)
         return tuple(counts.tolist())
 
-    @property
+    @cached_property
     def has_soft_targets(self) -> bool:
         """Whether targets are shares of classes, rather than classes."""
-        is_soft = isinstance(self.train, Arrays) and self.train.y.dtype.kind == "f"
-        return self.kind == "classification" and is_soft
+        if self.kind != "classification":
+            return False
+        if isinstance(self.train, Arrays):
+            return bool(self.train.y.dtype.kind == "f")
+        return torch.as_tensor(self.train[0][1]).is_floating_point()
 
     def fold(self, number: int) -> Data:
         """Return one fold as data with a training and a validation split."""

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
 from annotated_types import Ge, Interval
 
 from hpsearch import registry
 from hpsearch.components.data import Arrays, Data, standardized
-from hpsearch.components.sources import Source, describe_dataset, encode, read_source
+from hpsearch.components.sources import (
+    RealTargets,
+    Source,
+    describe_dataset,
+    encode,
+    read_source,
+)
 from hpsearch.components.splits import Rows, fold_rows, split_rows
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
 from hpsearch.registry import Component
@@ -25,7 +32,7 @@ class Preparation:
     `train_rows` and `val_rows` draw that many rows of their part; `folds` is cross validation
     in place of one validation part; test rows are drawn where the data set has no test split.
     `kind` says what targets are: with `classification`, several columns are shares of classes
-    (soft labels); with `multilabel`, each is a label from 0 to 1.
+    (soft labels); with `multilabel`, each is a label from 0 to 1. Datasets take `kind` alone.
     """
 
     val_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.2
@@ -57,7 +64,7 @@ def load_data(section: Mapping[str, Any], *, seed: int, folder: str | Path = "."
     preparation = Preparation(**given)
     if all(isinstance(split, Arrays) for split in source.splits.values()):
         return _from_arrays(source, preparation, seed)
-    return _from_datasets(source, name)
+    return _from_datasets(source, preparation, name)
 
 
 def _call(component: Component, keywords: Mapping[str, Any], seed: int, folder: Path) -> Any:
@@ -83,7 +90,8 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
     if given.get("folds") is not None:
         refused["val_fraction"] = "folds, which take its place"
     if not all(isinstance(split, Arrays) for split in splits.values()):
-        refused |= dict.fromkeys(given, "torch Datasets, which are used as they are")
+        untouched = given.keys() - {"kind"}
+        refused |= dict.fromkeys(untouched, "torch Datasets, which are used as they are")
     for key in given:
         if key in refused and given[key] is not None:
             raise DataError(
@@ -176,20 +184,23 @@ def _classes(arrays: Arrays) -> Rows | None:
     return arrays.y if arrays.y.dtype == np.int64 else None
 
 
-def _from_datasets(source: Source, name: str) -> Data:
-    train = source.splits["train"]
-    if isinstance(train, Arrays) or any(isinstance(s, Arrays) for s in source.splits.values()):
+def _from_datasets(source: Source, preparation: Preparation, name: str) -> Data:
+    splits = {k: split for k, split in source.splits.items() if not isinstance(split, Arrays)}
+    if len(splits) < len(source.splits):
         raise UserCodeError(f"{name}: must return arrays or Datasets, but got both")
-    if "val" not in source.splits:
+    if "val" not in splits:
         raise UserCodeError(f"{name}: must return a Dataset for 'val' too, but got only 'train'")
-    kind, input_shape, output_size = describe_dataset(train, source, name)
+    train = splits["train"]
+    kind, input_shape, output_size = describe_dataset(train, source, name, preparation.kind)
+    if kind != "classification" and not torch.as_tensor(train[0][1]).is_floating_point():
+        splits = {key: RealTargets(split) for key, split in splits.items()}
     return Data(
         kind=kind,
         input_shape=input_shape,
         output_size=output_size,
-        train=train,
-        val=source.splits["val"],
-        test=source.splits.get("test"),
+        train=splits["train"],
+        val=splits["val"],
+        test=splits.get("test"),
         class_names=source.class_names,
         feature_names=source.feature_names,
     )

@@ -17,6 +17,8 @@ SPLITS = ("train", "val", "test")
 _OTHER_KEYS = ("classes", "features", "standardize")
 #: how far the shares of classes of a row may be from 1
 SHARES_TOLERANCE = 1e-3
+#: examples of a Dataset whose shares or degrees are checked
+CHECKED_ROWS = 100
 _FORM = (
     "(x, y), or a mapping with 'train' and, where there are any, 'val' and 'test', "
     "each (x, y) of arrays or tensors, or each a map-style torch Dataset"
@@ -90,25 +92,52 @@ def encode(
 
 
 def describe_dataset(
-    dataset: Dataset[Any], source: Source, name: str
+    dataset: Dataset[Any], source: Source, name: str, kind: Kind | Literal["auto"] = "auto"
 ) -> tuple[Kind, tuple[int, ...], int]:
     """Return the kind, an example's shape and the number of outputs that a Dataset needs.
 
-    Without names of the classes all targets are read once, to count them.
+    `kind` 'auto' takes real numbers for a regression; with another they may be shares of classes,
+    or degrees of labels, of which the first rows are checked. Without names of the classes all
+    targets are read once, to count them.
     """
+    x, y = _example(dataset, 0, name)
+    if kind == "auto":
+        kind = "regression" if y.is_floating_point() else "classification"
+    shape = tuple(x.shape)
+    if kind == "multilabel" or (kind == "classification" and y.is_floating_point()):
+        rows = range(min(CHECKED_ROWS, split_length(dataset)))
+        targets = torch.stack([_example(dataset, i, name)[1] for i in rows])
+        return kind, shape, len(_column_names(source, _degrees(targets.numpy(), kind)))
+    if kind == "regression":
+        return kind, shape, y.numel()
+    if source.class_names:
+        return kind, shape, len(source.class_names)
+    return kind, shape, 1 + max(int(dataset[i][1]) for i in range(split_length(dataset)))
+
+
+class RealTargets(Dataset[Any]):
+    """A Dataset whose targets are real numbers, where they were truth values or whole ones."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return split_length(self._dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, torch.Tensor]:
+        x, y = self._dataset[index]
+        return x, torch.as_tensor(y).float()
+
+
+def _example(dataset: Dataset[Any], index: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     try:
-        x, y = (torch.as_tensor(part) for part in dataset[0])
+        x, y = (torch.as_tensor(part) for part in dataset[index])
     except Exception as error:  # a user's Dataset may raise anything
         raise UserCodeError(
-            f"{name}: a Dataset's examples must be pairs of tensors, but the first gives: "
+            f"{name}: a Dataset's examples must be pairs of tensors, but number {index} gives: "
             f"{type(error).__name__}: {error}"
         ) from error
-    if y.is_floating_point():
-        return "regression", tuple(x.shape), y.numel()
-    if source.class_names:
-        return "classification", tuple(x.shape), len(source.class_names)
-    count = 1 + max(int(dataset[i][1]) for i in range(split_length(dataset)))
-    return "classification", tuple(x.shape), count
+    return x, y
 
 
 def _split(value: Any, name: str, key: str) -> Split:
