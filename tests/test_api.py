@@ -75,6 +75,7 @@ class Team:
             lr = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
             record.add_trial({"model.dropout": 0.3 * number / trials, **lr})
             record.start_attempt(number)
+            record.note_warnings(number, ["symmetry: warning: all alike"] if number else [])
             for epoch in (1, 2, 3):
                 record.report(number, epoch, {"val_accuracy": 0.5 + 0.1 * number + 0.01 * epoch})
             record.set_checkpoint(number, f"trial-{number}/3.pt")
@@ -157,6 +158,7 @@ def test_what_a_search_holds_can_be_read(team: Team) -> None:
     path = f"{API}/searches/done"
     trials = team.viewer.get(f"{path}/trials", params={"order": "leaders", "limit": 1}).json()
     assert (trials["total"], trials["trials"][0]["number"]) == (3, 2)
+    assert trials["trials"][0]["warnings"] == {"symmetry": "all alike"}
     [first, *_] = team.viewer.get(f"{path}/curves").json()
     assert first["epochs"] == [1, 2, 3]
     assert first["values"] == pytest.approx([0.51, 0.52, 0.53])

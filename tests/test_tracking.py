@@ -99,6 +99,25 @@ def test_a_trial_is_a_child_run_with_its_values_and_curves(
     assert times == [int(at * 1000) for at in record.trials[0].reported_at.values()]
 
 
+def test_what_the_checks_of_a_trial_warned_of_are_tags(record: Record, store: Store) -> None:
+    number = add_trial(record, [0.5])
+    names = ["redundant_bias", "mine.py:check"]
+    record.note_warnings(number, [f"{name}: warning: {'so long' * 99}: no" for name in names])
+    record.note_warnings(
+        add_trial(record, [0.5]),
+        ["loss_at_init: warning: first loss 9.0, an even guess has 2.3"],
+    )
+    sync(record, store.uri, store.artifacts)
+    first, second = (_check_tags(store.trials()[each]) for each in (number, number + 1))
+    assert set(first) == {"hpsearch.check.redundant_bias", "hpsearch.check.mine.py_check"}
+    assert {len(text) for text in first.values()} == {250}
+    assert second == {"hpsearch.check.loss_at_init": "first loss 9.0, an even guess has 2.3"}
+
+
+def _check_tags(run: Run) -> dict[str, str]:
+    return {k: v for k, v in run.data.tags.items() if k.startswith("hpsearch.check.")}
+
+
 def test_a_trial_that_runs_is_a_run_that_runs(
     ended: tuple[Record, Store, dict[int, Run]],
 ) -> None:

@@ -242,8 +242,7 @@ def _warnings(record: Record) -> list[Section]:
     """What the trials' checks found, the first of each kind."""
     found: dict[str, list[tuple[int, str]]] = {}
     for trial in record.trials:
-        for warning in trial.warnings:
-            check, _, message = warning.partition(": warning: ")
+        for check, message in trial.warnings_by_check.items():
             found.setdefault(check, []).append((trial.number, message))
     rows = _rows(
         (f"`{check}`", str(len(told)), f"trial {told[0][0]}: {told[0][1]}")

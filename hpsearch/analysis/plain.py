@@ -47,6 +47,7 @@ def plain_trial(record: Record, trial: TrialRecord) -> dict[str, Any]:
         "reason": trial.reason,
         "epochs": trial.epochs,
         "attempts": trial.attempts,
+        "warnings": trial.warnings_by_check,
         "objective": record.objective(trial),
         "metrics": _finite(trial.curve.get(trial.epochs, {})),
         "params": trial.params,

@@ -50,6 +50,12 @@ class TrialRecord:
         """The newest epoch that was reported; 0 before the first."""
         return max(self.curve, default=0)
 
+    @property
+    def warnings_by_check(self) -> dict[str, str]:
+        """What its checks found, by the check's name."""
+        parts = (warning.partition(": warning: ") for warning in self.warnings)
+        return {check: message for check, _, message in parts}
+
     def metric(self, name: str) -> dict[int, float]:
         """Return the finite values of a metric by epoch."""
         return {

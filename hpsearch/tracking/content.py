@@ -22,10 +22,13 @@ from hpsearch.record import Record, TrialRecord
 MAX_NAME = 250
 MAX_PARAM = 6000
 MAX_TAG = 8000
+MAX_WARNING = 250  # ours: a line of MLflow's pages
 CUT = " ... (cut)"
 
 #: the tag that makes a run that of a trial: its number
 TRIAL_TAG = "hpsearch.trial"
+#: with a check's name behind it, the tag of what that check of a trial warned of
+CHECK_TAG = "hpsearch.check"
 #: tags that a run may have or not; what is named hpsearch.* is ours too
 SEARCH_TAGS = ("state", "reason", "seed", "best_trial")
 TRIAL_TAGS = ("outcome", "reason", "traceback", "stopped_early", "epochs", "attempts", "nonfinite")
@@ -84,7 +87,12 @@ def trial_content(record: Record, trial: TrialRecord) -> RunContent:
         status=TRIAL_STATUS[trial.outcome],
         params=flatten(trial_values(trial)),
         tags=_cut_all(
-            {"hpsearch.search": record.name, TRIAL_TAG: trial.number, **_end_tags(trial)}
+            {
+                "hpsearch.search": record.name,
+                TRIAL_TAG: trial.number,
+                **_check_tags(trial),
+                **_end_tags(trial),
+            }
         ),
         points=list(_curve_points(trial)),
     )
@@ -170,6 +178,13 @@ def flatten(values: Mapping[str, Any]) -> dict[str, str]:
 def milliseconds(seconds: float) -> int:
     """Convert a time."""
     return int(seconds * 1000)
+
+
+def _check_tags(trial: TrialRecord) -> dict[str, str]:
+    return {
+        metric_name(f"{CHECK_TAG}.{check}"): _cut(message, MAX_WARNING)
+        for check, message in trial.warnings_by_check.items()
+    }
 
 
 def _end_tags(trial: TrialRecord) -> dict[str, Any]:
