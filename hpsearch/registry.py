@@ -10,8 +10,8 @@ Users register theirs with the same decorator, by an entry point in the group
 `hpsearch.components`, or not at all: a spec may name `package.module:factory` or
 `path/to/file.py:factory`.
 
-Annotations say more than types: `Of` marks a keyword that is itself a component, `Recommended`
-holds the range that `auto` stands for.
+Annotations say more than types: `Of` marks a keyword that is itself a component, `MetricName` one
+that names a metric, `Recommended` holds the range that `auto` stands for.
 """
 
 from __future__ import annotations
@@ -81,6 +81,11 @@ class Recommended:
         """Return the range as a spec would write it."""
         ends = {"low": self.low, "high": self.high}
         return {**ends, "log": True} if self.log else ends
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """Marks a keyword that is the name of a metric of every epoch."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from hpsearch.components.watching import Mode, check_watched, sign_of, watched
+from hpsearch.components.watching import Mode, Watched, check_watched, sign_of, watched
 from hpsearch.registry import Recommended, register
 
 
@@ -139,7 +139,7 @@ class EarlyStopping(Callback):
 @register("callback", "early_stopping")
 def early_stopping(
     metrics: Sequence[str],
-    metric: str = "val_loss",
+    metric: Watched = "val_loss",
     mode: Mode | None = None,
     patience: Annotated[int, Ge(1), Recommended(2, 10)] = 5,
     min_delta: Annotated[float, Ge(0)] = 0.0,

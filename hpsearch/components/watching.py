@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from hpsearch.errors import BadConfigurationError
+from hpsearch.registry import MetricName
 
+Watched = Annotated[str, MetricName()]
 Mode = Literal["min", "max"]
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge
 
 from hpsearch import registry
-from hpsearch.components import Data, epoch_metrics, load_data, task_for
-from hpsearch.components.tasks import NO_DATA
-from hpsearch.errors import BadConfigurationError, HpsearchError, Problem, nearest_names
+from hpsearch.components import Data, load_data, task_for
+from hpsearch.errors import BadConfigurationError, HpsearchError, Problem
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
     Choices,
@@ -25,10 +23,10 @@ from hpsearch.spec import (
 )
 from hpsearch.training.batches import LastBatch
 from hpsearch.training.trainer import Trainer
+from hpsearch.validation.metrics import check_metrics
 from hpsearch.validation.recommended import with_recommended_ranges
 from hpsearch.validation.signatures import (
     Alternative,
-    alternatives,
     check_section,
     check_value,
     corners,
@@ -63,10 +61,11 @@ def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
     data = _load_data(draft, found.get("dataset", []), problems)
     if data is not None:
         problems += _batch_size_problems(sections.get("batch_size", 64), data)
+    check_metrics(draft, found, data, problems)
+    if data is not None:
         if not {problem.path.partition(".")[0] for problem in problems} & _BUILT_WITH:
             problems += _building_problems(draft, found, data)
         problems += _augmentation_problems(found.get("augmentations", []), data)
-    _check_objective(draft, found.get("task"), data, problems)
     return data
 
 
@@ -209,55 +208,3 @@ def _augmentation_problems(found: list[Alternative], data: Data) -> list[Problem
 
 def _values(alternative: Alternative, corner: int) -> dict[str, Any]:
     return {"name": alternative.component.name, **corners(alternative.keywords)[corner]}
-
-
-def _check_objective(
-    draft: Draft, found: list[Alternative] | None, data: Data | None, problems: list[Problem]
-) -> None:
-    """Check that every trial reports the objective; where the task is unknown, that one could."""
-    combine: Callable[[Iterable[bool]], bool] = all
-    if found is None:
-        kinds = [data.kind] if data is not None else registry.names("task")
-        found = [Alternative("task", registry.get("task", kind), {}) for kind in kinds]
-        combine = any
-    reported = [names for task in found if (names := _metrics(task, draft, data, problems))]
-    known = [
-        name
-        for name in dict.fromkeys(chain.from_iterable(reported))
-        if combine(name in names for names in reported)
-    ]
-    objective = draft.raw.get("objective")
-    metric = objective.get("metric") if isinstance(objective, Mapping) else None
-    if isinstance(metric, str) and reported and metric not in known:
-        rule = f"must be a metric that every trial reports ({', '.join(known)})"
-        problems.append(Problem("objective.metric", rule, metric, nearest_names(metric, known)))
-
-
-def _metrics(
-    alternative: Alternative, draft: Draft, data: Data | None, problems: list[Problem]
-) -> tuple[str, ...]:
-    """Return the names of what a task reports with each of its losses and so on."""
-    found: list[tuple[str, ...]] = []
-    has_rest = _has_rest(draft.sections.get("finetune"))
-    for _, keywords in samples(alternative.keywords, alternative.path):
-        try:
-            if data is None:
-                offered = {**NO_DATA, "folder": draft.folder}
-                task = alternative.component.build(keywords, **offered)
-            else:
-                section = {"name": alternative.component.name, **keywords}
-                task = task_for(data, section, draft.folder)
-        except (HpsearchError, BadConfigurationError) as error:
-            problem = Problem.of(error, alternative.path)
-            problems += [problem] if problem not in problems else []
-        else:
-            found.append(epoch_metrics(task, has_rest=has_rest))
-    everywhere = set.intersection(*map(set, found)) if found else set()
-    return tuple(name for name in found[0] if name in everywhere) if found else ()
-
-
-def _has_rest(finetune: Tree) -> bool:
-    """Whether every trial is fine-tuned on a subset of the rows."""
-    sections = [value for _, value in alternatives(finetune, "finetune")]
-    names = [value.get("name") if isinstance(value, Mapping) else value for value in sections]
-    return all(name == "subset" for name in names)

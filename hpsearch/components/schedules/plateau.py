@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from hpsearch.components.schedules.progress import Fraction, Gamma, Progress, Schedule
-from hpsearch.components.watching import Mode, sign_of, watched
+from hpsearch.components.watching import Mode, Watched, sign_of, watched
 from hpsearch.registry import Recommended, register
 
 
@@ -60,7 +60,7 @@ class Plateau:
 
 @register("lr_schedule", "plateau")
 def plateau(
-    metric: str = "val_loss",
+    metric: Watched = "val_loss",
     mode: Mode | None = None,
     factor: Gamma = 0.1,
     patience: Annotated[int, Ge(0), Recommended(1, 10)] = 10,
