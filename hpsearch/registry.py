@@ -129,13 +129,16 @@ class Component:
     """A registered factory.
 
     `fusible` names the keywords that change numbers only, neither shapes nor the program:
-    trials that differ in nothing else can train as one program.
+    trials that differ in nothing else can train as one program. `weight_copies` says how many
+    copies of the model's weights it adds to a trial's state at most, of its keywords if these
+    matter; None where that isn't known.
     """
 
     family: str
     name: str
     factory: Factory
     fusible: frozenset[str] = field(default_factory=frozenset)
+    weight_copies: int | Callable[..., int] | None = None
 
     @property
     def summary(self) -> str:
@@ -168,6 +171,13 @@ class Component:
         parameters = inspect.signature(self.factory).parameters.values()
         return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
+    def num_weight_copies(self, keywords: Mapping[str, Any]) -> int | None:
+        """Return `weight_copies` with these keywords, and the factory's defaults."""
+        if not callable(self.weight_copies):
+            return self.weight_copies
+        defaults = {name: each.default for name, each in self.own_keywords.items()}
+        return self.weight_copies(**{**defaults, **keywords})
+
     def build(self, keywords: Mapping[str, Any], **offered: Any) -> Any:
         """Call the factory with the spec's keywords and those offered that it declares."""
         parameters = inspect.signature(self.factory).parameters
@@ -183,7 +193,11 @@ _plugins_loaded = False
 
 
 def register(
-    family: str, name: str, *, fusible: Iterable[str] = ()
+    family: str,
+    name: str,
+    *,
+    fusible: Iterable[str] = (),
+    weight_copies: int | Callable[..., int] | None = None,
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name of a family; a taken name is refused."""
     if family not in OFFERED:
@@ -192,7 +206,9 @@ def register(
     def decorate(factory: Factory) -> Factory:
         if name in _components[family]:
             raise ValueError(f"{family} {name!r} is registered already")
-        _components[family][name] = Component(family, name, factory, frozenset(fusible))
+        _components[family][name] = Component(
+            family, name, factory, frozenset(fusible), weight_copies
+        )
         return factory
 
     return decorate

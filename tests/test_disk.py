@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from hpsearch import registry
 from hpsearch.components import load_data
 from hpsearch.errors import SearchEndedError, SearchFailedError, SpecError
 from hpsearch.outcome import Outcome
 from hpsearch.runs import Runs
 from hpsearch.search import extend_search, resume_search, run_search
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer
+from hpsearch.training.checkpoints import CheckpointStore
 from hpsearch.upkeep.check import check_search
-from hpsearch.validation.disk import check_disk, num_checkpoints
+from hpsearch.validation.disk import check_disk, checkpoint_bytes, num_checkpoints
 from tests.conftest import make_spec
 
 DATA = load_data({"name": "digits"}, seed=0)
@@ -38,6 +44,46 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
     spec = make_spec(model=WIDE, search={"keep_checkpoints": 1_000_000})
     with pytest.raises(SpecError, match="search.keep_checkpoints: needs .* has .* left"):
         check_disk(spec, DATA, 1, tmp_path)
+
+
+#: the rest keep what they are said to keep with their defaults
+KEYWORDS: dict[str, dict[str, Any]] = {
+    "sgd": {"momentum": 0.9},
+    "rmsprop": {"momentum": 0.9},
+    "lbfgs": {"history_size": 4, "max_iter": 8},
+}
+
+
+@pytest.mark.parametrize(
+    "name", [*registry.names("optimizer"), "po:adamp", "po:soap", f"{__name__}:make_averaged"]
+)
+def test_what_a_checkpoint_takes_is_known_before(tmp_path: Path, name: str) -> None:
+    optimizer = {"name": name, "lr": 1e-3, **KEYWORDS.get(name, {})}
+    ratio = ratio_of_estimate(tmp_path, optimizer=optimizer)
+    if name == "adafactor":  # its means of rows and columns are up to a copy, of convolutions
+        assert 1.0 < ratio < 2.0
+    else:
+        assert ratio == pytest.approx(1.0, abs=0.1)
+
+
+def make_averaged(params: Any, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.ASGD(params, lr)
+
+
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_the_best_weights_are_a_copy_too(tmp_path: Path, restore_best: bool) -> None:
+    callback = {"name": "early_stopping", "restore_best": restore_best}
+    assert ratio_of_estimate(tmp_path, callbacks=[callback]) == pytest.approx(1.0, abs=0.1)
+
+
+def ratio_of_estimate(folder: Path, **sections: Any) -> float:
+    """Return the ratio of what a checkpoint is said to take and what it takes."""
+    model = {"name": "mlp", "hidden_sizes": [400]}
+    values = {"model": model, "optimizer": {"name": "adam"}, "batch_size": 256, **sections}
+    trainer = Trainer(TrialConfig(0, 0, 1, values), DATA)
+    trainer.train_epoch()
+    path = CheckpointStore(folder, 0).save(1, {"trainer": trainer.state_dict()})
+    return checkpoint_bytes(DATA, values, folder) / path.stat().st_size
 
 
 def test_trials_that_wait_at_a_rung_keep_their_checkpoints() -> None:

@@ -40,7 +40,7 @@ class Callback(Protocol):
         """Go on from what `state_dict` gave."""
 
 
-@register("callback", "recalibrate_bn")
+@register("callback", "recalibrate_bn", weight_copies=0)
 class RecalibrateBatchNorm(Callback):
     """Batch norm's statistics anew, with the weights of now, before each evaluation.
 
@@ -136,7 +136,7 @@ class EarlyStopping(Callback):
         return 100 * (value / self._best - 1) > self._limit
 
 
-@register("callback", "early_stopping")
+@register("callback", "early_stopping", weight_copies=lambda restore_best, **_: int(restore_best))
 def early_stopping(
     metrics: Sequence[str],
     metric: Watched = "val_loss",

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from hpsearch import registry
 from hpsearch.components import Data
 from hpsearch.components.models import build_model
+from hpsearch.components.optimizers import build_optimizer
 from hpsearch.errors import Problem, SpecError
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
-from hpsearch.spec import AshaPromotion, SearchSpec
+from hpsearch.spec import COMPONENT_SECTIONS, AshaPromotion, SearchSpec
 
 #: configurations whose models are looked at
 NUM_DRAWS = 16
-#: a state holds each weight once, and twice more for an optimizer such as Adam
-COPIES = 3
+#: of the weights that an optimizer keeps which says nothing of it and can't be tried: as Adam
+USUAL_COPIES = 2
 
 
 def check_disk(spec: SearchSpec, data: Data | None, slots: int, folder: Path) -> None:
@@ -28,7 +33,7 @@ def check_disk(spec: SearchSpec, data: Data | None, slots: int, folder: Path) ->
     """
     if data is None:
         return
-    size = max(_checkpoint_bytes(spec, data, values) for values in _draws(spec))
+    size = max(checkpoint_bytes(data, values, Path(spec.folder)) for values in _draws(spec))
     num_bytes = size * num_checkpoints(spec, slots)
     quota, free = spec.search.disk_quota, shutil.disk_usage(folder).free
     what = f"{num_bytes / 1e6:,.0f} MB ({num_checkpoints(spec, slots)} checkpoints at once)"
@@ -37,6 +42,20 @@ def check_disk(spec: SearchSpec, data: Data | None, slots: int, folder: Path) ->
     if num_bytes > free:
         rule = f"needs {what}, but the disk of {folder} has {free / 1e6:,.0f} MB left"
         raise SpecError([Problem("search.keep_checkpoints", rule)])
+
+
+def checkpoint_bytes(data: Data, values: Mapping[str, Any], folder: Path) -> int:
+    """Return how much a trial's checkpoint takes at most: the weights, and the copies of them that
+    its optimizer and its callbacks keep; 0 where no model can be built."""
+    try:
+        model = build_model(values["model"], data.input_shape, data.output_size, folder)
+    except Exception:  # a configuration that can't be built writes no checkpoint
+        return 0
+    weights = _num_bytes(model.state_dict())
+    kept = _optimizer_bytes(values["optimizer"], model, weights, folder)
+    for callback in values.get("callbacks") or []:
+        kept += (_weight_copies("callbacks", callback, folder) or 0) * weights
+    return (weights + kept) * max(len(data.folds), 1)
 
 
 def num_checkpoints(spec: SearchSpec, slots: int) -> int:
@@ -62,12 +81,41 @@ def _draws(spec: SearchSpec) -> Iterator[dict[str, Any]]:
             yield space.resolve(params)
 
 
-def _checkpoint_bytes(spec: SearchSpec, data: Data, values: dict[str, Any]) -> int:
+def _optimizer_bytes(
+    section: Mapping[str, Any], model: nn.Module, weights: int, folder: Path
+) -> int:
+    copies = _weight_copies("optimizer", section, folder)
+    if copies is not None:
+        return copies * weights
     try:
-        model = build_model(values["model"], data.input_shape, data.output_size, Path(spec.folder))
-    except Exception:  # a configuration that can't be built writes no checkpoint
-        return 0
-    weights: int = sum(
-        tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
-    )
-    return COPIES * weights * max(len(data.folds), 1)
+        return _tried_optimizer_bytes(section, model, folder)
+    except Exception:  # a user's or a library's, which may need more than gradients
+        return USUAL_COPIES * weights
+
+
+def _tried_optimizer_bytes(section: Mapping[str, Any], model: nn.Module, folder: Path) -> int:
+    """Return what an optimizer keeps of this model after a step."""
+    params = [param for param in model.parameters() if param.requires_grad]
+    optimizer = build_optimizer(section, [{"params": params}], folder)
+    for param in params:
+        param.grad = torch.randn_like(param)
+    if getattr(optimizer, "needs_closure", False):
+        optimizer.step(lambda: 0.0)
+    else:
+        optimizer.step()
+    return _num_bytes(optimizer.state_dict())
+
+
+def _num_bytes(state: Any) -> int:
+    """Return what the tensors in nested mappings and lists take."""
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, Mapping):
+        return sum(map(_num_bytes, state.values()))
+    return sum(map(_num_bytes, state)) if isinstance(state, list | tuple) else 0
+
+
+def _weight_copies(section: str, value: Any, folder: Path) -> int | None:
+    of = COMPONENT_SECTIONS[section]
+    keywords = dict(of.written_out(value))
+    return registry.get(of.family, keywords.pop("name"), folder).num_weight_copies(keywords)

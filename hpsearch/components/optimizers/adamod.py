@@ -68,7 +68,12 @@ class AdaMod(Optimizer):
         param.sub_(torch.minimum(rate, bound) * mean)
 
 
-@register("optimizer", "adamod", fusible=["lr", "beta1", "beta2", "beta3", "eps", "weight_decay"])
+@register(
+    "optimizer",
+    "adamod",
+    fusible=["lr", "beta1", "beta2", "beta3", "eps", "weight_decay"],
+    weight_copies=3,
+)
 def adamod(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,

@@ -58,7 +58,12 @@ def _scaled(param: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
     return grad * torch.where(both, scale, torch.ones_like(scale))
 
 
-@register("optimizer", "lars", fusible=["lr", "momentum", "weight_decay", "trust_coefficient"])
+@register(
+    "optimizer",
+    "lars",
+    fusible=["lr", "momentum", "weight_decay", "trust_coefficient"],
+    weight_copies=1,
+)
 def lars(
     params: Params,
     lr: LearningRate = 0.2,

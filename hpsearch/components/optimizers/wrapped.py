@@ -2,7 +2,8 @@
 
 On a CPU torch's fused step is the fastest of its implementations for small nets, where there is
 one. Learning rate, momentum, weight decay and the like change numbers only. Defaults are torch's;
-Keras has other ones for rmsprop, adagrad, adadelta (lr 0.001 each) and nadam (0.001).
+Keras has other ones for rmsprop, adagrad, adadelta (lr 0.001 each) and nadam (0.001). The state of
+sgd and rmsprop is counted with momentum, since a schedule may set it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _ADAM = ["lr", "beta1", "beta2", "eps", "weight_decay"]
 PositiveMomentum = Annotated[float, Interval(gt=0, lt=1), Recommended(0.5, 0.99)]
 
 
-@register("optimizer", "sgd", fusible=[*_SGD, "dampening"])
+@register("optimizer", "sgd", fusible=[*_SGD, "dampening"], weight_copies=1)
 def sgd(
     params: Params,
     lr: LearningRate = 0.01,
@@ -43,7 +44,7 @@ def sgd(
     return torch.optim.SGD(params, lr, momentum, dampening, weight_decay, fused=True)
 
 
-@register("optimizer", "momentum", fusible=_SGD)
+@register("optimizer", "momentum", fusible=_SGD, weight_copies=1)
 def momentum(
     params: Params,
     lr: LearningRate = 0.01,
@@ -57,7 +58,7 @@ def momentum(
     return torch.optim.SGD(params, lr, momentum, weight_decay=weight_decay, fused=True)
 
 
-@register("optimizer", "nesterov", fusible=_SGD)
+@register("optimizer", "nesterov", fusible=_SGD, weight_copies=1)
 def nesterov(
     params: Params,
     lr: LearningRate = 0.01,
@@ -70,7 +71,7 @@ def nesterov(
     )
 
 
-@register("optimizer", "adagrad", fusible=["lr", "eps", "weight_decay"])
+@register("optimizer", "adagrad", fusible=["lr", "eps", "weight_decay"], weight_copies=1)
 def adagrad(
     params: Params,
     lr: LearningRate = 0.01,
@@ -81,7 +82,7 @@ def adagrad(
     return torch.optim.Adagrad(params, lr, eps=eps, weight_decay=weight_decay)
 
 
-@register("optimizer", "adadelta", fusible=["lr", "rho", "eps", "weight_decay"])
+@register("optimizer", "adadelta", fusible=["lr", "rho", "eps", "weight_decay"], weight_copies=2)
 def adadelta(
     params: Params,
     lr: Annotated[float, Gt(0), Recommended(1e-2, 10.0, log=True)] = 1.0,
@@ -93,7 +94,12 @@ def adadelta(
     return torch.optim.Adadelta(params, lr, rho, eps, weight_decay)
 
 
-@register("optimizer", "rmsprop", fusible=["lr", "momentum", "alpha", "eps", "weight_decay"])
+@register(
+    "optimizer",
+    "rmsprop",
+    fusible=["lr", "momentum", "alpha", "eps", "weight_decay"],
+    weight_copies=2,
+)
 def rmsprop(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,
@@ -108,7 +114,7 @@ def rmsprop(
     )
 
 
-@register("optimizer", "adam", fusible=_ADAM)
+@register("optimizer", "adam", fusible=_ADAM, weight_copies=2)
 def adam(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,
@@ -121,7 +127,7 @@ def adam(
     return torch.optim.Adam(params, lr, (beta1, beta2), eps, weight_decay, fused=True)
 
 
-@register("optimizer", "amsgrad", fusible=_ADAM)
+@register("optimizer", "amsgrad", fusible=_ADAM, weight_copies=3)
 def amsgrad(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,
@@ -136,7 +142,7 @@ def amsgrad(
     )
 
 
-@register("optimizer", "adamw", fusible=_ADAM)
+@register("optimizer", "adamw", fusible=_ADAM, weight_copies=2)
 def adamw(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,
@@ -149,7 +155,7 @@ def adamw(
     return torch.optim.AdamW(params, lr, (beta1, beta2), eps, weight_decay, fused=True)
 
 
-@register("optimizer", "adamax", fusible=_ADAM)
+@register("optimizer", "adamax", fusible=_ADAM, weight_copies=2)
 def adamax(
     params: Params,
     lr: AdaptiveLearningRate = 2e-3,
@@ -162,7 +168,7 @@ def adamax(
     return torch.optim.Adamax(params, lr, (beta1, beta2), eps, weight_decay)
 
 
-@register("optimizer", "nadam", fusible=[*_ADAM, "momentum_decay"])
+@register("optimizer", "nadam", fusible=[*_ADAM, "momentum_decay"], weight_copies=2)
 def nadam(
     params: Params,
     lr: AdaptiveLearningRate = 2e-3,
@@ -176,7 +182,7 @@ def nadam(
     return torch.optim.NAdam(params, lr, (beta1, beta2), eps, weight_decay, momentum_decay)
 
 
-@register("optimizer", "radam", fusible=_ADAM)
+@register("optimizer", "radam", fusible=_ADAM, weight_copies=2)
 def radam(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,
@@ -189,7 +195,7 @@ def radam(
     return torch.optim.RAdam(params, lr, (beta1, beta2), eps, weight_decay)
 
 
-@register("optimizer", "rprop", fusible=["lr", "eta_minus", "eta_plus"])
+@register("optimizer", "rprop", fusible=["lr", "eta_minus", "eta_plus"], weight_copies=2)
 def rprop(
     params: Params,
     lr: AdaptiveLearningRate = 1e-2,
@@ -203,7 +209,9 @@ def rprop(
     return torch.optim.Rprop(params, lr, (eta_minus, eta_plus))
 
 
-@register("optimizer", "asgd", fusible=["lr", "lambd", "alpha", "t0", "weight_decay"])
+@register(
+    "optimizer", "asgd", fusible=["lr", "lambd", "alpha", "t0", "weight_decay"], weight_copies=1
+)
 def asgd(
     params: Params,
     lr: LearningRate = 0.01,
@@ -216,7 +224,9 @@ def asgd(
     return torch.optim.ASGD(params, lr, lambd, alpha, t0, weight_decay)
 
 
-@register("optimizer", "adafactor", fusible=["lr", "beta2_decay", "d", "weight_decay"])
+@register(
+    "optimizer", "adafactor", fusible=["lr", "beta2_decay", "d", "weight_decay"], weight_copies=1
+)
 def adafactor(
     params: Params,
     lr: AdaptiveLearningRate = 1e-2,
@@ -228,7 +238,7 @@ def adafactor(
     return torch.optim.Adafactor(params, lr, beta2_decay, d=d, weight_decay=weight_decay)
 
 
-@register("optimizer", "lbfgs")
+@register("optimizer", "lbfgs", weight_copies=lambda history_size, **_: 2 * history_size + 2)
 def lbfgs(
     params: Params,
     lr: LearningRate = 1.0,
