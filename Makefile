@@ -19,8 +19,9 @@ $(READY): requirements.lock requirements-no-deps.lock pyproject.toml
 search: setup
 	$(BIN)/hpsearch run search_spaces/digits_mlp.yaml
 
+# Two files at once: much of their time they wait for Ray, MLflow and timers.
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .
