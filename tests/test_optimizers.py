@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from hpsearch import registry
 from hpsearch.components.optimizers import build_optimizer, library
 from hpsearch.errors import BadConfigurationError, SpecError, UserCodeError
-from hpsearch.spec import draft_spec
+from hpsearch.spec import Range, draft_spec
 from hpsearch.training.groups import load_optimizer_state, optimizer_state
 from hpsearch.validation import check
+from hpsearch.validation.signatures import check_value
 from tests.test_validation import changed
 
 
@@ -323,6 +324,24 @@ class TestLibrary:
         assert {"lr", "betas", "weight_decay"} <= component.keywords.keys()
         assert not component.takes_any_keyword
         assert "foreach" not in component.keywords
+
+    def test_the_rate_is_recommended_around_the_librarys_default(self) -> None:
+        spec = check(draft_spec(changed(optimizer={"name": "po:lion", "lr": "auto"})))
+        assert spec.optimizer["lr"] == Range(low=1e-5, high=1e-3, log=True)
+
+    @pytest.mark.parametrize("name", library.names())
+    def test_what_a_keyword_must_be_is_known(self, name: str) -> None:
+        """An annotation that can't be checked lets every value through."""
+        component = registry.get("optimizer", f"po:{name}")
+        for key, parameter in component.own_keywords.items():
+            TypeAdapter(parameter.annotation)
+            assert check_value(["?"], parameter.annotation, key) != []
+        assert "lr" in component.recommended
+
+    @pytest.mark.parametrize(("lr", "rule"), [("fast", "number"), (-1.0, "greater than 0")])
+    def test_a_wrong_rate_is_refused(self, lr: Any, rule: str) -> None:
+        with pytest.raises(SpecError, match=rf"optimizer\.lr: must be .*{rule}"):
+            check(draft_spec(changed(optimizer={"name": "po:sgdw", "lr": lr})))
 
     def test_an_unknown_name_is_answered_with_the_nearest(self) -> None:
         with pytest.raises(SpecError, match=r"po:lionn.*did you mean 'po:lion'"):

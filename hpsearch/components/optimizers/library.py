@@ -1,15 +1,23 @@
-"""The optimizers of the library pytorch-optimizer, as `po:NAME`."""
+"""The optimizers of the library pytorch-optimizer, as `po:NAME`.
+
+They recommend no ranges; `lr: auto` is a decade to each side of the library's default, which is
+1.0 for those that find the rate themselves.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+from types import GenericAlias, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
+import torch
+from annotated_types import Gt
+from torch import Tensor
 from torch.optim import Optimizer
 
 from hpsearch.components.optimizers.building import Params
-from hpsearch.registry import Component, register_library
+from hpsearch.registry import Component, Recommended, register_library
 
 #: need more of a training than its gradients: second derivatives, the model, its number of steps,
 #: another optimizer, matrices only, or a package of their own; or, asgd, forget a part of their
@@ -44,14 +52,38 @@ register_library("optimizer", "po", component, names)
 
 
 def _factory(made: type[Optimizer]) -> Any:
-    """Return a factory whose signature has the class's own keywords, and no others."""
+    """Return a factory whose signature has those of the class's keywords that a spec can give."""
 
     @functools.wraps(made, updated=())
     def build(params: Params, **keywords: Any) -> Optimizer:
         return made(params, **keywords)
 
-    parameters = inspect.signature(made).parameters.values()
-    keywords = [each for each in parameters if each.name not in _NOT_KEYWORDS]
+    parameters = inspect.signature(made, eval_str=True).parameters.values()
+    keywords = [
+        each.replace(annotation=_rate(each) if each.name == "lr" else _written(each.annotation))
+        for each in parameters
+        if each.name not in _NOT_KEYWORDS and not _is_dtype(each.annotation)
+    ]
     first = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     build.__signature__ = inspect.Signature([first, *keywords])  # type: ignore[attr-defined]
     return build
+
+
+def _rate(parameter: inspect.Parameter) -> Any:
+    """Return the annotation of a learning rate, with its range."""
+    recommended = Recommended(parameter.default / 10, parameter.default * 10, log=True)
+    rate = Annotated[float, Gt(0), recommended]
+    return rate | None if type(None) in get_args(parameter.annotation) else rate
+
+
+def _written(annotation: Any) -> Any:
+    """Return an annotation without the tensors that may stand for numbers."""
+    parts = tuple(_written(part) for part in get_args(annotation) if part is not Tensor)
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return Union[parts]  # noqa: UP007  # of as many as there are
+    return GenericAlias(tuple, parts) if origin is tuple else annotation
+
+
+def _is_dtype(annotation: Any) -> bool:
+    return torch.dtype in (annotation, *get_args(annotation))
