@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -58,6 +60,14 @@ class TestCheck:
         assert (found.ok, found.severity) == (False, "warning")
         assert "needs a hidden layer" in found.message
         assert finding(xor, [4])[0].ok
+
+    def test_rows_that_lie_class_by_class(self) -> None:
+        """The first of them are all of one class."""
+        y = np.array([0, 1, 1, 0]).repeat(300)
+        train = Arrays(CORNERS.repeat(300, axis=0), y).rows(np.argsort(y))
+        xor = load_data({"name": "logic_gate", "gate": "xor"}, seed=0)
+        (found,) = finding(replace(xor, train=train), [])
+        assert not found.ok and "of 256 training rows" in found.message
 
     def test_wine_needs_none(self, wine: Data) -> None:
         (found,) = finding(wine, [])

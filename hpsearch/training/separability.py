@@ -10,8 +10,10 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from hpsearch.components.data import Arrays
+from hpsearch.components.splits import split_rows
 from hpsearch.registry import register
 from hpsearch.training.checks import ROWS, Finding
+from hpsearch.training.seeds import derive_seed
 from hpsearch.training.trainer import Trainer
 
 
@@ -23,7 +25,7 @@ def linear_separability(trainer: Trainer) -> Finding | None:
     train = trainer.data.train
     if trainer.data.kind != "classification" or not isinstance(train, Arrays) or train.y.ndim > 1:
         return None
-    x, y = train.x[:ROWS].reshape(len(train.y[:ROWS]), -1), train.y[:ROWS]
+    x, y = _sample(train, trainer.config.seed)
     if len(x) <= x.shape[1]:  # as good as any few rows are separable
         return None
     ok = is_linearly_separable(x, y)
@@ -34,6 +36,14 @@ def linear_separability(trainer: Trainer) -> Finding | None:
         "the errors needs a hidden layer"
     )
     return Finding("linear_separability", ok, message)
+
+
+def _sample(train: Arrays, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return as many rows as are looked at, flat, with classes in proportion; all trials' same."""
+    if len(train) > ROWS:
+        rng = np.random.default_rng(derive_seed(seed, 0, "linear_separability"))
+        train = train.rows(split_rows(len(train), ROWS, train.y, rng)[1])
+    return train.x.reshape(len(train), -1), train.y
 
 
 def is_linearly_separable(x: NDArray[np.float32], y: NDArray[np.int64]) -> bool:
