@@ -13,6 +13,7 @@ from torch import nn
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data
+from hpsearch.components.data_init import initialize_from_data
 from hpsearch.components.initializers import TRUNCATED_STD, initialize
 from hpsearch.components.models import mlp
 from hpsearch.errors import BadConfigurationError, SpecError
@@ -124,7 +125,7 @@ def test_a_users_initializer(tmp_path: Path) -> None:
 
 
 def test_every_initializer_is_tested_here() -> None:
-    assert {*VARIANCES, "orthogonal"} == set(registry.names("initializer"))
+    assert {*VARIANCES, "orthogonal", "lsuv"} == set(registry.names("initializer"))
 
 
 @pytest.mark.parametrize("name", ["xavier_normal", "he_normal", "lecun_normal"])
@@ -176,6 +177,55 @@ class TestSignals:
             deviation = net(torch.randn(256, 512)).std().item()
         # torch's own draw shrinks by a factor of 6 in variance a layer: chance adds up
         assert math.log(deviation) == pytest.approx(math.log(expected), abs=0.5)
+
+
+class TestLsuv:
+    @pytest.mark.parametrize(
+        ("model", "num_layers"),
+        [
+            ({"name": "mlp", "hidden_sizes": [16] * 10, "activation": "relu"}, 11),
+            ({"name": "mlp", "hidden_sizes": [8, 8], "norm": "weight", "dropout": 0.5}, 3),
+            ({"name": "cnn", "channels": [4, 4], "hidden_sizes": [8]}, 4),
+        ],
+        ids=["deep", "weight norm", "cnn"],
+    )
+    def test_every_layers_outputs_have_unit_variance(
+        self, model: dict[str, Any], num_layers: int
+    ) -> None:
+        data = load_data({"name": "digits", "train_rows": 64}, seed=0)
+        trainer = make(data, model=model, initializer={"name": "lsuv"}, batch_size="full")
+        deviations: list[float] = []
+        layers = [each for each in trainer.model.modules() if hasattr(each, "begins_with_data")]
+        for layer in layers:
+            layer.register_forward_hook(
+                lambda layer, inputs, outputs: deviations.append(outputs.std(correction=0).item())
+            )
+        trainer.model.eval()(torch.from_numpy(data.train.x))
+        assert len(deviations) == num_layers
+        assert deviations == pytest.approx([1.0] * len(deviations), abs=1e-3)
+
+    def test_by_hand(self) -> None:
+        """Outputs 4 w, 2 w and 0 have deviation w sqrt(8/3)."""
+        layer = nn.Linear(1, 1)
+        initialize(layer, {"name": "lsuv"}, Path())
+        sign = layer.weight.sign().item()
+        initialize_from_data(layer, lambda: torch.tensor([[4.0], [2.0], [0.0]]))
+        assert layer.weight.item() == pytest.approx(sign / math.sqrt(8 / 3))
+        assert layer.bias.item() == 0
+
+    def test_outputs_that_never_vary_stay(self) -> None:
+        layer = nn.Linear(1, 1)
+        initialize(layer, {"name": "lsuv"}, Path())
+        before = layer.weight.item()
+        initialize_from_data(layer, lambda: torch.ones(4, 1))
+        assert layer.weight.item() == before
+
+    def test_another_layer_may_begin_otherwise(self) -> None:
+        model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+        initialize(model, {"name": "lsuv", "output": {"name": "normal", "std": 0.5}}, Path())
+        before = model[2].weight.clone()
+        initialize_from_data(model, lambda: torch.randn(16, 3))
+        assert torch.equal(model[2].weight, before)
 
 
 class TestPlacement:

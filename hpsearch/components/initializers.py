@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hpsearch import registry
+from hpsearch.components.data_init import begin_with_data, scale_to_unit_variance
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of, Recommended, register
 
@@ -117,6 +118,15 @@ def lecun_normal(tensor: Tensor, truncated: bool = False) -> None:
 def orthogonal(tensor: Tensor, gain: Gain = 1.0) -> None:
     """A random (semi-)orthogonal matrix times gain (Saxe et al., 2014)."""
     nn.init.orthogonal_(tensor, gain)
+
+
+@register("initializer", "lsuv")
+def lsuv(tensor: Tensor) -> None:
+    """Orthogonal, then scaled layer by layer to outputs of variance 1 on the first batch.
+
+    Mishkin & Matas (2016). Recurrent weights stay orthogonal.
+    """
+    nn.init.orthogonal_(tensor)
 
 
 @register("initializer", "normal", fusible=["std"])
@@ -241,6 +251,8 @@ def _fill_layer(layer: Layer, section: Mapping[str, Any], folder: Path) -> None:
             layer.weight.copy_(weight)  # which may be in another memory format
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+    if section["name"] == "lsuv":
+        begin_with_data(layer, scale_to_unit_variance)
 
 
 def _fill_recurrent(

@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from hpsearch.components.data_init import begin_with_data
+from hpsearch.components.data_init import begin_with_data, standardize
 from hpsearch.components.normalizing import (
     BatchNorm,
     CosineConv2d,
@@ -180,7 +180,7 @@ def weight(learn_g: bool = True, data_init: bool = False) -> Normalization:
             "model.norm: data_init of weight sets g, and needs learn_g, but that is false"
         )
     if data_init:
-        return lambda layer: begin_with_data(weight_norm(layer))
+        return lambda layer: begin_with_data(weight_norm(layer), standardize)
     if learn_g:
         return weight_norm
 
