@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from hpsearch.components.initializers import TRUNCATED_STD, initialize
 from hpsearch.components.models import mlp
 from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.space import SearchSpace
-from hpsearch.validation import load_checked_spec
+from hpsearch.spec import draft_spec
+from hpsearch.validation import check, load_checked_spec
 from tests.test_blocks import make
+from tests.test_validation import changed
 
 FAN_IN, FAN_OUT = 400, 200
 CONV_FAN_IN, CONV_FAN_OUT = 16 * 9, 64 * 9
@@ -229,6 +232,15 @@ class TestLsuv:
 
 
 class TestPlacement:
+    @pytest.mark.parametrize("place", ["first", "output", "recurrent", "layers.0*"])
+    def test_one_inside_another_is_told_of(self, place: str) -> None:
+        inner: Any = {"name": "normal", "forget_bias": 1.0}
+        key, dot, pattern = place.partition(".")
+        section = {"name": "he_normal", key: {pattern: inner} if dot else inner}
+        rule = rf"initializer\.{re.escape(place)}: must .* forget_bias is said of the whole model"
+        with pytest.raises(SpecError, match=rule):
+            check(draft_spec(changed(initializer=section)))
+
     def test_first_and_last_layers_have_their_own(self) -> None:
         net = nn.Sequential(*(nn.Linear(8, 8) for _ in range(3)))
         section = {"name": "zeros", "first": {"name": "uniform"}, "output": "orthogonal"}

@@ -14,11 +14,13 @@ import hpsearch.components.schedules.batch
 from hpsearch import registry
 from hpsearch.components import Data
 from hpsearch.components.schedules import Progress, noise_scale
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.registry import Of
-from hpsearch.spec import TrialConfig
+from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training.pacing import Pace
+from hpsearch.validation import check
 from tests.test_blocks import make
+from tests.test_validation import changed
 
 #: what has no default
 NEEDED: dict[str, dict[str, Any]] = {
@@ -252,6 +254,21 @@ def test_a_momentum_schedule_needs_momentum(wine: Data) -> None:
     trainer = make(wine, lr_schedule={"name": "one_cycle"}, optimizer={"name": "adagrad"})
     with pytest.raises(BadConfigurationError, match="needs an optimizer with momentum or betas"):
         trainer.train_epoch()
+
+
+@pytest.mark.parametrize(
+    ("sections", "place"),
+    [
+        ({"lr_schedule": "one_cycle"}, "optimizer.choices.1"),
+        ({"momentum_schedule": "cyclical"}, "momentum_schedule"),
+    ],
+)
+def test_that_it_does_is_known_before(sections: dict[str, Any], place: str) -> None:
+    optimizer = {"choices": ["adam", "adagrad"]}
+    with pytest.raises(SpecError, match=rf"{place}: .*needs an optimizer with momentum") as caught:
+        check(draft_spec(changed(optimizer=optimizer, **sections)))
+    assert len(caught.value.problems) == 1
+    check(draft_spec(changed(optimizer="adam", **sections)))
 
 
 def test_one_cycle_sets_the_first_beta(wine: Data) -> None:

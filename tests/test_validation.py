@@ -320,6 +320,18 @@ class TestTrials:
             ),
             ({"gradient_clip": 0}, "gradient_clip: must be greater than 0, but got 0"),
             (
+                {"optimizer": {"choices": ["adam", "lbfgs"]}, "finetune": "low_lr"},
+                "optimizer.choices.1.name: lbfgs takes all parameters alike",
+            ),
+            (
+                {
+                    "dataset": {"name": "wine", "train_rows": 60, "folds": 2},
+                    "finetune": "subset",
+                    "batch_size": 32,
+                },
+                "batch_size: must be at least 1 and at most the 30 training rows, but got 32",
+            ),
+            (
                 {"dataset": {"name": "wine", "val_fraction": {"low": 0.1, "high": 0.2}}},
                 "dataset.val_fraction: must be a constant: all trials share one data set",
             ),

@@ -177,6 +177,7 @@ def initialize(
     shared = registry.shared_keywords("initializer")
     placement = Placement(**{key: section[key] for key in shared if key in section})
     own = {key: value for key, value in section.items() if key not in shared}
+    _check_others(placement)
     fresh = {
         name: module
         for name, module in model.named_modules()
@@ -224,6 +225,20 @@ def _check_patterns(placement: Placement, names: Sequence[str]) -> None:
             raise BadConfigurationError(
                 "initializer.layers: each pattern must fit the name of a weight "
                 f"({', '.join(names)}), but {pattern!r} fits none"
+            )
+
+
+def _check_others(placement: Placement) -> None:
+    """Refuse a placement in an initializer that is one itself."""
+    others = {key: getattr(placement, key) for key in ("first", "output", "recurrent")}
+    others |= {f"layers.{pattern}": other for pattern, other in (placement.layers or {}).items()}
+    shared = registry.shared_keywords("initializer")
+    for place, other in others.items():
+        inner = [key for key in INITIALIZER.written_out(other) or () if key in shared]
+        if inner:
+            raise BadConfigurationError(
+                f"initializer.{place}: must have keywords of its own alone: {inner[0]} is said "
+                f"of the whole model, beside {place.partition('.')[0]}"
             )
 
 

@@ -61,8 +61,17 @@ class Pace:
         factor = self._step_factor * (self._lr(progress) if self._lr is not None else 1.0)
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
-            if self._momentum is not None:
-                _set_momentum(group, self._momentum(progress))
+            if self._momentum is not None and not _set_momentum(group, self._momentum(progress)):
+                raise BadConfigurationError(
+                    "momentum_schedule: needs an optimizer with momentum or betas, which "
+                    f"{type(optimizer).__name__} has not (one_cycle sets a momentum unless "
+                    "cycle_momentum is false)"
+                )
+
+    @property
+    def sets_momentum(self) -> bool:
+        """Whether `begin_step` sets the optimizer's momentum, which then must have one."""
+        return self._momentum is not None
 
     @property
     def changes_within_epochs(self) -> bool:
@@ -104,16 +113,15 @@ class Pace:
         return COMPONENT_SECTIONS[section].build(value, Path(self._config.folder))
 
 
-def _set_momentum(group: dict[str, Any], momentum: float) -> None:
+def _set_momentum(group: dict[str, Any], momentum: float) -> bool:
+    """Set a group's momentum; False where it has none."""
     if "momentum" in group:
         group["momentum"] = momentum
     elif "betas" in group:
         group["betas"] = (momentum, *group["betas"][1:])
     else:
-        raise BadConfigurationError(
-            "momentum_schedule: needs an optimizer with momentum or betas, but this has neither "
-            "(one_cycle has a momentum of its own unless cycle_momentum is false)"
-        )
+        return False
+    return True
 
 
 def _checked_batch_size(batch_size: int | str, num_rows: int) -> int:

@@ -92,6 +92,16 @@ class Trainer:
         groups = parameter_groups(self.model, self.task, self._tuning)
         return build_optimizer(self.config.values["optimizer"], groups, Path(self.config.folder))
 
+    def try_optimizer(self, *, always: bool = False) -> None:
+        """Build the optimizer, by default only where more is asked of it than each can do.
+
+        Raises what the first epoch would: BadConfigurationError where a schedule sets a momentum
+        that it has not, or parts of the model have rates of their own and it can't.
+        """
+        groups = parameter_groups(self.model, self.task, self._tuning)
+        if always or self._pace.sets_momentum or len(groups) > 1:
+            self._pace.begin_epoch(self.optimizer, self.epoch + 1)
+
     @property
     def end_reason(self) -> str:
         """What ended the training before its budget: `callback early_stopping`."""

@@ -64,7 +64,8 @@ def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
     check_metrics(draft, found, data, problems)
     if data is not None:
         if not {problem.path.partition(".")[0] for problem in problems} & _BUILT_WITH:
-            problems += _building_problems(draft, found, data)
+            one = data.fold(0) if data.folds else data
+            problems += _building_problems(draft, found, one)
         problems += _augmentation_problems(found.get("augmentations", []), data)
     return data
 
@@ -109,15 +110,17 @@ def _batch_size_problems(tree: Tree, data: Data) -> list[Problem]:
 def _building_problems(
     draft: Draft, found: Mapping[str, list[Alternative]], data: Data
 ) -> list[Problem]:
-    """Build a trainer with each model, and with each other component of the user's own."""
+    """Build a trainer with each model, with each other component of the user's own, and with each
+    optimizer where not all may do."""
     first = {section: found[section][0] for section in _BUILT if found.get(section)}
     if not {"model", "optimizer"} <= first.keys():
         return []
+    whole = {"model", "optimizer"} if draft.sections.keys() & _ASKING_OPTIMIZERS else {"model"}
     tried = [
         alternative
         for section in _BUILT
         for alternative in found.get(section, [])
-        if section == "model" or registry.is_user_code(alternative.component.name)
+        if section in whole or registry.is_user_code(alternative.component.name)
     ]
     try:
         task_for(data, corners(draft.sections.get("task"))[0], draft.folder)
@@ -143,8 +146,8 @@ def _building_problem(
         try:
             with torch.random.fork_rng(devices=[]):
                 trainer = Trainer(config, data)
-                if registry.is_user_code(values["optimizer"]["name"]):
-                    _ = trainer.optimizer
+                is_users = registry.is_user_code(values["optimizer"]["name"])
+                trainer.try_optimizer(always=is_users)
         except Exception as error:  # user code may raise anything
             problems.append(_problem_of(error, alternative, corner, data, draft.sections))
         else:
@@ -183,6 +186,8 @@ def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
 
 
 _BUILT = ("model", "initializer", "optimizer")
+#: sections that may ask of an optimizer what not each can do: a momentum, several groups
+_ASKING_OPTIMIZERS = {"momentum_schedule", "lr_schedule", "finetune", "task"}
 #: sections that every trainer is built with; one that is wrong would be told of with each model
 _BUILT_WITH = set(COMPONENT_SECTIONS) - {*_BUILT, "dataset"}
 
