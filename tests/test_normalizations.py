@@ -102,6 +102,15 @@ def test_groups_divide_the_channels(channels: int, groups: int) -> None:
     assert norm("group", channels, 2, groups=8).num_groups == groups
 
 
+@pytest.mark.parametrize(("features", "groups"), [(12, 6), (8, 4), (7, 1), (1, 1)])
+def test_a_group_of_a_vector_has_two_features_at_least(features: int, groups: int) -> None:
+    """One alone is its own mean."""
+    module = norm("group", features, 0, groups=64)
+    assert module.num_groups == groups
+    if features > 1:
+        assert module(torch.randn(1, features)).abs().sum() > 0
+
+
 class TestGhostBatch:
     def test_parts_are_normalised_by_themselves(self) -> None:
         x = torch.randn(11, 3) * torch.arange(1, 12)[:, None]
@@ -142,6 +151,19 @@ class TestStreaming:
         out = module(torch.randn(200_000, 1))
         assert module.short_spread.item() == pytest.approx(math.sqrt(2 / math.pi), rel=0.01)
         assert out.std().item() == pytest.approx(1.2533141373, rel=0.01)
+
+    @pytest.mark.parametrize("p", [1.0, 2.0])
+    def test_units_that_never_vary_have_a_gradient(self, p: float) -> None:
+        """As dead ones after a relu."""
+        x = torch.cat([torch.randn(8, 2), torch.zeros(8, 1)], 1).requires_grad_()
+        norm("streaming", 3, 0, p=p)(x).pow(2).sum().backward()
+        assert torch.isfinite(x.grad).all()
+
+    def test_single_images_train(self) -> None:
+        data = load_data({"name": "digits", "train_rows": 40}, seed=0)
+        model = {"name": "cnn", "channels": [4], "hidden_sizes": [], "norm": "streaming"}
+        metrics = make(data, model=model, batch_size=1).train_epoch()
+        assert metrics is not None and math.isfinite(metrics["train_loss"])
 
     def test_streams_of_one_converge_to_the_batchs_answer(self) -> None:
         torch.manual_seed(0)
@@ -386,8 +408,9 @@ def test_positions() -> None:
     assert kinds("pre_norm_residual", [8, 8])[-1] == "Residual"
 
 
-def test_single_examples_are_refused(wine: Any) -> None:
-    model = {"name": "mlp", "hidden_sizes": [4], "norm": "batch"}
+@pytest.mark.parametrize("name", ["batch", "ghost_batch", "streaming"])
+def test_single_examples_are_refused(wine: Any, name: str) -> None:
+    model = {"name": "mlp", "hidden_sizes": [4], "norm": name}
     config = TrialConfig(0, 0, 1, {"model": model, "optimizer": {"name": "sgd"}, "batch_size": 1})
     with pytest.raises(BadConfigurationError, match="batch_size: must be at least 2 for a model"):
         Trainer(config, wine)

@@ -16,6 +16,7 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer, make_trainer
 from hpsearch.training.checkpoints import CheckpointStore
+from hpsearch.training.checks import run_checks
 from hpsearch.validation import load_checked_spec
 from tests.test_blocks import make
 
@@ -203,3 +204,10 @@ def test_the_objective_may_be_what_is_forgotten(tmp_path: Path, finetune: str, o
     else:
         with pytest.raises(Exception, match="objective.metric: must be a metric that every"):
             load_checked_spec(tmp_path / "a.yaml")
+
+
+def test_checks_train_on_rows_that_an_evaluation_read_first() -> None:
+    """Of the trial before in the same process: its rest is evaluated before it trains."""
+    data = load_data({"name": "wine"}, seed=0)
+    make(data, finetune={"name": "subset"}).train_epoch()
+    assert run_checks(make(data), ["overfit_tiny_batch"])[0].ok

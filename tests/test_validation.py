@@ -324,6 +324,10 @@ class TestTrials:
                 "optimizer.choices.1.name: lbfgs takes all parameters alike",
             ),
             (
+                {"optimizer": "lbfgs", "finetune": "partial"},
+                "optimizer.name: lbfgs takes all parameters alike",
+            ),
+            (
                 {
                     "dataset": {"name": "wine", "train_rows": 60, "folds": 2},
                     "finetune": "subset",

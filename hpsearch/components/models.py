@@ -186,11 +186,11 @@ def check_outputs(
 
 
 def check_batch_size(model: nn.Module, batch_size: int) -> None:
-    """Refuse to train batch norm on single examples."""
+    """Refuse to train norms by a batch's statistics on single examples."""
     if batch_size == 1 and has_batch_statistics(model):
         raise BadConfigurationError(
-            "batch_size: must be at least 2 for a model with batch norm (group and layer norm "
-            "train on single examples), but got 1"
+            "batch_size: must be at least 2 for a model that is normalised by the statistics of a "
+            "batch (group and layer norm train on single examples), but got 1"
         )
 
 

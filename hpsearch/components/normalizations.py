@@ -115,9 +115,11 @@ def group(
 ) -> nn.Module:
     """Mean 0, variance 1 over groups of channels of each example (Wu & He, 2018).
 
-    The number of groups is the greatest divisor of the channels up to `groups`.
+    The number of groups is the greatest divisor of the channels up to `groups`; of vectors, whose
+    features have one place each, up to half the features, as a group of one is always 0.
     """
-    divisor = max(n for n in range(1, groups + 1) if num_features % n == 0)
+    most = groups if num_dims else min(groups, max(1, num_features // 2))
+    divisor = max(n for n in range(1, most + 1) if num_features % n == 0)
     return nn.GroupNorm(divisor, num_features, eps, affine)
 
 
@@ -152,7 +154,7 @@ def streaming(
     """Statistics since the last update mixed with long-term ones (Liao et al., 2016, 1610.06160).
 
     `long_weight` is the part of the long-term statistics, which move by `kappa` at each update;
-    `p` the norm of the spread (1 or 2). Works for batches of one and over time steps. The
+    `p` the norm of the spread (1 or 2). Works for batches of one image and over time steps. The
     `gradient` of the statistics is that of this pass, none (`detach`), or `mixed`: a part
     `gradient_long` is long-term, a part `gradient_short` the mean since the last update.
     """
@@ -163,9 +165,11 @@ def streaming(
         )
     is_mixed, has_gradient = gradient == "mixed", gradient != "detach"
     streamed = StreamedGradient(num_features, gradient_long, gradient_short, kappa)
-    return StreamingNorm(
+    norm = StreamingNorm(
         num_features, long_weight, kappa, p, has_gradient, eps, streamed if is_mixed else None
     )
+    norm.needs_rows = num_dims == 0  # one vector has no spread
+    return norm
 
 
 @register("norm", "weight")
@@ -215,4 +219,8 @@ def cosine(
 
 def has_batch_statistics(model: nn.Module) -> bool:
     """Whether a model can't train on a batch of one example."""
-    return any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in model.modules())
+    batch_norm = torch.nn.modules.batchnorm._BatchNorm
+    return any(
+        isinstance(each, batch_norm) or getattr(each, "needs_rows", False)
+        for each in model.modules()
+    )

@@ -79,6 +79,8 @@ class StreamedGradient(nn.Module):
     short: Tensor
     num_short: Tensor
     num_updates: Tensor
+    #: whether one example has no spread
+    needs_rows = False
 
     def __init__(
         self, num_features: int, long_weight: float, short_weight: float, kappa: float
@@ -129,6 +131,8 @@ class StreamingNorm(nn.Module):
     short_spread: Tensor
     num_short: Tensor
     num_updates: Tensor
+    #: whether one example has no spread
+    needs_rows = False
 
     def __init__(
         self,
@@ -168,7 +172,9 @@ class StreamingNorm(nn.Module):
     def _statistics(self, x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         axes = [axis for axis in range(x.ndim) if axis != 1]
         mean = x.mean(axes)
-        spread = (x - mean.view(shape)).abs().pow(self.p).mean(axes).pow(1 / self.p)
+        moment = (x - mean.view(shape)).abs().pow(self.p).mean(axes)
+        # where a feature never varies the root has no finite gradient
+        spread = moment.clamp_min(self.eps**self.p).pow(1 / self.p)
         return (mean, spread) if self._has_gradient else (mean.detach(), spread.detach())
 
     def _mixed(self, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:

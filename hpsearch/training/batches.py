@@ -37,7 +37,9 @@ def batches_of(split: Split, device: torch.device) -> Batches:
         return LoadedBatches(split, device)
     by_device = _tensors.setdefault(split, {})
     if device not in by_device:
-        by_device[device] = TensorBatches(_tensor(split.x, device), _tensor(split.y, device))
+        with torch.inference_mode(False):  # an evaluation may be the first to need what is kept
+            tensors = _tensor(split.x, device), _tensor(split.y, device)
+        by_device[device] = TensorBatches(*tensors)
     return by_device[device]
 
 

@@ -99,7 +99,8 @@ class Trainer:
         that it has not, or parts of the model have rates of their own and it can't.
         """
         groups = parameter_groups(self.model, self.task, self._tuning)
-        if always or self._pace.sets_momentum or len(groups) > 1:
+        has_own_rates = any(group.keys() != {"params"} for group in groups)
+        if always or self._pace.sets_momentum or has_own_rates:
             self._pace.begin_epoch(self.optimizer, self.epoch + 1)
 
     @property
