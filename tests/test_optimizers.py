@@ -7,18 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from hpsearch import registry
+from hpsearch.components import Data, load_data
 from hpsearch.components.optimizers import build_optimizer, library
 from hpsearch.errors import BadConfigurationError, SpecError, UserCodeError
 from hpsearch.spec import Range, draft_spec
 from hpsearch.training.groups import load_optimizer_state, optimizer_state
 from hpsearch.validation import check
 from hpsearch.validation.signatures import check_value
+from tests.test_blocks import make
 from tests.test_validation import changed
 
 
@@ -279,6 +282,27 @@ def test_biases_and_norms_are_not_decayed_if_asked() -> None:
     optimizer.step()
     assert torch.allclose(layer.weight, weight * (1 - 0.1 * 0.5))
     assert torch.equal(layer.bias, bias)
+
+
+CNN = {"name": "cnn", "channels": [4, 4], "hidden_sizes": [4]}
+RNN = {"name": "rnn", "hidden_size": 4}
+
+
+@pytest.mark.parametrize("model", [CNN, RNN], ids=["cnn", "rnn"])
+@pytest.mark.parametrize(
+    "name", [*registry.names("optimizer"), *[f"po:{name}" for name in library.names()]]
+)
+def test_each_trains_convolutions_and_recurrent_layers(
+    images: Data, name: str, model: dict[str, Any]
+) -> None:
+    """Some flatten gradients by views, or know matrices alone."""
+    metrics = make(images, model=model, optimizer={"name": name, "lr": 1e-4}).train_epoch()
+    assert metrics is not None and np.isfinite(metrics["val_loss"])
+
+
+@pytest.fixture(scope="module")
+def images() -> Data:
+    return load_data({"name": "digits", "train_rows": 32, "val_rows": 16}, seed=0)
 
 
 class TestLibrary:

@@ -22,7 +22,7 @@ from hpsearch.components.dropouts import (
     SpatialDropoutSection,
     make_dropout,
 )
-from hpsearch.components.layers import Dropout, Residual
+from hpsearch.components.layers import ChannelsLast, Dropout, Residual
 from hpsearch.components.normalizations import (
     NormPosition,
     NormSection,
@@ -119,7 +119,8 @@ def cnn(
     width), or pooling leaves nothing of them.
     """
     depth, height, width = _image_shape(input_shape)
-    layers: list[nn.Module] = [Dropout(input_dropout)]
+    # Channels last, and pooling first, take 0.4 of the time of the usual order on a CPU.
+    layers: list[nn.Module] = [ChannelsLast(), Dropout(input_dropout)]
     for i, num_channels in enumerate(channels):
         function = make_activation(activation)
         wide = num_channels * widening(function)
@@ -133,9 +134,7 @@ def cnn(
             place = f"convolution {i + 1} of {len(channels)} leaves {height}x{width}"
             raise _pooled_away(input_shape, pool, place)
     head = mlp((depth, height, width), output_size, hidden_sizes, activation, dropout=dropout)
-    # Channels last, and pooling first, take 0.4 of the time of the usual order on a CPU.
-    model = nn.Sequential(*layers, *head.children())
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return nn.Sequential(*layers, *head.children())
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from hpsearch.components.optimizers.building import Params
 from hpsearch.registry import Component, Recommended, register_library
 
 #: need more of a training than its gradients: second derivatives, the model, its number of steps,
-#: another optimizer, matrices only, or a package of their own; or, asgd, forget a part of their
-#: state
+#: another optimizer, matrices or low-rank factors only, or a package of their own; or, asgd,
+#: forget a part of their state
 UNSUITABLE = (
     *("a2grad", "adago", "adahessian", "adalomo", "adammini", "adamuon", "alig", "asgd", "bsam"),
-    *("demo", "distributedmuon", "lbfgs", "lomo", "magma", "muon", "muonclip", "normuon"),
-    *("ranger21", "sara", "sophiah", "spectralsphere"),
+    *("demo", "distributedmuon", "lbfgs", "lomo", "lorarite", "magma", "muon", "muonclip"),
+    *("normuon", "ranger21", "sara", "sophiah", "spectralsphere"),
 )
 _NOT_KEYWORDS = ("params", "foreach", "maximize", "kwargs")
 
