@@ -48,7 +48,8 @@ bench: setup
 
 # Searches that are broken again and again, for over an hour.
 soak: setup
-	$(BIN)/pytest tests/soak.py tests/soak_team.py tests/soak_backup.py tests/soak_service.py tests/soak_examples.py
+	$(BIN)/pytest tests/soak.py tests/soak_team.py tests/soak_backup.py tests/soak_service.py tests/soak_examples.py \
+		tests/soak_any_spec.py
 
 # A fresh resolution of pyproject's ranges; torch stays at the release that has a small CPU build.
 lock:

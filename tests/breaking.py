@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -155,9 +157,11 @@ def wait_for_server(uri: str) -> None:
 class Cluster:
     """A Ray cluster of three nodes on this machine, each with processes of its own."""
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, log: Path, folder: Path) -> None:
         self.address = f"127.0.0.1:{port}"
         self._port, self._log = port, log
+        # With Ray's usual folder all programs on this machine would take it for their cluster.
+        self._environment = _ray_environment() | {"RAY_TMPDIR": str(folder)}
         self.nodes: list[subprocess.Popen[bytes]] = []
 
     def add(self) -> None:
@@ -170,7 +174,7 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=_ray_environment(),
+                env=self._environment,
             )
         self.nodes.append(node)
         self._wait_for(len(self.nodes))
@@ -179,7 +183,7 @@ class Cluster:
         status = [RAY, "status", f"--address={self.address}"]
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
-            done = subprocess.run(status, capture_output=True, text=True, env=_ray_environment())
+            done = subprocess.run(status, capture_output=True, text=True, env=self._environment)
             if done.stdout.count("1 node_") == num_nodes:
                 return
             assert time.monotonic() < deadline, self._log.read_text()
@@ -203,12 +207,21 @@ def _ray_environment() -> dict[str, str]:
     return own | {"RAY_AUTH_MODE": "token"}
 
 
+def announced_cluster() -> str:
+    """Return what programs on this machine take for their Ray cluster."""
+    file = Path(tempfile.gettempdir(), "ray", "ray_current_cluster")
+    return file.read_text() if file.exists() else ""
+
+
 @contextmanager
 def ray_nodes(log: Path) -> Iterator[Cluster]:
     """Have a Ray cluster apart from any search; its nodes are killed in the end."""
-    cluster = Cluster(20_000 + os.getpid() % 10_000, log)
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
+    cluster, before = Cluster(20_000 + os.getpid() % 10_000, log, folder), announced_cluster()
     try:
         yield cluster
+        assert announced_cluster() == before
     finally:
         while cluster.nodes:
             cluster.kill(-1)
+        shutil.rmtree(folder, ignore_errors=True)

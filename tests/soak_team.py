@@ -161,17 +161,23 @@ def break_each_part(folder: Path, watch: Watch, name: str) -> None:
 def cut_off_a_node(folder: Path, watch: Watch, name: str) -> None:
     """Pull a node's cables until Ray has given it up; a search goes on without it, and with it."""
     local_cluster("cut", folder, NODE)
-    for _ in range(3):  # it takes Ray half a minute to give the node up
-        watch.more_epochs(name)
-        time.sleep(15)
-    local_cluster("join", folder, NODE)
     deadline = time.monotonic() + TIMEOUT_S
+    while num_nodes(folder) == 3:  # it takes Ray a minute to give the node up
+        assert time.monotonic() < deadline, f"Ray does not miss {NODE}"
+        watch.more_epochs(name)
+    local_cluster("join", folder, NODE)
     # Its raylet ends when it hears that it was given up; Docker would start it again.
     while runs(folder, NODE):
         assert time.monotonic() < deadline, f"{NODE} goes on though Ray has given it up"
         time.sleep(1)
     local_cluster("start", folder, NODE)
     watch.more_epochs(name)
+
+
+def num_nodes(folder: Path) -> int:
+    """Return how many nodes Ray's head believes to be there."""
+    command = ["ray", "status", "--address=ray-head:6379"]
+    return local_cluster("exec", folder, "ray-head", *command).count(" 1 node_")
 
 
 def has_namespaces(folder: Path) -> bool:
