@@ -15,7 +15,6 @@ from hpsearch.components import Arrays, load_data
 from hpsearch.components.finetuning import layer_groups
 from hpsearch.components.minilm import MiniLM, word_pieces
 from hpsearch.components.models import build_model
-from hpsearch.components.wordpiece import WordPiece
 from hpsearch.errors import BadConfigurationError, DataError
 from tests.test_blocks import make
 
@@ -36,20 +35,13 @@ def embedded(model: MiniLM, texts: list[str], length: int = 16) -> Tensor:
     return model.embed(torch.from_numpy(word_pieces(texts, length)))
 
 
-class TestWordPiece:
+class TestWordPieces:
     def test_ids_as_bert_has_them(self) -> None:
         ids = word_pieces(["Hello world", "HÉLLO,\tworld\u200b!"], 8)
         assert ids.tolist() == [
             [101, 7592, 2088, 102, 0, 0, 0, 0],
             [101, 7592, 1010, 2088, 999, 102, 0, 0],
         ]
-
-    def test_the_longest_pieces_come_first(self) -> None:
-        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "un", "unt", "##aff", "##able", "##a", "中"]
-        tokenizer = WordPiece(pieces)
-        ids = tokenizer.encode(["unaffable unta 中中 affable", "un" * 60], 9)
-        assert ids.tolist() == [[2, 4, 6, 7, 5, 8, 9, 9, 3], [2, 1, 3, 0, 0, 0, 0, 0, 0]]
-        assert tokenizer.encode(["affable"], 4).tolist() == [[2, 1, 3, 0]]
 
     def test_a_long_text_keeps_its_end_mark(self) -> None:
         ids = word_pieces(["the " * 50], 10)

