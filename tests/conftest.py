@@ -26,6 +26,17 @@ def ray_cluster() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """As in a trial that asks for one CPU; small nets gain nothing from more."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
 @pytest.fixture(scope="session")
 def wine() -> Data:
     """A small classification: 114 rows to train, 13 features, 3 classes."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.chance import trains
-from tests.test_any_spec import one_thread  # noqa: F401  # a fixture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("seed", range(16, 400))

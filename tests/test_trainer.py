@@ -7,7 +7,6 @@ import io
 import math
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +33,7 @@ MLP = {"name": "mlp", "hidden_sizes": [16], "dropout": 0.2, "input_dropout": 0.1
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8], "dropout": 0.2}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """As in a trial that asks for one CPU; small nets gain nothing from more."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ class Callback(Protocol):
         """Go on from what `state_dict` gave."""
 
 
-@register("callback", "recalibrate_bn", weight_copies=0)
+@register("callback", "recalibrate_bn")
 class RecalibrateBatchNorm(Callback):
     """Batch norm's statistics anew, with the weights of now, before each evaluation.
 

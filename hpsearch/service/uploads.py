@@ -107,6 +107,7 @@ class Uploads:
                 target.mkdir()
                 for entry in opened.infolist():
                     _extract(opened, entry, target)
+        # the second is zipfile's for a compression that it doesn't know
         except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
             raise UploadError(f"upload: must be a zip archive, but: {error}") from error
         except OSError as error:  # two entries in each other's way, or a name too long

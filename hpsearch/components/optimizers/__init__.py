@@ -5,7 +5,7 @@ keywords of the optimizer. An optimizer whose `step` takes the gradient itself h
 `needs_closure`.
 """
 
-from hpsearch.components.optimizers import adamod, backstitch, lars, library, perceptron, wrapped
+from hpsearch.components.optimizers import adamod, backstitch, bridge, lars, perceptron, wrapped
 from hpsearch.components.optimizers.building import Group, Params, build_optimizer
 
 __all__ = [
@@ -13,9 +13,9 @@ __all__ = [
     "Params",
     "adamod",
     "backstitch",
+    "bridge",
     "build_optimizer",
     "lars",
-    "library",
     "perceptron",
     "wrapped",
 ]
