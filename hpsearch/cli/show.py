@@ -181,10 +181,12 @@ def ui(
     import os
 
     from hpsearch.runs import Runs
+    from hpsearch.tracking.store import make_tables
 
     place = Runs(runs)
     if not place.names():
         raise HpsearchError(f"no searches in {place.path}")
+    make_tables(place.tracking_uri)
     console.print(f"MLflow UI of {place.path} on http://127.0.0.1:{port} (Ctrl-C ends it)")
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     store = ["--backend-store-uri", place.tracking_uri]

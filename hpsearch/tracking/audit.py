@@ -12,6 +12,7 @@ from typing import Any
 from hpsearch.record import Record
 from hpsearch.tracking.calls import as_tracking_errors
 from hpsearch.tracking.content import TRIAL_TAG, milliseconds, search_identity
+from hpsearch.tracking.store import open_client
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,7 @@ def read_runs(record: Record, tracking_uri: str) -> SearchRuns:
     Raises TrackingError if the store can't be used.
     """
     with as_tracking_errors(tracking_uri):
-        from mlflow import MlflowClient
-
-        client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+        client = open_client(tracking_uri)
         experiment = client.get_experiment_by_name(record.name)
         if experiment is None:
             return SearchRuns([], [], [])

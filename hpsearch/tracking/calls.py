@@ -12,6 +12,7 @@ from typing import Any
 
 from hpsearch.errors import TrackingError
 from hpsearch.record import Record
+from hpsearch.tracking.store import open_client
 
 
 def sync(record: Record, tracking_uri: str, artifacts: Path | None = None) -> None:
@@ -51,11 +52,9 @@ def address_of_run(record: Record, tracking_uri: str, shown_at: str) -> str:
 
 def open_search(record: Record, tracking_uri: str) -> tuple[Any, Any]:
     """Return a client and the run of a search; TrackingError where there is none."""
-    from mlflow import MlflowClient
-
     from hpsearch.tracking.view import find_parent
 
-    client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+    client = open_client(tracking_uri)
     experiment = client.get_experiment_by_name(record.name)
     parent = experiment and find_parent(client, experiment.experiment_id, record)
     if not parent:

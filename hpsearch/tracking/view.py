@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from hpsearch.tracking.content import (
     search_identity,
     trial_content,
 )
+from hpsearch.tracking.store import open_client
 
 PARENT_TAG = "mlflow.parentRunId"
 #: with it, MLflow's pages open on runs and curves, and don't ask what the experiment is about
@@ -30,14 +29,6 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 #: tags that a search loses when it goes on after an end
 PASSING_TAGS = ("reason",)
 PAGE = 1000
-
-# What MLflow would say by itself: that it makes tables, each error with its traceback (we say
-# it once), and, to a server, two lines on standard output for each run.
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# A server that hangs would hold a call for over ten minutes. The tracker tries again anyway.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 
 @dataclass
@@ -60,7 +51,7 @@ class View:
 
     def __init__(self, record: Record, tracking_uri: str, artifacts: Path | None = None) -> None:
         self._record = record
-        self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+        self._client: MlflowClient = open_client(tracking_uri)
         self.experiment_id: str = self._find_experiment(artifacts)
         self._trials: dict[int, _Run] = {}
         found = find_parent(self._client, self.experiment_id, record)

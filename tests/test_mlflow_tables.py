@@ -1,0 +1,80 @@
+"""The tables of a new MLflow store in a file: whole, or not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpsearch.errors import TrackingError
+from hpsearch.tracking.store import make_tables, open_client
+
+OPEN = "import sys; from hpsearch.tracking.store import open_client; open_client(sys.argv[1])"
+
+
+def opener(path: Path, temporary: Path) -> subprocess.Popen[bytes]:
+    """Start a process that opens a store as a driver's follower does."""
+    temporary.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", OPEN, f"sqlite:///{path}"]
+    return subprocess.Popen(command, env={"TMPDIR": str(temporary)})
+
+
+def bytes_in(folder: Path) -> int:
+    """Return the size of what a process has written so far, wherever."""
+
+    def sizes() -> Iterator[int]:
+        for path in folder.rglob("*"):
+            try:
+                yield path.stat().st_size if path.is_file() else 0
+            except FileNotFoundError:  # a journal that is gone by now
+                continue
+
+    return sum(sizes())
+
+
+@pytest.mark.parametrize("num_bytes", [100_000, 400_000])
+def test_a_process_that_dies_while_it_makes_tables_leaves_a_store_that_works(
+    tmp_path: Path, num_bytes: int
+) -> None:
+    path = tmp_path / "mlflow.db"
+    killed = opener(path, tmp_path / "temporary")
+    deadline = time.monotonic() + 60
+    while bytes_in(tmp_path) < num_bytes:
+        assert killed.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    killed.kill()
+    killed.wait()
+    client = open_client(f"sqlite:///{path}")
+    assert client.get_experiment_by_name("Default") is not None
+    assert client.create_experiment("a-search")
+
+
+def test_two_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    processes = [opener(path, tmp_path / "temporary") for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+
+
+def test_tables_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "mlflow.db"
+    make_tables(f"sqlite:///{path}")
+    made = path.read_bytes()
+    make_tables(f"sqlite:///{path}")
+    assert path.read_bytes() == made
+
+
+def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_text("a text, not a database")
+    with pytest.raises(TrackingError, match="not a database"):
+        make_tables(f"sqlite:///{path}")
+    assert path.read_text() == "a text, not a database"
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "postgresql://nobody@127.0.0.1/none"])
+def test_other_stores_make_their_tables_themselves(uri: str) -> None:
+    make_tables(uri)  # would take time and fail if it asked them
