@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import pickle
 import struct
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,6 @@ from hpsearch.components.data import Scale
 from hpsearch.components.datasets import FASHION_MNIST_FOLDER
 from hpsearch.errors import DataError, UserCodeError
 from tests.test_blocks import make
-
-_numbers = itertools.count()
 
 
 def load(name: str, folder: Path | str = ".", seed: int = 0, **keywords: Any) -> Data:
@@ -40,7 +38,7 @@ def undone(data: Data) -> Arrays:
 
 def user_factory(folder: Path, body: str) -> str:
     """Write a module with a factory `make` of the given body; returns its name in a spec."""
-    name = f"user_data_{next(_numbers)}"  # a module's name is taken for the whole process
+    name = f"user_data_{uuid.uuid4().hex}"  # a module's name is taken for the whole process
     (folder / f"{name}.py").write_text(f"import numpy as np, torch\n\n\ndef make():\n    {body}\n")
     return f"{name}.py:make"
 
@@ -157,7 +155,7 @@ class TestFolds:
         assert all(not set(train) & set(val) for train, val in data.folds)
 
     def test_more_folds_than_rows(self) -> None:
-        with pytest.raises(DataError, match="folds: must be at most the 142 rows"):
+        with pytest.raises(DataError, match="folds: must be at most 142 with 142 rows"):
             load("wine", folds=143)
 
 

@@ -3,7 +3,9 @@
 What a factory returns, a user's too: `(x, y)`, or a mapping with `train` and, where the data
 set has them, `val` and `test`, each a pair of numpy arrays or tensors, or each a torch Dataset.
 The mapping may also name the `classes` and the `features`, and say `standardize: False` of inputs
-that are no quantities. `hpsearch.components.loading` splits and standardises them.
+that are no quantities. `groups`, a label for each row to train, says which rows belong together;
+`ordered: True`, that they are ordered by time. `hpsearch.components.loading` splits and
+standardises them.
 
 Libraries that only reading needs are imported where they are used: every worker imports this
 module, and none reads data (scikit-learn alone costs it two seconds).
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpsearch.components.files import one_hot_table, read_npz, read_table, resolve
+from hpsearch.components.files import TableColumns, one_hot_table, read_npz, read_table, resolve
 from hpsearch.errors import DataError
 from hpsearch.registry import register
 
@@ -86,27 +88,39 @@ def csv(
     path: str,
     target: str | Sequence[str],
     drop: Sequence[str] = (),
+    group: str | None = None,
+    time: str | None = None,
     separator: str = ",",
 ) -> Returned:
     """A table of yours as text: the target is a column, all others but `drop` are features.
 
-    Columns of text become one feature a value. Several target columns make a regression.
+    Columns of text become one feature a value. Several target columns make a regression. Rows
+    alike in the column `group`, such as a patient's, stay together in a split; rows are put in
+    the order of the column `time`, numbers or ISO 8601 dates, and split by it. Neither is a
+    feature.
     """
     import pandas
 
     file = resolve(folder, path)
-    return one_hot_table(read_table(file, pandas.read_csv, sep=separator), file, target, drop)
+    table = read_table(file, pandas.read_csv, sep=separator)
+    return one_hot_table(table, file, TableColumns(target, drop, group, time))
 
 
 @register("dataset", "parquet")
 def parquet(
-    folder: Path, path: str, target: str | Sequence[str], drop: Sequence[str] = ()
+    folder: Path,
+    path: str,
+    target: str | Sequence[str],
+    drop: Sequence[str] = (),
+    group: str | None = None,
+    time: str | None = None,
 ) -> Returned:
     """A table of yours as Parquet, read as `csv` is."""
     import pandas
 
     file = resolve(folder, path)
-    return one_hot_table(read_table(file, pandas.read_parquet), file, target, drop)
+    table = read_table(file, pandas.read_parquet)
+    return one_hot_table(table, file, TableColumns(target, drop, group, time))
 
 
 @register("dataset", "npz")
@@ -119,10 +133,14 @@ def npz(
     y_val: str | None = None,
     x_test: str | None = None,
     y_test: str | None = None,
+    groups: str | None = None,
 ) -> Returned:
-    """Arrays of yours by their names in a file of numpy's; the first axis counts examples."""
+    """Arrays of yours by their names in a file of numpy's; the first axis counts examples.
+
+    `groups` names an array with a label for each example: those alike stay together in a split.
+    """
     splits = {"train": (x, y), "val": (x_val, y_val), "test": (x_test, y_test)}
-    return read_npz(resolve(folder, path), splits)
+    return read_npz(resolve(folder, path), splits, groups)
 
 
 def _bundled(loader: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,17 +36,37 @@ def read_table(file: Path, reader: Callable[..., DataFrame], **options: Any) -> 
         ) from error
 
 
-def one_hot_table(
-    table: DataFrame, file: Path | str, target: str | Sequence[str], drop: Sequence[str]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TableColumns:
+    """What the columns of a table are that are no features."""
+
+    target: str | Sequence[str]
+    drop: Sequence[str] = ()
+    group: str | None = None
+    time: str | None = None
+
+    @property
+    def by_keyword(self) -> dict[str, list[str]]:
+        """The names of the columns by the keyword that gives them."""
+        target, group, time = (
+            [value] if isinstance(value, str) else list(value or ())
+            for value in (self.target, self.group, self.time)
+        )
+        return {"target": target, "drop": list(self.drop), "group": group, "time": time}
+
+
+def one_hot_table(table: DataFrame, file: Path | str, columns: TableColumns) -> dict[str, Any]:
     """Split a table into features and target; text columns become one feature a value."""
     import pandas
 
-    targets = [target] if isinstance(target, str) else list(target)
-    check_columns(table, file, "target", targets)
-    check_columns(table, file, "drop", drop)
-    check_complete(table.drop(columns=list(drop)), file)
-    features = table.drop(columns=[*targets, *drop])
+    named = columns.by_keyword
+    for keyword, names in named.items():
+        check_columns(table, file, keyword, names)
+    check_complete(table.drop(columns=named["drop"]), file)
+    if columns.time is not None:
+        table = _in_order(table, file, columns.time)
+    targets = named["target"]
+    features = table.drop(columns=list({name for names in named.values() for name in names}))
     text = [name for name in features if not pandas.api.types.is_numeric_dtype(features[name])]
     for name in text:
         count = features[name].nunique()
@@ -59,11 +80,30 @@ def one_hot_table(
     return {
         "train": (encoded.to_numpy(np.float32), y.to_numpy()),
         "features": tuple(map(str, encoded.columns)),
+        "ordered": columns.time is not None,
+        **({} if columns.group is None else {"groups": table[columns.group].to_numpy()}),
     }
 
 
-def read_npz(file: Path, splits: Mapping[str, tuple[str | None, str | None]]) -> dict[str, Any]:
-    """Read pairs of arrays by name; a split without names is left out."""
+def _in_order(table: DataFrame, file: Path | str, time: str) -> DataFrame:
+    import pandas
+
+    times = table[time]
+    if not pandas.api.types.is_numeric_dtype(times):
+        try:
+            times = pandas.to_datetime(times, format="ISO8601")
+        except ValueError as error:
+            raise DataError(
+                f"dataset.time: column {time!r} of {file} must be numbers or ISO 8601 dates, "
+                f"but: {error}"
+            ) from error
+    return table.iloc[np.argsort(times.to_numpy(), kind="stable")]
+
+
+def read_npz(
+    file: Path, splits: Mapping[str, tuple[str | None, str | None]], groups: str | None = None
+) -> dict[str, Any]:
+    """Read pairs of arrays by name, and the array of groups; what has no name is left out."""
     try:
         with np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
@@ -71,15 +111,21 @@ def read_npz(file: Path, splits: Mapping[str, tuple[str | None, str | None]]) ->
         raise DataError(
             f"dataset.path: must be an .npz file of plain arrays, but {file}: {error}"
         ) from error
-    named = {split: names for split, names in splits.items() if any(names)}
-    for split, names in named.items():
-        for name in names:
-            if name not in arrays:
-                raise DataError(
-                    f"dataset: {split} needs an array that {file} has "
-                    f"({', '.join(arrays)}), but got {name!r}"
-                )
-    return {split: tuple(arrays[str(name)] for name in names) for split, names in named.items()}
+
+    def pick(use: str, name: str | None) -> np.ndarray[Any, Any]:
+        if name not in arrays:
+            raise DataError(
+                f"dataset: {use} needs an array that {file} has "
+                f"({', '.join(arrays)}), but got {name!r}"
+            )
+        return np.asarray(arrays[name])
+
+    found: dict[str, Any] = {
+        split: tuple(pick(split, name) for name in names)
+        for split, names in splits.items()
+        if any(names)
+    }
+    return found if groups is None else {**found, "groups": pick("groups", groups)}
 
 
 def check_columns(table: DataFrame, file: Path | str, keyword: str, names: Sequence[str]) -> None:

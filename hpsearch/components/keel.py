@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from hpsearch.components.files import one_hot_table
+from hpsearch.components.files import TableColumns, one_hot_table
 from hpsearch.components.packages import optional_package
 from hpsearch.errors import DataError, nearest_names
 from hpsearch.registry import register
@@ -73,7 +73,8 @@ def _values(table: DataFrame, name: str, missing: str) -> Mapping[str, Any]:
             f"dataset.set: every row of {name} must have all values, but {incomplete.sum()} of "
             f"{len(table)} lack some; leave them out by missing: drop"
         )
-    return one_hot_table(table[~incomplete], f"KEEL's {name}", str(len(table.columns) - 1), ())
+    columns = TableColumns(target=str(len(table.columns) - 1))
+    return one_hot_table(table[~incomplete], f"KEEL's {name}", columns)
 
 
 def _typed(table: DataFrame) -> DataFrame:

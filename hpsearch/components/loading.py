@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from annotated_types import Ge, Interval
 
 from hpsearch import registry
 from hpsearch.components.data import Arrays, Data, standardized
+from hpsearch.components.dividing import Preparation, divide
 from hpsearch.components.sources import (
     RealTargets,
     Source,
@@ -20,29 +18,8 @@ from hpsearch.components.sources import (
     encode,
     read_source,
 )
-from hpsearch.components.splits import Rows, fold_rows, split_rows
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
 from hpsearch.registry import Component
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """Keywords that every data set has beside its own.
-
-    `train_rows` and `val_rows` draw that many rows of their part; `folds` is cross validation
-    in place of one validation part; test rows are drawn where the data set has no test split.
-    `kind` says what targets are: with `classification`, several columns are shares of classes
-    (soft labels); with `multilabel`, each is a label from 0 to 1. Datasets take `kind` alone.
-    """
-
-    val_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.2
-    test_fraction: Annotated[float, Interval(ge=0, lt=1)] = 0.2
-    folds: Annotated[int, Ge(2)] | None = None
-    train_rows: Annotated[int, Ge(1)] | None = None
-    val_rows: Annotated[int, Ge(1)] | None = None
-    standardize: bool = True
-    kind: Literal["auto", "classification", "multilabel", "regression"] = "auto"
-
 
 registry.share_keywords("dataset", Preparation)
 
@@ -85,6 +62,8 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
     refused = {key: why for key, why in refused.items() if key.split("_")[0] in splits}
     if "val" in splits:
         refused["folds"] = "a val split of its own"
+    if {"val", "test"} <= splits.keys():
+        refused["split"] = "a val and a test split of its own"
     if given.get("standardize") and not source.standardize:
         refused["standardize"] = "inputs that are no quantities"
     if given.get("folds") is not None:
@@ -102,7 +81,7 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
 
 def _from_arrays(source: Source, preparation: Preparation, seed: int) -> Data:
     splits, kind, class_names = encode(source, preparation.kind)
-    folds = _divide(splits, preparation, np.random.default_rng(seed))
+    folds = divide(splits, source, preparation, seed)
     train = splits["train"]
     data = Data(
         kind=kind,
@@ -117,71 +96,6 @@ def _from_arrays(source: Source, preparation: Preparation, seed: int) -> Data:
         standardize=preparation.standardize and source.standardize,
     )
     return data if folds else standardized(data)
-
-
-def _divide(
-    splits: dict[str, Arrays], preparation: Preparation, rng: np.random.Generator
-) -> tuple[tuple[Rows, Rows], ...]:
-    """Complete the splits in place, all draws from `rng`; returns the folds, if there are any."""
-    if "test" not in splits and preparation.test_fraction:
-        splits["train"], splits["test"] = _draw_fraction(splits["train"], preparation, "test", rng)
-    if preparation.folds is not None:
-        return tuple(_draw_folds(splits["train"], preparation.folds, preparation, rng))
-    if "val" not in splits:
-        splits["train"], splits["val"] = _draw_fraction(splits["train"], preparation, "val", rng)
-    for key, rows in (("train", preparation.train_rows), ("val", preparation.val_rows)):
-        drawn = _draw_rows(_classes(splits[key]), len(splits[key]), rows, key, rng)
-        if drawn is not None:
-            splits[key] = splits[key].rows(drawn)
-    return ()
-
-
-def _draw_fraction(
-    arrays: Arrays, preparation: Preparation, key: str, rng: np.random.Generator
-) -> tuple[Arrays, Arrays]:
-    fraction: float = getattr(preparation, f"{key}_fraction")
-    count = round(len(arrays) * fraction)
-    if not 0 < count < len(arrays):
-        raise DataError(
-            f"dataset.{key}_fraction: must leave rows on both sides, "
-            f"but got {fraction} of {len(arrays)} rows"
-        )
-    rest, drawn = split_rows(len(arrays), count, _classes(arrays), rng)
-    return arrays.rows(rest), arrays.rows(drawn)
-
-
-def _draw_folds(
-    arrays: Arrays, folds: int, preparation: Preparation, rng: np.random.Generator
-) -> Iterator[tuple[Rows, Rows]]:
-    if folds > len(arrays):
-        raise DataError(f"dataset.folds: must be at most the {len(arrays)} rows, but got {folds}")
-    classes = _classes(arrays)
-    for pair in fold_rows(len(arrays), folds, classes, rng):
-        capped = []
-        caps = {"train": preparation.train_rows, "val": preparation.val_rows}
-        for rows, (key, cap) in zip(pair, caps.items(), strict=True):
-            part = None if classes is None else classes[rows]
-            drawn = _draw_rows(part, len(rows), cap, key, rng)
-            capped.append(rows if drawn is None else rows[drawn])
-        yield capped[0], capped[1]
-
-
-def _draw_rows(
-    classes: Rows | None, available: int, count: int | None, key: str, rng: np.random.Generator
-) -> Rows | None:
-    if count is None:
-        return None
-    if count > available:
-        raise DataError(
-            f"dataset.{key}_rows: must be at most the {available} rows of that part, "
-            f"but got {count}"
-        )
-    return split_rows(available, count, classes, rng)[1]
-
-
-def _classes(arrays: Arrays) -> Rows | None:
-    """The classes by which a draw is stratified; none in a regression."""
-    return arrays.y if arrays.y.dtype == np.int64 else None
 
 
 def _from_datasets(source: Source, preparation: Preparation, name: str) -> Data:

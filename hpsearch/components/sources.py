@@ -14,7 +14,7 @@ from hpsearch.components.data import Arrays, Float, Kind, Split, split_length
 from hpsearch.errors import DataError, UserCodeError
 
 SPLITS = ("train", "val", "test")
-_OTHER_KEYS = ("classes", "features", "standardize")
+_OTHER_KEYS = ("classes", "features", "standardize", "groups", "ordered")
 #: how far the shares of classes of a row may be from 1
 SHARES_TOLERANCE = 1e-3
 #: examples of a Dataset whose shares or degrees are checked
@@ -29,13 +29,16 @@ _FORM = (
 class Source:
     """Splits as read: arrays with raw targets, or Datasets; `splits` has 'train' at least.
 
-    `standardize` is false where inputs are no quantities, such as ids of words.
+    `standardize` is false where inputs are no quantities, such as ids of words. `groups` has a
+    label for each row of arrays to train; rows that are ordered by time say so.
     """
 
     splits: Mapping[str, Split]
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     standardize: bool = True
+    groups: np.ndarray[Any, Any] | None = None
+    is_ordered: bool = False
 
 
 def read_source(returned: Any, name: str) -> Source:
@@ -56,6 +59,8 @@ def read_source(returned: Any, name: str) -> Source:
         tuple(map(str, returned.get("classes", ()))),
         tuple(map(str, returned.get("features", ()))),
         bool(returned.get("standardize", True)),
+        _groups(returned["groups"], splits["train"], name) if "groups" in returned else None,
+        bool(returned.get("ordered", False)),
     )
 
 
@@ -163,6 +168,17 @@ def _split(value: Any, name: str, key: str) -> Split:
     x = np.ascontiguousarray(x, dtype=np.float32)
     _check_finite(x, f"x of {key}")
     return Arrays(x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
+
+
+def _groups(value: Any, train: Split, name: str) -> np.ndarray[Any, Any]:
+    groups = _array(value, name, "groups")
+    if not isinstance(train, Arrays) or groups.shape != (len(train),):
+        what = f"{len(train)} rows" if isinstance(train, Arrays) else "Datasets, which have none"
+        raise UserCodeError(
+            f"{name}: groups must be a label for each row of train, but have the shape "
+            f"{groups.shape} for {what}"
+        )
+    return groups
 
 
 def _array(value: Any, name: str, key: str) -> np.ndarray[Any, Any]:
