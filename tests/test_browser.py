@@ -141,6 +141,19 @@ def test_figures_are_drawn_when_they_come_near(visit: Visit) -> None:
         page.locator("[data-figure][data-known]").last.locator(".main-svg").first.wait_for()
 
 
+def test_nothing_moves_where_figures_are_drawn(visit: Visit) -> None:
+    """A button would slip away from under the pointer."""
+    with visit("/searches/done") as page:
+        page.locator(".js-plotly-plot").first.wait_for()
+        top = "each => each.getBoundingClientRect().top + scrollY"
+        spec = page.get_by_text("As resolved")
+        before = spec.evaluate(top)
+        for place in page.locator("[data-figure][data-known]").all():
+            place.scroll_into_view_if_needed()
+            place.locator(".main-svg").first.wait_for()
+        assert spec.evaluate(top) == before
+
+
 def test_the_list_is_live(team: Team, visit: Visit) -> None:
     record = _begin(team, "listed")
     with visit("/") as page:

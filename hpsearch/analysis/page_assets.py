@@ -40,7 +40,7 @@ summary { color: var(--accent); cursor: pointer; font-size: 0.9rem; }
 pre { overflow-x: auto; background: var(--back); border-radius: 6px; padding: 12px;
   margin: 8px 0; }
 .figure { width: 100%; margin: 12px 0; }
-.figure:empty { margin: 0; }
+.figure:empty:not([data-known]) { margin: 0; }
 .scroll > .figure { min-width: 640px; }
 .slices { display: grid; gap: 8px 20px;
   grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); }
