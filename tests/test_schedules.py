@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
 import hpsearch.components.schedules.batch
@@ -225,6 +227,25 @@ def test_large_batches_scale_the_rate_and_train_more_passes() -> None:
     assert scaling.passes(4096) == 32
     linear = Of("lr_scaling").build({"name": "linear", "base_batch_size": 128})
     assert (linear.lr_factor(4096), linear.passes(4096)) == (32, 1)
+
+
+def test_linear_scaling_from_one_is_a_gradient_that_is_summed(wine: Data) -> None:
+    scaling = {"name": "linear", "base_batch_size": 1}
+    parts = {
+        "model": {"name": "mlp", "hidden_sizes": [8]},
+        "optimizer": {"name": "sgd", "lr": 1e-3},
+    }
+    trainer = make(wine, batch_size="full", lr_scaling=scaling, **parts)
+    model = copy.deepcopy(trainer.model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for _ in range(3):
+        x, y = torch.from_numpy(wine.train.x), torch.from_numpy(wine.train.y)
+        optimizer.zero_grad()
+        cross_entropy(model(x), y, reduction="sum").backward()
+        optimizer.step()
+        trainer.train_epoch()
+    for ours, by_hand in zip(trainer.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, by_hand)
 
 
 @pytest.mark.parametrize("last_batch", ["keep", "drop", "pad", "wrap"])

@@ -83,6 +83,7 @@ def linear_scaling(
 ) -> Scaling:
     """Learning rate times batch_size / base_batch_size (Goyal et al., 2017).
 
+    With `base_batch_size` 1, SGD takes the sum of the examples' gradients for their mean.
     `regime_adaptation` is as in `none`.
     """
     return Scaling(
