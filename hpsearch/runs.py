@@ -231,17 +231,27 @@ class Runs:
         first_points: Iterable[Mapping[str, Scalar]] = (),
     ) -> SearchFolder:
         """Make the folder of a new search, with its spec and its record."""
-        self.check_new(spec.name)
         # Under another name until it is whole, so that a search is there or isn't.
         draft = SearchFolder(self.path / f".{spec.name}.{uuid.uuid4().hex}")
         folder = SearchFolder(self.path / spec.name)
         try:
-            draft.checkpoints.mkdir(parents=True)
-            draft.write_spec(spec)
-            Record.create(spec.storage or draft.journal, spec, facts, first_points)
-            draft.path.rename(folder.path)
+            with self._creating(spec.name):
+                draft.checkpoints.mkdir(parents=True)
+                draft.write_spec(spec)
+                place = spec.storage or draft.journal
+                Record.create(place, spec, facts, first_points, folder.path)
+                draft.path.rename(folder.path)
         except OSError as error:
             raise RunsError(f"{folder.path}: can't be written: {error.strerror}") from error
         finally:
             shutil.rmtree(draft.path, ignore_errors=True)
         return folder
+
+    @contextmanager
+    def _creating(self, name: str) -> Iterator[None]:
+        """Create one search at a time: what another has begun looks like what a dead one left."""
+        self.check_new(name)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path / ".create.lock"):
+            self.check_new(name)
+            yield

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -119,6 +120,47 @@ def test_a_search_is_removed_with_its_record(databases: tuple[str, str], tmp_pat
     runs.create(make_spec(storage=storage))  # its name is free again
 
 
+PARAMS = {
+    "model.dropout": 0.1,
+    "optimizer": "adam",
+    "optimizer.adam.lr": 0.01,
+    "batch_size": 32,
+}
+#: run with a runs folder, a spec, and the call in which the process dies
+CREATE = """
+import os, sys
+from unittest.mock import patch
+from hpsearch.runs import Runs
+from hpsearch.spec import load_spec
+
+with patch(sys.argv[3], lambda *_: os._exit(9)):
+    Runs(sys.argv[1]).create(load_spec(sys.argv[2]))
+"""
+
+
+def test_what_a_creator_that_died_has_begun_gives_way(
+    databases: tuple[str, str], tmp_path: Path
+) -> None:
+    storage, _ = databases
+    runs = Runs(tmp_path / "runs")
+    for name, call in (
+        ("begun", "optuna.storages.RDBStorage.set_study_user_attr"),
+        ("whole", "pathlib.Path.rename"),
+    ):
+        spec = make_spec(name=name, storage=storage)
+        (tmp_path / "spec.yaml").write_text(spec.to_yaml())
+        command = [sys.executable, "-c", CREATE, runs.path, tmp_path / "spec.yaml", call]
+        assert subprocess.run(command, check=False).returncode == 9
+        if name == "whole":
+            with pytest.raises(SearchExistsError, match="holds a search named 'whole'"):
+                Runs(tmp_path / "others").create(spec)
+        record = runs.create(spec).take_over()
+        record.add_trial(PARAMS)
+        shutil.rmtree(runs.path)  # or its volume isn't mounted: what was tried must stay
+        with pytest.raises(SearchExistsError, match=f"holds a search named '{name}'"):
+            runs.create(spec)
+
+
 def test_a_service_reads_what_is_new_in_a_record(
     databases: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -128,8 +170,7 @@ def test_a_service_reads_what_is_new_in_a_record(
     kept = Records(runs)
     first, version = kept.read("small")
     assert kept.read("small", fresh=True) == (first, version)
-    params = {"optimizer": "adam", "optimizer.adam.lr": 0.01, "batch_size": 32}
-    written.add_trial({"model.dropout": 0.1, **params})
+    written.add_trial(PARAMS)
     written.report(0, 1, {"val_accuracy": 0.5})
     assert kept.read("small") == (first, version)  # it looks seldom
     second, later = kept.read("small", fresh=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
@@ -48,9 +49,16 @@ class Record(ReadableRecord):
         spec: SearchSpec,
         facts: Mapping[str, Any] | None = None,
         first_points: Iterable[Mapping[str, Scalar]] = (),
+        home: Path | None = None,
     ) -> Record:
-        """Begin the record of a new search. `facts` are versions and such, as plain values."""
+        """Begin the record of a new search. `facts` are versions and such, as plain values.
+
+        `home` is where the search's folder will be, and isn't: a record in a database that was
+        begun for it is of a process that died, and gives way while it has no trials.
+        """
         storage = open_storage(place)
+        if home is not None:
+            _remove_abandoned(storage, spec.name, home)
         direction = StudyDirection[spec.objective.direction.upper()]
         try:
             study_id = storage.create_new_study([direction], spec.name)
@@ -58,6 +66,7 @@ class Record(ReadableRecord):
             raise SearchExistsError(f"the record holds a search named {spec.name!r}") from error
         now = time.time()
         for key, value in {
+            "home": None if home is None else str(home),
             "spec": spec.to_dict(),
             "folder": str(Path(spec.folder).resolve()),
             "facts": dict(facts or {}),
@@ -221,3 +230,17 @@ class Record(ReadableRecord):
 
     def _set(self, number: int, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._trial_ids[number], key, value)
+
+
+def _remove_abandoned(storage: BaseStorage, name: str, home: Path) -> None:
+    """Remove what a process that died while it created a search left in a database.
+
+    Nothing is lost: it has no trials, and no folder. Others' are for another home.
+    """
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        return
+    attrs = storage.get_study_user_attrs(study_id)
+    if (not attrs or attrs.get("home") == str(home)) and not storage.get_n_trials(study_id):
+        storage.delete_study(study_id)
