@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +122,7 @@ def _watch(children: list[Child], ended: threading.Event) -> None:
 def ray_head(state: Path, num_cpus: int | None = None) -> Iterator[tuple[Child, str]]:
     """Yield a Ray head with a job server, and the token that it wants; its files go at the end."""
     token_file = state / "ray_token"
-    token = _secret(token_file)
+    token = _kept(token_file, lambda: secrets.token_hex(32))
     # Paths of sockets must be short.
     folder = Path(tempfile.mkdtemp(prefix="hpsearch-ray-", dir="/tmp"))
     port, dashboard, client = free_ports(3)
@@ -150,13 +150,11 @@ def ray_head(state: Path, num_cpus: int | None = None) -> Iterator[tuple[Child, 
 
 def mlflow_server(state: Path, store: str, artifacts: Path) -> Child:
     """Return an MLflow server, on the port that it had before: records name it."""
-    port_file = state / "mlflow_port"
-    if not port_file.is_file():
-        port_file.write_text(str(free_ports(1)[0]))
-    url = f"http://{LOCALHOST}:{port_file.read_text()}"
+    port = _kept(state / "mlflow_port", lambda: str(free_ports(1)[0]))
+    url = f"http://{LOCALHOST}:{port}"
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", LOCALHOST),
-        *("--port", port_file.read_text(), "--workers", "1", "--backend-store-uri", store),
+        *("--port", port, "--workers", "1", "--backend-store-uri", store),
         *("--artifacts-destination", str(artifacts)),
     ]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -175,12 +173,12 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def _secret(path: Path) -> str:
-    """Return the secret in a file that its owner alone may read; it is made if it isn't there."""
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """Return the text in a file that its owner alone may read; it is made if it isn't there."""
     if not path.is_file():
         draft = path.with_suffix(".tmp")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
+            file.write(make())
         draft.replace(path)
     return path.read_text().strip()
 
