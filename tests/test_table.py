@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, create_engine, inspect, update
 
 from hpsearch.errors import (
     ConflictError,
@@ -31,18 +33,62 @@ from tests.test_postgresql import INITDB, server  # noqa: F401  # a fixture
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A new database of each kind, real both."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'service.db'}"
+    elif INITDB is None:
+        pytest.skip("PostgreSQL is not installed")
     else:
-        if INITDB is None:
-            pytest.skip("PostgreSQL is not installed")
         url = f"{request.getfixturevalue('server')}/postgres"
-    engine = open_database(url)
-    yield engine
+    yield url
+    engine = create_engine(url)
     tables.metadata.drop_all(engine)
     engine.dispose()
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = open_database(url)
+    yield engine
+    engine.dispose()
+
+
+#: opens a database, and dies after a statement with these words
+OPEN = """
+import os, sys
+from sqlalchemy import Engine, event
+from hpsearch.service.tables import open_database
+
+def look(connection, cursor, statement, *_):
+    if sys.argv[2] in statement:
+        os._exit(9)
+
+event.listen(Engine, "after_cursor_execute", look)
+open_database(sys.argv[1])
+"""
+
+
+def opener(url: str, last_words: str = "nothing") -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", OPEN, url, last_words])
+
+
+def test_tables_are_made_whole_by_one_who_may_die(url: str) -> None:
+    for words in ("CREATE TABLE searches", "CREATE INDEX by_change", "INSERT INTO schema_version"):
+        assert opener(url, words).wait() == 9
+    engine = open_database(url)
+    found = {
+        index["name"]
+        for table in tables.metadata.tables
+        for index in inspect(engine).get_indexes(table)
+    }
+    wanted = {index.name for table in tables.metadata.tables.values() for index in table.indexes}
+    assert wanted and found == wanted
+    engine.dispose()
+
+
+def test_services_may_begin_at_once(url: str) -> None:
+    assert [each.wait() for each in [opener(url) for _ in range(4)]] == [0] * 4
 
 
 def test_a_listing_is_always_what_the_table_says(engine: Engine) -> None:
@@ -120,6 +166,8 @@ def test_tables_of_another_version_are_refused(tmp_path: Path) -> None:
 def test_a_database_that_cannot_be_used_is_one_error() -> None:
     with pytest.raises(ServiceError, match="database: must be one that can be used"):
         open_database("sqlite:////no/such/folder/service.db")
+    with pytest.raises(ServiceError, match="must be of sqlite or postgresql, but is of mysql"):
+        open_database("mysql://127.0.0.1/service")
 
 
 def test_a_token_names_its_user_until_it_is_revoked(engine: Engine) -> None:

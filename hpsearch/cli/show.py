@@ -41,7 +41,8 @@ def validate(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
 
     checked = load_checked_spec(spec, overrides)
     parameters = SearchSpace.of(checked).parameters
-    console.print(f"{spec}: valid; {len(parameters)} hyperparameters to search")
+    searched = f"{len(parameters)} hyperparameter{'' if len(parameters) == 1 else 's'}"
+    console.print(f"{spec}: valid; {searched} to search")
     table = Table("hyperparameter", "distribution", "when", box=None)
     for parameter in parameters:
         when = ", ".join(f"{name}={value}" for name, value in parameter.condition)

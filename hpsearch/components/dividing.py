@@ -68,7 +68,10 @@ def _way(source: Source, preparation: Preparation) -> str:
     """Return how to divide; DataError where the data set lacks what that needs."""
     way, has_groups = preparation.split, source.groups is not None
     if way == "group" and not has_groups:
-        raise DataError("dataset.split: must not be group, as the data set has no groups of rows")
+        raise DataError(
+            "dataset.split: must not be group, as the data set has no groups of rows: a table "
+            "names their column in dataset.group"
+        )
     if way == "auto" and has_groups and source.is_ordered:
         raise DataError(
             "dataset.split: must be given (group or chronological) for a data set with groups "

@@ -19,9 +19,10 @@ from sqlalchemy import (
     create_engine,
     event,
     insert,
+    make_url,
     select,
 )
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.errors import ServiceError
 
@@ -29,6 +30,11 @@ from hpsearch.errors import ServiceError
 SCHEMA_VERSION = 1
 #: connections that stay open, so that few threads wait for one
 POOL_SIZE = 20
+#: begins a transaction that no other process is in at the same time
+_ALONE = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "SELECT pg_advisory_xact_lock(7478392)",  # any number that is ours
+}
 metadata = MetaData()
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
@@ -116,13 +122,15 @@ def open_database(url: str) -> Engine:
     Raises ServiceError if it can't be used, or was made by another version.
     """
     try:
-        is_file = url.startswith("sqlite")
+        kind = make_url(url).get_backend_name()
+        if kind not in _ALONE:
+            raise ServiceError(f"database: must be of {' or '.join(_ALONE)}, but is of {kind}")
+        is_file = kind == "sqlite"
         # A server that was restarted has closed the connections of the pool.
         engine = create_engine(url, pool_pre_ping=not is_file, pool_size=POOL_SIZE)
         if is_file:
             event.listen(engine, "connect", _prepare_sqlite)
-        metadata.create_all(engine)
-        version = _version(engine)
+        version = _make_tables(engine)
     except (SQLAlchemyError, ImportError) as error:
         what = str(error).partition("\n")[0]
         raise ServiceError(f"database: must be one that can be used, but: {what}") from error
@@ -133,17 +141,18 @@ def open_database(url: str) -> Engine:
     return engine
 
 
-def _version(engine: Engine) -> int:
-    """Return the version of the tables; new ones get the present one."""
-    try:
-        with engine.begin() as connection:
-            found = connection.scalar(select(schema_version.c.version))
-            if found is not None:
-                return int(found)
+def _make_tables(engine: Engine) -> int:
+    """Make the tables that there aren't, all or none; returns their version.
+
+    One process at a time: a second would make them too.
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_ALONE[engine.dialect.name])
+        metadata.create_all(connection)
+        found = connection.scalar(select(schema_version.c.version))
+        if found is None:
             connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
-    except IntegrityError:  # another process was faster
-        return _version(engine)
-    return SCHEMA_VERSION
+    return SCHEMA_VERSION if found is None else int(found)
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
