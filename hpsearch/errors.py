@@ -131,6 +131,10 @@ class ServiceError(HpsearchError):
     """Raised when a service can't be reached, can't be started or refuses what was asked."""
 
 
+class UnreachableError(ServiceError):
+    """Raised when a service does not answer, or breaks off its answer."""
+
+
 class NotAuthenticatedError(ServiceError):
     """Raised without a token, or with one that is unknown or revoked."""
 

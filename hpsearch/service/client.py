@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ from hpsearch.errors import (
     SearchNotFoundError,
     ServiceError,
     SpecError,
+    UnreachableError,
 )
 from hpsearch.service.packing import pack_folder
 from hpsearch.service.problems import ToldProblem
@@ -23,6 +26,10 @@ from hpsearch.service.problems import ToldProblem
 TIMEOUT_S = 30.0
 #: the check of a spec loads its data and calls its code
 SUBMIT_TIMEOUT_S = 300.0
+#: seconds for which who follows a log waits for a service that is away, and between two tries
+PATIENCE_S, RETRY_S = 120.0, 1.0
+#: what a proxy answers while there is no service behind it
+_OF_A_PROXY = (502, 503, 504)
 _ERRORS: dict[int, type[ServiceError] | type[SearchNotFoundError]] = {
     401: NotAuthenticatedError,
     403: NotAllowedError,
@@ -95,13 +102,25 @@ class Client:
         return self._request("GET", f"/searches/{name}/{what}", params=wanted).text
 
     def logs(self, name: str, trial: int | None = None, follow: bool = False) -> Iterator[str]:
-        """Yield what a search's driver wrote, as it comes if it is followed."""
-        wanted = {"trial": trial, "follow": follow}
-        with self._request(
-            "GET", f"/searches/{name}/logs", params=wanted, stream=True, timeout=(TIMEOUT_S, None)
-        ) as answer:
-            answer.encoding = "utf-8"
-            yield from answer.iter_content(None, decode_unicode=True)
+        """Yield what a search's driver wrote, as it comes if it is followed.
+
+        Who follows outlives the service: it goes on where it was when another has begun.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        position, lost_at = 0, 0.0
+        while True:
+            try:
+                with self._log(name, trial=trial, follow=follow, start=position) as answer:
+                    lost_at = 0.0
+                    for chunk in self._chunks(answer):
+                        position += len(chunk)
+                        yield decoder.decode(chunk)
+                return
+            except UnreachableError:
+                lost_at = lost_at or time.monotonic()
+                if not follow or time.monotonic() - lost_at > PATIENCE_S:
+                    raise
+                time.sleep(RETRY_S)
 
     def best(self, name: str) -> dict[str, Any]:
         """Return a search's best configuration."""
@@ -112,9 +131,14 @@ class Client:
         with self._request("GET", f"/searches/{name}/model", stream=True) as answer:
             _, _, given = answer.headers.get("content-disposition", "").partition('filename="')
             path = folder / Path(given.rstrip('"') or f"{name}.pt").name
-            with path.open("wb") as file:
-                for chunk in answer.iter_content(1 << 20):
-                    file.write(chunk)
+            draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            try:
+                with draft.open("wb") as file:
+                    for chunk in self._chunks(answer, 1 << 20):
+                        file.write(chunk)
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
         return path
 
     def tokens(self) -> list[dict[str, Any]]:
@@ -150,10 +174,20 @@ class Client:
         try:
             answer = self._session.request(method, url, **{"timeout": TIMEOUT_S, **options})
         except requests.RequestException as error:
-            raise ServiceError(f"the service at {self.url} can't be reached") from error
+            raise UnreachableError(f"the service at {self.url} can't be reached") from error
         if not answer.ok:
             raise _error(answer)
         return answer
+
+    def _log(self, name: str, **wanted: Any) -> requests.Response:
+        path, patient = f"/searches/{name}/logs", (TIMEOUT_S, None)
+        return self._request("GET", path, params=wanted, stream=True, timeout=patient)
+
+    def _chunks(self, answer: requests.Response, size: int | None = None) -> Iterator[bytes]:
+        try:
+            yield from answer.iter_content(size)
+        except requests.RequestException as error:
+            raise UnreachableError(f"the service at {self.url} broke off its answer") from error
 
 
 def _error(answer: requests.Response) -> Exception:
@@ -162,7 +196,8 @@ def _error(answer: requests.Response) -> Exception:
         told = answer.json()["error"]
         message, problems = str(told["message"]), told["problems"]
     except (ValueError, LookupError, TypeError):  # a proxy's own page
-        return ServiceError(f"{answer.url} answered {answer.status_code} {answer.reason}")
+        kind = UnreachableError if answer.status_code in _OF_A_PROXY else ServiceError
+        return kind(f"{answer.url} answered {answer.status_code} {answer.reason}")
     if answer.status_code == 422 and problems:
         lines = message.splitlines()
         texts = lines if len(lines) == len(problems) else [message]

@@ -80,20 +80,21 @@ def logs(
     user: TheUser,
     trial: Annotated[int | None, Query(ge=0, le=10_000_000)] = None,
     follow: bool = False,
+    start: Annotated[int, Query(ge=0, le=2**53)] = 0,
 ) -> Response:
     """Return what a search's driver wrote, as a stream if it is followed.
 
-    Of a trial: what it printed, and what the record tells of it.
+    Of a trial: what it printed, and what the record tells of it. `start` is the first byte.
     """
     service.table.get(name)
     if trial is None:
         log, goes_on = service.runs.path / name / "driver.log", partial(_is_active, service, name)
-        lines = _log(log, goes_on if follow else None)
+        lines = _log(log, start, goes_on if follow else None)
     else:
         found = _record(service, name).trials
         if trial >= len(found):
             raise SearchNotFoundError(f"{name} has no trial {trial}; it has {len(found)}")
-        lines = _trial_log(service, name, trial, follow)
+        lines = _trial_log(service, name, trial, start, follow)
     return StreamingResponse(lines, media_type="text/plain; charset=utf-8")
 
 
@@ -156,19 +157,20 @@ def _read_record(service: Service, name: str) -> tuple[Record, str]:
 
 
 async def _trial_log(
-    service: Service, name: str, number: int, follow: bool
+    service: Service, name: str, number: int, start: int, follow: bool
 ) -> AsyncIterator[bytes]:
     path = output_file(service.runs.search(name).outputs, number)
     trains = partial(_trains, service, name, number)
-    async for chunk in _log(path, trains if follow else None):
+    async for chunk in _log(path, start, trains if follow else None):
         yield chunk
     record = await run_in_threadpool(_record, service, name)
     yield trial_log(record.trials[number]).encode()
 
 
-async def _log(path: FilePath, goes_on: Callable[[], bool] | None) -> AsyncIterator[bytes]:
-    """Yield a log from its beginning, and what is added to it while it goes on."""
-    position = 0
+async def _log(
+    path: FilePath, position: int, goes_on: Callable[[], bool] | None
+) -> AsyncIterator[bytes]:
+    """Yield a log from a position, and what is added to it while it goes on."""
     while True:
         is_active = goes_on is not None and await run_in_threadpool(goes_on)
         position = min(position, await run_in_threadpool(_size, path))  # its beginning may go
