@@ -75,8 +75,9 @@ def test_a_service_that_stays_away_is_one_error(
         wait_until(lambda: follower.text == "first, ")
     follower.thread.join(30)
     assert isinstance(follower.error, UnreachableError)
-    with pytest.raises(UnreachableError, match="can't be reached"):
-        list(client.logs("live"))
+    monkeypatch.setattr(client_module, "PATIENCE_S", 600.0)
+    with pytest.raises(UnreachableError, match="can't be reached"):  # at once
+        list(client.logs("live", follow=True))
 
 
 class BreaksOff(BaseHTTPRequestHandler):

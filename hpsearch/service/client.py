@@ -107,18 +107,19 @@ class Client:
         Who follows outlives the service: it goes on where it was when another has begun.
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        position, lost_at = 0, 0.0
+        position, lost_at, was_there = 0, 0.0, False
         while True:
             try:
                 with self._log(name, trial=trial, follow=follow, start=position) as answer:
-                    lost_at = 0.0
+                    lost_at, was_there = 0.0, True
                     for chunk in self._chunks(answer):
                         position += len(chunk)
                         yield decoder.decode(chunk)
                 return
             except UnreachableError:
                 lost_at = lost_at or time.monotonic()
-                if not follow or time.monotonic() - lost_at > PATIENCE_S:
+                is_patient = follow and was_there
+                if not is_patient or time.monotonic() - lost_at > PATIENCE_S:
                     raise
                 time.sleep(RETRY_S)
 
