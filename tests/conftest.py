@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from tests.whole import Search
 
 
+#: files of minutes: begun first, or one worker would end with them alone
+LONG = ("test_resume", "test_search", "test_team_cli", "test_examples", "test_postgresql")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(
+        key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+    )
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray cluster for all tests that run searches in this process."""
