@@ -82,6 +82,32 @@ def test_each_trial_s_prints_are_kept_apart(ray_cluster: None, tmp_path: Path) -
         assert f"\ntrial {number}" in told
 
 
+IDLE = """
+import sys
+from pathlib import Path
+from hpsearch.spec import TrialConfig
+from hpsearch.tuning.actor import TrialActor
+
+folder = Path(sys.argv[1])
+spec = {"metric": "score", "trainable": "train.py:train", "folder": str(folder)}
+trial = TrialConfig(1, 0, 3, {"space": {"x": 0.5}}, **spec)
+idle, busy = (object.__new__(TrialActor) for _ in range(2))
+for actor in (idle, busy):
+    actor.setup({"trial": trial}, checkpoints=str(folder), outputs=str(folder / "outputs"))
+idle.cleanup()
+for _ in range(3):
+    busy.step()
+busy.cleanup()
+"""
+
+
+def test_a_worker_that_lost_its_trial_to_another_removes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(TALKS)
+    subprocess.run([sys.executable, "-c", IDLE, tmp_path], check=True)
+    lines = output_file(tmp_path / "outputs", 1).read_text().splitlines()
+    assert lines[:4] == ["print 1", "error 1", "epoch 1 of 1", "epoch 2 of 1"]
+
+
 def test_a_process_gets_its_output_back(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SOLO, tmp_path], capture_output=True, text=True, check=True

@@ -75,6 +75,7 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train an epoch; never raises."""
+        self._take_output()
         try:
             report = dataclasses.replace(self._train_epoch(), warnings=self._warnings)
             self._warnings = ()
@@ -91,8 +92,6 @@ class TrialActor(tune.Trainable):
 
     def _begin(self, trial: TrialConfig) -> None:
         # The trainer itself is made in the first step, where what user code raises is caught.
-        if self._outputs is not None:
-            self._output = TrialOutput(output_file(Path(self._outputs), trial.number))
         self._trial = trial
         self._trainer: Any = None
         self._epoch = 0
@@ -100,6 +99,12 @@ class TrialActor(tune.Trainable):
         self._store = CheckpointStore(self._checkpoints, trial.number)
         self._saved_at = time.monotonic()
         torch.set_num_threads(trial.cpu)
+
+    def _take_output(self) -> None:
+        # Not before it trains: Tune may give the trial to another worker while this one starts,
+        # and this one would remove, as empty, the file that the other prints to.
+        if self._output is None and self._outputs is not None:
+            self._output = TrialOutput(output_file(Path(self._outputs), self._trial.number))
 
     def _end(self) -> None:
         self._drop_trainer()
