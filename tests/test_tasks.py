@@ -29,6 +29,7 @@ from hpsearch.errors import BadConfigurationError, DataError, SpecError
 from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import Trainer
 from hpsearch.validation import check
+from tests.test_blocks import goes_on_bit_for_bit
 from tests.test_validation import changed
 
 
@@ -283,14 +284,8 @@ SECTIONS: dict[str, dict[str, Any]] = {"weighted": {"weights": [2.0]}}
 def test_training_goes_on_bit_for_bit(request: pytest.FixtureRequest, name: str) -> None:
     whole, first, second = (trainer_with(name, request) for _ in range(3))
     before = whole.evaluate("train")
-    curve = [whole.train_epoch() for _ in range(4)]
-    halves = [first.train_epoch() for _ in range(2)]
-    second.load_state_dict(first.state_dict())
-    halves += [second.train_epoch() for _ in range(2)]
-    for one, other in zip(curve, halves, strict=True):
-        assert one is not None and other is not None
-        assert tuple(one) == epoch_metrics(whole.task)
-        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    for metrics in goes_on_bit_for_bit(whole, first, second):
+        assert tuple(metrics) == epoch_metrics(whole.task)
     after = whole.evaluate("train")
     assert after["train_criterion"] < before["train_criterion"]
     assert after["train_loss"] < before["train_loss"]
