@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import hpsearch.errors
-import hpsearch.spec.reading
+import hpsearch.spec.trees
 import hpsearch.spec.units
 from hpsearch.errors import DataError, Problem, SpecError, nearest_names
 from hpsearch.spec import (
@@ -105,7 +105,7 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
     return raw
 
 
-@pytest.mark.parametrize("module", [hpsearch.errors, hpsearch.spec.reading, hpsearch.spec.units])
+@pytest.mark.parametrize("module", [hpsearch.errors, hpsearch.spec.trees, hpsearch.spec.units])
 def test_the_examples_in_docstrings(module: Any) -> None:
     results = doctest.testmod(module)
     assert results.attempted > 0
@@ -202,6 +202,17 @@ class TestProblems:
             ("search.trials", 0, "search.trials: must be greater than or equal to 1, but got 0"),
             ("search.trials", "8", "search.trials: must be a valid integer, but got '8'"),
             ("search.trials", True, "search.trials: must be a valid integer, but got True"),
+            ("search.trials", 10**7, "search.trials: must be less than or equal to 1000000"),
+            ("search.seed", 2**63, "search.seed: must be less than 9223372036854775808"),
+            ("search.time_limit", float("inf"), "search.time_limit: must be a finite number"),
+            ("search.gpu_hours", float("inf"), "search.gpu_hours: must be a finite number"),
+            ("search.disk_quota", "9999999TB", "search.disk_quota: must be less than or equal"),
+            ("resources.gpu", float("nan"), "resources.gpu: must be"),
+            (
+                "search.early_stopping.max_epochs",
+                10**10,
+                "search.early_stopping.max_epochs: must be less than or equal to 10000000",
+            ),
             ("search.seed", -1, "search.seed: must be greater than or equal to 0, but got -1"),
             ("search.time_limit", "2x", "search.time_limit: must be seconds or a text such as"),
             ("search.time_limit", 0, "search.time_limit: must be greater than 0, but got 0"),
@@ -345,6 +356,22 @@ class TestTrees:
         choices = Choices(choices=(None, 64, [128, 64], sgd, other))
         assert choices.labels == (None, 64, "[128, 64]", "sgd", "sgd#2")
 
+    def test_labels_tell_many_choices_of_one_name_apart(self) -> None:
+        choices = Choices(choices=tuple({"name": "sgd", "lr": lr} for lr in (0.1, 0.2, 0.3)))
+        assert choices.labels == ("sgd", "sgd#2", "sgd#3")
+
+    @pytest.mark.parametrize(
+        ("value", "rule"),
+        [
+            ({"low": 0, "high": 10**20}, "ends must lie within ±9007199254740992"),
+            ({"low": 1e-300, "high": 1e300, "step": 1e-300}, "at most 1,000,000,000 values"),
+        ],
+    )
+    def test_ranges_that_no_sampler_can_take(self, value: Any, rule: str) -> None:
+        problems: list[Problem] = []
+        parse_tree(value, "x", problems)
+        assert rule in str(problems)
+
 
 class TestFiles:
     @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -442,6 +469,13 @@ class TestOverrides:
     def test_are_applied_to_files(self) -> None:
         spec = load_spec(EXAMPLES[0], ["search.trials=3", "search.early_stopping.max_epochs=4"])
         assert (spec.search.trials, spec.max_epochs) == (3, 4)
+
+
+def test_a_budget_is_extended_within_the_limits_alone() -> None:
+    spec = draft_spec(FULL).spec
+    assert spec is not None
+    with pytest.raises(SpecError, match="search.trials: must be less than or equal to 1000000"):
+        spec.extended(trials=1_000_000)
 
 
 class TestDurations:

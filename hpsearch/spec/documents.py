@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -10,7 +11,12 @@ import yaml
 #: far beyond any spec; what is larger, or grows larger by its aliases, is a mistake or an attack
 MAX_CHARACTERS = 256_000
 MAX_DEPTH = 50
-MAX_NODES = 100_000
+MAX_NODES = 20_000
+#: values of one list, keys of one mapping
+MAX_ENTRIES = 2_000
+MAX_TEXT = 20_000
+#: characters of one number: a longer one takes Python longer than its length
+MAX_NUMBER = 100
 
 
 def load_yaml(text: str) -> Any:
@@ -22,45 +28,80 @@ def load_yaml(text: str) -> Any:
         raise yaml.YAMLError(str(error)) from error
 
 
+@dataclass
+class _Open:
+    """A list or mapping that has begun: what was counted before it, and its own entries."""
+
+    anchor: str | None
+    before: int
+    per_entry: int  # nodes: two of a mapping, its key and its value
+    num_nodes: int = 0
+
+
 def _check_size(text: str) -> None:
     """Count nodes as they are once aliases are followed, without building any."""
     if len(text) > MAX_CHARACTERS:
         raise yaml.YAMLError(f"it must have at most {MAX_CHARACTERS:,} characters")
     sizes: dict[str, int] = {}  # of what an anchor names
-    open_nodes: list[tuple[str | None, int]] = []
+    around: list[_Open] = []
     count = 0
     for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            open_nodes.append((event.anchor, count))
         if isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_nodes.pop()
-            if anchor is not None:
-                sizes[anchor] = count - before
-        elif isinstance(event, yaml.AliasEvent):
-            count += sizes.get(event.anchor or "", 1)
-        else:
-            count += 1
-        if len(open_nodes) > MAX_DEPTH:
+            ended = around.pop()
+            if ended.anchor is not None:
+                sizes[ended.anchor] = count - ended.before
+        elif isinstance(event, yaml.NodeEvent):
+            count += sizes.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1
+            _count_entry(around)
+        if isinstance(event, yaml.ScalarEvent):
+            _check_scalar(event)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            is_mapping = isinstance(event, yaml.MappingStartEvent)
+            around.append(_Open(event.anchor, count - 1, 2 if is_mapping else 1))
+        if len(around) > MAX_DEPTH:
             raise yaml.YAMLError(f"it must be nested at most {MAX_DEPTH} deep")
         if count > MAX_NODES:
             raise yaml.YAMLError(f"it must have at most {MAX_NODES:,} values")
 
 
-class _Loader(yaml.SafeLoader):
+def _count_entry(around: list[_Open]) -> None:
+    if around:
+        around[-1].num_nodes += 1
+        if around[-1].num_nodes > MAX_ENTRIES * around[-1].per_entry:
+            rule = f"a list or mapping must have at most {MAX_ENTRIES:,} entries"
+            raise yaml.YAMLError(rule)
+
+
+def _check_scalar(event: yaml.ScalarEvent) -> None:
+    where = f"at line {event.start_mark.line + 1}" if event.start_mark else "somewhere"
+    if len(event.value) > MAX_TEXT:
+        raise yaml.YAMLError(f"a text must have at most {MAX_TEXT:,} characters ({where})")
+    is_plain = event.implicit[0]
+    if is_plain and len(event.value) > MAX_NUMBER and event.value[0] in "+-.0123456789":
+        rule = f"a number must have at most {MAX_NUMBER} characters ({where}; quote a text)"
+        raise yaml.YAMLError(rule)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML in which `1e-4` is a number, as YAML 1.2 says, and a key that comes twice an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Construct a mapping whose keys all differ."""
-        keys = [key.value for key, _ in node.value if key.value != "<<"]
-        twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-        if twice is not None:
-            line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"the key {twice!r} comes twice in the mapping at line {line}")
-        return super().construct_mapping(node, deep)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
+                continue
+            if key.value in seen:
+                line = node.start_mark.line + 1
+                rule = f"the key {key.value!r} comes twice in the mapping at line {line}"
+                raise yaml.YAMLError(rule)
+            seen.add(key.value)
+        constructed: dict[Any, Any] = super().construct_mapping(node, deep)
+        return constructed
 
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    re.compile(r"^[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$"),
     list("-+.0123456789"),
 )

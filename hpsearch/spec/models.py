@@ -7,12 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import AUTO, Of
-from hpsearch.spec.stopping import Asha, EarlyStopping, NoStopping
-from hpsearch.spec.trees import Frozen, Tree, named, parse_tree, to_plain
+from hpsearch.spec.stopping import MAX_EPOCHS, Asha, EarlyStopping, NoStopping
+from hpsearch.spec.trees import Frozen, Tree, named, parse_tree, rule_of, to_plain
 from hpsearch.spec.units import Duration, Size
 
 #: the parts of a trial that name components, and what each may name
@@ -40,6 +47,11 @@ COMPONENT_SECTIONS: Mapping[str, Of] = {
 SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "last_batch")
 
 
+#: far beyond any search; what is larger is a mistake, and would fill memory
+MAX_TRIALS = 1_000_000
+MAX_RETRIES = 1_000
+
+
 class Objective(Frozen):
     """The metric that the search optimises."""
 
@@ -54,21 +66,31 @@ def _as_tuple(value: object) -> object:
 class SearchSettings(Frozen):
     """How the search goes: its budget, its seed, its sampler and its early stopping."""
 
-    trials: int = Field(32, ge=1, description="configurations to try")
-    epochs: int | None = Field(None, ge=1, description="epochs to train over all trials")
+    trials: int = Field(32, ge=1, le=MAX_TRIALS, description="configurations to try")
+    epochs: int | None = Field(
+        None, ge=1, le=MAX_TRIALS * MAX_EPOCHS, description="epochs to train over all trials"
+    )
     time_limit: Duration | None = Field(None, description="seconds, or a text such as 30m or 2h")
     gpu_hours: float | None = Field(
-        None, gt=0, description="GPU-hours that trials may use, added up over them"
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="GPU-hours that trials may use, added up over them",
     )
     trial_time_limit: Duration | None = Field(
         None, description="seconds that an attempt of a trial may take"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     sampler: Annotated[dict[str, Any], BeforeValidator(named)] = Field({"name": "auto"})
     early_stopping: EarlyStopping = Field(default_factory=lambda: Asha())
-    max_concurrent: int | None = Field(None, ge=1, description="default: what resources allow")
+    max_concurrent: int | None = Field(
+        None, ge=1, le=MAX_TRIALS, description="default: what resources allow"
+    )
     stop_after_failures: int = Field(
-        5, ge=1, description="the search stops when its first trials, this many, all fail alike"
+        5,
+        ge=1,
+        le=MAX_TRIALS,
+        description="the search stops when its first trials, this many, all fail alike",
     )
     points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
         (), description="configurations to try first: hyperparameters by name, others are drawn"
@@ -77,22 +99,38 @@ class SearchSettings(Frozen):
         (), description="earlier searches in the same runs folder to learn from"
     )
     max_retries: int = Field(
-        0, ge=0, description="attempts that a trial gets after errors of its code"
+        0, ge=0, le=MAX_RETRIES, description="attempts that a trial gets after errors of its code"
     )
     checkpoint_every: int | None = Field(
-        None, ge=1, description="epochs; default: every 30 s of training, and at the end"
+        None,
+        ge=1,
+        le=MAX_EPOCHS,
+        description="epochs; default: every 30 s of training, and at the end",
     )
-    keep_checkpoints: int = Field(1, ge=1, description="of the best trials")
+    keep_checkpoints: int = Field(1, ge=1, le=MAX_TRIALS, description="of the best trials")
     disk_quota: Size | None = Field(
         None, description="bytes that checkpoints may take, or a text such as 20GB"
     )
 
 
+def _limit_problems(search: SearchSettings) -> list[Problem]:
+    try:
+        SearchSettings.model_validate(search.model_dump())
+    except ValidationError as error:
+        return [
+            Problem(
+                ".".join(map(str, ("search", *each["loc"]))), rule_of(each["msg"]), each["input"]
+            )
+            for each in error.errors()
+        ]
+    return []
+
+
 class Resources(Frozen):
     """What one trial asks of the cluster; a fraction of a GPU is shared with other trials."""
 
-    cpu: int = Field(1, ge=1)
-    gpu: float = Field(0.0, ge=0.0)
+    cpu: int = Field(1, ge=1, le=10_000)
+    gpu: float = Field(0.0, ge=0.0, le=1_000.0)
 
 
 def _section(value: object, info: ValidationInfo) -> Tree:
@@ -194,9 +232,12 @@ class SearchSpec(Frozen):
                 problems.append(Problem(f"search.{name}", rule))
             elif amount:
                 update[name] = budget + amount
+        if not problems:
+            search = self.search.model_copy(update=update)
+            problems = _limit_problems(search)
         if problems:
             raise SpecError(problems)
-        return self.model_copy(update={"search": self.search.model_copy(update=update)})
+        return self.model_copy(update={"search": search})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec as plain values: what `load_spec` reads back unchanged."""

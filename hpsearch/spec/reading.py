@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from hpsearch.spec.models import (
     with_named_components,
 )
 from hpsearch.spec.stopping import Asha, AshaPromotion, Hyperband, Median, NoStopping
-from hpsearch.spec.trees import Tree, parse_tree
+from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
 
 @dataclass
@@ -163,15 +162,3 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("resources",): Resources,
     **{("search", "early_stopping", name): model for name, model in _STOPPING.items()},
 }
-
-
-def rule_of(message: str) -> str:
-    """Word a message of pydantic as a rule.
-
-    >>> rule_of("Input should be a valid number")
-    'must be a valid number'
-    """
-    for prefix in ("Value error, ", "Assertion failed, ", "Input ", "String "):
-        message = message.removeprefix(prefix)
-    message = re.sub(r"valid dictionary.*", "mapping", message).replace("should", "must")
-    return message[0].lower() + message[1:]

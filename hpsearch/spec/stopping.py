@@ -8,16 +8,22 @@ from pydantic import BeforeValidator, Field
 
 from hpsearch.spec.trees import Frozen, named
 
+#: far beyond any trial; what is larger is a mistake, and would fill memory
+MAX_EPOCHS = 10_000_000
+_Epochs = Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
+
 
 class _Stopping(Frozen):
-    max_epochs: int = Field(27, ge=1, description="epochs of a trial that is never stopped")
+    max_epochs: _Epochs = Field(27, description="epochs of a trial that is never stopped")
 
 
 class Halving(_Stopping):
     """Successive halving: at each rung the best go on (Jamieson & Talwalkar, AISTATS 2016)."""
 
-    grace_period: int = Field(1, ge=1, description="epochs of the first rung")
-    reduction_factor: int = Field(3, ge=2, description="one trial in this many goes on")
+    grace_period: _Epochs = Field(1, description="epochs of the first rung")
+    reduction_factor: int = Field(
+        3, ge=2, le=MAX_EPOCHS, description="one trial in this many goes on"
+    )
 
 
 class Asha(Halving):
@@ -43,8 +49,10 @@ class Median(_Stopping):
     """Median stopping rule (Golovin et al., KDD 2017)."""
 
     name: Literal["median"]
-    grace_period: int = Field(1, ge=1, description="epochs before a trial may be stopped")
-    min_trials: int = Field(3, ge=1, description="trials to compare with before any is stopped")
+    grace_period: _Epochs = Field(1, description="epochs before a trial may be stopped")
+    min_trials: int = Field(
+        3, ge=1, le=MAX_EPOCHS, description="trials to compare with before any is stopped"
+    )
 
 
 class NoStopping(_Stopping):

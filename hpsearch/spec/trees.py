@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from hpsearch.errors import Problem, nearest_names
 
+#: of an integer range: samplers compute with 64-bit floats
+MAX_INTEGER = 2**53
+MAX_STEPS = 1_000_000_000
 Scalar = str | int | float | bool | None
 
 
@@ -30,7 +35,7 @@ class Range(Frozen):
     @property
     def is_integer(self) -> bool:
         """Whether the range holds integers only."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
+        return is_integer_range(self.low, self.high)
 
 
 class Choices(Frozen):
@@ -90,15 +95,25 @@ def _parse_choices(value: Mapping[str, Any], path: str, problems: list[Problem])
         problems.append(Problem(join(path, "choices"), "must be a list of values", choices))
         return Unreadable(value)
     place = join(path, "choices")
-    for i, choice in enumerate(choices):
-        if choice in choices[:i]:  # 1, 1.0 and true are equal, to Optuna as well
+    seen: set[object] = set()
+    for choice in choices:
+        key = _comparable(choice)
+        if key in seen:  # 1, 1.0 and true are equal, to Optuna as well
             problems.append(Problem(place, "must differ from each other", choice))
+        seen.add(key)
     parsed = tuple(
         parse_tree(choice, join(place, i), problems) for i, choice in enumerate(choices)
     )
     if len(problems) > before and extra:
         return Unreadable(value)
     return Choices(choices=parsed)
+
+
+def _comparable(value: Any) -> object:
+    """Return what can be hashed, and equals that of another value where the two are equal."""
+    if isinstance(value, Mapping):
+        return frozenset((key, _comparable(child)) for key, child in value.items())
+    return tuple(map(_comparable, value)) if isinstance(value, list | tuple) else value
 
 
 def _parse_range(value: Mapping[str, Any], path: str, problems: list[Problem]) -> Tree:
@@ -130,13 +145,22 @@ def _range_problems(value: Mapping[str, Any], path: str) -> list[Problem]:
         found.append(Problem(path, "low must be less than high", ends))
     if log and low <= 0:
         found.append(Problem(path, "a log range must have low > 0", ends))
+    if is_integer_range(low, high) and max(abs(low), abs(high)) > MAX_INTEGER:
+        found.append(Problem(path, f"ends must lie within ±{MAX_INTEGER}", ends))
     if log and step is not None:
         found.append(Problem(path, "log and step exclude each other", dict(value)))
     if step is not None and not 0 < step <= high - low:
         found.append(Problem(path, "step must be > 0 and at most high - low", step))
+    elif step is not None and (high - low) / step > MAX_STEPS:
+        found.append(Problem(path, f"step must leave at most {MAX_STEPS:,} values", dict(value)))
     elif step is not None and _remainder(high, low, step):
         found.append(Problem(path, "step must divide high - low", dict(value)))
     return found
+
+
+def is_integer_range(low: float, high: float) -> bool:
+    """Whether a range with these ends holds integers only."""
+    return isinstance(low, int) and isinstance(high, int)
 
 
 def _remainder(high: float, low: float, step: float) -> Decimal:
@@ -150,6 +174,18 @@ def _is_number(value: object) -> bool:
         and not isinstance(value, bool)
         and abs(value) < float("inf")  # false for NaN too
     )
+
+
+def rule_of(message: str) -> str:
+    """Word a message of pydantic as a rule.
+
+    >>> rule_of("Input should be a valid number")
+    'must be a valid number'
+    """
+    for prefix in ("Value error, ", "Assertion failed, ", "Input ", "String "):
+        message = message.removeprefix(prefix)
+    message = re.sub(r"valid dictionary.*", "mapping", message).replace("should", "must")
+    return message[0].lower() + message[1:]
 
 
 def join(path: str, key: object) -> str:
@@ -171,16 +207,22 @@ def to_plain(tree: Tree) -> Any:
 
 
 def _labels(choices: Sequence[Tree]) -> tuple[Scalar, ...]:
-    labels: list[Scalar] = []
+    labels: dict[Scalar, None] = {}
+    counts: Counter[Scalar] = Counter()
     for choice in choices:
-        if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):
-            label: Scalar = choice["name"]
-        elif choice is None or isinstance(choice, str | int | float | bool):
-            label = choice
-        else:
-            label = yaml.safe_dump(
-                to_plain(choice), default_flow_style=True, sort_keys=False, width=10**6
-            ).strip()
-        count = labels.count(label)
-        labels.append(f"{label}#{count + 1}" if count else label)
+        base = label = _label(choice)
+        while label in labels:
+            counts[base] += 1
+            label = f"{base}#{counts[base] + 1}"
+        labels[label] = None
     return tuple(labels)
+
+
+def _label(choice: Tree) -> Scalar:
+    if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):
+        name: str = choice["name"]
+        return name
+    if choice is None or isinstance(choice, str | int | float | bool):
+        return choice
+    plain = to_plain(choice)
+    return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10**6).strip()

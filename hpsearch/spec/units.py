@@ -1,4 +1,7 @@
-"""Durations and sizes as texts: `1h30m`, `20GB`."""
+"""Durations and sizes as texts: `1h30m`, `20GB`.
+
+Texts and numbers are bounded before a pattern sees them, and no pattern can backtrack.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,15 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+MAX_CHARACTERS = 40
+#: bytes; a database keeps no larger number
+MAX_SIZE = 2**63 - 1
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+#: one number with its unit; what a part begins with is never what the one before may end with
+_PART = r"\d{1,12}(?:\.\d{1,9})?[ ]?"
+_DURATION = re.compile(rf"(?:{_PART}[smhd][ ]?)+")
+_SIZE = re.compile(rf"({_PART})([KMGT]?B)")
 
 
 def parse_duration(value: object) -> object:
@@ -18,13 +29,11 @@ def parse_duration(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
-    if not parts or re.sub(r"\d+(?:\.\d+)?\s*[smhd]|\s", "", value):
+    text = value.strip() if len(value) <= MAX_CHARACTERS else ""
+    if not _DURATION.fullmatch(text):
         raise ValueError("must be seconds or a text such as 45s, 30m, 1h30m, 2d")
+    parts = re.findall(rf"({_PART})([smhd])", text)
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def parse_size(value: object) -> object:
@@ -35,7 +44,7 @@ def parse_size(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)\s*", value)
+    match = _SIZE.fullmatch(value.strip()) if len(value) <= MAX_CHARACTERS else None
     if match is None:
         raise ValueError("must be bytes or a text such as 500MB, 20GB, 1.5TB")
     return round(float(match[1]) * _BYTES[match[2]])
@@ -49,12 +58,12 @@ def _or_text(kind: str, pattern: str) -> WithJsonSchema:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    Field(gt=0),
-    _or_text("number", r"^(\s*\d+(\.\d+)?\s*[smhd])+\s*$"),
+    Field(gt=0, allow_inf_nan=False),
+    _or_text("number", rf"^({_PART}[smhd] ?)+$"),
 ]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    Field(gt=0),
-    _or_text("integer", r"^\s*\d+(\.\d+)?\s*[KMGT]?B\s*$"),
+    Field(gt=0, le=MAX_SIZE),
+    _or_text("integer", rf"^{_PART}[KMGT]?B$"),
 ]

@@ -16,7 +16,7 @@ from hpsearch import registry
 from hpsearch.errors import Problem, UserCodeError, nearest_names
 from hpsearch.registry import Component, Of
 from hpsearch.spec import Choices, Range, Tree, Unreadable, join, to_plain
-from hpsearch.spec.reading import rule_of
+from hpsearch.spec.trees import rule_of
 
 
 @dataclass(frozen=True)

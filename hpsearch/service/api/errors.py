@@ -28,7 +28,7 @@ from hpsearch.errors import (
     UploadError,
 )
 from hpsearch.service.listing import to_json
-from hpsearch.spec.reading import rule_of
+from hpsearch.spec.trees import rule_of
 
 #: the first that fits counts
 _STATUS: tuple[tuple[type[HpsearchError], int], ...] = (

@@ -13,7 +13,7 @@ from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.models import ExtendBody
 from hpsearch.service.api.searches import Name
 from hpsearch.service.pages.session import Form, SignedIn
-from hpsearch.spec.reading import rule_of
+from hpsearch.spec.trees import rule_of
 from hpsearch.spec.units import parse_duration, parse_size
 
 router = APIRouter(prefix="/searches/{name}")
