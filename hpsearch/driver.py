@@ -6,8 +6,9 @@ import importlib
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
@@ -26,7 +27,7 @@ from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.warm_start import Earlier, warm_started
 from hpsearch.spec import SearchSpec
-from hpsearch.tracking import Tracker, log_report, register_best
+from hpsearch.tracking import Tracker, log_report, register_best, sync
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.early_stopping import EarlyStopper, make_early_stopper
 from hpsearch.tuning.experiment import count_slots, ray_cluster, run_trials
@@ -57,6 +58,7 @@ def carry_out(
     data: Data | None,
     slots: int,
     on_start: Watcher | None,
+    tracking_uri: str | None = None,
 ) -> SearchReport:
     """Run what is left of a search, and deliver its report, its model and MLflow's view.
 
@@ -64,7 +66,7 @@ def carry_out(
     it is, and the search can be resumed. Raises SearchFailedError if the first trials all failed
     alike.
     """
-    uri, artifacts = place.tracking_of(record.spec)
+    uri, artifacts = place.tracking_of(record.spec, tracking_uri)
     reported = threading.Event()
     tracker = Tracker(record, uri, artifacts, after=reported)
     tracker.start()
@@ -99,10 +101,26 @@ def _import_ahead(reported: threading.Event) -> None:
 def close_unattended(record: Record, folder: SearchFolder) -> None:
     """Write the end of a search that its user stops while no driver works on it."""
     early_stopper = make_early_stopper(record.spec)
-    sampler = _make_sampler(record, early_stopper, slots=1)
+    # It chooses nothing any more, so it need not be the spec's, which may be code of the user's.
+    sampler = _make_sampler(record, early_stopper, 1, {"name": "random"})
     control = SearchControl(record, sampler, early_stopper, folder.checkpoints)
     control.cancel()
     control.close()
+
+
+def deliver_closed(
+    record: Record, folder: SearchFolder, tracking_uri: str, artifacts: Path | None
+) -> None:
+    """Write the report of a search that nobody drives, and MLflow's view of it.
+
+    Raises TrackingError where MLflow can't be reached.
+    """
+    from hpsearch.analysis import write_report
+
+    write_report(record, folder)
+    sync(record, tracking_uri, artifacts)
+    if _track_results(record, tracking_uri, folder, None):
+        record.set_delivered()
 
 
 def read_earlier(place: Runs, names: Iterable[str]) -> tuple[list[Earlier], list[Problem]]:
@@ -114,9 +132,14 @@ def read_earlier(place: Runs, names: Iterable[str]) -> tuple[list[Earlier], list
         except (SearchNotFoundError, RecordError) as error:
             problems.append(Problem("search.warm_start", str(error)))
             continue
-        rungs = make_early_stopper(record.spec).rungs
-        earlier.append(Earlier(record.spec, tuple(Observations(record).read()), rungs))
+        earlier.append(earlier_of(record))
     return earlier, problems
+
+
+def earlier_of(record: Record) -> Earlier:
+    """Return what a search can teach others."""
+    rungs = make_early_stopper(record.spec).rungs
+    return Earlier(record.spec, tuple(Observations(record).read()), rungs)
 
 
 def _track_results(
@@ -159,7 +182,7 @@ def _run_trials(
     control = SearchControl(
         record,
         warm_started(
-            _make_sampler(record, early_stopper, slots),
+            _make_sampler(record, early_stopper, slots, record.spec.search.sampler),
             record.spec,
             record.first_points,
             earlier,
@@ -175,12 +198,13 @@ def _run_trials(
     control.close()
 
 
-def _make_sampler(record: Record, early_stopper: EarlyStopper, slots: int) -> Sampler:
-    search = record.spec.search
+def _make_sampler(
+    record: Record, early_stopper: EarlyStopper, slots: int, named: Mapping[str, Any]
+) -> Sampler:
     return make_sampler(
-        search.sampler,
+        named,
         record.space,
-        seed=search.seed,
+        seed=record.spec.search.seed,
         direction=record.spec.objective.direction,
         rungs=early_stopper.rungs,
         slots=slots,

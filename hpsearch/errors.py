@@ -8,13 +8,15 @@ HpsearchError                     exit status 2 on the command line
 │   ├── SearchExistsError         a search of this name is there already
 │   ├── SearchNotFoundError       no search of this name is there
 │   ├── SearchRunningError        another driver works on the search
-│   └── SearchEndedError          the search has ended, so there is nothing to go on with
+│   ├── SearchEndedError          the search has ended, so there is nothing to go on with
+│   └── UnsafeFileError           what lies in a search's folder is no regular file
 ├── RecordError                   the record can't be read, or belongs to another search
 ├── TrackingError                 MLflow's store can't be used as asked
 ├── ServiceError                  the service can't do what was asked
 │   ├── NotAuthenticatedError     no token, or one that isn't valid
 │   ├── NotAllowedError           the user's role doesn't allow it
 │   ├── ConflictError             the search's state doesn't allow it
+│   ├── TooManyRequestsError      the user asks for too much at once
 │   └── UploadError               an upload is too large, or isn't a safe archive
 └── SearchFailedError             its trials all fail alike, or it exceeds its disk quota
 
@@ -115,6 +117,10 @@ class SearchEndedError(RunsError):
     """Raised when a search has ended, so that there is nothing to resume or to stop."""
 
 
+class UnsafeFileError(RunsError):
+    """Raised where a link, a device or the like lies in place of a file of a search."""
+
+
 class RecordError(HpsearchError):
     """Raised when a record can't be read or belongs to a search with another space."""
 
@@ -145,6 +151,10 @@ class NotAllowedError(ServiceError):
 
 class ConflictError(ServiceError):
     """Raised when the state of a search does not allow what was asked."""
+
+
+class TooManyRequestsError(ServiceError):
+    """Raised when too many requests of one user wait already."""
 
 
 class UploadError(ServiceError):

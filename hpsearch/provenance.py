@@ -11,11 +11,19 @@ from pathlib import Path
 _PACKAGES = ("hpsearch", "ray", "optuna", "mlflow", "torch", "scikit-learn", "numpy")
 
 
-def collect_facts(folder: str | Path = ".") -> dict[str, str]:
-    """Return the versions, the machine, and the git commit of a folder, as plain texts."""
+def collect_versions() -> dict[str, str]:
+    """Return the versions and the machine, as plain texts."""
     facts = {"python": platform.python_version(), "platform": platform.platform()}
     facts |= {package: importlib.metadata.version(package) for package in _PACKAGES}
-    facts["cpus"] = str(available_cpus())
+    return facts | {"cpus": str(available_cpus())}
+
+
+def collect_facts(folder: str | Path = ".") -> dict[str, str]:
+    """Return the versions, the machine, and the git commit of a folder, as plain texts.
+
+    Git runs what the settings of a repository name: not for a folder that isn't trusted.
+    """
+    facts = collect_versions()
     commit = _git(folder, "rev-parse", "HEAD")
     if commit:
         facts["git_commit"] = commit + ("-dirty" if _git(folder, "status", "--porcelain") else "")

@@ -64,6 +64,8 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "sampler": ("space", "seed", "direction", "rungs", "slots"),
     "trainable": ("config", "trial"),
 }
+#: what a name such as `os:system` is told
+NOT_PYTHONS_OWN = "must be code of yours or of a package, not of Python's own library"
 ENTRY_POINT_GROUP = "hpsearch.components"
 #: names of folders on `sys.path` that hold installed packages
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
@@ -282,6 +284,8 @@ def import_factory(name: str, folder: Path | None = None) -> Factory:
     imported, and instances can be unpickled by module name later.
     """
     module_name, _, attribute = name.rpartition(":")
+    if module_name.partition(".")[0] in sys.stdlib_module_names and module_name[-3:] != ".py":
+        raise UserCodeError(f"{name}: {NOT_PYTHONS_OWN}")
     if folder is not None:
         _put_on_path(folder)
     try:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,16 @@ class SearchFolder:
         except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
             rule = "must name the storage of the record, as there is no record.journal beside it"
             raise RecordError(f"{self.spec}: {rule}") from error
+
+    @property
+    def driver_log(self) -> Path:
+        """What the driver of a service's search wrote."""
+        return self.path / "driver.log"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a driver holds locked."""
+        return self.path / "driver.lock"
 
     @property
     def stop_request(self) -> Path:
@@ -159,7 +169,7 @@ class SearchFolder:
 
     @property
     def _lock(self) -> FileLock:
-        return FileLock(self.path / "driver.lock")
+        return FileLock(self.lock)
 
 
 def output_file(outputs: Path, number: int) -> Path:
@@ -183,9 +193,11 @@ class Runs:
         """Folder of MLflow's artifacts."""
         return self.path / "mlartifacts"
 
-    def tracking_of(self, spec: SearchSpec) -> tuple[str, Path | None]:
+    def tracking_of(
+        self, spec: SearchSpec, reached_at: str | None = None
+    ) -> tuple[str, Path | None]:
         """Return URI and artifact folder of a search's MLflow store; a server has its own."""
-        uri = spec.tracking_uri or self.tracking_uri
+        uri = reached_at or spec.tracking_uri or self.tracking_uri
         return uri, None if uri.startswith("http") else self.artifacts
 
     @property
@@ -229,8 +241,12 @@ class Runs:
         spec: SearchSpec,
         facts: Mapping[str, Any] | None = None,
         first_points: Iterable[Mapping[str, Scalar]] = (),
+        give: Callable[[Path], None] | None = None,
     ) -> SearchFolder:
-        """Make the folder of a new search, with its spec and its record."""
+        """Make the folder of a new search, with its spec and its record.
+
+        `give` hands it to whoever is to work on it, before anybody else sees it.
+        """
         # Under another name until it is whole, so that a search is there or isn't.
         draft = SearchFolder(self.path / f".{spec.name}.{uuid.uuid4().hex}")
         folder = SearchFolder(self.path / spec.name)
@@ -240,6 +256,8 @@ class Runs:
                 draft.write_spec(spec)
                 place = spec.storage or draft.journal
                 Record.create(place, spec, facts, first_points, folder.path)
+                if give is not None:
+                    give(draft.path)
                 draft.path.rename(folder.path)
         except OSError as error:
             raise RunsError(f"{folder.path}: can't be written: {error.strerror}") from error

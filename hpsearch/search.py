@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hpsearch.driver import Watcher, carry_out, close_unattended, cluster_for, read_earlier
+from hpsearch.driver import (
+    Watcher,
+    carry_out,
+    close_unattended,
+    cluster_for,
+    deliver_closed,
+    read_earlier,
+)
 from hpsearch.errors import SearchEndedError, SpecError
 from hpsearch.provenance import collect_facts
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
-from hpsearch.samplers.warm_start import first_points
+from hpsearch.samplers.warm_start import Earlier, first_points
 from hpsearch.spec import SearchSpec
 from hpsearch.tracking import sync
 from hpsearch.validation import check_disk, check_spec
@@ -45,12 +53,25 @@ def run_search(
     earlier, problems = read_earlier(place, spec.search.warm_start)
     if problems:
         raise SpecError(problems)
-    points = first_points(spec, earlier)
     with cluster_for(spec, address) as slots:
         check_disk(spec, data, slots, place.existing_folder)
-        folder = place.create(spec, collect_facts(spec.folder), points)
+        folder = create_search(spec, place, earlier, collect_facts(spec.folder))
         with folder.drive():
             return carry_out(folder.take_over(), place, folder, data, slots, on_start)
+
+
+def create_search(
+    spec: SearchSpec,
+    place: Runs,
+    earlier: Sequence[Earlier],
+    facts: Mapping[str, Any],
+    give: Callable[[Path], None] | None = None,
+) -> SearchFolder:
+    """Make the folder and the record of a checked search; `resume_search` goes on with it.
+
+    `give` hands the folder to whoever does so.
+    """
+    return place.create(spec, facts, first_points(spec, earlier), give)
 
 
 def resume_search(
@@ -59,22 +80,27 @@ def resume_search(
     *,
     address: str | None = None,
     on_start: Watcher | None = None,
+    budget: Mapping[str, float] | None = None,
+    tracking_uri: str | None = None,
 ) -> SearchReport:
     """Continue a search that did not come to its end, from wherever its record is.
 
     Trials that ended stay as they are, the others go on from their newest checkpoints. A search
-    that its user stopped goes on too, with other trials for those that were cancelled. Raises
-    SearchEndedError if it has ended, SearchRunningError if a driver works on it, and what
-    `run_search` raises.
+    that its user stopped goes on too, with other trials for those that were cancelled. `budget`
+    replaces the spec's (as `SearchSpec.budget`); `tracking_uri` is where MLflow is reached, if
+    not at the search's own. Raises SearchEndedError if it has ended, SearchRunningError if a
+    driver works on it, and what `run_search` raises.
     """
     place = Runs(runs)
     folder = place.search(name)
     with folder.drive():
         record = folder.take_over()
-        if record.state in ("finished", "failed") and record.delivered:
+        spec = record.spec if budget is None else record.spec.with_budget(budget)
+        has_ended = record.state in ("finished", "failed") and record.delivered
+        if has_ended and spec == record.spec:
             rule = f"{name} has {record.state}: `hpsearch extend {name}` gives it more budget"
             raise SearchEndedError(rule)
-        return _go_on(record, record.spec, place, folder, address, on_start)
+        return _go_on(record, spec, place, folder, address, on_start, tracking_uri)
 
 
 def extend_search(
@@ -121,10 +147,30 @@ def stop_search(name: str, runs: str | Path = "runs", *, timeout: float = 120.0)
     with folder.drive():
         record = folder.take_over()
         if record.state == "running":
-            time.sleep(WORKERS_END_S)
-            close_unattended(record, folder)
-            sync(record, *place.tracking_of(record.spec))
+            _close(record, place, folder, None)
         return record
+
+
+def close_search(name: str, runs: str | Path = "runs", tracking_uri: str | None = None) -> Record:
+    """Bring a search that nobody drives to its end: its record, its report and MLflow's view.
+
+    What has been done of it isn't done again. `tracking_uri` is where MLflow is reached, if not
+    at the search's own. Raises SearchRunningError, and TrackingError where MLflow isn't reached.
+    """
+    place = Runs(runs)
+    folder = place.search(name)
+    with folder.drive():
+        record = folder.take_over()
+        if not record.delivered:
+            _close(record, place, folder, tracking_uri)
+        return record
+
+
+def _close(record: Record, place: Runs, folder: SearchFolder, tracking_uri: str | None) -> None:
+    if record.state == "running":
+        time.sleep(WORKERS_END_S)
+        close_unattended(record, folder)
+    deliver_closed(record, folder, *place.tracking_of(record.spec, tracking_uri))
 
 
 def sync_search(name: str, runs: str | Path = "runs", tracking_uri: str | None = None) -> str:
@@ -137,8 +183,7 @@ def sync_search(name: str, runs: str | Path = "runs", tracking_uri: str | None =
     folder = place.search(name)
     with folder.drive():
         record = folder.open_record()
-        update = {} if tracking_uri is None else {"tracking_uri": tracking_uri}
-        uri, artifacts = place.tracking_of(record.spec.model_copy(update=update))
+        uri, artifacts = place.tracking_of(record.spec, tracking_uri)
         sync(record, uri, artifacts)
     return uri
 
@@ -150,6 +195,7 @@ def _go_on(
     folder: SearchFolder,
     address: str | None,
     on_start: Watcher | None,
+    tracking_uri: str | None = None,
 ) -> SearchReport:
     _, data = check_spec(spec)
     with cluster_for(spec, address) as slots:
@@ -158,4 +204,4 @@ def _go_on(
         if spec != record.spec or record.state in ("running", "stopped"):
             record.go_on(spec)
             folder.write_spec(spec)
-        return carry_out(record, place, folder, data, slots, on_start)
+        return carry_out(record, place, folder, data, slots, on_start, tracking_uri)

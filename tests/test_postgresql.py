@@ -21,6 +21,7 @@ from hpsearch.record import Record
 from hpsearch.runs import Runs
 from hpsearch.search import run_search
 from hpsearch.service.records import Records
+from hpsearch.service.search_files import SearchFiles
 from hpsearch.upkeep.check import check_search
 from tests.breaking import finish, problems, start, wait_for_epochs, write_search
 from tests.conftest import make_spec
@@ -167,7 +168,7 @@ def test_a_service_reads_what_is_new_in_a_record(
     storage, _ = databases
     runs = Runs(tmp_path)
     written = runs.create(make_spec(storage=storage)).take_over()
-    kept = Records(runs)
+    kept = Records(SearchFiles(runs.path, storage))
     first, version = kept.read("small")
     assert kept.read("small", fresh=True) == (first, version)
     written.add_trial(PARAMS)

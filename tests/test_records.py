@@ -12,6 +12,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.runs import Runs
 from hpsearch.service import records
 from hpsearch.service.records import Records
+from hpsearch.service.search_files import SearchFiles
 from tests.conftest import make_spec
 
 PARAMS = {"model.dropout": 0.1, "optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
@@ -22,7 +23,7 @@ def test_of_a_record_that_changed_only_what_is_new_is_read(tmp_path: Path) -> No
     written = runs.create(make_spec()).take_over()
     written.add_trial(PARAMS)
     written.end_trial(0, Outcome.FAILED)
-    kept = Records(runs)
+    kept = Records(SearchFiles(runs.path))
     first, version = kept.read("small")
     assert kept.read("small") == (first, version)
     assert kept.read("small")[0] is first
@@ -43,7 +44,7 @@ def test_of_a_record_that_changed_only_what_is_new_is_read(tmp_path: Path) -> No
 def test_a_record_with_more_budget_is_read_anew(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
     written = runs.create(make_spec()).take_over()
-    kept = Records(runs)
+    kept = Records(SearchFiles(runs.path))
     assert kept.read("small")[0].spec.search.trials == 4
     written.go_on(written.spec.extended(trials=3))
     assert kept.read("small")[0].spec.search.trials == 7
@@ -54,7 +55,7 @@ def test_another_record_in_its_place_is_read_anew(tmp_path: Path) -> None:
     written = runs.create(make_spec()).take_over()
     backup = shutil.copytree(tmp_path / "small", tmp_path / "backup")
     written.add_trial(PARAMS)
-    kept = Records(runs)
+    kept = Records(SearchFiles(runs.path))
     assert len(kept.read("small")[0].trials) == 1
     shutil.rmtree(tmp_path / "small")
     backup.rename(tmp_path / "small")
@@ -66,7 +67,7 @@ def test_few_records_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     runs = Runs(tmp_path)
     for name in ("a", "b"):
         runs.create(make_spec(name=name))
-    kept = Records(runs)
+    kept = Records(SearchFiles(runs.path))
     first, _ = kept.read("a")
     kept.read("b")
     assert kept.read("a")[0] is not first

@@ -143,15 +143,16 @@ class TestUserCode:
         (tmp_path / "package_of_mine").mkdir()
         (tmp_path / "package_of_mine" / "part.py").write_text("def build(): return 9\n")
         assert registry.get("model", "package_of_mine.part:build", tmp_path).build({}) == 9
-        assert registry.get("model", "math:sqrt").factory(4) == 2
+        assert registry.get("model", "numpy:sqrt").factory(4) == 2
 
     @pytest.mark.parametrize(
         ("name", "expected"),
         [
             ("nowhere.py:f", "nowhere.py:f: can't be imported: FileNotFoundError: no file"),
             ("no_such_module:f", "can't be imported: ModuleNotFoundError"),
-            ("math:no_such_name", "can't be imported: AttributeError"),
-            ("math:pi", "math:pi: must be callable, but got 3.14"),
+            ("numpy:no_such_name", "can't be imported: AttributeError"),
+            ("numpy:pi", "numpy:pi: must be callable, but got 3.14"),
+            ("os:system", "os:system: must be code of yours or of a package, not of Python"),
             ("broken.py:f", "broken.py:f: can't be imported: ZeroDivisionError"),
             ("misspelt.py:f", "misspelt.py:f: can't be imported: SyntaxError"),
             ("json.py:f", "a module 'json' is loaded already: rename json.py"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,12 +10,20 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from hpsearch.errors import SpecError
+from hpsearch.runs import Runs
+from hpsearch.service.checks.cluster import ClusterRunner
+from hpsearch.service.checks.submission import Checks, LocalRunner
+from hpsearch.service.confinement.workers import WorkerUser
+from hpsearch.service.jobs import Jobs
 from hpsearch.service.processes import free_ports
 from tests.breaking import TRAIN
 from tests.test_cli import FIVE_MISTAKES
@@ -115,6 +124,109 @@ def test_a_user_submits_watches_and_takes_home(
     assert "team: 0 problems" in ann.run("check", "team", "--runs", str(served[2]))
     ann.run("delete", "team", "--yes")
     assert "no searches" in ann.run("list")
+
+
+SPYING = """
+import os, time
+
+def reached():
+    found = []
+    for path in {paths!r}:
+        for mode in ("rb", "ab"):
+            try:
+                open(path, mode).close()
+                found.append((path, mode))
+            except OSError:
+                pass
+    return found
+
+def train(config, trial):
+    for epoch in range(1, 10_000):
+        assert not reached(), reached()
+        yield {{"score": float(os.getuid())}}
+        time.sleep(0.2)
+"""
+
+
+def test_a_trial_reaches_nothing_of_the_service_and_is_stopped_without_its_driver(
+    served: tuple[str, str, Path], admin: Shell
+) -> None:
+    runs = served[2]
+    paths = [*map(str, (runs / ".service").iterdir()), str(runs / "new")]
+    for process in psutil.Process().children():
+        paths += [f"/proc/{process.pid}/environ", f"/proc/{process.pid}/mem"]
+    is_root = os.getuid() == 0  # otherwise users' code runs as the service itself
+    (admin.folder / "code" / "spying.py").write_text(SPYING.format(paths=paths if is_root else []))
+    spec = SPEC.replace("team", "spying").replace("train.py", "spying.py").replace("3}", "9999}")
+    (admin.folder / "code" / "spying.yaml").write_text(spec)
+    admin.run("submit", "code/spying.yaml", "--working-dir", "code")
+    wait_until(lambda: has_epochs(runs, "spying"))
+    [driver] = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"hpsearch.cli", "resume", "spying", str(runs)} <= set(process.info["cmdline"] or ())
+    ]
+    driver.kill()
+    admin.run("stop", "spying")
+    wait_until(lambda: "spying of root: stopped" in admin.run("status", "spying"))
+    record = Runs(runs).search("spying").open_record()
+    assert (record.state, record.delivered) == ("stopped", True)
+    uids = {metrics["score"] for metrics in record.trials[0].curve.values()}
+    assert uids == {WorkerUser.of(None).uid if is_root else os.getuid()}
+    assert "spying: 0 problems" in admin.run("check", "spying", "--runs", str(runs))
+    admin.run("delete", "spying", "--yes")
+
+
+def has_epochs(runs: Path, name: str) -> bool:
+    place = Runs(runs)
+    return place.has(name) and any(
+        trial.curve for trial in place.search(name).open_record().trials
+    )
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+def cluster_of(runs: Path) -> Jobs:
+    """The jobs of the service's own Ray head."""
+    head = next(
+        command
+        for child in psutil.Process().children()
+        for process in child.children(recursive=True)
+        if "--head" in (command := process.cmdline())
+    )
+    [port] = [option for option in head if option.startswith("--dashboard-port=")]
+    token = (runs / ".service" / "ray_token").read_text()
+    return Jobs(f"http://127.0.0.1:{port.partition('=')[2]}", token)
+
+
+def test_code_is_checked_as_a_job_on_the_cluster(served: tuple[str, str, Path]) -> None:
+    runs = served[2]
+    folder = runs / ".uploads" / "checked"
+    folder.mkdir(parents=True)
+    jobs = cluster_of(runs)
+    reader = LocalRunner(WorkerUser.of(None), (folder,))
+    checks = Checks(reader, ClusterRunner(jobs, runs / ".checks", sys.executable))
+
+    def check(code: str) -> dict[str, Any]:
+        (folder / "train.py").write_text(code)
+        return asyncio.run(checks.check("ann", SPEC, folder))
+
+    assert check(TRAIN)["name"] == "team"
+    mark = folder.parent / "mark"
+    reading = f"open({str(mark)!r}, 'w')\ndef trane(config, trial): ...\n"
+    with pytest.raises(SpecError, match="train.py must define train, .*did you mean 'trane'"):
+        check(reading)  # what reading it tells is told without running it
+    with pytest.raises(
+        SpecError, match=f"ZeroDivisionError: {os.getuid() or WorkerUser.of(None).uid}"
+    ):
+        check(f"import os\nraise ZeroDivisionError(os.getuid())\n{TRAIN}")
+    assert not mark.exists()
+    assert list((runs / ".checks").iterdir()) == []
 
 
 def test_errors_are_those_of_a_folder(admin: Shell) -> None:

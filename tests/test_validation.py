@@ -551,9 +551,12 @@ class TestAllAtOnce:
             {"augmentations": {"choices": [[], ["shift"], ["gaussian_noise"]]}},
             "augmentations.choices.1.0: shift needs images of the shape",
         ),
-        ({"augmentations": ["os:abort_mission"]}, "augmentations.0.name: os:abort_mission: can't"),
         (
-            {"augmentations": [{"name": "random:betavariate", "alpha": "x", "beta": 1}]},
+            {"augmentations": ["numpy:abort_mission"]},
+            "augmentations.0.name: numpy:abort_mission: can't",
+        ),
+        (
+            {"augmentations": [{"name": "numpy:full", "shape": "x", "fill_value": 1}]},
             "augmentations.0: must build for examples of the shape (13,) (TypeError",
         ),
     ],

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from hpsearch.cli import keep, show, team, work  # noqa: F401  # they register their commands
+from hpsearch.cli import job, keep, show, team, work  # noqa: F401  # they register their commands
 from hpsearch.cli.common import app
 from hpsearch.errors import HpsearchError, SearchFailedError
 

@@ -50,7 +50,9 @@ class LocalSearches:
         self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int
     ) -> str:
         """See Searches; the driver is a process of its own, which outlives this one."""
-        from hpsearch.service.launch import prepare
+        from hpsearch.driver import read_earlier
+        from hpsearch.provenance import collect_facts
+        from hpsearch.search import create_search
         from hpsearch.spec import read_draft, read_text
         from hpsearch.validation import check
 
@@ -62,7 +64,10 @@ class LocalSearches:
             draft = read_text(spec.read_text(), str(spec), working_dir, overrides)
         checked = check(draft)
         self._runs.check_new(checked.name)
-        prepare(checked, self._runs, {})
+        earlier, problems = read_earlier(self._runs, checked.search.warm_start)
+        if problems:
+            raise SpecError(problems)
+        create_search(checked, self._runs, earlier, collect_facts(checked.folder))
         self._start(checked.name)
         return checked.name
 
@@ -88,7 +93,7 @@ class LocalSearches:
             yield from _read(output_file(folder.outputs, trial), follow, trains)
             yield trial_log(folder.open_record().trials[trial])
             return
-        log = folder.path / "driver.log"
+        log = folder.driver_log
         if not log.is_file():
             raise HpsearchError(f"{name} has no log: it ran in a terminal, not by `submit`")
         yield from _read(log, follow, partial(self._works, folder, log))
@@ -176,7 +181,7 @@ class LocalSearches:
 
     def _start(self, name: str) -> None:
         command = [sys.executable, "-m", "hpsearch.cli", "resume", name]
-        with (self._runs.path / name / "driver.log").open("ab") as log:
+        with SearchFolder(self._runs.path / name).driver_log.open("ab") as log:
             subprocess.Popen(
                 [*command, "--runs", str(self._runs.path)],
                 stdin=subprocess.DEVNULL,

@@ -50,6 +50,10 @@ def serve(
     max_running: Annotated[int, typer.Option(min=1, help="Searches that run at once.")] = 4,
     data: Annotated[list[Path], typer.Option(help="Folder that specs may read data from.")] = [],  # noqa: B006
     python: Annotated[str | None, typer.Option(help="Interpreter on the cluster.")] = None,
+    worker_user: Annotated[
+        str | None,
+        typer.Option(help="As whom users' code runs here; default: nobody, if this is root."),
+    ] = None,
     cpus: Annotated[int | None, typer.Option(help="Of its own head; default: all.")] = None,
 ) -> None:
     """Serve searches to a team; alone, it starts all that it needs on this machine."""
@@ -69,6 +73,7 @@ def serve(
         max_running=max_running,
         data_folders=tuple(data),
         python=python,
+        worker_user=worker_user,
         num_cpus=cpus,
     )
     serve_until_stopped(options, lambda line: print(line, flush=True))

@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import optuna
 from optuna.storages import BaseStorage
 
 from hpsearch.errors import RecordError, SearchNotFoundError
 from hpsearch.outcome import Outcome
+from hpsearch.record.shapes import SearchShape, SearchState, parse
 from hpsearch.record.storage import Place, open_storage
 from hpsearch.record.trials import TrialRecord, read_trial
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar, SearchSpec, TrialConfig, draft_spec
-
-SearchState = Literal["running", "finished", "stopped", "failed"]
 
 
 class ReadableRecord:
@@ -30,17 +29,19 @@ class ReadableRecord:
         self._trial_ids: dict[int, int] = {}
         self.name = name
         attrs = storage.get_study_user_attrs(study_id)
-        draft = draft_spec(attrs["spec"], attrs["folder"])
+        if "state" not in attrs:  # written last
+            raise RecordError(f"there is no complete record of {name!r}")
+        read = self._read_state(attrs)
+        draft = draft_spec(read.spec, read.folder)
         if draft.spec is None:
             raise RecordError(f"{name}: its spec can't be read: {draft.problems}")
         self.spec: SearchSpec = draft.spec
-        self.facts: dict[str, Any] = attrs["facts"]
-        self.created_at: float = attrs["created_at"]
+        self.facts: dict[str, Any] = read.facts
+        self.created_at: float = read.created_at
         #: configurations to try first, those of earlier searches included
-        self.first_points: list[dict[str, Scalar]] = attrs.get("first_points", [])
+        self.first_points: list[dict[str, Scalar]] = read.first_points
         self.space = SearchSpace.of(self.spec)
         self.trials: list[TrialRecord] = []
-        self._read_state(attrs)
         self._read_trials()
 
     @classmethod
@@ -158,16 +159,18 @@ class ReadableRecord:
             return 0.0
         return sum(self.config(trial).gpu * trial.seconds_trained() for trial in self.trials)
 
-    def _read_state(self, attrs: Mapping[str, Any]) -> None:
+    def _read_state(self, attrs: Mapping[str, Any]) -> SearchShape:
         self._attrs = attrs
-        self.state: SearchState = attrs["state"]
-        self.reason: str | None = attrs.get("reason")
-        self.ended_at: float | None = attrs.get("ended_at")
-        self.result: dict[str, Any] = attrs.get("result", {})
+        read = parse(SearchShape, attrs, f"the record of {self.name}")
+        self.state: SearchState = read.state
+        self.reason: str | None = read.reason
+        self.ended_at: float | None = read.ended_at
+        self.result: dict[str, Any] = read.result
         #: whether the report, the model and MLflow's view were finished after the end
-        self.delivered: bool = attrs.get("delivered", False)
+        self.delivered: bool = read.delivered
         #: begin and end of each driver's work; the end of one that works, or died, is not known
-        self.sessions: list[list[float | None]] = attrs["sessions"]
+        self.sessions: list[list[float | None]] = read.sessions
+        return read
 
     def _read_trials(self) -> set[int]:
         changed = set()

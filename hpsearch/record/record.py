@@ -22,7 +22,8 @@ from optuna.trial import TrialState, create_trial
 
 from hpsearch.errors import SearchExistsError
 from hpsearch.outcome import Outcome
-from hpsearch.record.reading import ReadableRecord, SearchState
+from hpsearch.record.reading import ReadableRecord
+from hpsearch.record.shapes import SearchState
 from hpsearch.record.storage import Place, open_storage, repair_journal
 from hpsearch.record.trials import TrialRecord
 from hpsearch.spec import Scalar, SearchSpec

@@ -17,15 +17,18 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.errors import RecordError
+from hpsearch.record.untrusted import UntrustedJournal
 
 _log = logging.getLogger(__name__)
-#: a journal's path, or the URL of a database (`postgresql://…`)
-Place = Path | str
+#: a journal's path, the URL of a database (`postgresql://…`), or a journal that is only read
+Place = Path | str | UntrustedJournal
 
 
 def open_storage(place: Place) -> BaseStorage:
     """Open a record's storage; a journal that is not there is made."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if isinstance(place, UntrustedJournal):
+        return place.storage()
     if isinstance(place, Path):
         return JournalStorage(JournalFileBackend(str(place)))
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from hpsearch.outcome import Outcome
+from hpsearch.record.shapes import EndShape, EpochShape, TrialShape, parse, parse_epoch
 from hpsearch.spec import Scalar
 
 
@@ -80,26 +81,19 @@ class TrialRecord:
 
 
 def read_trial(frozen: FrozenTrial) -> TrialRecord:
-    """Return what Optuna's trial holds."""
+    """Return what Optuna's trial holds; raises RecordError where no driver wrote it."""
+    where = f"trial {frozen.number} of the record"
     attrs = frozen.user_attrs
-    trial = TrialRecord(
-        number=frozen.number,
-        params=dict(frozen.params),
-        values=attrs["values"],
-        started_at=attrs["started_at"],
-        attempted_at=attrs.get("attempted_at", []),
-        errors=attrs.get("errors", []),
-        warnings=attrs.get("warnings", []),
-        alone=attrs.get("alone", False),
-        paused=attrs.get("paused", False),
-        checkpoint=attrs.get("checkpoint"),
-    )
-    for key, entry in attrs.items():
+    read = parse(TrialShape, attrs, where)
+    trial = TrialRecord(number=frozen.number, params=dict(frozen.params), **vars(read))
+    trial.errors = [error.model_dump() for error in read.errors]
+    for key, value in attrs.items():
         if key.startswith("epoch:"):
-            epoch = int(key.removeprefix("epoch:"))
-            trial.curve[epoch], trial.reported_at[epoch] = entry["metrics"], entry["at"]
+            epoch = parse_epoch(key.removeprefix("epoch:"), where)
+            entry = parse(EpochShape, value, where)
+            trial.curve[epoch], trial.reported_at[epoch] = entry.metrics, entry.at
     if "end" in attrs:  # written before the state, which a driver that died may still owe
-        end = attrs["end"]
-        trial.outcome, trial.reason = Outcome(end["outcome"]), end["reason"]
-        trial.traceback, trial.ended_at = end["traceback"], end["at"]
+        end = parse(EndShape, attrs["end"], where)
+        trial.outcome, trial.reason = end.outcome, end.reason
+        trial.traceback, trial.ended_at = end.traceback, end.at
     return trial

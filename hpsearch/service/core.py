@@ -7,12 +7,14 @@ from typing import Any
 
 import yaml
 from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
 
 from hpsearch.errors import ConflictError, NotAllowedError, Problem, SpecError
 from hpsearch.runs import Runs
 from hpsearch.service.answers import Answers
 from hpsearch.service.audit import write_audit
-from hpsearch.service.checking import check_submission
+from hpsearch.service.checks.cluster import ClusterRunner
+from hpsearch.service.checks.submission import Checks, LocalRunner
 from hpsearch.service.jobs import Jobs
 from hpsearch.service.launch import read_spec
 from hpsearch.service.lease import Lease
@@ -21,6 +23,7 @@ from hpsearch.service.queue import Quota
 from hpsearch.service.quotas import Quotas
 from hpsearch.service.reconciler import Reconciler
 from hpsearch.service.records import Records
+from hpsearch.service.search_files import SearchFiles
 from hpsearch.service.sessions import Sessions
 from hpsearch.service.settings import Settings
 from hpsearch.service.table import ENDED, SearchRow, SearchTable
@@ -53,21 +56,35 @@ class Service:
         self.quotas = Quotas(self.engine)
         self.lease = Lease(self.engine)
         self.runs = Runs(settings.runs)
-        self.records = Records(self.runs)
+        self.files = SearchFiles(settings.runs, settings.storage)
+        self.records = Records(self.files)
         self.uploads = Uploads(settings.uploads, settings.upload_limits)
         self.jobs = Jobs(settings.ray_address, settings.ray_token)
+        self.checks = _checks(settings, self.jobs)
 
     def reconciler(self) -> Reconciler:
         """Return a reconciler of this service's searches."""
         return Reconciler(
-            self.settings, self.table, self.quotas, self.lease, self.jobs, self.records
+            self.settings,
+            self.table,
+            self.quotas,
+            self.lease,
+            self.jobs,
+            self.records,
+            self.files,
         )
 
-    def submit(self, user: User, submission: Submission) -> tuple[SearchRow, bool]:
+    async def submit(self, user: User, submission: Submission) -> tuple[SearchRow, bool]:
         """Check a spec and queue it; returns the search, and whether it is new."""
         self._check_may_write(user)
-        folder = self.uploads.folder(submission.code_hash)
-        spec = check_submission(submission.spec, folder, self.settings.data_folders)
+        folder = await run_in_threadpool(self.uploads.folder, submission.code_hash)
+        has_upload = submission.code_hash is not None
+        spec = await self.checks.check(user.name, submission.spec, folder, has_upload)
+        return await run_in_threadpool(self._add, user, submission, spec)
+
+    def _add(
+        self, user: User, submission: Submission, spec: dict[str, Any]
+    ) -> tuple[SearchRow, bool]:
         row = SearchRow(
             name=spec["name"],
             owner=user.name,
@@ -88,7 +105,8 @@ class Service:
         row = self._own(user, name, "stop")
         if row.actual in ENDED:
             raise ConflictError(f"{name} must run or wait to be stopped, but it has {row.actual}")
-        return self._change(user, "stop", row, desired="stopped", reason=f"stopped by {user.name}")
+        reason = f"stopped by {user.name}"
+        return self._change(user, "stop", row, desired="stopped", stalls=0, reason=reason)
 
     def resume(self, user: User, name: str) -> SearchRow:
         """Queue a search that was stopped or failed; it goes on from its record."""
@@ -118,10 +136,7 @@ class Service:
             raise ConflictError(f"{name} must have ended to be deleted, but it is {row.actual}")
         if row.actual == "queued" and self.table.change(row, desired="stopped") is None:
             raise ConflictError(f"{name} must have ended to be deleted, but it starts just now")
-        if self.runs.has(name):
-            folder = self.runs.search(name)
-            with folder.drive():
-                folder.remove()
+        self.files.remove(name)
         self.table.remove(name)
         self.records.forget(name)
         self.audit(user, "delete", name)
@@ -163,3 +178,10 @@ class Service:
         """Refuse the name of a folder that the table knows nothing of."""
         if not self.table.has(name):
             self.runs.check_new(name)
+
+
+def _checks(settings: Settings, jobs: Jobs) -> Checks:
+    data = settings.data_folders
+    reader = LocalRunner(settings.worker_user, (settings.uploads, *data))
+    on_cluster = ClusterRunner(jobs, settings.checks, settings.python)
+    return Checks(reader, on_cluster if settings.checks_on_cluster else None, data)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from hpsearch.errors import ClusterError
+from hpsearch.runs import SearchFolder
 
 TIMEOUT_S = 20.0
 #: how long a driver that was asked to stop may take before Ray kills it
@@ -41,12 +45,18 @@ class Jobs:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client: _Client | None = None
 
-    def submit(self, submission_id: str, entrypoint: str, metadata: dict[str, str]) -> None:
+    def submit(
+        self,
+        submission_id: str,
+        entrypoint: str,
+        metadata: dict[str, str],
+        stop_wait_s: float = STOP_WAIT_S,
+    ) -> None:
         """Submit a job; that it is there already is no error."""
         env_vars = {
             # Ray reads these where it stops the job.
             "RAY_JOB_STOP_SIGNAL": "SIGINT",
-            "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
+            "RAY_JOB_STOP_WAIT_TIME_S": str(stop_wait_s),
         }
         try:
             self._request(
@@ -94,15 +104,31 @@ class Jobs:
             raise ClusterError(f"Ray at {self._address} can't be reached") from error
 
 
-def resume_command(name: str, runs: Path, python: str) -> str:
-    """Return the command of a job: it goes on with a search from wherever its record is.
+@dataclass(frozen=True)
+class Program:
+    """How hpsearch is called on the cluster; what it prints is kept beside the record, where it
+    outlives Ray's head."""
 
-    What it prints is kept beside the record, where it outlives Ray's head.
-    """
-    program = [python, "-m", "hpsearch.cli"]
-    command = shlex.join([*program, "resume", name, "--runs", str(runs), "--address", "auto"])
-    log = shlex.quote(str(runs / name / "driver.log"))
-    return f"exec {command} >> {log} 2>&1"
+    runs: Path
+    python: str
+    #: where MLflow is reached from the cluster, if not at the searches' own URI
+    tracking_uri: str | None = None
+
+    def resume(self, name: str, budget: Mapping[str, float | None]) -> str:
+        """Return the command that goes on with a search from wherever its record is."""
+        return self._command(name, "resume", "--budget", json.dumps(budget))
+
+    def close(self, name: str) -> str:
+        """Return the command that brings a search that nobody drives to its end."""
+        return self._command(name, "close")
+
+    def _command(self, name: str, action: str, *options: str) -> str:
+        program = [self.python, "-m", "hpsearch.cli", "job", action, name]
+        if self.tracking_uri is not None:
+            options = (*options, "--tracking-uri", self.tracking_uri)
+        command = shlex.join([*program, "--runs", str(self.runs), *options])
+        log = shlex.quote(str(SearchFolder(self.runs / name).driver_log))
+        return f"exec {command} >> {log} 2>&1"
 
 
 class _Client(JobSubmissionClient):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hpsearch.driver import read_earlier
-from hpsearch.errors import SearchExistsError, SpecError
-from hpsearch.provenance import collect_facts
+from hpsearch.driver import earlier_of
+from hpsearch.errors import HpsearchError, Problem, SearchExistsError, SpecError
+from hpsearch.provenance import collect_versions
 from hpsearch.record import Record
-from hpsearch.runs import Runs, SearchFolder
-from hpsearch.samplers.warm_start import first_points
+from hpsearch.runs import Runs
+from hpsearch.samplers.warm_start import Earlier
+from hpsearch.search import create_search
+from hpsearch.service.records import Records
 from hpsearch.service.settings import Settings
 from hpsearch.spec import SearchSpec, draft_spec, load_yaml
 
@@ -33,34 +36,26 @@ def with_stores(spec: SearchSpec, settings: Settings) -> SearchSpec:
     return spec.model_copy(update=stores)
 
 
-def prepare(spec: SearchSpec, runs: Runs, facts: dict[str, Any]) -> Record:
-    """Make a search's record, or give the one that is there the budget of the spec.
-
-    Doing it twice changes nothing. A job then resumes the search, whatever attempt it is.
-    """
-    if not runs.has(spec.name):
-        earlier, problems = read_earlier(runs, spec.search.warm_start)
-        if problems:
-            raise SpecError(problems)
-        points = first_points(spec, earlier)
-        with suppress(SearchExistsError):  # another reconciler was faster
-            runs.create(spec, collect_facts(spec.folder) | facts, points)
-    folder = runs.search(spec.name)
-    record = folder.open_record()
-    if has_more_budget(spec, record):
-        record = _extend(spec, folder)
-    return record
+def prepare(spec: SearchSpec, settings: Settings, records: Records, facts: dict[str, Any]) -> None:
+    """Make a search's folder and record; a job goes on with it, whatever attempt it is."""
+    earlier = list(_earlier(spec, records))
+    spec, runs, give = (
+        with_stores(spec, settings),
+        Runs(settings.runs),
+        settings.worker_user.give_all,
+    )
+    with suppress(SearchExistsError):  # another reconciler was faster
+        create_search(spec, runs, earlier, collect_versions() | facts, give)
 
 
 def has_more_budget(spec: SearchSpec, record: Record) -> bool:
     """Whether a search was extended since its record was given a budget."""
-    return spec.search != record.spec.search
+    return spec.budget != record.spec.budget
 
 
-def _extend(spec: SearchSpec, folder: SearchFolder) -> Record:
-    with folder.drive():
-        record = folder.take_over()
-        extended = record.spec.model_copy(update={"search": spec.search})
-        record.go_on(extended)
-        folder.write_spec(extended)
-        return record
+def _earlier(spec: SearchSpec, records: Records) -> Iterator[Earlier]:
+    for name in spec.search.warm_start:
+        try:
+            yield earlier_of(records.read(name)[0])
+        except HpsearchError as error:
+            raise SpecError([Problem("search.warm_start", str(error))]) from error

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ import psutil
 import requests
 
 from hpsearch.errors import ServiceError
+from hpsearch.service.confinement.workers import WorkerUser
 from hpsearch.service.parent import end_with_parent
 from hpsearch.service.settings import plain_environment
 from hpsearch.tuning.experiment import SYSTEM_CONFIG
@@ -119,12 +120,22 @@ def _watch(children: list[Child], ended: threading.Event) -> None:
 
 
 @contextmanager
-def ray_head(state: Path, num_cpus: int | None = None) -> Iterator[tuple[Child, str]]:
-    """Yield a Ray head with a job server, and the token that it wants; its files go at the end."""
-    token_file = state / "ray_token"
-    token = _kept(token_file, lambda: secrets.token_hex(32))
+def ray_head(
+    state: Path,
+    num_cpus: int | None = None,
+    user: WorkerUser = WorkerUser(),  # noqa: B008 (it is frozen)
+    needs: Iterable[Path] = (),
+) -> Iterator[tuple[Child, str]]:
+    """Yield a Ray head with a job server, and the token that it wants; its files go at the end.
+
+    It runs as the user, who can read and write what it `needs` as far as that allows.
+    """
+    token = _kept(state / "ray_token", lambda: secrets.token_hex(32))
     # Paths of sockets must be short.
     folder = Path(tempfile.mkdtemp(prefix="hpsearch-ray-", dir="/tmp"))
+    token_file = folder / "token"
+    _kept(token_file, lambda: token)
+    user.give(folder, token_file)
     port, dashboard, client = free_ports(3)
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
@@ -139,11 +150,13 @@ def ray_head(state: Path, num_cpus: int | None = None) -> Iterator[tuple[Child, 
     environment = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file),
+        **({"HOME": str(folder)} if user.is_apart else {}),
         "RAY_DISABLE_IMPORT_WARNING": "1",
     }
     url = f"http://{LOCALHOST}:{dashboard}"
     try:
-        yield Child("Ray", command, state / "ray.log", url, environment), token
+        confined = user.command(command, [folder, *needs])
+        yield Child("Ray", confined, state / "ray.log", url, environment), token
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

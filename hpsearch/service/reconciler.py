@@ -10,19 +10,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from hpsearch.analysis.plain import plain_summary
-from hpsearch.errors import ClusterError, SearchNotFoundError, SpecError, UploadError
+from hpsearch.errors import (
+    ClusterError,
+    HpsearchError,
+    SearchNotFoundError,
+    SpecError,
+    UploadError,
+)
 from hpsearch.record import Record
-from hpsearch.runs import Runs, SearchFolder
-from hpsearch.search import stop_search, sync_search
-from hpsearch.service.jobs import Jobs, JobState, resume_command
-from hpsearch.service.launch import has_more_budget, prepare, read_spec, with_stores
+from hpsearch.service.jobs import Jobs, JobState, Program
+from hpsearch.service.launch import has_more_budget, prepare, read_spec
 from hpsearch.service.lease import Lease
 from hpsearch.service.queue import Quota, Waiting, to_start, why_waiting
 from hpsearch.service.quotas import Quotas
 from hpsearch.service.records import Records
+from hpsearch.service.search_files import SearchFiles
 from hpsearch.service.settings import Settings
 from hpsearch.service.table import ACTIVE, SearchRow, SearchTable
 from hpsearch.service.uploads import Uploads
@@ -31,6 +37,10 @@ from hpsearch.service.uploads import Uploads
 MAX_STALLS = 5
 #: attempts to tell MLflow the end of a search
 MAX_DELIVERIES = 10
+#: attempts to write the end of a search that nobody drives
+MAX_CLOSINGS = 3
+#: what a search may be wanted to be that has a job only to bring it to its end
+ENDINGS = ("stopped", "failed")
 MAX_BACKOFF_S = 60.0
 #: seconds after which a driver that was asked to stop is stopped by Ray
 STOP_PATIENCE_S = 120.0
@@ -51,6 +61,7 @@ class Reconciler:
         lease: Lease,
         jobs: Jobs,
         records: Records,
+        files: SearchFiles,
     ) -> None:
         self._settings = settings
         self._table = table
@@ -58,7 +69,8 @@ class Reconciler:
         self._lease = lease
         self._jobs = jobs
         self._records = records
-        self._runs = Runs(settings.runs)
+        self._files = files
+        self._program = Program(settings.runs, settings.python, settings.gateway)
         self._uploads = Uploads(settings.uploads)
         self._sweep_at = 0.0
         self._asked_at: dict[str, float] = {}  # when a driver was asked to stop
@@ -101,8 +113,11 @@ class Reconciler:
         """Try again later; what will never work, or did not again and again, ends the search."""
         row = self._table.get(name)
         is_hopeless = isinstance(error, SpecError | UploadError) or row.stalls >= MAX_STALLS
-        if row.desired == "running" and is_hopeless:
-            self._fall(row, str(error))
+        if is_hopeless and row.desired == "running":
+            self._give_up(row, str(error))
+            return
+        if is_hopeless and row.desired in ENDINGS:
+            self._end(row, row.desired, row.reason)
             return
         stalls = row.stalls + 1
         self._table.change(row, stalls=stalls, retry_at=time.time() + _backoff(stalls))
@@ -127,37 +142,39 @@ class Reconciler:
         job = JobState.UNKNOWN
         if row.submission_id is not None:
             job = self._jobs.state(row.submission_id)
-        folder = self._folder(row.name)
         # A driver may outlive its job, for a moment or as long as a head that nobody knows.
-        if job is JobState.ALIVE or (folder is not None and folder.is_driven()):
-            self._tend_alive(row, folder)
+        if job is JobState.ALIVE or self._files.is_driven(row.name):
+            self._tend_alive(row)
         elif time.time() >= row.retry_at:
-            self._settle(row, None if folder is None else folder.open_record(), job)
+            self._settle(row, self._record(row.name), job)
 
-    def _tend_alive(self, row: SearchRow, folder: SearchFolder | None) -> None:
-        if row.desired != "stopped":
+    def _tend_alive(self, row: SearchRow) -> None:
+        if row.desired not in ENDINGS:
             if row.actual == "starting":
                 self._table.change(row, actual="running", reason=None)
             return
         if row.actual != "stopping":
             self._table.change(row, actual="stopping")
         asked_at = self._asked_at.setdefault(row.name, time.monotonic())
-        if folder is not None:
-            folder.stop_request.touch()  # again and again: a driver that starts removes it
+        if self._files.has(row.name):
+            # Again and again: a driver that starts removes it.
+            self._files.request_stop(row.name)
         if time.monotonic() - asked_at > STOP_PATIENCE_S and row.submission_id is not None:
             self._jobs.stop(row.submission_id)
 
     def _settle(self, row: SearchRow, record: Record | None, job: JobState) -> None:
         """Act on a search without a job: close it, finish it, or go on with it."""
         self._asked_at.pop(row.name, None)
-        if row.desired == "stopped":
+        if row.desired in ENDINGS:
             self._close(row, record)
         elif row.actual == "starting" and job is JobState.UNKNOWN:
             self._submit(row)  # this reconciler, or another, died before it was submitted
-        elif record is None or self._wants_more(row, record):
+        elif record is None:
             self._launch(row, record, stalls=0)
         elif record.state in ("running", "stopped"):
             self._go_on(row, record)
+        elif self._wants_more(row, record):
+            self._retry(row, record)
         elif record.delivered:
             self._end(row, record.state, record.reason)
         elif row.stalls >= MAX_DELIVERIES:
@@ -166,45 +183,53 @@ class Reconciler:
             self._launch(row, record, row.stalls + 1)  # it only has to tell MLflow its end
 
     def _close(self, row: SearchRow, record: Record | None) -> None:
-        """Bring a search that its user stopped to its end, in the record and in MLflow."""
+        """Bring a search that its user stopped, or that was given up, to its end: a job writes it
+        into the record and to MLflow."""
+        failed = row.desired == "failed"
         if record is None:
-            self._end(row, "stopped", row.reason)
-            return
-        if record.state == "running":
-            record = stop_search(row.name, self._settings.runs)
-        elif not record.delivered:
-            sync_search(row.name, self._settings.runs)
-        was_stopped = record.state == "stopped"  # it may have come to its end just before
-        self._end(row, record.state, row.reason if was_stopped else record.reason)
+            self._end(row, row.desired, row.reason)
+        elif record.state == "running" or not record.delivered:
+            if row.stalls < MAX_CLOSINGS:
+                self._launch(row, record, row.stalls + 1)
+                return
+            why = f"{row.reason}; its record and MLflow lack the end of it"
+            self._end(row, row.desired, why)
+        else:
+            was_stopped = record.state == "stopped"  # it may have come to its end just before
+            reason = row.reason if was_stopped else record.reason
+            self._end(row, "failed" if failed and was_stopped else record.state, reason)
 
     def _go_on(self, row: SearchRow, record: Record) -> None:
         """Start another attempt of a search whose job died, unless attempts bring nothing."""
-        epochs = sum(len(trial.curve) for trial in record.trials)
-        stalls = 0 if epochs > row.launch_epochs else row.stalls + 1
+        if _num_epochs(record) > row.launch_epochs:
+            self._launch(row, record, stalls=0)
+        else:
+            self._retry(row, record)
+
+    def _retry(self, row: SearchRow, record: Record) -> None:
+        """Start an attempt after one that brought nothing; too many in a row end the search."""
+        stalls = row.stalls + 1
         if stalls >= MAX_STALLS:
-            self._fall(
-                row, f"{stalls} attempts brought no epoch; the last: {self._last_words(row)}"
-            )
+            last = self._files.log_end(row.name).strip().rpartition("\n")[2]
+            what = last[:500] or "its job could not start"
+            self._give_up(row, f"{stalls} attempts brought no epoch; the last: {what}")
             return
         self._launch(row, record, stalls)
 
-    def _fall(self, row: SearchRow, reason: str) -> None:
-        """Give a search up. It can be resumed once what failed is mended."""
-        folder = self._folder(row.name)
-        if folder is not None and folder.open_record().state == "running":
-            stop_search(row.name, self._settings.runs)
-        self._end(row, "failed", reason)
+    def _give_up(self, row: SearchRow, reason: str) -> None:
+        """Bring a search to its end as failed. It can be resumed once what failed is mended."""
+        self._table.change(row, desired="failed", reason=reason, stalls=0, retry_at=0.0)
 
     def _launch(self, row: SearchRow, record: Record | None, stalls: int) -> None:
         attempt = row.attempt + 1
-        epochs = 0 if record is None else sum(len(trial.curve) for trial in record.trials)
+        is_closing = row.desired in ENDINGS
         started = self._table.change(
             row,
-            actual="starting",
+            actual="stopping" if is_closing else "starting",
             attempt=attempt,
             submission_id=f"hpsearch-{row.name}-{attempt}",
             stalls=stalls,
-            launch_epochs=epochs,
+            launch_epochs=0 if record is None else _num_epochs(record),
             retry_at=time.time() + _backoff(stalls),  # the next attempt comes no sooner
         )
         if started is not None:
@@ -213,9 +238,14 @@ class Reconciler:
     def _submit(self, row: SearchRow) -> None:
         assert row.submission_id is not None
         spec = read_spec(row.spec, self._uploads.folder(row.code_hash))
-        facts: dict[str, Any] = {"owner": row.owner, "code_hash": row.code_hash or "none"}
-        prepare(with_stores(spec, self._settings), self._runs, facts)
-        command = resume_command(row.name, self._runs.path, self._settings.python)
+        if not self._files.has(row.name):
+            facts: dict[str, Any] = {"owner": row.owner, "code_hash": row.code_hash or "none"}
+            prepare(spec, self._settings, self._records, facts)
+        self._settings.worker_user.give_all(self._settings.runs / row.name)
+        if row.desired in ENDINGS:
+            command = self._program.close(row.name)
+        else:
+            command = self._program.resume(row.name, spec.budget)
         self._jobs.submit(row.submission_id, command, {"search": row.name, "owner": row.owner})
 
     def _admit(self) -> None:
@@ -246,23 +276,23 @@ class Reconciler:
                 _log.info("removed the upload %s, which no search uses", code_hash)
 
     def _wants_more(self, row: SearchRow, record: Record) -> bool:
-        if record.state == "running":
-            return False
         spec = read_spec(row.spec, self._uploads.folder(row.code_hash))
         return has_more_budget(spec, record)
 
     def _end(self, row: SearchRow, actual: str, reason: str | None) -> None:
-        row = self._refresh(row, fresh=True)
+        with suppress(HpsearchError):  # what can't be read stays as it was seen last
+            row = self._refresh(row, fresh=True)
         self._table.change(row, actual=actual, reason=reason, stalls=0, retry_at=0.0)
 
-    def _folder(self, name: str) -> SearchFolder | None:
-        return self._runs.search(name) if self._runs.has(name) else None
+    def _record(self, name: str) -> Record | None:
+        try:
+            return self._records.read(name, fresh=True)[0]
+        except SearchNotFoundError:
+            return None
 
-    def _last_words(self, row: SearchRow) -> str:
-        """Return the last line that a search's driver wrote."""
-        log = self._runs.path / row.name / "driver.log"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-        return lines[-1][:500] if lines else "its job could not start"
+
+def _num_epochs(record: Record) -> int:
+    return sum(len(trial.curve) for trial in record.trials)
 
 
 def _backoff(stalls: int) -> float:

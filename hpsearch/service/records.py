@@ -1,4 +1,8 @@
-"""The records of searches, kept in memory; of one that changed, only what is new is read."""
+"""The records of searches, kept in memory; of one that changed, only what is new is read.
+
+Users' code may have written a record: one that can't be read raises RecordError, whatever is in
+it, and one that takes long to read is read seldom, so that it keeps no others waiting.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +11,37 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from hpsearch.errors import SearchNotFoundError
+from hpsearch.errors import HpsearchError, RecordError, SearchNotFoundError
 from hpsearch.record import Record
-from hpsearch.runs import Runs
+from hpsearch.service.search_files import SearchFiles
 
-#: records held in memory
+#: records held in memory, and the bytes of their journals together
 MAX_RECORDS = 64
+MAX_KEPT_BYTES = 500_000_000
 #: seconds for which a record in a database is taken as unchanged
 DATABASE_PAUSE_S = 2.0
+#: how many times longer a record is left alone than it took to read, and what is no matter
+REST = 10.0
+CHEAP_S = 1.0
+#: of a journal; one of more bytes is read beside the smaller ones
+LARGE_BYTES = 20_000_000
 
 
 @dataclass(frozen=True)
 class _Entry:
-    record: Record
+    """What was read of a record: the record, or why it can't be read."""
+
+    record: Record | None
+    error: str | None
     version: str
     file: os.stat_result | None  # None where the record is in a database
     looked_at: float
+    #: times before which it is not opened anew, and no more of it is read
+    reopen_at: float
+    refresh_at: float = 0.0
 
     def goes_on_in(self, file: os.stat_result | None) -> bool:
         """Whether the record was only added to since, and is not another in its place."""
@@ -40,37 +57,31 @@ class _Entry:
 
 
 class Records:
-    """Reads records of a runs folder; may be used from many threads."""
+    """Reads the records of searches; may be used from many threads."""
 
-    def __init__(self, runs: Runs) -> None:
-        self._runs = runs
+    def __init__(self, files: SearchFiles) -> None:
+        self._files = files
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
-        self._opening = threading.Lock()
+        self._opening = {is_large: threading.Lock() for is_large in (False, True)}
 
     def read(self, name: str, fresh: bool = False) -> tuple[Record, str]:
         """Return a record, and a text that differs once it changed; nobody may write to it.
 
-        Raises SearchNotFoundError. One in a database may lag by seconds, unless it must be
-        `fresh`.
+        Raises SearchNotFoundError, or RecordError where it can't be read. One in a database may
+        lag by seconds, unless it must be `fresh`.
         """
-        if not self._runs.has(name):  # to look for names that are like it would take long
+        if not self._files.has(name):
             raise SearchNotFoundError(f"{name} has no record")
         with self._lock:
             reading = self._reading.setdefault(name, threading.Lock())
         with reading:  # one reads, the others wait for that
-            entry, file = self._entries.get(name), self._file(name)
-            if entry is None or not entry.goes_on_in(file):
-                with self._opening:  # several at once would only hold each other up
-                    entry = _entry(self._runs.search(name).open_record(), file)
-                    # A record has no cycles, but up to a million objects, and Python would look
-                    # through those of all records again and again, with nothing else done.
-                    gc.freeze()
-            elif fresh or entry.may_differ(file):
-                entry = _entry(entry.record.newest(), file, entry)
+            entry = self._newest(name, fresh)
             self._keep(name, entry)
-            return entry.record, entry.version
+        if entry.record is None:
+            raise RecordError(entry.error)
+        return entry.record, entry.version
 
     def forget(self, name: str) -> None:
         """Drop a record that was removed."""
@@ -78,27 +89,88 @@ class Records:
             self._entries.pop(name, None)
             self._reading.pop(name, None)
 
-    def _file(self, name: str) -> os.stat_result | None:
-        journal = self._runs.search(name).journal
-        return journal.stat() if journal.is_file() else None
+    def _newest(self, name: str, fresh: bool) -> _Entry:
+        entry, file, now = (
+            self._entries.get(name),
+            self._files.journal_status(name),
+            time.monotonic(),
+        )
+        if entry is None:
+            return self._open(name, file)
+        if entry.record is None or not entry.goes_on_in(file):
+            is_known = entry.file is not None and not entry.may_differ(file)
+            return entry if is_known or now < entry.reopen_at else self._open(name, file)
+        if now >= entry.refresh_at and (fresh or entry.may_differ(file)):
+            return _refreshed(entry, entry.record, file)
+        return entry
+
+    def _open(self, name: str, file: os.stat_result | None) -> _Entry:
+        is_large = file is not None and file.st_size > LARGE_BYTES
+        with self._opening[is_large]:  # several at once would only hold each other up
+            place = self._files.record_place(name)
+            entry = _opened(lambda: Record.open(place, name), file)
+            # A record has no cycles, but up to a million objects, and Python would look
+            # through those of all records again and again, with nothing else done.
+            gc.freeze()
+        return entry
 
     def _keep(self, name: str, entry: _Entry) -> None:
         with self._lock:
             self._entries[name] = entry
             self._entries.move_to_end(name)
-            while len(self._entries) > MAX_RECORDS:
+            while len(self._entries) > 1 and (
+                len(self._entries) > MAX_RECORDS or self._num_bytes() > MAX_KEPT_BYTES
+            ):
                 forgotten, _ = self._entries.popitem(last=False)
                 self._reading.pop(forgotten, None)
 
+    def _num_bytes(self) -> int:
+        files = (entry.file for entry in self._entries.values())
+        return sum(file.st_size for file in files if file is not None)
 
-def _entry(record: Record, file: os.stat_result | None, before: _Entry | None = None) -> _Entry:
-    if before is not None and before.record is record:
-        version = before.version
-    elif file is None:
-        version = f"database {time.time()}"
-    else:
-        version = "file {} {}".format(*_content(file))
-    return _Entry(record, version, file, time.monotonic())
+
+def _opened(read: Callable[[], Record], file: os.stat_result | None) -> _Entry:
+    record, error, cost = _read(read)
+    now = time.monotonic()
+    return _Entry(record, error, _version(file), file, now, now + _rest(cost))
+
+
+def _refreshed(entry: _Entry, before: Record, file: os.stat_result | None) -> _Entry:
+    record, error, cost = _read(before.newest)
+    now = time.monotonic()
+    return replace(
+        entry,
+        record=record,
+        error=error,
+        version=entry.version if record is before else _version(file),
+        file=file,
+        looked_at=now,
+        refresh_at=now + _rest(cost),
+        reopen_at=max(entry.reopen_at, now + _rest(cost)),
+    )
+
+
+def _read(read: Callable[[], Record]) -> tuple[Record | None, str | None, float]:
+    """Return a record, or why it can't be read, and the seconds of processor time it took."""
+    began = time.thread_time()
+    record, error = None, None
+    try:
+        record = read()
+    except RecordError as unreadable:
+        error = str(unreadable)
+    except HpsearchError:
+        raise
+    except Exception as unexpected:  # Optuna raises all kinds for what no driver wrote
+        error = f"the record can't be read: no driver wrote it ({type(unexpected).__name__})"
+    return record, error, time.thread_time() - began
+
+
+def _rest(cost: float) -> float:
+    return REST * cost if cost > CHEAP_S else 0.0
+
+
+def _version(file: os.stat_result | None) -> str:
+    return f"database {time.time()}" if file is None else "file {} {}".format(*_content(file))
 
 
 def _content(file: os.stat_result) -> tuple[int, int]:

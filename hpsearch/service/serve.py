@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import getpass
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -16,6 +18,7 @@ import uvicorn
 from hpsearch.errors import ServiceError
 from hpsearch.runs import Runs
 from hpsearch.service.api import create_app
+from hpsearch.service.confinement.workers import WorkerUser
 from hpsearch.service.core import Service
 from hpsearch.service.pages.assets import make_ready
 from hpsearch.service.processes import LOCALHOST, Child, kept_alive, mlflow_server, ray_head
@@ -43,6 +46,7 @@ class ServeOptions:
     max_running: int = 4
     data_folders: tuple[Path, ...] = ()
     python: str | None = None
+    worker_user: str | None = None
     num_cpus: int | None = None
     interval_s: float = 2.0
 
@@ -55,9 +59,9 @@ def serve(options: ServeOptions, tell: Callable[[str], None]) -> None:
     with started_settings(options) as settings:
         service = Service(settings)
         try:
-            _greet(service, options, first_token, tell)
+            greet = partial(_greet, service, options, first_token, tell)
             with reconciled(service):
-                _listen(service, options)
+                _listen(service, options, greet)
         finally:
             service.close()
 
@@ -69,12 +73,15 @@ def started_settings(options: ServeOptions) -> Iterator[Settings]:
     state = runs.path / ".service"
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o700)
+    user = WorkerUser.of(options.worker_user)
+    needs = _needs(options, runs)
+    user.check(needs)
     with ExitStack() as stack:
         children: list[Child] = []
         ray_address, tracking_uri = options.ray_address, options.tracking_uri
         token = options.ray_token.read_text().strip() if options.ray_token else None
         if ray_address is None:
-            head, token = stack.enter_context(ray_head(state, options.num_cpus))
+            head, token = stack.enter_context(ray_head(state, options.num_cpus, user, needs))
             ray_address = head.url
             children.append(head)
         if tracking_uri is None:
@@ -90,11 +97,21 @@ def started_settings(options: ServeOptions) -> Iterator[Settings]:
             ray_token=token,
             tracking_uri=tracking_uri,
             storage=options.storage,
+            worker_user=user,
+            checks_on_cluster=options.ray_address is not None,
             max_running=options.max_running,
             data_folders=options.data_folders,
             python=options.python or sys.executable,
             interval_s=options.interval_s,
         )
+
+
+def _needs(options: ServeOptions, runs: Runs) -> list[Path]:
+    """Return what users' code has to read on this machine: searches, data, its interpreter."""
+    needs = [runs.path, *(path.resolve() for path in options.data_folders)]
+    if options.python is not None and (python := Path(options.python)).is_file():
+        needs += [python.absolute().parents[1], python.resolve().parents[1]]
+    return needs
 
 
 @contextmanager
@@ -133,6 +150,8 @@ def _greet(
     url = f"http://{options.host}:{options.port}"
     tell(f"hpsearch serves {service.settings.runs} on {url} (Ctrl-C ends it)")
     tell(f"MLflow: {service.settings.tracking_uri}   documentation: {url}/docs")
+    if service.settings.worker_user.is_apart:
+        tell(f"Users' code runs as the user {service.settings.worker_user.name}")
     token = service.tokens.create_first(getpass.getuser(), chosen)
     if token is None:
         return
@@ -143,7 +162,7 @@ def _greet(
         tell(f"  hpsearch login {url} --token {token}")
 
 
-def _listen(service: Service, options: ServeOptions) -> None:
+def _listen(service: Service, options: ServeOptions, greet: Callable[[], None]) -> None:
     app = create_app(service)
     app.state.drawer.start()
     make_ready()
@@ -157,4 +176,17 @@ def _listen(service: Service, options: ServeOptions) -> None:
         timeout_graceful_shutdown=5,  # streams would go on for ever
         server_header=False,
     )
-    uvicorn.Server(config).run()
+    _Server(config, greet).run()
+
+
+class _Server(uvicorn.Server):
+    """A server that greets once it listens."""
+
+    def __init__(self, config: uvicorn.Config, greet: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._greet = greet
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._greet()

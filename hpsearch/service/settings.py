@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpsearch.service.confinement.workers import WorkerUser
 from hpsearch.service.uploads import UploadLimits
 
 #: what a user's code gets of the service's environment; all else may be a secret
@@ -25,6 +26,12 @@ class Settings:
     #: MLflow's server and the database of records, for every search
     tracking_uri: str | None = field(default=None, repr=False)
     storage: str | None = field(default=None, repr=False)
+    #: where the cluster reaches MLflow, through this service; None: at the server itself
+    gateway: str | None = None
+    #: as whom users' code runs on this machine
+    worker_user: WorkerUser = WorkerUser()
+    #: whether it runs on the cluster even where a spec is checked
+    checks_on_cluster: bool = False
     max_running: int = 4
     upload_limits: UploadLimits = UploadLimits()
     #: folders outside their uploads that specs may read data from
@@ -38,6 +45,11 @@ class Settings:
     def uploads(self) -> Path:
         """Where users' code is kept."""
         return self.runs / ".uploads"
+
+    @property
+    def checks(self) -> Path:
+        """Where the cluster finds what it has to check."""
+        return self.runs / ".checks"
 
 
 def plain_environment() -> dict[str, str]:

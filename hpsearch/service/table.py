@@ -24,7 +24,8 @@ from sqlalchemy.exc import IntegrityError
 from hpsearch.errors import ConflictError, SearchExistsError, SearchNotFoundError
 from hpsearch.service.tables import searches
 
-Desired = Literal["queued", "running", "stopped"]
+#: `failed`: the service has given it up, and brings it to its end
+Desired = Literal["queued", "running", "stopped", "failed"]
 Actual = Literal["queued", "starting", "running", "stopping", "finished", "stopped", "failed"]
 #: states in which a search has a job, or is about to have one
 ACTIVE: tuple[Actual, ...] = ("starting", "running", "stopping")

@@ -50,6 +50,8 @@ SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "last_batch")
 #: far beyond any search; what is larger is a mistake, and would fill memory
 MAX_TRIALS = 1_000_000
 MAX_RETRIES = 1_000
+#: the settings of a search that `extend` raises
+BUDGETS = ("trials", "epochs", "time_limit", "disk_quota")
 
 
 class Objective(Frozen):
@@ -213,6 +215,21 @@ class SearchSpec(Frozen):
         search = self.search.model_copy(update=once)
         return self.model_copy(update={**values, "name": f"{self.name}-best", "search": search})
 
+    @property
+    def budget(self) -> dict[str, float | None]:
+        """What the search may use: `trials`, `epochs`, `time_limit`, `disk_quota`."""
+        return {name: getattr(self.search, name) for name in BUDGETS}
+
+    def with_budget(self, budget: Mapping[str, float | None]) -> SearchSpec:
+        """Return the spec with these budgets; raises SpecError for what is none or too large."""
+        unknown = [name for name in budget if name not in BUDGETS]
+        if unknown:
+            raise SpecError([Problem("budget", f"must be of {', '.join(BUDGETS)}", unknown)])
+        search = self.search.model_copy(update=dict(budget))
+        if problems := _limit_problems(search):
+            raise SpecError(problems)
+        return self.model_copy(update={"search": search})
+
     def extended(
         self, trials: int = 0, epochs: int = 0, seconds: float = 0.0, num_bytes: int = 0
     ) -> SearchSpec:
@@ -232,12 +249,9 @@ class SearchSpec(Frozen):
                 problems.append(Problem(f"search.{name}", rule))
             elif amount:
                 update[name] = budget + amount
-        if not problems:
-            search = self.search.model_copy(update=update)
-            problems = _limit_problems(search)
         if problems:
             raise SpecError(problems)
-        return self.model_copy(update={"search": search})
+        return self.with_budget(update)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec as plain values: what `load_spec` reads back unchanged."""

@@ -21,8 +21,6 @@ from hpsearch.service.pages import add_pages
 from hpsearch.service.tokens import FailedLogins
 
 PREFIX = "/api/v1"
-#: specs that are checked at once; each takes a process with torch
-MAX_CHECKS = 2
 #: threads that answer; those that wait for a record or for figures must not keep others waiting
 MAX_THREADS = 200
 #: bytes of a request's body; uploads of code have their own limit
@@ -35,7 +33,7 @@ _MEANINGS = {
     409: "its state does not allow it",
     413: "too large",
     422: "mistakes, each with its place, rule and value",
-    429: "too many failed logins",
+    429: "too many failed logins, or submissions at once",
     503: "the cluster or a record can't be reached now",
 }
 # JSON, even where a route answers with text.
@@ -61,7 +59,6 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.failed_logins = FailedLogins()
     app.state.feed = events.Feed(service.table)
-    app.state.checking = asyncio.Semaphore(MAX_CHECKS)
     add_error_handlers(app)
     app.include_router(searches.router, prefix=PREFIX, responses=_ERRORS_WITH_MODEL)
     for module in (details, admin, events):

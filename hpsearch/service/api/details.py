@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import anyio
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from hpsearch.analysis import SearchReport
 from hpsearch.analysis.leaders import leaders
@@ -19,7 +19,6 @@ from hpsearch.analysis.plain import plain_best, plain_curves, plain_trial, trial
 from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.live import status_text
 from hpsearch.record import Record
-from hpsearch.runs import output_file
 from hpsearch.service.api.auth import TheService, TheUser
 from hpsearch.service.api.models import TEXT_PATTERN, TrialPage
 from hpsearch.service.api.searches import Limit, Name, Offset
@@ -31,6 +30,9 @@ router = APIRouter(prefix="/searches/{name}", tags=["what searches hold"])
 #: seconds between two looks at a log that is followed
 FOLLOW_S = 0.5
 _CHUNK = 1 << 16
+_BINARY = "application/octet-stream"
+#: opens a log; raises FileNotFoundError where there is none yet
+Source = Callable[[], BinaryIO]
 
 
 @router.get("/status", response_class=PlainTextResponse)
@@ -88,13 +90,15 @@ def logs(
     """
     service.table.get(name)
     if trial is None:
-        log, goes_on = service.runs.path / name / "driver.log", partial(_is_active, service, name)
+        log, goes_on = partial(service.files.driver_log, name), partial(_is_active, service, name)
         lines = _log(log, start, goes_on if follow else None)
     else:
         found = _record(service, name).trials
         if trial >= len(found):
             raise SearchNotFoundError(f"{name} has no trial {trial}; it has {len(found)}")
-        lines = _trial_log(service, name, trial, start, follow)
+        log = partial(service.files.trial_output, name, trial)
+        lines = _trial_log(service, name, trial, log, start, follow)
+    _read(log, 0)  # what is no log is an error, before an answer has begun
     return StreamingResponse(lines, media_type="text/plain; charset=utf-8")
 
 
@@ -121,16 +125,22 @@ def best(name: Name, service: TheService, user: TheUser) -> dict[str, Any]:
     return found | {"spec": public.to_yaml()}
 
 
-@router.get("/model", response_class=FileResponse)
+@router.get("/model", response_class=StreamingResponse)
 def model(name: Name, service: TheService, user: TheUser) -> Response:
     """Download the best trial's checkpoint."""
     trial = _record(service, name).best
     if trial is None or trial.checkpoint is None:
         raise ConflictError(f"{name}: no trial has completed yet")
-    path = service.runs.search(name).checkpoints / trial.checkpoint
-    if not path.is_file():
-        raise ConflictError(f"{name}: the checkpoint of trial {trial.number} is not kept")
-    return FileResponse(path, filename=f"{name}-trial-{trial.number}{path.suffix}")
+    try:
+        file = service.files.checkpoint(name, trial.checkpoint)
+    except FileNotFoundError as error:
+        rule = f"{name}: the checkpoint of trial {trial.number} is not kept"
+        raise ConflictError(rule) from error
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}-trial-{trial.number}.pt"',
+        "Content-Length": str(os.fstat(file.fileno()).st_size),
+    }
+    return StreamingResponse(_content(file), headers=headers, media_type=_BINARY)
 
 
 def _made_once(
@@ -157,25 +167,25 @@ def _read_record(service: Service, name: str) -> tuple[Record, str]:
 
 
 async def _trial_log(
-    service: Service, name: str, number: int, start: int, follow: bool
+    service: Service, name: str, number: int, log: Source, start: int, follow: bool
 ) -> AsyncIterator[bytes]:
-    path = output_file(service.runs.search(name).outputs, number)
     trains = partial(_trains, service, name, number)
-    async for chunk in _log(path, start, trains if follow else None):
+    async for chunk in _log(log, start, trains if follow else None):
         yield chunk
     record = await run_in_threadpool(_record, service, name)
-    yield trial_log(record.trials[number]).encode()
+    yield trial_log(record.trials[number]).encode(errors="replace")
 
 
 async def _log(
-    path: FilePath, position: int, goes_on: Callable[[], bool] | None
+    log: Source, position: int, goes_on: Callable[[], bool] | None
 ) -> AsyncIterator[bytes]:
     """Yield a log from a position, and what is added to it while it goes on."""
     while True:
         is_active = goes_on is not None and await run_in_threadpool(goes_on)
-        position = min(position, await run_in_threadpool(_size, path))  # its beginning may go
-        while chunk := await run_in_threadpool(_read, path, position):
-            position += len(chunk)
+        while True:
+            chunk, position = await run_in_threadpool(_read, log, position)
+            if not chunk:
+                break
             yield chunk
         if not is_active:  # looked at before the last read, so that nothing is missed
             return
@@ -194,14 +204,21 @@ def _trains(service: Service, name: str, number: int) -> bool:
     return _is_active(service, name) and _record(service, name).trials[number].outcome is None
 
 
-def _size(path: FilePath) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _read(path: FilePath, position: int) -> bytes:
+def _read(log: Source, position: int) -> tuple[bytes, int]:
+    """Return what stands at a position, and the position after it."""
     try:
-        with path.open("rb") as file:
-            file.seek(position)
-            return file.read(_CHUNK)
+        with log() as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(min(position, size))  # its beginning may go
+            chunk = file.read(_CHUNK)
+            return chunk, file.tell()
     except FileNotFoundError:
-        return b""
+        return b"", position
+
+
+def _content(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        left = os.fstat(file.fileno()).st_size  # it may grow, but its length was told
+        while left and (chunk := file.read(min(_CHUNK, left))):
+            left -= len(chunk)
+            yield chunk

@@ -25,6 +25,8 @@ from hpsearch.errors import (
     SearchNotFoundError,
     SearchRunningError,
     SpecError,
+    TooManyRequestsError,
+    UnsafeFileError,
     UploadError,
 )
 from hpsearch.service.listing import to_json
@@ -41,6 +43,8 @@ _STATUS: tuple[tuple[type[HpsearchError], int], ...] = (
     (SearchRunningError, 409),
     (SearchEndedError, 409),
     (ConflictError, 409),
+    (UnsafeFileError, 409),
+    (TooManyRequestsError, 429),
     (ClusterError, 503),
     (RecordError, 503),
     (HpsearchError, 400),

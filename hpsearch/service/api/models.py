@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hpsearch.service.table import SearchRow
+from hpsearch.service.table import Desired, SearchRow
 
 #: a search's name, as the spec has it
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
@@ -61,7 +61,7 @@ class SearchView(BaseModel):
     name: str
     owner: str
     state: State
-    desired: Literal["queued", "running", "stopped"]
+    desired: Desired
     reason: str | None
     priority: int
     attempt: int

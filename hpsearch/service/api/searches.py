@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from hpsearch.service.api.auth import TheService, TheUser
+from hpsearch.service.api.connection import while_connected
 from hpsearch.service.api.models import (
     NAME_PATTERN,
     TEXT_PATTERN,
@@ -43,8 +43,7 @@ async def create(
     The same Idempotency-Key, spec and code again return the search that is there, with 200.
     """
     submission = Submission(body.spec, body.code_hash, body.priority, idempotency_key)
-    async with request.app.state.checking:  # each takes a process with torch
-        row, is_new = await run_in_threadpool(service.submit, user, submission)
+    row, is_new = await while_connected(request, service.submit(user, submission))
     if not is_new:
         response.status_code = 200
     return SearchDetail.of(row)

@@ -25,7 +25,7 @@ _FOR_PROGRAMS = ("/api/", "/metrics", "/health", "/ready", "/openapi.json")
 def add_pages(app: FastAPI) -> None:
     """Add the pages to an application whose error handlers are set."""
     service = app.state.service
-    app.state.drawer = Drawer(service.settings.runs)
+    app.state.drawer = Drawer(service.files)
     app.state.contents = Contents(service.records, app.state.drawer)
     app.state.dashboards = dashboard.Dashboards(service)
     for module in (assets, session, reading, actions, dashboard, mlflow):

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import logging
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -27,8 +26,6 @@ from hpsearch.service.table import Filter
 
 router = APIRouter()
 PAGE_SIZE = 50
-#: bytes of a log that a page shows
-LOG_END = 8_000
 _log = logging.getLogger(__name__)
 Text = Annotated[str, Query(max_length=100, pattern=TEXT_PATTERN)]
 
@@ -71,7 +68,7 @@ def show_search(name: Name, request: Request, service: TheService, user: SignedI
         content=content,
         seconds_left=seconds_left,
         is_broken=is_broken,
-        log=_log_end(service.runs.path / name / "driver.log"),
+        log=service.files.log_end(name),
         has_mlflow=has_tracking_server(service),
     )
 
@@ -119,15 +116,3 @@ def _content(request: Request, name: str) -> tuple[Content | None, float, bool]:
     except HpsearchError:  # what it says may name files and databases
         _log.exception("the record of %s can't be read", name)
         return None, 0.0, True
-
-
-def _log_end(path: Path) -> str:
-    """Return the last lines of a log."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - LOG_END))
-            text = file.read(LOG_END).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    return text if size <= LOG_END else text.partition("\n")[2]

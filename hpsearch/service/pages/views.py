@@ -44,7 +44,8 @@ class ShownSearch:
         if not may_write or not (self.user.is_admin or self.row["owner"] == self.user.name):
             return ()
         possible = {
-            "stop": self.row["state"] not in ENDED and self.row["desired"] != "stopped",
+            "stop": self.row["state"] not in ENDED
+            and self.row["desired"] in ("queued", "running"),
             "resume": self.row["state"] in ("stopped", "failed"),
             "extend": True,
             "delete": self.row["state"] in (*ENDED, "queued"),

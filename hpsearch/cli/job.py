@@ -1,0 +1,52 @@
+"""What a service runs on the cluster; hidden, for nobody types it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpsearch.cli.common import NameArgument, RunsOption, app, console
+from hpsearch.cli.following import follow
+
+if TYPE_CHECKING:
+    from hpsearch.analysis import SearchReport
+    from hpsearch.driver import Watcher
+
+job_app = typer.Typer(help="What a service runs on the cluster.", no_args_is_help=True)
+app.add_typer(job_app, name="job", hidden=True)
+TrackingOption = Annotated[str | None, typer.Option(help="Where MLflow is reached.")]
+
+
+@job_app.command()
+def resume(
+    name: NameArgument,
+    runs: RunsOption,
+    budget: Annotated[str, typer.Option(help="Of the search, as JSON.")],
+    tracking_uri: TrackingOption = None,
+) -> None:
+    """Go on with a search from wherever its record is, with this budget."""
+
+    def start(watch: Watcher) -> SearchReport:
+        from hpsearch.search import resume_search
+
+        return resume_search(
+            name,
+            runs,
+            address="auto",
+            on_start=watch,
+            budget=json.loads(budget),
+            tracking_uri=tracking_uri,
+        )
+
+    follow(start, runs)
+
+
+@job_app.command()
+def close(name: NameArgument, runs: RunsOption, tracking_uri: TrackingOption = None) -> None:
+    """Bring a search that nobody drives to its end."""
+    from hpsearch.search import close_search
+
+    record = close_search(name, runs, tracking_uri)
+    console.print(f"{name}: {record.state}")

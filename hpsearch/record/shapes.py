@@ -1,0 +1,99 @@
+"""The shape of what a driver writes into a record: types and bounds, checked where it is read.
+
+A service reads records that users' code may have written: what is in a record has these types, or
+reading it raises RecordError.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hpsearch.errors import RecordError
+from hpsearch.outcome import Outcome
+
+SearchState = Literal["running", "finished", "stopped", "failed"]
+MAX_EPOCH = 10**9
+#: seconds since 1970
+Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+_Shape = TypeVar("_Shape", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class SearchShape(_Strict):
+    """The attributes of a study; what else is there is of another version."""
+
+    spec: dict[str, Any]
+    folder: str
+    facts: dict[str, Any]
+    created_at: Time
+    first_points: list[dict[str, Any]] = []
+    state: SearchState
+    reason: str | None = None
+    ended_at: Time | None = None
+    result: dict[str, Any] = {}
+    delivered: bool = False
+    sessions: list[Annotated[list[Time | None], Field(min_length=2, max_length=2)]] = Field(
+        min_length=1
+    )
+
+
+class ErrorShape(_Strict):
+    """An attempt of a trial that ended by an error."""
+
+    reason: str | None
+    traceback: str | None
+    epoch: int
+    at: Time
+
+
+class TrialShape(_Strict):
+    """The attributes of a trial, named as those of TrialRecord; its epochs are others."""
+
+    values: dict[str, Any]
+    started_at: Time
+    attempted_at: list[Time] = []
+    errors: list[ErrorShape] = []
+    warnings: list[str] = []
+    alone: bool = False
+    paused: bool = False
+    checkpoint: str | None = None
+
+
+class EpochShape(_Strict):
+    """An epoch of a trial."""
+
+    metrics: dict[str, float]
+    at: Time
+
+
+class EndShape(_Strict):
+    """How a trial ended."""
+
+    outcome: Outcome = Field(strict=False)
+    reason: str | None
+    traceback: str | None
+    at: Time | None
+
+
+def parse(shape: type[_Shape], value: object, where: str) -> _Shape:
+    """Return a value in its shape; raises RecordError, which calls the place `where`."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{where} can't be read: {place}: {first['msg']}") from error
+
+
+def parse_epoch(text: str, where: str) -> int:
+    """Return the number of an epoch; raises RecordError."""
+    if not (
+        text.isascii() and text.isdecimal() and len(text) <= 10 and 0 < int(text) <= MAX_EPOCH
+    ):
+        raise RecordError(f"{where} can't be read: no epoch has the number {text[:20]!r}")
+    return int(text)

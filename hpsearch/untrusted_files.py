@@ -1,0 +1,131 @@
+"""Files below a folder that users' code may write to, opened by a process that trusts none of it.
+
+In its search's folder a trial may put a link to a file that only this process may read, a FIFO
+that nobody writes to, a device, or a file of any size. So no link is followed on the way, only
+regular files are opened, nothing waits, and who reads says how much.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from hpsearch.errors import UnsafeFileError
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_regular(root: Path, *parts: str) -> BinaryIO:
+    """Open a regular file below a trusted folder for reading.
+
+    Raises FileNotFoundError where there is none, UnsafeFileError where it is something else.
+    """
+    return os.fdopen(_open_file(root, parts, _READ), "rb")
+
+
+def read_end(root: Path, *parts: str, num_bytes: int) -> tuple[bytes, bool]:
+    """Return the last bytes of a file, and whether that is all of it; raises as open_regular."""
+    with open_regular(root, *parts) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - num_bytes))
+        return file.read(num_bytes), size <= num_bytes
+
+
+def file_status(root: Path, *parts: str) -> os.stat_result | None:
+    """Return the status of a regular file below a trusted folder; None where there is none."""
+    try:
+        with open_regular(root, *parts) as file:
+            return os.fstat(file.fileno())
+    except (FileNotFoundError, UnsafeFileError):
+        return None
+
+
+def create_empty(root: Path, *parts: str) -> None:
+    """Create an empty file where there is nothing; what is there stays as it is."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with _parent(root, parts) as folder, suppress(FileExistsError):
+        os.close(os.open(parts[-1], flags, 0o644, dir_fd=folder))
+
+
+@contextmanager
+def locked(root: Path, *parts: str) -> Iterator[bool]:
+    """Hold a lock file, if it is there and free; yields False where another process has it."""
+    try:
+        # Over NFS only a file that was opened for writing can be locked.
+        descriptor = _open_file(root, parts, _READ | os.O_RDWR)
+    except (FileNotFoundError, UnsafeFileError):
+        yield True
+        return
+    try:
+        yield _lock(descriptor)
+    finally:
+        os.close(descriptor)  # and so the lock is gone
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _open_file(root: Path, parts: tuple[str, ...], flags: int) -> int:
+    place = "/".join(parts)
+    with _parent(root, parts) as folder:
+        try:
+            # Looked at first: to open a device may do something already.
+            before = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False)
+            _check_regular(before, place)
+            descriptor = os.open(parts[-1], flags, dir_fd=folder)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise UnsafeFileError(f"{place}: can't be read: {error.strerror}") from error
+    try:
+        _check_regular(os.fstat(descriptor), place)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(status: os.stat_result, place: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsafeFileError(f"{place}: must be a regular file, no link or device")
+
+
+@contextmanager
+def _parent(root: Path, parts: tuple[str, ...]) -> Iterator[int]:
+    """Yield a handle of the folder that holds the last part."""
+    if not parts or any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
+        raise UnsafeFileError(f"{'/'.join(parts)!r}: must be a path inside the folder")
+    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            below = _open_folder(part, handle, parts)
+            os.close(handle)
+            handle = below
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _open_folder(name: str, handle: int, parts: tuple[str, ...]) -> int:
+    try:
+        return os.open(name, _FOLDER, dir_fd=handle)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            rule = f"{name} must be a folder, no link"
+        elif isinstance(error, FileNotFoundError):
+            raise
+        else:
+            rule = f"{name} can't be opened: {error.strerror}"
+        raise UnsafeFileError(f"{'/'.join(parts)}: {rule}") from error
