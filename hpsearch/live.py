@@ -78,7 +78,7 @@ class LiveView:
         while not self._done.wait(LINE_INTERVAL_S):
             line = progress_line(record, summary(record))
             if line != last:
-                self._console.print(line, soft_wrap=True, highlight=False)
+                self._console.print(line, soft_wrap=True, highlight=False, markup=False)
                 last = line
 
 
@@ -151,8 +151,10 @@ def render_report(report: SearchReport) -> RenderableType:
     """Return the end of a search: leaderboard, best configuration, scores, importances."""
     record = report.record
     metric = record.spec.objective.metric
-    parts: list[RenderableType] = ["", progress_line(record, summary(record)), ""]
-    board = Table("trial", metric, "epochs", "configuration", title="leaderboard", box=None)
+    parts: list[RenderableType] = ["", escape(progress_line(record, summary(record))), ""]
+    board = Table(
+        "trial", escape(metric), "epochs", "configuration", title="leaderboard", box=None
+    )
     for trial in leaders(record)[:5]:
         value = record.objective(trial)
         board.add_row(
@@ -184,7 +186,7 @@ def _ended_badly(trial: TrialRecord) -> bool:
 
 
 def _numbers(metrics: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    return escape(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
 
 
 def _configuration(trial: TrialRecord) -> str:

@@ -109,7 +109,7 @@ def test_what_the_checks_of_a_trial_warned_of_are_tags(record: Record, store: St
     )
     sync(record, store.uri, store.artifacts)
     first, second = (_check_tags(store.trials()[each]) for each in (number, number + 1))
-    assert set(first) == {"hpsearch.check.redundant_bias", "hpsearch.check.mine.py_check"}
+    assert set(first) == {"hpsearch.check.redundant_bias", "hpsearch.check.mine.py:check"}
     assert {len(text) for text in first.values()} == {250}
     assert second == {"hpsearch.check.loss_at_init": "first loss 9.0, an even guess has 2.3"}
 
@@ -239,10 +239,10 @@ def test_what_is_too_long_or_oddly_named_is_written_as_far_as_mlflow_goes(
     run = store.trials()[0]
     note = run.data.params["model.note"]
     assert (len(note), note[-10:]) == (6000, "x ... (cut)"[-10:])
-    assert run.data.params["model_a____b"] == "1"
+    assert run.data.params["model.a/_x002E_./b"] == "1"
     assert len(run.data.tags["reason"]) == 8000
     assert run.data.tags["traceback"].endswith("z ValueError")
-    assert run.data.metrics["top_5 ___"] == 50.0
+    assert run.data.metrics["top_x0040_5 _x0028__x0025__x0029_"] == 50.0
 
 
 def test_more_than_one_batch_can_hold_is_written(tmp_path: Path, store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -125,7 +124,7 @@ def importance_bars(importances: Importances) -> go.Figure | None:
 
 def parameter_slice(record: Record, parameter: Parameter) -> go.Figure | None:
     """Draw the newest objective over one hyperparameter, in the trials that have it."""
-    figure = new_figure(html.escape(parameter.name), "", record.spec.objective.metric, height=290)
+    figure = new_figure(parameter.name, "", record.spec.objective.metric, height=290)
     _set_parameter_axis(figure, parameter.distribution)
     points = [
         Point(trial, _place(parameter, trial), record.objective(trial))

@@ -62,13 +62,13 @@ THEMES = {
 
 
 def new_figure(title: str, x: str, y: str, height: int = 380) -> go.Figure:
-    """Return an empty figure with a title and titled axes."""
+    """Return an empty figure with a title and titled axes, of plain texts."""
     return go.Figure(
         layout={
             "template": THEMES["light"],
-            "title": {"text": title},
-            "xaxis": {"title": {"text": x}} if x else {},
-            "yaxis": {"title": {"text": y}} if y else {},
+            "title": {"text": html.escape(title)},
+            "xaxis": {"title": {"text": html.escape(x)}} if x else {},
+            "yaxis": {"title": {"text": html.escape(y)}} if y else {},
             "height": height,
         }
     )

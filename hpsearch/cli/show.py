@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.cli.common import (
@@ -84,7 +85,7 @@ def list_searches(
         best = numbers.get("best_value")
         trials = f"{numbers.get('ended', 0)}/{numbers.get('trials', '')}"
         value = "" if best is None else f"{best:.4g}"
-        metric = str(numbers.get("metric", ""))
+        metric = escape(str(numbers.get("metric", "")))
         table.add_row(each.name, each.owner, each.state, trials, value, metric, each.note)
     console.print(table if table.row_count else "no searches", soft_wrap=True)
 

@@ -14,6 +14,7 @@ from hpsearch.spec.models import (
     SearchSpec,
     TrialConfig,
 )
+from hpsearch.spec.names import METRIC_NAME_RULE, is_metric_name
 from hpsearch.spec.reading import (
     Draft,
     apply_override,
@@ -45,6 +46,7 @@ from hpsearch.spec.units import parse_duration, parse_size
 
 __all__ = [
     "COMPONENT_SECTIONS",
+    "METRIC_NAME_RULE",
     "SECTIONS",
     "Asha",
     "AshaPromotion",
@@ -66,6 +68,7 @@ __all__ = [
     "Unreadable",
     "apply_override",
     "draft_spec",
+    "is_metric_name",
     "join",
     "load_spec",
     "load_yaml",

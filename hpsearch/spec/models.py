@@ -18,6 +18,7 @@ from pydantic import (
 
 from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import AUTO, Of
+from hpsearch.spec.names import ObjectiveName
 from hpsearch.spec.stopping import MAX_EPOCHS, Asha, EarlyStopping, NoStopping
 from hpsearch.spec.trees import Frozen, Tree, named, parse_tree, rule_of, to_plain
 from hpsearch.spec.units import Duration, Size
@@ -57,7 +58,9 @@ BUDGETS = ("trials", "epochs", "time_limit", "disk_quota")
 class Objective(Frozen):
     """The metric that the search optimises."""
 
-    metric: str = Field(description="a metric that every epoch reports, such as val_accuracy")
+    metric: ObjectiveName = Field(
+        description="a metric that every epoch reports, such as val_accuracy"
+    )
     direction: Literal["maximize", "minimize"] = "maximize"
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,9 +15,9 @@ from typing import Any
 
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
+from hpsearch.tracking.names import mlflow_name
 
 # MLflow's limits, in characters. It would cut what is longer without saying so.
-MAX_NAME = 250
 MAX_PARAM = 6000
 MAX_TAG = 8000
 MAX_WARNING = 250  # ours: a line of MLflow's pages
@@ -149,19 +147,7 @@ def as_test_metric(name: str) -> str:
     >>> as_test_metric("accuracy")
     'test_accuracy'
     """
-    return metric_name(name if name.startswith("test_") else f"test_{name}")
-
-
-def metric_name(name: str) -> str:
-    """Return a name that MLflow takes, for a metric or a param.
-
-    >>> metric_name("acc@5 (%)")
-    'acc_5 ___'
-    """
-    name = re.sub(r"[^/\w.\- ]", "_", name)[:MAX_NAME]
-    if name in ("", ".") or posixpath.normpath(name) != name or name.startswith(("..", "/")):
-        name = re.sub(r"[/.]", "_", name) or "_"
-    return name
+    return mlflow_name(name if name.startswith("test_") else f"test_{name}")
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, str]:
@@ -172,7 +158,7 @@ def flatten(values: Mapping[str, Any]) -> dict[str, str]:
     >>> flatten({"model": {"name": "mlp", "hidden_sizes": [8, 8]}, "lr": {"low": 1, "high": 2}})
     {'model.name': 'mlp', 'model.hidden_sizes': '[8, 8]', 'lr': '{"low": 1, "high": 2}'}
     """
-    return {metric_name(name): _cut(_text(value), MAX_PARAM) for name, value in _leaves(values)}
+    return {mlflow_name(name): _cut(_text(value), MAX_PARAM) for name, value in _leaves(values)}
 
 
 def milliseconds(seconds: float) -> int:
@@ -182,7 +168,7 @@ def milliseconds(seconds: float) -> int:
 
 def _check_tags(trial: TrialRecord) -> dict[str, str]:
     return {
-        metric_name(f"{CHECK_TAG}.{check}"): _cut(message, MAX_WARNING)
+        mlflow_name(f"{CHECK_TAG}.{check}"): _cut(message, MAX_WARNING)
         for check, message in trial.warnings_by_check.items()
     }
 
@@ -205,7 +191,7 @@ def _curve_points(trial: TrialRecord) -> Iterator[Point]:
         timestamp = milliseconds(trial.reported_at[epoch])
         for name, value in metrics.items():
             if math.isfinite(value):
-                yield Point(metric_name(name), epoch, float(value), timestamp)
+                yield Point(mlflow_name(name), epoch, float(value), timestamp)
 
 
 def _nonfinite(trial: TrialRecord) -> Iterator[str]:
@@ -226,7 +212,7 @@ def _best_points(record: Record, ended: list[TrialRecord]) -> Iterator[Point]:
             if value is not None:
                 best = value if best is None else better(best, value)
         if best is not None and trial.ended_at is not None:
-            name = metric_name(f"best_{objective.metric}")
+            name = mlflow_name(f"best_{objective.metric}")
             yield Point(name, count, best, milliseconds(trial.ended_at))
 
 
@@ -263,6 +249,8 @@ def _text(value: Any) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
+    """Shorten a text to what MLflow keeps, with escapes for what databases refuse."""
+    text = text.replace("\0", r"\x00").encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= limit else text[: limit - len(CUT)] + CUT
 
 

@@ -19,7 +19,6 @@ import io
 import logging
 import math
 import random
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ import torch
 
 from hpsearch import registry
 from hpsearch.errors import DivergedError, UserCodeError
-from hpsearch.spec import TrialConfig
+from hpsearch.spec import METRIC_NAME_RULE, TrialConfig, is_metric_name
 from hpsearch.training.lockstep import Lockstep
 from hpsearch.training.seeds import derive_seed
 
@@ -256,15 +255,12 @@ def read_metrics(report: Any, epoch: int, objective: str | None = None) -> dict[
 
 
 _PURPOSE = "training function"
-# what MLflow takes: a relative path, normalised
-_METRIC_NAME = re.compile(r"[\w\-: ][\w.\-: ]*(?:/[\w\-: ][\w.\-: ]*)*")
 _log = logging.getLogger(__name__)
 
 
 def _number(name: Any, value: Any, place: str) -> float:
-    if not (isinstance(name, str) and _METRIC_NAME.fullmatch(name)):
-        rule = "a metric's name must be made of letters, digits, '_-./:' and spaces"
-        raise UserCodeError(f"{place}: {rule}, but got {name!r}")
+    if not is_metric_name(name):
+        raise UserCodeError(f"{place}: a metric's name {METRIC_NAME_RULE}, but got {name!r}")
     if isinstance(value, torch.Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
         value = value.item()
     if not isinstance(value, Real):
