@@ -81,7 +81,7 @@ class Data:
     `x_scale` and `y_scale` (regression) say how the arrays came from raw values, so that an
     exported model can take raw inputs and give predictions in the targets' own units. With
     `folds`, pairs of (training, validation) rows of `train`, there is no `val`, and each
-    fold is standardised on its own training rows.
+    fold is standardised on its own training rows. `kind_reason` says why it is of its kind.
     """
 
     kind: Kind
@@ -96,6 +96,7 @@ class Data:
     standardize: bool = False
     x_scale: Scale = Scale.identity()
     y_scale: Scale = Scale.identity()
+    kind_reason: str = ""
 
     @property
     def num_train_rows(self) -> int:

@@ -2,8 +2,9 @@
 
 What a factory returns, a user's too: `(x, y)`, or a mapping with `train` and, where the data
 set has them, `val` and `test`, each a pair of numpy arrays or tensors, or each a torch Dataset.
-The mapping may also name the `classes` and the `features`, and say `standardize: False` of inputs
-that are no quantities. `groups`, a label for each row to train, says which rows belong together;
+The mapping may also name the `classes` and the `features`, say the `kind` of its targets
+(classification, multilabel or regression), and `standardize: False` of inputs that are no
+quantities. `groups`, a label for each row to train, says which rows belong together;
 `ordered: True`, that they are ordered by time. `hpsearch.components.loading` splits and
 standardises them.
 
@@ -151,10 +152,12 @@ def _bundled(loader: str) -> Any:
 
 def _table(loader: str) -> Returned:
     bunch = _bundled(loader)
+    classes = tuple(map(str, bunch.get("target_names", ())))
     return {
         "train": (bunch.data, bunch.target),
-        "classes": tuple(map(str, bunch.get("target_names", ()))),
+        "classes": classes,
         "features": tuple(map(str, bunch.feature_names)),
+        "kind": "classification" if classes else "regression",
     }
 
 

@@ -80,6 +80,7 @@ def one_hot_table(table: DataFrame, file: Path | str, columns: TableColumns) -> 
     return {
         "train": (encoded.to_numpy(np.float32), y.to_numpy()),
         "features": tuple(map(str, encoded.columns)),
+        "targets": targets,
         "ordered": columns.time is not None,
         **({} if columns.group is None else {"groups": table[columns.group].to_numpy()}),
     }

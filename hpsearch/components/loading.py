@@ -6,30 +6,46 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hpsearch import registry
 from hpsearch.components.data import Arrays, Data, standardized
 from hpsearch.components.dividing import Preparation, divide
-from hpsearch.components.sources import (
-    RealTargets,
-    Source,
-    describe_dataset,
-    encode,
-    read_source,
-)
+from hpsearch.components.kinds import KindDecision, Statement
+from hpsearch.components.sources import Source, read_source
+from hpsearch.components.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
 from hpsearch.registry import Component
 
 registry.share_keywords("dataset", Preparation)
 
 
-def load_data(section: Mapping[str, Any], *, seed: int, folder: str | Path = ".") -> Data:
+def load_data(
+    section: Mapping[str, Any],
+    *,
+    seed: int,
+    folder: str | Path = ".",
+    said: Statement | None = None,
+) -> Data:
     """Read the data set of a spec's section, split it by `seed` and standardise it.
 
-    Relative paths are taken from `folder`, the spec's. Raises DataError where data is missing
-    or can't be used, UserCodeError where a user's factory fails or returns something else.
+    Relative paths are taken from `folder`, the spec's; `said` is what the rest of the spec says
+    of the kind. Raises DataError where data is missing or can't be used, or its kind is in doubt,
+    UserCodeError where a user's factory fails or returns something else.
     """
+    source, preparation, decision = read_data(section, seed=seed, folder=folder, said=said)
+    decision.require(_what(source))
+    if all(isinstance(split, Arrays) for split in source.splits.values()):
+        return _from_arrays(source, preparation, decision, seed)
+    return _from_datasets(source, preparation, decision, section["name"])
+
+
+def read_data(
+    section: Mapping[str, Any],
+    *,
+    seed: int,
+    folder: str | Path = ".",
+    said: Statement | None = None,
+) -> tuple[Source, Preparation, KindDecision]:
+    """Read the data set of a spec's section as it is; the decision may be in doubt."""
     name = section["name"]
     component = registry.get("dataset", name, Path(folder))
     shared = registry.shared_keywords("dataset").keys() - component.own_keywords.keys()
@@ -39,9 +55,13 @@ def load_data(section: Mapping[str, Any], *, seed: int, folder: str | Path = "."
     source = read_source(returned, name)
     _check_given(given, source)
     preparation = Preparation(**given)
-    if all(isinstance(split, Arrays) for split in source.splits.values()):
-        return _from_arrays(source, preparation, seed)
-    return _from_datasets(source, preparation, name)
+    return source, preparation, decide(source, preparation.kind, said, name)
+
+
+def _what(source: Source) -> str:
+    if not source.target_names:
+        return "the targets"
+    return f"the target {' and '.join(map(repr, source.target_names))}"
 
 
 def _call(component: Component, keywords: Mapping[str, Any], seed: int, folder: Path) -> Any:
@@ -79,12 +99,14 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
             )
 
 
-def _from_arrays(source: Source, preparation: Preparation, seed: int) -> Data:
-    splits, kind, class_names = encode(source, preparation.kind)
+def _from_arrays(
+    source: Source, preparation: Preparation, decision: KindDecision, seed: int
+) -> Data:
+    splits, class_names = encode(source, decision.kind)
     folds = divide(splits, source, preparation, seed)
     train = splits["train"]
     data = Data(
-        kind=kind,
+        kind=decision.kind,
         input_shape=train.x.shape[1:],
         output_size=len(class_names) or train.y.shape[1],
         train=train,
@@ -94,20 +116,22 @@ def _from_arrays(source: Source, preparation: Preparation, seed: int) -> Data:
         class_names=class_names,
         feature_names=source.feature_names,
         standardize=preparation.standardize and source.standardize,
+        kind_reason=decision.reason,
     )
     return data if folds else standardized(data)
 
 
-def _from_datasets(source: Source, preparation: Preparation, name: str) -> Data:
+def _from_datasets(
+    source: Source, preparation: Preparation, decision: KindDecision, name: str
+) -> Data:
     splits = {k: split for k, split in source.splits.items() if not isinstance(split, Arrays)}
     if len(splits) < len(source.splits):
         raise UserCodeError(f"{name}: must return arrays or Datasets, but got both")
     if "val" not in splits:
         raise UserCodeError(f"{name}: must return a Dataset for 'val' too, but got only 'train'")
-    train = splits["train"]
-    kind, input_shape, output_size = describe_dataset(train, source, name, preparation.kind)
-    if kind != "classification" and not torch.as_tensor(train[0][1]).is_floating_point():
-        splits = {key: RealTargets(split) for key, split in splits.items()}
+    kind = decision.kind
+    splits = as_learned(splits, kind, name)
+    input_shape, output_size = describe_dataset(splits["train"], source, name, kind)
     return Data(
         kind=kind,
         input_shape=input_shape,
@@ -117,4 +141,5 @@ def _from_datasets(source: Source, preparation: Preparation, name: str) -> Data:
         test=splits.get("test"),
         class_names=source.class_names,
         feature_names=source.feature_names,
+        kind_reason=decision.reason,
     )

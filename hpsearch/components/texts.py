@@ -33,7 +33,8 @@ def text_csv(
     check_columns(table, file, "target", [target])
     check_complete(table[[text, target]], file)
     x = word_pieces(table[text].astype(str), length)
-    return {"train": (x, table[target].to_numpy()), "standardize": False}
+    y = table[target].to_numpy()
+    return {"train": (x, y), "targets": [target], "standardize": False}
 
 
 @register("dataset", "fortunes")

@@ -12,6 +12,7 @@ from hpsearch.components.tasks import NO_DATA
 from hpsearch.errors import BadConfigurationError, HpsearchError, Problem, nearest_names
 from hpsearch.registry import MetricName, Of
 from hpsearch.spec import Draft, Tree, join
+from hpsearch.validation.kinds import kinds_that_report
 from hpsearch.validation.signatures import Alternative, alternatives, check_section, samples
 
 
@@ -31,7 +32,7 @@ def check_metrics(
     objective = draft.raw.get("objective")
     metric = objective.get("metric") if isinstance(objective, Mapping) else None
     if isinstance(metric, str):
-        problems += _problems("objective.metric", metric, known)
+        problems += _problems("objective.metric", metric, known, _cause(metric, data))
     known = [name for name in known if name != "seconds"]  # an epoch's are known after it
     for alternative in chain.from_iterable(found.values()):
         for place, name in _watched(alternative, draft.folder):
@@ -39,11 +40,22 @@ def check_metrics(
             problems += [problem for problem in new if problem not in problems]
 
 
-def _problems(place: str, metric: str, known: list[str]) -> list[Problem]:
+def _problems(place: str, metric: str, known: list[str], cause: str = "") -> list[Problem]:
     if metric in known:
         return []
-    rule = f"must be a metric that every trial reports ({', '.join(known)})"
+    rule = f"must be a metric that every trial reports ({', '.join(known)}){cause}"
     return [Problem(place, rule, metric, nearest_names(metric, known))]
+
+
+def _cause(metric: str, data: Data | None) -> str:
+    """Return why the data has no metric that data of another kind has."""
+    kinds = kinds_that_report(metric)
+    if data is None or not kinds or data.kind in kinds:
+        return ""
+    return (
+        f", and {metric} is one of {' or '.join(kinds)}, but the data is for {data.kind}, as "
+        f"{data.kind_reason} (dataset.kind says how targets are read)"
+    )
 
 
 def _watched(alternative: Alternative, folder: Path) -> Iterator[tuple[str, object]]:

@@ -23,6 +23,7 @@ from hpsearch.spec import (
 )
 from hpsearch.training.batches import LastBatch
 from hpsearch.training.trainer import Trainer
+from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.metrics import check_metrics
 from hpsearch.validation.recommended import with_recommended_ranges
 from hpsearch.validation.signatures import (
@@ -80,7 +81,8 @@ def _load_data(draft: Draft, found: list[Alternative], problems: list[Problem]) 
         return None
     seed = draft.spec.search.seed if draft.spec else 0  # without a spec the data only checks it
     try:
-        return load_data(to_plain(section), seed=seed, folder=draft.folder)
+        said = stated_kind(draft)
+        return load_data(to_plain(section), seed=seed, folder=draft.folder, said=said)
     except HpsearchError as error:
         problems.append(Problem.of(error, "dataset"))
         return None
