@@ -148,7 +148,7 @@ def test_a_users_factory_names_its_groups(tmp_path: Path) -> None:
         ({"group": "patients"}, r"dataset.group: must be a column .* did you mean 'patient'"),
         (
             {"time": "patient"},
-            r"dataset.time: column 'patient' .* must be numbers or ISO 8601 dates",
+            r"column 'patient' .* must be numbers or ISO 8601 dates, as dataset.time orders",
         ),
         ({"group": "patient", "time": "day"}, r"dataset.split: must be given \(group or chron"),
         ({"time": "day", "stratify": False}, r"dataset.stratify: must not be given, as a chron"),

@@ -81,7 +81,8 @@ class Data:
     `x_scale` and `y_scale` (regression) say how the arrays came from raw values, so that an
     exported model can take raw inputs and give predictions in the targets' own units. With
     `folds`, pairs of (training, validation) rows of `train`, there is no `val`, and each
-    fold is standardised on its own training rows. `kind_reason` says why it is of its kind.
+    fold is standardised on its own training rows. `kind_reason` says why it is of its kind,
+    `warnings` what its user should know of it.
     """
 
     kind: Kind
@@ -97,6 +98,19 @@ class Data:
     x_scale: Scale = Scale.identity()
     y_scale: Scale = Scale.identity()
     kind_reason: str = ""
+    target_names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """What is learned from it and why, such as `regression of 'age', as dataset.kind …`."""
+        of = f" of {', '.join(map(repr, self.target_names))}" if self.target_names else ""
+        into = {
+            "classification": f" into {self.output_size} classes",
+            "multilabel": f" with {self.output_size} labels",
+            "regression": "",
+        }[self.kind]
+        return f"{self.kind}{of}{into}, as {self.kind_reason}"
 
     @property
     def num_train_rows(self) -> int:

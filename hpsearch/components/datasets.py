@@ -17,12 +17,16 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import MinLen
 from numpy.typing import NDArray
 
-from hpsearch.components.files import TableColumns, one_hot_table, read_npz, read_table, resolve
+from hpsearch.components.columns import ReadingRule
+from hpsearch.components.csv_files import CsvForm, read_csv_table
+from hpsearch.components.files import read_npz, read_table, resolve
+from hpsearch.components.tables import Drop, TableColumns, read_table_columns
 from hpsearch.errors import DataError
 from hpsearch.registry import register
 
@@ -83,28 +87,42 @@ def fashion_mnist(folder: Path, data_dir: str = FASHION_MNIST_FOLDER) -> Returne
     }
 
 
+Dates = Sequence[str] | Mapping[str, str | None]
+Separator = Annotated[str, MinLen(1)]
+DecimalMark = Literal[".", ","]
+ThousandsMark = Literal[",", ".", " ", "'"]
+
+
 @register("dataset", "csv")
 def csv(
     folder: Path,
     path: str,
     target: str | Sequence[str],
-    drop: Sequence[str] = (),
+    drop: Drop = (),
+    features: Sequence[str] | None = None,
     group: str | None = None,
     time: str | None = None,
-    separator: str = ",",
+    separator: Separator = ",",
+    header: bool = True,
+    encoding: str = "utf-8",
+    decimal: DecimalMark = ".",
+    thousands: ThousandsMark | None = None,
+    na_values: Sequence[str] = (),
+    dates: Dates = (),
+    categories: Sequence[str] = (),
 ) -> Returned:
     """A table of yours as text: the target is a column, all others but `drop` are features.
 
-    Columns of text become one feature a value. Several target columns make a regression. Rows
-    alike in the column `group`, such as a patient's, stay together in a split; rows are put in
-    the order of the column `time`, numbers or ISO 8601 dates, and split by it. Neither is a
-    feature.
+    `hpsearch data` shows how each column is read. Columns of text become one feature a value.
+    With `drop: auto`, constant columns, ids and copies of the target are no features. Rows alike
+    in the column `group`, such as a patient's, stay together in a split; rows are put in the
+    order of the column `time`, numbers or ISO 8601 dates, and split by it. Neither is a feature.
     """
-    import pandas
-
+    rule = ReadingRule(decimal, thousands, na_values, dates, categories)
     file = resolve(folder, path)
-    table = read_table(file, pandas.read_csv, sep=separator)
-    return one_hot_table(table, file, TableColumns(target, drop, group, time))
+    form = CsvForm(separator, encoding, header)
+    columns = TableColumns(target, drop, features, group, time)
+    return read_csv_table(file, form, columns, rule)
 
 
 @register("dataset", "parquet")
@@ -112,16 +130,23 @@ def parquet(
     folder: Path,
     path: str,
     target: str | Sequence[str],
-    drop: Sequence[str] = (),
+    drop: Drop = (),
+    features: Sequence[str] | None = None,
     group: str | None = None,
     time: str | None = None,
+    decimal: DecimalMark = ".",
+    thousands: ThousandsMark | None = None,
+    na_values: Sequence[str] = (),
+    dates: Dates = (),
+    categories: Sequence[str] = (),
 ) -> Returned:
-    """A table of yours as Parquet, read as `csv` is."""
+    """A table of yours as Parquet, whose columns of text are read as those of `csv` are."""
     import pandas
 
     file = resolve(folder, path)
     table = read_table(file, pandas.read_parquet)
-    return one_hot_table(table, file, TableColumns(target, drop, group, time))
+    rule = ReadingRule(decimal, thousands, na_values, dates, categories)
+    return read_table_columns(table, file, TableColumns(target, drop, features, group, time), rule)
 
 
 @register("dataset", "npz")

@@ -13,8 +13,8 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from hpsearch.components.files import TableColumns, one_hot_table
 from hpsearch.components.packages import optional_package
+from hpsearch.components.tables import one_hot
 from hpsearch.errors import DataError, nearest_names
 from hpsearch.registry import register
 
@@ -66,6 +66,8 @@ def _collection_of(package: Any, name: str) -> str:
 
 
 def _values(table: DataFrame, name: str, missing: str) -> Mapping[str, Any]:
+    import pandas
+
     table = _typed(table)
     incomplete = table.isna().any(axis=1)
     if incomplete.any() and missing == "refuse":
@@ -73,8 +75,17 @@ def _values(table: DataFrame, name: str, missing: str) -> Mapping[str, Any]:
             f"dataset.set: every row of {name} must have all values, but {incomplete.sum()} of "
             f"{len(table)} lack some; leave them out by missing: drop"
         )
-    columns = TableColumns(target=str(len(table.columns) - 1))
-    return one_hot_table(table[~incomplete], f"KEEL's {name}", columns)
+    table = table[~incomplete]
+    features, target = table.iloc[:, :-1], table.iloc[:, -1]
+    texts = [
+        str(name) for name in features if not pandas.api.types.is_numeric_dtype(features[name])
+    ]
+    encoded = one_hot(features, texts)
+    return {
+        "train": (encoded.to_numpy(np.float32), target.to_numpy()),
+        "features": tuple(map(str, encoded.columns)),
+        "kind": "classification",
+    }
 
 
 def _typed(table: DataFrame) -> DataFrame:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpsearch import registry
 from hpsearch.components.data import Arrays, Data, standardized
 from hpsearch.components.dividing import Preparation, divide
-from hpsearch.components.kinds import KindDecision, Statement
+from hpsearch.components.kinds import KindDecision, Statement, listed
 from hpsearch.components.sources import Source, read_source
 from hpsearch.components.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
@@ -117,8 +119,29 @@ def _from_arrays(
         feature_names=source.feature_names,
         standardize=preparation.standardize and source.standardize,
         kind_reason=decision.reason,
+        target_names=source.target_names,
+        warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
     )
     return data if folds else standardized(data)
+
+
+def source_warnings(source: Source) -> tuple[str, ...]:
+    """Return what the user should know of a data set as it was read."""
+    columns = [f"column {each.column!r} {each.warning}" for each in source.columns if each.warning]
+    return (*source.warnings, *columns)
+
+
+def _lonely_classes(splits: Mapping[str, Arrays], class_names: tuple[str, ...]) -> list[str]:
+    """Warn of classes with one row, which is in one split and never in another."""
+    classes = np.concatenate([split.y for split in splits.values()])
+    if classes.dtype != np.int64:
+        return []
+    counts = np.bincount(classes, minlength=len(class_names))
+    lonely = [name for name, count in zip(class_names, counts, strict=True) if count == 1]
+    many = f"{len(lonely)} classes have" if len(lonely) > 1 else "a class has"
+    return (
+        [f"{many} one row, so that not every split has them: {listed(lonely)}"] if lonely else []
+    )
 
 
 def _from_datasets(
@@ -142,4 +165,6 @@ def _from_datasets(
         class_names=source.class_names,
         feature_names=source.feature_names,
         kind_reason=decision.reason,
+        target_names=source.target_names,
+        warnings=source_warnings(source),
     )

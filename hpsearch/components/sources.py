@@ -10,12 +10,23 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
+from hpsearch.components.columns import ColumnReading
 from hpsearch.components.data import Arrays, Kind, Split
 from hpsearch.components.kinds import KINDS
 from hpsearch.errors import DataError, UserCodeError
 
 SPLITS = ("train", "val", "test")
-_OTHER_KEYS = ("classes", "features", "targets", "kind", "standardize", "groups", "ordered")
+_OTHER_KEYS = (
+    "classes",
+    "features",
+    "targets",
+    "kind",
+    "standardize",
+    "groups",
+    "ordered",
+    "columns",
+    "warnings",
+)
 _FORM = (
     "(x, y), or a mapping with 'train' and, where there are any, 'val' and 'test', "
     "each (x, y) of arrays or tensors, or each a map-style torch Dataset"
@@ -28,7 +39,7 @@ class Source:
 
     `standardize` is false where inputs are no quantities, such as ids of words. `groups` has a
     label for each row of arrays to train; rows that are ordered by time say so. `kind` is what
-    the data set itself says of its targets.
+    the data set itself says of its targets; a table tells how its `columns` were read.
     """
 
     splits: Mapping[str, Split]
@@ -39,6 +50,8 @@ class Source:
     standardize: bool = True
     groups: np.ndarray[Any, Any] | None = None
     is_ordered: bool = False
+    columns: tuple[ColumnReading, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read_source(returned: Any, name: str) -> Source:
@@ -66,6 +79,8 @@ def read_source(returned: Any, name: str) -> Source:
         bool(returned.get("standardize", True)),
         _groups(returned["groups"], splits["train"], name) if "groups" in returned else None,
         bool(returned.get("ordered", False)),
+        tuple(returned.get("columns", ())),
+        tuple(map(str, returned.get("warnings", ()))),
     )
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Interval
+from annotated_types import Interval, MinLen
 
-from hpsearch.components.files import check_columns, check_complete, read_table, resolve
+from hpsearch.components.columns import ReadingRule, read_column
+from hpsearch.components.csv_files import CsvForm, read_csv
+from hpsearch.components.files import check_columns, resolve
 from hpsearch.components.minilm import MAX_LENGTH, word_pieces
+from hpsearch.components.tables import check_readings
 from hpsearch.errors import DataError
 from hpsearch.registry import register
 
@@ -19,22 +22,34 @@ FORTUNES_FOLDER = "/usr/share/games/fortunes"
 
 @register("dataset", "text_csv")
 def text_csv(
-    folder: Path, path: str, text: str, target: str, length: Length = 64, separator: str = ","
+    folder: Path,
+    path: str,
+    text: str,
+    target: str,
+    length: Length = 64,
+    separator: Annotated[str, MinLen(1)] = ",",
+    header: bool = True,
+    encoding: str = "utf-8",
+    na_values: Sequence[str] = (),
 ) -> Mapping[str, Any]:
     """A table with a column of texts and a column of targets, for the model minilm.
 
-    A text is its first `length` word pieces.
+    A text is its first `length` word pieces. The table is read as that of `csv`.
     """
-    import pandas
-
     file = resolve(folder, path)
-    table = read_table(file, pandas.read_csv, sep=separator)
+    rule = ReadingRule(na_values=na_values, categories=[text])
+    table = read_csv(file, CsvForm(separator, encoding, header), rule)
     check_columns(table, file, "text", [text])
     check_columns(table, file, "target", [target])
-    check_complete(table[[text, target]], file)
-    x = word_pieces(table[text].astype(str), length)
-    y = table[target].to_numpy()
-    return {"train": (x, y), "targets": [target], "standardize": False}
+    read = {name: read_column(table[name], rule) for name in (text, target)}
+    check_readings({name: reading for name, (_, reading) in read.items()}, read, file)
+    x = word_pieces(read[text][0], length)
+    return {
+        "train": (x, read[target][0].to_numpy()),
+        "targets": [target],
+        "columns": [reading for _, reading in read.values()],
+        "standardize": False,
+    }
 
 
 @register("dataset", "fortunes")
