@@ -33,6 +33,7 @@ from hpsearch.tuning.early_stopping import EarlyStopper, make_early_stopper
 from hpsearch.tuning.experiment import count_slots, ray_cluster, run_trials
 from hpsearch.tuning.final import FinalModel, train_final_model
 from hpsearch.tuning.observations import Observations
+from hpsearch.validation import data_notes
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
@@ -66,6 +67,8 @@ def carry_out(
     it is, and the search can be resumed. Raises SearchFailedError if the first trials all failed
     alike.
     """
+    if data is not None:
+        record.set_data(data_notes(record.spec, data))
     uri, artifacts = place.tracking_of(record.spec, tracking_uri)
     reported = threading.Event()
     tracker = Tracker(record, uri, artifacts, after=reported)

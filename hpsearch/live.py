@@ -18,7 +18,7 @@ from rich.text import Text
 from hpsearch.analysis import Progress, summary
 from hpsearch.analysis.leaders import leaders
 from hpsearch.outcome import Outcome
-from hpsearch.record import Record, TrialRecord
+from hpsearch.record import DataNotes, Record, TrialRecord
 from hpsearch.runs import SearchFolder
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ class LiveView:
     def watch(self, record: Record, folder: SearchFolder) -> None:
         """Begin to show a search; `run_search` calls this before the first trial."""
         self._record = record
-        self._console.print(f"search {record.name} in {folder.path}", soft_wrap=True)
+        learned = f": {record.data.description}" if record.data.description else ""
+        first = f"search {record.name} in {folder.path}{learned}"
+        for line in (first, *warning_lines(record.data)):
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
         show = self._show_panel if self._console.is_terminal else self._show_lines
         self._thread = threading.Thread(target=show, args=(record,), daemon=True)
         self._thread.start()
@@ -80,6 +83,11 @@ class LiveView:
             if line != last:
                 self._console.print(line, soft_wrap=True, highlight=False, markup=False)
                 last = line
+
+
+def warning_lines(notes: DataNotes) -> list[str]:
+    """Return what the user should know of the data, a line each."""
+    return [f"warning: {text}" for text in notes.told]
 
 
 def progress_line(record: Record, progress: Progress) -> str:
@@ -129,6 +137,9 @@ def render_status(record: Record) -> RenderableType:
     progress = summary(record)
     state = f"{record.name}: {record.state}" + (f" ({record.reason})" if record.reason else "")
     parts: list[RenderableType] = [Text(state, style="bold"), render_progress(record, progress)]
+    if record.data.description:
+        parts += ["", Text(f"data: {record.data.description}")]
+    parts += map(Text, warning_lines(record.data))
     bad = [trial for trial in record.trials if _ended_badly(trial)]
     if bad:
         table = Table("trial", "outcome", "epochs", "reason", box=None)

@@ -27,6 +27,21 @@ def validator() -> Draft202012Validator:
     return Draft202012Validator(schema)
 
 
+TABLE = {
+    "drop": "auto",
+    "features": ["a", "b"],
+    "separator": ";",
+    "header": False,
+    "encoding": "cp1252",
+    "decimal": ",",
+    "thousands": ".",
+    "na_values": ["?"],
+    "dates": {"b": "%d.%m.%Y"},
+    "categories": ["a"],
+    "kind": "regression",
+}
+
+
 def example() -> dict[str, Any]:
     path = next(path for path in EXAMPLES if path.name == "digits_mlp.yaml")
     return load_spec(path).to_dict()
@@ -60,6 +75,12 @@ def test_examples_are_valid(path: Path, validator: Draft202012Validator) -> None
         lambda spec: spec["optimizer"]["choices"].append("adamm"),
         lambda spec: spec.update(dataset={"choices": ["digits", "wine"]}),
         lambda spec: spec["dataset"].update(val_fraction={"low": 0.1, "high": 0.2}),
+        lambda spec: spec.update(
+            dataset={"name": "csv", "path": "t", "target": "y", "decimal": ";"}
+        ),
+        lambda spec: spec.update(
+            dataset={"name": "csv", "path": "t", "target": "y", "drop": "automatic"}
+        ),
         lambda spec: spec.update(dataset={"name": "csv", "path": "x.csv"}),
         lambda spec: spec.update(batch_size=0),
         lambda spec: spec["search"].update(trials=0),
@@ -92,6 +113,16 @@ def test_mistakes_are_refused(
         lambda spec: spec["search"].update(early_stopping="none", time_limit="1h30m"),
         lambda spec: spec["search"].update(early_stopping={"max_epochs": 3}, sampler="random"),
         lambda spec: spec["search"].update(disk_quota="1.5 GB", trial_time_limit="30m"),
+        lambda spec: spec.update(dataset={"name": "csv", "path": "t", "target": "y", **TABLE}),
+        lambda spec: spec.update(
+            dataset={
+                "name": "parquet",
+                "path": "t",
+                "target": ["y"],
+                "drop": ["a"],
+                "dates": ["b"],
+            }
+        ),
     ],
 )
 def test_short_forms_are_valid(

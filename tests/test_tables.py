@@ -13,8 +13,9 @@ import pytest
 
 from hpsearch.components import Data, cell_texts, load_data
 from hpsearch.components.columns import ColumnReading, ColumnsError, ReadingRule, read_column
-from hpsearch.errors import DataError
+from hpsearch.errors import DataError, SpecError
 from tests.test_datasets import arrays
+from tests.test_kinds import checked
 
 ROWS = 60
 
@@ -300,7 +301,7 @@ class TestSuspects:
         told = f"column {name!r} {why}"
         data = load(tmp_path, text)
         assert [each for each in data.warnings if each.startswith(told)] == list(data.warnings)
-        assert f"dataset.drop: [{name}], or auto, leaves it out" in data.warnings[0]
+        assert f"dataset.drop: [{name!r}], or auto, leaves it out" in data.warnings[0]
         assert any(feature.startswith(name) for feature in data.feature_names)
         dropped = load(tmp_path, text, drop="auto")
         assert dropped.feature_names == ("noise",)
@@ -367,3 +368,26 @@ def test_readings_say_what_was_taken_for_what() -> None:
 
 def test_docstrings() -> None:
     assert doctest.testmod(cell_texts).failed == 0
+
+
+def test_the_keywords_are_those_of_a_spec(tmp_path: Path) -> None:
+    rows = "".join(f"{i % 28 + 1:02}.01.2024;{i},5;?;x;{i % 7},5\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(f"day;a;b;c;y\n{rows}", encoding="cp1252")
+    dataset = {
+        "separator": ";",
+        "decimal": ",",
+        "thousands": ".",
+        "encoding": "cp1252",
+        "na_values": ["?"],
+        "dates": {"day": "%d.%m.%Y"},
+        "categories": ["c"],
+        "drop": "auto",
+        "header": True,
+    }
+    assert checked(tmp_path, "val_loss", dataset=dataset).dataset["drop"] == "auto"
+    wrong = {"decimal": ";", "thousands": "_", "drop": "automatic", "dates": "day", "header": 3}
+    with pytest.raises(SpecError) as raised:
+        checked(tmp_path, "val_loss", dataset=dataset | wrong)
+    assert {problem.path for problem in raised.value.problems} >= {
+        f"dataset.{keyword}" for keyword in wrong
+    }

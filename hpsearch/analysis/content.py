@@ -80,6 +80,7 @@ def findings(record: Record, importances: Importances) -> list[Section]:
     failed = _failures(record)
     return [
         _best(record, progress),
+        *_data(record),
         *_baselines(record),
         *_calibration(record),
         *(failed if progress.best is None else []),  # then they are what matters
@@ -139,6 +140,35 @@ def _best(record: Record, progress: Progress) -> Section:
     )
     tables = (Table(("hyperparameter", "value"), params),) if params else ()
     return Section("Best configuration", (text, test, *tables))
+
+
+def _data(record: Record) -> list[Section]:
+    """What the data was taken for, what to know of it, and which metrics are missing."""
+    notes = record.data
+    told = [*notes.told, *_missing(record)]
+    if not notes.description and not told:
+        return []
+    learned = (f"The data was taken for {notes.description}.",) if notes.description else ()
+    table = (Table(("warning",), _rows((text,) for text in told)),) if told else ()
+    return [Section("Data", (*learned, *table))]
+
+
+def _missing(record: Record) -> list[str]:
+    """Name the metrics that the best trial lacks although the data allows them."""
+    best, notes = record.best, record.data
+    if best is None or not best.curve:
+        return []
+    names = [
+        name
+        for name in notes.metrics
+        if name not in best.curve[best.epochs] and name not in notes.undefined
+    ]
+    if not names:
+        return []
+    told = (
+        f"trial {best.number} doesn't have them at its last epoch: its predictions don't allow it"
+    )
+    return [f"{', '.join(names)}: {told}"]
 
 
 def _baselines(record: Record) -> list[Section]:

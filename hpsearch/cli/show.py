@@ -37,18 +37,45 @@ class Output(StrEnum):
 @app.command()
 def validate(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  # typer's way
     """Check a spec, its components and its data, without running it."""
+    from hpsearch.live import warning_lines
     from hpsearch.space import SearchSpace
-    from hpsearch.validation import load_checked_spec
+    from hpsearch.spec import read_draft
+    from hpsearch.validation import check_draft, data_notes
 
-    checked = load_checked_spec(spec, overrides)
+    checked, data = check_draft(read_draft(spec, overrides))
     parameters = SearchSpace.of(checked).parameters
     searched = f"{len(parameters)} hyperparameter{'' if len(parameters) == 1 else 's'}"
     console.print(f"{spec}: valid; {searched} to search")
+    if data is not None:
+        notes = data_notes(checked, data)
+        for line in (f"data: {notes.description}", *warning_lines(notes)):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
     table = Table("hyperparameter", "distribution", "when", box=None)
     for parameter in parameters:
         when = ", ".join(f"{name}={value}" for name, value in parameter.condition)
         table.add_row(parameter.name, _describe(parameter.distribution), when)
     console.print(table)
+
+
+@app.command()
+def data(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  # typer's way
+    """Show how each column of a spec's data set is read, and what is learned."""
+    from hpsearch.spec import read_draft
+    from hpsearch.validation.data import describe_dataset
+
+    found = describe_dataset(read_draft(spec, overrides))
+    if found.columns:
+        table = Table("column", "reading", "distinct", "missing", "example", "why", box=None)
+        for each in found.columns:
+            reading, why = ("in doubt", each.doubt) if each.doubt else (each.reading, each.why)
+            row = (each.column, reading, each.distinct, each.missing, each.example, why)
+            table.add_row(*(escape(str(cell)) for cell in row))
+        console.print(table)
+    lines = [f"data: {found.learned}"] if found.learned else []
+    for line in (*lines, *(f"warning: {text}" for text in found.warnings)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if found.problem is not None:
+        raise found.problem
 
 
 @app.command()

@@ -34,7 +34,7 @@ def load_data(
     UserCodeError where a user's factory fails or returns something else.
     """
     source, preparation, decision = read_data(section, seed=seed, folder=folder, said=said)
-    decision.require(_what(source))
+    decision.require(targets_name(source))
     if all(isinstance(split, Arrays) for split in source.splits.values()):
         return _from_arrays(source, preparation, decision, seed)
     return _from_datasets(source, preparation, decision, section["name"])
@@ -60,7 +60,8 @@ def read_data(
     return source, preparation, decide(source, preparation.kind, said, name)
 
 
-def _what(source: Source) -> str:
+def targets_name(source: Source) -> str:
+    """Return how to call the targets."""
     if not source.target_names:
         return "the targets"
     return f"the target {' and '.join(map(repr, source.target_names))}"

@@ -114,7 +114,7 @@ class Table:
                     reading, reading="dropped", why=why, doubt="", warning=told
                 )
             else:
-                told = f"{why}: dataset.drop: [{name}], or auto, leaves it out"
+                told = f"{why}: dataset.drop: [{name!r}], or auto, leaves it out"
                 self.readings[name] = replace(reading, warning=told)
 
     def require(self, place: Path | str) -> None:
@@ -162,7 +162,7 @@ def _as_role(reading: ColumnReading, role: str) -> ColumnReading:
     doubt = reading.doubt
     if role == "time" and not doubt and reading.reading not in ("number", "date"):
         doubt = "must be numbers or ISO 8601 dates, as dataset.time orders rows by it"
-    return replace(reading, reading=role, why=f"{reading.reading}: {reading.why}", doubt=doubt)
+    return replace(reading, reading=role, doubt=doubt)
 
 
 def _as_returned(table: Table) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage
 
 from hpsearch.errors import RecordError, SearchNotFoundError
 from hpsearch.outcome import Outcome
+from hpsearch.record.notes import DataNotes
 from hpsearch.record.shapes import SearchShape, SearchState, parse
 from hpsearch.record.storage import Place, open_storage
 from hpsearch.record.trials import TrialRecord, read_trial
@@ -166,6 +167,7 @@ class ReadableRecord:
         self.reason: str | None = read.reason
         self.ended_at: float | None = read.ended_at
         self.result: dict[str, Any] = read.result
+        self.data = DataNotes.read(attrs.get("data"))
         #: whether the report, the model and MLflow's view were finished after the end
         self.delivered: bool = read.delivered
         #: begin and end of each driver's work; the end of one that works, or died, is not known

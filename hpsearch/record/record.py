@@ -22,6 +22,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpsearch.errors import SearchExistsError
 from hpsearch.outcome import Outcome
+from hpsearch.record.notes import DataNotes
 from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.shapes import SearchState
 from hpsearch.record.storage import Place, open_storage, repair_journal
@@ -193,6 +194,12 @@ class Record(ReadableRecord):
         self.sessions = [*self.sessions[:-1], [begin, now]]
         self.ended_at, self.reason, self.state = now, reason, state
         self._write("sessions", "ended_at", "reason", "state")
+
+    def set_data(self, notes: DataNotes) -> None:
+        """Note what the search's data was taken for."""
+        if notes != self.data:
+            self.data = notes
+            self._storage.set_study_user_attr(self._study_id, "data", notes.to_plain())
 
     def set_result(self, **result: Any) -> None:
         """Note what the search found at its end, such as the best trial's test metrics."""

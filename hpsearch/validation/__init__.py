@@ -14,6 +14,7 @@ from hpsearch.errors import SpecError
 from hpsearch.spec import Draft, SearchSpec, draft_spec, read_draft
 from hpsearch.validation.disk import check_disk as check_disk
 from hpsearch.validation.functions import check_training_function
+from hpsearch.validation.notes import data_notes as data_notes
 from hpsearch.validation.settings import check_settings
 from hpsearch.validation.trials import check_built_in_trial
 
@@ -25,7 +26,7 @@ def load_checked_spec(path: str | Path, overrides: Sequence[str] = ()) -> Search
 
 def check(draft: Draft) -> SearchSpec:
     """Return the spec of a draft; raises SpecError with every problem of shape or meaning."""
-    return _check(draft)[0]
+    return check_draft(draft)[0]
 
 
 def check_spec(spec: SearchSpec) -> tuple[SearchSpec, Data | None]:
@@ -34,10 +35,11 @@ def check_spec(spec: SearchSpec) -> tuple[SearchSpec, Data | None]:
 
     Raises SpecError with every problem.
     """
-    return _check(draft_spec(spec.to_dict(), spec.folder))
+    return check_draft(draft_spec(spec.to_dict(), spec.folder))
 
 
-def _check(draft: Draft) -> tuple[SearchSpec, Data | None]:
+def check_draft(draft: Draft) -> tuple[SearchSpec, Data | None]:
+    """Return the spec of a draft as `check_spec` does."""
     problems = list(draft.problems)
     data = None
     if draft.raw.get("trainable") is not None:

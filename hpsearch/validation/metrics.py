@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 from hpsearch import registry
 from hpsearch.components import Data, epoch_metrics, task_for
-from hpsearch.components.tasks import NO_DATA
+from hpsearch.components.tasks import NO_DATA, Task, undefined_scores
 from hpsearch.errors import BadConfigurationError, HpsearchError, Problem, nearest_names
 from hpsearch.registry import MetricName, Of
 from hpsearch.spec import Draft, Tree, join
@@ -26,21 +26,58 @@ def check_metrics(
 
     Where the task is unknown, they must be ones of a task that it could be.
     """
-    known = _reported(draft, found.get("task"), data, problems)
+    tasks = tasks_of(draft, found.get("task"), data, problems)
+    known = reported_metrics(draft, tasks, need_all="task" in found)
     if not known:
         return
+    undefined = undefined_metrics(tasks, data)
     objective = draft.raw.get("objective")
     metric = objective.get("metric") if isinstance(objective, Mapping) else None
     if isinstance(metric, str):
-        problems += _problems("objective.metric", metric, known, _cause(metric, data))
+        cause = _cause(metric, data)
+        problems += _problems("objective.metric", metric, known, undefined, cause)
     known = [name for name in known if name != "seconds"]  # an epoch's are known after it
     for alternative in chain.from_iterable(found.values()):
         for place, name in _watched(alternative, draft.folder):
-            new = _problems(place, name, known) if isinstance(name, str) else []
+            new = _problems(place, name, known, undefined) if isinstance(name, str) else []
             problems += [problem for problem in new if problem not in problems]
 
 
-def _problems(place: str, metric: str, known: list[str], cause: str = "") -> list[Problem]:
+def undefined_metrics(tasks: Sequence[Sequence[Task]], data: Data | None) -> dict[str, str]:
+    """Return the metrics that the data's targets don't allow, and why."""
+    if data is None:
+        return {}
+    found: dict[str, str] = {}
+    for task in chain.from_iterable(tasks):
+        found |= undefined_scores(task, data)
+    return found
+
+
+def reported_metrics(
+    draft: Draft, tasks: Sequence[Sequence[Task]], *, need_all: bool = True
+) -> list[str]:
+    """Return the metrics that trials report with each of these tasks, or with one of them.
+
+    Those of an alternative are with each of its losses and so on.
+    """
+    has_rest = _has_rest(draft.sections.get("finetune"))
+    combine: Callable[[Iterable[bool]], bool] = all if need_all else any
+    reported = [
+        _in_all([epoch_metrics(each, has_rest=has_rest) for each in alike]) for alike in tasks
+    ]
+    return [
+        name
+        for name in dict.fromkeys(chain.from_iterable(reported))
+        if combine(name in names for names in reported)
+    ]
+
+
+def _problems(
+    place: str, metric: str, known: list[str], undefined: Mapping[str, str], cause: str = ""
+) -> list[Problem]:
+    if metric in undefined:
+        rule = f"must be defined for the data, but {undefined[metric]}"
+        return [Problem(place, rule, metric)]
     if metric in known:
         return []
     rule = f"must be a metric that every trial reports ({', '.join(known)}){cause}"
@@ -70,29 +107,22 @@ def _watched(alternative: Alternative, folder: Path) -> Iterator[tuple[str, obje
                 yield from _watched(inner, folder)
 
 
-def _reported(
+def tasks_of(
     draft: Draft, found: list[Alternative] | None, data: Data | None, problems: list[Problem]
-) -> list[str]:
-    """Return the metrics that every trial reports; where the task is unknown, that one could."""
-    combine: Callable[[Iterable[bool]], bool] = all
+) -> list[list[Task]]:
+    """Build the tasks that trials may have, by alternative; where it is unknown, all there are."""
     if found is None:
         kinds = [data.kind] if data is not None else registry.names("task")
         found = [Alternative("task", registry.get("task", kind), {}) for kind in kinds]
-        combine = any
-    reported = [names for task in found if (names := _metrics(task, draft, data, problems))]
-    return [
-        name
-        for name in dict.fromkeys(chain.from_iterable(reported))
-        if combine(name in names for names in reported)
-    ]
+    tasks = [_tasks(alternative, draft, data, problems) for alternative in found]
+    return [alike for alike in tasks if alike]
 
 
-def _metrics(
+def _tasks(
     alternative: Alternative, draft: Draft, data: Data | None, problems: list[Problem]
-) -> tuple[str, ...]:
-    """Return the names of what a task reports with each of its losses and so on."""
-    found: list[tuple[str, ...]] = []
-    has_rest = _has_rest(draft.sections.get("finetune"))
+) -> list[Task]:
+    """Build a task with each of its losses and so on."""
+    found: list[Task] = []
     for _, keywords in samples(alternative.keywords, alternative.path):
         try:
             if data is None:
@@ -105,9 +135,13 @@ def _metrics(
             problem = Problem.of(error, alternative.path)
             problems += [problem] if problem not in problems else []
         else:
-            found.append(epoch_metrics(task, has_rest=has_rest))
-    everywhere = set.intersection(*map(set, found)) if found else set()
-    return tuple(name for name in found[0] if name in everywhere) if found else ()
+            found.append(task)
+    return found
+
+
+def _in_all(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the names that are in all, in the order of the first."""
+    return tuple(name for name in names[0] if all(name in others for others in names))
 
 
 def _has_rest(finetune: Tree) -> bool:

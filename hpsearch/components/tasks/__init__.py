@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpsearch.components.tasks import classification, multilabel, regression
 from hpsearch.components.tasks.base import NO_DATA, Task, epoch_metrics, task_for
+from hpsearch.components.tasks.undefined import undefined_scores
 
 __all__ = [
     "NO_DATA",
@@ -13,4 +14,5 @@ __all__ = [
     "multilabel",
     "regression",
     "task_for",
+    "undefined_scores",
 ]
