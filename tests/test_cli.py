@@ -63,7 +63,7 @@ def test_run_shows_progress_result_and_what_to_do_next(
     assert "Traceback" not in ran.stdout + ran.stderr
     first = ran.stdout.splitlines()[0]
     assert first.startswith("search tiny in ")
-    assert first.endswith(": classification into 3 classes, as the data set says so")
+    assert first.endswith(": classification into 3 classes, because the data set states it")
 
 
 @pytest.mark.usefixtures("ran")

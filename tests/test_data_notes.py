@@ -68,7 +68,9 @@ class TestCommand:
         assert rows["colour"][1:5] == ["category", "2", "0", "red"]
         assert rows["g"][1] == "group"
         assert rows["y"][1:3] == ["target", "(regression)"]
-        assert "data: regression, as only regression reports the objective val_r2, and" in text
+        assert (
+            "data: regression, because only regression reports the objective val_r2, and" in text
+        )
         assert "warning: column 'id' numbers the rows from 0, and is left out" in text
 
     def test_names_what_is_in_doubt_and_ends_with_an_error(self, tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ class TestCommand:
         write(tmp_path, y=["a", "b"] * 30)
         (tmp_path / "s.yaml").write_text("dataset: {name: csv, path: t.csv, target: y}\n")
         status, text = show("data", folder=tmp_path)
-        assert (status, "data: classification, as the targets are texts" in text) == (0, True)
+        assert (status, "data: classification, because the targets are texts" in text) == (0, True)
 
     @pytest.mark.parametrize(
         ("spec", "message"),
@@ -121,7 +123,7 @@ def test_the_command_needs_no_ray() -> None:
 def test_describes_what_is_no_table(tmp_path: Path) -> None:
     wine = describe_data({"name": "wine"}, seed=0)
     assert [each.column for each in wine.columns][-2:] == ["proline", "y"]
-    assert wine.learned == "classification, as the data set says so"
+    assert wine.learned == "classification, because the data set states it"
     digits = describe_data({"name": "digits"}, seed=0)
     assert [each.why for each in digits.columns][0] == "examples of 1 x 8 x 8 numbers"
     body = "d = torch.utils.data.TensorDataset(torch.rand(60, 4), torch.rand(60)); "
@@ -230,7 +232,7 @@ def noted(tmp_path: Path) -> tuple[Record, SearchFolder]:
 
 
 TOLD = (
-    "val_roc_auc: not reported, as the validation split has no row of class 'c' (1 in all)",
+    "val_roc_auc: not reported, because the validation split has no row of class 'c' (1 in all)",
     "column 'index' numbers the rows from 0: dataset.drop: ['index'], or auto, leaves it out",
 )
 
@@ -239,7 +241,8 @@ def test_the_record_keeps_what_is_known_of_the_data(noted: tuple[Record, SearchF
     record, folder = noted
     assert folder.open_record().data == record.data
     assert (
-        record.data.description == "classification of 'y' into 3 classes, as the targets are texts"
+        record.data.description
+        == "classification of 'y' into 3 classes, because the targets are texts"
     )
     assert set(TOLD) <= set(record.data.told)
 
@@ -249,7 +252,7 @@ def test_the_report_tells_it_and_which_metrics_are_missing(
 ) -> None:
     report = SearchReport(noted[0])
     text = report.to_markdown()
-    assert "The data was taken for classification of 'y' into 3 classes, as the" in text
+    assert "The data was taken for classification of 'y' into 3 classes, because the" in text
     assert "val_mcc: trial 0 doesn't have them at its last epoch" in text
     for told in TOLD:
         assert told in text
@@ -262,7 +265,7 @@ def test_the_start_and_the_status_of_a_search_tell_it(noted: tuple[Record, Searc
     with console.capture() as shown, LiveView(console) as view:
         view.watch(record, folder)
     first, *warnings = shown.get().splitlines()
-    learned = "classification of 'y' into 3 classes, as the targets are texts"
+    learned = "classification of 'y' into 3 classes, because the targets are texts"
     assert first == f"search a-search in {folder.path}: {learned}"
     status = status_text(record, width=500)
     assert f"data: {learned}" in status

@@ -170,9 +170,9 @@ def test_an_objective_of_one_kind_says_what_is_meant(
     ("metric", "targets", "cause"),
     [
         ("val_r2", ["a", "b"] * 50, "is one of regression, but the data is for classification, "
-         "as the targets are texts"),
+         "because the targets are texts"),
         ("val_accuracy", np.arange(100) / 7, "is one of classification, but the data is for "
-         "regression, as the targets are numbers with fractions"),
+         "regression, because the targets are numbers with fractions"),
     ],
 )  # fmt: skip
 def test_an_objective_that_the_targets_do_not_have_is_refused_with_the_cause(
@@ -181,12 +181,12 @@ def test_an_objective_that_the_targets_do_not_have_is_refused_with_the_cause(
     write(tmp_path, targets)
     with pytest.raises(SpecError, match="objective.metric: must be a metric") as raised:
         checked(tmp_path, metric)
-    assert f"{metric} {cause} (dataset.kind says" in str(raised.value)
+    assert f"{metric} {cause} (dataset.kind sets" in str(raised.value)
 
 
 def test_a_task_that_the_targets_are_not_for_is_refused_with_the_cause(tmp_path: Path) -> None:
     write(tmp_path, np.arange(100) / 7)
-    with pytest.raises(SpecError, match="for regression, as the targets are numbers with frac"):
+    with pytest.raises(SpecError, match="for regression, because the targets are num"):
         checked(tmp_path, "val_loss", task={"name": "classification"})
 
 
@@ -222,7 +222,7 @@ class TestFactories:
         body = "return {'train': (np.random.rand(60, 2), np.arange(60) % 6), 'kind': 'regression'}"
         name = user_factory(tmp_path, body)
         data = load_data({"name": name}, seed=0, folder=tmp_path)
-        assert (data.kind, data.kind_reason) == ("regression", "the data set says so")
+        assert (data.kind, data.kind_reason) == ("regression", "the data set states it")
         over = load_data({"name": name, "kind": "classification"}, seed=0, folder=tmp_path)
         assert over.kind == "classification"
 
@@ -257,7 +257,7 @@ class TestFactories:
 @pytest.mark.parametrize("name", ["digits", "wine", "breast_cancer", "diabetes"])
 def test_bundled_sets_say_their_kind_themselves(name: str) -> None:
     data = load_data({"name": name}, seed=0)
-    assert data.kind_reason == "the data set says so" or name == "digits"
+    assert data.kind_reason == "the data set states it" or name == "digits"
     assert isinstance(data.train, Arrays)
 
 

@@ -103,14 +103,14 @@ class Data:
 
     @property
     def description(self) -> str:
-        """What is learned from it and why, such as `regression of 'age', as dataset.kind …`."""
+        """What is learned from it and why: `regression of 'age', because …`."""
         of = f" of {', '.join(map(repr, self.target_names))}" if self.target_names else ""
         into = {
             "classification": f" into {self.output_size} classes",
             "multilabel": f" with {self.output_size} labels",
             "regression": "",
         }[self.kind]
-        return f"{self.kind}{of}{into}, as {self.kind_reason}"
+        return f"{self.kind}{of}{into}, because {self.kind_reason}"
 
     @property
     def num_train_rows(self) -> int:

@@ -53,13 +53,13 @@ def describe_data(
         decision.require(targets_name(source))
     except HpsearchError as error:
         problem = error
-    learned = f"{decision.kind}, as {decision.reason}" if problem is None else ""
+    learned = f"{decision.kind}, because {decision.reason}" if problem is None else ""
     return Description(tuple(columns), learned, source_warnings(source), problem)
 
 
 def _as_target(reading: ColumnReading, decision: KindDecision) -> ColumnReading:
     if decision.doubt:
-        return replace(reading, doubt=f"{decision.doubt}: dataset.kind says which")
+        return replace(reading, doubt=f"{decision.doubt}: set dataset.kind")
     return replace(reading, reading=f"target ({decision.kind})", why=decision.reason)
 
 

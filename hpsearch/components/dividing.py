@@ -25,7 +25,8 @@ class Preparation:
     `auto` by groups or by time where the data set has them, else by chance.
     `train_rows` and `val_rows` draw that many rows of their part; `folds` is cross validation
     in place of one validation part; test rows are drawn where the data set has no test split.
-    `kind` says what targets are: with `classification`, several columns are shares of classes
+    `kind` says what targets are; `auto` goes by their values (`components.kinds`), where these
+    leave no doubt. With `classification`, several columns are shares of classes
     (soft labels); with `multilabel`, each is a label from 0 to 1. Datasets take `kind` alone.
     """
 

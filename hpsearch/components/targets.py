@@ -35,9 +35,9 @@ def decide(
     Of Datasets the first rows are looked at.
     """
     if given != "auto":
-        return KindDecision(given, "dataset.kind says so")
+        return KindDecision(given, "dataset.kind states it")
     if source.kind is not None:
-        return KindDecision(source.kind, "the data set says so")
+        return KindDecision(source.kind, "the data set states it")
     train = source.splits["train"]
     if isinstance(train, Arrays):
         arrays = [split.y for split in source.splits.values() if isinstance(split, Arrays)]

@@ -53,12 +53,12 @@ def undefined_told(undefined: Mapping[str, str]) -> list[str]:
     """Say which metrics aren't reported and why, those with one reason together.
 
     >>> undefined_told({"val_f1": "why", "val_auc": "why"})
-    ['val_f1, val_auc: not reported, as why']
+    ['val_f1, val_auc: not reported, because why']
     """
     by_reason: dict[str, list[str]] = {}
     for name, why in undefined.items():
         by_reason.setdefault(why, []).append(name)
-    return [f"{', '.join(names)}: not reported, as {why}" for why, names in by_reason.items()]
+    return [f"{', '.join(names)}: not reported, because {why}" for why, names in by_reason.items()]
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -90,8 +90,8 @@ def _cause(metric: str, data: Data | None) -> str:
     if data is None or not kinds or data.kind in kinds:
         return ""
     return (
-        f", and {metric} is one of {' or '.join(kinds)}, but the data is for {data.kind}, as "
-        f"{data.kind_reason} (dataset.kind says how targets are read)"
+        f", and {metric} is one of {' or '.join(kinds)}, but the data is for {data.kind}, because "
+        f"{data.kind_reason} (dataset.kind sets how targets are read)"
     )
 
 

@@ -80,7 +80,7 @@ def task_for(
     if task.kind != data.kind:
         raise DataError(
             f"task.name: {name} needs targets for {task.kind}, but the data set's are for "
-            f"{data.kind}, as {data.kind_reason} (dataset.kind says how they are read)"
+            f"{data.kind}, because {data.kind_reason} (dataset.kind sets how they are read)"
         )
     return task
 

@@ -49,7 +49,7 @@ def _defined(task: Task, y: Values, output_size: int) -> set[str]:
         try:
             with torch.no_grad():
                 found |= task.measure(outputs, targets).keys()
-        except Exception:  # a user's metric may raise anything, and is told of when it does
+        except Exception:  # a user's metric may raise anything; then its trial fails
             return set(task.scores)
     return found
 
