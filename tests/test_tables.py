@@ -354,6 +354,24 @@ class TestSuspects:
             load(tmp_path, sorted_table(), drop=["noise"])
 
 
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"features": ["a"], "drop": ["a"]}, "features: must not name what dataset.drop names"),
+        ({"drop": ["y"]}, "drop: must not name what dataset.target names, but got 'y'"),
+        ({"dates": ["a"], "categories": ["a"]}, "categories: must not name what dataset.dates"),
+        ({"categories": ["aa"]}, r"categories: must be a column of .* did you mean 'a'"),
+        ({"dates": {"c": None}}, "dates: must be a column of"),
+        ({"features": ["z"]}, "features: must be a column of"),
+    ],
+)
+def test_keywords_name_columns_once(
+    tmp_path: Path, keywords: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=f"dataset.{message}"):
+        load(tmp_path, table(["1", "2"]), **keywords)
+
+
 def test_readings_say_what_was_taken_for_what() -> None:
     assert read(["1", "NA", None])[1] == ColumnReading(
         "a", "number", "numbers; NA missing", distinct=1, missing=2, example="1"

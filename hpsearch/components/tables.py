@@ -19,6 +19,7 @@ from hpsearch.components.columns import (
 )
 from hpsearch.components.files import check_columns
 from hpsearch.components.suspects import suspicion
+from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -64,11 +65,26 @@ def read_table_columns(
     reading_keywords = {"dates": list(rule.date_formats), "categories": list(rule.categories)}
     for keyword, names in (named | reading_keywords).items():
         check_columns(raw, place, keyword, names)
+    _check_once({key: named[key] for key in ("target", "drop", "features")})
+    _check_once(reading_keywords)
     table = Table(raw, columns, rule)
     table.read()
     table.judge()
     table.require(place)
     return _as_returned(table)
+
+
+def _check_once(named: Mapping[str, Sequence[str]]) -> None:
+    """Raise DataError for a column that two keywords name, which exclude each other."""
+    keywords: dict[str, str] = {}
+    for keyword, names in named.items():
+        for name in names:
+            other = keywords.setdefault(name, keyword)
+            if other != keyword:
+                raise DataError(
+                    f"dataset.{keyword}: must not name what dataset.{other} names, "
+                    f"but got {name!r}"
+                )
 
 
 class Table:
