@@ -13,6 +13,7 @@ from hpsearch.analysis.failures import failures
 from hpsearch.analysis.frames import active_names, outcome_label, show, show_seconds
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.missing import missing_metrics
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.scatter import shown_trials
 from hpsearch.analysis.stopping import rungs
@@ -144,31 +145,12 @@ def _best(record: Record, progress: Progress) -> Section:
 
 def _data(record: Record) -> list[Section]:
     """What the data was taken for, what to know of it, and which metrics are missing."""
-    notes = record.data
-    told = [*notes.told, *_missing(record)]
-    if not notes.description and not told:
+    learned, told = record.data.description, [*record.data.told, *missing_metrics(record)]
+    if not learned and not told:
         return []
-    learned = (f"The data was taken for {notes.description}.",) if notes.description else ()
-    table = (Table(("warning",), _rows((text,) for text in told)),) if told else ()
-    return [Section("Data", (*learned, *table))]
-
-
-def _missing(record: Record) -> list[str]:
-    """Name the metrics that the best trial lacks although the data allows them."""
-    best, notes = record.best, record.data
-    if best is None or not best.curve:
-        return []
-    names = [
-        name
-        for name in notes.metrics
-        if name not in best.curve[best.epochs] and name not in notes.undefined
-    ]
-    if not names:
-        return []
-    told = (
-        f"trial {best.number} doesn't have them at its last epoch: its predictions don't allow it"
-    )
-    return [f"{', '.join(names)}: {told}"]
+    text = (f"The data was taken for {learned}.",) if learned else ()
+    table = (Table(("warning",), _rows((each,) for each in told)),) if told else ()
+    return [Section("Data", (*text, *table))]
 
 
 def _baselines(record: Record) -> list[Section]:
