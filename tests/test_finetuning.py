@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data
-from hpsearch.components.finetuning import layer_groups
+from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.models import build_model, mlp
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of
@@ -90,7 +90,7 @@ def test_what_is_frozen_stays_bit_for_bit(wine: Data) -> None:
         wine,
         model=NET,
         optimizer=optimizer,
-        finetune={"name": "freeze", "num_frozen": 4},
+        finetune={"name": "freeze", "num_frozen": 2},
         constraints=[{"name": "max_norm", "c": 0.1}],
     )
     before = state_of(trainer)
@@ -213,8 +213,3 @@ class TestEfficientNet:
         x = torch.rand(2, 3, 32, 32)
         expected = scaled.net((x - 0.498) / 0.502)
         assert torch.allclose(scaled(x), expected)
-
-
-def test_groups_of_a_plain_model() -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
-    assert [len(group) for group in layer_groups(net)] == [1, 1]

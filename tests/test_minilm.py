@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hpsearch.components import Arrays, load_data
-from hpsearch.components.finetuning import layer_groups
+from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.minilm import MiniLM, word_pieces
 from hpsearch.components.models import build_model
 from hpsearch.errors import BadConfigurationError, DataError

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from hpsearch.components import Arrays, Data, load_data
-from hpsearch.components.finetuning import layer_groups
+from hpsearch.components.layer_groups import layer_groups
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer, make_trainer
@@ -118,7 +118,8 @@ def test_forgetting_goes_on_from_a_state(digits: Data, trained: Path) -> None:
 
 def test_another_finetuning_says_what_learns(digits: Data, trained: Path) -> None:
     trainer = tuned(digits, trained, weights="feature_extract")
-    body, head = (list(group[0].parameters())[0] for group in layer_groups(trainer.model))
+    groups = layer_groups(trainer.model)
+    body, head = (next(p for m in group for p in m.parameters()) for group in groups)
     before = body.clone(), head.clone()
     trainer.train_epoch()
     assert torch.equal(body, before[0])

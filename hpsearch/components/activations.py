@@ -27,6 +27,22 @@ def widening(activation: nn.Module) -> int:
     return 2 if isinstance(activation, nn.GLU) else 1
 
 
+def is_monotone(activation: nn.Module) -> bool:
+    """Whether an activation is known never to fall, so that it may change places with a maximum.
+
+    Not those whose slope may turn (prelu's is learned), nor step, whose gradient is not its own.
+    """
+    if isinstance(activation, nn.LeakyReLU):
+        return activation.negative_slope >= 0
+    return isinstance(activation, _RISING)
+
+
+_RISING = (
+    *(nn.Identity, nn.ReLU, nn.ELU, nn.CELU, nn.SELU),
+    *(nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign),
+)
+
+
 @register("activation", "identity")
 def identity() -> nn.Module:
     """x: a net of such layers is linear."""

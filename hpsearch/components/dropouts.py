@@ -17,7 +17,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
-from hpsearch.components.finetuning import layer_groups
+from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers import Dropout
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of, Recommended, register

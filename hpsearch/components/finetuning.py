@@ -1,8 +1,9 @@
 """Fine-tuning by name: which weights of a trained model go on learning, how fast, and when.
 
-A model is seen as groups of modules from its input to its output, the last of which is its head.
-What is frozen gets no gradient, is left out of weight decay, and stays in evaluation mode, so that
-its batch norms keep their statistics and its dropouts drop nothing.
+A model is seen as groups of modules from its input to its output (`layer_groups`): a layer each,
+with its norm, its activation and its dropout; the last is its head. What is frozen gets no
+gradient, is left out of weight decay, and stays in evaluation mode, so that its batch norms keep
+their statistics and its dropouts drop nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Interval
 from torch import nn
 
+from hpsearch.components.layer_groups import layer_groups
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of, Recommended, register
 
@@ -21,17 +23,6 @@ LrFactor = Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)]
 HeadFactor = Annotated[float, Gt(0), Recommended(1.0, 100.0, log=True)]
 Count = Annotated[int, Ge(0)]
 FineTuneSection = Annotated[Any, Of("finetune")]
-
-
-def layer_groups(model: nn.Module) -> list[list[nn.Module]]:
-    """Return a model's modules with weights, grouped from input to output.
-
-    A model may say so itself by a method `layer_groups`; otherwise each child is a group.
-    """
-    own: Callable[[], list[list[nn.Module]]] | None = getattr(model, "layer_groups", None)
-    if own is not None:
-        return own()
-    return [[child] for child in model.children() if any(True for _ in child.parameters())]
 
 
 @dataclass(frozen=True)
@@ -64,6 +55,7 @@ class FineTuning:
     unfreeze_every: int | None = None
     subset: Subset | None = None
     _frozen: int = field(init=False, default=0)
+    _params: list[list[nn.Parameter]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.num_frozen < len(self.groups_of_modules):
@@ -71,19 +63,14 @@ class FineTuning:
                 f"finetune: must leave at least one of the model's {len(self.groups_of_modules)} "
                 f"groups of layers to be trained, but {self.num_frozen} would be frozen"
             )
+        self._params = _parameters_of(self.model, self.groups_of_modules)
         self._freeze(self.num_frozen)
 
     def groups(self) -> list[dict[str, Any]]:
         """Return the parameter groups of all that is trained at some time."""
         first = 0 if self.unfreeze_every is not None else self.num_frozen
-        pairs = zip(self.groups_of_modules, self.lr_factors, strict=True)
-        groups = [
-            {
-                "params": [param for module in modules for param in module.parameters()],
-                "lr_factor": factor,
-            }
-            for modules, factor in list(pairs)[first:]
-        ]
+        pairs = zip(self._params, self.lr_factors, strict=True)
+        groups = [{"params": params, "lr_factor": factor} for params, factor in pairs][first:]
         return [group for group in groups if group["params"]]
 
     def begin_epoch(self, epoch: int) -> None:
@@ -99,9 +86,9 @@ class FineTuning:
 
     def _freeze(self, count: int) -> None:
         self._frozen = count
-        for i, modules in enumerate(self.groups_of_modules):
-            for module in modules:
-                module.requires_grad_(i >= count)
+        for i, params in enumerate(self._params):
+            for param in params:
+                param.requires_grad_(i >= count)
 
 
 @register("finetune", "full")
@@ -202,3 +189,20 @@ def subset(
 def _alike(model: nn.Module, lr_factor: float, num_frozen: int = 0) -> FineTuning:
     groups = layer_groups(model)
     return FineTuning(model, groups, [lr_factor] * len(groups), num_frozen)
+
+
+def _parameters_of(
+    model: nn.Module, groups: Sequence[Sequence[nn.Module]]
+) -> list[list[nn.Parameter]]:
+    """Return each group's parameters that learn at all, each once.
+
+    Parameters that are in no group, such as those of the model itself, go with the first.
+    """
+    seen: set[nn.Parameter] = set()
+    found: list[list[nn.Parameter]] = []
+    for group in groups:
+        params = (param for module in group for param in module.parameters())
+        found.append([param for param in params if param.requires_grad and param not in seen])
+        seen.update(found[-1])
+    rest = [param for param in model.parameters() if param.requires_grad and param not in seen]
+    return [[*rest, *found[0]], *found[1:]]

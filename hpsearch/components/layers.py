@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from hpsearch.components.data import Scale
+from hpsearch.components.layer_groups import groups_of
 
 
 class Dropout(nn.Module):
@@ -66,6 +70,26 @@ class Residual(nn.Sequential):
         for module in self:
             result = module(result)
         return x + result
+
+
+class Blocks(nn.Sequential):
+    """Modules in order, in blocks: each a layer with what belongs to it."""
+
+    sizes: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, blocks: Sequence[Sequence[nn.Module]]) -> Blocks:
+        """Put the modules of blocks one after the other."""
+        made = cls(*itertools.chain.from_iterable(blocks))
+        made.sizes = [len(block) for block in blocks]
+        return made
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return the blocks; of a part of the model, what can be told without them."""
+        modules = iter(self)
+        if sum(self.sizes) != len(self):
+            return groups_of(modules)
+        return [list(itertools.islice(modules, size)) for size in self.sizes]
 
 
 class Standardize(nn.Module):

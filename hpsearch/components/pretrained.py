@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from hpsearch.components.finetuning import layer_groups
+from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.packages import optional_package
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of, register

@@ -41,10 +41,10 @@ def rnn(
     layer backwards; its last output is that of the first time step.
     """
     size = _num_inputs(input_shape)
-    form = make_dropout(dropout, is_recurrent=True)
     stack: list[RecurrentLayer] = []
     for _ in range(layers):
         cells = [make_cell(cell, size, hidden_size, folder) for _ in range(1 + bidirectional)]
+        form = make_dropout(dropout, is_recurrent=True)
         stack.append(RecurrentLayer(cells, hidden_size, form))
         size = hidden_size * len(cells)
     output = nn.Linear(size, output_size)
@@ -65,6 +65,11 @@ class RecurrentNet(nn.Module):
         self.input_dropout, self.layers = input_dropout, nn.ModuleList(layers)
         self.output, self.readout = output, readout
         self._hidden_size = layers[-1].hidden_size
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return the recurrent layers, each with its dropout, and the head."""
+        first, *others = self.layers
+        return [[self.input_dropout, first], *([layer] for layer in others), [self.output]]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of a batch."""

@@ -1,0 +1,71 @@
+"""A model seen as groups of modules from its input to its output, one for each of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+
+Group = list[nn.Module]
+#: norms whose scale may have several axes, and is no weight of a layer all the same
+_NORMS = nn.LayerNorm | nn.RMSNorm
+
+
+def layer_groups(model: nn.Module) -> list[Group]:
+    """Return a model's modules, grouped from input to output; the last group is its head.
+
+    A model may say so itself by a method `layer_groups`. Otherwise each child with weights, and
+    each member of a ModuleList, begins a group; what has none (norms, activations, dropout)
+    belongs to the layer before it. Of a model with one such child, the child's groups are taken.
+    """
+    own: Callable[[], list[Group]] | None = getattr(model, "layer_groups", None)
+    return own() if own is not None else groups_of(list(model.children()) or [model])
+
+
+def groups_of(modules: Iterable[nn.Module]) -> list[Group]:
+    """Group modules that follow each other, as `layer_groups` does the children of a model."""
+    before, groups = Group(), list[Group]()
+    for module in _without_lists(modules):
+        if has_weights(module):
+            groups.append([module])
+        else:
+            (groups[-1] if groups else before).append(module)
+    if not groups:
+        return [before] if before else []
+    if len(groups) == 1:
+        groups = _inner_groups(*groups)
+    groups[0] = [*before, *groups[0]]
+    return groups
+
+
+def has_weights(module: nn.Module) -> bool:
+    """Whether a module holds a layer: a parameter with two axes or more that is no norm's."""
+    return any(
+        param.ndim > 1
+        for part in module.modules()
+        if not isinstance(part, _NORMS)
+        for param in part.parameters(recurse=False)
+    )
+
+
+def _inner_groups(group: Group) -> list[Group]:
+    """Divide the only group of a model, where a module holds its layers."""
+    layer, *after = group
+    if not _is_container(layer):
+        return [group]
+    inner = layer_groups(layer)
+    return [*inner[:-1], [*inner[-1], *after]]
+
+
+def _is_container(module: nn.Module) -> bool:
+    has_own = is_parametrized(module) or any(True for _ in module.parameters(recurse=False))
+    return not has_own and any(True for _ in module.children())
+
+
+def _without_lists(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for module in modules:
+        if isinstance(module, nn.ModuleList):
+            yield from _without_lists(module)
+        else:
+            yield module
