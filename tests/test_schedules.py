@@ -209,7 +209,7 @@ class TestNumbers:
 
 def test_warmup_hands_over_to_a_whole_schedule() -> None:
     factors = curve("warmup", 5, 10, epochs=1, then={"name": "cosine"})
-    assert factors[:10] == pytest.approx([step / 10 for step in range(10)])
+    assert factors[:10] == pytest.approx([step / 11 for step in range(1, 11)])
     assert factors[10:] == pytest.approx(curve("cosine", 4, 10))
 
 

@@ -104,7 +104,8 @@ class Pace:
         before, steps = self.first_step(epoch), self._steps_of(epoch)
         # a refit may train past the configuration's budget
         total = max(sum(self._steps), before + steps)
-        return Progress(before + step, total, epoch, self._config.max_epochs, step, steps)
+        max_epochs = self._config.max_epochs
+        return Progress(before + step, total, epoch, max_epochs, step, steps, self._steps)
 
     def _build(self, section: str) -> Any:
         value = self._config.values.get(section)

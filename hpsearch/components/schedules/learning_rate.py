@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Interval
 
 from hpsearch.components.schedules.progress import (
+    ROUNDING,
     Epochs,
     Fraction,
     Gamma,
@@ -98,9 +98,22 @@ class Warmup:
 
     def __call__(self, progress: Progress) -> float:
         """Return the factor of the learning rate."""
-        if progress.epochs < self._epochs:
-            return self._start + (1 - self._start) * progress.epochs / self._epochs
-        return float(self._then(self._rest(progress)))
+        if progress.epochs > self._epochs - ROUNDING:
+            return float(self._then(progress.after(self._epochs)))
+        # From 0 the line begins one step before the first, which would change nothing.
+        ahead = 0.0 if self._start else 1 / progress.steps_per_epoch
+        way = (progress.epochs + ahead) / (self._epochs + ahead)
+        return self._start + (1 - self._start) * way
+
+    @property
+    def momentum_range(self) -> tuple[float, float] | None:
+        """The other schedule's greatest and smallest momentum, if it sets one."""
+        found: tuple[float, float] | None = getattr(self._then, "momentum_range", None)
+        return found
+
+    def momentum(self, progress: Progress) -> float:
+        """Return the other schedule's momentum: that of its first step during the rise."""
+        return float(self._then.momentum(progress.after(self._epochs)))
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Pass an epoch's metrics on."""
@@ -116,18 +129,6 @@ class Warmup:
         if hasattr(self._then, "load_state_dict"):
             self._then.load_state_dict(state)
 
-    def _rest(self, progress: Progress) -> Progress:
-        """Where training is, counted from the end of the rise."""
-        steps = math.ceil(self._epochs * progress.steps_per_epoch)
-        epochs = int(self._epochs)
-        return replace(
-            progress,
-            step=max(progress.step - steps, 0),
-            num_steps=max(progress.num_steps - steps, 1),
-            epoch=progress.epoch - epochs,
-            max_epochs=progress.max_epochs - epochs,
-        )
-
 
 @register("lr_schedule", "warmup", fusible=["start_factor"])
 def warmup(
@@ -135,7 +136,11 @@ def warmup(
     start_factor: Fraction = 0.0,
     then: LrScheduleSection = "constant",
 ) -> Schedule:
-    """A linear rise from `start_factor` over `epochs`, then the schedule `then` (Goyal et al.)."""
+    """A linear rise from `start_factor` over `epochs`, then the schedule `then` (Goyal et al.).
+
+    torch's LinearLR, which knows no start at 0: there the k-th of n steps has the factor
+    k / (n + 1). `then` begins with the first step after `epochs`, as if training began there.
+    """
     return Warmup(epochs, start_factor, Of("lr_schedule").build(then))
 
 
