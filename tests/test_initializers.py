@@ -319,13 +319,6 @@ class TestPlacement:
             fill = 1.5 if "bias_ih" in name else 0.0
             assert bias.tolist() == [0.0] * 4 + [fill] * 4 + [0.0] * 8
 
-    def test_keras_default(self) -> None:
-        lstm = nn.LSTM(3, 4)
-        initialize(lstm, {"name": "keras_default"}, Path())
-        assert lstm.bias_ih_l0[4:8].tolist() == [1.0] * 4
-        gate = lstm.weight_hh_l0[:4]
-        assert torch.allclose(gate @ gate.T, torch.eye(4), atol=1e-5)
-
     def test_the_output_begins_with_the_frequencies(self, wine: Data) -> None:
         trainer = make(wine, initializer={"name": "zeros", "output_bias": "log_prior"})
         prior = np.bincount(wine.train.y) / len(wine.train.y)
@@ -334,5 +327,5 @@ class TestPlacement:
 
     def test_frequencies_need_classes(self) -> None:
         data = load_data({"name": "diabetes"}, seed=0)
-        with pytest.raises(BadConfigurationError, match="log_prior needs a classification"):
+        with pytest.raises(BadConfigurationError, match="log_prior needs classes or labels"):
             make(data, initializer={"name": "zeros", "output_bias": "log_prior"})

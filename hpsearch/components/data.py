@@ -130,6 +130,19 @@ class Data:
         counts = np.bincount(self.train.y, minlength=self.output_size)
         return tuple(counts.tolist())
 
+    @property
+    def base_rates(self) -> tuple[float, ...]:
+        """How often each class or label is true in the training rows, and half a row more.
+
+        Nothing for targets of another kind, or where Datasets are read.
+        """
+        if self.class_counts:
+            counts = np.array(self.class_counts) + 0.5
+            return tuple((counts / counts.sum()).tolist())
+        if self.kind != "multilabel" or not isinstance(self.train, Arrays):
+            return ()
+        return tuple(((self.train.y.sum(0) + 0.5) / (len(self.train) + 1)).tolist())
+
     @cached_property
     def has_soft_targets(self) -> bool:
         """Whether targets are shares of classes, rather than classes."""

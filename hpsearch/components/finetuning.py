@@ -125,10 +125,14 @@ def feature_extract(model: nn.Module) -> FineTuning:
 def replace_head(
     model: nn.Module, head_lr_factor: HeadFactor = 10.0, num_frozen: Count = 0
 ) -> FineTuning:
-    """A newly drawn head, at `head_lr_factor` times the rate of the layers before it."""
+    """A newly drawn head, at `head_lr_factor` times the rate of the layers before it.
+
+    The initializer draws it, as it does the layers of a model that is new.
+    """
     groups = layer_groups(model)
     for module in groups[-1]:
         for part in module.modules():
+            vars(part).pop("is_pretrained", None)
             reset: Callable[[], None] | None = getattr(part, "reset_parameters", None)
             if reset is not None:
                 reset()

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,48 +17,22 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from hpsearch import registry
 from hpsearch.components.data_init import begin_with_data, scale_to_unit_variance
+from hpsearch.components.placement import (
+    INITIALIZER,
+    RECURRENT_WEIGHTS,
+    Choice,
+    Layer,
+    joined,
+)
 from hpsearch.errors import BadConfigurationError
-from hpsearch.registry import Of, Recommended, register
+from hpsearch.registry import Recommended, register
 
 Gain = Annotated[float, Gt(0), Recommended(0.5, 2.0)]
 Fan = Literal["fan_in", "fan_out"]
 Slope = Annotated[float, Ge(0)]
-Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-
-INITIALIZER = Of("initializer")
-InitializerSection = Annotated[Any, INITIALIZER]
 #: standard deviation of a standard normal that is cut off at ±2
 TRUNCATED_STD = 0.87962566103423978
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Keywords that all initializers have beside their own.
-
-    `first` and `output` are other initializers for the first and the last layer, `recurrent` one
-    for the weights from a recurrent layer's state to itself. `layers` has one for each pattern of
-    names of weights, such as "*.weight_hh*" or "4.weight"; of several that fit the first holds,
-    before `first` and so on. `forget_bias` is the bias of an
-    LSTM's forget gate: torch adds two vectors there, the one gets it, the other 0. `log_prior`
-    begins with the frequencies of the classes: the last layer's bias is their logarithm.
-    """
-
-    first: InitializerSection | None = None
-    output: InitializerSection | None = None
-    recurrent: InitializerSection | None = None
-    layers: Annotated[Mapping[str, Any], Of("initializer", mapped=True)] | None = None
-    forget_bias: Annotated[float, Recommended(0.0, 2.0)] | None = None
-    output_bias: Literal["zero", "log_prior"] = "zero"
-
-    def by_pattern(self, name: str) -> Any:
-        """Return the initializer of the first pattern that a weight's name fits, if one does."""
-        pairs = (self.layers or {}).items()
-        return next((each for pattern, each in pairs if fnmatchcase(name, pattern)), None)
-
-
-registry.share_keywords("initializer", Placement)
 
 
 @register("initializer", "torch_default")
@@ -70,7 +42,10 @@ def torch_default(tensor: Tensor) -> None:
 
 @register("initializer", "keras_default")
 def keras_default(tensor: Tensor) -> None:
-    """As Keras: xavier_uniform, biases 0; recurrent weights orthogonal, forget bias 1."""
+    """As Keras: xavier_uniform, biases 0; recurrent weights orthogonal, forget bias 1.
+
+    Keras draws the gates of a recurrent layer together.
+    """
     nn.init.xavier_uniform_(tensor)
 
 
@@ -167,83 +142,27 @@ def initialize(
     model: nn.Module,
     section: Mapping[str, Any],
     folder: Path,
-    class_counts: Sequence[int] = (),
+    prior: Tensor | None = None,
 ) -> None:
     """Draw the weights of a model's layers, but for pretrained ones; biases become zero.
 
-    `class_counts` are what `output_bias: log_prior` needs: BadConfigurationError without them.
+    `prior` are the outputs that `output_bias: log_prior` begins with: BadConfigurationError
+    without them.
     """
-    section = {**_PROFILES.get(section["name"], {}), **section}
-    shared = registry.shared_keywords("initializer")
-    placement = Placement(**{key: section[key] for key in shared if key in section})
-    own = {key: value for key, value in section.items() if key not in shared}
-    _check_others(placement)
-    fresh = {
-        name: module
-        for name, module in model.named_modules()
-        if not hasattr(module, "is_pretrained")
-    }
-    layers = {name: module for name, module in fresh.items() if isinstance(module, Layer)}
-    _check_patterns(placement, [name for each in fresh.items() for name in _weights_of(*each)])
-    for i, (name, layer) in enumerate(layers.items()):
-        other = placement.first if i == 0 else None
-        other = placement.output if i == len(layers) - 1 and placement.output else other
-        other = placement.by_pattern(_joined(name, "weight")) or other
-        _fill_layer(layer, INITIALIZER.written_out(other or own), folder)
-    for name, module in fresh.items():
-        _fill_recurrent(name, module, own, placement, folder)
-    if placement.output_bias == "log_prior":
-        _begin_with_frequencies(list(layers.values()), class_counts)
+    choice = Choice.of(model, section)
+    layers = {name: each for name, each in choice.fresh.items() if isinstance(each, Layer)}
+    for name, layer in layers.items():
+        _fill_layer(layer, choice.section(joined(name, "weight"))[0], folder)
+    for name, module in choice.fresh.items():
+        _fill_recurrent(name, module, choice, folder)
+    if choice.placement.output_bias == "log_prior":
+        _begin_with_prior([*layers.values()][-1:], prior)
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
     """Return fan_in and fan_out of a weight (units, inputs, *kernel)."""
     kernel = math.prod(tensor.shape[2:])
     return tensor.shape[1] * kernel, tensor.shape[0] * kernel
-
-
-#: what initializers say of more than one tensor
-_PROFILES: dict[str, dict[str, Any]] = {
-    "keras_default": {"recurrent": "orthogonal", "forget_bias": 1.0}
-}
-
-
-_RECURRENT_WEIGHTS = ("weight_ih", "weight_hh")
-
-
-def _weights_of(path: str, module: nn.Module) -> list[str]:
-    """Return the names of the weights of a module that are drawn."""
-    if isinstance(module, Layer):  # whose weight may be a parametrisation's
-        return [_joined(path, "weight")]
-    names = (name for name, _ in module.named_parameters(recurse=False))
-    return [_joined(path, name) for name in names if name.startswith(_RECURRENT_WEIGHTS)]
-
-
-def _check_patterns(placement: Placement, names: Sequence[str]) -> None:
-    for pattern in placement.layers or ():
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise BadConfigurationError(
-                "initializer.layers: each pattern must fit the name of a weight "
-                f"({', '.join(names)}), but {pattern!r} fits none"
-            )
-
-
-def _check_others(placement: Placement) -> None:
-    """Refuse a placement in an initializer that is one itself."""
-    others = {key: getattr(placement, key) for key in ("first", "output", "recurrent")}
-    others |= {f"layers.{pattern}": other for pattern, other in (placement.layers or {}).items()}
-    shared = registry.shared_keywords("initializer")
-    for place, other in others.items():
-        inner = [key for key in INITIALIZER.written_out(other) or () if key in shared]
-        if inner:
-            raise BadConfigurationError(
-                f"initializer.{place}: must have keywords of its own alone: {inner[0]} is said "
-                f"of the whole model, beside {place.partition('.')[0]}"
-            )
-
-
-def _joined(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
 
 
 def _normal(tensor: Tensor, std: float, truncated: bool) -> None:
@@ -270,23 +189,20 @@ def _fill_layer(layer: Layer, section: Mapping[str, Any], folder: Path) -> None:
         begin_with_data(layer, scale_to_unit_variance)
 
 
-def _fill_recurrent(
-    path: str, module: nn.Module, own: Mapping[str, Any], placement: Placement, folder: Path
-) -> None:
-    """Draw a recurrent layer gate by gate: each gate is a layer of its own to an initializer."""
-    recurrent = placement.recurrent or own
+def _fill_recurrent(path: str, module: nn.Module, choice: Choice, folder: Path) -> None:
+    """Draw a recurrent layer, gate by gate or all of its gates together."""
     for name, param in module.named_parameters(recurse=False):
-        if name.startswith(_RECURRENT_WEIGHTS):
-            other = placement.by_pattern(_joined(path, name))
-            other = other or (own if name.startswith("weight_ih") else recurrent)
-            section = INITIALIZER.written_out(other)
+        if name.startswith(RECURRENT_WEIGHTS):
+            section, by_gate = choice.section(joined(path, name))
             if section["name"] != "torch_default":
-                for gate in _gates(module, param):
-                    INITIALIZER.build(section, folder, tensor=gate)
-        elif name.startswith(("bias_ih", "bias_hh")) and own["name"] != "torch_default":
-            nn.init.zeros_(param)
-    if placement.forget_bias is not None and is_lstm(module):
-        _set_forget_bias(module, placement.forget_bias)
+                for part in _gates(module, param) if by_gate else [param.detach()]:
+                    INITIALIZER.build(section, folder, tensor=part)
+        elif name.startswith(("bias_ih", "bias_hh")):
+            weight = joined(path, f"weight_ih{name.removeprefix(name[:7])}")
+            if choice.section(weight)[0]["name"] != "torch_default":
+                nn.init.zeros_(param)
+    if choice.placement.forget_bias is not None and is_lstm(module):
+        _set_forget_bias(module, choice.placement.forget_bias)
 
 
 def is_lstm(module: nn.Module) -> bool:
@@ -308,14 +224,14 @@ def _set_forget_bias(module: nn.Module, value: float) -> None:
             nn.init.constant_(param.detach()[hidden : 2 * hidden], fill)
 
 
-def _begin_with_frequencies(layers: Sequence[Layer], class_counts: Sequence[int]) -> None:
-    bias = layers[-1].bias if layers else None
-    if bias is None or len(class_counts) != len(bias):
+def _begin_with_prior(last: Sequence[Layer], prior: Tensor | None) -> None:
+    bias = last[0].bias if last else None
+    if bias is None or prior is None or prior.shape != bias.shape:
         raise BadConfigurationError(
-            "initializer.output_bias: log_prior needs a classification in memory, and a last "
-            f"layer with a bias for each class, but there are {len(class_counts)} classes and "
+            "initializer.output_bias: log_prior needs classes or labels in memory, and a last "
+            "layer with a bias for each, but there are "
+            f"{0 if prior is None else len(prior)} classes or labels and "
             f"{0 if bias is None else len(bias)} biases"
         )
-    counts = torch.tensor(class_counts, dtype=torch.float64) + 0.5  # a class may have no rows
     with torch.no_grad():
-        bias.copy_((counts / counts.sum()).log())
+        bias.copy_(prior)

@@ -93,6 +93,9 @@ class RecurrentNet(nn.Module):
 class RecurrentLayer(nn.Module):
     """A cell, or one for each direction, and dropout."""
 
+    #: to initializers its cells are not layers of their own
+    is_one_layer = True
+
     def __init__(self, cells: list[nn.Module], hidden_size: int, dropout: nn.Module) -> None:
         super().__init__()
         self.hidden_size = hidden_size

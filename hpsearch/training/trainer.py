@@ -64,7 +64,9 @@ class Trainer:
         self.task.criterion.to(self.device)
         self._stream = stream
         self.model = self._build_model()
-        self._tuning = self._build("finetune", model=self.model)
+        self._tuning = self._build("finetune", model=self.model)  # it may replace the head
+        self._initialize()
+        self.model.to(self.device)
         subset: Subset | None = getattr(self._tuning, "subset", None)
         self._rows = TrainingRows(data, subset, config.values.get("last_batch"), self._subset_seed)
         self._forgetting = Forgetting(self.task, subset.metric) if subset is not None else None
@@ -261,10 +263,14 @@ class Trainer:
         torch.manual_seed(self._seed("model"))
         model = build_model(values["model"], self.data.input_shape, self.data.output_size, folder)
         check_outputs(model, values["model"]["name"], self.data.input_shape, self.data.output_size)
+        return model
+
+    def _initialize(self) -> None:
         torch.manual_seed(self._seed("initializer"))
-        section = values.get("initializer") or {"name": "torch_default"}
-        initialize(model, section, folder, self.data.class_counts)
-        return model.to(self.device)
+        section = self.config.values.get("initializer") or {"name": "torch_default"}
+        rates = torch.tensor(self.data.base_rates)
+        prior = self.task.head.inverse(rates) if len(rates) else None
+        initialize(self.model, section, Path(self.config.folder), prior)
 
     def _compile(self) -> Callable[[Tensor], Tensor]:
         # Programs of earlier trials count towards a limit, after which nothing more is compiled.
