@@ -102,6 +102,13 @@ def test_groups_divide_the_channels(channels: int, groups: int) -> None:
     assert norm("group", channels, 2, groups=8).num_groups == groups
 
 
+@pytest.mark.parametrize("name", [name for name in (*MODULES, *LAYERS) if name != "instance"])
+def test_an_untrained_net_guesses_about_evenly(wine: Any, name: str) -> None:
+    """In evaluation, before the norm has seen a batch: within a nat of ln 3."""
+    trainer = make(wine, model={"name": "mlp", "hidden_sizes": [16, 16], "norm": name})
+    assert trainer.evaluate("val")["val_loss"] < math.log(3) + 1
+
+
 @pytest.mark.parametrize(("features", "groups"), [(12, 6), (8, 4), (7, 1), (1, 1)])
 def test_a_group_of_a_vector_has_two_features_at_least(features: int, groups: int) -> None:
     """One alone is its own mean."""
@@ -158,6 +165,10 @@ class TestStreaming:
         x = torch.cat([torch.randn(8, 2), torch.zeros(8, 1)], 1).requires_grad_()
         norm("streaming", 3, 0, p=p)(x).pow(2).sum().backward()
         assert torch.isfinite(x.grad).all()
+
+    def test_untrained_it_changes_nothing_in_evaluation(self) -> None:
+        x = torch.randn(8, 3)
+        assert torch.allclose(norm("streaming", 3, 0).eval()(x), x, atol=1e-4)
 
     def test_single_images_train(self) -> None:
         data = load_data({"name": "digits", "train_rows": 40}, seed=0)

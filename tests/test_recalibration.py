@@ -10,17 +10,18 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components import Data
-from hpsearch.components.normalizing import GhostBatchNorm
+from hpsearch.components.normalizing import BatchNorm, GhostBatchNorm
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 
 
-def trainer(data: Data, *callbacks: str, **model: Any) -> Trainer:
+def trainer(data: Data, *callbacks: str, finetune: Any = None, **model: Any) -> Trainer:
     values = {
         "model": {"name": "mlp", "hidden_sizes": [16], "norm": "batch", **model},
         "optimizer": {"name": "sgd", "lr": 0.5},
         "batch_size": 19,
         "callbacks": [{"name": name} for name in callbacks],
+        "finetune": finetune,
     }
     return Trainer(TrialConfig(0, 0, 4, values), data)
 
@@ -38,13 +39,12 @@ def test_the_statistics_become_the_mean_over_the_batches(norm: Any) -> None:
         (5 * torch.randn(8, 3) + 2, torch.zeros(8)) for _ in range(4)
     ]
     callback = registry.get("callback", "recalibrate_bn").build({})
-    norm.eval()
     callback.before_evaluation(norm, lambda: iter(batches))
     means = torch.stack([x.mean(0) for x, _ in batches]).mean(0)
     variances = torch.stack([x.var(0) for x, _ in batches]).mean(0)
     assert torch.allclose(norm.running_mean, means)
     assert torch.allclose(norm.running_var, variances)
-    assert norm.momentum == 0.1 and not norm.training
+    assert norm.momentum == 0.1 and norm.training
 
 
 def test_ghost_batches_count_one_by_one() -> None:
@@ -83,3 +83,29 @@ def test_one_and_one_epoch_are_two(wine: Data, model: dict[str, Any]) -> None:
     one, other = whole.train_epoch(), second.train_epoch()
     assert one is not None and other is not None
     assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+@pytest.mark.parametrize(
+    "finetune", ["feature_extract", {"name": "freeze", "num_frozen": 1}, "gradual_unfreeze"]
+)
+def test_frozen_norms_keep_their_statistics(wine: Data, finetune: Any) -> None:
+    """And the norms that are trained see them as they do while training."""
+    layers = {"hidden_sizes": [16, 16], "norm": "batch"}
+    tuned = trainer(wine, "recalibrate_bn", **layers, finetune=finetune)
+    frozen, trained = (each for each in tuned.model if isinstance(each, BatchNorm))
+    frozen.running_mean.normal_()
+    frozen.running_var.uniform_(1, 2)
+    before = {name: value.clone() for name, value in frozen.state_dict().items()}
+    tuned.train_epoch()
+    assert all(torch.equal(before[name], value) for name, value in frozen.state_dict().items())
+    if finetune == {"name": "freeze", "num_frozen": 1}:
+        inputs = tuned.model[:6].eval()(torch.from_numpy(wine.train.x))  # type: ignore[union-attr]
+        assert torch.allclose(trained.running_mean, inputs.mean(0), atol=1e-5)
+    else:
+        assert (trained.running_mean == 0).all()
+
+
+def test_nothing_is_read_without_a_batch_norm_that_learns(wine: Data) -> None:
+    callback = registry.get("callback", "recalibrate_bn").build({})
+    callback.before_evaluation(nn.Linear(2, 2), lambda: pytest.fail("read"))
+    callback.before_evaluation(nn.BatchNorm1d(2).eval(), lambda: pytest.fail("read"))

@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
+import torch
 from annotated_types import Ge, Gt
 from torch import nn
-from torch.optim.swa_utils import update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hpsearch.components.watching import Mode, Watched, check_watched, sign_of, watched
 from hpsearch.registry import Recommended, register
@@ -45,12 +46,25 @@ class RecalibrateBatchNorm(Callback):
     """Batch norm's statistics anew, with the weights of now, before each evaluation.
 
     The running statistics become the mean over the batches of the training split, instead of an
-    exponential moving average over weights that are gone. Costs a forward pass of an epoch.
+    exponential moving average over weights that are gone. Norms that fine-tuning has frozen keep
+    theirs. Costs a forward pass of an epoch.
     """
 
     def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:
-        """Take the statistics of the training split."""
-        update_bn(train_batches(), model)
+        """Take the statistics of the training split, in the modes in which it was trained on."""
+        norms = [each for each in model.modules() if isinstance(each, _BatchNorm)]
+        norms = [each for each in norms if each.training and each.track_running_stats]
+        if not norms:
+            return
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch then takes the mean over all batches
+        with torch.no_grad():
+            for x, _ in train_batches():
+                model(x)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     def after_epoch(
         self, model: nn.Module, metrics: Mapping[str, float], *, is_last: bool

@@ -151,6 +151,7 @@ class StreamingNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_features))
         for name in ("long_mean", "long_spread", "short_mean", "short_spread"):
             self.register_buffer(name, torch.zeros(num_features))
+        self.long_spread.fill_(1)  # until something was seen, evaluation changes nothing
         self.register_buffer("num_short", torch.zeros(()))
         self.register_buffer("num_updates", torch.zeros(()))
 
