@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -466,3 +467,45 @@ def test_a_users_optimizer(tmp_path: Path) -> None:
     assert isinstance(build_optimizer(section, params, tmp_path), torch.optim.Adagrad)
     with pytest.raises(UserCodeError, match="wrong must return a torch.optim.Optimizer, got None"):
         build_optimizer({"name": "user_optimizers.py:wrong"}, params, tmp_path)
+
+
+#: the class of torch's that each is
+TORCHS: dict[str, Any] = {
+    "sgd": torch.optim.SGD,
+    "momentum": torch.optim.SGD,
+    "nesterov": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "amsgrad": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adamax": torch.optim.Adamax,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "rprop": torch.optim.Rprop,
+    "asgd": torch.optim.ASGD,
+    "adafactor": torch.optim.Adafactor,
+    "lbfgs": torch.optim.LBFGS,
+}
+#: what the module says is not torch's; and the momentum that makes momentum of SGD
+NOT_TORCHS = {
+    *(("asgd", "t0"), ("lbfgs", "line_search")),
+    *(("momentum", "momentum"), ("nesterov", "momentum")),
+}
+
+
+@pytest.mark.parametrize("name", TORCHS)
+def test_defaults_are_torchs(name: str) -> None:
+    theirs = {
+        key: parameter.default
+        for key, parameter in inspect.signature(TORCHS[name]).parameters.items()
+    }
+    pairs = ("betas", ("beta1", "beta2")), ("etas", ("eta_minus", "eta_plus"))
+    for whole, parts in pairs:
+        theirs |= dict(zip(parts, theirs.get(whole, ()), strict=False))
+    ours = registry.get("optimizer", name).own_keywords
+    differing = {
+        (name, key) for key, each in ours.items() if each.default != theirs.get(key, "unknown")
+    }
+    assert differing == {each for each in NOT_TORCHS if each[0] == name}

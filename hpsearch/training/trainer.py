@@ -20,7 +20,7 @@ from hpsearch.components.data_init import initialize_from_data
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.initializers import initialize
 from hpsearch.components.models import build_model, check_batch_size, check_outputs
-from hpsearch.components.optimizers import build_optimizer
+from hpsearch.components.optimizers import build_optimizer, hold_average, hold_iterate
 from hpsearch.components.tasks import epoch_metrics, task_for
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.batches import Batches, batch_sizes, batches_of
@@ -202,6 +202,7 @@ class Trainer:
         self._pace.begin_epoch(self.optimizer, self.epoch)
         first_step = self._pace.first_step(self.epoch)
         totals, norms = Totals(self.task, self.epoch, "train"), []
+        hold_iterate(self.optimizer)
         self.model.train()
         if self._tuning is not None:
             self._tuning.set_modes()
@@ -215,6 +216,7 @@ class Trainer:
             if norm is not None:
                 norms.append(norm)
             totals.add(outputs, y)
+        hold_average(self.optimizer)
         return totals.summary(), torch.stack(norms).mean().item()
 
     @cached_property

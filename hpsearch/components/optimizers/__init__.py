@@ -6,6 +6,7 @@ keywords of the optimizer. An optimizer whose `step` takes the gradient itself h
 """
 
 from hpsearch.components.optimizers import adamod, backstitch, bridge, lars, perceptron, wrapped
+from hpsearch.components.optimizers.averaging import hold_average, hold_iterate
 from hpsearch.components.optimizers.building import Group, Params, build_optimizer
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "backstitch",
     "bridge",
     "build_optimizer",
+    "hold_average",
+    "hold_iterate",
     "lars",
     "perceptron",
     "wrapped",

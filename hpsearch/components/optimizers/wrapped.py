@@ -1,9 +1,10 @@
 """The optimizers of `torch.optim`.
 
 On a CPU torch's fused step is the fastest of its implementations for small nets, where there is
-one. Learning rate, momentum, weight decay and the like change numbers only. Defaults are torch's;
-Keras has other ones for rmsprop, adagrad, adadelta (lr 0.001 each) and nadam (0.001). The state of
-sgd and rmsprop is counted with momentum, since a schedule may set it.
+one. Learning rate, momentum, weight decay and the like change numbers only. Defaults are torch's,
+but for the `t0` of asgd and the line search of lbfgs, without which they would hardly do what
+they are for. Keras has other rates: sgd 0.01; rmsprop, adagrad, adadelta, nadam, adamax 0.001.
+The state of sgd and rmsprop is counted with momentum, since a schedule may set it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch.optim import Optimizer
 
+from hpsearch.components.optimizers.averaging import AveragedSGD
 from hpsearch.components.optimizers.building import (
     AdaptiveLearningRate,
     Decay,
@@ -35,7 +37,7 @@ PositiveMomentum = Annotated[float, Interval(gt=0, lt=1), Recommended(0.5, 0.99)
 @register("optimizer", "sgd", fusible=[*_SGD, "dampening"], weight_copies=1)
 def sgd(
     params: Params,
-    lr: LearningRate = 0.01,
+    lr: LearningRate = 1e-3,
     momentum: Momentum = 0.0,
     dampening: Annotated[float, Interval(ge=0, le=1)] = 0.0,
     weight_decay: WeightDecay = 0.0,
@@ -47,7 +49,7 @@ def sgd(
 @register("optimizer", "momentum", fusible=_SGD, weight_copies=1)
 def momentum(
     params: Params,
-    lr: LearningRate = 0.01,
+    lr: LearningRate = 1e-3,
     momentum: PositiveMomentum = 0.9,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
@@ -61,7 +63,7 @@ def momentum(
 @register("optimizer", "nesterov", fusible=_SGD, weight_copies=1)
 def nesterov(
     params: Params,
-    lr: LearningRate = 0.01,
+    lr: LearningRate = 1e-3,
     momentum: PositiveMomentum = 0.9,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
@@ -102,7 +104,7 @@ def adadelta(
 )
 def rmsprop(
     params: Params,
-    lr: AdaptiveLearningRate = 1e-3,
+    lr: AdaptiveLearningRate = 1e-2,
     momentum: Momentum = 0.0,
     alpha: Decay = 0.99,
     eps: Epsilon = 1e-8,
@@ -217,11 +219,15 @@ def asgd(
     lr: LearningRate = 0.01,
     lambd: Annotated[float, Ge(0)] = 1e-4,
     alpha: Annotated[float, Gt(0)] = 0.75,
-    t0: Annotated[float, Ge(0)] = 1e6,
+    t0: Annotated[float, Ge(0), Recommended(10.0, 10_000.0, log=True)] = 0.0,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
-    """Stochastic gradient descent that averages its iterates (Polyak & Juditsky, 1992)."""
-    return torch.optim.ASGD(params, lr, lambd, alpha, t0, weight_decay)
+    """Stochastic gradient descent whose iterates are averaged (Polyak & Juditsky, 1992).
+
+    The average of the weights after step `t0` (torch: a million) is what is evaluated and
+    exported; batch norms know it only by `recalibrate_bn`.
+    """
+    return AveragedSGD(params, lr, lambd, alpha, t0, weight_decay)
 
 
 @register(
