@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hpsearch import registry
 from hpsearch.components.models import build_model
 from hpsearch.components.normalizations import make_norm
-from hpsearch.components.regularizers import weights_of
+from hpsearch.components.weights import weights_of
 from hpsearch.registry import Of
 
 #: the penalty of a weight, written out
@@ -40,7 +40,7 @@ def build(family: str, name: str, model: nn.Module, **keywords: Any) -> Any:
 
 
 def rows_of(model: nn.Module) -> list[Tensor]:
-    return [weight.detach().flatten(1) for weight in weights_of(model)]
+    return [weight.value.detach().flatten(1) for weight in weights_of(model)]
 
 
 @pytest.mark.parametrize("name", registry.names("regularizer"))
@@ -92,5 +92,5 @@ def test_what_a_norm_learns_is_no_weight(name: str) -> None:
 def test_a_cnns_rms_scales_are_not_constrained() -> None:
     section = {"name": "cnn", "channels": [4], "hidden_sizes": [], "norm": "rms"}
     model = build_model(section, (1, 8, 8), 3, Path())
-    sizes = [tuple(weight.shape) for weight in weights_of(model)]
+    sizes = [tuple(weight.value.shape) for weight in weights_of(model)]
     assert sizes == [(4, 1, 3, 3), (3, 64)]

@@ -1,7 +1,8 @@
 """Constraints by name: projections of a model's weights, done after each step.
 
 A factory gets the model and returns a function without arguments that projects in place. A unit's
-incoming weights are a row of a linear layer, or a filter of a convolution.
+incoming weights are a row of a linear layer, or a filter of a convolution; those that weight norm
+computes, where it does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from hpsearch.components.regularizers import weights_of
+from hpsearch.components.weights import weights_of
 from hpsearch.registry import Recommended, register
 
 Projection = Callable[[], None]
@@ -49,7 +50,7 @@ def _projection(model: nn.Module, project: Callable[[Tensor], Tensor]) -> Projec
     @torch.no_grad()
     def apply() -> None:
         for weight in weights:
-            if weight.requires_grad:  # fine-tuning may freeze some for a time
-                weight.copy_(project(weight))
+            if weight.is_trained:
+                weight.set(project(weight.value))
 
     return apply

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from hpsearch.components.weights import weights_of
+
 Group = list[nn.Module]
-#: norms whose scale may have several axes, and is no weight of a layer all the same
-_NORMS = nn.LayerNorm | nn.RMSNorm
 
 
 def layer_groups(model: nn.Module) -> list[Group]:
@@ -27,7 +27,7 @@ def groups_of(modules: Iterable[nn.Module]) -> list[Group]:
     """Group modules that follow each other, as `layer_groups` does the children of a model."""
     before, groups = Group(), list[Group]()
     for module in _without_lists(modules):
-        if has_weights(module):
+        if weights_of(module):
             groups.append([module])
         else:
             (groups[-1] if groups else before).append(module)
@@ -37,16 +37,6 @@ def groups_of(modules: Iterable[nn.Module]) -> list[Group]:
         groups = _inner_groups(*groups)
     groups[0] = [*before, *groups[0]]
     return groups
-
-
-def has_weights(module: nn.Module) -> bool:
-    """Whether a module holds a layer: a parameter with two axes or more that is no norm's."""
-    return any(
-        param.ndim > 1
-        for part in module.modules()
-        if not isinstance(part, _NORMS)
-        for param in part.parameters(recurse=False)
-    )
 
 
 def _inner_groups(group: Group) -> list[Group]:

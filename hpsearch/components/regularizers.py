@@ -1,7 +1,8 @@
 """Regularizers by name: penalties on a model's weights, added to the loss.
 
 A factory gets the model and returns a function without arguments that gives the penalty, a tensor
-without axes. Weights are parameters with two axes or more: biases and norms carry none.
+without axes. Biases and norms carry none; where a weight is computed, as by weight norm, the
+penalty is that of the weight.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from hpsearch.components.weights import weights_of
 from hpsearch.registry import Recommended, register
 
 Penalty = Callable[[], Tensor]
@@ -22,15 +24,13 @@ Strength = Annotated[float, Ge(0), Recommended(1e-6, 1e-2, log=True)]
 @register("regularizer", "l1", fusible=["strength"])
 def l1(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
     """strength times the sum of |w| (Tibshirani, 1996)."""
-    weights = weights_of(model)
-    return lambda: strength * torch.stack([weight.abs().sum() for weight in weights]).sum()
+    return _summed(model, strength, lambda weight: weight.abs().sum())
 
 
 @register("regularizer", "l2", fusible=["strength"])
 def l2(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
     """strength times the sum of w², as Keras has it: the gradient is 2 strength w."""
-    weights = weights_of(model)
-    return lambda: strength * torch.stack([weight.square().sum() for weight in weights]).sum()
+    return _summed(model, strength, lambda weight: weight.square().sum())
 
 
 @register("regularizer", "elastic_net", fusible=["l1_strength", "l2_strength"])
@@ -48,13 +48,12 @@ def orthogonality(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
 
     A unit's incoming weights are a row of W.
     """
+    return _summed(model, strength, lambda weight: _skewness(weight.flatten(1)))
+
+
+def _summed(model: nn.Module, strength: float, measure: Callable[[Tensor], Tensor]) -> Penalty:
     weights = weights_of(model)
-    return lambda: strength * torch.stack([_skewness(w.flatten(1)) for w in weights]).sum()
-
-
-def weights_of(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters with two axes or more; some may be frozen for a time."""
-    return [param for param in model.parameters() if param.ndim > 1]
+    return lambda: strength * torch.stack([measure(each.value) for each in weights]).sum()
 
 
 def _skewness(weight: Tensor) -> Tensor:
