@@ -8,16 +8,22 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hpsearch import registry
+from hpsearch.components import load_data
+from hpsearch.components.data import Kind
 from hpsearch.components.dropouts import MonteCarlo, RecurrentDropout, make_dropout
+from hpsearch.components.heads import HEAD, Head, Linear
 from hpsearch.components.layers import Dropout
 from hpsearch.components.models import build_model
 from hpsearch.components.recurrence import GRU, LSTM, Cell, SimpleRNN
 from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.spec import Range, draft_spec
+from hpsearch.training import export_model
 from hpsearch.validation import check
+from tests.test_blocks import make as trainer_of
 from tests.test_validation import changed
 
 RECURRENT = ("naive_rnn", "variational_rnn", "rec_mem", "weight_drop")
@@ -234,7 +240,7 @@ class TestRecurrent:
 class TestMonteCarlo:
     def test_averages_over_masks_in_evaluation(self) -> None:
         torch.manual_seed(0)
-        model = MonteCarlo(nn.Sequential(Dropout(0.5), nn.Linear(6, 2)), 2000).eval()
+        model = MonteCarlo(nn.Sequential(Dropout(0.5), nn.Linear(6, 2)), 2000, Linear()).eval()
         x, state = torch.randn(4, 6), torch.get_rng_state()
         first = model(x)
         assert torch.equal(torch.get_rng_state(), state)
@@ -247,7 +253,7 @@ class TestMonteCarlo:
     def test_trains_as_the_model_does(self) -> None:
         model = nn.Sequential(Dropout(0.5), nn.Linear(6, 2))
         x, outputs = torch.randn(4, 6), []
-        for each in (model, MonteCarlo(model, 10)):
+        for each in (model, MonteCarlo(model, 10, Linear())):
             torch.manual_seed(1)
             outputs.append(each(x))
         assert torch.equal(*outputs)
@@ -265,7 +271,65 @@ class TestMonteCarlo:
 
     def test_needs_dropout(self) -> None:
         with pytest.raises(BadConfigurationError, match="mc_dropout_samples: needs a model with"):
-            MonteCarlo(nn.Linear(3, 2), 2)
+            MonteCarlo(nn.Linear(3, 2), 2, Linear())
+
+    @pytest.mark.parametrize(
+        ("head", "kind"),
+        [
+            ("softmax", "classification"),
+            ("sigmoid", "classification"),
+            ("sigmoid", "multilabel"),
+            ("svm", "classification"),
+            ("linear", "regression"),
+        ],
+    )
+    def test_is_the_mean_of_the_predictions(self, head: str, kind: Kind) -> None:
+        torch.manual_seed(0)
+        inner = nn.Sequential(nn.Linear(6, 16), Dropout(0.5), nn.Linear(16, 3))
+        made: Head = HEAD.build(head, kind=kind)
+        x = 5 * torch.randn(40, 6)
+        model = MonteCarlo(inner, 8, made).eval()
+        samples = masked_outputs(inner, x, 8)
+        found = made(model(x))
+        torch.testing.assert_close(found, made(samples).mean(0), rtol=1e-4, atol=1e-6)
+        apart = (found - made(samples.mean(0))).abs().max().item()
+        assert (apart > 0.09) == made.gives_probabilities  # else the outputs are the predictions
+
+    @pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+    def test_sure_predictions_are_finite(self, head: str) -> None:
+        """Of probabilities that are 0 or 1 to a float."""
+        outputs = torch.tensor([[[300.0, -300.0, 0.0]], [[299.0, -250.0, 0.0]]])
+        kinds: list[Kind] = ["classification", *(["multilabel"] if head == "sigmoid" else [])]  # type: ignore
+        for kind in kinds:
+            made: Head = HEAD.build(head, kind=kind)
+            assert made.logits(made.mean(outputs)).isfinite().all()
+
+    @pytest.mark.parametrize("dataset", ["wine", "diabetes"])
+    def test_in_a_trainer_and_exported(self, dataset: str) -> None:
+        data = load_data({"name": dataset}, seed=0)
+        section = {"name": "mlp", "hidden_sizes": [16], "dropout": 0.5, "mc_dropout_samples": 8}
+        trainer = trainer_of(data, model=section)
+        trainer.train_epoch()
+        outputs, targets = trainer.predict("val")
+        inner: Any = trainer.model.model
+        x = torch.from_numpy(data.val.x)  # type: ignore[union-attr]
+        predicted = trainer.task.head(masked_outputs(inner, x, 8)).mean(0)
+        torch.testing.assert_close(trainer.task.head(outputs), predicted, rtol=1e-4, atol=1e-6)
+        if dataset == "wine":
+            loss = F.nll_loss(predicted.log(), targets).item()
+            assert trainer.evaluate("val")["val_loss"] == pytest.approx(loss, rel=1e-4)
+            raw = torch.from_numpy(data.val.x * data.x_scale.std + data.x_scale.mean)  # type: ignore
+            exported = export_model(trainer).predict_proba(raw)
+            torch.testing.assert_close(exported, predicted, rtol=1e-3, atol=1e-5)
+
+
+def masked_outputs(model: nn.Module, x: Tensor, num_samples: int) -> Tensor:
+    """The outputs under the masks that `MonteCarlo` draws, (samples, rows, outputs)."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        samples = torch.stack([model.train()(x) for _ in range(num_samples)])
+    model.eval()
+    return samples
 
 
 class TestInASpec:

@@ -105,10 +105,10 @@ class Holder(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self._weight = weight
+        self.weight = weight
 
-    def parameters(self, recurse: bool = True) -> Iterator[Any]:
-        yield self._weight
+    def named_parameters(self, *args: Any, **keywords: Any) -> Iterator[tuple[str, Any]]:
+        yield "weight", self.weight
 
 
 @pytest.mark.parametrize("name", registry.names("regularizer"))

@@ -17,6 +17,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
+from hpsearch.components.heads import Head
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers import Dropout
 from hpsearch.errors import BadConfigurationError
@@ -207,16 +208,18 @@ class RecurrentDropout(nn.Module):
 
 
 class MonteCarlo(nn.Module):
-    """Averages the outputs of a model over dropout masks in evaluation (Gal & Ghahramani, 2016).
+    """Averages the predictions of a model over dropout masks in evaluation.
 
-    The mean of logits is the logarithm of the (unnormalised) geometric mean of probabilities. The
+    Gal & Ghahramani (2016): the mean of what the `head` makes of the outputs, of classes their
+    probabilities. The outputs that come back are those for which the head gives that mean. The
     masks are the same in each evaluation, so that it can be repeated. BadConfigurationError for a
     model without dropout.
     """
 
-    def __init__(self, model: nn.Module, num_samples: int) -> None:
+    def __init__(self, model: nn.Module, num_samples: int, head: Head) -> None:
         super().__init__()
         self.model, self.num_samples = model, num_samples
+        self._head = (head,)  # in a tuple, since it is the task's and no part of the model
         if not any(map(_is_dropout, model.modules())):
             raise BadConfigurationError(
                 "model.mc_dropout_samples: needs a model with dropout modules, but it has none"
@@ -227,14 +230,15 @@ class MonteCarlo(nn.Module):
         return layer_groups(self.model)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the model's outputs, in evaluation their mean over masks."""
+        """Return the model's outputs, in evaluation those of the mean prediction over masks."""
         if self.training:
             outputs: Tensor = self.model(x)
             return outputs
         devices = [x.device] if x.is_cuda else []
         with torch.random.fork_rng(devices), self._dropping():
             torch.manual_seed(0)
-            return torch.stack([self.model(x) for _ in range(self.num_samples)]).mean(0)
+            samples = torch.stack([self.model(x) for _ in range(self.num_samples)])
+            return self._head[0].mean(samples)
 
     @contextlib.contextmanager
     def _dropping(self) -> Iterator[None]:

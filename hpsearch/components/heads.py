@@ -5,6 +5,7 @@ Models give plain outputs; a head is no part of training, where the loss reads t
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -39,6 +40,10 @@ class Head(nn.Module):
         """Return outputs for which `forward` gives these predictions, where it can."""
         return predictions
 
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Return outputs whose predictions are the mean of those of outputs (samples, ...)."""
+        return outputs.mean(0)
+
 
 class Linear(Head):
     """Outputs as they are."""
@@ -62,12 +67,15 @@ class Softmax(Head):
 
     def margins(self, outputs: Tensor) -> Tensor:
         """Return log(p / (1 - p))."""
-        logs = outputs.log_softmax(-1).clamp_max(-_LEAST_DOUBT)
-        return logs - (-torch.expm1(logs)).log()
+        return _log_odds(outputs.log_softmax(-1))
 
     def inverse(self, predictions: Tensor) -> Tensor:
         """Return the logarithms."""
         return predictions.log()
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Return the logarithms of the mean probabilities."""
+        return _log_mean(outputs.log_softmax(-1))
 
 
 class Sigmoid(Head):
@@ -91,6 +99,12 @@ class Sigmoid(Head):
         """Return the log odds."""
         return predictions.logit()
 
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Return the log odds of the mean probabilities."""
+        if not self._exclusive:
+            return _log_mean(F.logsigmoid(outputs)) - _log_mean(F.logsigmoid(-outputs))
+        return _log_odds(_log_mean(self.logits(outputs).log_softmax(-1)))
+
 
 class Svm(Head):
     """Scores: the greatest, or each above 0, is the answer; probabilities need calibration."""
@@ -105,6 +119,17 @@ class Svm(Head):
     def inverse(self, predictions: Tensor) -> Tensor:
         """Return scores of the same order, above 0 for what is likelier than not."""
         return 2 * predictions - 1
+
+
+def _log_mean(logs: Tensor) -> Tensor:
+    """Return log(mean e^l) over the first axis, where e^l may be too small for a number."""
+    return logs.logsumexp(0) - math.log(len(logs))
+
+
+def _log_odds(logs: Tensor) -> Tensor:
+    """Return log(p / (1 - p)) of log p."""
+    logs = logs.clamp_max(-_LEAST_DOUBT)
+    return logs - (-torch.expm1(logs)).log()
 
 
 @register("head", "linear")

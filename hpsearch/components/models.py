@@ -28,6 +28,7 @@ from hpsearch.components.dropouts import (
     SpatialDropoutSection,
     make_dropout,
 )
+from hpsearch.components.heads import Head, Linear
 from hpsearch.components.layers import Blocks, ChannelsLast, Dropout, Residual
 from hpsearch.components.normalizations import (
     NormPosition,
@@ -42,9 +43,17 @@ Size = Annotated[int, Ge(1)]
 
 
 def build_model(
-    section: Mapping[str, Any], input_shape: tuple[int, ...], output_size: int, folder: Path
+    section: Mapping[str, Any],
+    input_shape: tuple[int, ...],
+    output_size: int,
+    folder: Path,
+    head: Head | None = None,
 ) -> nn.Module:
-    """Build the model of a spec's section; UserCodeError if a factory returns no Module."""
+    """Build the model of a spec's section; UserCodeError if a factory returns no Module.
+
+    The `head` says what predictions are of which `mc_dropout_samples` takes the mean; by default
+    they are the outputs.
+    """
     keywords = dict(section)
     name = keywords.pop("name")
     component = registry.get("model", name, folder)
@@ -56,14 +65,15 @@ def build_model(
     )
     if not isinstance(model, nn.Module):
         raise UserCodeError(f"model.name: {name} must return a torch.nn.Module, got {model!r}")
-    return MonteCarlo(model, num_samples) if num_samples else model
+    return MonteCarlo(model, num_samples, head or Linear()) if num_samples else model
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Keywords that all models have beside their own.
 
-    With `mc_dropout_samples` evaluation averages outputs over this many dropout masks.
+    With `mc_dropout_samples` evaluation averages predictions, of classes their probabilities,
+    over this many dropout masks.
     """
 
     mc_dropout_samples: Annotated[int, Ge(0), Recommended(2, 32, log=True)] = 0

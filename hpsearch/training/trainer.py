@@ -263,8 +263,9 @@ class Trainer:
     def _build_model(self) -> nn.Module:
         values, folder = self.config.values, Path(self.config.folder)
         torch.manual_seed(self._seed("model"))
-        model = build_model(values["model"], self.data.input_shape, self.data.output_size, folder)
-        check_outputs(model, values["model"]["name"], self.data.input_shape, self.data.output_size)
+        shapes = self.data.input_shape, self.data.output_size
+        model = build_model(values["model"], *shapes, folder, self.task.head)
+        check_outputs(model, values["model"]["name"], *shapes)
         return model
 
     def _initialize(self) -> None:
