@@ -1,25 +1,40 @@
 """Callbacks by name: what happens at the end of an epoch of a trial.
 
-A factory gets the names of the `metrics` that every epoch reports.
+A factory gets the names of the `metrics` that every epoch reports. Where callbacks of its making
+measure some themselves, its attribute `metrics` names them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import torch
 from annotated_types import Ge, Gt
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hpsearch import registry
 from hpsearch.components.watching import Mode, Watched, check_watched, sign_of, watched
-from hpsearch.registry import Recommended, register
+from hpsearch.registry import Of, Recommended, register
+
+CALLBACK = Of("callback")
 
 
 class Callback(Protocol):
     """Looks at each epoch of one training; what it keeps is part of the trial's state."""
+
+    def measure(
+        self,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        batches: Iterator[tuple[Tensor, Tensor]],
+    ) -> dict[str, float]:
+        """Called after the last step of an epoch; returns metrics of its own, and changes
+        nothing. `batches` are of one size, drawn as those of the epoch."""
+        return {}
 
     def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:
         """Called after the last step of an epoch; `train_batches()` reads the training split."""
@@ -39,6 +54,16 @@ class Callback(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
+
+
+def callback_metrics(
+    sections: Sequence[Any] | None, folder: Path | None = None
+) -> tuple[str, ...]:
+    """Return the names of what the callbacks of these sections measure."""
+    names = [CALLBACK.written_out(section)["name"] for section in sections or ()]
+    factories = [registry.get("callback", name, folder).factory for name in names]
+    found = [name for factory in factories for name in getattr(factory, "metrics", ())]
+    return tuple(dict.fromkeys(found))
 
 
 @register("callback", "recalibrate_bn")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from hpsearch.components.schedules import BatchPace, BatchSchedule, Progress, Scaling, Schedule
 from hpsearch.errors import BadConfigurationError
-from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
+from hpsearch.spec import TrialConfig
+from hpsearch.training.building import build
 
 
 class Pace:
@@ -25,12 +25,12 @@ class Pace:
     ) -> None:
         self._config, self._num_rows, self._num_steps = config, num_rows, num_steps
         self._base = _checked_batch_size(config.values["batch_size"], num_rows)
-        self._lr: Any = self._build("lr_schedule")
-        self._momentum: Schedule | None = self._build("momentum_schedule")
+        self._lr: Any = build(config, "lr_schedule")
+        self._momentum: Schedule | None = build(config, "momentum_schedule")
         if self._momentum is None and getattr(self._lr, "momentum_range", None):
             self._momentum = self._lr.momentum
-        self._batch: BatchSchedule | None = self._build("batch_schedule")
-        self._scaling: Scaling | None = self._build("lr_scaling")
+        self._batch: BatchSchedule | None = build(config, "batch_schedule")
+        self._scaling: Scaling | None = build(config, "lr_scaling")
         self._step_factor = 1.0
         self._steps = [self._steps_of(epoch) for epoch in range(1, config.max_epochs + 1)]
 
@@ -106,12 +106,6 @@ class Pace:
         total = max(sum(self._steps), before + steps)
         max_epochs = self._config.max_epochs
         return Progress(before + step, total, epoch, max_epochs, step, steps, self._steps)
-
-    def _build(self, section: str) -> Any:
-        value = self._config.values.get(section)
-        if value is None:
-            return None
-        return COMPONENT_SECTIONS[section].build(value, Path(self._config.folder))
 
 
 def _set_momentum(group: dict[str, Any], momentum: float) -> bool:

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpsearch.components.calibration import Calibration
-from hpsearch.components.callbacks import Callback
+from hpsearch.components.callbacks import Callback, callback_metrics
 from hpsearch.components.data import Data
 from hpsearch.components.data_init import initialize_from_data
 from hpsearch.components.finetuning import Subset
-from hpsearch.components.initializers import initialize
-from hpsearch.components.models import build_model, check_batch_size, check_outputs
+from hpsearch.components.models import check_batch_size
 from hpsearch.components.optimizers import build_optimizer, hold_average, hold_iterate
 from hpsearch.components.tasks import epoch_metrics, task_for
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
-from hpsearch.training.batches import Batches, batch_sizes, batches_of
+from hpsearch.training.batches import Batch, Batches, batch_sizes, batches_of
+from hpsearch.training.building import build, build_all, draw_weights, new_model
 from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
 from hpsearch.training.forgetting import Forgetting
@@ -63,9 +63,11 @@ class Trainer:
         self.task = task_for(data, config.values.get("task"), Path(config.folder))
         self.task.criterion.to(self.device)
         self._stream = stream
-        self.model = self._build_model()
-        self._tuning = self._build("finetune", model=self.model)  # it may replace the head
-        self._initialize()
+        torch.manual_seed(self._seed("model"))
+        self.model = new_model(config, data, self.task)
+        self._tuning = build(config, "finetune", model=self.model)  # it may replace the head
+        torch.manual_seed(self._seed("initializer"))
+        draw_weights(self.model, config, data, self.task)
         self.model.to(self.device)
         subset: Subset | None = getattr(self._tuning, "subset", None)
         self._rows = TrainingRows(data, subset, config.values.get("last_batch"), self._subset_seed)
@@ -73,17 +75,18 @@ class Trainer:
         self._pace = Pace(config, len(self._rows), self._rows.num_steps)
         check_batch_size(self.model, self._pace.batch_size(1))
         initialize_from_data(self.model, self._first_inputs)
-        self._augmentations = self._build_all(
+        self._augmentations = build_all(
+            config,
             "augmentations",
             input_shape=data.input_shape,
             output_size=data.output_size,
             kind=data.kind,
         )
-        self._callbacks: list[Callback] = self._build_all(
-            "callbacks", metrics=epoch_metrics(self.task, has_rest=subset is not None)
-        )
+        measured = callback_metrics(config.values.get("callbacks"), Path(config.folder))
+        known = epoch_metrics(self.task, has_rest=subset is not None, measured=measured)
+        self._callbacks: list[Callback] = build_all(config, "callbacks", metrics=known)
         #: what corrects the probabilities once training is over; not fitted
-        self.calibration: Calibration | None = self._build("calibration", kind=data.kind)
+        self.calibration: Calibration | None = build(config, "calibration", kind=data.kind)
         self._is_over = False
         self._forward = self._compile() if config.compile else self.model
 
@@ -129,11 +132,13 @@ class Trainer:
         self.epoch += 1
         with flushed_denormals():
             metrics, grad_norm = self._train()
+            measured = self._measure()
+        hold_average(self.optimizer)
         for callback in self._callbacks:
             callback.before_evaluation(self.model, self._read_train)
         metrics |= self._evaluate_epoch()
         metrics["lr"] = float(self.optimizer.param_groups[0]["lr"])
-        metrics["grad_norm"] = grad_norm
+        metrics |= {"grad_norm": grad_norm, **measured}
         metrics |= self._call_back(metrics)
         self._pace.observe(metrics)
         metrics["seconds"] = time.perf_counter() - start
@@ -206,17 +211,15 @@ class Trainer:
         self.model.train()
         if self._tuning is not None:
             self._tuning.set_modes()
-        for step, (x, y) in enumerate(batches.read(batch_size, order)):
+        for step, batch in enumerate(batches.read(batch_size, order)):
             if step and self._pace.changes_within_epochs:
                 self._pace.begin_step(self.optimizer, self.epoch, step)
-            for augment in self._augmentations:
-                x, y = augment(x, y)
+            x, y = self._augmented(batch)
             measure = step % stride == 0
             outputs, norm = self._update(x, y, step=first_step + step, measure=measure)
             if norm is not None:
                 norms.append(norm)
             totals.add(outputs, y)
-        hold_average(self.optimizer)
         return totals.summary(), torch.stack(norms).mean().item()
 
     @cached_property
@@ -227,11 +230,35 @@ class Trainer:
             loss=self.task.loss,
             optimizer=self.optimizer,
             autocast=self._autocast,
-            penalties=self._build_all("regularizers", model=self.model),
-            clip=self._build("gradient_clip"),
-            noise=self._build("gradient_noise"),
-            projections=self._build_all("constraints", model=self.model),
+            penalties=build_all(self.config, "regularizers", model=self.model),
+            clip=build(self.config, "gradient_clip"),
+            noise=build(self.config, "gradient_noise"),
+            projections=build_all(self.config, "constraints", model=self.model),
         )
+
+    def _measure(self) -> dict[str, float]:
+        """Return what callbacks measure by themselves; nothing else notices."""
+        found: dict[str, float] = {}
+        devices = [self.device] if self.device.type == "cuda" else []
+        for callback in self._callbacks:
+            measure = getattr(callback, "measure", None)  # users' own may have none
+            if measure is not None:
+                with torch.random.fork_rng(devices):
+                    found |= measure(self.model, self.task.loss, self._drawn_batches())
+        return found
+
+    def _drawn_batches(self) -> Iterator[Batch]:
+        """Yield batches of the epoch's size, or of half the rows where that gives only one."""
+        size = min(self._pace.batch_size(self.epoch), max(2, len(self._rows) // 2))
+        generator = torch.Generator().manual_seed(self._seed("measure"))
+        for batch in self._batches("train").read(size, self._rows.order(size, 1, generator)):
+            if len(batch[1]) == size:
+                yield self._augmented(batch)
+
+    def _augmented(self, batch: Batch) -> Batch:
+        for augment in self._augmentations:
+            batch = augment(*batch)
+        return batch
 
     def _order(self, epoch: int) -> Tensor:
         shuffle = torch.Generator().manual_seed(self._seed("shuffle", epoch))
@@ -260,38 +287,10 @@ class Trainer:
         self._is_over = any(callback.is_over for callback in self._callbacks)
         return self._evaluate_epoch() if any(changed) else {}
 
-    def _build_model(self) -> nn.Module:
-        values, folder = self.config.values, Path(self.config.folder)
-        torch.manual_seed(self._seed("model"))
-        shapes = self.data.input_shape, self.data.output_size
-        model = build_model(values["model"], *shapes, folder, self.task.head)
-        check_outputs(model, values["model"]["name"], *shapes)
-        return model
-
-    def _initialize(self) -> None:
-        torch.manual_seed(self._seed("initializer"))
-        section = self.config.values.get("initializer") or {"name": "torch_default"}
-        rates = torch.tensor(self.data.base_rates)
-        prior = self.task.head.inverse(rates) if len(rates) else None
-        initialize(self.model, section, Path(self.config.folder), prior)
-
     def _compile(self) -> Callable[[Tensor], Tensor]:
         # Programs of earlier trials count towards a limit, after which nothing more is compiled.
         torch.compiler.reset()
         return torch.compile(self.model)
-
-    def _build(self, section: str, **offered: Any) -> Any:
-        """Build the component of a section; None where the configuration has none."""
-        value = self.config.values.get(section)
-        if value is None:
-            return None
-        return COMPONENT_SECTIONS[section].build(value, Path(self.config.folder), **offered)
-
-    def _build_all(self, section: str, **offered: Any) -> list[Any]:
-        """Build the components of a section that lists them."""
-        of, folder = COMPONENT_SECTIONS[section], Path(self.config.folder)
-        values = self.config.values.get(section) or []
-        return [of.build(value, folder, **offered) for value in values]
 
     def _read(self, split: str, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         rows = {"train": self._rows.trained, "rest": self._rows.rest}

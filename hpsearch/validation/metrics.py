@@ -8,8 +8,15 @@ from pathlib import Path
 
 from hpsearch import registry
 from hpsearch.components import Data, epoch_metrics, task_for
+from hpsearch.components.callbacks import callback_metrics
 from hpsearch.components.tasks import NO_DATA, Task, undefined_scores
-from hpsearch.errors import BadConfigurationError, HpsearchError, Problem, nearest_names
+from hpsearch.errors import (
+    BadConfigurationError,
+    HpsearchError,
+    Problem,
+    UserCodeError,
+    nearest_names,
+)
 from hpsearch.registry import MetricName, Of
 from hpsearch.spec import Draft, Tree, join
 from hpsearch.validation.kinds import kinds_that_report
@@ -60,10 +67,11 @@ def reported_metrics(
 
     Those of an alternative are with each of its losses and so on.
     """
-    has_rest = _has_rest(draft.sections.get("finetune"))
+    has_rest, measured = _has_rest(draft.sections.get("finetune")), _measured(draft)
     combine: Callable[[Iterable[bool]], bool] = all if need_all else any
     reported = [
-        _in_all([epoch_metrics(each, has_rest=has_rest) for each in alike]) for alike in tasks
+        _in_all([epoch_metrics(each, has_rest=has_rest, measured=measured) for each in alike])
+        for alike in tasks
     ]
     return [
         name
@@ -149,3 +157,16 @@ def _has_rest(finetune: Tree) -> bool:
     sections = [value for _, value in alternatives(finetune, "finetune")]
     names = [value.get("name") if isinstance(value, Mapping) else value for value in sections]
     return all(name == "subset" for name in names)
+
+
+def _measured(draft: Draft) -> list[str]:
+    """Return the metrics that the callbacks of every trial measure."""
+    try:
+        each = [
+            callback_metrics(sections, draft.folder)
+            for _, sections in samples(draft.sections.get("callbacks"), "callbacks")
+        ]
+    except (KeyError, TypeError, UserCodeError):  # told of where the callbacks are checked
+        return []
+    everywhere = set.intersection(*map(set, each)) if each else set()
+    return [name for name in dict.fromkeys(chain.from_iterable(each)) if name in everywhere]

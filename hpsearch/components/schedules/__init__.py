@@ -6,7 +6,7 @@ metric; what it saw is part of a trial's state.
 """
 
 from hpsearch.components.schedules import batch, cycles, learning_rate, momentum, plateau
-from hpsearch.components.schedules.batch import BatchPace, BatchSchedule, Scaling, noise_scale
+from hpsearch.components.schedules.batch import BatchPace, BatchSchedule, Scaling
 from hpsearch.components.schedules.progress import MetricSchedule, Progress, Schedule
 
 __all__ = [
@@ -20,6 +20,5 @@ __all__ = [
     "cycles",
     "learning_rate",
     "momentum",
-    "noise_scale",
     "plateau",
 ]

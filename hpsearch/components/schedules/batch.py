@@ -102,15 +102,3 @@ def sqrt_scaling(base_batch_size: BaseBatchSize = 32, regime_adaptation: bool = 
         base_batch_size,
         regime_adaptation,
     )
-
-
-def noise_scale(lr: float, momentum: float, num_rows: int, batch_size: int) -> float:
-    """Return g = lr / (1 - momentum) (num_rows / batch_size - 1), the scale of SGD's noise.
-
-    Smith & Le (2018), arXiv 1710.06451: raising the batch size and lowering the rate by the same
-    factor leave it the same, for batches far smaller than the data.
-
-    >>> round(noise_scale(0.1, 0.9, 50_000, 128), 3)
-    389.625
-    """
-    return lr / (1 - momentum) * (num_rows / batch_size - 1)

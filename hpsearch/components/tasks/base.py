@@ -85,14 +85,17 @@ def task_for(
     return task
 
 
-def epoch_metrics(task: Task, *, has_rest: bool = False) -> tuple[str, ...]:
+def epoch_metrics(
+    task: Task, *, has_rest: bool = False, measured: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Return the names of all that a trainer reports each epoch.
 
     A score that isn't defined, such as the ROC AUC of a single class, is left out. `has_rest`
-    where fine-tuning leaves rows out, and measures what is forgotten of them.
+    where fine-tuning leaves rows out, and measures what is forgotten of them. `measured` is what
+    callbacks add.
     """
     splits = ("train", "val", *(["rest"] if has_rest else []))
     names = (f"{split}_{metric}" for split in splits for metric in task.metrics)
     scores = (f"{split}_{score}" for split in splits[1:] for score in task.scores)
     rest = ["forgetting"] if has_rest else []
-    return (*names, *scores, *rest, "lr", "grad_norm", "seconds")
+    return (*names, *scores, *rest, "lr", "grad_norm", *measured, "seconds")
