@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ from rich.text import Text
 
 from hpsearch.analysis import Progress, summary
 from hpsearch.analysis.leaders import leaders
+from hpsearch.errors import Problem
 from hpsearch.outcome import Outcome
 from hpsearch.record import DataNotes, Record, TrialRecord
 from hpsearch.runs import SearchFolder
+from hpsearch.spec import advice
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport  # with pandas and plotly: slow to import
@@ -56,7 +59,7 @@ class LiveView:
         self._record = record
         learned = f": {record.data.description}" if record.data.description else ""
         first = f"search {record.name} in {folder.path}{learned}"
-        for line in (first, *warning_lines(record.data)):
+        for line in (first, *warning_lines(record.data, advice(record.spec))):
             self._console.print(line, soft_wrap=True, highlight=False, markup=False)
         show = self._show_panel if self._console.is_terminal else self._show_lines
         self._thread = threading.Thread(target=show, args=(record,), daemon=True)
@@ -85,9 +88,9 @@ class LiveView:
                 last = line
 
 
-def warning_lines(notes: DataNotes) -> list[str]:
-    """Return what the user should know of the data, a line each."""
-    return [f"warning: {text}" for text in notes.told]
+def warning_lines(notes: DataNotes, advice: Sequence[Problem] = ()) -> list[str]:
+    """Return what the user should know of the data and of the spec, a line each."""
+    return [f"warning: {text}" for text in (*notes.told, *advice)]
 
 
 def progress_line(record: Record, progress: Progress) -> str:
@@ -139,7 +142,7 @@ def render_status(record: Record) -> RenderableType:
     parts: list[RenderableType] = [Text(state, style="bold"), render_progress(record, progress)]
     if record.data.description:
         parts += ["", Text(f"data: {record.data.description}")]
-    parts += map(Text, warning_lines(record.data))
+    parts += map(Text, warning_lines(record.data, advice(record.spec)))
     bad = [trial for trial in record.trials if _ended_badly(trial)]
     if bad:
         table = Table("trial", "outcome", "epochs", "reason", box=None)

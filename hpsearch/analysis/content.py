@@ -18,7 +18,7 @@ from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.scatter import shown_trials
 from hpsearch.analysis.stopping import rungs
 from hpsearch.record import Outcome, Record
-from hpsearch.spec import Choices, Tree
+from hpsearch.spec import Choices, Tree, advice
 
 LEADERBOARD_SIZE = 10
 MAX_FAILURES = 12
@@ -67,6 +67,7 @@ def introduction(record: Record) -> str:
         f"{_count(len(record.space.parameters), 'hyperparameter')} with the sampler "
         f"`{spec.search.sampler['name']}` (seed {spec.search.seed}), at most "
         f"{_count(spec.max_epochs, 'epoch')} a trial, early stopping `{stopping.name}`."
+        f"{''.join(f' Warning: {each}' for each in advice(spec))}"
     )
 
 

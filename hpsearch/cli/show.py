@@ -38,18 +38,20 @@ class Output(StrEnum):
 def validate(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  # typer's way
     """Check a spec, its components and its data, without running it."""
     from hpsearch.live import warning_lines
+    from hpsearch.record import DataNotes
     from hpsearch.space import SearchSpace
-    from hpsearch.spec import read_draft
+    from hpsearch.spec import advice, read_draft
     from hpsearch.validation import check_draft, data_notes
 
     checked, data = check_draft(read_draft(spec, overrides))
     parameters = SearchSpace.of(checked).parameters
     searched = f"{len(parameters)} hyperparameter{'' if len(parameters) == 1 else 's'}"
     console.print(f"{spec}: valid; {searched} to search")
-    if data is not None:
-        notes = data_notes(checked, data)
-        for line in (f"data: {notes.description}", *warning_lines(notes)):
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+    notes = DataNotes() if data is None else data_notes(checked, data)
+    if notes.description:
+        console.print(f"data: {notes.description}", soft_wrap=True, highlight=False, markup=False)
+    for line in warning_lines(notes, advice(checked)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     table = Table("hyperparameter", "distribution", "when", box=None)
     for parameter in parameters:
         when = ", ".join(f"{name}={value}" for name, value in parameter.condition)

@@ -4,6 +4,7 @@ A value of the *trial sections* (`SECTIONS`) is a constant, a `Range` or `Choice
 Whether names, keywords and data fit each other is checked by `hpsearch.validation`.
 """
 
+from hpsearch.spec.advice import advice
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import (
     COMPONENT_SECTIONS,
@@ -66,6 +67,7 @@ __all__ = [
     "Tree",
     "TrialConfig",
     "Unreadable",
+    "advice",
     "apply_override",
     "draft_spec",
     "is_metric_name",

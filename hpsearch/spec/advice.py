@@ -1,0 +1,41 @@
+"""What is allowed in a spec, but seldom meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from hpsearch.errors import Problem
+from hpsearch.spec.models import SearchSpec
+from hpsearch.spec.trees import Choices, Tree, join
+
+TRAINING = "train_"
+
+
+def advice(spec: SearchSpec) -> list[Problem]:
+    """Return warnings for a spec: what chooses by a metric of the rows that are trained on."""
+    chosen = [("objective.metric", spec.objective.metric), *_kept_by(spec.callbacks, "callbacks")]
+    return [_overfits(path, metric) for path, metric in chosen if metric.startswith(TRAINING)]
+
+
+def _overfits(path: str, metric: str) -> Problem:
+    rule = "should be a validation metric: the best on training rows is what overfits them most"
+    return Problem(path, rule, metric, (f"val_{metric.removeprefix(TRAINING)}",))
+
+
+def _kept_by(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the metrics by which early stopping keeps an epoch's weights, with their places."""
+    for place, section in _alternatives(tree, path):
+        if isinstance(section, Mapping) and section.get("name") == "early_stopping":
+            found = _alternatives(section.get("metric"), join(place, "metric"))
+            yield from ((where, metric) for where, metric in found if isinstance(metric, str))
+
+
+def _alternatives(tree: Tree, path: str) -> Iterator[tuple[str, Tree]]:
+    """Yield what stands at a place, in a list there, and in choices of either."""
+    if isinstance(tree, Choices):
+        path, tree = join(path, "choices"), list(tree.choices)
+    if isinstance(tree, list | tuple):
+        for i, each in enumerate(tree):
+            yield from _alternatives(each, join(path, i))
+    else:
+        yield path, tree
