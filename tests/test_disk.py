@@ -55,7 +55,12 @@ KEYWORDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(
-    "name", [*registry.names("optimizer"), "po:adamp", "po:soap", f"{__name__}:make_averaged"]
+    "name",
+    [
+        *registry.names("optimizer"),
+        *("po:adamp", "po:soap", "po:splus", "po:schedulefreeadamw"),
+        f"{__name__}:make_averaged",
+    ],
 )
 def test_what_a_checkpoint_takes_is_known_before(tmp_path: Path, name: str) -> None:
     optimizer = {"name": name, "lr": 1e-3, **KEYWORDS.get(name, {})}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hpsearch import registry
 from hpsearch.components import Data
 from hpsearch.components.models import build_model
-from hpsearch.components.optimizers import build_optimizer
+from hpsearch.components.optimizers import build_optimizer, hold_average
 from hpsearch.errors import Problem, SpecError
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
@@ -103,6 +103,7 @@ def _tried_optimizer_bytes(section: Mapping[str, Any], model: nn.Module, folder:
         optimizer.step(lambda: 0.0)
     else:
         optimizer.step()
+    hold_average(optimizer)  # as between epochs, when checkpoints are written
     return _num_bytes(optimizer.state_dict())
 
 
