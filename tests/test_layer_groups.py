@@ -13,6 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from hpsearch import registry
 from hpsearch.components import Data, load_data
 from hpsearch.components.dropouts import MonteCarlo
+from hpsearch.components.heads import Linear
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.models import build_model
 from hpsearch.registry import Of
@@ -77,7 +78,7 @@ def test_recurrent_layers_are_groups() -> None:
 
 
 def test_monte_carlo_dropout_has_the_groups_of_its_model() -> None:
-    model = MonteCarlo(build(**HIDDEN, dropout=0.5), 2)
+    model = MonteCarlo(build(**HIDDEN, dropout=0.5), 2, Linear())
     assert len(layer_groups(model)) == 4
 
 
