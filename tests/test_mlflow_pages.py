@@ -38,11 +38,30 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
 
 @pytest.fixture
 def viewer(team: Team) -> TestClient:
+    return _signed_in(team, "viewer")
+
+
+@pytest.fixture
+def admin(team: Team) -> TestClient:
+    return _signed_in(team, "admin")
+
+
+def _signed_in(team: Team, role: str) -> TestClient:
     headers = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
     client = TestClient(team.app, headers=headers, raise_server_exceptions=False)
-    token = team.service.tokens.create("vic", "viewer")
+    token = team.service.tokens.create("vic", role)
     assert client.post("/sign-in", data={"token": token}).status_code == 200
     return client
+
+
+def _names(team: Team) -> set[str]:
+    """Return the names of MLflow's experiments, as it says itself."""
+    from mlflow import MlflowClient
+
+    assert team.service.settings.tracking_uri is not None
+    return {
+        each.name for each in MlflowClient(team.service.settings.tracking_uri).search_experiments()
+    }
 
 
 def test_a_search_leads_to_its_run(viewer: TestClient) -> None:
@@ -88,6 +107,21 @@ def test_searches_may_be_asked(viewer: TestClient) -> None:
 )
 def test_nothing_can_be_written(viewer: TestClient, method: str, path: str) -> None:
     assert viewer.request(method, f"{ASK}/{path}", json={}).status_code == 405
+
+
+@pytest.mark.parametrize("client", ["viewer", "admin"])
+def test_what_looks_like_a_search_creates_nothing(
+    team: Team, client: str, request: pytest.FixtureRequest
+) -> None:
+    """An address that one reader takes for a search, and another for what stands before it."""
+    asked: TestClient = request.getfixturevalue(client)
+    for end in ("%3Fx=/search", "%23/search", "?/search", ";/search", "/../search", "%00search"):
+        for path in ("experiments/create", "registered-models/create", "webhooks"):
+            body = {"name": "evil", "url": "http://127.0.0.1:1", "events": []}
+            answer = asked.post(f"{ASK}/{path}{end}", json=body)
+            assert answer.status_code in (400, 404, 405)
+    assert _names(team) == {"Default", "done"}
+    assert asked.get(f"{ASK}/gateway-proxy?gateway_path=http://127.0.0.1:1").status_code == 404
 
 
 def test_other_sites_can_ask_nothing(viewer: TestClient) -> None:

@@ -17,7 +17,6 @@ from hpsearch.service.api import admin, details, events, monitoring, searches
 from hpsearch.service.api.errors import PlainJson, add_error_handlers, error_response
 from hpsearch.service.api.models import ErrorBody
 from hpsearch.service.core import Service
-from hpsearch.service.pages import add_pages
 from hpsearch.service.tokens import FailedLogins
 
 PREFIX = "/api/v1"
@@ -47,6 +46,8 @@ _ERRORS_WITH_MODEL = {status: each | {"model": ErrorBody} for status, each in _E
 
 def create_app(service: Service) -> FastAPI:
     """Return the application of a service."""
+    from hpsearch.service.pages import add_pages  # they know the API
+
     # Its page is served from the package: FastAPI's own loads scripts from elsewhere.
     app = FastAPIOffline(
         redoc_url=None,

@@ -1,8 +1,8 @@
 """optuna-dashboard on the searches' own studies: behind the sign-in, and for reading only.
 
 It knows paths from the root only (`/dashboard`, `/api/studies`, `/static`, `/csv`), so these are
-its own here too. Its application has routes that write and no sign-in: none of them is passed on,
-and the storage that it is given can't be written to.
+its own here too. Its application has routes that write and no sign-in: those that show a study are
+passed on and no others, and the storage that it is given can't be written to.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from starlette.responses import RedirectResponse, Response
 from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.searches import Name
 from hpsearch.service.core import Service
+from hpsearch.service.pages.forwarding import Route, Target, find_target
 from hpsearch.service.pages.rendering import HEADERS
 from hpsearch.service.pages.session import SignedIn
 from hpsearch.service.studies import SearchStorage, study_id
@@ -31,6 +32,17 @@ router = APIRouter()
 #: searches that its list shows, the newest
 MAX_STUDIES = 1000
 _MAX_APPS = 16
+#: its page, with the addresses that its script makes of that, and what is the same for all studies
+FRAME_ROUTES = tuple(
+    Route("GET", template) for template in ("dashboard", "dashboard/{*}", "static/{*}", "api/meta")
+)
+#: what shows one study; the first number is the study's
+STUDY_ROUTES = (
+    Route("GET", "api/studies/{int}", frozenset({"after"})),
+    Route("GET", "api/studies/{int}/param_importances"),
+    Route("GET", "api/studies/{int}/plot/{}"),
+    Route("GET", "csv/{int}", frozenset({"trial_ids"})),
+)
 _log = logging.getLogger(__name__)
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
@@ -69,17 +81,18 @@ class Dashboards:
         return name
 
 
-def call(app: WsgiApp, request: Request) -> Response:
-    """Pass a request without a body on to a WSGI application."""
+def call(app: WsgiApp, request: Request, target: Target) -> Response:
+    """Ask a WSGI application for a target."""
+    takes_gzip = "gzip" in request.headers.get("accept-encoding", "")
     environment = {
-        "REQUEST_METHOD": "GET",
+        "REQUEST_METHOD": target.route.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": request.url.path,
-        "QUERY_STRING": request.url.query,
+        "PATH_INFO": f"/{target.path}",
+        "QUERY_STRING": target.query,
         "SERVER_NAME": "hpsearch",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_ACCEPT_ENCODING": request.headers.get("accept-encoding", ""),
+        "HTTP_ACCEPT_ENCODING": "gzip" if takes_gzip else "",
         "wsgi.url_scheme": request.url.scheme,
         "wsgi.input": BytesIO(),
     }
@@ -96,7 +109,7 @@ def call(app: WsgiApp, request: Request) -> Response:
             chunks.close()
     status, headers = started
     if status >= 500:
-        _log.error("optuna-dashboard failed at %s", request.url.path)
+        _log.error("optuna-dashboard failed at %s", target.path)
         raise HTTPException(502, "optuna-dashboard can't show this search")
     response = Response(body, status)
     for name, value in headers:
@@ -114,14 +127,20 @@ def of_search(name: Name, service: TheService, user: SignedIn) -> Response:
     return RedirectResponse(f"/dashboard/studies/{study_id(name)}", 303)
 
 
+@router.get("/dashboard/")
+def to_the_page(user: SignedIn) -> Response:
+    """Go to the dashboard's page."""
+    return RedirectResponse("/dashboard", 303)
+
+
 @router.get("/dashboard")
 @router.get("/dashboard/{path:path}")
 @router.get("/static/{path:path}")
 @router.get("/api/meta")
-def frame(request: Request, user: SignedIn, path: str = "") -> Response:
+def frame(request: Request, user: SignedIn) -> Response:
     """Return the dashboard's page and its files."""
     dashboards: Dashboards = request.app.state.dashboards
-    return call(dashboards.frame, request)
+    return call(dashboards.frame, request, find_target(request, "/", FRAME_ROUTES))
 
 
 @router.get("/api/studies")
@@ -142,10 +161,11 @@ def studies(service: TheService, user: SignedIn) -> Response:
     return Response(json.dumps({"study_summaries": found}), media_type="application/json")
 
 
-@router.get("/api/studies/{number}")
-@router.get("/api/studies/{number}/{path:path}")
-@router.get("/csv/{number}")
-def of_study(number: int, request: Request, user: SignedIn, path: str = "") -> Response:
+@router.get("/api/studies/{path:path}")
+@router.get("/csv/{path:path}")
+def of_study(request: Request, user: SignedIn) -> Response:
     """Return what the dashboard shows of a search."""
     dashboards: Dashboards = request.app.state.dashboards
-    return call(dashboards.app(number), request)
+    target = find_target(request, "/", STUDY_ROUTES)
+    number = next(int(segment) for segment in target.path.split("/") if segment.isdecimal())
+    return call(dashboards.app(number), request, target)

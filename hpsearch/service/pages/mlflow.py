@@ -1,38 +1,93 @@
 """MLflow's UI behind the sign-in, for reading only: the tracking server itself has no users.
 
-Its page takes all it needs from paths beside its own, so it is passed on under `/mlflow/`. What
-writes is refused. Artifacts are written by users' code: they come in a sandbox, so that a page
-among them can't act for who looks at it.
+Its page takes all it needs from paths beside its own, so it is passed on under `/mlflow/`: the
+routes that show experiments, runs, metrics, artifacts and models, and no others. Artifacts are
+written by users' code: they come in a sandbox, so that a page among them can't act for who looks
+at it.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
+from typing import Annotated
 
 import requests
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from hpsearch.errors import ConflictError, NotAllowedError, SearchNotFoundError, TrackingError
 from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.searches import Name
 from hpsearch.service.core import Service
+from hpsearch.service.pages.forwarding import Route, Target, find_target
+from hpsearch.service.pages.graphql_queries import rebuilt
 from hpsearch.service.pages.rendering import HEADERS
 from hpsearch.service.pages.session import SignedIn, is_same_origin
 from hpsearch.tracking import address_of_run
 
 router = APIRouter()
 TIMEOUT_S = 60.0
+#: bytes of a request's body, and of a part of an answer that is passed on at once
+MAX_BODY = 256_000
+_CHUNK = 1 << 16
 _KEPT = ("content-type", "content-disposition", "cache-control", "etag", "last-modified")
-_SENT = ("accept", "content-type", "if-none-match", "if-modified-since")
-#: MLflow's page styles and evaluates as it likes, but loads and sends nothing elsewhere
+_SENT = ("accept", "if-none-match", "if-modified-since")
+#: MLflow's page styles and evaluates as it likes, but loads and sends nothing elsewhere, and no
+#: script stands in it
 _PAGE_POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'; "
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-eval'; worker-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; frame-ancestors 'none'; "
     "form-action 'none'; base-uri 'none'"
 )
 _log = logging.getLogger(__name__)
+
+
+def _get(template: str, *query: str) -> Route:
+    return Route("GET", template, frozenset(query))
+
+
+_API = "ajax-api/2.0/mlflow"
+_PAGED = ("filter", "max_results", "order_by", "page_token")
+_RUN = ("run_id", "run_uuid")
+#: What MLflow's UI asks to show experiments, runs, metrics, artifacts and models. Not what writes,
+#: asks other servers (webhooks, the gateway, telemetry), starts work or tells of credentials. Of
+#: traces, which the page of an experiment counts, their numbers and the list.
+ROUTES = (
+    _get(""),
+    _get("static-files/{*}"),
+    _get("get-artifact", "path", *_RUN),
+    _get("model-versions/get-artifact", "path", "name", "version"),
+    _get("ajax-api/3.0/mlflow/server-info"),
+    _get(f"{_API}/artifacts/list", "path", "page_token", *_RUN),
+    _get(f"{_API}/experiments/get", "experiment_id"),
+    _get(f"{_API}/experiments/get-by-name", "experiment_name"),
+    _get(f"{_API}/experiments/search", "view_type", *_PAGED),
+    _get(f"{_API}/logged-models/{{}}"),
+    _get(f"{_API}/logged-models/{{}}/artifacts/directories", "artifact_directory_path"),
+    _get(f"{_API}/logged-models/{{}}/artifacts/files", "artifact_file_path"),
+    _get(f"{_API}/metrics/get-history", "metric_key", "max_results", "page_token", *_RUN),
+    _get(
+        f"{_API}/metrics/get-history-bulk-interval",
+        *("run_ids", "metric_key", "start_step", "end_step", "max_results"),
+    ),
+    _get(f"{_API}/model-versions/get", "name", "version"),
+    _get(f"{_API}/model-versions/search", *_PAGED),
+    _get(f"{_API}/registered-models/get", "name"),
+    _get(f"{_API}/registered-models/search", *_PAGED),
+    _get(f"{_API}/runs/get", *_RUN),
+    Route("POST", "graphql"),
+    Route("POST", f"{_API}/experiments/search"),
+    Route("POST", f"{_API}/experiments/search-datasets"),
+    Route("POST", f"{_API}/logged-models/search"),
+    Route("POST", f"{_API}/runs/search"),
+    Route("POST", "ajax-api/3.0/mlflow/traces/metrics"),
+    Route("POST", "ajax-api/3.0/mlflow/traces/search"),
+)
 
 
 @router.get("/searches/{name}/mlflow")
@@ -55,16 +110,23 @@ def to_the_page(user: SignedIn) -> Response:
     return RedirectResponse("/mlflow/", 303)
 
 
+async def the_target(request: Request) -> Target:
+    """Return what is asked of the tracking server; looked at before anything else."""
+    return find_target(request, "/mlflow/", ROUTES)
+
+
 @router.api_route("/mlflow/{path:path}", methods=["GET", "POST"])
-async def pass_on(path: str, request: Request, service: TheService, user: SignedIn) -> Response:
-    """Return what the tracking server answers to a request that reads."""
-    if request.method == "POST":
-        if not is_same_origin(request):
-            raise NotAllowedError("MLflow must be asked from the service's own pages")
-        if not _reads(path):
-            raise HTTPException(405, "MLflow can only be read here")
-    body = await request.body()
-    return await run_in_threadpool(_ask, tracking_server(service), path, request, body)
+async def pass_on(
+    request: Request,
+    target: Annotated[Target, Depends(the_target)],
+    service: TheService,
+    user: SignedIn,
+) -> Response:
+    """Return what the tracking server answers to a request that is on the list."""
+    if target.route.method == "POST" and not is_same_origin(request):
+        raise NotAllowedError("MLflow must be asked from the service's own pages")
+    body = await request.body() if target.route.method == "POST" else None
+    return await run_in_threadpool(_ask, tracking_server(service), target, request.headers, body)
 
 
 def has_tracking_server(service: Service) -> bool:
@@ -80,32 +142,72 @@ def tracking_server(service: Service) -> str:
     return uri
 
 
-def _reads(path: str) -> bool:
-    """Whether a POST only looks: searches have bodies, too long for an address."""
-    last = path.rpartition("/")[2]
-    return last.startswith("search") or last in ("graphql", "get-history-bulk-interval")
-
-
-def _ask(server: str, path: str, request: Request, body: bytes) -> Response:
-    headers = {name: request.headers[name] for name in _SENT if name in request.headers}
+def _ask(server: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> Response:
+    sent = {name: headers[name] for name in _SENT if name in headers}
+    if body is not None:
+        body = _json_body(target.route, headers, body)
+        sent["Content-Type"] = "application/json"
     try:
         answer = requests.request(
-            request.method,
-            f"{server.rstrip('/')}/{path}",
-            params=request.url.query,
-            data=body or None,
-            headers=headers,
+            target.route.method,
+            f"{server.rstrip('/')}/{target.path}",
+            params=target.query,
+            data=body,
+            headers=sent | {"Accept-Encoding": "identity"},
             timeout=TIMEOUT_S,
             allow_redirects=False,
+            stream=True,
         )
     except requests.RequestException as error:
         _log.warning("MLflow can't be reached: %s", error)
         raise HTTPException(502, "MLflow can't be reached: try again later") from error
-    response = Response(answer.content, answer.status_code)
+    if answer.is_redirect:
+        answer.close()
+        raise HTTPException(502, "MLflow sends elsewhere, where nothing is asked for")
+    return _response(target.route, answer)
+
+
+def _json_body(route: Route, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return a JSON object written anew; HTTPException for another body."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" or len(body) > MAX_BODY:
+        raise HTTPException(415, f"the body must be JSON, of at most {MAX_BODY:,} bytes")
+    try:
+        content = json.loads(body, parse_constant=_refuse_constant)
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+        content = rebuilt(content) if route.template == "graphql" else content
+        return json.dumps(content, allow_nan=False).encode("ascii")
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "the body must be a JSON object") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+class _PassedOn(StreamingResponse):
+    """An answer that is passed on as it comes; its connection ends with it, however that ends."""
+
+    def __init__(self, answer: requests.Response) -> None:
+        super().__init__(answer.iter_content(_CHUNK), answer.status_code)
+        self._answer = answer
+        if "content-encoding" not in answer.headers and "content-length" in answer.headers:
+            self.headers["content-length"] = answer.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._answer.close()
+
+
+def _response(route: Route, answer: requests.Response) -> Response:
+    response = _PassedOn(answer)
     for name in _KEPT:
         if name in answer.headers:
             response.headers[name] = answer.headers[name]
-    is_its_own = path == "" or path.startswith("static-files/")
+    is_its_own = route.template in ("", "static-files/{*}")
     policy = _PAGE_POLICY if is_its_own else "sandbox; default-src 'none'"
     for name, value in {**HEADERS, "Content-Security-Policy": policy}.items():
         if name != "Cache-Control" or name not in response.headers:
