@@ -300,7 +300,7 @@ def test_changes_are_streamed(team: Team) -> None:
 
         async def first_event() -> None:
             feed = team.app.state.feed
-            async for search in feed.listen(lambda: None):
+            async for search in feed.listen():
                 events.append(search)
                 return
 

@@ -164,6 +164,14 @@ def test_the_list_is_live(team: Team, visit: Visit) -> None:
         row.get_by_text("0.8125").wait_for(timeout=15_000)
 
 
+def test_a_page_says_when_its_session_has_ended(team: Team, visit: Visit) -> None:
+    with visit("/") as page:
+        page.get_by_role("status").get_by_text("live", exact=True).wait_for()
+        for token in team.service.tokens.list():
+            team.service.tokens.revoke(token["id"])
+        page.get_by_text("this page is no longer live").wait_for(timeout=15_000)
+
+
 def test_it_can_be_used_from_the_keyboard(visit: Visit) -> None:
     with visit("/") as page:
         page.keyboard.press("Tab")

@@ -1,23 +1,19 @@
-"""Sessions of the pages, and the streams that end with what they were opened by."""
+"""Sessions of the pages."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from hpsearch.errors import NotAuthenticatedError
 from hpsearch.service import tables
-from hpsearch.service.api import events
 from hpsearch.service.core import Service
 from hpsearch.service.settings import Settings
-from tests.serving import served
 from tests.test_api import API, Team
 
 
@@ -92,42 +88,3 @@ def test_neither_cookie_nor_database_holds_a_token(team: Team) -> None:
     assert team.anyone.get(f"{API}/me", headers=bearer).status_code == 401
     client.post("/sign-out")
     assert team.anyone.get("/", headers=stolen).status_code == 401
-
-
-@pytest.mark.parametrize("how", ["token", "session of a token", "session"])
-def test_a_stream_ends_once_its_user_may_not_listen(
-    team: Team, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events, "CHECK_S", 0.5)
-    service = team.service
-    token, session = _begin(service)
-    _, other = _begin(service, "bob")
-    path = f"{API}/events" if how == "token" else "/events"
-    with served(team.app) as address, _listening(f"{address}/events", other) as kept:
-        url, secret = f"{address}{path}", token if how == "token" else session
-        with _listening(url, secret) as lines:
-            assert next(lines) == b": listening"
-            if how == "session":
-                service.sessions.end(session)
-            else:
-                _revoke(service, token)
-            assert list(lines) == [b""]
-        assert requests.get(url, headers=_carrying(secret), timeout=30).status_code == 401
-        row = team.add("a")
-        service.table.change(row, reason="it waits")
-        assert b"event: search" in (next(kept) for _ in range(9))
-
-
-@contextmanager
-def _listening(url: str, secret: str) -> Iterator[Iterator[bytes]]:
-    with requests.Session() as http:
-        answer = http.get(url, headers=_carrying(secret), stream=True, timeout=30)
-        with answer:
-            yield answer.iter_lines()
-
-
-def _carrying(secret: str) -> dict[str, str]:
-    """Return the header that carries a token or a session."""
-    if secret.startswith("hps_"):
-        return {"Authorization": f"Bearer {secret}"}
-    return {"Cookie": f"hpsearch={secret}"}

@@ -6,6 +6,7 @@ import codecs
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,8 @@ class Client:
         try:
             yield from answer.iter_content(size)
         except requests.RequestException as error:
+            with suppress(UnreachableError, ValueError):
+                self.me()  # raises the reason where the token was revoked meanwhile
             raise UnreachableError(f"the service at {self.url} broke off its answer") from error
 
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hpsearch.service.api import admin, details, events, monitoring, searches
 from hpsearch.service.api.errors import PlainJson, add_error_handlers, error_response
 from hpsearch.service.api.models import ErrorBody
+from hpsearch.service.api.rights import CHECK_S, RightsWatch
 from hpsearch.service.core import Service
 from hpsearch.service.tokens import FailedLogins
 
@@ -44,8 +45,11 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 _ERRORS_WITH_MODEL = {status: each | {"model": ErrorBody} for status, each in _ERRORS.items()}
 
 
-def create_app(service: Service) -> FastAPI:
-    """Return the application of a service."""
+def create_app(service: Service, check_s: float = CHECK_S) -> FastAPI:
+    """Return the application of a service.
+
+    Long answers ask every `check_s` seconds whether they may go on.
+    """
     from hpsearch.service.pages import add_pages  # they know the API
 
     # Its page is served from the package: FastAPI's own loads scripts from elsewhere.
@@ -66,6 +70,7 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     app.include_router(monitoring.router, responses=_ERRORS)
     add_pages(app)
+    app.add_middleware(RightsWatch, interval_s=check_s)
     app.add_middleware(_BodyLimit)
     return app
 

@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from hpsearch.errors import NotAllowedError, NotAuthenticatedError
+from hpsearch.service.api.rights import keep_asking
 from hpsearch.service.audit import write_audit
 from hpsearch.service.core import Service
 from hpsearch.service.tokens import FailedLogins, User
@@ -31,8 +32,9 @@ def the_user(request: Request, service: TheService, credentials: Credentials) ->
     if credentials is None:
         raise NotAuthenticatedError("a token is needed: Authorization: Bearer TOKEN")
     token = credentials.credentials
-    request.state.check = lambda: service.tokens.authenticate(token)
-    return authenticate(request, service, token)
+    user = authenticate(request, service, token)
+    keep_asking(request, user, lambda: service.tokens.authenticate(token))
+    return user
 
 
 def authenticate(request: Request, service: Service, token: str) -> User:

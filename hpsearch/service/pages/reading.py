@@ -101,7 +101,7 @@ async def events(
     """Tell a page's script of each search that changes, or of one only."""
     feed: Feed = request.app.state.feed
     yield ServerSentEvent(comment="listening")
-    async for changed in feed.listen(request.state.check):
+    async for changed in feed.listen():
         if search in (None, changed.name):
             yield ServerSentEvent(event="search", data=changed.name)
 

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from hpsearch.errors import NotAllowedError, NotAuthenticatedError
 from hpsearch.service.api.auth import TheService, authenticate
+from hpsearch.service.api.rights import keep_asking
 from hpsearch.service.pages.rendering import render
 from hpsearch.service.sessions import SESSION_S
 from hpsearch.service.tokens import User
@@ -24,7 +25,7 @@ def the_user(request: Request, service: TheService) -> User:
     """Return who is signed in; raises NotAuthenticatedError."""
     secret = _secret(request)
     request.state.user = user = service.sessions.user(secret)
-    request.state.check = lambda: service.sessions.user(secret)
+    keep_asking(request, user, lambda: service.sessions.user(secret))
     return user
 
 

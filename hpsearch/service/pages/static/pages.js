@@ -77,6 +77,7 @@ function listen() {
   source.onopen = () => { tell("live", true); look(); }; // at what changed while nobody listened
   source.onerror = () => tell("no connection", false);
   source.addEventListener("search", look);
+  source.addEventListener("end", end);
 }
 
 function look() {
