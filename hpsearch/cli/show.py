@@ -112,9 +112,9 @@ def list_searches(
     for each in open_searches(runs, service).list(mine):
         numbers = each.summary
         best = numbers.get("best_value")
-        trials = f"{numbers.get('ended', 0)}/{numbers.get('trials', '')}"
+        trials = f"{numbers.get('ended') or 0}/{numbers.get('trials') or ''}"
         value = "" if best is None else f"{best:.4g}"
-        metric = escape(str(numbers.get("metric", "")))
+        metric = escape(str(numbers.get("metric") or ""))
         table.add_row(each.name, each.owner, each.state, trials, value, metric, each.note)
     console.print(table if table.row_count else "no searches", soft_wrap=True)
 

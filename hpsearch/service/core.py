@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hpsearch.errors import ConflictError, NotAllowedError, Problem, SpecError
 from hpsearch.runs import Runs
+from hpsearch.service.accounting import Accounting
 from hpsearch.service.answers import Answers
 from hpsearch.service.audit import write_audit
 from hpsearch.service.checks.cluster import ClusterRunner
@@ -19,6 +20,7 @@ from hpsearch.service.jobs import Jobs
 from hpsearch.service.launch import read_spec
 from hpsearch.service.lease import Lease
 from hpsearch.service.listing import Listing
+from hpsearch.service.metering import Meters
 from hpsearch.service.queue import Quota
 from hpsearch.service.quotas import Quotas
 from hpsearch.service.reconciler import Reconciler
@@ -54,6 +56,7 @@ class Service:
         self.tokens = Tokens(self.engine)
         self.sessions = Sessions(self.engine)
         self.quotas = Quotas(self.engine)
+        self.meters = Meters(self.engine)
         self.lease = Lease(self.engine)
         self.runs = Runs(settings.runs)
         self.files = SearchFiles(settings.runs, settings.storage)
@@ -72,6 +75,7 @@ class Service:
             self.jobs,
             self.records,
             self.files,
+            Accounting(self.meters, self.quotas, self.jobs),
         )
 
     async def submit(self, user: User, submission: Submission) -> tuple[SearchRow, bool]:
@@ -139,6 +143,7 @@ class Service:
         self.files.remove(name)
         self.table.remove(name)
         self.records.forget(name)
+        self.meters.remove(name)
         self.audit(user, "delete", name)
 
     def set_quota(self, user: User, whose: str, quota: Quota) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from hpsearch.runs import SearchFolder
 TIMEOUT_S = 20.0
 #: how long a driver that was asked to stop may take before Ray kills it
 STOP_WAIT_S = 60
+#: what trials are given: those that are there, with their resources, the most that Ray lists
+_PLACEMENT_GROUPS = (
+    "/api/v0/placement_groups?detail=1&limit=10000"
+    "&filter_keys=state&filter_predicates=%3D&filter_values=CREATED"
+)
 
 
 class JobState(StrEnum):
@@ -29,6 +35,15 @@ class JobState(StrEnum):
     ALIVE = "alive"
     ENDED = "ended"
     UNKNOWN = "unknown"  # Ray has never heard of it, or its head was restarted
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as Ray has it; its own id comes with its driver. Times are seconds since 1970."""
+
+    state: JobState = JobState.UNKNOWN
+    job_id: str | None = None
+    ended_at: float | None = None
 
 
 class Jobs:
@@ -70,16 +85,30 @@ class Jobs:
             if "already exists" not in str(error):
                 raise ClusterError(f"Ray refused the job: {_first_line(error)}") from error
 
-    def state(self, submission_id: str) -> JobState:
+    def look(self, submission_id: str) -> Job:
         """Return what Ray knows of a job."""
         try:
-            status = self._request("get_job_status", submission_id)
+            found = self._request("get_job_info", submission_id)
         except RuntimeError as error:
             if "404" in str(error):
-                return JobState.UNKNOWN
+                return Job()
             raise ClusterError(f"Ray can't say how a job is: {_first_line(error)}") from error
-        is_alive = status in (JobStatus.PENDING, JobStatus.RUNNING)
-        return JobState.ALIVE if is_alive else JobState.ENDED
+        is_alive = found.status in (JobStatus.PENDING, JobStatus.RUNNING)
+        ended_at = None if found.end_time is None else found.end_time / 1000
+        return Job(JobState.ALIVE if is_alive else JobState.ENDED, found.job_id, ended_at)
+
+    def gpus(self) -> dict[str, float]:
+        """Return the GPUs that Ray has set aside for the trials of each job, by Ray's id of it."""
+        answer = self._request("_do_request", "GET", _PLACEMENT_GROUPS)
+        try:
+            groups = answer.json()["data"]["result"]["result"]
+            held: defaultdict[str, float] = defaultdict(float)
+            for group in groups:
+                for bundle in group["bundles"]:
+                    held[group["creator_job_id"]] += float(bundle["unit_resources"].get("GPU", 0))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ClusterError("Ray can't say which GPUs its jobs have") from error
+        return dict(held)
 
     def stop(self, submission_id: str) -> None:
         """Send a job SIGINT, as Ctrl-C does; one that isn't there is no error."""

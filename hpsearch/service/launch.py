@@ -30,6 +30,13 @@ def read_spec(text: str, folder: Path) -> SearchSpec:
     return draft.spec
 
 
+def asked_gpus(text: str) -> float:
+    """Return the GPUs that a spec of the table asks for at once, as far as it says."""
+    spec = load_yaml(text)
+    each = (spec.get("resources") or {}).get("gpu") or 0
+    return float(each) * ((spec.get("search") or {}).get("max_concurrent") or 1)
+
+
 def with_stores(spec: SearchSpec, settings: Settings) -> SearchSpec:
     """Return a spec with the service's own MLflow server and database of records."""
     stores = {"tracking_uri": settings.tracking_uri, "storage": settings.storage}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hpsearch.service.summaries import finite
 from hpsearch.service.table import Filter, SearchTable
 
 #: searches whose JSON is held in memory, each of a kilobyte or less
@@ -33,5 +34,28 @@ class Listing:
 
 
 def to_json(content: Any) -> str:
-    """Return JSON in ASCII, which holds any text that a user may have written."""
+    """Return JSON in ASCII, whatever a user may have written.
+
+    A number that isn't finite is null, half a character of UTF-16 is the replacement character.
+    """
+    try:
+        told = _dumps(content)
+    except ValueError:
+        told = ""
+    # A second time costs more, and is rare.
+    return told if told and "\\ud" not in told else _dumps(_plain(content))
+
+
+def _dumps(content: Any) -> str:
     return json.dumps(content, allow_nan=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if not is_number or finite(value) is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from sqlalchemy import Engine, delete, insert, select, update
@@ -41,8 +42,8 @@ class Quotas:
             return {row.user: row.gpu_seconds / 3600 for row in found}
 
     def add_usage(self, user: str, gpu_seconds: float) -> None:
-        """Add to what a user used this month."""
-        if gpu_seconds <= 0:
+        """Add to what a user used this month; nothing that isn't a positive number."""
+        if not 0 < gpu_seconds < math.inf:
             return
         usage, month = tables.usage, _month()
         same = (usage.c.user == user, usage.c.month == month)

@@ -10,19 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
 from typing import Any
 
-from hpsearch.analysis.plain import plain_summary
 from hpsearch.errors import (
     ClusterError,
-    HpsearchError,
     SearchNotFoundError,
     SpecError,
     UploadError,
 )
 from hpsearch.record import Record
-from hpsearch.service.jobs import Jobs, JobState, Program
+from hpsearch.service.accounting import Accounting
+from hpsearch.service.jobs import Job, Jobs, JobState, Program
 from hpsearch.service.launch import has_more_budget, prepare, read_spec
 from hpsearch.service.lease import Lease
 from hpsearch.service.queue import Quota, Waiting, to_start, why_waiting
@@ -47,6 +45,8 @@ STOP_PATIENCE_S = 120.0
 #: seconds between two looks for code that no search uses, and how long that is kept
 SWEEP_INTERVAL_S = 3600.0
 MIN_UNUSED_S = 7 * 86400.0
+#: GPU-seconds that a list may be behind while nothing else has changed
+MAX_BEHIND = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -62,6 +62,7 @@ class Reconciler:
         jobs: Jobs,
         records: Records,
         files: SearchFiles,
+        accounting: Accounting,
     ) -> None:
         self._settings = settings
         self._table = table
@@ -70,6 +71,7 @@ class Reconciler:
         self._jobs = jobs
         self._records = records
         self._files = files
+        self._accounting = accounting
         self._program = Program(settings.runs, settings.python, settings.gateway)
         self._uploads = Uploads(settings.uploads)
         self._sweep_at = 0.0
@@ -87,6 +89,7 @@ class Reconciler:
 
     def step(self) -> bool:
         """Make one pass; False if another reconciler has the lease."""
+        self._accounting.begin_pass()
         for row in self._table.in_states((*ACTIVE, "queued")):
             if not self._lease.acquire():
                 return False
@@ -102,8 +105,11 @@ class Reconciler:
     def _guarded(self, row: SearchRow) -> None:
         """Look after one search; what goes wrong with it must not keep others waiting."""
         try:
-            self._tend(self._refresh(row))
-        except ClusterError as error:  # nothing can be known of jobs now
+            job = self._job(row)
+            row = self._refresh(row)
+            if job is not None:
+                self._tend(row, job)
+        except ClusterError as error:
             _log.warning("%s: %s", row.name, error)
         except Exception as error:
             _log.exception("%s can't be looked after now", row.name)
@@ -123,30 +129,46 @@ class Reconciler:
         self._table.change(row, stalls=stalls, retry_at=time.time() + _backoff(stalls))
 
     def _refresh(self, row: SearchRow, fresh: bool = False) -> SearchRow:
-        """Bring a search's summary up to date, and what its owner used."""
+        """Bring a search's summary up to date."""
         try:
             record, version = self._records.read(row.name, fresh)
         except SearchNotFoundError:
             return row
-        if version == row.record_version:
+        except Exception:  # users' code writes it, and its job must be looked after all the same
+            _log.exception("%s: its record can't be read", row.name)
+            return self._note_summary(row, None, None)
+        behind = self._accounting.gpu_seconds(row) - (row.summary.get("gpu_seconds") or 0.0)
+        if version == row.record_version and not fresh and behind < MAX_BEHIND:
             return row
-        summary = plain_summary(record)
-        changed = self._table.change(row, summary=summary, record_version=version)
-        if changed is None:
-            return self._table.get(row.name)
-        used = summary["gpu_seconds"] - row.summary.get("gpu_seconds", 0.0)
-        self._quotas.add_usage(row.owner, used)
-        return changed
+        return self._note_summary(row, record, version)
 
-    def _tend(self, row: SearchRow) -> None:
-        job = JobState.UNKNOWN
-        if row.submission_id is not None:
-            job = self._jobs.state(row.submission_id)
+    def _note_summary(
+        self, row: SearchRow, record: Record | None, version: str | None
+    ) -> SearchRow:
+        summary = self._accounting.summary(row, record)
+        if (summary, version) == (row.summary, row.record_version):
+            return row
+        changed = self._table.change(row, summary=summary, record_version=version)
+        return self._table.get(row.name) if changed is None else changed
+
+    def _job(self, row: SearchRow) -> Job | None:
+        """Return a search's job, whose GPU time is charged; None if nothing can be known of it."""
+        if row.submission_id is None:
+            return Job()
+        try:
+            job = self._jobs.look(row.submission_id)
+        except ClusterError as error:
+            _log.warning("%s: %s", row.name, error)
+            return None
+        self._accounting.charge(row, row.submission_id, job)
+        return job
+
+    def _tend(self, row: SearchRow, job: Job) -> None:
         # A driver may outlive its job, for a moment or as long as a head that nobody knows.
-        if job is JobState.ALIVE or self._files.is_driven(row.name):
+        if job.state is JobState.ALIVE or self._files.is_driven(row.name):
             self._tend_alive(row)
         elif time.time() >= row.retry_at:
-            self._settle(row, self._record(row.name), job)
+            self._settle(row, self._record(row.name), job.state)
 
     def _tend_alive(self, row: SearchRow) -> None:
         if row.desired not in ENDINGS:
@@ -280,8 +302,7 @@ class Reconciler:
         return has_more_budget(spec, record)
 
     def _end(self, row: SearchRow, actual: str, reason: str | None) -> None:
-        with suppress(HpsearchError):  # what can't be read stays as it was seen last
-            row = self._refresh(row, fresh=True)
+        row = self._refresh(row, fresh=True)
         self._table.change(row, actual=actual, reason=reason, stalls=0, retry_at=0.0)
 
     def _record(self, name: str) -> Record | None:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from hpsearch.errors import ConflictError, SearchExistsError, SearchNotFoundError
+from hpsearch.service.summaries import MAX_REASON, checked_summary, clean_text
 from hpsearch.service.tables import searches
 
 #: `failed`: the service has given it up, and brings it to its end
@@ -113,7 +114,7 @@ class SearchTable:
         Raises SearchExistsError for a taken name, ConflictError for a key used for another spec.
         """
         now = time.time()
-        values = asdict(row) | {"created_at": now, "queued_at": now, "changed_at": now}
+        values = _checked(asdict(row)) | {"created_at": now, "queued_at": now, "changed_at": now}
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(searches).values(values))
@@ -219,7 +220,7 @@ class SearchTable:
             searches.c.actual == row.actual,
             searches.c.attempt == row.attempt,
         )
-        values["changed_at"] = time.time()
+        values = _checked(values) | {"changed_at": time.time()}
         with self._engine.begin() as connection:
             changed = connection.execute(update(searches).where(*same).values(**values)).rowcount
         return replace(row, **values) if changed else None
@@ -255,6 +256,17 @@ def _page(query: Select[Any], wanted: Filter, limit: int | None, offset: int) ->
 def _count(connection: Connection, wanted: Filter) -> int:
     query = select(func.count()).select_from(searches).where(*wanted.conditions())
     return connection.scalar(query) or 0
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values without what users' code may have put into their texts and numbers."""
+    checked = dict(values)
+    if values.get("reason") is not None:
+        checked["reason"] = clean_text(str(values["reason"]), MAX_REASON)
+    if "summary" in values:
+        known = checked_summary(values["summary"])
+        checked["summary"] = {name: known[name] for name in values["summary"] if name in known}
+    return checked
 
 
 def _row(found: Any) -> SearchRow:

@@ -96,6 +96,15 @@ usage = Table(
     Column("month", String(7), primary_key=True),  # 2026-11
     Column("gpu_seconds", Float, nullable=False),
 )
+meters = Table(
+    "meters",
+    metadata,
+    Column("name", String(100), primary_key=True),  # of a search
+    Column("submission_id", String(200), nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("gpus", Float, nullable=False),  # that its job had then
+    Column("gpu_seconds", Float, nullable=False),
+)
 audit = Table(
     "audit",
     metadata,

@@ -20,10 +20,12 @@ from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.live import status_text
 from hpsearch.record import Record
 from hpsearch.service.api.auth import TheService, TheUser
+from hpsearch.service.api.errors import PlainJson
 from hpsearch.service.api.models import TEXT_PATTERN, TrialPage
 from hpsearch.service.api.searches import Limit, Name, Offset
 from hpsearch.service.core import Service
 from hpsearch.service.listing import to_json
+from hpsearch.service.summaries import clean_text
 from hpsearch.service.table import ACTIVE
 
 router = APIRouter(prefix="/searches/{name}", tags=["what searches hold"])
@@ -40,9 +42,11 @@ def status(name: Name, service: TheService, user: TheUser) -> str:
     """Return how far a search is, as `hpsearch status` prints it."""
     row = service.table.get(name)
     lines = [f"{name} of {row.owner}: {row.actual}" + (f" ({row.reason})" if row.reason else "")]
+    if warning := row.summary.get("warning"):
+        lines.append(f"warning: {warning}")
     with suppress(SearchNotFoundError):  # it has not started
         lines.append(status_text(service.records.read(name)[0]))
-    return "\n".join(lines)
+    return clean_text("\n".join(lines))
 
 
 @router.get("/trials", response_model=TrialPage)
@@ -109,12 +113,12 @@ def report(
     """Return a search's report."""
     found = SearchReport(_record(service, name))
     if form == "markdown":
-        return PlainTextResponse(found.to_markdown(), media_type="text/markdown")
-    return Response(found.to_html(), media_type="text/html")
+        return PlainTextResponse(clean_text(found.to_markdown()), media_type="text/markdown")
+    return Response(found.to_html().encode(errors="replace"), media_type="text/html")
 
 
-@router.get("/best")
-def best(name: Name, service: TheService, user: TheUser) -> dict[str, Any]:
+@router.get("/best", response_model=dict[str, Any])
+def best(name: Name, service: TheService, user: TheUser) -> Response:
     """Return the best configuration, with its scores and as a spec to run again."""
     record = _record(service, name)
     found = plain_best(record)
@@ -122,7 +126,7 @@ def best(name: Name, service: TheService, user: TheUser) -> dict[str, Any]:
         raise ConflictError(f"{name}: no trial has completed yet")
     spec = record.spec.with_values(record.best.values)
     public = spec.model_copy(update={"storage": None, "tracking_uri": None})  # with passwords
-    return found | {"spec": public.to_yaml()}
+    return PlainJson(found | {"spec": public.to_yaml()})
 
 
 @router.get("/model", response_class=StreamingResponse)
@@ -173,7 +177,7 @@ async def _trial_log(
     async for chunk in _log(log, start, trains if follow else None):
         yield chunk
     record = await run_in_threadpool(_record, service, name)
-    yield trial_log(record.trials[number]).encode(errors="replace")
+    yield clean_text(trial_log(record.trials[number])).encode()
 
 
 async def _log(

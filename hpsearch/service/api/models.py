@@ -69,7 +69,10 @@ class SearchView(BaseModel):
     created_at: float
     queued_at: float
     changed_at: float
-    summary: dict[str, Any] = Field(description="trials by state, best value, epochs, GPU time")
+    summary: dict[str, Any] = Field(
+        description="trials by state, best value, epochs; GPU time by the service's clock and as "
+        "the record reports it; a warning where the record can't be right. Null is unknown."
+    )
 
     @classmethod
     def of(cls, row: SearchRow) -> SearchView:

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from hpsearch.service.api.auth import TheService, TheUser
 from hpsearch.service.api.errors import PlainJson, error_response
 from hpsearch.service.core import Service
+from hpsearch.service.summaries import finite
 from hpsearch.service.table import ACTIVE, ENDED
 
 router = APIRouter(tags=["monitoring"])
@@ -21,7 +22,7 @@ MAX_LAG_S = 120.0
 _TOTALS = {
     "epochs": "epochs trained",
     "epochs_saved": "epochs that early stopping saved",
-    "gpu_seconds": "GPU-seconds used",
+    "gpu_seconds": "GPU-seconds used, by the service's clock",
     "gpu_seconds_saved": "GPU-seconds that early stopping saved",
 }
 
@@ -75,4 +76,4 @@ def _metrics(service: Service) -> bytes:
 
 
 def _total(summaries: list[dict[str, Any]], name: str) -> float:
-    return math.fsum(summary.get(name) or 0 for summary in summaries)
+    return math.fsum(finite(summary.get(name)) or 0.0 for summary in summaries)

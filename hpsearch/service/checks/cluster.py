@@ -40,7 +40,7 @@ class ClusterRunner:
             async with asyncio.timeout(timeout_s):
                 command = self._command(place)
                 await run_in_threadpool(self._jobs.submit, job, command, {}, STOP_WAIT_S)
-                while await run_in_threadpool(self._jobs.state, job) is JobState.ALIVE:
+                while (await run_in_threadpool(self._jobs.look, job)).state is JobState.ALIVE:
                     await asyncio.sleep(POLL_S)
             return await run_in_threadpool(self._answer, name)
         finally:

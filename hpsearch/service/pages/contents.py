@@ -42,6 +42,11 @@ class Content:
         pause = PAUSE_S + PAUSE_PER_TRIAL_S * len(self.record.trials)
         return max(0.0, self.made_at + pause - time.monotonic())
 
+    def make(self) -> None:
+        """Make all parts but the figures, which takes a while the first time."""
+        for part in ("introduction", "tiles", "sections", "curves", "facts"):
+            getattr(self, part)
+
     @cached_property
     def introduction(self) -> Markup:
         """What was searched."""

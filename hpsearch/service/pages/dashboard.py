@@ -151,7 +151,7 @@ def studies(service: TheService, user: SignedIn) -> Response:
         {
             "study_id": study_id(row["name"]),
             "study_name": row["name"],
-            "directions": [row["summary"].get("direction", "maximize")],
+            "directions": [row["summary"].get("direction") or "maximize"],
             "user_attrs": [],
             "is_preferential": False,
         }

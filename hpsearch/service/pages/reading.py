@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
-from hpsearch.errors import ConflictError, HpsearchError, SearchNotFoundError
+from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.events import Feed
 from hpsearch.service.api.models import NAME_PATTERN, TEXT_PATTERN, SearchView, State
@@ -110,9 +110,11 @@ def _content(request: Request, name: str) -> tuple[Content | None, float, bool]:
     """Return what Contents.of does if there is a record, and whether it can't be read."""
     contents: Contents = request.app.state.contents
     try:
-        return *contents.of(name), False
+        content, seconds_left = contents.of(name)
+        content.make()
+        return content, seconds_left, False
     except SearchNotFoundError:
         return None, 0.0, False
-    except HpsearchError:  # what it says may name files and databases
+    except Exception:  # users' code wrote it, and what an error says may name files and databases
         _log.exception("the record of %s can't be read", name)
         return None, 0.0, True

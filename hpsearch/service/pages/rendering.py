@@ -39,7 +39,8 @@ def render(request: Request, name: str, status: int = 200, **context: Any) -> Re
     context.setdefault("user", getattr(request.state, "user", None))
     with _RENDERING:
         text = _TEMPLATES.env.get_template(name).render(request=request, **context)
-    return HTMLResponse(text, status, headers=HEADERS)
+    # A text of users' code may hold half a character, which no encoding has.
+    return HTMLResponse(text.encode(errors="replace"), status, headers=HEADERS)
 
 
 def _ago(moment: float) -> str:

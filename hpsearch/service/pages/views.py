@@ -34,7 +34,7 @@ class ShownSearch:
         if (value := self.summary.get("best_value")) is not None:
             return value, ""
         if (value := self.summary.get("leader_value")) is not None:
-            return value, f"after {self.summary['leader_epochs']} epochs"
+            return value, f"after {self.summary.get('leader_epochs') or 'some'} epochs"
         return None
 
     @property
