@@ -99,10 +99,12 @@ class OfAUser:
     """What a user's class may put into its state."""
 
 
-def test_a_state_of_a_users_own_objects_is_left_pickled(search: Search) -> None:
+def test_a_state_with_a_users_own_objects_is_told_and_left_pickled(search: Search) -> None:
     path = search.folder.checkpoints / "trial-0001" / "epoch-0003.pt"
-    torch.save({"epoch": 2, "state": OfAUser()}, path)
-    assert search.check().problems == ()
+    torch.save({"epoch": 3, "state": OfAUser()}, path)
+    (problem,) = search.check().problems
+    assert problem.startswith(f"{path}: must hold tensors, arrays and plain values only")
+    assert problem.endswith("but has test_file_rules.OfAUser")
 
 
 def test_a_checkpoint_of_an_earlier_epoch_is_not_the_best_trials(search: Search) -> None:

@@ -86,6 +86,13 @@ def early_saver(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]
         yield {"loss": float(epoch)}
 
 
+def careless(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]]:
+    """Saves a whole module, which torch loads only by running what the file names."""
+    while True:
+        yield {"loss": 1.0}
+        trial.save_checkpoint(torch.nn.Linear(1, 1))
+
+
 def non_saver(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]]:
     for epoch in range(1, 100):
         EVENTS.append(f"train {epoch}")
@@ -257,6 +264,14 @@ class TestCheckpoints:
         second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=False))
         assert second.epoch == 2
         assert metrics_of(second, 2) == whole[2:]
+
+    def test_what_would_need_code_to_be_loaded_is_told_when_it_is_saved(
+        self, trainers: Trainers
+    ) -> None:
+        trainer = trainers("careless", max_epochs=3)
+        trainer.train_epoch()
+        with pytest.raises(UserCodeError, match=r"save_checkpoint: must .*Linear"):
+            trainer.train_epoch()
 
     def test_a_checkpoint_is_of_the_epoch_reported_before_it(self, trainers: Trainers) -> None:
         trainer = trainers("generator", max_epochs=9)

@@ -106,7 +106,8 @@ def _save_model(
     """Write a model in MLflow's format.
 
     It is pickled, although MLflow's default is a traced program: that can be neither trained
-    nor put in evaluation mode after loading, and not every user's model can be traced.
+    nor put in evaluation mode after loading, and not every user's model can be traced. Nothing of
+    hpsearch loads it again.
     """
     import mlflow.pytorch
     import torch

@@ -1,15 +1,35 @@
-"""The states of a trial: copied while it trains, and on disk, whole or absent, only the newest."""
+"""The states of a trial: copied while it trains, and on disk, whole or absent, only the newest.
+
+A file holds tensors, arrays and plain values. Others may write to the folder of a search, and to
+unpickle more than that would run what they have put there.
+"""
 
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from hpsearch.errors import RunsError, UserCodeError
+
+#: what is loaded beside torch's own: arrays and their numbers, which only hold data
+_ARRAYS: list[Any] = [
+    np.ndarray,
+    np.dtype,
+    np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+    np._core.multiarray.scalar,  # type: ignore[attr-defined]
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGSUOVmM"},
+]
+_RULE = "must hold tensors, arrays and plain values only, for which no code need run"
 
 
 class CheckpointStore:
@@ -27,6 +47,7 @@ class CheckpointStore:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
+        check_loadable(unfinished, "the state of a trial")
         unfinished.replace(path)
         for older in self.folder.glob("epoch-*"):  # unfinished ones of a worker that died too
             if older != path:
@@ -43,13 +64,42 @@ class CheckpointStore:
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a state that `CheckpointStore.save` wrote.
-
-    A user's training function may have saved any object, so this unpickles: the file comes from
-    the search's own folder.
-    """
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=False)
+    """Read a state that `CheckpointStore.save` wrote; raises RunsError for anything else."""
+    state: dict[str, Any] = load_state(path, device)
     return state
+
+
+def load_state(
+    file: Path | IO[bytes], device: torch.device | str = "cpu", mmap: bool = False
+) -> Any:
+    """Read what `torch.save` wrote; raises RunsError where code would have to run for it."""
+    try:
+        with safe_globals(_ARRAYS), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # of a foreign file
+            return torch.load(file, map_location=device, weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        place = file if isinstance(file, Path) else "a checkpoint"
+        raise RunsError(f"{place}: {_RULE}, but has {_foreign_objects(file)}") from error
+
+
+def check_loadable(file: Path | IO[bytes], what: str) -> None:
+    """Raise UserCodeError for what `torch.save` wrote, but `load_state` doesn't read."""
+    if names := _foreign_objects(file):
+        raise UserCodeError(
+            f"{what}: {_RULE}, but has {names}: save the state_dict() of modules and optimizers, "
+            "and other objects as bytes of your own, such as pickle.dumps gives"
+        )
+
+
+def _foreign_objects(file: Path | IO[bytes]) -> str:
+    """Return the functions and classes that would have to run; none does to find them."""
+    if not isinstance(file, Path):
+        file.seek(0)
+    try:
+        with safe_globals(_ARRAYS):
+            return ", ".join(sorted(get_unsafe_globals_in_checkpoint(file))[:5])
+    except (ValueError, pickle.UnpicklingError):  # an older form of torch's, or not torch's
+        return "another program's pickles"
 
 
 def copied_to_cpu(value: Any) -> Any:

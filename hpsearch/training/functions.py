@@ -32,6 +32,7 @@ import torch
 from hpsearch import registry
 from hpsearch.errors import DivergedError, UserCodeError
 from hpsearch.spec import METRIC_NAME_RULE, TrialConfig, is_metric_name
+from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.lockstep import Lockstep
 from hpsearch.training.seeds import derive_seed
 
@@ -70,13 +71,15 @@ class FunctionTrial(Trial):
         self._lockstep.put(metrics)
 
     def save_checkpoint(self, state: Any, epoch: int | None = None) -> None:
-        """Keep a state (anything that torch saves) for retries, pauses and the best trials.
+        """Keep a state for retries, pauses and the best trials: tensors, arrays, plain values.
 
         `epoch` is the number of epochs that the state was trained: by default those reported, so
-        save after the report, or pass `trial.epoch + 1` before it.
+        save after the report, or pass `trial.epoch + 1` before it. Raises UserCodeError for other
+        objects, which could be loaded only by running code from the file.
         """
         buffer = io.BytesIO()  # a copy at once: training goes on in the same tensors
         torch.save(state, buffer)
+        check_loadable(buffer, "save_checkpoint")
         self._saved.checkpoint = buffer.getvalue()
         self._saved.epoch = self.epoch if epoch is None else epoch
         self._lockstep.check_wanted()
@@ -85,9 +88,7 @@ class FunctionTrial(Trial):
         """Return the state to go on from; None where the trial starts from scratch."""
         if self._saved.checkpoint is None:
             return None
-        buffer = io.BytesIO(self._saved.checkpoint)
-        # unpickles: it is the user's own object, from the search's own folder
-        return torch.load(buffer, map_location=self.device, weights_only=False)
+        return load_state(io.BytesIO(self._saved.checkpoint), self.device)
 
 
 class FunctionTrainer:

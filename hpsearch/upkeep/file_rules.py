@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from hpsearch.errors import Problem
+from hpsearch.errors import Problem, RunsError
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import SearchFolder
-from hpsearch.training.checkpoints import CheckpointStore
+from hpsearch.training.checkpoints import CheckpointStore, load_state
 
 _CHECKPOINT = re.compile(r"epoch-(\d{4,})\.pt")
 
@@ -91,9 +87,12 @@ def _content_problems(file: Path, epoch: int) -> Iterator[Problem]:
         yield Problem(str(file), "must be a whole checkpoint", damage)
         return
     try:
-        # The tensors stay on the disk, and what isn't torch's or plain stays pickled.
-        state: Any = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError:  # it holds objects of a user's own class
+        state = load_state(file, mmap=True)  # the tensors stay on the disk
+    except RunsError as error:
+        yield Problem(str(file), str(error).removeprefix(f"{file}: "))
+        return
+    except Exception as error:  # torch raises many kinds for what it can't read
+        yield Problem(str(file), "must be a whole checkpoint", f"{type(error).__name__}: {error}")
         return
     stored = state.get("epoch") if isinstance(state, dict) else None
     if stored != epoch:
