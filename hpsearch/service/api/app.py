@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hpsearch.service import pages
 from hpsearch.service.api import admin, details, events, monitoring, searches
 from hpsearch.service.api.errors import PlainJson, add_error_handlers, error_response
 from hpsearch.service.api.models import ErrorBody
@@ -50,8 +51,6 @@ def create_app(service: Service, check_s: float = CHECK_S) -> FastAPI:
 
     Long answers ask every `check_s` seconds whether they may go on.
     """
-    from hpsearch.service.pages import add_pages  # they know the API
-
     # Its page is served from the package: FastAPI's own loads scripts from elsewhere.
     app = FastAPIOffline(
         redoc_url=None,
@@ -69,7 +68,7 @@ def create_app(service: Service, check_s: float = CHECK_S) -> FastAPI:
     for module in (details, admin, events):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     app.include_router(monitoring.router, responses=_ERRORS)
-    add_pages(app)
+    pages.add_pages(app)
     app.add_middleware(RightsWatch, interval_s=check_s)
     app.add_middleware(_BodyLimit)
     return app
