@@ -230,4 +230,4 @@ def test_a_stop_of_a_search_whose_record_cant_be_read_is_carried_out(place: Plac
     for _ in range(8):
         place.service.table.change(place.row("liar"), retry_at=0.0)
         place.step()
-    assert place.row("liar").actual == "failed"
+    assert place.row("liar").actual == "stopped"

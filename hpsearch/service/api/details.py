@@ -12,6 +12,7 @@ import anyio
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from hpsearch.analysis import SearchReport
 from hpsearch.analysis.leaders import leaders
@@ -32,7 +33,6 @@ router = APIRouter(prefix="/searches/{name}", tags=["what searches hold"])
 #: seconds between two looks at a log that is followed
 FOLLOW_S = 0.5
 _CHUNK = 1 << 16
-_BINARY = "application/octet-stream"
 #: opens a log; raises FileNotFoundError where there is none yet
 Source = Callable[[], BinaryIO]
 
@@ -144,7 +144,7 @@ def model(name: Name, service: TheService, user: TheUser) -> Response:
         "Content-Disposition": f'attachment; filename="{name}-trial-{trial.number}.pt"',
         "Content-Length": str(os.fstat(file.fileno()).st_size),
     }
-    return StreamingResponse(_content(file), headers=headers, media_type=_BINARY)
+    return _Download(file, headers)
 
 
 def _made_once(
@@ -220,9 +220,22 @@ def _read(log: Source, position: int) -> tuple[bytes, int]:
         return b"", position
 
 
+class _Download(StreamingResponse):
+    """A file, which is closed however its download ends."""
+
+    def __init__(self, file: BinaryIO, headers: dict[str, str]) -> None:
+        super().__init__(_content(file), headers=headers, media_type="application/octet-stream")
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+
+
 def _content(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        left = os.fstat(file.fileno()).st_size  # it may grow, but its length was told
-        while left and (chunk := file.read(min(_CHUNK, left))):
-            left -= len(chunk)
-            yield chunk
+    left = os.fstat(file.fileno()).st_size  # it may grow, but its length was told
+    while left and (chunk := file.read(min(_CHUNK, left))):
+        left -= len(chunk)
+        yield chunk
