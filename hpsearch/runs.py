@@ -189,6 +189,19 @@ class Runs:
         return f"sqlite:///{self.path / 'mlflow.db'}"
 
     @property
+    def service_state(self) -> Path:
+        """What a service on this machine keeps for itself, its secrets among it."""
+        return self.path / ".service"
+
+    @property
+    def tracking_token(self) -> str | None:
+        """The token of the MLflow server of a service on this machine, for who may read it."""
+        try:
+            return (self.service_state / "mlflow_token").read_text().strip()
+        except OSError:
+            return None
+
+    @property
     def artifacts(self) -> Path:
         """Folder of MLflow's artifacts."""
         return self.path / "mlartifacts"

@@ -246,3 +246,162 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     again = subprocess.run(make, check=False, capture_output=True)
     assert again.returncode != 0
     assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == kept
+
+
+def table(first: str) -> list[dict[str, str]]:
+    """The rows of the table of the README whose first column has this head."""
+    lines = (DEPLOY / "README.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    names = [name.removeprefix("reaches ") for name in rows[0]]
+    return [dict(zip(names, row, strict=True)) for row in rows[2:]]
+
+
+PROCESSES = ("service", "mlflow", "postgres", "ray-head", "ray-worker")
+#: of Kubernetes alone
+OF_KUBERNETES = "redis_password"
+
+
+def told_secrets() -> dict[str, set[str]]:
+    """Who can read each secret that is a file, as the README says."""
+    return {
+        name: {each for each in PROCESSES if row[each] == "yes"}
+        for row in table("secret")
+        for name in re.findall(r"`([\w.]+)`", row["secret"])
+    }
+
+
+def test_the_readme_says_who_has_which_secret_in_compose() -> None:
+    services = read("compose.yaml")["services"]
+    found: dict[str, set[str]] = {}
+    for name, service in services.items():
+        for secret in service.get("secrets", ()):
+            source = secret if isinstance(secret, str) else secret["source"]
+            found.setdefault(source, set()).add(name)
+    told = told_secrets()
+    assert found == {name: who for name, who in told.items() if name != OF_KUBERNETES}
+    for service in services.values():  # and none of them stands in a file that others can read
+        assert not re.search(r"(?i)password|token|secret", str(_values(service["environment"])))
+
+
+def _values(environment: dict[str, str]) -> list[str]:
+    return [
+        value
+        for value in map(str, environment.values())
+        if not value.startswith("/run/secrets/") and value != "token"
+    ]
+
+
+def pods() -> dict[str, list[dict[str, Any]]]:
+    """The pods of the manifests, by what the README calls them."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((DEPLOY / "kuberay/base").glob("*.yaml")):
+        for manifest in yaml.safe_load_all(path.read_text()):
+            spec = manifest.get("spec", {})
+            if manifest["kind"] in ("Deployment", "StatefulSet"):
+                found[manifest["metadata"]["name"]] = [spec["template"]["spec"]]
+            elif manifest["kind"] == "RayCluster":
+                found["ray-head"] = [spec["headGroupSpec"]["template"]["spec"]]
+                found["ray-worker"] = [
+                    each["template"]["spec"] for each in spec["workerGroupSpecs"]
+                ]
+                found["ray-options"] = [spec["gcsFaultToleranceOptions"]]
+    return found
+
+
+def keys_of(value: Any) -> set[str]:
+    """The keys of the Secret `hpsearch` that a pod is given, by mounts or variables."""
+    if isinstance(value, dict):
+        found = {key for each in value.values() for key in keys_of(each)}
+        if value.get("secretName") == "hpsearch":
+            assert value["items"], "a mount of a whole Secret would hold all of them"
+            found |= {item["key"] for item in value["items"]}
+        if value.get("name") == "hpsearch" and "key" in value:
+            found.add(value["key"])
+        return found
+    return {key for each in value for key in keys_of(each)} if isinstance(value, list) else set()
+
+
+def test_the_readme_says_who_has_which_secret_on_kubernetes() -> None:
+    given = {name: keys_of(specs) for name, specs in pods().items()}
+    given["ray-head"] |= given.pop("ray-options")  # the operator gives it to the head
+    found: dict[str, set[str]] = {}
+    for name in PROCESSES:
+        for key in given[name]:
+            found.setdefault(key, set()).add(name)
+    for name in ("ray-head", "ray-worker"):  # by authOptions, to all of Ray's nodes
+        found["ray_token"].add(name)
+    assert found == told_secrets()
+
+
+def test_the_readme_says_who_reaches_whom_in_compose() -> None:
+    services = read("compose.yaml")["services"]
+    networks = {name: set(services[name]["networks"]) for name in PROCESSES}
+    told = {
+        row["from"]: {each for each in PROCESSES if row[each] == "yes"} for row in table("from")
+    }
+    allowed = {(name, other) for name, others in told.items() for other in others}
+    for name in PROCESSES:
+        for other in PROCESSES:
+            if name != other and networks[name] & networks[other]:
+                # who answers a network need not be asked by it, but may be
+                assert (name, other) in allowed or (other, name) in allowed, (name, other)
+    for name, other in allowed:
+        assert name == other or networks[name] & networks[other], (name, other)
+
+
+def test_the_readme_says_who_reaches_whom_on_kubernetes() -> None:
+    policies = {
+        each["metadata"]["name"]: each["spec"]
+        for each in yaml.safe_load_all((DEPLOY / "kuberay/base/network.yaml").read_text())
+    }
+    labels = {
+        "service": {"app": "service"},
+        "mlflow": {"app": "mlflow"},
+        "postgres": {"app": "postgres"},
+        "ray-head": {"ray.io/cluster": "hpsearch", "ray.io/node-type": "head"},
+        "ray-worker": {"ray.io/cluster": "hpsearch", "ray.io/node-type": "worker"},
+    }
+
+    def lets_in(target: str, who: str) -> bool:
+        policy = policies["ray" if target.startswith("ray") else target]
+        selectors = [
+            source["podSelector"]["matchLabels"]
+            for rule in policy["ingress"]
+            for source in rule["from"]
+            if "podSelector" in source
+        ]
+        return any(labels[who].items() >= selector.items() for selector in selectors)
+
+    for row in table("from"):
+        for other in PROCESSES:
+            is_rays_own = row["from"] == "service" and other == "ray-worker"  # one policy for both
+            if row["from"] != other and not is_rays_own:
+                assert lets_in(other, row["from"]) == (row[other] == "yes"), (row["from"], other)
+
+
+def test_no_node_of_ray_up_has_another_secret_than_the_readme_says() -> None:
+    told = told_secrets()
+    for name in ("aws", "on-premise"):
+        document = read(f"ray-up/{name}.yaml")
+        given = {Path(each).name for each in document["file_mounts"].values()}
+        assert given == {key for key, who in told.items() if "ray-head" in who} - {OF_KUBERNETES}
+        assert "mlflow" not in str(document["docker"])
+
+
+def test_ray_reaches_mlflow_by_the_service_alone() -> None:
+    commands = [
+        read("compose.yaml")["services"]["service"]["command"],
+        pods()["service"][0]["containers"][0]["args"],
+    ]
+    for command in commands:
+        assert "--own-url=http://service:8400" in command
+    for command in (
+        read("compose.yaml")["services"]["mlflow"]["command"],
+        pods()["mlflow"][0]["containers"][0]["args"],
+    ):
+        assert "--app-name=hpsearch" in command

@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from hpsearch.service.api.app import MAX_BODY
+from hpsearch.service.forwarding import MAX_QUERY
 from hpsearch.service.pages import mlflow
-from hpsearch.service.pages.forwarding import MAX_QUERY
 from tests.forwarding import API, Site, site_in
 from tests.serving import served
 

@@ -11,8 +11,8 @@ from functools import cache
 
 import pytest
 
+from hpsearch.service.forwarding import MAX_PATH, Route
 from hpsearch.service.pages import dashboard, mlflow
-from hpsearch.service.pages.forwarding import MAX_PATH, Route
 from tests.forwarding import ROLES, Site, site_in
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get")

@@ -127,7 +127,17 @@ def test_a_user_submits_watches_and_takes_home(
 
 
 SPYING = """
-import os, time
+import os, time, urllib.error, urllib.request
+
+def writes_to_mlflow():
+    body = b'{{"name": "spied"}}'
+    url = "http://127.0.0.1:{port}/api/2.0/mlflow/experiments/create"
+    request = urllib.request.Request(url, body, {{"Content-Type": "application/json"}})
+    try:
+        urllib.request.urlopen(request).close()
+    except urllib.error.HTTPError as error:
+        return error.code != 401
+    return True
 
 def reached():
     found = []
@@ -142,7 +152,7 @@ def reached():
 
 def train(config, trial):
     for epoch in range(1, 10_000):
-        assert not reached(), reached()
+        assert not reached() and not writes_to_mlflow(), reached()
         yield {{"score": float(os.getuid())}}
         time.sleep(0.2)
 """
@@ -156,7 +166,9 @@ def test_a_trial_reaches_nothing_of_the_service_and_is_stopped_without_its_drive
     for process in psutil.Process().children():
         paths += [f"/proc/{process.pid}/environ", f"/proc/{process.pid}/mem"]
     is_root = os.getuid() == 0  # otherwise users' code runs as the service itself
-    (admin.folder / "code" / "spying.py").write_text(SPYING.format(paths=paths if is_root else []))
+    port = (runs / ".service" / "mlflow_port").read_text()
+    code = SPYING.format(paths=paths if is_root else [], port=port)
+    (admin.folder / "code" / "spying.py").write_text(code)
     spec = SPEC.replace("team", "spying").replace("train.py", "spying.py").replace("3}", "9999}")
     (admin.folder / "code" / "spying.yaml").write_text(spec)
     admin.run("submit", "code/spying.yaml", "--working-dir", "code")

@@ -12,6 +12,7 @@ import ray.scripts.scripts
 import typer.main
 
 from hpsearch.cli import app
+from hpsearch.tracking.server import VARIABLE
 
 with warnings.catch_warnings():  # of things that we don't use
     warnings.simplefilter("ignore")
@@ -43,7 +44,7 @@ def unknown_options(command: list[str]) -> list[str]:
 
 def unknown_variables(names: set[str]) -> list[str]:
     """Return those of our variables that neither the service nor its start script reads."""
-    read = set(_variables(_PROGRAMS["hpsearch"]))
+    read = {*_variables(_PROGRAMS["hpsearch"]), VARIABLE}
     given = re.search(r"for name in (.*); do", (DEPLOY / "entrypoint.sh").read_text())
     assert given is not None
     from_files = {f"{name}_FILE" for name in given[1].split()}

@@ -107,6 +107,7 @@ class Loopback:
             ("mlflow:5000", f"{LOCALHOST}:{ports['mlflow']}"),
             ("ray-head:6379", f"{LOCALHOST}:{ports['gcs']}"),
             ("ray-head:8265", f"{LOCALHOST}:{ports['ray-head']}"),
+            ("service:8400", f"{LOCALHOST}:{ports['service']}"),
             ("0.0.0.0", LOCALHOST),
             *((f"port={PORTS[each]}", f"port={port}") for each, port in ports.items()),
         ):
@@ -274,14 +275,14 @@ def _can_isolate() -> bool:
 
 
 def _free_subnets() -> dict[str, Any]:
-    """Return the state of a new network: the first of four subnets that this machine lacks."""
+    """Return the state of a new network: the first of eight subnets that this machine lacks."""
     used = {
         address.get("local", "")
         for link in _ip("address", "show")
         for address in link["addr_info"]
     }
-    thirds = {int(each.split(".")[2]) // 4 * 4 for each in used if each.startswith("10.213.")}
-    return {"subnet": random.choice([each for each in range(0, 256, 4) if each not in thirds])}
+    thirds = {int(each.split(".")[2]) // 8 * 8 for each in used if each.startswith("10.213.")}
+    return {"subnet": random.choice([each for each in range(0, 256, 8) if each not in thirds])}
 
 
 def _ip(*arguments: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from hpsearch.record import Record
-    from hpsearch.runs import SearchFolder
+    from hpsearch.runs import Runs, SearchFolder
 
 app = typer.Typer(
     name="hpsearch",
@@ -44,7 +45,9 @@ def open_search(name: str, runs: Path) -> tuple[SearchFolder, Record]:
     """Return the folder and the record of a search."""
     from hpsearch.runs import Runs
 
-    folder = Runs(runs).search(name)
+    place = Runs(runs)
+    use_tracking_token(place)
+    folder = place.search(name)
     return folder, folder.open_record()
 
 
@@ -52,3 +55,9 @@ def say(text: str) -> None:
     """Print a line, if there is anything to say."""
     if text:
         console.print(text, soft_wrap=True)
+
+
+def use_tracking_token(runs: Runs) -> None:
+    """Let MLflow's client ask the server of a service on this machine, if it keeps these runs."""
+    if (token := runs.tracking_token) is not None:
+        os.environ.setdefault("MLFLOW_TRACKING_TOKEN", token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,6 +32,7 @@ def resume(
     def start(watch: Watcher) -> SearchReport:
         from hpsearch.search import resume_search
 
+        _show_token()
         return resume_search(
             name,
             runs,
@@ -48,5 +50,14 @@ def close(name: NameArgument, runs: RunsOption, tracking_uri: TrackingOption = N
     """Bring a search that nobody drives to its end."""
     from hpsearch.search import close_search
 
+    _show_token()
     record = close_search(name, runs, tracking_uri)
     console.print(f"{name}: {record.state}")
+
+
+def _show_token() -> None:
+    """Let MLflow's client send the token that the service gave this job, but not its workers'."""
+    from hpsearch.service.gateway.tokens import VARIABLE
+
+    if token := os.environ.get(VARIABLE):
+        os.environ["MLFLOW_TRACKING_TOKEN"] = token

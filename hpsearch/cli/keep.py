@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from hpsearch.cli.common import RUNS, NameArgument, RunsOption, app, console, open_search
+from hpsearch.cli.common import (
+    RUNS,
+    NameArgument,
+    RunsOption,
+    app,
+    console,
+    open_search,
+    use_tracking_token,
+)
 
 
 @app.command()
@@ -18,8 +26,10 @@ def sync(
     ] = None,
 ) -> None:
     """Rebuild MLflow's view of a search from its record."""
+    from hpsearch.runs import Runs
     from hpsearch.search import sync_search
 
+    use_tracking_token(Runs(runs))
     uri = sync_search(name, runs, tracking_uri)
     console.print(f"{name}: {uri} agrees with its record", soft_wrap=True)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
+from hpsearch.cli.common import use_tracking_token
 from hpsearch.cli.following import follow
 from hpsearch.cli.searches import Budget, Listed
 from hpsearch.errors import HpsearchError, Problem, SearchExistsError, SpecError
@@ -35,6 +36,7 @@ class LocalSearches:
     def __init__(self, runs: Path) -> None:
         self._path = runs
         self._runs = Runs(runs)
+        use_tracking_token(self._runs)
 
     def list(self, mine: bool) -> Sequence[Listed]:
         """See Searches; all searches of a folder are one's own."""

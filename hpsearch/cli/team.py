@@ -43,6 +43,13 @@ def serve(
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow's server; default: one of its own.")
     ] = None,
+    own_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the cluster reaches this service: drivers write to MLflow through it, "
+            "each to its own search; default: at the tracking server, unless Ray is its own."
+        ),
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(help="PostgreSQL for records; default: files.", envvar="HPSEARCH_STORAGE"),
@@ -69,6 +76,7 @@ def serve(
         ray_token=ray_token,
         admin_token_file=admin_token_file,
         tracking_uri=tracking_uri,
+        own_url=own_url,
         storage=storage,
         max_running=max_running,
         data_folders=tuple(data),

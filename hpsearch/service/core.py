@@ -16,6 +16,7 @@ from hpsearch.service.answers import Answers
 from hpsearch.service.audit import write_audit
 from hpsearch.service.checks.cluster import ClusterRunner
 from hpsearch.service.checks.submission import Checks, LocalRunner
+from hpsearch.service.gateway.tokens import TrackingTokens
 from hpsearch.service.jobs import Jobs
 from hpsearch.service.launch import read_spec
 from hpsearch.service.lease import Lease
@@ -55,6 +56,7 @@ class Service:
         self.answers = Answers()
         self.tokens = Tokens(self.engine)
         self.sessions = Sessions(self.engine)
+        self.tracking_tokens = TrackingTokens(self.engine, self.table)
         self.quotas = Quotas(self.engine)
         self.meters = Meters(self.engine)
         self.lease = Lease(self.engine)
@@ -76,6 +78,7 @@ class Service:
             self.records,
             self.files,
             Accounting(self.meters, self.quotas, self.jobs),
+            self.tracking_tokens,
         )
 
     async def submit(self, user: User, submission: Submission) -> tuple[SearchRow, bool]:
@@ -189,4 +192,4 @@ def _checks(settings: Settings, jobs: Jobs) -> Checks:
     data = settings.data_folders
     reader = LocalRunner(settings.worker_user, (settings.uploads, *data))
     on_cluster = ClusterRunner(jobs, settings.checks, settings.python)
-    return Checks(reader, on_cluster if settings.checks_on_cluster else None, data)
+    return Checks(reader, None if settings.owns_cluster else on_cluster, data)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import requests
@@ -64,11 +65,16 @@ class Jobs:
         self,
         submission_id: str,
         entrypoint: str,
-        metadata: dict[str, str],
+        metadata: Mapping[str, str],
+        environment: Mapping[str, str] = MappingProxyType({}),
         stop_wait_s: float = STOP_WAIT_S,
     ) -> None:
-        """Submit a job; that it is there already is no error."""
+        """Submit a job; that it is there already is no error.
+
+        Who may ask Ray can read the environment that it is given, and so can its trials.
+        """
         env_vars = {
+            **environment,
             # Ray reads these where it stops the job.
             "RAY_JOB_STOP_SIGNAL": "SIGINT",
             "RAY_JOB_STOP_WAIT_TIME_S": str(stop_wait_s),
@@ -79,7 +85,7 @@ class Jobs:
                 entrypoint=entrypoint,
                 submission_id=submission_id,
                 runtime_env={"env_vars": env_vars},
-                metadata=metadata,
+                metadata=dict(metadata),
             )
         except RuntimeError as error:
             if "already exists" not in str(error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,21 @@ def with_stores(spec: SearchSpec, settings: Settings) -> SearchSpec:
 def prepare(spec: SearchSpec, settings: Settings, records: Records, facts: dict[str, Any]) -> None:
     """Make a search's folder and record; a job goes on with it, whatever attempt it is."""
     earlier = list(_earlier(spec, records))
-    spec, runs, give = (
-        with_stores(spec, settings),
-        Runs(settings.runs),
-        settings.worker_user.give_all,
-    )
+    give = partial(give_search, settings=settings)
     with suppress(SearchExistsError):  # another reconciler was faster
-        create_search(spec, runs, earlier, collect_versions() | facts, give)
+        create_search(
+            with_stores(spec, settings),
+            Runs(settings.runs),
+            earlier,
+            collect_versions() | facts,
+            give,
+        )
+
+
+def give_search(folder: Path, settings: Settings) -> None:
+    """Give a search's folder to the user that works on it, if that is another on this machine."""
+    if settings.owns_cluster and folder.is_dir():
+        settings.worker_user.give_all(folder)
 
 
 def has_more_budget(spec: SearchSpec, record: Record) -> bool:

@@ -26,6 +26,7 @@ from hpsearch.errors import ServiceError
 from hpsearch.service.confinement.workers import WorkerUser
 from hpsearch.service.parent import end_with_parent
 from hpsearch.service.settings import plain_environment
+from hpsearch.tracking.server import VARIABLE
 from hpsearch.tuning.experiment import SYSTEM_CONFIG
 
 LOCALHOST = "127.0.0.1"
@@ -161,17 +162,18 @@ def ray_head(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def mlflow_server(state: Path, store: str, artifacts: Path) -> Child:
-    """Return an MLflow server, on the port that it had before: records name it."""
+def mlflow_server(state: Path, store: str, artifacts: Path) -> tuple[Child, str]:
+    """Return an MLflow server, on the port that it had before: records name it; and its token."""
+    token = _kept(state / "mlflow_token", lambda: secrets.token_hex(32))
     port = _kept(state / "mlflow_port", lambda: str(free_ports(1)[0]))
     url = f"http://{LOCALHOST}:{port}"
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", LOCALHOST),
         *("--port", port, "--workers", "1", "--backend-store-uri", store),
-        *("--artifacts-destination", str(artifacts)),
+        *("--artifacts-destination", str(artifacts), "--app-name", "hpsearch"),
     ]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Child("MLflow", command, state / "mlflow.log", url, quiet)
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", VARIABLE: token}
+    return Child("MLflow", command, state / "mlflow.log", url, environment), token
 
 
 def free_ports(count: int) -> list[int]:

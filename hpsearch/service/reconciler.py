@@ -20,8 +20,9 @@ from hpsearch.errors import (
 )
 from hpsearch.record import Record
 from hpsearch.service.accounting import Accounting
+from hpsearch.service.gateway.tokens import TrackingTokens
 from hpsearch.service.jobs import Job, Jobs, JobState, Program
-from hpsearch.service.launch import has_more_budget, prepare, read_spec
+from hpsearch.service.launch import give_search, has_more_budget, prepare, read_spec
 from hpsearch.service.lease import Lease
 from hpsearch.service.queue import Quota, Waiting, to_start, why_waiting
 from hpsearch.service.quotas import Quotas
@@ -63,6 +64,7 @@ class Reconciler:
         records: Records,
         files: SearchFiles,
         accounting: Accounting,
+        tracking_tokens: TrackingTokens,
     ) -> None:
         self._settings = settings
         self._table = table
@@ -72,6 +74,7 @@ class Reconciler:
         self._records = records
         self._files = files
         self._accounting = accounting
+        self._tracking_tokens = tracking_tokens
         self._program = Program(settings.runs, settings.python, settings.gateway)
         self._uploads = Uploads(settings.uploads)
         self._sweep_at = 0.0
@@ -263,12 +266,14 @@ class Reconciler:
         if not self._files.has(row.name):
             facts: dict[str, Any] = {"owner": row.owner, "code_hash": row.code_hash or "none"}
             prepare(spec, self._settings, self._records, facts)
-        self._settings.worker_user.give_all(self._settings.runs / row.name)
+        give_search(self._settings.runs / row.name, self._settings)
         if row.desired in ENDINGS:
             command = self._program.close(row.name)
         else:
             command = self._program.resume(row.name, spec.budget)
-        self._jobs.submit(row.submission_id, command, {"search": row.name, "owner": row.owner})
+        environment = {} if self._settings.gateway is None else self._tracking_tokens.given(row)
+        metadata = {"search": row.name, "owner": row.owner}
+        self._jobs.submit(row.submission_id, command, metadata, environment)
 
     def _admit(self) -> None:
         """Start what may start, and say of the others why they wait."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ from hpsearch.runs import Runs
 from hpsearch.service.api import create_app
 from hpsearch.service.confinement.workers import WorkerUser
 from hpsearch.service.core import Service
+from hpsearch.service.gateway.app import PREFIX
 from hpsearch.service.pages.assets import make_ready
 from hpsearch.service.processes import LOCALHOST, Child, kept_alive, mlflow_server, ray_head
 from hpsearch.service.settings import Settings
@@ -42,6 +44,7 @@ class ServeOptions:
     ray_token: Path | None = None
     admin_token_file: Path | None = None
     tracking_uri: str | None = None
+    own_url: str | None = None
     storage: str | None = None
     max_running: int = 4
     data_folders: tuple[Path, ...] = ()
@@ -70,7 +73,7 @@ def serve(options: ServeOptions, tell: Callable[[str], None]) -> None:
 def started_settings(options: ServeOptions) -> Iterator[Settings]:
     """Start what the options leave to this machine; yield the settings that name it."""
     runs = Runs(options.runs)
-    state = runs.path / ".service"
+    state = runs.service_state
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o700)
     user = WorkerUser.of(options.worker_user)
@@ -80,15 +83,18 @@ def started_settings(options: ServeOptions) -> Iterator[Settings]:
         children: list[Child] = []
         ray_address, tracking_uri = options.ray_address, options.tracking_uri
         token = options.ray_token.read_text().strip() if options.ray_token else None
+        tracking_token = os.environ.get("MLFLOW_TRACKING_TOKEN")
         if ray_address is None:
             head, token = stack.enter_context(ray_head(state, options.num_cpus, user, needs))
             ray_address = head.url
             children.append(head)
         if tracking_uri is None:
             make_tables(runs.tracking_uri)
-            server = mlflow_server(state, runs.tracking_uri, runs.artifacts)
+            server, tracking_token = mlflow_server(state, runs.tracking_uri, runs.artifacts)
             tracking_uri = server.url
             children.append(server)
+        if tracking_token is not None:
+            os.environ["MLFLOW_TRACKING_TOKEN"] = tracking_token  # for MLflow's own client
         stack.enter_context(kept_alive(children))
         yield Settings(
             runs=runs.path,
@@ -96,14 +102,26 @@ def started_settings(options: ServeOptions) -> Iterator[Settings]:
             ray_address=ray_address,
             ray_token=token,
             tracking_uri=tracking_uri,
+            tracking_token=tracking_token,
             storage=options.storage,
             worker_user=user,
-            checks_on_cluster=options.ray_address is not None,
+            gateway=_gateway(options),
+            owns_cluster=options.ray_address is None,
             max_running=options.max_running,
             data_folders=options.data_folders,
             python=options.python or sys.executable,
             interval_s=options.interval_s,
         )
+
+
+def _gateway(options: ServeOptions) -> str | None:
+    """Return where drivers reach MLflow: through this service, if they can reach that."""
+    if options.own_url is not None:
+        return f"{options.own_url.rstrip('/')}{PREFIX}"
+    if options.ray_address is not None:
+        return None
+    host = LOCALHOST if options.host in ("0.0.0.0", "::") else options.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{options.port}{PREFIX}"
 
 
 def _needs(options: ServeOptions, runs: Runs) -> list[Path]:
@@ -149,7 +167,7 @@ def _greet(
 ) -> None:
     url = f"http://{options.host}:{options.port}"
     tell(f"hpsearch serves {service.settings.runs} on {url} (Ctrl-C ends it)")
-    tell(f"MLflow: {service.settings.tracking_uri}   documentation: {url}/docs")
+    tell(f"MLflow: {url}/mlflow/   documentation: {url}/docs")
     if service.settings.worker_user.is_apart:
         tell(f"Users' code runs as the user {service.settings.worker_user.name}")
     token = service.tokens.create_first(getpass.getuser(), chosen)

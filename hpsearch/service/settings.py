@@ -26,12 +26,14 @@ class Settings:
     #: MLflow's server and the database of records, for every search
     tracking_uri: str | None = field(default=None, repr=False)
     storage: str | None = field(default=None, repr=False)
+    #: what MLflow's server wants to be asked with
+    tracking_token: str | None = field(default=None, repr=False)
     #: where the cluster reaches MLflow, through this service; None: at the server itself
     gateway: str | None = None
     #: as whom users' code runs on this machine
     worker_user: WorkerUser = WorkerUser()
-    #: whether it runs on the cluster even where a spec is checked
-    checks_on_cluster: bool = False
+    #: whether the cluster is this machine's own; another's runs users' code as it likes
+    owns_cluster: bool = True
     max_running: int = 4
     upload_limits: UploadLimits = UploadLimits()
     #: folders outside their uploads that specs may read data from

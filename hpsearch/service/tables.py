@@ -96,6 +96,12 @@ usage = Table(
     Column("month", String(7), primary_key=True),  # 2026-11
     Column("gpu_seconds", Float, nullable=False),
 )
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("value", String(100), nullable=False),
+)
 meters = Table(
     "meters",
     metadata,

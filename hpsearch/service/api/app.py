@@ -19,6 +19,8 @@ from hpsearch.service.api.errors import PlainJson, add_error_handlers, error_res
 from hpsearch.service.api.models import ErrorBody
 from hpsearch.service.api.rights import CHECK_S, RightsWatch
 from hpsearch.service.core import Service
+from hpsearch.service.gateway import app as gateway
+from hpsearch.service.gateway.owners import Experiments
 from hpsearch.service.tokens import FailedLogins
 
 PREFIX = "/api/v1"
@@ -26,6 +28,7 @@ PREFIX = "/api/v1"
 MAX_THREADS = 200
 #: bytes of a request's body; uploads of code have their own limit
 MAX_BODY = 1_000_000
+_OF_OTHER_SIZE = (f"{PREFIX}/code/", gateway.FILES)
 _MEANINGS = {
     400: "it can't be done",
     401: "no valid token",
@@ -68,10 +71,17 @@ def create_app(service: Service, check_s: float = CHECK_S) -> FastAPI:
     for module in (details, admin, events):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     app.include_router(monitoring.router, responses=_ERRORS)
+    app.state.experiments = _experiments(service)
+    app.include_router(gateway.router)
     pages.add_pages(app)
     app.add_middleware(RightsWatch, interval_s=check_s)
     app.add_middleware(_BodyLimit)
     return app
+
+
+def _experiments(service: Service) -> Experiments | None:
+    uri = service.settings.tracking_uri or ""
+    return Experiments(uri) if uri.startswith(("http://", "https://")) else None
 
 
 @asynccontextmanager
@@ -94,7 +104,7 @@ class _BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and count the bytes of its body."""
-        if scope["type"] != "http" or scope["path"].startswith(f"{PREFIX}/code/"):
+        if scope["type"] != "http" or scope["path"].startswith(_OF_OTHER_SIZE):
             await self._app(scope, receive, send)
             return
         body = b""

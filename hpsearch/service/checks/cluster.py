@@ -39,7 +39,7 @@ class ClusterRunner:
         try:
             async with asyncio.timeout(timeout_s):
                 command = self._command(place)
-                await run_in_threadpool(self._jobs.submit, job, command, {}, STOP_WAIT_S)
+                await run_in_threadpool(self._jobs.submit, job, command, {}, {}, STOP_WAIT_S)
                 while (await run_in_threadpool(self._jobs.look, job)).state is JobState.ALIVE:
                     await asyncio.sleep(POLL_S)
             return await run_in_threadpool(self._answer, name)

@@ -22,7 +22,7 @@ from starlette.responses import RedirectResponse, Response
 from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.searches import Name
 from hpsearch.service.core import Service
-from hpsearch.service.pages.forwarding import Route, Target, find_target
+from hpsearch.service.forwarding import Route, Target, find_target
 from hpsearch.service.pages.rendering import HEADERS
 from hpsearch.service.pages.session import SignedIn
 from hpsearch.service.studies import SearchStorage, study_id

@@ -8,33 +8,28 @@ at it.
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping
 from typing import Annotated
 
-import requests
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.responses import RedirectResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import RedirectResponse, Response
 
 from hpsearch.errors import ConflictError, NotAllowedError, SearchNotFoundError, TrackingError
 from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.searches import Name
 from hpsearch.service.core import Service
-from hpsearch.service.pages.forwarding import Route, Target, find_target
+from hpsearch.service.forwarding import Route, Target, find_target
 from hpsearch.service.pages.graphql_queries import rebuilt
 from hpsearch.service.pages.rendering import HEADERS
 from hpsearch.service.pages.session import SignedIn, is_same_origin
+from hpsearch.service.settings import Settings
+from hpsearch.service.upstream import PassedOn, ask_mlflow, json_object
 from hpsearch.tracking import address_of_run
 
 router = APIRouter()
-TIMEOUT_S = 60.0
-#: bytes of a request's body, and of a part of an answer that is passed on at once
+#: bytes of a request's body
 MAX_BODY = 256_000
-_CHUNK = 1 << 16
 _KEPT = ("content-type", "content-disposition", "cache-control", "etag", "last-modified")
 _SENT = ("accept", "if-none-match", "if-modified-since")
 #: MLflow's page styles and evaluates as it likes, but loads and sends nothing elsewhere, and no
@@ -44,7 +39,6 @@ _PAGE_POLICY = (
     "style-src 'self' 'unsafe-inline'; object-src 'none'; frame-ancestors 'none'; "
     "form-action 'none'; base-uri 'none'"
 )
-_log = logging.getLogger(__name__)
 
 
 def _get(template: str, *query: str) -> Route:
@@ -126,7 +120,8 @@ async def pass_on(
     if target.route.method == "POST" and not is_same_origin(request):
         raise NotAllowedError("MLflow must be asked from the service's own pages")
     body = await request.body() if target.route.method == "POST" else None
-    return await run_in_threadpool(_ask, tracking_server(service), target, request.headers, body)
+    tracking_server(service)  # there must be one
+    return await run_in_threadpool(_ask, service.settings, target, request.headers, body)
 
 
 def has_tracking_server(service: Service) -> bool:
@@ -142,72 +137,15 @@ def tracking_server(service: Service) -> str:
     return uri
 
 
-def _ask(server: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> Response:
+def _ask(
+    settings: Settings, target: Target, headers: Mapping[str, str], body: bytes | None
+) -> Response:
     sent = {name: headers[name] for name in _SENT if name in headers}
-    if body is not None:
-        body = _json_body(target.route, headers, body)
-        sent["Content-Type"] = "application/json"
-    try:
-        answer = requests.request(
-            target.route.method,
-            f"{server.rstrip('/')}/{target.path}",
-            params=target.query,
-            data=body,
-            headers=sent | {"Accept-Encoding": "identity"},
-            timeout=TIMEOUT_S,
-            allow_redirects=False,
-            stream=True,
-        )
-    except requests.RequestException as error:
-        _log.warning("MLflow can't be reached: %s", error)
-        raise HTTPException(502, "MLflow can't be reached: try again later") from error
-    if answer.is_redirect:
-        answer.close()
-        raise HTTPException(502, "MLflow sends elsewhere, where nothing is asked for")
-    return _response(target.route, answer)
-
-
-def _json_body(route: Route, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Return a JSON object written anew; HTTPException for another body."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" or len(body) > MAX_BODY:
-        raise HTTPException(415, f"the body must be JSON, of at most {MAX_BODY:,} bytes")
-    try:
-        content = json.loads(body, parse_constant=_refuse_constant)
-        if not isinstance(content, dict):
-            raise ValueError("no object")
-        content = rebuilt(content) if route.template == "graphql" else content
-        return json.dumps(content, allow_nan=False).encode("ascii")
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, "the body must be a JSON object") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-class _PassedOn(StreamingResponse):
-    """An answer that is passed on as it comes; its connection ends with it, however that ends."""
-
-    def __init__(self, answer: requests.Response) -> None:
-        super().__init__(answer.iter_content(_CHUNK), answer.status_code)
-        self._answer = answer
-        if "content-encoding" not in answer.headers and "content-length" in answer.headers:
-            self.headers["content-length"] = answer.headers["content-length"]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._answer.close()
-
-
-def _response(route: Route, answer: requests.Response) -> Response:
-    response = _PassedOn(answer)
-    for name in _KEPT:
-        if name in answer.headers:
-            response.headers[name] = answer.headers[name]
-    is_its_own = route.template in ("", "static-files/{*}")
+    content = None if body is None else json_object(headers, body, MAX_BODY)
+    if content is not None and target.route.template == "graphql":
+        content = rebuilt(content)
+    response = PassedOn(ask_mlflow(settings, target, sent, content), _KEPT)
+    is_its_own = target.route.template in ("", "static-files/{*}")
     policy = _PAGE_POLICY if is_its_own else "sandbox; default-src 'none'"
     for name, value in {**HEADERS, "Content-Security-Policy": policy}.items():
         if name != "Cache-Control" or name not in response.headers:

@@ -48,11 +48,16 @@ class Route:
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of the other server: a route, the path below its root, and the query."""
+    """What is asked of the other server: a route, the parts of its path, and the query."""
 
     route: Route
-    path: str
+    segments: tuple[str, ...]
     query: str
+
+    @property
+    def path(self) -> str:
+        """The path below the server's root."""
+        return "/".join(quote(segment, safe="") for segment in self.segments)
 
 
 def find_target(request: Request, prefix: str, routes: Iterable[Route]) -> Target:
@@ -65,8 +70,7 @@ def find_target(request: Request, prefix: str, routes: Iterable[Route]) -> Targe
             404 if request.method == "GET" and not fitting else 405,
             f"{request.method} {'/'.join(segments)} is not passed on: this can only be read here",
         )
-    path = "/".join(quote(segment, safe="") for segment in segments)
-    return Target(found, path, _query(request.scope["query_string"], found.query))
+    return Target(found, tuple(segments), _query(request.scope["query_string"], found.query))
 
 
 def _segments(raw_path: bytes, prefix: str) -> list[str]:

@@ -1,0 +1,88 @@
+"""The gateway's routes: what of MLflow's REST interface drivers use."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from hpsearch.errors import NotAuthenticatedError, SearchNotFoundError
+from hpsearch.service.api.auth import Credentials, TheService
+from hpsearch.service.core import Service
+from hpsearch.service.forwarding import Target, find_target
+from hpsearch.service.gateway.owners import Experiments, SearchOwner
+from hpsearch.service.gateway.rules import ROUTES, UPLOAD, WRITES, check_upload
+from hpsearch.service.upstream import PassedOn, ask_mlflow, json_object
+
+PREFIX = "/tracking"
+#: below it come files, which no limit of other bodies holds for
+FILES = f"{PREFIX}/{UPLOAD.template.partition('{')[0]}"
+#: bytes of a batch of metrics (MLflow takes a megabyte), and of a file, such as a model's weights
+MAX_BODY, MAX_FILE = 1_000_000, 20_000_000_000
+_KEPT = ("content-type",)
+_BY_ROUTE = {write.route: write for write in WRITES}
+router = APIRouter(prefix=PREFIX, include_in_schema=False)
+
+
+async def the_owner(
+    request: Request, service: TheService, credentials: Credentials
+) -> SearchOwner:
+    """Return the search whose driver asks."""
+    experiments: Experiments | None = request.app.state.experiments
+    if experiments is None:
+        raise SearchNotFoundError("this service knows no MLflow server")
+    if credentials is None:
+        raise NotAuthenticatedError("the token of a search is needed")
+    token = credentials.credentials
+    row = await run_in_threadpool(service.tracking_tokens.search, token)
+    return SearchOwner(row.name, experiments)
+
+
+async def the_target(request: Request) -> Target:
+    """Return what is asked of the tracking server."""
+    return find_target(request, f"{PREFIX}/", ROUTES)
+
+
+@router.api_route("/{path:path}", methods=["GET", "POST", "PATCH", "DELETE", "PUT"])
+async def pass_on(
+    request: Request,
+    target: Annotated[Target, Depends(the_target)],
+    owner: Annotated[SearchOwner, Depends(the_owner)],
+    service: TheService,
+) -> Response:
+    """Pass a driver's request on, if it reads, or writes what is its search's."""
+    if target.route == UPLOAD:
+        return await _upload(request, target, owner, service)
+    body = await request.body()
+    return await run_in_threadpool(_ask, service, target, owner, request, body)
+
+
+def _ask(
+    service: Service, target: Target, owner: SearchOwner, request: Request, body: bytes
+) -> Response:
+    content = json_object(request.headers, body, MAX_BODY) if body else None
+    if (write := _BY_ROUTE.get(target.route)) is not None:
+        write.check(owner, target.segments, content or {})
+    return PassedOn(ask_mlflow(service.settings, target, {}, content), _KEPT)
+
+
+async def _upload(
+    request: Request, target: Target, owner: SearchOwner, service: Service
+) -> Response:
+    """Pass a file on; it is kept on the disk meanwhile, for a client may be slow."""
+    await run_in_threadpool(check_upload, owner, target.segments)
+    with tempfile.TemporaryFile() as file:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > MAX_FILE:
+                raise HTTPException(413, f"a file must be of at most {MAX_FILE:,} bytes")
+            await run_in_threadpool(file.write, chunk)
+        file.seek(0)
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = await run_in_threadpool(ask_mlflow, service.settings, target, headers, file)
+    return PassedOn(answer, _KEPT)

@@ -1,0 +1,91 @@
+"""What belongs to a search in MLflow, which is asked once of each run and model."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from hpsearch.tracking.store import open_client
+
+#: what is remembered of runs and models, which never move
+MAX_KNOWN = 100_000
+
+
+class Experiments:
+    """The experiments of a tracking server: by the names of searches, runs and models."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self._tracking_uri = tracking_uri
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of_search(self, name: str) -> str | None:
+        """Return the id of a search's experiment; None before there is one."""
+        return self._remembered(("search", name), lambda: self._named(name))
+
+    def of_run(self, run_id: str) -> str | None:
+        """Return the id of a run's experiment; None for an unknown run."""
+        return self._remembered(
+            ("run", run_id), lambda: self._client.get_run(run_id).info.experiment_id
+        )
+
+    def of_model(self, model_id: str) -> str | None:
+        """Return the id of a logged model's experiment; None for an unknown model."""
+        return self._remembered(
+            ("model", model_id), lambda: self._client.get_logged_model(model_id).experiment_id
+        )
+
+    @cached_property
+    def _client(self) -> Any:
+        return open_client(self._tracking_uri)
+
+    def _named(self, name: str) -> str | None:
+        found = self._client.get_experiment_by_name(name)
+        return None if found is None else str(found.experiment_id)
+
+    def _remembered(self, key: tuple[str, str], ask: Callable[[], str | None]) -> str | None:
+        from mlflow.exceptions import MlflowException  # it takes seconds, the first time
+
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        try:
+            found = ask()
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            found = None
+        if found is not None:
+            with self._lock:
+                self._known[key] = found
+                while len(self._known) > MAX_KNOWN:
+                    self._known.popitem(last=False)
+        return found
+
+
+@dataclass(frozen=True)
+class SearchOwner:
+    """See rules.Owner."""
+
+    name: str
+    experiments: Experiments
+
+    def has_experiment(self, experiment_id: str) -> bool:
+        """See rules.Owner."""
+        return experiment_id == self.experiments.of_search(self.name)
+
+    def has_run(self, run_id: str) -> bool:
+        """See rules.Owner."""
+        return self._is_own(self.experiments.of_run(run_id))
+
+    def has_model(self, model_id: str) -> bool:
+        """See rules.Owner."""
+        return self._is_own(self.experiments.of_model(model_id))
+
+    def _is_own(self, experiment_id: str | None) -> bool:
+        return experiment_id is not None and self.has_experiment(experiment_id)
