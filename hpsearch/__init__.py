@@ -48,7 +48,11 @@ def __getattr__(name: str) -> Any:
     # torch, ray and mlflow take seconds to import: each name is imported when it is first used.
     if name not in __all__:
         raise AttributeError(f"module 'hpsearch' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hpsearch.{_MODULES.get(name, 'errors')}"), name)
+    from hpsearch.process import borrowed_process
+
+    with borrowed_process():
+        module = importlib.import_module(f"hpsearch.{_MODULES.get(name, 'errors')}")
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

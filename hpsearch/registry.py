@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from hpsearch.errors import UserCodeError
+from hpsearch.process import PACKAGE_FOLDERS
 
 Factory = Callable[..., Any]
 _Mark = TypeVar("_Mark")
@@ -67,8 +68,6 @@ OFFERED: dict[str, tuple[str, ...]] = {
 #: what a name such as `os:system` is told
 NOT_PYTHONS_OWN = "must be code of yours or of a package, not of Python's own library"
 ENTRY_POINT_GROUP = "hpsearch.components"
-#: names of folders on `sys.path` that hold installed packages
-_PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
@@ -339,7 +338,7 @@ def _is_installed(name: str, but_for: Path) -> bool:
     """Whether Python or an installed package has a module of this name, other than that file."""
     if name in sys.stdlib_module_names:
         return True
-    folders = [place for place in sys.path if Path(place).name in _PACKAGE_FOLDERS]
+    folders = [place for place in sys.path if Path(place).name in PACKAGE_FOLDERS]
     found = importlib.machinery.PathFinder.find_spec(name, folders)
     return found is not None and found.origin != str(but_for)
 

@@ -16,6 +16,7 @@ from hpsearch.driver import (
     read_earlier,
 )
 from hpsearch.errors import SearchEndedError, SpecError
+from hpsearch.process import borrowed_process
 from hpsearch.provenance import collect_facts
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
@@ -33,6 +34,7 @@ POLL_S = 0.2
 WORKERS_END_S = 3.0
 
 
+@borrowed_process()
 def run_search(
     spec: SearchSpec,
     runs: str | Path = "runs",
@@ -74,6 +76,7 @@ def create_search(
     return place.create(spec, facts, first_points(spec, earlier), give)
 
 
+@borrowed_process()
 def resume_search(
     name: str,
     runs: str | Path = "runs",
@@ -103,6 +106,7 @@ def resume_search(
         return _go_on(record, spec, place, folder, address, on_start, tracking_uri)
 
 
+@borrowed_process()
 def extend_search(
     name: str,
     runs: str | Path = "runs",

@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.analysis.stopping import is_stopped_by_rule
+from hpsearch.process import quiet
 from hpsearch.record import Outcome, Record, TrialRecord
 from hpsearch.spec import Scalar
 
@@ -158,12 +159,8 @@ def _frozen(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna from logging the study that only lives here, and from warning of few trials."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        optuna.logging.set_verbosity(level)
+    """Keep Optuna from announcing the study that only lives here, and from warning of few
+    trials."""
+    with quiet("optuna.storages._in_memory"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NoReturn
 
 from rich.console import Console
@@ -9,11 +10,13 @@ from rich.console import Console
 from hpsearch.cli import job, keep, show, team, work  # noqa: F401  # they register their commands
 from hpsearch.cli.common import app
 from hpsearch.errors import HpsearchError, SearchFailedError
+from hpsearch.home import home_settings
 
 
 def main() -> None:
     """Run the command line; errors that a user can mend are printed without a traceback."""
     try:
+        os.environ.update(home_settings())  # of this process, and of those that it starts
         app()
     except SearchFailedError as error:
         _fail(error, status=1)

@@ -25,6 +25,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.record.notes import DataNotes
 from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.shapes import SearchState
+from hpsearch.process import quiet
 from hpsearch.record.storage import Place, open_storage, repair_journal
 from hpsearch.record.trials import TrialRecord
 from hpsearch.spec import Scalar, SearchSpec
@@ -39,6 +40,8 @@ OPTUNA_STATES = {
     Outcome.FAILED: TrialState.FAIL,
     Outcome.CANCELLED: TrialState.FAIL,
 }
+#: Optuna's loggers that announce each new study
+_ANNOUNCING = ("optuna.storages.journal._storage", "optuna.storages._rdb.storage")
 
 
 class Record(ReadableRecord):
@@ -63,7 +66,8 @@ class Record(ReadableRecord):
             _remove_abandoned(storage, spec.name, home)
         direction = StudyDirection[spec.objective.direction.upper()]
         try:
-            study_id = storage.create_new_study([direction], spec.name)
+            with quiet(*_ANNOUNCING):
+                study_id = storage.create_new_study([direction], spec.name)
         except optuna.exceptions.DuplicatedStudyError as error:
             raise SearchExistsError(f"the record holds a search named {spec.name!r}") from error
         now = time.time()

@@ -26,7 +26,6 @@ Place = Path | str | UntrustedJournal
 
 def open_storage(place: Place) -> BaseStorage:
     """Open a record's storage; a journal that is not there is made."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if isinstance(place, UntrustedJournal):
         return place.storage()
     if isinstance(place, Path):

@@ -6,7 +6,6 @@ fresh sampler, seeded by the trial's number. Scores are maximised.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hpsearch.process import quiet
 from hpsearch.registry import register
 from hpsearch.samplers.base import Direction, Observation, generator, integer_seed
 from hpsearch.samplers.cube import value_at
@@ -21,9 +21,6 @@ from hpsearch.samplers.space_filling import RandomSampler
 from hpsearch.samplers.view import View, make_view, rank
 from hpsearch.space import Parameter, SearchSpace
 from hpsearch.spec import Scalar
-
-# Optuna announces each new study, and here every suggestion makes one.
-logging.getLogger("optuna.storages._in_memory").setLevel(logging.WARNING)
 
 #: scored trials that a model is fitted on at most
 MAX_POINTS = 200
@@ -191,7 +188,8 @@ def _active(params: Mapping[str, Scalar], space: SearchSpace) -> dict[str, Scala
 def _ask(
     sampler: BaseSampler, trials: Iterable[FrozenTrial], parameters: Sequence[Parameter]
 ) -> dict[str, Scalar]:
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    with quiet("optuna.storages._in_memory"):  # it announces each new study
+        study = optuna.create_study(direction="maximize", sampler=sampler)
     study.add_trials(trials)
     trial = study.ask()
     params: dict[str, Scalar] = {}

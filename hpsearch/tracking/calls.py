@@ -12,7 +12,7 @@ from typing import Any
 
 from hpsearch.errors import TrackingError
 from hpsearch.record import Record
-from hpsearch.tracking.store import open_client
+from hpsearch.tracking.store import mlflow_settings, open_client
 
 
 def sync(record: Record, tracking_uri: str, artifacts: Path | None = None) -> None:
@@ -64,10 +64,11 @@ def open_search(record: Record, tracking_uri: str) -> tuple[Any, Any]:
 
 @contextmanager
 def as_tracking_errors(tracking_uri: str) -> Iterator[None]:
-    """Raise what MLflow raises as a TrackingError."""
-    from mlflow.exceptions import MlflowException
+    """Set MLflow up, and raise what it raises as a TrackingError."""
+    with mlflow_settings():
+        from mlflow.exceptions import MlflowException
 
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"{tracking_uri} can't be used: {error}") from error
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            raise TrackingError(f"{tracking_uri} can't be used: {error}") from error

@@ -22,6 +22,7 @@ from typing import Any
 
 from hpsearch.errors import TrackingError
 from hpsearch.record import Record
+from hpsearch.tracking.store import mlflow_settings
 from hpsearch.tracking.tracker import FollowerSettings
 from hpsearch.tracking.view import View
 
@@ -169,7 +170,8 @@ def main() -> None:
     finishing = threading.Event()
     threading.Thread(target=_obey, args=(orders, finishing), daemon=True).start()
     tell(progress=True)
-    Follower(settings, finishing, tell).run()
+    with mlflow_settings():
+        Follower(settings, finishing, tell).run()
     tell(finished=True)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.errors import TrackingError
+from hpsearch.process import kept_logging, quiet
 from hpsearch.record import Record, TrialRecord
 from hpsearch.tracking.calls import as_tracking_errors, open_search
 from hpsearch.tracking.content import as_test_metric, flatten, milliseconds, trial_values
@@ -109,7 +110,8 @@ def _save_model(
     nor put in evaluation mode after loading, and not every user's model can be traced. Nothing of
     hpsearch loads it again.
     """
-    import mlflow.pytorch
+    with kept_logging():  # it sets the level of all loggers
+        import mlflow.pytorch
     import torch
     from mlflow.models import Model, infer_signature
 
@@ -185,12 +187,6 @@ def _register(client: Any, name: str, run_id: str, logged: Any) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep back MLflow's warning of pickles, and what its libraries warn of each other."""
-    logger = logging.getLogger("mlflow.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with quiet("mlflow.pytorch", below=logging.ERROR), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,17 +21,32 @@ from typing import Any
 from sqlalchemy import make_url
 
 from hpsearch.errors import TrackingError
+from hpsearch.home import home_settings
+from hpsearch.process import environment, quiet
 
 #: seconds to wait for another process that writes tables, or runs
 LOCK_TIMEOUT_S = 60.0
+#: MLflow's logger of its tables and their errors
+_DATABASE = "mlflow.store.db.utils"
 
-# What MLflow would say by itself: that it makes tables, each error with its traceback (we say
-# it once), and, to a server, two lines on standard output for each run.
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# A server that hangs would hold a call for over ten minutes. The tracker tries again anyway.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+_SETTINGS = {
+    # It would say two lines on standard output for each run, to a server.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A server that hangs would hold a call for over ten minutes. The tracker tries again anyway.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+
+
+@contextmanager
+def mlflow_settings() -> Iterator[None]:
+    """Have MLflow set up as a search needs it, where its user doesn't say otherwise.
+
+    By itself it would also say that it makes tables, and each error with its traceback.
+    """
+    own = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
+    with environment(own | home_settings()), quiet(_DATABASE, below=logging.CRITICAL):
+        yield
 
 
 def open_client(tracking_uri: str) -> Any:
@@ -56,7 +72,7 @@ def make_tables(tracking_uri: str) -> None:
     try:
         if not _has_tables(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory() as folder:
+            with mlflow_settings(), TemporaryDirectory() as folder:
                 _write(path, _statements(Path(folder) / path.name))
     except (sqlite3.Error, OSError) as error:
         raise TrackingError(f"{tracking_uri} can't be used: {error}") from error

@@ -30,7 +30,7 @@ from hpsearch.training.forgetting import Forgetting
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
 from hpsearch.training.pacing import Pace
 from hpsearch.training.rows import TrainingRows
-from hpsearch.training.seeds import derive_seed
+from hpsearch.training.seeds import derive_seed, keeps_random_states
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
@@ -46,10 +46,11 @@ class Trainer:
 
     `epoch` counts the epochs trained. All randomness comes from the configuration's seed and
     number, the purpose and the epoch, so a trainer that loads a state goes on as the one that
-    gave it, bit for bit. torch's global generator is reseeded each epoch. `stream` sets apart
-    trainers of one trial, such as those of cross validation.
+    gave it, bit for bit. torch's global generator is seeded for that, and put back. `stream`
+    sets apart trainers of one trial, such as those of cross validation.
     """
 
+    @keeps_random_states
     def __init__(
         self,
         config: TrialConfig,
@@ -116,6 +117,7 @@ class Trainer:
         over = [of.written_out(section)["name"] for section, each in pairs if each.is_over]
         return f"callback {', '.join(over)}"
 
+    @keeps_random_states
     def train_epoch(self) -> dict[str, float] | None:
         """Train one epoch, then evaluate; returns the metrics that `epoch_metrics` names.
 

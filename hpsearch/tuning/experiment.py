@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -16,11 +15,13 @@ from ray.tune.experiment import Trial
 
 from hpsearch.components import Data
 from hpsearch.errors import ClusterError
+from hpsearch.process import environment
 from hpsearch.provenance import available_cpus
 from hpsearch.runs import SearchFolder
 from hpsearch.spec import Resources, TrialConfig
 from hpsearch.tuning.actor import TrialActor
 from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.ray_settings import IMPORTED_WITH, TUNE, new_cluster_settings
 from hpsearch.tuning.searcher import (
     AttemptCallback,
     BudgetStopper,
@@ -33,17 +34,6 @@ from hpsearch.tuning.searcher import (
 GENERATION_TRIALS = 1000
 CONNECT_TIMEOUT_S = 10.0
 
-# Tune reads its settings from the environment.
-_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record has the results
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # metrics travel inside a Report
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the search stops cleanly itself
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # its snapshots are never read
-    "RAY_AIR_NEW_OUTPUT": "0",  # its tables are not ours
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 #: of a cluster for searches, given to its head
 SYSTEM_CONFIG = {
     # Workers import what trials need as they start, while the driver is busy with other things.
@@ -51,32 +41,47 @@ SYSTEM_CONFIG = {
     # Otherwise Ray starts as many workers again for the driver, and drops the first ones.
     "prestart_worker_first_driver": False,
 }
-_LOCAL_CLUSTER = {
+_LOCAL_CLUSTER: dict[str, Any] = {
     "address": "local",  # not one that happens to run on this machine
     "num_cpus": available_cpus(),
     "include_dashboard": False,
     "_system_config": SYSTEM_CONFIG,
 }
+_QUIETLY: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
 def ray_cluster(address: str | None) -> Iterator[None]:
-    """Join the Ray cluster at an address, or start one on this machine for the time being."""
-    os.environ |= _SETTINGS
-    if ray.is_initialized():  # a notebook may have its own
-        yield
-        return
-    options: dict[str, Any] = {"address": address} if address else _LOCAL_CLUSTER
-    try:
-        if address:
+    """Join the Ray cluster at an address, or start one on this machine for the time being.
+
+    Raises ClusterError where that can't be done.
+    """
+    with environment(TUNE):
+        if ray.is_initialized():  # a notebook may have its own
+            yield
+            return
+        _join(address) if address else _start()
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _join(address: str) -> None:
+    with environment(IMPORTED_WITH):
+        try:
             _check_reachable(address)
-        ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-    except OSError as error:
-        raise ClusterError(f"no Ray cluster at {address}: {error}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+            ray.init(address=address, **_QUIETLY)
+        except OSError as error:
+            raise ClusterError(f"no Ray cluster at {address}: {error}") from error
+
+
+def _start() -> None:
+    with environment(IMPORTED_WITH | new_cluster_settings()):
+        try:
+            ray.init(**_LOCAL_CLUSTER, **_QUIETLY)
+        except OSError as error:
+            raise ClusterError(f"Ray can't be started on this machine: {error}") from error
 
 
 def _check_reachable(address: str) -> None:
@@ -107,12 +112,12 @@ def run_trials(
     In generations, each an experiment of its own: what Tune holds and writes grows with the
     trials of an experiment.
     """
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
     folders = {"checkpoints": str(folder.checkpoints), "outputs": str(folder.outputs)}
     trainable = tune.with_parameters(TrialActor, data=data, **folders)
     trainable = tune.with_resources(trainable, _resources)
-    while not control.is_over:
-        _run_generation(control, trainable, slots, folder)
+    with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots)}):
+        while not control.is_over:
+            _run_generation(control, trainable, slots, folder)
 
 
 def _run_generation(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,11 @@ def train_final_model(
 
 
 def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
-    torch.set_num_threads(config.cpu)
+    with _num_threads(config.cpu):
+        return _make_final_model(config, data, checkpoint)
+
+
+def _make_final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
     device = config.device
     trained = make_trainer(config, data, device)
     _load_weights(trained, load_checkpoint(checkpoint, device)["trainer"])
@@ -74,6 +79,17 @@ def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalMode
         baselines=baseline_scores(trainer.task, trainer.data),
         calibration=calibrated.report if calibrated else None,
     )
+
+
+@contextmanager
+def _num_threads(number: int) -> Iterator[None]:
+    """Have torch use so many threads meanwhile: the process may be a user's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _load_weights(trained: Trainer | CrossValidation, state: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hpsearch.components import Data
 from hpsearch.errors import SpecError
+from hpsearch.process import borrowed_process
 from hpsearch.spec import Draft, SearchSpec, draft_spec, read_draft
 from hpsearch.validation.disk import check_disk as check_disk
 from hpsearch.validation.functions import check_training_function
@@ -24,11 +25,13 @@ def load_checked_spec(path: str | Path, overrides: Sequence[str] = ()) -> Search
     return check(read_draft(path, overrides))
 
 
+@borrowed_process()
 def check(draft: Draft) -> SearchSpec:
     """Return the spec of a draft; raises SpecError with every problem of shape or meaning."""
     return check_draft(draft)[0]
 
 
+@borrowed_process()
 def check_spec(spec: SearchSpec) -> tuple[SearchSpec, Data | None]:
     """Check the meaning of a spec; returns it with recommended ranges filled in, and the data
     set that was loaded for that, if any.
