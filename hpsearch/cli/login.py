@@ -40,7 +40,7 @@ def _read() -> dict[str, Any]:
     path = login_file()
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # of a home that isn't this user's
         return {}
     except (OSError, ValueError) as error:
         raise ServiceError(f"{path}: must be what `hpsearch login` wrote: {error}") from error
@@ -49,9 +49,13 @@ def _read() -> dict[str, Any]:
 
 def _write(logins: object) -> None:
     path = login_file()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(logins, file)
-    draft.replace(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(logins, file)
+        draft.replace(path)
+    except OSError as error:
+        rule = "set HOME, or XDG_CONFIG_HOME, to a folder that can be"
+        raise ServiceError(f"{path}: can't be written ({error.strerror}): {rule}") from error
