@@ -18,6 +18,7 @@ from rich.text import Text
 
 from hpsearch.analysis import Progress, summary
 from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.next_steps import commonest_failure, why_no_best
 from hpsearch.errors import Problem
 from hpsearch.outcome import Outcome
 from hpsearch.record import DataNotes, Record, TrialRecord
@@ -37,7 +38,8 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._record: Record | None = None
+        #: the search, once it has begun
+        self.record: Record | None = None
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -56,7 +58,7 @@ class LiveView:
 
     def watch(self, record: Record, folder: SearchFolder) -> None:
         """Begin to show a search; `run_search` calls this before the first trial."""
-        self._record = record
+        self.record = record
         learned = f": {record.data.description}" if record.data.description else ""
         first = f"search {record.name} in {folder.path}{learned}"
         for line in (first, *warning_lines(record.data, advice(record.spec))):
@@ -143,6 +145,7 @@ def render_status(record: Record) -> RenderableType:
     if record.data.description:
         parts += ["", Text(f"data: {record.data.description}")]
     parts += map(Text, warning_lines(record.data, advice(record.spec)))
+    parts += _render_troubles(record)
     bad = [trial for trial in record.trials if _ended_badly(trial)]
     if bad:
         table = Table("trial", "outcome", "epochs", "reason", box=None)
@@ -174,9 +177,11 @@ def render_report(report: SearchReport) -> RenderableType:
         board.add_row(
             str(trial.number), f"{value:.4g}", str(trial.epochs), escape(_configuration(trial))
         )
-    parts.append(board)
+    if board.row_count:
+        parts.append(board)
     if report.best is not None:
         parts += ["", _render_best(report, report.best)]
+    parts += _render_troubles(record)
     if report.importances:
         shares = [f"{name} {share:.0%}" for name, share in report.importances.items()]
         parts += ["", escape(f"importance: {', '.join(shares)}")]
@@ -193,6 +198,14 @@ def _render_best(report: SearchReport, best: TrialRecord) -> RenderableType:
     if report.test_metrics:
         table.add_row("test", _numbers(report.test_metrics))
     return table
+
+
+def _render_troubles(record: Record) -> list[RenderableType]:
+    """Return why there is no best trial, or why most of those that failed did so."""
+    why = why_no_best(record)
+    if why is None and (failure := commonest_failure(record)) is not None:
+        why = f"failures: {failure}"
+    return [] if why is None else ["", Text(why, style="red")]
 
 
 def _ended_badly(trial: TrialRecord) -> bool:

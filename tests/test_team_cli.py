@@ -241,6 +241,14 @@ def test_code_is_checked_as_a_job_on_the_cluster(served: tuple[str, str, Path]) 
     assert list((runs / ".checks").iterdir()) == []
 
 
+def test_a_watched_search_without_a_best_trial_ends_with_status_1(admin: Shell) -> None:
+    (admin.folder / "code" / "fails.py").write_text("def train(config, trial): raise KeyError(1)")
+    spec = SPEC.replace("train.py", "fails.py").replace("name: team", "name: fails", 1)
+    (admin.folder / "code" / "fails.yaml").write_text(spec)
+    arguments = ("submit", "code/fails.yaml", "--working-dir", "code", "--watch")
+    assert "none of 2 trials completed: 2 failed: KeyError: 1" in admin.run(*arguments, status=1)
+
+
 def test_errors_are_those_of_a_folder(admin: Shell) -> None:
     told = admin.run("submit", "five.yaml", status=2)
     assert told.splitlines() == [

@@ -14,6 +14,7 @@ from hpsearch.analysis.frames import active_names, outcome_label, show, show_sec
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.missing import missing_metrics
+from hpsearch.analysis.next_steps import next_steps, why_no_best
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.scatter import shown_trials
 from hpsearch.analysis.stopping import rungs
@@ -122,8 +123,9 @@ def _names(tree: Tree) -> str:
 
 def _best(record: Record, progress: Progress) -> Section:
     if progress.best is None or progress.best_value is None:
+        why = why_no_best(record)
         text = "No trial has completed, so there is no best configuration yet."
-        return Section("Best configuration", (text,))
+        return Section("Best configuration", (text if why is None else f"There is none: {why}.",))
     best, metric = progress.best, record.spec.objective.metric
     kinds = "; ".join(f"{each.trials} {each.label}" for each in completed(record))
     text = (
@@ -282,10 +284,10 @@ def _failures(record: Record) -> list[Section]:
 
 
 def _next(record: Record) -> Section:
+    own = f"hpsearch report {record.name}"
     commands = {
-        f"hpsearch best {record.name} > best.yaml": "the best configuration, as a spec",
         f"hpsearch status {record.name}": "why trials ended as they did",
-        "hpsearch ui": "every curve, in MLflow",
+        **{command: what for command, what in next_steps(record).items() if command != own},
     }
     width = max(map(len, commands))
     lines = [f"{command:<{width}}  # {what}" for command, what in commands.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpsearch.analysis.progress import is_failure
 from hpsearch.record import Outcome, Record
 
 _SHOWN_NUMBERS = 8
@@ -30,7 +31,7 @@ def failures(record: Record) -> list[Failure]:
     groups: dict[tuple[Outcome, str], list[int]] = {}
     for trial in record.trials:
         outcome = trial.outcome
-        if outcome is not None and (outcome is Outcome.FAILED or outcome.is_bad_configuration):
+        if outcome is not None and is_failure(outcome):
             groups.setdefault((outcome, trial.reason or "unknown"), []).append(trial.number)
     found = [
         Failure(outcome, reason, tuple(numbers), record.trials[numbers[0]].traceback)

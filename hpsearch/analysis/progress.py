@@ -55,7 +55,7 @@ class Progress:
     @property
     def failed(self) -> int:
         """Trials that failed, by a bug or by their configuration."""
-        return sum(count for outcome, count in self.outcomes.items() if _is_failure(outcome))
+        return sum(count for outcome, count in self.outcomes.items() if is_failure(outcome))
 
     @property
     def cancelled(self) -> int:
@@ -87,8 +87,9 @@ def summary(record: Record, now: float | None = None) -> Progress:
     )
 
 
-def _is_failure(outcome: Outcome) -> bool:
-    return outcome is Outcome.FAILED or outcome.is_bad_configuration
+def is_failure(outcome: Outcome | None) -> bool:
+    """Whether a trial ended by a bug or by its configuration."""
+    return outcome is Outcome.FAILED or (outcome is not None and outcome.is_bad_configuration)
 
 
 def _seconds_left(

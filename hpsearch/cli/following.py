@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,32 +10,50 @@ from typing import TYPE_CHECKING
 import typer
 
 from hpsearch.cli.common import RUNS, console
+from hpsearch.errors import SearchFailedError
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
     from hpsearch.driver import Watcher
+    from hpsearch.record import Record
+
+#: exit status of a search that its user stopped, as a shell says of a command that Ctrl-C ended
+STOPPED = 130
+#: exit status of a search that found nothing
+NOTHING_FOUND = 1
 
 
 def follow(start: Callable[[Watcher], SearchReport], runs: Path) -> None:
     """Show a search while it runs, and its report at the end."""
-    from hpsearch.live import LiveView
+    from hpsearch.live import LiveView, render_report
 
     with LiveView(console) as view:
-        report = start(view.watch)
-    _print_report(report, runs)
-    if report.state == "stopped":
-        raise typer.Exit(130)  # as a shell says of a command that Ctrl-C ended
-
-
-def _print_report(report: SearchReport, runs: Path) -> None:
-    from hpsearch.live import render_report
-
+        try:
+            report = start(view.watch)
+        except SearchFailedError:
+            if view.record is not None:
+                _print_next(view.record, runs)
+            raise
     console.print(render_report(report))
-    option = "" if runs == RUNS else f" --runs {runs}"
+    _print_next(report.record, runs)
+    if status := exit_status(report.state, report.best is not None):
+        raise typer.Exit(status)
+
+
+def exit_status(state: str, has_best: bool) -> int:
+    """Return the status with which a command that follows a search to its end ends."""
+    if state == "stopped":
+        return STOPPED
+    return 0 if has_best and state != "failed" else NOTHING_FOUND
+
+
+def _print_next(record: Record, runs: Path) -> None:
+    from hpsearch.analysis.next_steps import next_steps
+
+    options = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
+    steps = next_steps(record, options)
+    width = max(40, *(len(command) + 1 for command in steps))
     console.print("\nNext:")
-    for command, what in {
-        f"hpsearch report {report.name}{option}": "the whole report",
-        f"hpsearch best {report.name}{option}": "the best configuration as a spec",
-        f"hpsearch ui{option}": "every curve, in MLflow",
-    }.items():
-        console.print(f"  {command:<40} {what}", soft_wrap=True, highlight=False)
+    for command, what in steps.items():
+        line = f"  {command:<{width}} {what}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 
 from hpsearch.cli.common import use_tracking_token
-from hpsearch.cli.following import follow
+from hpsearch.cli.following import exit_status, follow
 from hpsearch.cli.searches import Budget, Listed
 from hpsearch.errors import HpsearchError, Problem, SearchExistsError, SpecError
 from hpsearch.record import Record
@@ -82,6 +82,11 @@ class LocalSearches:
             return render_status(record)
         note = f"\ninterrupted: its driver died; `hpsearch resume {name}` goes on with it"
         return Group(render_status(record), note)
+
+    def exit_status(self, name: str) -> int:
+        """See Searches."""
+        folder, record = self._open(name)
+        return exit_status(_state(folder, record), record.best is not None)
 
     def logs(self, name: str, trial: int | None, follow: bool) -> Iterator[str]:
         """See Searches."""
@@ -162,7 +167,7 @@ class LocalSearches:
         _, record = self._open(name)
         found = plain_best(record)
         if found is None or record.best is None:
-            raise HpsearchError(f"{name}: no trial has completed yet")
+            raise HpsearchError(f"{name}: {_why_no_best(record)}")
         return found | {"spec": record.spec.with_values(record.best.values).to_yaml()}
 
     def download(self, name: str, folder: Path) -> Path:
@@ -170,7 +175,7 @@ class LocalSearches:
         search, record = self._open(name)
         trial = record.best
         if trial is None or trial.checkpoint is None:
-            raise HpsearchError(f"{name}: no trial has completed yet")
+            raise HpsearchError(f"{name}: {_why_no_best(record)}")
         source = search.checkpoints / trial.checkpoint
         target = folder / f"{name}-trial-{trial.number}{source.suffix}"
         if target.exists():
@@ -217,6 +222,12 @@ def _read(path: Path, follow: bool, works: Callable[[], bool]) -> Iterator[str]:
         if not goes_on:
             return
         time.sleep(POLL_S)
+
+
+def _why_no_best(record: Record) -> str:
+    from hpsearch.analysis.next_steps import why_no_best
+
+    return why_no_best(record) or "no trial has completed yet"
 
 
 def _state(folder: SearchFolder, record: Record) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from hpsearch.cli.following import exit_status
 from hpsearch.cli.searches import Budget, Listed
 from hpsearch.errors import Problem, SpecError
 from hpsearch.service.client import Client
@@ -44,6 +45,11 @@ class RemoteSearches:
     def status(self, name: str) -> str:
         """See Searches."""
         return self._client.text(name, "status")
+
+    def exit_status(self, name: str) -> int:
+        """See Searches."""
+        found = self._client.search(name)
+        return exit_status(found["state"], found["summary"].get("best_trial") is not None)
 
     def logs(self, name: str, trial: int | None, follow: bool) -> Iterator[str]:
         """See Searches."""

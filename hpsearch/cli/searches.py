@@ -50,6 +50,9 @@ class Searches(Protocol):
     def status(self, name: str) -> RenderableType:
         """Return how far a search is."""
 
+    def exit_status(self, name: str) -> int:
+        """Return the status with which a command that followed a search ends."""
+
     def logs(self, name: str, trial: int | None, follow: bool) -> Iterator[str]:
         """Yield what a search's driver printed, or what is known of a trial."""
 

@@ -86,6 +86,7 @@ def submit(
         for text in searches.logs(name, None, follow=True):
             print(text, end="", flush=True)
         console.print(searches.status(name))
+        raise typer.Exit(searches.exit_status(name))
 
 
 @app.command()

@@ -1,0 +1,115 @@
+"""What to do after a search: commands that work on it, and why it has no best trial if so."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hpsearch.analysis.frames import outcome_label
+from hpsearch.analysis.progress import is_failure
+from hpsearch.record import Outcome, Record, TrialRecord
+
+#: of a time limit that was too short
+MIN_MORE_SECONDS = 600.0
+_MAX_REASON = 300
+_NUMBER = re.compile(r"\d[\d.,]*(e[-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class CommonEnd:
+    """How most of some trials ended; the reason is the first one's."""
+
+    outcome: Outcome
+    reason: str
+    numbers: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """`3 failed: ValueError: no (trial 0 first)`."""
+        told = f"{len(self.numbers)} {outcome_label(self.outcome)}: {self.reason}"
+        return f"{told} (trial {self.numbers[0]} first)" if len(self.numbers) > 1 else told
+
+
+def common_end(trials: Iterable[TrialRecord]) -> CommonEnd | None:
+    """Return the commonest way in which trials ended that did not complete.
+
+    Reasons that differ in numbers only are one.
+    """
+    groups: dict[tuple[Outcome, str], list[TrialRecord]] = {}
+    for trial in trials:
+        if trial.outcome not in (None, Outcome.COMPLETED):
+            key = (trial.outcome, _NUMBER.sub("#", trial.reason or ""))
+            groups.setdefault(key, []).append(trial)
+    if not groups:
+        return None
+    (outcome, _), found = max(groups.items(), key=lambda item: len(item[1]))
+    reason = " ".join((found[0].reason or "no reason is known").split())[:_MAX_REASON]
+    return CommonEnd(outcome, reason, tuple(trial.number for trial in found))
+
+
+def why_no_best(record: Record) -> str | None:
+    """Say why a search that has ended has no best trial; None where it has one, or goes on."""
+    if record.state == "running" or record.best is not None:
+        return None
+    num_trials = len(record.trials)
+    if num_trials == 0:
+        return "no trial has started, so there is no best one"
+    if any(trial.outcome is Outcome.COMPLETED for trial in record.trials):
+        metric = record.spec.objective.metric
+        return f"no trial that completed has a finite {metric}, so there is no best one"
+    return f"none of {num_trials} trials completed: {common_end(record.trials)}"
+
+
+def commonest_failure(record: Record) -> CommonEnd | None:
+    """Return how most of the trials that failed did so."""
+    return common_end(trial for trial in record.trials if is_failure(trial.outcome))
+
+
+def next_steps(record: Record, options: str = "") -> dict[str, str]:
+    """Return commands that work on a search that has ended, with what each does.
+
+    `options` go behind the search's name.
+    """
+
+    def command(verb: str, more: str = "") -> str:
+        return f"hpsearch {verb} {record.name}{options}{more}"
+
+    steps = {command("report"): "the whole report"}
+    if record.best is not None:
+        steps[command("best")] = "the best configuration as a spec"
+    else:
+        steps |= {command(verb, more): what for verb, more, what in _repairs(record)}
+    return steps | {f"hpsearch ui{options}": "every curve, in MLflow"}
+
+
+def _repairs(record: Record) -> list[tuple[str, str, str]]:
+    """Return (command, its options, what it does) for a search without a best trial."""
+    found = []
+    failure = commonest_failure(record)
+    if failure is not None:
+        number = failure.numbers[0]
+        what = f"what trial {number} printed, and how it ended"
+        found.append(("logs", f" --trial {number}", what))
+    if record.state == "stopped":
+        found.append(("resume", "", "go on with it"))
+    elif record.state != "running" and (more := _more_budget(record)):
+        found.append(("extend", more, "more budget, and go on with it"))
+    return found
+
+
+def _more_budget(record: Record) -> str:
+    """Return the options of `extend` that let further trials complete; none if nothing can."""
+    settings, more = record.spec.search, ""
+    if settings.gpu_hours is not None and record.gpu_seconds() >= settings.gpu_hours * 3600:
+        return ""
+    tried = sum(trial.outcome is not Outcome.CANCELLED for trial in record.trials)
+    if tried >= settings.trials:
+        more += f" --trials {settings.trials}"
+    limit = settings.time_limit
+    if limit is not None and record.seconds_used(time.time()) >= limit:
+        more += f" --time {max(limit, MIN_MORE_SECONDS) / 60:.0f}m"
+    num_epochs = sum(len(trial.curve) for trial in record.trials)
+    if settings.epochs is not None and num_epochs >= settings.epochs:
+        more += f" --epochs {max(settings.epochs, record.spec.max_epochs)}"
+    return more
