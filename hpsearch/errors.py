@@ -9,6 +9,7 @@ HpsearchError                     exit status 2 on the command line
 │   ├── SearchNotFoundError       no search of this name is there
 │   ├── SearchRunningError        another driver works on the search
 │   ├── SearchEndedError          the search has ended, so there is nothing to go on with
+│   ├── CodeChangedError          the code of a search is no longer what it was
 │   └── UnsafeFileError           what lies in a search's folder is no regular file
 ├── RecordError                   the record can't be read, or belongs to another search
 ├── TrackingError                 MLflow's store can't be used as asked
@@ -119,6 +120,16 @@ class SearchEndedError(RunsError):
 
 class UnsafeFileError(RunsError):
     """Raised where a link, a device or the like lies in place of a file of a search."""
+
+
+class CodeChangedError(RunsError):
+    """Raised when the code of a search is no longer what it was, and nobody said that it may be
+    another; `files` says what differs."""
+
+    def __init__(self, name: str, files: Sequence[str]) -> None:
+        self.files = tuple(files)
+        what = f"the code of {name} has changed since the search last ran: {', '.join(files)}"
+        super().__init__(f"{what}; --changed-code goes on with it as it is now")
 
 
 class RecordError(HpsearchError):

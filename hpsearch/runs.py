@@ -121,16 +121,16 @@ class SearchFolder:
 
     def open_record(self) -> Record:
         """Read the record."""
-        return Record.open(self.record_place, self.name)
+        return Record.open(self.record_place, self.name, self.path)
 
     def take_over(self) -> Record:
         """Read the record as its driver, which must hold the lock."""
-        return Record.reopen(self.record_place, self.name)
+        return Record.reopen(self.record_place, self.name, self.path)
 
     def remove(self) -> None:
         """Remove the search, with its record wherever that is; nobody else must work on it."""
         if not self.journal.is_file():
-            Record.remove(self.record_place, self.name)
+            Record.remove(self.record_place, self.name, self.path)
         shutil.rmtree(self.path)
 
     def write_spec(self, spec: SearchSpec) -> None:
@@ -209,9 +209,19 @@ class Runs:
     def tracking_of(
         self, spec: SearchSpec, reached_at: str | None = None
     ) -> tuple[str, Path | None]:
-        """Return URI and artifact folder of a search's MLflow store; a server has its own."""
+        """Return URI and artifact folder of a search's MLflow store; a server has its own.
+
+        A relative path of a file is taken from the spec's folder. `reached_at` is another URI.
+        """
         uri = reached_at or spec.tracking_uri or self.tracking_uri
-        return uri, None if uri.startswith("http") else self.artifacts
+        scheme, slashes, path = uri.partition(":///")
+        if reached_at is None and scheme == "sqlite" and path and path != ":memory:":
+            uri = f"{scheme}{slashes}{Path(spec.folder).resolve() / path}"
+        return uri, self.artifacts_of(uri)
+
+    def artifacts_of(self, tracking_uri: str) -> Path | None:
+        """Return the artifact folder of searches in a store; a server has its own."""
+        return None if tracking_uri.startswith("http") else self.artifacts
 
     @property
     def existing_folder(self) -> Path:
@@ -254,11 +264,13 @@ class Runs:
         spec: SearchSpec,
         facts: Mapping[str, Any] | None = None,
         first_points: Iterable[Mapping[str, Scalar]] = (),
+        code: Mapping[str, str] | None = None,
         give: Callable[[Path], None] | None = None,
     ) -> SearchFolder:
         """Make the folder of a new search, with its spec and its record.
 
-        `give` hands it to whoever is to work on it, before anybody else sees it.
+        `code` are the hashes of the user's code, unless that is known to stay as it is. `give`
+        hands the folder to whoever is to work on it, before anybody else sees it.
         """
         # Under another name until it is whole, so that a search is there or isn't.
         draft = SearchFolder(self.path / f".{spec.name}.{uuid.uuid4().hex}")
@@ -268,7 +280,7 @@ class Runs:
                 draft.checkpoints.mkdir(parents=True)
                 draft.write_spec(spec)
                 place = spec.storage or draft.journal
-                Record.create(place, spec, facts, first_points, folder.path)
+                Record.create(place, spec, facts, first_points, folder.path, code)
                 if give is not None:
                     give(draft.path)
                 draft.path.rename(folder.path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpsearch.binding import BoundSpec, bind_code
 from hpsearch.driver import (
     Watcher,
     carry_out,
@@ -23,6 +25,7 @@ from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers.warm_start import Earlier, first_points
 from hpsearch.spec import SearchSpec
 from hpsearch.tracking import sync
+from hpsearch.user_code import code_hashes
 from hpsearch.validation import check_disk, check_spec
 
 if TYPE_CHECKING:
@@ -57,7 +60,8 @@ def run_search(
         raise SpecError(problems)
     with cluster_for(spec, address) as slots:
         check_disk(spec, data, slots, place.existing_folder)
-        folder = create_search(spec, place, earlier, collect_facts(spec.folder))
+        facts, code = collect_facts(spec.folder), code_hashes(spec)
+        folder = create_search(spec, place, earlier, facts, code)
         with folder.drive():
             return carry_out(folder.take_over(), place, folder, data, slots, on_start)
 
@@ -67,13 +71,14 @@ def create_search(
     place: Runs,
     earlier: Sequence[Earlier],
     facts: Mapping[str, Any],
+    code: Mapping[str, str] | None,
     give: Callable[[Path], None] | None = None,
 ) -> SearchFolder:
     """Make the folder and the record of a checked search; `resume_search` goes on with it.
 
-    `give` hands the folder to whoever does so.
+    See `Runs.create`.
     """
-    return place.create(spec, facts, first_points(spec, earlier), give)
+    return place.create(spec, facts, first_points(spec, earlier), code, give)
 
 
 @borrowed_process()
@@ -82,6 +87,8 @@ def resume_search(
     runs: str | Path = "runs",
     *,
     address: str | None = None,
+    folder: str | Path | None = None,
+    changed_code: bool = False,
     on_start: Watcher | None = None,
     budget: Mapping[str, float] | None = None,
     tracking_uri: str | None = None,
@@ -89,21 +96,25 @@ def resume_search(
     """Continue a search that did not come to its end, from wherever its record is.
 
     Trials that ended stay as they are, the others go on from their newest checkpoints. A search
-    that its user stopped goes on too, with other trials for those that were cancelled. `budget`
-    replaces the spec's (as `SearchSpec.budget`); `tracking_uri` is where MLflow is reached, if
-    not at the search's own. Raises SearchEndedError if it has ended, SearchRunningError if a
-    driver works on it, and what `run_search` raises.
+    that its user stopped goes on too, with other trials for those that were cancelled. `folder`
+    is where the spec's folder is from now on; code that is no longer as it was is used only if
+    `changed_code` says so. `budget` replaces the spec's (as `SearchSpec.budget`); `tracking_uri`
+    is where MLflow is reached, if not at the search's own. Raises SearchEndedError if it has
+    ended, SearchRunningError if a driver works on it, CodeChangedError, and what `run_search`
+    raises.
     """
     place = Runs(runs)
-    folder = place.search(name)
-    with folder.drive():
-        record = folder.take_over()
+    search = place.search(name)
+    with search.drive():
+        record = search.take_over()
         spec = record.spec if budget is None else record.spec.with_budget(budget)
         has_ended = record.state in ("finished", "failed") and record.delivered
         if has_ended and spec == record.spec:
             rule = f"{name} has {record.state}: `hpsearch extend {name}` gives it more budget"
             raise SearchEndedError(rule)
-        return _go_on(record, spec, place, folder, address, on_start, tracking_uri)
+        bound = bind_code(record, folder, changed_code)
+        bound = replace(bound, spec=bound.spec.with_budget(spec.budget))
+        return _go_on(record, bound, place, search, address, on_start, tracking_uri)
 
 
 @borrowed_process()
@@ -116,19 +127,23 @@ def extend_search(
     seconds: float = 0.0,
     num_bytes: int = 0,
     address: str | None = None,
+    folder: str | Path | None = None,
+    changed_code: bool = False,
     on_start: Watcher | None = None,
 ) -> SearchReport:
     """Give a search so many trials, epochs, seconds or bytes of disk more, and go on with it.
 
     Raises SpecError for epochs, seconds or bytes where its spec has no such budget, and what
-    `resume_search` raises.
+    `resume_search` raises, which has the other arguments too.
     """
     place = Runs(runs)
-    folder = place.search(name)
-    with folder.drive():
-        record = folder.take_over()
-        spec = record.spec.extended(trials, epochs, seconds, num_bytes)
-        return _go_on(record, spec, place, folder, address, on_start)
+    search = place.search(name)
+    with search.drive():
+        record = search.take_over()
+        bound = bind_code(record, folder, changed_code)
+        extended = bound.spec.extended(trials, epochs, seconds, num_bytes)
+        bound = replace(bound, spec=extended)
+        return _go_on(record, bound, place, search, address, on_start)
 
 
 def stop_search(name: str, runs: str | Path = "runs", *, timeout: float = 120.0) -> Record:
@@ -194,16 +209,18 @@ def sync_search(name: str, runs: str | Path = "runs", tracking_uri: str | None =
 
 def _go_on(
     record: Record,
-    spec: SearchSpec,
+    bound: BoundSpec,
     place: Runs,
     folder: SearchFolder,
     address: str | None,
     on_start: Watcher | None,
     tracking_uri: str | None = None,
 ) -> SearchReport:
+    spec = bound.spec
     _, data = check_spec(spec)
     with cluster_for(spec, address) as slots:
         check_disk(spec, data, slots, folder.path)
+        record.bind(spec.folder, bound.code)
         # One that has ended lacks only its report, its model and MLflow's view.
         if spec != record.spec or record.state in ("running", "stopped"):
             record.go_on(spec)

@@ -97,9 +97,19 @@ def findings(record: Record, importances: Importances) -> list[Section]:
 
 
 def facts(record: Record) -> list[Section]:
-    """Return with which versions a search was made, where that is known."""
+    """Return with which code and versions a search was made, where that is known."""
     rows = _rows((name, str(value)) for name, value in record.facts.items())
-    return [Section("Versions", (Table(("what", "value"), rows),))] if rows else []
+    versions = [Section("Versions", (Table(("what", "value"), rows),))] if rows else []
+    return [*_changed_code(record), *versions]
+
+
+def _changed_code(record: Record) -> list[Section]:
+    """Say after how many trials the search went on with other code."""
+    rows = _rows(
+        (str(sum(trial.started_at < at for trial in record.trials)), ", ".join(files))
+        for at, files in record.code_changes
+    )
+    return [Section("Changed code", (Table(("after trials", "files"), rows),))] if rows else []
 
 
 def test_score(record: Record) -> tuple[str, float] | None:

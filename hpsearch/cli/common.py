@@ -40,6 +40,14 @@ AddressOption = Annotated[
     str | None, typer.Option("--address", help="Address of a Ray cluster to join.")
 ]
 
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Where the spec's folder, with its code, is from now on."),
+]
+ChangedCodeOption = Annotated[
+    bool, typer.Option("--changed-code", help="Go on although the code has changed.")
+]
+
 
 def open_search(name: str, runs: Path) -> tuple[SearchFolder, Record]:
     """Return the folder and the record of a search."""

@@ -7,22 +7,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Group, RenderableType
 
-from hpsearch.cli.common import use_tracking_token
+from hpsearch.cli.common import console, use_tracking_token
 from hpsearch.cli.following import exit_status, follow
-from hpsearch.cli.searches import Budget, Listed
-from hpsearch.errors import HpsearchError, Problem, SearchExistsError, SpecError
+from hpsearch.cli.searches import Budget, Code, Listed
+from hpsearch.errors import (
+    CodeChangedError,
+    HpsearchError,
+    Problem,
+    SearchExistsError,
+    SpecError,
+)
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder, output_file
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
-    from hpsearch.driver import Watcher
 
 #: seconds between two looks at a log that is followed
 POLL_S = 0.3
@@ -56,6 +63,7 @@ class LocalSearches:
         from hpsearch.provenance import collect_facts
         from hpsearch.search import create_search
         from hpsearch.spec import read_draft, read_text
+        from hpsearch.user_code import code_hashes
         from hpsearch.validation import check
 
         if priority:
@@ -69,7 +77,8 @@ class LocalSearches:
         earlier, problems = read_earlier(self._runs, checked.search.warm_start)
         if problems:
             raise SpecError(problems)
-        create_search(checked, self._runs, earlier, collect_facts(checked.folder))
+        facts, code = collect_facts(checked.folder), code_hashes(checked)
+        create_search(checked, self._runs, earlier, facts, code)
         self._start(checked.name)
         return checked.name
 
@@ -114,36 +123,34 @@ class LocalSearches:
             raise HpsearchError(f"{name}: its driver was asked to stop, but is still at it")
         return f"{name}: {record.state}; `hpsearch resume {name}` goes on with it"
 
-    def resume(self, name: str, address: str | None) -> str:
+    def resume(self, name: str, address: str | None, code: Code) -> str:
         """See Searches."""
+        from hpsearch.search import resume_search
 
-        def start(watch: Watcher) -> SearchReport:
-            from hpsearch.search import resume_search
-
-            return resume_search(name, self._path, address=address, on_start=watch)
-
-        follow(start, self._path)
+        self._go_on(partial(resume_search, name, self._path, address=address), code)
         return ""
 
-    def extend(self, name: str, budget: Budget, address: str | None) -> str:
+    def extend(self, name: str, budget: Budget, address: str | None, code: Code) -> str:
         """See Searches."""
+        from hpsearch.search import extend_search
 
-        def start(watch: Watcher) -> SearchReport:
-            from hpsearch.search import extend_search
-
-            return extend_search(
-                name,
-                self._path,
-                trials=budget.trials,
-                epochs=budget.epochs,
-                seconds=budget.seconds,
-                num_bytes=budget.num_bytes,
-                address=address,
-                on_start=watch,
-            )
-
-        follow(start, self._path)
+        more = asdict(budget)
+        self._go_on(partial(extend_search, name, self._path, address=address, **more), code)
         return ""
+
+    def _go_on(self, start: Callable[..., SearchReport], code: Code) -> None:
+        """Follow a search that goes on; asks whether it may with code that has changed."""
+
+        def follow_it(changed: bool) -> None:
+            go_on = partial(start, folder=code.folder, changed_code=changed)
+            follow(lambda watch: go_on(on_start=watch), self._path)
+
+        try:
+            follow_it(code.changed)
+        except CodeChangedError as error:
+            if not _wants_changed_code(error):
+                raise
+            follow_it(True)
 
     def delete(self, name: str) -> None:
         """See Searches."""
@@ -222,6 +229,13 @@ def _read(path: Path, follow: bool, works: Callable[[], bool]) -> Iterator[str]:
         if not goes_on:
             return
         time.sleep(POLL_S)
+
+
+def _wants_changed_code(error: CodeChangedError) -> bool:
+    if not (console.is_terminal and sys.stdin.isatty()):
+        return False
+    changed = ", ".join(error.files)
+    return typer.confirm(f"The code has changed: {changed}. Go on with it as it is now?")
 
 
 def _why_no_best(record: Record) -> str:

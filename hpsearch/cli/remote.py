@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from hpsearch.cli.following import exit_status
-from hpsearch.cli.searches import Budget, Listed
+from hpsearch.cli.searches import Budget, Code, Listed
 from hpsearch.errors import Problem, SpecError
 from hpsearch.service.client import Client
 from hpsearch.spec import read_draft
@@ -60,14 +60,14 @@ class RemoteSearches:
         self._client.act(name, "stop")
         return f"{name}: stops; `hpsearch resume {name}` goes on with it"
 
-    def resume(self, name: str, address: str | None) -> str:
+    def resume(self, name: str, address: str | None, code: Code) -> str:
         """See Searches."""
-        _refuse(address)
+        _refuse(address, code)
         return f"{name}: {self._client.act(name, 'resume')['state']}"
 
-    def extend(self, name: str, budget: Budget, address: str | None) -> str:
+    def extend(self, name: str, budget: Budget, address: str | None, code: Code) -> str:
         """See Searches."""
-        _refuse(address)
+        _refuse(address, code)
         return f"{name}: {self._client.act(name, 'extend', asdict(budget))['state']}"
 
     def delete(self, name: str) -> None:
@@ -96,6 +96,9 @@ def _with_overrides(path: Path, overrides: Sequence[str]) -> str:
     return path.read_text()
 
 
-def _refuse(address: str | None) -> None:
-    if address is not None:
-        raise SpecError([Problem("--address", "must be left to the service", address)])
+def _refuse(address: str | None, code: Code) -> None:
+    given = {"--address": address, "--folder": code.folder, "--changed-code": code.changed or None}
+    rule = "must be left to the service, which keeps the code that was submitted"
+    problems = [Problem(name, rule, value) for name, value in given.items() if value is not None]
+    if problems:
+        raise SpecError(problems)

@@ -26,6 +26,14 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Code:
+    """Where a search's code is from now on, and whether it may be another than before."""
+
+    folder: Path | None = None
+    changed: bool = False
+
+
+@dataclass(frozen=True)
 class Listed:
     """A search in a list."""
 
@@ -59,10 +67,10 @@ class Searches(Protocol):
     def stop(self, name: str) -> str:
         """Stop a search, and return what to say."""
 
-    def resume(self, name: str, address: str | None) -> str:
+    def resume(self, name: str, address: str | None, code: Code) -> str:
         """Go on with a search, and return what to say."""
 
-    def extend(self, name: str, budget: Budget, address: str | None) -> str:
+    def extend(self, name: str, budget: Budget, address: str | None, code: Code) -> str:
         """Go on with more budget, and return what to say."""
 
     def delete(self, name: str) -> None:

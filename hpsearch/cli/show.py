@@ -212,12 +212,12 @@ def ui(
     import os
 
     from hpsearch.runs import Runs
-    from hpsearch.tracking.store import make_tables
+    from hpsearch.tracking.places import open_own_store
 
     place = Runs(runs)
     if not place.names():
         raise HpsearchError(f"no searches in {place.path}")
-    make_tables(place.tracking_uri)
+    open_own_store(place.tracking_uri, place.artifacts)
     console.print(f"MLflow UI of {place.path} on http://127.0.0.1:{port} (Ctrl-C ends it)")
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     store = ["--backend-store-uri", place.tracking_uri]

@@ -12,6 +12,8 @@ import typer
 from hpsearch.cli.common import (
     RUNS,
     AddressOption,
+    ChangedCodeOption,
+    FolderOption,
     NameArgument,
     PlaceOption,
     RunsOption,
@@ -23,7 +25,7 @@ from hpsearch.cli.common import (
     say,
 )
 from hpsearch.cli.following import follow
-from hpsearch.cli.searches import Budget, open_searches
+from hpsearch.cli.searches import Budget, Code, open_searches
 from hpsearch.errors import HpsearchError
 
 if TYPE_CHECKING:
@@ -95,9 +97,11 @@ def resume(
     runs: PlaceOption = None,
     service: ServiceOption = None,
     address: AddressOption = None,
+    folder: FolderOption = None,
+    changed_code: ChangedCodeOption = False,
 ) -> None:
     """Continue a search that did not come to its end, after whatever ended it."""
-    say(open_searches(runs, service).resume(name, address))
+    say(open_searches(runs, service).resume(name, address, Code(folder, changed_code)))
 
 
 @app.command()
@@ -110,15 +114,18 @@ def extend(
     runs: PlaceOption = None,
     service: ServiceOption = None,
     address: AddressOption = None,
+    folder: FolderOption = None,
+    changed_code: ChangedCodeOption = False,
 ) -> None:
     """Give a search more budget, and go on with it."""
     from hpsearch.spec import parse_duration, parse_size
 
     seconds = _amount("--time", time, parse_duration)
     budget = Budget(trials, epochs, seconds, int(_amount("--disk", disk, parse_size)))
+    code = Code(folder, changed_code)
     if budget == Budget():
         raise HpsearchError("extend: needs --trials, --epochs, --time or --disk")
-    say(open_searches(runs, service).extend(name, budget, address))
+    say(open_searches(runs, service).extend(name, budget, address, code))
 
 
 @app.command()

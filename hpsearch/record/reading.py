@@ -13,18 +13,30 @@ from optuna.storages import BaseStorage
 from hpsearch.errors import RecordError, SearchNotFoundError
 from hpsearch.outcome import Outcome
 from hpsearch.record.notes import DataNotes
+from hpsearch.record.places import found_folder, search_folder
 from hpsearch.record.shapes import SearchShape, SearchState, parse
 from hpsearch.record.storage import Place, open_storage
 from hpsearch.record.trials import TrialRecord, read_trial
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar, SearchSpec, TrialConfig, draft_spec
 
+#: attributes that a driver may change as it begins, and that are read once
+_OF_DRIVERS = ("spec", "folder", "code")
+
 
 class ReadableRecord:
     """The record of one search, read into memory."""
 
-    def __init__(self, place: Place, storage: BaseStorage, study_id: int, name: str) -> None:
+    def __init__(
+        self,
+        place: Place,
+        storage: BaseStorage,
+        study_id: int,
+        name: str,
+        home: Path | None = None,
+    ) -> None:
         self.place = place
+        self._home = home
         self._storage = storage
         self._study_id = study_id
         self._trial_ids: dict[int, int] = {}
@@ -33,11 +45,15 @@ class ReadableRecord:
         if "state" not in attrs:  # written last
             raise RecordError(f"there is no complete record of {name!r}")
         read = self._read_state(attrs)
-        draft = draft_spec(read.spec, read.folder)
+        #: the search's folder, unless that isn't known
+        self.search_folder = search_folder(place, home, attrs)
+        draft = draft_spec(read.spec, found_folder(attrs, self.search_folder))
         if draft.spec is None:
             raise RecordError(f"{name}: its spec can't be read: {draft.problems}")
         self.spec: SearchSpec = draft.spec
         self.facts: dict[str, Any] = read.facts
+        #: hashes of the user's code when a driver last began, by path from the spec's folder
+        self.code: dict[str, str] | None = read.code
         self.created_at: float = read.created_at
         #: configurations to try first, those of earlier searches included
         self.first_points: list[dict[str, Scalar]] = read.first_points
@@ -46,14 +62,14 @@ class ReadableRecord:
         self._read_trials()
 
     @classmethod
-    def open(cls, place: Place, name: str) -> Self:
-        """Read the record of a search."""
+    def open(cls, place: Place, name: str, home: Path | None = None) -> Self:
+        """Read the record of a search, whose folder is `home`: by default where the journal is."""
         if isinstance(place, Path) and not place.is_file():
             raise SearchNotFoundError(f"no search {name!r}: there is no record {place}")
         storage = open_storage(place)
         try:
             study_id = storage.get_study_id_from_name(name)
-            return cls(place, storage, study_id, name)
+            return cls(place, storage, study_id, name, home)
         except KeyError as error:
             raise RecordError(f"there is no complete record of {name!r}") from error
 
@@ -73,8 +89,9 @@ class ReadableRecord:
         newest = copy.copy(self)
         newest.trials, newest._trial_ids = list(self.trials), dict(self._trial_ids)
         changed = newest.refresh()
-        if newest._attrs["spec"] != self._attrs["spec"]:  # another driver has more budget
-            return self.open(self.place, self.name)
+        # Another driver has more budget, or other code.
+        if any(newest._attrs.get(key) != self._attrs.get(key) for key in _OF_DRIVERS):
+            return self.open(self.place, self.name, self._home)
         return newest if changed or newest._attrs != self._attrs else self
 
     @property
@@ -164,6 +181,8 @@ class ReadableRecord:
         self._attrs = attrs
         read = parse(SearchShape, attrs, f"the record of {self.name}")
         self.state: SearchState = read.state
+        #: when the code was another than before, and which files differed
+        self.code_changes: list[tuple[float, list[str]]] = read.code_changes
         self.reason: str | None = read.reason
         self.ended_at: float | None = read.ended_at
         self.result: dict[str, Any] = read.result

@@ -22,13 +22,15 @@ from optuna.trial import TrialState, create_trial
 
 from hpsearch.errors import SearchExistsError
 from hpsearch.outcome import Outcome
+from hpsearch.process import quiet
 from hpsearch.record.notes import DataNotes
+from hpsearch.record.places import check_not_shared, kept_folder, search_folder
 from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.shapes import SearchState
-from hpsearch.process import quiet
 from hpsearch.record.storage import Place, open_storage, repair_journal
 from hpsearch.record.trials import TrialRecord
 from hpsearch.spec import Scalar, SearchSpec
+from hpsearch.user_code import changes
 
 #: What Optuna is told. PRUNED teaches its samplers, FAIL they ignore.
 OPTUNA_STATES = {
@@ -55,14 +57,17 @@ class Record(ReadableRecord):
         facts: Mapping[str, Any] | None = None,
         first_points: Iterable[Mapping[str, Scalar]] = (),
         home: Path | None = None,
+        code: Mapping[str, str] | None = None,
     ) -> Record:
-        """Begin the record of a new search. `facts` are versions and such, as plain values.
+        """Begin the record of a new search. `facts` are versions and such, as plain values;
+        `code` are the hashes of the user's files.
 
         `home` is where the search's folder will be, and isn't: a record in a database that was
         begun for it is of a process that died, and gives way while it has no trials.
         """
         storage = open_storage(place)
-        if home is not None:
+        is_shared = home is not None and not isinstance(place, Path)
+        if home is not None and is_shared:
             _remove_abandoned(storage, spec.name, home)
         direction = StudyDirection[spec.objective.direction.upper()]
         try:
@@ -72,9 +77,11 @@ class Record(ReadableRecord):
             raise SearchExistsError(f"the record holds a search named {spec.name!r}") from error
         now = time.time()
         for key, value in {
-            "home": None if home is None else str(home),
+            # In a database, whose it is; a journal lies in the search's folder.
+            "home": str(home) if is_shared else None,
             "spec": spec.to_dict(),
-            "folder": str(Path(spec.folder).resolve()),
+            "folder": kept_folder(spec.folder, search_folder(place, home, {})),
+            "code": None if code is None else dict(code),
             "facts": dict(facts or {}),
             "first_points": [dict(point) for point in first_points],
             "created_at": now,
@@ -82,23 +89,64 @@ class Record(ReadableRecord):
             "state": "running",
         }.items():
             storage.set_study_user_attr(study_id, key, value)
-        return cls(place, storage, study_id, spec.name)
+        return cls(place, storage, study_id, spec.name, home)
 
     @classmethod
-    def remove(cls, place: Place, name: str) -> None:
-        """Remove a record from what it shares with others; that there is none is no error."""
+    def remove(cls, place: Place, name: str, home: Path | None = None) -> None:
+        """Remove a record from what it shares with others; that there is none is no error.
+
+        Raises RecordError for that of another folder than `home`, which is still there.
+        """
         storage = open_storage(place)
         with suppress(KeyError):
-            storage.delete_study(storage.get_study_id_from_name(name))
+            study_id = storage.get_study_id_from_name(name)
+            check_not_shared(place, name, storage.get_study_user_attrs(study_id), home)
+            storage.delete_study(study_id)
 
     @classmethod
-    def reopen(cls, place: Place, name: str) -> Record:
-        """Take over a record whose driver ended or died, for a driver that goes on."""
+    def reopen(cls, place: Place, name: str, home: Path | None = None) -> Record:
+        """Take over a record whose driver ended or died, for a driver that goes on.
+
+        Raises RecordError where `home`, the search's folder, is a copy of the one whose record
+        in a database it is.
+        """
         if isinstance(place, Path) and place.is_file():
             repair_journal(place)
-        record = cls.open(place, name)
+        record = cls.open(place, name, home)
+        record._settle()
         record._complete_writes()
         return record
+
+    def bind(self, folder: str, code: Mapping[str, str]) -> None:
+        """Note where the spec's folder is from now on, and the hashes of the user's files there.
+
+        Doing it twice changes nothing.
+        """
+        kept = kept_folder(folder, self.search_folder)
+        if kept != self._attrs["folder"]:
+            self._storage.set_study_user_attr(self._study_id, "folder", kept)
+        self.spec = self.spec.model_copy(update={"folder": folder})
+        if self.code == code:
+            return
+        if self.code is not None:
+            files = changes(self.code, code)
+            self.code_changes = [*self.code_changes, (time.time(), files)]
+        self.code = dict(code)
+        self._write("code_changes", "code")
+
+    def check_not_shared(self) -> None:
+        """Raise RecordError where this is the record of another folder, which is still there."""
+        check_not_shared(self.place, self.name, self._attrs, self._home)
+
+    def _settle(self) -> None:
+        """Note that a record in a database is that of a folder that was moved."""
+        home = self._attrs.get("home")
+        if isinstance(self.place, Path) or self._home is None or home in (None, str(self._home)):
+            return
+        self.check_not_shared()
+        kept = kept_folder(self.spec.folder, self._home)
+        self._storage.set_study_user_attr(self._study_id, "folder", kept)
+        self._storage.set_study_user_attr(self._study_id, "home", str(self._home))
 
     def go_on(self, spec: SearchSpec | None = None) -> None:
         """Note that a driver works on the search again, with more budget if a spec gives it."""

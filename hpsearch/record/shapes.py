@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from hpsearch.errors import RecordError
 from hpsearch.outcome import Outcome
@@ -37,6 +37,9 @@ class SearchShape(_Strict):
     ended_at: Time | None = None
     result: dict[str, Any] = {}
     delivered: bool = False
+    home: str | None = None
+    code: dict[str, str] | None = None
+    code_changes: list[Annotated[tuple[Time, list[str]], Strict(False)]] = []
     sessions: list[Annotated[list[Time | None], Field(min_length=2, max_length=2)]] = Field(
         min_length=1
     )

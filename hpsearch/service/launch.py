@@ -54,6 +54,7 @@ def prepare(spec: SearchSpec, settings: Settings, records: Records, facts: dict[
             Runs(settings.runs),
             earlier,
             collect_versions() | facts,
+            None,  # an upload never changes
             give,
         )
 

@@ -26,7 +26,7 @@ from hpsearch.service.pages.assets import make_ready
 from hpsearch.service.processes import LOCALHOST, Child, kept_alive, mlflow_server, ray_head
 from hpsearch.service.settings import Settings
 from hpsearch.service.tokens import check_chosen
-from hpsearch.tracking.store import make_tables
+from hpsearch.tracking.places import open_own_store
 
 #: seconds for which a thread keeps Python's lock while others want it
 SWITCH_INTERVAL_S = 0.0005
@@ -89,7 +89,7 @@ def started_settings(options: ServeOptions) -> Iterator[Settings]:
             ray_address = head.url
             children.append(head)
         if tracking_uri is None:
-            make_tables(runs.tracking_uri)
+            open_own_store(runs.tracking_uri, runs.artifacts)
             server, tracking_token = mlflow_server(state, runs.tracking_uri, runs.artifacts)
             tracking_uri = server.url
             children.append(server)

@@ -66,7 +66,7 @@ def make_tables(tracking_uri: str) -> None:
     PostgreSQL takes the migrations in one transaction, and servers make their tables
     themselves. Raises TrackingError if the file can't be read or written.
     """
-    path = _sqlite_file(tracking_uri)
+    path = sqlite_file(tracking_uri)
     if path is None:
         return
     try:
@@ -78,7 +78,8 @@ def make_tables(tracking_uri: str) -> None:
         raise TrackingError(f"{tracking_uri} can't be used: {error}") from error
 
 
-def _sqlite_file(tracking_uri: str) -> Path | None:
+def sqlite_file(tracking_uri: str) -> Path | None:
+    """Return the file of a store, if it is one of SQLite."""
     if not tracking_uri.startswith("sqlite"):
         return None
     database = make_url(tracking_uri).database

@@ -21,6 +21,7 @@ from hpsearch.tracking.content import (
     search_identity,
     trial_content,
 )
+from hpsearch.tracking.places import rebind, rebind_own_store
 from hpsearch.tracking.store import open_client
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -51,6 +52,9 @@ class View:
 
     def __init__(self, record: Record, tracking_uri: str, artifacts: Path | None = None) -> None:
         self._record = record
+        if artifacts is not None:
+            rebind_own_store(tracking_uri, artifacts)
+            rebind(tracking_uri, artifacts, record.name)
         self._client: MlflowClient = open_client(tracking_uri)
         self.experiment_id: str = self._find_experiment(artifacts)
         self._trials: dict[int, _Run] = {}

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hpsearch.record import Record
-from hpsearch.runs import SearchFolder
+from hpsearch.runs import Runs, SearchFolder
 from hpsearch.tracking.audit import read_runs
+from hpsearch.tracking.places import rebind_own_store
 from hpsearch.upkeep.file_rules import file_problems
+from hpsearch.upkeep.place_rules import place_problems
 from hpsearch.upkeep.record_rules import record_problems
 from hpsearch.upkeep.run_rules import num_points, run_problems
 
@@ -35,8 +37,10 @@ def check_search(record: Record, folder: SearchFolder, tracking_uri: str) -> Fin
     if is_driven:
         note = "nothing with MLflow: a driver works on the search, and the view follows it"
         return Findings((*compared, note), _lasting_problems(record, folder))
+    rebind_own_store(tracking_uri, Runs(folder.path.parent).artifacts)
     problems = (
         *_problems_here(record, folder),
+        *place_problems(record, folder, tracking_uri),
         *run_problems(record, read_runs(record, tracking_uri)),
     )
     return Findings((*compared, *_compared_with_mlflow(record)), problems)
@@ -53,6 +57,8 @@ def _compared_here(record: Record, is_driven: bool) -> Iterator[str]:
     yield f"{trials:,} trials and {epochs:,} epochs of the record with the rules of a search"
     yield f"{trials:,} trials of the record with Optuna's study"
     yield "the spec and the checkpoints of the record with the files"
+    if record.code:
+        yield f"{len(record.code)} files of code with those in {record.spec.folder}"
 
 
 def _compared_with_mlflow(record: Record) -> Iterator[str]:

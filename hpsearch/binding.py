@@ -1,0 +1,52 @@
+"""Where the code of a search is now, and whether it is what the search has run so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpsearch.errors import CodeChangedError, Problem, SpecError
+from hpsearch.record import Record
+from hpsearch.spec import SearchSpec
+from hpsearch.user_code import changes, code_hashes, missing_files
+
+
+@dataclass(frozen=True)
+class BoundSpec:
+    """A spec whose folder is where its code is now, and the hashes of that."""
+
+    spec: SearchSpec
+    code: Mapping[str, str]
+
+
+def bind_code(
+    record: Record, folder: str | Path | None = None, changed_code: bool = False
+) -> BoundSpec:
+    """Return the spec of a record with its code as it is now, in `folder` if that is given.
+
+    Raises SpecError where the code isn't there, and CodeChangedError where it is not what it was
+    when a driver last worked on the search, unless it may have `changed_code`. The record stays
+    as it is.
+    """
+    spec = record.spec
+    if folder is not None:
+        path = Path(folder).resolve()
+        if not path.is_dir():
+            raise SpecError([Problem("--folder", "must be a folder", str(folder))])
+        spec = spec.model_copy(update={"folder": str(path)})
+    problems = [missing_code(record.name, spec, file) for file in missing_files(spec)]
+    if problems:
+        raise SpecError(problems)
+    code = code_hashes(spec)
+    if record.code is not None and not changed_code:
+        changed = changes(record.code, code)
+        if changed:
+            raise CodeChangedError(record.name, changed)
+    return BoundSpec(spec, code)
+
+
+def missing_code(name: str, spec: SearchSpec, file: str) -> Problem:
+    """Return the problem that a file which a spec names isn't where it should be."""
+    advice = f"`hpsearch resume {name} --folder DIR` says where the code of {name} is now"
+    return Problem(file, f"must be a file in {spec.folder} ({advice})")

@@ -1,0 +1,136 @@
+"""A user's code that a spec names: which files it is, and whether they are as they were.
+
+These are the files that the spec names, and all that they import which lies beside them or below
+the spec's folder. They are found by reading, without importing anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpsearch.spec import SearchSpec
+
+#: bytes of a file that are looked at: it is code
+MAX_BYTES = 5_000_000
+
+
+def code_hashes(spec: SearchSpec) -> dict[str, str]:
+    """Return the hash of each file of a spec's code, by its path from the spec's folder.
+
+    Files that are named by an absolute path, and what is beside them, keep theirs.
+    """
+    folder = Path(spec.folder)
+    modules = set(_modules(spec.to_dict()))
+    fixed = {Path(module).parent for module in modules if os.path.isabs(module)}
+    hashes = {}
+    for path in _all_files(modules, folder):
+        is_fixed = any(path.is_relative_to(place) for place in fixed)
+        is_below = path.is_relative_to(folder)
+        name = str(path) if is_fixed and not is_below else os.path.relpath(path, folder)
+        hashes[name] = hashlib.sha256(_read(path)).hexdigest()
+    return dict(sorted(hashes.items()))
+
+
+def missing_files(spec: SearchSpec) -> list[str]:
+    """Return the files that a spec names and that aren't there, as it names them."""
+    folder = Path(spec.folder)
+    modules = {module for module in _modules(spec.to_dict()) if module.endswith(".py")}
+    return sorted(module for module in modules if not (folder / module).is_file())
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Say which files differ.
+
+    >>> changes({"a.py": "1", "b.py": "1"}, {"a.py": "2", "c.py": "1"})
+    ['a.py (changed)', 'b.py (gone)', 'c.py (new)']
+    """
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            kind = "new" if name not in before else "gone" if name not in now else "changed"
+            found.append(f"{name} ({kind})")
+    return found
+
+
+def _all_files(modules: Iterable[str], folder: Path) -> set[Path]:
+    """Return the files of modules that a spec in a folder names, and all that these import."""
+    files = [_normal(folder / module) for module in modules if module.endswith(".py")]
+    roots = [*dict.fromkeys(path.parent for path in files), folder]
+    waiting = [path for path in files if path.is_file()]
+    for module in modules:
+        if not module.endswith(".py"):
+            waiting += _module_files(module, roots)
+    found: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imported(path, roots)
+    return found
+
+
+def _modules(value: Any) -> Iterator[str]:
+    """Yield what may be modules in `module:factory` and `file.py:factory` anywhere in a spec."""
+    if isinstance(value, Mapping):
+        for child in value.values():
+            yield from _modules(child)
+    elif isinstance(value, list | tuple):
+        for child in value:
+            yield from _modules(child)
+    elif isinstance(value, str):
+        module, _, factory = value.rpartition(":")
+        is_dotted = all(map(str.isidentifier, module.split(".")))
+        if factory.isidentifier() and (is_dotted or module.endswith(".py")):
+            yield module
+
+
+def _imported(path: Path, roots: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files below the roots that a file imports, wherever in it."""
+    try:
+        tree = ast.parse(_read(path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # it can't be imported either
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _module_files(alias.name, roots)
+        elif isinstance(node, ast.ImportFrom):
+            places = path.parents[node.level - 1 : node.level] if node.level else roots
+            for alias in node.names:
+                parts = [part for part in (node.module, alias.name) if part]
+                yield from _module_files(".".join(parts), places)
+
+
+def _module_files(module: str, roots: Sequence[Path]) -> list[Path]:
+    """Return the files that an import of a dotted name runs, below the first root that has any.
+
+    Its last part may be a name in a module instead.
+    """
+    parts = module.split(".")
+    for root in roots:
+        places = []
+        for depth in range(1, len(parts) + 1):
+            path = root.joinpath(*parts[:depth])
+            places += [path / "__init__.py", path.with_name(f"{path.name}.py")]
+        found = [_normal(place) for place in places if place.is_file()]
+        if found:
+            return found
+    return []
+
+
+def _normal(path: Path) -> Path:
+    return Path(os.path.normpath(path))
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's beginning; nothing where it can't be read, which its import will tell."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES)
+    except OSError:
+        return b""
