@@ -186,7 +186,9 @@ class SearchSpec(Frozen):
         description="database of the record, such as postgresql://HOST/DB; default: a file",
     )
     tracking_uri: str | None = Field(
-        None, description="MLflow's server or database; default: a file in the runs folder"
+        None,
+        description="MLflow's server or database, a relative path from the spec's folder; "
+        "default: a file in the runs folder",
     )
     #: folder of the spec's file, from which relative paths are taken
     folder: str = Field(".", exclude=True)
