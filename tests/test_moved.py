@@ -23,6 +23,7 @@ from hpsearch.search import sync_search
 from hpsearch.tracking import sync
 from hpsearch.tracking.places import moved_places, rebind
 from hpsearch.upkeep.check import check_search
+from hpsearch.user_code import code_hashes
 from tests.conftest import make_spec
 from tests.test_cli import hpsearch
 from tests.whole import Search, add_trial
@@ -143,7 +144,7 @@ def test_a_project_that_is_copied_and_one_whose_runs_were_moved(tmp_path: Path) 
 def test_a_terminal_is_asked_about_changed_code(tmp_path: Path) -> None:
     folder = write_project(tmp_path / "project")
     spec = make_spec(folder, trainable="nets.py:build", space={"x": {"low": 0.0, "high": 1.0}})
-    Runs(folder / "runs").create(spec)
+    Runs(folder / "runs").create(spec, code=code_hashes(spec))
     (folder / "widths.py").write_text("changed = 1")
     terminal, end = pty.openpty()
     process = subprocess.Popen(

@@ -108,7 +108,8 @@ class Records:
         is_large = file is not None and file.st_size > LARGE_BYTES
         with self._opening[is_large]:  # several at once would only hold each other up
             place = self._files.record_place(name)
-            entry = _opened(lambda: Record.open(place, name), file)
+            home = self._files.path(name)
+            entry = _opened(lambda: Record.open(place, name, home), file)
             # A record has no cycles, but up to a million objects, and Python would look
             # through those of all records again and again, with nothing else done.
             gc.freeze()

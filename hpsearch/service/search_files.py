@@ -31,6 +31,10 @@ class SearchFiles:
         self._runs = runs
         self._storage = storage
 
+    def path(self, name: str) -> Path:
+        """Return the folder of a search."""
+        return self._runs / name
+
     def has(self, name: str) -> bool:
         """Whether a search has a record."""
         folder = self._folder(name)
