@@ -118,6 +118,19 @@ def test_a_group_of_a_vector_has_two_features_at_least(features: int, groups: in
         assert module(torch.randn(1, features)).abs().sum() > 0
 
 
+@pytest.mark.parametrize("name", ["layer", "group"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_that_need_no_gradient_are_normalised_too(name: str, channels: int) -> None:
+    """The first layer's, or those of frozen layers; torch's own module ends the process there."""
+    module, plain = norm(name, channels, 2), norm(name, channels, 2)
+    x = torch.randn(4, channels, 6, 6).to(memory_format=torch.channels_last)
+    weights = torch.randn_like(x)
+    (module(x) * weights).sum().backward()
+    (plain(x.contiguous().requires_grad_()) * weights).sum().backward()
+    for one, other in zip(module.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
 class TestGhostBatch:
     def test_parts_are_normalised_by_themselves(self) -> None:
         x = torch.randn(11, 3) * torch.arange(1, 12)[:, None]

@@ -22,6 +22,7 @@ from hpsearch.components.normalizing import (
     CosineConv2d,
     CosineLinear,
     GhostBatchNorm,
+    GroupNorm,
     ImageRMSNorm,
     StreamedGradient,
     StreamingNorm,
@@ -82,7 +83,7 @@ def layer(num_features: int, num_dims: int, eps: Epsilon = 1e-5, affine: bool = 
     """
     if num_dims == 0:
         return nn.LayerNorm(num_features, eps, elementwise_affine=affine)
-    return nn.GroupNorm(1, num_features, eps, affine)
+    return GroupNorm(1, num_features, eps, affine)
 
 
 @register("norm", "rms")
@@ -120,7 +121,7 @@ def group(
     """
     most = groups if num_dims else min(groups, max(1, num_features // 2))
     divisor = max(n for n in range(1, most + 1) if num_features % n == 0)
-    return nn.GroupNorm(divisor, num_features, eps, affine)
+    return GroupNorm(divisor, num_features, eps, affine)
 
 
 @register("norm", "ghost_batch")

@@ -53,6 +53,20 @@ class GhostBatchNorm(BatchNorm):
             self.momentum = momentum
 
 
+class GroupNorm(nn.GroupNorm):
+    """torch's group norm, also of images that need no gradient.
+
+    Of such images in channels-last memory torch's kernel for CPUs writes the gradient that nobody
+    asked for, to a null pointer (2.13).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
+        """Normalise (rows, channels, ...)."""
+        if torch.is_grad_enabled() and not input.requires_grad:
+            input = input.clone(memory_format=torch.contiguous_format)  # noqa: A001
+        return super().forward(input)
+
+
 class ImageRMSNorm(nn.Module):
     """Root mean square 1 over channels and places of each image, a scale for each channel."""
 
