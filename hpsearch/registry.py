@@ -22,7 +22,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -180,10 +180,21 @@ class Component:
         return self.weight_copies(**{**defaults, **keywords})
 
     def build(self, keywords: Mapping[str, Any], **offered: Any) -> Any:
-        """Call the factory with the spec's keywords and those offered that it declares."""
+        """Call the factory with the spec's keywords and those offered that it declares.
+
+        A whole number is a real one where the factory declares those.
+        """
         parameters = inspect.signature(self.factory).parameters
         wanted = {name: value for name, value in offered.items() if name in parameters}
-        return self.factory(**wanted, **keywords)
+        return self.factory(**wanted, **self._as_declared(keywords))
+
+    def _as_declared(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        whole = [name for name, value in keywords.items() if type(value) in (int, list)]
+        declared = self.own_keywords if whole else {}
+        return {
+            name: _as_real(value) if name in declared and _is_real(declared[name]) else value
+            for name, value in keywords.items()
+        }
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -355,6 +366,24 @@ def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:
     except NameError:  # a name that is imported for type checkers only
         signature = inspect.signature(factory)
     return dict(signature.parameters)
+
+
+def _is_real(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter's numbers are real ones."""
+    types = set(_types_in(parameter.annotation))
+    return float in types and int not in types
+
+
+def _types_in(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types_in(part)
+
+
+def _as_real(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_real(item) for item in value]
+    return float(value) if type(value) is int else value
 
 
 def _mark_in(annotation: Any, kind: type[_Mark]) -> _Mark | None:

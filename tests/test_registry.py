@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from annotated_types import Gt
 import hpsearch.components  # noqa: F401  # registers them
 from hpsearch import registry
 from hpsearch.errors import UserCodeError
-from hpsearch.registry import Component, register
+from hpsearch.registry import Component, Of, register
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +111,31 @@ class TestKeywords:
         component = Component("model", "my_net", net)
         built = component.build({"width": 3, "bias": True}, input_shape=(2,), output_size=10)
         assert built == ((2,), 3, 0.0, {"bias": True})
+
+    @pytest.mark.parametrize(
+        ("annotation", "given", "expected"),
+        [
+            (Annotated[float, Gt(0)], 3, 3.0),
+            (float | None, 3, 3.0),
+            (float | str, 0, 0.0),
+            (Sequence[Annotated[float, Gt(0)]], [1, 2], [1.0, 2.0]),
+            (float, True, True),
+            (int, 3, 3),
+            (int | float, 3, 3),
+            (Sequence[int], [1, 2], [1, 2]),
+            (Any, 3, 3),
+            (Annotated[Any, Of("activation")], 3, 3),
+        ],
+    )
+    def test_of_real_numbers_may_be_whole(
+        self, annotation: Any, given: Any, expected: Any
+    ) -> None:
+        def factory(x: Any) -> Any:
+            return x
+
+        factory.__annotations__["x"] = annotation
+        built = Component("model", "mine", factory).build({"x": given})
+        assert repr(built) == repr(expected)
 
     def test_that_a_family_shares_belong_to_all_its_components(self) -> None:
         assert "val_fraction" in registry.get("dataset", "digits").keywords
