@@ -107,6 +107,13 @@ class TestEveryOptimizer:
         expected = component.own_keywords.keys() - structural
         assert component.fusible == (set() if name == "lbfgs" else expected)
 
+    def test_takes_what_its_annotations_allow(self, name: str) -> None:
+        params = [{"params": [nn.Parameter(torch.ones(2, 2))]}]
+        for keyword, parameter in registry.get("optimizer", name).own_keywords.items():
+            for value in (-1.0, -0.5, 0, 1e-12, 0.5, 1 - 1e-6, 1, 1 + 1e-6, 2, 1e6):
+                if not check_value(value, parameter.annotation, keyword):
+                    build_optimizer({"name": name, keyword: value}, params, Path())
+
     def test_the_rate_has_a_recommended_range_that_holds_the_default(self, name: str) -> None:
         component = registry.get("optimizer", name)
         recommended = component.recommended["lr"]

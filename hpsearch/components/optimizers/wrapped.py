@@ -237,7 +237,7 @@ def adafactor(
     params: Params,
     lr: AdaptiveLearningRate = 1e-2,
     beta2_decay: Annotated[float, Interval(ge=-1, lt=0)] = -0.8,
-    d: Annotated[float, Gt(0)] = 1.0,
+    d: Annotated[float, Ge(1)] = 1.0,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
     """Adam whose mean squares are kept as row and column means (Shazeer & Stern, 2018)."""
