@@ -157,7 +157,8 @@ def streaming(
     `long_weight` is the part of the long-term statistics, which move by `kappa` at each update;
     `p` the norm of the spread (1 or 2). Works for batches of one image and over time steps. The
     `gradient` of the statistics is that of this pass, none (`detach`), or `mixed`: a part
-    `gradient_long` is long-term, a part `gradient_short` the mean since the last update.
+    `gradient_long` is long-term, a part `gradient_short` the mean since the last update, which
+    in a trial is this pass alone.
     """
     if gradient_long + gradient_short > 1 + 1e-9:
         raise BadConfigurationError(

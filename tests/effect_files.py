@@ -1,0 +1,67 @@
+"""The files that data sets and models read where they are seen at work."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer
+from tests.effects import SECTIONS, data_of
+
+ROWS = 90
+
+
+def write_files(folder: Path) -> None:
+    """Write tables, arrays, pictures, texts and checkpoints: two of each."""
+    for seed, name in enumerate(("one", "two")):
+        rng = np.random.default_rng(seed)
+        _write_tables(folder, name, rng)
+        _write_arrays(folder / f"{name}.npz", rng)
+        _write_pictures(folder / name, rng)
+        _write_texts(folder / name, seed)
+        values = {**SECTIONS, "optimizer": {"name": "sgd"}}
+        model = Trainer(TrialConfig(seed + 1, 0, 1, values), data_of("wine")).model
+        torch.save(model.state_dict(), folder / f"{name}.pt")
+
+
+def _write_tables(folder: Path, name: str, rng: Any) -> None:
+    table = pd.DataFrame(rng.normal(size=(ROWS, 3)).round(3), columns=["a", "b", "c"])
+    table["y"] = np.where(table.a > 0.5, "more", "less")
+    table["z"] = np.where(table.b > 0, "high", "low")
+    table["text"], table["said"] = "it is " + table.z, "it was " + table.y
+    table["who"], table["day"] = np.arange(ROWS) // 5, rng.permutation(ROWS)
+    table.to_csv(folder / f"{name}.csv", index=False)
+    table.to_parquet(folder / f"{name}.parquet")
+    # the columns text and y are there whether commas or semicolons divide
+    rows = [f"no{i % 3},{i % 2},0;yes{i % 4};{i // 2 % 2}" for i in range(ROWS)]
+    (folder / "both.csv").write_text("\n".join(["text,y,k;text;y", *rows]))
+
+
+def _write_arrays(path: Path, rng: Any) -> None:
+    names = ("x", "x2", "y", "y2", "who")
+    arrays = {each: rng.normal(size=(ROWS, 3)) for each in names if each[0] == "x"}
+    arrays |= {each: rng.integers(2, size=ROWS) for each in names if each[0] == "y"}
+    np.savez(path, who=np.arange(ROWS) // 5, **arrays)
+
+
+def _write_pictures(folder: Path, rng: Any) -> None:
+    folder.mkdir()
+    for split in ("train", "t10k"):
+        pixels = rng.integers(256, size=(ROWS, 4, 4), dtype=np.uint8)
+        kinds = np.arange(ROWS, dtype=np.uint8) % 10
+        for name, array in ((f"{split}-images-idx3", pixels), (f"{split}-labels-idx1", kinds)):
+            head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}i", *array.shape)
+            (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
+
+
+def _write_texts(folder: Path, seed: int) -> None:
+    for topic in ("law", "love", "work"):
+        texts = [f"{topic} is {'not ' * (i + seed)}all" for i in range(ROWS // 3)]
+        (folder / topic).write_text("\n%\n".join(texts))
