@@ -85,7 +85,7 @@ def leaky_relu(
 def prelu(
     init: Annotated[float, Interval(ge=0, le=1), Recommended(0.01, 0.5)] = 0.25,
 ) -> nn.Module:
-    """leaky_relu with a learned slope, one for all units (He et al., 2015); Keras begins at 0."""
+    """leaky_relu with one learned slope (He et al., 2015); Keras has one for each unit, from 0."""
     return nn.PReLU(init=init)
 
 

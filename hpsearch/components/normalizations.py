@@ -66,7 +66,8 @@ def batch(
 ) -> nn.Module:
     """Mean 0, variance 1 of each feature over the batch (Ioffe & Szegedy, 2015).
 
-    `momentum` is the weight of the new statistics (Keras: 0.99 of the old, eps 1e-3).
+    `momentum` is the weight of the new statistics (Keras: 0.99 of the old, eps 1e-3); the running
+    variance is the batch's times n / (n - 1) for n values, as torch's (Keras: the batch's).
     `evaluation` by the running statistics, or by each batch's own.
     """
     norm = BatchNorm(num_features, eps, momentum, affine, evaluation == "running")
@@ -79,7 +80,8 @@ def batch(
 def layer(num_features: int, num_dims: int, eps: Epsilon = 1e-5, affine: bool = True) -> nn.Module:
     """Mean 0, variance 1 over the features of each example (Ba et al., 2016).
 
-    Of images over channels and places, with a scale and a shift for each channel.
+    Of images over channels and places, with a scale and a shift for each channel (Keras: each
+    place by itself, unless it is told the axes).
     """
     if num_dims == 0:
         return nn.LayerNorm(num_features, eps, elementwise_affine=affine)

@@ -180,7 +180,10 @@ def nadam(
     weight_decay: WeightDecay = 0.0,
     momentum_decay: Annotated[float, Ge(0)] = 4e-3,
 ) -> Optimizer:
-    """Adam with Nesterov's momentum (Dozat, 2016)."""
+    """Adam with Nesterov's momentum (Dozat, 2016).
+
+    Keras's is that of `momentum_decay` 1.
+    """
     return torch.optim.NAdam(params, lr, (beta1, beta2), eps, weight_decay, momentum_decay)
 
 
