@@ -76,8 +76,8 @@ class Loaded:
     def observe(self, section: Sections, beside: Sections, folder: Path) -> Observation:
         """Return its splits, and what is known of it."""
         data = load_data(section, seed=0, folder=folder)
-        splits = [split for split in (data.train, data.val, data.test) if split is not None]
-        arrays = [array for split in splits for array in (split.x, split.y)]
+        splits: list[Any] = [data.train, data.val, data.test]
+        arrays = [array for split in splits if split for array in (split.x, split.y)]
         folds = [rows for fold in data.folds for rows in fold]
         known = [data.kind, str(data.class_names), str(data.feature_names), data.output_size]
         return {"arrays": [*arrays, *folds], "known": known}
@@ -123,11 +123,11 @@ def _of_model(name: str, data: str, model: Sections, key: str) -> InTrial:
     return InTrial(name, data, lambda section: {"model": {**model, key: section}})
 
 
-def _section(name: str, data: str, *, many: bool = False) -> InTrial:
+def _section(name: str, data: str, *, many: bool = False, **beside: Any) -> InTrial:
     def put(section: Any) -> Sections:
-        return {name: [section] if many else section}
+        return {**beside, name: [section] if many else section}
 
-    return InTrial(data, data, put)
+    return InTrial(beside["model"]["name"] if beside else data, data, put)
 
 
 def _of_task(data: str, kind: str, key: str, *, many: bool = False, **keywords: Any) -> InTrial:
@@ -164,8 +164,9 @@ PLACES: dict[str, list[Any]] = {
         _of_model("rnn", "digits", RNN, "dropout"),
     ],
     "initializer": [
-        InTrial(model["name"], data, lambda s, model=model: {"model": model, "initializer": s})
-        for model, data in ((MLP, "wine"), (CNN, "digits"), (RNN, "digits"))
+        _section("initializer", "wine", model=MLP),
+        _section("initializer", "digits", model=CNN),
+        _section("initializer", "digits", model=RNN),
     ],
     "augmentation": [_section("augmentations", data, many=True) for data in ("wine", "digits")],
     "calibration": [_section("calibration", "wine")],

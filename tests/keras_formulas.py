@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import erf, expit
 from torch import Tensor
 
-Array = NDArray[np.float64]
+#: of numpy's, float64
+Array = Any
 State = dict[str, Any]
 
 #: deviation of a standard normal that is cut off at ±2

@@ -60,9 +60,13 @@ class TestActivations:
 
 
 class TestNorms:
+    def norm(self, section: Any, num_features: int, num_dims: int) -> Any:
+        made: Any = make_norm(section, num_features, num_dims)
+        return made.double()
+
     def test_batch(self) -> None:
         """Its running variance is of a sample; Keras's that of the batch itself."""
-        norm = make_norm({"name": "batch", "momentum": 0.2, "eps": 1e-3}, 5, 2).double()  # type: ignore
+        norm = self.norm({"name": "batch", "momentum": 0.2, "eps": 1e-3}, 5, 2)
         state = {"mean": np.zeros(5), "variance": np.ones(5)}
         corrected = {"mean": np.zeros(5), "variance": np.ones(5)}
         for seed in range(3):
@@ -77,13 +81,13 @@ class TestNorms:
 
     def test_layer(self) -> None:
         x = normal(4, 6)
-        ours = make_norm({"name": "layer", "eps": 1e-3}, 6, 0).double()(of(x))  # type: ignore
+        ours = self.norm({"name": "layer", "eps": 1e-3}, 6, 0)(of(x))
         expected = keras.normalized(x, -1, 1e-3)
         np.testing.assert_allclose(ours.detach().numpy(), expected)
 
     def test_rms(self) -> None:
         x = normal(4, 6)
-        ours = make_norm("rms", 6, 0).double()(of(x))  # type: ignore
+        ours = self.norm("rms", 6, 0)(of(x))
         np.testing.assert_allclose(ours.detach().numpy(), keras.rms_normalization(x, 1e-6))
 
     @pytest.mark.parametrize(
@@ -91,7 +95,7 @@ class TestNorms:
     )
     def test_groups(self, section: Any, groups: int) -> None:
         x = normal(4, 3, 3, 6)
-        ours = make_norm(section, 6, 2).double()(channels_first(x))  # type: ignore
+        ours = self.norm(section, 6, 2)(channels_first(x))
         expected = keras.group_normalization(x, groups, 1e-5)
         np.testing.assert_allclose(channels_last(ours), expected)
 
@@ -171,12 +175,12 @@ class TestInitializers:
             expected[20:40] = 1  # unit_forget_bias
         assert torch.equal(biases, expected)
 
-    def drawn(self, cell: nn.Module) -> dict[str, Tensor]:
+    def drawn(self, cell: Any) -> dict[str, Tensor]:
         initialize(cell, {"name": "keras_default"}, Path())
-        return {name: each.detach() for name, each in cell.weights.named_parameters()}  # type: ignore
+        return {name: each.detach() for name, each in cell.weights.named_parameters()}
 
     def test_keras_default_of_other_layers(self) -> None:
-        net = nn.Sequential(nn.Linear(300, 200), nn.Conv2d(16, 32, 3))
+        net: Any = nn.Sequential(nn.Linear(300, 200), nn.Conv2d(16, 32, 3))
         initialize(net, {"name": "keras_default"}, Path())
         for layer in net:
             shape = (*layer.weight.shape[2:], *layer.weight.shape[1::-1])

@@ -53,11 +53,13 @@ def activation(name: str, torchs: Counterpart, values: Values) -> None:
 
 
 def norm(name: str, torchs: Counterpart, values: Values) -> None:
+    ours: Any
     num_dims = int(name.partition("@")[2] or 0)
     shape = (6, CHANNELS, *[3] * num_dims)
     if name == "norm.weight":
         layer = nn.Linear(CHANNELS, 5)
-        ours = make_norm(section(name, values), 5, 0)(copy.deepcopy(layer))  # type: ignore
+        weight_norm: Any = make_norm(section(name, values), 5, 0)
+        ours = weight_norm(copy.deepcopy(layer))
         return same_function(ours, torchs.build(values, layer), normal(*shape))
     ours = make_norm(section(name, values), CHANNELS, num_dims)
     if torchs.made is nn.GroupNorm:
@@ -89,9 +91,10 @@ def dropout(name: str, torchs: Counterpart, values: Values) -> None:
 
 def cell(name: str, torchs: Counterpart, values: Values) -> None:
     """Unrolled by torch, and step by step as with a dropout, which here drops nothing."""
-    ours, theirs = make_cell(section(name, values), 4, 3), torchs.build(values, 4, 3)
+    ours: Any = make_cell(section(name, values), 4, 3)
+    theirs = torchs.build(values, 4, 3)
     theirs.batch_first = True
-    theirs.load_state_dict(ours.weights.state_dict())  # type: ignore[union-attr, operator]
+    theirs.load_state_dict(ours.weights.state_dict())
     x = normal(5, 6, 4)
     assert_close(ours(x), theirs(x)[0])
     assert_close(ours.train()(x, RecurrentDropout(weights=1e-12)), theirs(x)[0])
@@ -138,7 +141,7 @@ def optimizer(name: str, torchs: Counterpart, values: Values) -> None:
     assert_close(ours, theirs)
 
 
-def _closure(made: Any, params: list[nn.Parameter], step: int) -> Callable[[], Tensor]:
+def _closure(made: Any, params: list[nn.Parameter], step: int) -> Callable[[], Any]:
     def closure() -> Tensor:
         made.zero_grad()
         x = normal(7, 4, seed=step)
@@ -160,7 +163,7 @@ def gradient_clip(name: str, torchs: Counterpart, values: Values) -> None:
 
 
 def constraint(name: str, torchs: Counterpart, values: Values) -> None:
-    model = nn.Sequential(nn.Linear(4, 3), nn.Conv2d(2, 3, 3))
+    model: Any = nn.Sequential(nn.Linear(4, 3), nn.Conv2d(2, 3, 3))
     before = [layer.weight.detach().clone().mul_(9) for layer in model]
     for layer, weight in zip(model, before, strict=True):
         layer.weight.data.copy_(weight)

@@ -39,7 +39,7 @@ class Counterpart:
         """Return torch's default of a keyword of ours; `empty` where it has none."""
         name, _, place = self.keywords[keyword].partition(".")
         parameter = inspect.signature(self.made).parameters.get(name)
-        value = inspect.Parameter.empty if parameter is None else parameter.default
+        value: Any = inspect.Parameter.empty if parameter is None else parameter.default
         return value[int(place)] if place else value
 
     def _arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
