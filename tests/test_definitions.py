@@ -135,6 +135,7 @@ class TestDefaults:
 
     #: what has another meaning by its name
     OTHERS = {
+        "optimizer.asgd.t0": "with torch's nothing is averaged in the first million steps",
         "optimizer.momentum.momentum": "0 is sgd",
         "optimizer.nesterov.momentum": "0 is sgd",
     }

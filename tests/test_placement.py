@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from hpsearch.components.initializers import initialize
-from hpsearch.components.models import build_model
+from tests.effects import data_of
+from tests.test_blocks import make
 
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"name": "mlp", "hidden_sizes": [6, 5], "norm": "batch"},
@@ -24,11 +24,14 @@ MODELS: dict[str, dict[str, Any]] = {
 WIDE = {"name": "normal", "std": 0.5}
 
 
+def built(model: str, **keywords: Any) -> nn.Module:
+    initializer = {"name": "normal", **keywords}
+    return make(data_of("digits"), model=MODELS[model], initializer=initializer).model
+
+
 def weights(model: str, **keywords: Any) -> dict[str, torch.Tensor]:
-    torch.manual_seed(0)
-    net = build_model(MODELS[model], (1, 4, 4), 3, Path())
-    initialize(net, {"name": "normal", **keywords}, Path(), class_counts=(5, 3, 2))
-    return {name: param.detach() for name, param in net.named_parameters()}
+    parameters = built(model, **keywords).named_parameters()
+    return {name: param.detach() for name, param in parameters}
 
 
 def reached(model: str, **keywords: Any) -> set[str]:
@@ -43,35 +46,33 @@ def named(model: str, *patterns: str) -> set[str]:
     return {name for name in names if any(fnmatchcase(name, each) for each in patterns)}
 
 
-#: the names of the first layer's weights, and of the last's
-ENDS = {
-    "mlp": ("2.weight", "10.weight"),
-    "weight_norm": ("2.parametrizations.weight.*", "8.weight"),
-    "cnn": ("2.weight", "15.weight"),
-    "lstm": ("layers.0.*", "output.weight"),
-    "gru": ("layers.0.*", "output.weight"),
-    "ln_lstm": ("layers.0.*", "output.weight"),
-}
+def ends(model: str) -> tuple[str, str]:
+    """The names of the first layer and of the last."""
+    layers = [
+        name
+        for name, module in built(model).named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    return "layers.0" if MODELS[model]["name"] == "rnn" else layers[0], layers[-1]
 
 
 @pytest.mark.parametrize("model", MODELS)
 class TestEnds:
     def test_the_first_layer(self, model: str) -> None:
+        first = ends(model)[0]
         changed = reached(model, first=WIDE)
-        first = named(model, ENDS[model][0])
-        assert changed and changed <= first
-        assert changed >= {name for name in first if "weight_ih" in name}
+        assert changed and changed <= named(model, f"{first}.*weight*")
+        assert changed >= named(model, f"{first}.*weight_ih*", f"{first}.weight")
 
     def test_the_last_layer(self, model: str) -> None:
-        assert reached(model, output=WIDE) == named(model, ENDS[model][1])
+        assert reached(model, output=WIDE) == {f"{ends(model)[1]}.weight"}
 
     def test_the_last_bias(self, model: str) -> None:
-        last = ENDS[model][1].replace("weight", "bias")
-        assert reached(model, output_bias="log_prior") == named(model, last)
+        assert reached(model, output_bias="log_prior") == {f"{ends(model)[1]}.bias"}
 
     def test_a_layer_by_its_name(self, model: str) -> None:
-        name = ENDS[model][1]
-        assert reached(model, layers={name: WIDE}) == named(model, name)
+        name = f"{ends(model)[1]}.weight"
+        assert reached(model, layers={name: WIDE}) == {name}
 
 
 @pytest.mark.parametrize("model", MODELS)
