@@ -69,6 +69,7 @@ NEITHER = {
     "activation.step": "both have the sign, neither a gradient for it",
     "augmentation.feature_masking": "dropout without rescaling, of inputs",
     "batch_schedule.*": "a batch size is constant in both",
+    "callback.gradient_noise_scale": "neither has it",
     "calibration.*": "neither has any; scikit-learn has",
     "cell.*": "neither normalises within a cell",
     "check.*": "they look at a trial",
