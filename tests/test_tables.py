@@ -93,6 +93,13 @@ class TestNumbers:
         as_is = load(tmp_path, table(cells, ";"), separator=";", **keywords, categories=["a"])
         assert sum(name.startswith("a_") for name in as_is.feature_names) == len(cells)
 
+    @pytest.mark.parametrize("keywords", [{"thousands": "."}, {"decimal": ",", "thousands": ","}])
+    def test_have_one_mark_for_decimals_and_another_for_thousands(
+        self, tmp_path: Path, keywords: dict[str, Any]
+    ) -> None:
+        with pytest.raises(DataError, match="dataset.thousands: must not be dataset.decimal"):
+            load(tmp_path, table(["0.125", "1.5"]), **keywords)
+
     def test_with_units_are_warned_of(self, tmp_path: Path) -> None:
         data = load(tmp_path, table(["5 kg", "7 kg", "9.5 kg"]))
         assert "column 'a' looks like numbers with 'kg', such as '5 kg'" in data.warnings[0]
@@ -333,6 +340,12 @@ class TestSuspects:
         with pytest.raises(ColumnsError, match="at most 100 different texts, but has 240"):
             load(tmp_path, table(ids, rows=240))
         assert load(tmp_path, table(ids, rows=240), drop="auto").feature_names == ("b",)
+
+    @pytest.mark.parametrize("cell", ["{},5", "{:02}.01.2024 03:04"])
+    def test_what_is_in_doubt_is_no_id(self, tmp_path: Path, cell: str) -> None:
+        text = table([cell.format(i + 1) for i in range(28)], ";", rows=28)
+        with pytest.raises(ColumnsError, match="column 'a' of .* looks like"):
+            load(tmp_path, text, separator=";", drop="auto")
 
     def test_a_target_on_another_scale_is_a_copy(self, tmp_path: Path) -> None:
         celsius = np.random.default_rng(0).normal(20, 5, ROWS).round(3)

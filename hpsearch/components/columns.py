@@ -40,7 +40,8 @@ _EXAMPLE_LENGTH = 30
 class ReadingRule:
     """The keywords of a table that say how its cells are read.
 
-    `dates` names columns of ISO 8601 dates, or maps columns to the formats of theirs.
+    `dates` names columns of ISO 8601 dates, or maps columns to the formats of theirs. Raises
+    DataError where `thousands` is the decimal mark, so that 0.125 would be 125.
     """
 
     decimal: str = "."
@@ -48,6 +49,12 @@ class ReadingRule:
     na_values: Sequence[str] = ()
     dates: Sequence[str] | Mapping[str, str | None] = ()
     categories: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.thousands == self.decimal:
+            raise DataError(
+                f"dataset.thousands: must not be dataset.decimal, but both are {self.decimal!r}"
+            )
 
     @property
     def date_formats(self) -> dict[str, str | None]:

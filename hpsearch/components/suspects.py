@@ -30,6 +30,8 @@ def suspicion(column: Series[Any], reading: ColumnReading, targets: Sequence[Ser
             return f"is a copy of the target {str(target.name)!r}"
     if distinct < rows or reading.reading == "date" or not _is_whole_or_text(column):
         return ""
+    if reading.doubt:  # as numbers or dates, which all differ without being ids
+        return ""
     if (first := _first_of_count(column)) is not None:
         is_index = str(column.name).startswith("Unnamed: ")
         what = "is the index that pandas writes, and " if is_index else ""

@@ -108,10 +108,10 @@ class Table:
                 self.readings[name] = self._left(name, keyword)
                 continue
             self.values[name], reading = read_column(self.raw[name], self._rule)
+            self.readings[name] = reading
             if keyword in ("target", "time"):
                 self.readings[name] = _as_role(reading, keyword)
             else:
-                self.readings[name] = as_feature(reading)
                 self.features.append(name)
 
     def judge(self) -> None:
@@ -122,8 +122,8 @@ class Table:
             reading = self.readings[name]
             why = suspicion(self.values[name], reading, targets)
             if not why or name in explicit:
-                continue
-            if self._drops:
+                self.readings[name] = as_feature(reading)
+            elif self._drops:
                 self.features.remove(name)
                 told = f"{why}, and is left out (dataset.drop: auto)"
                 self.readings[name] = replace(
@@ -131,7 +131,7 @@ class Table:
                 )
             else:
                 told = f"{why}: dataset.drop: [{name!r}], or auto, leaves it out"
-                self.readings[name] = replace(reading, warning=told)
+                self.readings[name] = as_feature(replace(reading, warning=told))
 
     def require(self, place: Path | str) -> None:
         """Raise ColumnsError for doubts, for cells without a value, or without any feature."""
