@@ -19,7 +19,8 @@ ROWS = 90
 
 
 def write_files(folder: Path) -> None:
-    """Write tables, arrays, pictures, texts and checkpoints: two of each."""
+    """Write tables, arrays, pictures, texts and checkpoints: two of each; and tables in doubt."""
+    _write_cells(folder)
     for seed, name in enumerate(("one", "two")):
         rng = np.random.default_rng(seed)
         _write_tables(folder, name, rng)
@@ -34,7 +35,7 @@ def write_files(folder: Path) -> None:
 def _write_tables(folder: Path, name: str, rng: Any) -> None:
     table = pd.DataFrame(rng.normal(size=(ROWS, 3)).round(3), columns=["a", "b", "c"])
     table["y"] = np.where(table.a > 0.5, "more", "less")
-    table["z"] = np.where(table.b > 0, "high", "low")
+    table["z"] = np.where(table.b > 0, "höher", "low")
     table["text"], table["said"] = "it is " + table.z, "it was " + table.y
     table["who"], table["day"] = np.arange(ROWS) // 5, rng.permutation(ROWS)
     table.to_csv(folder / f"{name}.csv", index=False)
@@ -42,6 +43,27 @@ def _write_tables(folder: Path, name: str, rng: Any) -> None:
     # the columns text and y are there whether commas or semicolons divide
     rows = [f"no{i % 3},{i % 2},0;yes{i % 4};{i // 2 % 2}" for i in range(ROWS)]
     (folder / "both.csv").write_text("\n".join(["text,y,k;text;y", *rows]))
+
+
+def _write_cells(folder: Path) -> None:
+    """Write tables whose cells are read in one way or another, as keywords say."""
+    rows = np.arange(ROWS)
+    columns = {
+        "point": [f"{i % 7},{i % 4}5" for i in rows],
+        "comma": [f"{i % 7 + 1},500" for i in rows],
+        "space": [f"{i % 7 + 1} 500" for i in rows],
+        "quote": [f"{i % 7 + 1}'500" for i in rows],
+        "unknown": np.where(rows % 4 < 2, "?", "-"),
+        "iso": [f"2024-{i % 12 + 1:02}-{i % 11 + 1:02}" for i in rows],
+        "code": rows % 5,
+        "y": np.where(rows % 3, "more", "less"),
+    }
+    cells = pd.DataFrame(columns)
+    cells.to_csv(folder / "cells.csv", index=False)
+    cells.to_parquet(folder / "cells.parquet")
+    # the names of its columns are those that columns have without names
+    numbered = pd.DataFrame({"0": rows % 7, "1": [f"no{i % 3}" for i in rows], "2": rows % 3})
+    numbered.to_csv(folder / "numbered.csv", index=False)
 
 
 def _write_arrays(path: Path, rng: Any) -> None:

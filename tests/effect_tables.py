@@ -46,6 +46,20 @@ class Context:
     refuses: bool = False
 
 
+#: a table without names of columns, or with numbers as such
+NUMBERED = {"path": "numbered.csv", "kind": "classification"}
+
+
+def _of_cells(keyword: str, *columns: str, **context: Any) -> dict[str, Context]:
+    """Return what a keyword of tables needs: columns for whose cells it matters."""
+    return {
+        f"dataset.{name}.{keyword}": Context(
+            {"path": f"cells.{name}", "drop": [], "features": columns}, **context
+        )
+        for name in ("csv", "parquet")
+    }
+
+
 #: pattern → what its keyword needs; the first that fits holds
 CONTEXTS: dict[str, Context] = {
     "dataset.csv.path": Context(values=("two.csv",)),
@@ -55,7 +69,19 @@ CONTEXTS: dict[str, Context] = {
     "dataset.text_csv.separator": Context({"path": "both.csv"}, values=(";",)),
     "dataset.parquet.path": Context(values=("two.parquet",)),
     "dataset.*.target": Context(values=("z",)),
-    "dataset.*.drop": Context(values=(["said", "c"],)),
+    "dataset.*.drop": Context(values=(["said", "c"], "auto")),
+    "dataset.*.features": Context(values=(["a", "b"],)),
+    "dataset.csv.header": Context({**NUMBERED, "target": "2", "drop": []}),
+    "dataset.text_csv.header": Context({**NUMBERED, "target": "2", "text": "1"}),
+    "dataset.*.encoding": Context(values=("latin-1",)),
+    # numbers that are written in another way than the keywords say are refused
+    **_of_cells("decimal", "point", refuses=True),
+    **_of_cells("thousands", "comma", "space", "quote", refuses=True),
+    # so are missing values
+    **_of_cells("na_values", "code", "unknown", values=(["?"],), refuses=True),
+    "dataset.text_csv.na_values": Context(values=(["more"],), refuses=True),
+    **_of_cells("dates", "iso", values=({"iso": "%Y-%d-%m"},)),
+    **_of_cells("categories", "code", values=(["code"],)),
     "dataset.*.group": Context(values=("who",)),
     "dataset.*.time": Context(values=("day",)),
     "dataset.npz.path": Context(values=("two.npz",)),
