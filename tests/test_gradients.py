@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+import hpsearch.components  # noqa: F401  # registers them
 from hpsearch import registry
 from hpsearch.registry import Of
 
