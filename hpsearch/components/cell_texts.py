@@ -93,8 +93,7 @@ def likeness(texts: Texts, column: str, decimal: str, thousands: str | None) -> 
     present = [text for text in texts if not is_missing(text)]
     if settings := list(_number_settings(present, decimal, thousands)):
         return f"looks like numbers, such as {present[0]!r}: {' or '.join(settings)} reads them"
-    formats = [form for form in _DATE_FORMATS if as_dates(present, form) is not None]
-    if formats:
+    if formats := _date_formats(present):
         told = " or ".join(f"'{form}'" for form in formats[:3])
         example = f"looks like dates, such as {present[0]!r}"
         return f"{example}: dataset.dates: {{{column}: FORMAT}} with {told} reads them"
@@ -106,6 +105,13 @@ def likeness(texts: Texts, column: str, decimal: str, thousands: str | None) -> 
     return f"has numbers, but texts too, such as {told}: dataset.na_values: [{told}] " + (
         "takes them for missing"
     )
+
+
+def _date_formats(texts: Texts) -> list[str]:
+    """Return the formats that read all texts; words are spared the many attempts."""
+    if not all(any(map(str.isdigit, text)) for text in texts):
+        return []
+    return [form for form in _DATE_FORMATS if as_dates(texts, form) is not None]
 
 
 def unit(texts: Texts) -> str:
