@@ -136,6 +136,7 @@ CONTEXTS: dict[str, Context] = {
     "finetune.subset.metric": Context(values=("loss",)),
     "sampler.auto.random_fraction": Context(values=(1.0,)),
     "sampler.cmaes.population_size": Context(values=(5,)),
+    "sampler.gp.n_startup_trials": Context(values=(12,)),  # each trial after them takes a fit
     "sampler.nsga2.population_size": Context(values=(10,)),
     "sampler.tpe.n_ei_candidates": Context(values=(2,)),
 }
