@@ -64,7 +64,8 @@ class Place:
         service = self.service
         accounts = Accounting(service.meters, service.quotas, self.cluster, lambda: self.now)
         parts = (service.settings, service.table, service.quotas, service.lease)
-        return Reconciler(*parts, self.cluster, service.records, service.files, accounts)
+        kept = (service.records, service.files, accounts, service.tracking_tokens)
+        return Reconciler(*parts, self.cluster, *kept)
 
     def step(self, seconds: float = 0.0) -> None:
         """Let time pass, and make a pass."""
