@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hpsearch.errors import TooManyRequestsError
-from hpsearch.service.checks.slots import FairSlots
+from hpsearch.service.slots import FairSlots
 
 
 class Bench:

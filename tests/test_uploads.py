@@ -163,6 +163,33 @@ def test_too_many_files_are_refused(uploads: Uploads) -> None:
     assert is_clean(uploads)
 
 
+def directory(size: int, zip64: bool = False) -> bytes:
+    """Return the end of an archive that says that its directory is of so many bytes."""
+    locator = b"PK\x06\x07" + bytes(16) if zip64 else b""
+    return bytes(100) + locator + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, size, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "end", [directory(10_001), directory(46, zip64=True)], ids=("large", "64")
+)
+def test_a_large_directory_is_not_parsed(
+    uploads: Uploads, end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(UploadError, match="at most 20 files, but its directory is of"):
+        store(uploads, end)
+    assert is_clean(uploads)
+
+
+def test_an_archive_with_a_comment_is_refused(uploads: Uploads) -> None:
+    content = io.BytesIO(archive(("a.py", b"")))
+    with zipfile.ZipFile(content, "a") as opened:
+        opened.comment = b"code of mine"
+    with pytest.raises(UploadError, match="without a comment"):
+        store(uploads, content.getvalue())
+    assert is_clean(uploads)
+
+
 def test_an_oversized_body_is_not_read_to_its_end(uploads: Uploads) -> None:
     read = []
 

@@ -29,10 +29,14 @@ from hpsearch.service.records import Records
 from hpsearch.service.search_files import SearchFiles
 from hpsearch.service.sessions import Sessions
 from hpsearch.service.settings import Settings
+from hpsearch.service.slots import FairSlots
 from hpsearch.service.table import ENDED, SearchRow, SearchTable
 from hpsearch.service.tables import open_database
 from hpsearch.service.tokens import Tokens, User
 from hpsearch.service.uploads import Uploads
+
+#: archives that are unpacked at once, and of one user's those that wait for it
+MAX_UNPACKING, MAX_WAITING = 2, 8
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Service:
         self.uploads = Uploads(settings.uploads, settings.upload_limits)
         self.jobs = Jobs(settings.ray_address, settings.ray_token)
         self.checks = _checks(settings, self.jobs)
+        self.unpacking = FairSlots(MAX_UNPACKING, MAX_WAITING, "uploads")
 
     def reconciler(self) -> Reconciler:
         """Return a reconciler of this service's searches."""

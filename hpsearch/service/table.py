@@ -192,6 +192,11 @@ class SearchTable:
         with self._engine.connect() as connection:
             return [_row(row) for row in connection.execute(query.order_by(searches.c.changed_at))]
 
+    def names(self) -> list[str]:
+        """Return the names of all searches."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(select(searches.c.name)))
+
     def code_hashes(self) -> set[str]:
         """Return the hashes of the code that searches use."""
         query = select(searches.c.code_hash).where(searches.c.code_hash.is_not(None)).distinct()

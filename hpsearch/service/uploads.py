@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import tempfile
 import time
 import zipfile
@@ -18,6 +19,11 @@ from hpsearch.errors import UploadError
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
+#: the end of an archive without a comment (APPNOTE.TXT 4.3.16), and what ZIP64 puts before it
+_END = struct.Struct("<4s4H2LH")
+_END_MARK, _ZIP64_MARK, _ZIP64_SIZE = b"PK\x05\x06", b"PK\x06\x07", 20
+#: bytes of an archive's directory for each file that it may have
+_MAX_BYTES_PER_FILE = 500
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ class Uploads:
             )
 
     def _unpack(self, archive: Path, target: Path) -> None:
+        self._check_directory(archive)
         try:
             with zipfile.ZipFile(archive) as opened:
                 self._check(opened, archive.stat().st_size)
@@ -112,6 +119,21 @@ class Uploads:
             raise UploadError(f"upload: must be a zip archive, but: {error}") from error
         except OSError as error:  # two entries in each other's way, or a name too long
             raise UploadError(f"upload: can't be unpacked: {error.strerror}") from error
+
+    def _check_directory(self, archive: Path) -> None:
+        """Refuse an archive whose directory is too large, before all of that is parsed."""
+        with archive.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _ZIP64_SIZE - _END.size))
+            tail = file.read()
+        before, end = tail[: -_END.size], tail[-_END.size :]
+        if len(end) < _END.size or not end.startswith(_END_MARK):
+            raise UploadError("upload: must be a zip archive, without a comment")
+        directory_size = _END.unpack(end)[5]
+        max_size = self.limits.files * _MAX_BYTES_PER_FILE
+        if before.startswith(_ZIP64_MARK) or directory_size > max_size:
+            rule = f"must have at most {self.limits.files:,} files"
+            raise UploadError(f"upload: {rule}, but its directory is of {directory_size:,} bytes")
 
     def _check(self, opened: zipfile.ZipFile, archive_size: int) -> None:
         """Judge an archive by its directory; what it says of sizes is enforced while unpacking."""

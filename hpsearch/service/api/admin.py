@@ -44,7 +44,8 @@ async def upload_code(
                 raise HTTPException(413, f"the upload must be at most {limit:,} bytes")
             body.write(chunk)
         body.seek(0)
-        await run_in_threadpool(service.uploads.store, code_hash, _chunks(body))
+        async with service.unpacking.of(user.name):
+            await run_in_threadpool(service.uploads.store, code_hash, _chunks(body))
     await run_in_threadpool(service.audit, user, "upload", code_hash, f"{size:,} bytes")
     return {"code_hash": code_hash}
 

@@ -21,11 +21,14 @@ from hpsearch.service.api.rights import CHECK_S, RightsWatch
 from hpsearch.service.core import Service
 from hpsearch.service.gateway import app as gateway
 from hpsearch.service.gateway.owners import Experiments
+from hpsearch.service.slots import UserSlots
 from hpsearch.service.tokens import FailedLogins
 
 PREFIX = "/api/v1"
 #: threads that answer; those that wait for a record or for figures must not keep others waiting
 MAX_THREADS = 200
+#: requests of one user that are worked on at once; the others wait, without a thread
+MAX_RUNNING = 50
 #: bytes of a request's body; uploads of code have their own limit
 MAX_BODY = 1_000_000
 _OF_OTHER_SIZE = (f"{PREFIX}/code/", gateway.FILES)
@@ -65,6 +68,7 @@ def create_app(service: Service, check_s: float = CHECK_S) -> FastAPI:
     )
     app.state.service = service
     app.state.failed_logins = FailedLogins()
+    app.state.slots = UserSlots(MAX_RUNNING)
     app.state.feed = events.Feed(service.table)
     add_error_handlers(app)
     app.include_router(searches.router, prefix=PREFIX, responses=_ERRORS_WITH_MODEL)

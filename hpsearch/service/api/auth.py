@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from hpsearch.errors import NotAllowedError, NotAuthenticatedError
 from hpsearch.service.api.rights import keep_asking
 from hpsearch.service.audit import write_audit
 from hpsearch.service.core import Service
+from hpsearch.service.slots import UserSlots
 from hpsearch.service.tokens import FailedLogins, User
 
 _bearer = HTTPBearer(auto_error=False, description="a token of the service")
@@ -27,14 +30,18 @@ TheService = Annotated[Service, Depends(the_service)]
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def the_user(request: Request, service: TheService, credentials: Credentials) -> User:
-    """Return the user whose token a request carries."""
+async def the_user(
+    request: Request, service: TheService, credentials: Credentials
+) -> AsyncIterator[User]:
+    """Yield the user whose token a request carries, once they have a slot."""
     if credentials is None:
         raise NotAuthenticatedError("a token is needed: Authorization: Bearer TOKEN")
     token = credentials.credentials
-    user = authenticate(request, service, token)
+    user = await run_in_threadpool(authenticate, request, service, token)
     keep_asking(request, user, lambda: service.tokens.authenticate(token))
-    return user
+    slots: UserSlots = request.app.state.slots
+    async with slots.of(user.name):
+        yield user
 
 
 def authenticate(request: Request, service: Service, token: str) -> User:
@@ -50,7 +57,8 @@ def authenticate(request: Request, service: Service, token: str) -> User:
         raise
 
 
-TheUser = Annotated[User, Depends(the_user)]
+# "function": a slot is free again when the answer begins, not when a log ends that is followed
+TheUser = Annotated[User, Depends(the_user, scope="function")]
 
 
 async def the_admin(user: TheUser) -> User:

@@ -49,6 +49,8 @@ _STATUS: tuple[tuple[type[HpsearchError], int], ...] = (
     (RecordError, 503),
     (HpsearchError, 400),
 )
+#: problems that an answer names
+MAX_PROBLEMS = 100
 _log = logging.getLogger(__name__)
 
 
@@ -88,12 +90,14 @@ def _on_hpsearch_error(request: Request, error: Exception) -> Response:
 
 def _on_invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problems = []
-    for entry in error.errors():
+    problems, found = [], error.errors()
+    for entry in found[:MAX_PROBLEMS]:
         place = ".".join(map(str, entry["loc"]))
         rule = rule_of(entry["msg"])
         problems.append(_plain(Problem(place, rule, _short(entry.get("input")))))
     message = "\n".join(f"{each['place']}: {each['rule']}" for each in problems)
+    if len(found) > MAX_PROBLEMS:
+        message += f"\nand {len(found) - MAX_PROBLEMS:,} more"
     return error_response(422, message, problems)
 
 

@@ -28,8 +28,8 @@ _TOTALS = {
 
 
 @router.get("/health")
-def health() -> dict[str, str]:
-    """Say that the process answers."""
+async def health() -> dict[str, str]:
+    """Say that the process answers, though all threads be busy."""
     return {"status": "ok"}
 
 

@@ -13,10 +13,10 @@ from starlette.concurrency import run_in_threadpool
 
 from hpsearch.errors import Problem, SpecError
 from hpsearch.service.checks.child import MAX_PRINTED, PrintedTooMuchError, run_confined
-from hpsearch.service.checks.slots import FairSlots
 from hpsearch.service.checks.worker import foreign_places
 from hpsearch.service.confinement.workers import WorkerUser
 from hpsearch.service.problems import ToldProblem
+from hpsearch.service.slots import FairSlots
 from hpsearch.spec import Draft, draft_spec, read_text
 
 #: checks at once; each takes a process with torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -16,6 +17,7 @@ from hpsearch.service.core import Service
 from hpsearch.service.forwarding import Target, find_target
 from hpsearch.service.gateway.owners import Experiments, SearchOwner
 from hpsearch.service.gateway.rules import ROUTES, UPLOAD, WRITES, check_upload
+from hpsearch.service.slots import UserSlots
 from hpsearch.service.upstream import PassedOn, ask_mlflow, json_object
 
 PREFIX = "/tracking"
@@ -30,8 +32,8 @@ router = APIRouter(prefix=PREFIX, include_in_schema=False)
 
 async def the_owner(
     request: Request, service: TheService, credentials: Credentials
-) -> SearchOwner:
-    """Return the search whose driver asks."""
+) -> AsyncIterator[SearchOwner]:
+    """Yield the search whose driver asks, once its user's searches have a slot."""
     experiments: Experiments | None = request.app.state.experiments
     if experiments is None:
         raise SearchNotFoundError("this service knows no MLflow server")
@@ -39,7 +41,9 @@ async def the_owner(
         raise NotAuthenticatedError("the token of a search is needed")
     token = credentials.credentials
     row = await run_in_threadpool(service.tracking_tokens.search, token)
-    return SearchOwner(row.name, experiments)
+    slots: UserSlots = request.app.state.slots
+    async with slots.of(f"searches of {row.owner}"):
+        yield SearchOwner(row.name, experiments)
 
 
 async def the_target(request: Request) -> Target:
@@ -51,7 +55,7 @@ async def the_target(request: Request) -> Target:
 async def pass_on(
     request: Request,
     target: Annotated[Target, Depends(the_target)],
-    owner: Annotated[SearchOwner, Depends(the_owner)],
+    owner: Annotated[SearchOwner, Depends(the_owner, scope="function")],
     service: TheService,
 ) -> Response:
     """Pass a driver's request on, if it reads, or writes what is its search's."""

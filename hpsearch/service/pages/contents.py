@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from markupsafe import Markup
 
 from hpsearch.analysis import content
+from hpsearch.analysis.content import Section
 from hpsearch.analysis.figures import figure_names
-from hpsearch.analysis.importance import Importances, importances
+from hpsearch.analysis.importance import importances
 from hpsearch.analysis.page import introduction_html, section_html, tiles_html
 from hpsearch.record import Record
 from hpsearch.service.drawer import Drawer
@@ -21,9 +23,10 @@ from hpsearch.service.records import Records
 
 #: searches whose contents are held in memory, each of a megabyte or less
 MAX_CONTENTS = 32
-#: seconds for which the content of a running search stays: ten times what it takes to make
+#: seconds for which the content of a running search stays at least, and how many times longer
+#: than it took to make
 PAUSE_S = 3.0
-PAUSE_PER_TRIAL_S = 0.01
+REST = 10.0
 
 
 @dataclass(frozen=True)
@@ -32,52 +35,51 @@ class Content:
 
     version: str
     record: Record
-    importances: Importances
-    made_at: float
     drawer: Drawer
+    #: what was searched, the main numbers, the learning curves as a still picture
+    introduction: Markup
+    tiles: Markup
+    curves: Markup
+    #: what was found, with places for the figures
+    sections: tuple[Markup, ...]
+    #: with which versions the search was made
+    facts: tuple[Markup, ...]
+    #: seconds of processor time that all of it took, but for the figures
+    cost_s: float
+    made_at: float = field(default_factory=time.monotonic)
 
     @property
     def seconds_left(self) -> float:
         """How long newer content must wait."""
-        pause = PAUSE_S + PAUSE_PER_TRIAL_S * len(self.record.trials)
+        pause = max(PAUSE_S, REST * self.cost_s)
         return max(0.0, self.made_at + pause - time.monotonic())
-
-    def make(self) -> None:
-        """Make all parts but the figures, which takes a while the first time."""
-        for part in ("introduction", "tiles", "sections", "curves", "facts"):
-            getattr(self, part)
-
-    @cached_property
-    def introduction(self) -> Markup:
-        """What was searched."""
-        return Markup(introduction_html(self.record))
-
-    @cached_property
-    def tiles(self) -> Markup:
-        """The main numbers."""
-        return Markup(tiles_html(self.record))
-
-    @cached_property
-    def sections(self) -> tuple[Markup, ...]:
-        """What was found, with places for the figures."""
-        places = dict.fromkeys(figure_names(self.record, self.importances))
-        found = content.findings(self.record, self.importances)
-        return tuple(Markup(section_html(section, places)) for section in found)
-
-    @cached_property
-    def curves(self) -> Markup:
-        """The learning curves as a still picture."""
-        return curves_svg(self.record)
-
-    @cached_property
-    def facts(self) -> tuple[Markup, ...]:
-        """With which versions the search was made."""
-        return tuple(Markup(section_html(each, {})) for each in content.facts(self.record))
 
     @cached_property
     def figures(self) -> bytes:
         """The figures as JSON, compressed."""
         return self.drawer.draw(self.record.name)
+
+
+def _make(record: Record, version: str, drawer: Drawer) -> Content:
+    """Return the content of a record, without its figures, which take longer."""
+    began = time.thread_time()
+    importance = importances(record)
+    places = dict.fromkeys(figure_names(record, importance))
+    return Content(
+        version,
+        record,
+        drawer,
+        Markup(introduction_html(record)),
+        Markup(tiles_html(record)),
+        curves_svg(record),
+        _sections(content.findings(record, importance), places),
+        _sections(content.facts(record), {}),
+        cost_s=time.thread_time() - began,
+    )
+
+
+def _sections(found: Iterable[Section], places: dict[str, None]) -> tuple[Markup, ...]:
+    return tuple(Markup(section_html(section, places)) for section in found)
 
 
 class Contents:
@@ -103,8 +105,7 @@ class Contents:
             has_ended = record.state != "running"
             left = 0.0 if kept is None or has_ended else kept.seconds_left
             if kept is None or (kept.version != version and not left):
-                now = time.monotonic()
-                kept = Content(version, record, importances(record), now, self._drawer)
+                kept = _make(record, version, self._drawer)
             self._keep(name, kept)
             return kept, left if kept.version != version else 0.0
 

@@ -74,7 +74,7 @@ class Dashboards:
 
     def _name(self, number: int) -> str:
         if number not in self._names:
-            self._names = {study_id(name): name for name in self._service.runs.names()}
+            self._names = {study_id(name): name for name in self._service.table.names()}
         name = self._names.get(number)
         if name is None or not self._service.table.has(name):
             raise HTTPException(404, "there is no search of this number")
@@ -156,7 +156,7 @@ def studies(service: TheService, user: SignedIn) -> Response:
             "is_preferential": False,
         }
         for row in rows
-        if service.runs.has(row["name"])
+        if service.files.has(row["name"])
     ]
     return Response(json.dumps({"study_summaries": found}), media_type="application/json")
 

@@ -111,7 +111,6 @@ def _content(request: Request, name: str) -> tuple[Content | None, float, bool]:
     contents: Contents = request.app.state.contents
     try:
         content, seconds_left = contents.of(name)
-        content.make()
         return content, seconds_left, False
     except SearchNotFoundError:
         return None, 0.0, False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Depends, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -14,6 +16,7 @@ from hpsearch.service.api.auth import TheService, authenticate
 from hpsearch.service.api.rights import keep_asking
 from hpsearch.service.pages.rendering import render
 from hpsearch.service.sessions import SESSION_S
+from hpsearch.service.slots import UserSlots
 from hpsearch.service.tokens import User
 
 router = APIRouter()
@@ -21,12 +24,14 @@ _MAX_FIELDS = 20
 Next = Annotated[str, Query(max_length=2000)]
 
 
-def the_user(request: Request, service: TheService) -> User:
-    """Return who is signed in; raises NotAuthenticatedError."""
+async def the_user(request: Request, service: TheService) -> AsyncIterator[User]:
+    """Yield who is signed in, once they have a slot; raises NotAuthenticatedError."""
     secret = _secret(request)
-    request.state.user = user = service.sessions.user(secret)
+    request.state.user = user = await run_in_threadpool(service.sessions.user, secret)
     keep_asking(request, user, lambda: service.sessions.user(secret))
-    return user
+    slots: UserSlots = request.app.state.slots
+    async with slots.of(user.name):
+        yield user
 
 
 async def the_form(request: Request) -> dict[str, str]:
@@ -45,7 +50,7 @@ async def the_form(request: Request) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-SignedIn = Annotated[User, Depends(the_user)]
+SignedIn = Annotated[User, Depends(the_user, scope="function")]
 Form = Annotated[dict[str, str], Depends(the_form)]
 
 

@@ -1,13 +1,26 @@
-"""A few slots for what takes long, shared fairly: one user can't keep others waiting."""
+"""What users share, so that one of them can't keep others waiting."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hpsearch.errors import TooManyRequestsError
+
+
+class UserSlots:
+    """Slots that each user has of their own; who has none left waits, without a thread."""
+
+    def __init__(self, slots: int) -> None:
+        self._of = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(slots))
+
+    @asynccontextmanager
+    async def of(self, user: str) -> AsyncIterator[None]:
+        """Wait for a slot of a user and hold it."""
+        async with self._of[user]:
+            yield
 
 
 class FairSlots:
