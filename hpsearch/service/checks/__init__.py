@@ -1,5 +1,5 @@
 """The check of a spec at its submission, without any of it run where the service's secrets are.
 
 `submission` is the whole of it: shape here, in bounds; signatures by reading code, and what has to
-run, in `worker`, a process that `child` or `cluster` starts; `slots` shares these among users.
+run, in `worker`, a process that `child` or `cluster` starts.
 """
