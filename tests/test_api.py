@@ -310,6 +310,24 @@ def test_changes_are_streamed(team: Team) -> None:
     assert [(event.name, event.reason) for event in events][-1][0] == "a"
 
 
+def test_a_search_without_a_best_trial_says_why(team: Team) -> None:
+    record = team.service.runs.create(make_spec(name="poor")).take_over()
+    params = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
+    record.add_trial({"model.dropout": 0.1, **params})
+    team.add("poor", desired="running", actual="running")
+    for path in ("best", "model"):
+        answer = team.ann.get(f"{API}/searches/poor/{path}")
+        assert answer.status_code == 409
+        assert answer.json()["error"]["message"] == "poor: no trial has completed yet"
+    record.end_trial(0, Outcome.OUT_OF_MEMORY, "it takes 90 GB")
+    record.end("finished")
+    for path in ("best", "model"):
+        answer = team.ann.get(f"{API}/searches/poor/{path}")
+        assert answer.status_code == 409
+        assert "none of 1 trials completed: " in answer.json()["error"]["message"]
+        assert "90 GB" in answer.json()["error"]["message"]
+
+
 def test_metrics_health_and_readiness(team: Team) -> None:
     team.add_finished("done")
     team.add("waits")

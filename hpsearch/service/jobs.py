@@ -121,14 +121,6 @@ class Jobs:
         with suppress(RuntimeError):
             self._request("stop_job", submission_id)
 
-    def is_reachable(self) -> bool:
-        """Whether the cluster answers."""
-        try:
-            self._request("get_version")
-        except (ClusterError, RuntimeError):
-            return False
-        return True
-
     def _request(self, method: str, *arguments: Any, **keywords: Any) -> Any:
         try:
             if self._client is None:

@@ -16,10 +16,11 @@ from starlette.types import Receive, Scope, Send
 
 from hpsearch.analysis import SearchReport
 from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.next_steps import why_no_best
 from hpsearch.analysis.plain import plain_best, plain_curves, plain_trial, trial_log
 from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.live import status_text
-from hpsearch.record import Record
+from hpsearch.record import Record, TrialRecord
 from hpsearch.service.api.auth import TheService, TheUser
 from hpsearch.service.api.errors import PlainJson
 from hpsearch.service.api.models import TEXT_PATTERN, TrialPage
@@ -121,30 +122,36 @@ def report(
 def best(name: Name, service: TheService, user: TheUser) -> Response:
     """Return the best configuration, with its scores and as a spec to run again."""
     record = _record(service, name)
-    found = plain_best(record)
-    if found is None or record.best is None:
-        raise ConflictError(f"{name}: no trial has completed yet")
-    spec = record.spec.with_values(record.best.values)
+    trial = _best_trial(record)
+    spec = record.spec.with_values(trial.values)
     public = spec.model_copy(update={"storage": None, "tracking_uri": None})  # with passwords
-    return PlainJson(found | {"spec": public.to_yaml()})
+    return PlainJson((plain_best(record) or {}) | {"spec": public.to_yaml()})
 
 
 @router.get("/model", response_class=StreamingResponse)
 def model(name: Name, service: TheService, user: TheUser) -> Response:
     """Download the best trial's checkpoint."""
-    trial = _record(service, name).best
-    if trial is None or trial.checkpoint is None:
-        raise ConflictError(f"{name}: no trial has completed yet")
+    trial = _best_trial(_record(service, name))
+    not_kept = f"{name}: the checkpoint of trial {trial.number} is not kept"
+    if trial.checkpoint is None:
+        raise ConflictError(not_kept)
     try:
         file = service.files.checkpoint(name, trial.checkpoint)
     except FileNotFoundError as error:
-        rule = f"{name}: the checkpoint of trial {trial.number} is not kept"
-        raise ConflictError(rule) from error
+        raise ConflictError(not_kept) from error
     headers = {
         "Content-Disposition": f'attachment; filename="{name}-trial-{trial.number}.pt"',
         "Content-Length": str(os.fstat(file.fileno()).st_size),
     }
     return _Download(file, headers)
+
+
+def _best_trial(record: Record) -> TrialRecord:
+    """Return the best trial; raises ConflictError with the reason where there is none."""
+    if record.best is None:
+        why = why_no_best(record) or "no trial has completed yet"
+        raise ConflictError(f"{record.spec.name}: {why}")
+    return record.best
 
 
 def _made_once(
