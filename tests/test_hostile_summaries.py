@@ -17,6 +17,7 @@ from hpsearch.record import Record
 from hpsearch.service.api.models import SearchPage
 from hpsearch.service.jobs import Job, JobState
 from hpsearch.service.listing import to_json
+from hpsearch.service.reconciler import MAX_STALLS
 from hpsearch.service.summaries import MAX_REASON, checked_summary, clean_text
 from tests.reconciling import Place
 from tests.test_api import API
@@ -214,6 +215,22 @@ def test_a_reason_that_a_user_wrote_is_a_short_text(place: Place) -> None:
     assert len(kept) == MAX_REASON
     kept.encode()
     assert "\x1b" not in kept
+
+
+def test_the_reason_of_a_search_names_no_file_of_the_service(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.run("a")
+
+    def look(submission_id: str) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/secret")
+
+    monkeypatch.setattr(place.cluster, "look", look)
+    for _ in range(MAX_STALLS + 1):
+        place.step()
+    row = place.row("a")
+    assert row.desired == "failed"
+    assert row.reason == "an error inside the service; its log has it"
 
 
 def test_a_stop_of_a_search_whose_record_cant_be_read_is_carried_out(place: Place) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from hpsearch.errors import (
     ClusterError,
+    HpsearchError,
     SearchNotFoundError,
     SpecError,
     UploadError,
@@ -123,7 +124,7 @@ class Reconciler:
         row = self._table.get(name)
         is_hopeless = isinstance(error, SpecError | UploadError) or row.stalls >= MAX_STALLS
         if is_hopeless and row.desired == "running":
-            self._give_up(row, str(error))
+            self._give_up(row, _reason(error))
             return
         if is_hopeless and row.desired in ENDINGS:
             self._end(row, row.desired, row.reason)
@@ -319,6 +320,12 @@ class Reconciler:
 
 def _num_epochs(record: Record) -> int:
     return sum(len(trial.curve) for trial in record.trials)
+
+
+def _reason(error: Exception) -> str:
+    """Return what people may read of an error; others may name files and databases."""
+    is_told = isinstance(error, HpsearchError)
+    return str(error) if is_told else "an error inside the service; its log has it"
 
 
 def _backoff(stalls: int) -> float:
