@@ -45,6 +45,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.service
+	$(BIN)/python -m benchmarks.hostile
 
 # Searches that are broken again and again, for over an hour.
 soak: setup

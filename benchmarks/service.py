@@ -91,14 +91,15 @@ def served(folder: Path) -> Iterator[str]:
     with (folder / "service.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        _wait(url, process)
+        wait_until_healthy(url, process)
         yield url
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a service answers."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
