@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -103,7 +104,7 @@ def test_a_search_outlives_its_driver_and_its_reconciler(service: Service, tmp_p
     (code / "train.py").write_text(TRAIN)
     packed, code_hash = pack_folder(code)
     service.uploads.store(code_hash, [packed])
-    service.submit(ANN, Submission(SPEC.format(name="first", trials=24), code_hash))
+    asyncio.run(service.submit(ANN, Submission(SPEC.format(name="first", trials=24), code_hash)))
     with reconciling(service.settings):
         wait_for(service, "first", has_epochs)
         kill_driver(service, "first")
@@ -127,7 +128,7 @@ def test_a_search_that_cannot_run_fails_with_the_reason(
     packed, code_hash = pack_folder(code)
     service.uploads.store(code_hash, [packed])
     text = SPEC.format(name="big", trials=2) + "resources: {cpu: 99}\n"
-    service.submit(ANN, Submission(text, code_hash))
+    asyncio.run(service.submit(ANN, Submission(text, code_hash)))
     with reconciling(service.settings):
         failed = wait_for(service, "big", lambda row: row.actual == "failed")
     assert failed.attempt == 3  # the last wrote the end into its record
