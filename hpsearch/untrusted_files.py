@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,6 +53,56 @@ def create_empty(root: Path, *parts: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _parent(root, parts) as folder, suppress(FileExistsError):
         os.close(os.open(parts[-1], flags, 0o644, dir_fd=folder))
+
+
+def remove_below(root: Path, *parts: str) -> None:
+    """Remove a file, a link or a folder below a trusted folder.
+
+    Raises FileNotFoundError where there is none, OSError, UnsafeFileError for a link on the way.
+    """
+    with _parent(root, parts) as folder:
+        status = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            _empty(parts[-1], folder)
+            os.rmdir(parts[-1], dir_fd=folder)
+        else:
+            os.unlink(parts[-1], dir_fd=folder)
+
+
+def _empty(name: str, folder: int) -> None:
+    """Remove all in a folder. It may be nested deeper than there are handles or calls, so each
+    folder in it is brought to the top before it is emptied."""
+    top = os.open(name, _FOLDER, dir_fd=folder)
+    try:
+        prefix, waiting, number = secrets.token_hex(8), _folders_left(top), 0
+        while waiting:
+            below, number = waiting.pop(), number + 1
+            waiting += _emptied(below, top, f"{prefix}-{number}")
+            os.rmdir(below, dir_fd=top)
+    finally:
+        os.close(top)
+
+
+def _emptied(name: str, top: int, prefix: str) -> list[str]:
+    """Empty a folder below `top`; returns the names there of those that were in it."""
+    handle, brought = os.open(name, _FOLDER, dir_fd=top), []
+    try:
+        for number, below in enumerate(_folders_left(handle)):
+            brought.append(f"{prefix}-{number}")
+            os.rename(below, brought[-1], src_dir_fd=handle, dst_dir_fd=top)
+    finally:
+        os.close(handle)
+    return brought
+
+
+def _folders_left(handle: int) -> list[str]:
+    """Remove all but the folders in a folder; returns their names."""
+    with os.scandir(handle) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if not is_folder:
+            os.unlink(name, dir_fd=handle)
+    return [name for name, is_folder in found if is_folder]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,10 +17,12 @@ import pytest
 import yaml
 
 from hpsearch.errors import SpecError
+from hpsearch.service.checks import child
 from hpsearch.service.checks.submission import Checks, LocalRunner
 from hpsearch.service.confinement.workers import WorkerUser
 from hpsearch.spec import load_yaml, read_text
 from hpsearch.spec.units import parse_duration, parse_size
+from hpsearch.untrusted_files import remove_below
 from hpsearch.validation import check
 from tests.breaking import TRAIN
 from tests.test_cli import FIVE_MISTAKES
@@ -349,3 +352,19 @@ def test_aliases_are_still_allowed() -> None:
 def test_the_check_leaves_no_files(folder: Path) -> None:
     check_submission(SPEC, folder)
     assert os.listdir(folder) == ["train.py"]
+
+
+def test_no_other_answer_waits_for_files_of_users_to_be_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed_in: list[threading.Thread] = []
+
+    def remove(root: Path, *parts: str) -> None:
+        removed_in.append(threading.current_thread())
+        remove_below(root, *parts)
+
+    monkeypatch.setattr(child, "remove_below", remove)
+    make = "import os\nfor _ in range(2000):\n    os.mkdir('below')\n    os.chdir('below')\n"
+    (folder / "train.py").write_text(make + TRAIN)
+    check_submission(SPEC, folder)
+    assert removed_in and threading.main_thread() not in removed_in

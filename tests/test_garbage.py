@@ -146,3 +146,17 @@ def test_a_record_that_cannot_be_read_holds_up_nothing_else(
     broken.journal.write_bytes(b"")
     assert sizes(find_garbage(place)) == expected
     assert "broken is passed over" in caplog.text
+
+
+def test_what_links_lead_to_stays(tmp_path: Path) -> None:
+    place = Runs(tmp_path)
+    folder, expected = make_garbage(place, "cut-off")
+    hostile = place.create(make_spec(name="hostile"))
+    hostile.checkpoints.rmdir()
+    hostile.checkpoints.symlink_to(folder.checkpoints)  # all that it has no trials of
+    record = folder.open_record()
+    kept = {folder.checkpoints / f"trial-{trial.number:04}" for trial in record.kept()}
+    assert kept and all(path in sizes(find_garbage(place)) or path.is_dir() for path in kept)
+
+    remove([item for item in find_garbage(place) if item.search == hostile])
+    assert all(path.is_dir() for path in (*kept, *expected) if path.parent == folder.checkpoints)

@@ -109,7 +109,16 @@ def test_the_cookie_is_secure_over_https(team: Team, visit: Visitor) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x", "\t/"]
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "/\\\\evil.example",
+        "javascript:x",
+        "\t/",
+    ],
 )
 def test_signing_in_leads_to_pages_of_the_service_only(
     team: Team, visit: Visitor, target: str

@@ -145,3 +145,17 @@ def test_a_search_is_removed_without_what_its_links_lead_to(tmp_path: Path) -> N
     search.path.symlink_to(other)
     files.remove("small")
     assert (search.path.is_symlink(), (other / "kept").read_text()) == (False, "kept")
+
+
+def test_a_search_of_very_deep_folders_is_removed(tmp_path: Path) -> None:
+    search = Runs(tmp_path).create(make_spec())
+    deep = os.open(search.path, os.O_RDONLY)
+    for _ in range(3000):
+        os.close(os.open("file", os.O_CREAT, dir_fd=deep))
+        os.mkdir("below", dir_fd=deep)
+        below = os.open("below", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(deep)
+    SearchFiles(tmp_path).remove("small")
+    assert not search.path.exists()

@@ -15,7 +15,7 @@ from hpsearch.record import Record
 from hpsearch.runs import Runs
 from hpsearch.samplers.warm_start import Earlier
 from hpsearch.search import create_search
-from hpsearch.service.records import Records
+from hpsearch.service.patience import PatientRecords
 from hpsearch.service.settings import Settings
 from hpsearch.spec import SearchSpec, draft_spec, load_yaml
 
@@ -44,7 +44,9 @@ def with_stores(spec: SearchSpec, settings: Settings) -> SearchSpec:
     return spec.model_copy(update=stores)
 
 
-def prepare(spec: SearchSpec, settings: Settings, records: Records, facts: dict[str, Any]) -> None:
+def prepare(
+    spec: SearchSpec, settings: Settings, records: PatientRecords, facts: dict[str, Any]
+) -> None:
     """Make a search's folder and record; a job goes on with it, whatever attempt it is."""
     earlier = list(_earlier(spec, records))
     give = partial(give_search, settings=settings)
@@ -70,7 +72,7 @@ def has_more_budget(spec: SearchSpec, record: Record) -> bool:
     return spec.budget != record.spec.budget
 
 
-def _earlier(spec: SearchSpec, records: Records) -> Iterator[Earlier]:
+def _earlier(spec: SearchSpec, records: PatientRecords) -> Iterator[Earlier]:
     for name in spec.search.warm_start:
         try:
             yield earlier_of(records.read(name)[0])

@@ -25,6 +25,7 @@ from hpsearch.service.gateway.tokens import TrackingTokens
 from hpsearch.service.jobs import Job, Jobs, JobState, Program
 from hpsearch.service.launch import give_search, has_more_budget, prepare, read_spec
 from hpsearch.service.lease import Lease
+from hpsearch.service.patience import PatientRecords, StillReadingError
 from hpsearch.service.queue import Quota, Waiting, to_start, why_waiting
 from hpsearch.service.quotas import Quotas
 from hpsearch.service.records import Records
@@ -72,7 +73,7 @@ class Reconciler:
         self._quotas = quotas
         self._lease = lease
         self._jobs = jobs
-        self._records = records
+        self._records = PatientRecords(records)
         self._files = files
         self._accounting = accounting
         self._tracking_tokens = tracking_tokens
@@ -113,7 +114,7 @@ class Reconciler:
             row = self._refresh(row)
             if job is not None:
                 self._tend(row, job)
-        except ClusterError as error:
+        except (ClusterError, StillReadingError) as error:
             _log.warning("%s: %s", row.name, error)
         except Exception as error:
             _log.exception("%s can't be looked after now", row.name)
@@ -136,7 +137,7 @@ class Reconciler:
         """Bring a search's summary up to date."""
         try:
             record, version = self._records.read(row.name, fresh)
-        except SearchNotFoundError:
+        except (SearchNotFoundError, StillReadingError):
             return row
         except Exception:  # users' code writes it, and its job must be looked after all the same
             _log.exception("%s: its record can't be read", row.name)

@@ -11,7 +11,8 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from hpsearch.errors import HpsearchError, RecordError, SearchNotFoundError
@@ -26,6 +27,8 @@ DATABASE_PAUSE_S = 2.0
 #: how many times longer a record is left alone than it took to read, and what is no matter
 REST = 10.0
 CHEAP_S = 1.0
+#: seconds that one record waits for the opening of another
+PATIENCE_S = 3.0
 #: of a journal; one of more bytes is read beside the smaller ones
 LARGE_BYTES = 20_000_000
 
@@ -106,7 +109,7 @@ class Records:
 
     def _open(self, name: str, file: os.stat_result | None) -> _Entry:
         is_large = file is not None and file.st_size > LARGE_BYTES
-        with self._opening[is_large]:  # several at once would only hold each other up
+        with _held_for_a_while(self._opening[is_large]):
             place = self._files.record_place(name)
             home = self._files.path(name)
             entry = _opened(lambda: Record.open(place, name, home), file)
@@ -128,6 +131,18 @@ class Records:
     def _num_bytes(self) -> int:
         files = (entry.file for entry in self._entries.values())
         return sum(file.st_size for file in files if file is not None)
+
+
+@contextmanager
+def _held_for_a_while(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock: several at once would only hold each other up. But go on without it where one
+    takes long, as users' code may have wanted it to."""
+    is_held = lock.acquire(timeout=PATIENCE_S)
+    try:
+        yield
+    finally:
+        if is_held:
+            lock.release()
 
 
 def _opened(read: Callable[[], Record], file: os.stat_result | None) -> _Entry:

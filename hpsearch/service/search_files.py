@@ -7,9 +7,8 @@ into it but the empty file that asks a driver to stop; all else is the driver's,
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +17,14 @@ from hpsearch.errors import SearchRunningError, UnsafeFileError
 from hpsearch.record import Record
 from hpsearch.record.untrusted import UntrustedJournal
 from hpsearch.runs import SearchFolder, output_file
-from hpsearch.untrusted_files import create_empty, file_status, locked, open_regular, read_end
+from hpsearch.untrusted_files import (
+    create_empty,
+    file_status,
+    locked,
+    open_regular,
+    read_end,
+    remove_below,
+)
 
 #: bytes of a log that a page shows
 _END_BYTES = 8_000
@@ -91,11 +97,8 @@ class SearchFiles:
         with self._held(name):
             if self._storage is not None:
                 Record.remove(self._storage, name)
-            folder = self._runs / name
-            if folder.is_symlink():
-                folder.unlink()
-            elif folder.exists():
-                shutil.rmtree(folder)  # follows no links
+            with suppress(FileNotFoundError):
+                remove_below(self._runs, name)
 
     @contextmanager
     def _held(self, name: str) -> Iterator[None]:

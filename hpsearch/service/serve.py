@@ -20,6 +20,7 @@ from hpsearch.errors import ServiceError
 from hpsearch.runs import Runs
 from hpsearch.service.api import create_app
 from hpsearch.service.confinement.workers import WorkerUser
+from hpsearch.service.connections import IdleConnections, raise_limit
 from hpsearch.service.core import Service
 from hpsearch.service.gateway.app import PREFIX
 from hpsearch.service.pages.assets import make_ready
@@ -30,6 +31,8 @@ from hpsearch.tracking.places import open_own_store
 
 #: seconds for which a thread keeps Python's lock while others want it
 SWITCH_INTERVAL_S = 0.0005
+#: of uvicorn, ten a second, between two looks at connections
+_TICKS = 10
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,7 @@ def _listen(service: Service, options: ServeOptions, greet: Callable[[], None]) 
     make_ready()
     # A request waits for Python's lock many times, each time so long if another thread computes.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    raise_limit()  # after all that is started here, which has its own
     config = uvicorn.Config(
         app,
         host=options.host,
@@ -198,13 +202,19 @@ def _listen(service: Service, options: ServeOptions, greet: Callable[[], None]) 
 
 
 class _Server(uvicorn.Server):
-    """A server that greets once it listens."""
+    """A server that greets once it listens, and waits for no client for ever."""
 
     def __init__(self, config: uvicorn.Config, greet: Callable[[], None]) -> None:
         super().__init__(config)
         self._greet = greet
+        self._idle = IdleConnections()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._greet()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS == 0:
+            self._idle.close_old(self.server_state.connections)
+        return await super().on_tick(counter)

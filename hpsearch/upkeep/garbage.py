@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpsearch.errors import HpsearchError, RunsError
+from hpsearch.errors import HpsearchError, RunsError, UnsafeFileError
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
+from hpsearch.untrusted_files import remove_below
 from hpsearch.upkeep.file_rules import checkpoint_folder
 
 _log = logging.getLogger(__name__)
@@ -47,13 +47,15 @@ def remove(garbage: Sequence[Garbage]) -> int:
     A search is held meanwhile and looked at again: if a driver works on it by now it is passed
     over, and if one has worked on it, what it needs stays.
     """
-    removed = sum(_delete(item) for item in garbage if item.search is None)
+    removed = sum(_delete(item, item.path.parent) for item in garbage if item.search is None)
     for folder in dict.fromkeys(item.search for item in garbage if item.search is not None):
         found = {item.path for item in garbage if item.search == folder}
         with folder.hold() as is_held:
             if is_held:
                 again = _garbage_of(folder)
-                removed += sum(_delete(item) for item in again if item.path in found)
+                removed += sum(
+                    _delete(item, folder.path.parent) for item in again if item.path in found
+                )
     return removed
 
 
@@ -111,14 +113,14 @@ def _size(path: Path) -> int:
     return sum(file.lstat().st_size for file in files)
 
 
-def _delete(item: Garbage) -> int:
-    """Delete a file or folder, and return its bytes."""
+def _delete(item: Garbage, runs: Path) -> int:
+    """Delete a file or folder, and return its bytes; what lies behind a link stays."""
     try:
-        if item.path.is_dir():
-            shutil.rmtree(item.path)
-        else:
-            item.path.unlink()
+        remove_below(runs, *item.path.relative_to(runs).parts)
     except FileNotFoundError:  # somebody else was faster
+        return 0
+    except UnsafeFileError as error:
+        _log.warning("%s is passed over: %s", item.path, error)
         return 0
     except OSError as error:
         raise RunsError(f"{item.path}: can't be removed: {error.strerror}") from error

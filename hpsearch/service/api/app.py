@@ -31,6 +31,9 @@ MAX_THREADS = 200
 MAX_RUNNING = 50
 #: bytes of a request's body; uploads of code have their own limit
 MAX_BODY = 1_000_000
+#: seconds that it may take to come
+BODY_S = 30.0
+_CLOSE = {"Connection": "close"}
 _OF_OTHER_SIZE = (f"{PREFIX}/code/", gateway.FILES)
 _MEANINGS = {
     400: "it can't be done",
@@ -101,7 +104,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 class _BodyLimit:
-    """Refuses bodies that are too large, whatever they say of their length."""
+    """Refuses bodies that are too large, whatever they say of their length, or take too long."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -111,21 +114,35 @@ class _BodyLimit:
         if scope["type"] != "http" or scope["path"].startswith(_OF_OTHER_SIZE):
             await self._app(scope, receive, send)
             return
-        body = b""
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return  # the client has gone
-            body += message.get("body", b"")
-            if len(body) > MAX_BODY:
-                rule = f"the body must be at most {MAX_BODY:,} bytes"
-                await error_response(413, rule)(scope, receive, send)
-                return
-            if not message.get("more_body", False):
-                break
+        try:
+            async with asyncio.timeout(BODY_S):
+                body = await _whole_body(receive)
+        except TimeoutError:
+            rule = f"the body must come within {BODY_S:g} s"
+            await error_response(408, rule, headers=_CLOSE)(scope, receive, send)
+            return
+        if body is None:
+            return  # the client has gone
+        if len(body) > MAX_BODY:
+            rule = f"the body must be at most {MAX_BODY:,} bytes"
+            await error_response(413, rule)(scope, receive, send)
+            return
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
             return waiting.pop() if waiting else await receive()
 
         await self._app(scope, replay, send)
+
+
+async def _whole_body(receive: Receive) -> bytes | None:
+    """Return the body of a request, of one that is too large a part; None without a client."""
+    body = bytearray()
+    while len(body) <= MAX_BODY:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            break
+    return bytes(body)

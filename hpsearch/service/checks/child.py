@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from starlette.concurrency import run_in_threadpool
+
 from hpsearch.service.confinement.workers import WorkerUser, supervised
 from hpsearch.service.settings import plain_environment
+from hpsearch.untrusted_files import remove_below
 
 #: of what a program says on standard error: what is kept, and what is too much
 MAX_ERROR = 20_000
@@ -46,9 +50,7 @@ async def run_confined(
     with all that it started at its end, at the timeout (TimeoutError), where it says too much
     (PrintedTooMuchError), or when this is cancelled.
     """
-    with tempfile.TemporaryDirectory(prefix="hpsearch-check-") as place:
-        folder = Path(place)
-        user.give(folder)
+    async with _empty_folder(user) as folder:
         confined = user.command(command, [folder, *needs], limited=True)
         # Closed here, by whatever ends this, it ends the program.
         wanted, keep = os.pipe()
@@ -56,7 +58,7 @@ async def run_confined(
             process = await asyncio.create_subprocess_exec(
                 *supervised(confined, wanted),
                 cwd=folder,
-                env=plain_environment() | {"HOME": place, "PYTHONDONTWRITEBYTECODE": "1"},
+                env=plain_environment() | {"HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -74,6 +76,22 @@ async def run_confined(
             os.close(keep)
             await asyncio.shield(_wait(process))
         return Ended(status, answer, error.decode(errors="replace").strip())
+
+
+@asynccontextmanager
+async def _empty_folder(user: WorkerUser) -> AsyncIterator[Path]:
+    """Yield a folder of the user's; what is in it at the end, any number of files, goes."""
+    folder = Path(tempfile.mkdtemp(prefix="hpsearch-check-"))
+    try:
+        user.give(folder)
+        yield folder
+    finally:
+        await asyncio.shield(run_in_threadpool(_remove, folder))
+
+
+def _remove(folder: Path) -> None:
+    with suppress(OSError):  # another process of the user's may write there, of another search
+        remove_below(folder.parent, folder.name)
 
 
 async def _talk(

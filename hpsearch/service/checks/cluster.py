@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import shutil
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from hpsearch.errors import ClusterError, UnsafeFileError
 from hpsearch.service.checks.submission import MAX_ANSWER, no_answer
 from hpsearch.service.jobs import Jobs, JobState
-from hpsearch.untrusted_files import open_regular, read_end
+from hpsearch.untrusted_files import open_regular, read_end, remove_below
 
 POLL_S = 0.5
 #: how long a check that is stopped may take before Ray kills it
@@ -44,7 +43,7 @@ class ClusterRunner:
                     await asyncio.sleep(POLL_S)
             return await run_in_threadpool(self._answer, name)
         finally:
-            await asyncio.shield(run_in_threadpool(self._end, job, place))
+            await asyncio.shield(run_in_threadpool(self._end, job, name))
 
     def _make_place(self, name: str, request: bytes) -> Path:
         # The cluster's user may be another; nobody else can guess the name.
@@ -73,7 +72,8 @@ class ClusterRunner:
             raise no_answer("it left no answer") from error
         raise no_answer(said.decode(errors="replace").strip() or "no answer")
 
-    def _end(self, job: str, place: Path) -> None:
+    def _end(self, job: str, name: str) -> None:
         with suppress(ClusterError):
             self._jobs.stop(job)
-        shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):
+            remove_below(self._folder, name)

@@ -111,8 +111,8 @@ def _cookie(request: Request) -> str:
 
 def _local(target: str) -> str:
     """Return a target if it is a page of this service, else the first page."""
-    parts = urlsplit(target.replace("\\", "/"))
-    is_local = target.startswith("/") and not parts.scheme and not parts.netloc
+    # Browsers take two slashes or more, of either kind, as the beginning of another host.
+    is_local = target.startswith("/") and target[1:2] not in ("/", "\\")
     return target if is_local and target.isprintable() and target.isascii() else "/"
 
 
