@@ -221,7 +221,7 @@ def asgd(
     params: Params,
     lr: LearningRate = 0.01,
     lambd: Annotated[float, Ge(0)] = 1e-4,
-    alpha: Annotated[float, Gt(0)] = 0.75,
+    alpha: Annotated[float, Interval(gt=0, le=10)] = 0.75,
     t0: Annotated[float, Ge(0), Recommended(10.0, 10_000.0, log=True)] = 0.0,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
@@ -252,7 +252,7 @@ def lbfgs(
     params: Params,
     lr: LearningRate = 1.0,
     max_iter: Annotated[int, Ge(1)] = 20,
-    history_size: Annotated[int, Ge(1)] = 100,
+    history_size: Annotated[int, Interval(ge=1, le=10_000)] = 100,
     line_search: bool = True,
 ) -> Optimizer:
     """L-BFGS with a strong-Wolfe line search; for full batches (Nocedal & Wright, 2006, ch. 7).
