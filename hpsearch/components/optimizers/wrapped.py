@@ -10,6 +10,7 @@ The state of sgd and rmsprop is counted with momentum, since a schedule may set 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
@@ -275,3 +276,9 @@ class _LBFGS(torch.optim.LBFGS):
             )
         flat = itertools.chain.from_iterable(group["params"] for group in groups)
         super().__init__(list(flat), *args, **keywords)
+
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+        """Take a step; at the rate 0, where schedules end, its line search would divide by it."""
+        if not self.param_groups[0]["lr"]:
+            return closure()
+        return super().step(closure)  # type: ignore[no-untyped-call]
