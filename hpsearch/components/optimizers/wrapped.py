@@ -2,9 +2,10 @@
 
 On a CPU torch's fused step is the fastest of its implementations for small nets, where there is
 one. Learning rate, momentum, weight decay and the like change numbers only. Defaults are torch's,
-but for the `t0` of asgd and the line search of lbfgs, without which they would hardly do what
-they are for. Keras has other rates: sgd 0.01; rmsprop, adagrad, adadelta, nadam, adamax 0.001.
-The state of sgd and rmsprop is counted with momentum, since a schedule may set it.
+but for the momentum of `momentum` and `nesterov`, the `t0` of asgd and the line search of lbfgs,
+without which they would hardly do what they are for. Keras has other rates: sgd 0.01; rmsprop,
+adagrad, adadelta, nadam, adamax 0.001. The state of sgd and rmsprop is counted with
+momentum, since a schedule may set it.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def cosine_restarts(
 ) -> Schedule:
     """Cosines that begin anew after `first_cycle` epochs, each `growth` times as long (SGDR).
 
-    Loshchilov & Hutter (2017); torch's CosineAnnealingWarmRestarts. With one cycle of 1 epoch and
-    growth 2 the cycles end after 1, 3, 7, 15 … epochs.
+    Loshchilov & Hutter (2017); torch's CosineAnnealingWarmRestarts, whose `growth` is 1.
+    With one cycle of 1 epoch and growth 2 the cycles end after 1, 3, 7, 15 … epochs.
     """
 
     def factor(progress: Progress) -> float:
