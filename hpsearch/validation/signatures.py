@@ -103,11 +103,7 @@ def check_value(tree: Tree, annotation: Any, path: str) -> list[Problem]:
 
 
 def _numbers_in(value: Any) -> Iterator[int | float]:
-    """Yield the numbers in a plain value.
-
-    >>> list(_numbers_in({"a": [1, 2.5], "b": {"c": "x"}}))
-    [1, 2.5]
-    """
+    """Yield the numbers in a plain value."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
