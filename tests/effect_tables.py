@@ -108,6 +108,7 @@ CONTEXTS: dict[str, Context] = {
     "model.mlp.mc_dropout_samples": Context({"dropout": 0.5}),
     "norm.streaming.gradient_*": Context({"gradient": "mixed"}),
     "norm.ghost_batch.virtual_batch": Context(values=(4,)),
+    "initializer.he_uniform.by_gate": Context({"mode": "fan_out"}),
     "initializer.keras_default.by_gate": Context({"by_gate": False}),
     "optimizer.lbfgs.decay_biases": Context({"max_iter": 1}),  # more would magnify rounding
     "optimizer.perceptron_rule.decay_biases": Context(),
@@ -157,8 +158,7 @@ UNSEEN: dict[str, str] = {
     "model.perceptron.mc_dropout_samples": "refused: it has no dropout",
     "initializer.*.recurrent@[cm]*": "no layer is recurrent",
     "initializer.*.by_gate@[cm]*": "no layer is recurrent",
-    "initializer.he_uniform.by_gate": "a gate has the fan_in of all, and draws follow each other",
-    "initializer.lecun_uniform.by_gate": "as he_uniform's",
+    "initializer.lecun_uniform.by_gate": "a gate has all inputs, and draws follow each other",
     "initializer.torch_default.by_gate": "nothing is drawn",
     "initializer.uniform.by_gate": "the shape doesn't matter",
     "initializer.zeros.by_gate": "the shape doesn't matter",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from hpsearch import registry
 from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
@@ -134,3 +135,12 @@ def test_what_becomes_of_a_last_batch(policy: Any, length: int, tail: slice) -> 
     assert order[tail] == (whole + whole[:2])[tail]
     padded = draw("pad")
     assert padded == [*whole, whole[8], whole[9]]
+
+
+@pytest.mark.parametrize("name", registry.names("optimizer"))
+def test_every_optimizer_takes_the_rate_0_with_which_schedules_end(wine: Data, name: str) -> None:
+    section = {"name": name, **({"max_iter": 3} if name == "lbfgs" else {})}
+    trainer = make(wine, optimizer=section, lr_schedule={"name": "polynomial"}, batch_size="full")
+    last = [trainer.train_epoch() for _ in range(4)][-1]
+    assert last is not None and last["lr"] == 0
+    assert all(param.isfinite().all() for param in trainer.model.parameters())

@@ -92,6 +92,14 @@ class TestAsKeras:
         layer = drawn(nn.LSTM(INPUTS, HIDDEN), "zeros", **keywords)
         assert columns_are_orthonormal(layer.weight_hh_l0)
 
+    def test_its_forget_bias_goes_where_it_draws(self) -> None:
+        layer = drawn(nn.LSTM(INPUTS, HIDDEN, num_layers=2), "zeros", first="keras_default")
+        forget = [0.0] * HIDDEN + [1.0] * HIDDEN + [0.0] * (2 * HIDDEN)
+        assert (layer.bias_ih_l0 + layer.bias_hh_l0).tolist() == forget
+        assert (layer.bias_ih_l1 == 0).all() and (layer.bias_hh_l1 == 0).all()
+        other = drawn(nn.LSTM(INPUTS, HIDDEN), "zeros", first="keras_default", forget_bias=0.5)
+        assert (other.bias_ih_l0[HIDDEN : 2 * HIDDEN] == 0.5).all()
+
 
 class TestGates:
     @pytest.mark.parametrize(("kind", "gates"), KINDS)

@@ -141,6 +141,25 @@ class TestUsersModels:
         model.head = nn.Linear(4, 2)
         assert [group[0] for group in layer_groups(model)] == [*model.layers, model.head]
 
+    def test_a_list_of_norms_has_one_for_each_layer(self) -> None:
+        model = nn.Module()
+        model.convs = nn.ModuleList(nn.Conv2d(4, 4, 3) for _ in range(3))
+        model.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(2))  # none before the head
+        model.activations = nn.ModuleList(nn.PReLU(4) for _ in range(3))
+        model.head = nn.Linear(4, 2)
+        blocks = ["Conv2d", "BatchNorm2d", "PReLU"]
+        assert kinds(model) == [blocks, blocks, ["Conv2d", "PReLU"], ["Linear"]]
+        tuning = Of("finetune").build("freeze", model=model.train())
+        tuning.set_modes()
+        assert [norm.training for norm in model.norms] == [False, True]
+
+    def test_a_list_with_more_members_than_layers_follows_the_last(self) -> None:
+        model = nn.Module()
+        model.layers = nn.ModuleList([nn.Linear(4, 4)])
+        model.norms = nn.ModuleList([nn.LayerNorm(4), nn.LayerNorm(4)])
+        model.head = nn.Linear(4, 2)
+        assert kinds(model) == [["Linear", "LayerNorm", "LayerNorm"], ["Linear"]]
+
     def test_of_a_wrapper_the_layers_inside_count(self) -> None:
         net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
         model = nn.Sequential(nn.Flatten(), net, nn.Identity())

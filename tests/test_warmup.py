@@ -76,6 +76,27 @@ class TestHandOver:
         assert rates[steps[0] :] == pytest.approx([top * k / 5 for k in (5, 4, 3, 2, 1, 0)])
 
 
+class TestPlateau:
+    """What a schedule makes of metrics, too, is as if training began after the rise."""
+
+    #: no epoch is better than the first that it sees
+    THEN: dict[str, Any] = {"name": "plateau", "patience": 0, "threshold": 1.0, "factor": 0.5}
+
+    @pytest.mark.parametrize(("epochs", "first"), [(2, 4), (1.5, 3), (0.5, 2)])
+    def test_epochs_of_the_rise_do_not_count(self, wine: Data, epochs: float, first: int) -> None:
+        """The first epoch with steps of its own is the best, the one after it is not better."""
+        warm = {"name": "warmup", "epochs": epochs, "then": self.THEN}
+        trainer = make(wine, lr_schedule=warm)
+        rates = [(trainer.train_epoch() or {})["lr"] for _ in range(6)]
+        assert rates[first - 1] == pytest.approx(0.1)
+        assert rates[first:] == pytest.approx([0.1 / 2**k for k in range(1, 7 - first)])
+
+    @pytest.mark.parametrize("epochs", [1, 2])
+    def test_goes_on_bit_for_bit(self, wine: Data, epochs: int) -> None:
+        warm = {"name": "warmup", "epochs": epochs, "then": self.THEN}
+        goes_on_bit_for_bit(*(make(wine, lr_schedule=warm) for _ in range(3)))
+
+
 class TestRise:
     @pytest.mark.parametrize("steps_per_epoch", STEPS)
     @pytest.mark.parametrize("epochs", EPOCHS)

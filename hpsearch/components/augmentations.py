@@ -20,7 +20,7 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-Pixels = Annotated[int, Ge(1), Recommended(1, 4)]
+Pixels = Annotated[int, Interval(ge=1, le=1024), Recommended(1, 4)]
 Probability = Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_
@@ -35,7 +35,7 @@ Noise = Callable[[int], float]
 @register("gradient_noise", "gaussian", fusible=["std", "decay"])
 def gaussian(
     std: Annotated[float, Ge(0), Recommended(1e-4, 1.0, log=True)] = 0.1,
-    decay: Annotated[float, Ge(0)] = 0.0,
+    decay: Annotated[float, Interval(ge=0, le=10)] = 0.0,
 ) -> Noise:
     """Normal noise of deviation std / (1 + step)^(decay / 2) added to each component.
 

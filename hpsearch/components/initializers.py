@@ -201,8 +201,10 @@ def _fill_recurrent(path: str, module: nn.Module, choice: Choice, folder: Path) 
             weight = joined(path, f"weight_ih{name.removeprefix(name[:7])}")
             if choice.section(weight)[0]["name"] != "torch_default":
                 nn.init.zeros_(param)
-    if choice.placement.forget_bias is not None and is_lstm(module):
-        _set_forget_bias(module, choice.placement.forget_bias)
+            forget_bias = choice.forget_bias(weight)
+            if forget_bias is not None and is_lstm(module):
+                is_first = name.startswith("bias_ih")
+                _set_forget_bias(param, forget_bias if is_first else 0.0)
 
 
 def is_lstm(module: nn.Module) -> bool:
@@ -216,12 +218,9 @@ def _gates(module: nn.Module, weight: Tensor) -> tuple[Tensor, ...]:
     return torch.split(weight.detach(), hidden)
 
 
-def _set_forget_bias(module: nn.Module, value: float) -> None:
-    for name, param in module.named_parameters(recurse=False):
-        if name.startswith(("bias_ih", "bias_hh")):
-            hidden = len(param) // 4
-            fill = value if name.startswith("bias_ih") else 0.0
-            nn.init.constant_(param.detach()[hidden : 2 * hidden], fill)
+def _set_forget_bias(bias: Tensor, value: float) -> None:
+    hidden = len(bias) // 4
+    nn.init.constant_(bias.detach()[hidden : 2 * hidden], value)
 
 
 def _begin_with_prior(last: Sequence[Layer], prior: Tensor | None) -> None:

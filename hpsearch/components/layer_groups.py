@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 from torch import nn
@@ -17,7 +18,8 @@ def layer_groups(model: nn.Module) -> list[Group]:
 
     A model may say so itself by a method `layer_groups`. Otherwise each child with weights, and
     each member of a ModuleList, begins a group; what has none (norms, activations, dropout)
-    belongs to the layer before it. Of a model with one such child, the child's groups are taken.
+    belongs to the layer before it, and in a list of its own to the layer at the same place of the
+    list before. Of a model with one such child, the child's groups are taken.
     """
     own: Callable[[], list[Group]] | None = getattr(model, "layer_groups", None)
     return own() if own is not None else groups_of(list(model.children()) or [model])
@@ -54,8 +56,22 @@ def _is_container(module: nn.Module) -> bool:
 
 
 def _without_lists(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """Yield modules, and the members of lists.
+
+    The members of a list without weights, such as norms, each follow the member at the same place
+    of the list of layers before it.
+    """
+    places: list[Group] = []
+    layers: list[Group] = []
     for module in modules:
-        if isinstance(module, nn.ModuleList):
-            yield from _without_lists(module)
+        if not isinstance(module, nn.ModuleList):
+            places.append([module])
+            continue
+        members = [[each] for each in _without_lists(module)]
+        if len(members) <= len(layers) and not weights_of(module):
+            for layer, member in zip(layers, members, strict=False):
+                layer += member
         else:
-            yield module
+            places += members
+            layers = members
+    return itertools.chain.from_iterable(places)

@@ -121,7 +121,7 @@ def group(
     The number of groups is the greatest divisor of the channels up to `groups`; of vectors, whose
     features have one place each, up to half the features, as a group of one is always 0.
     """
-    most = groups if num_dims else min(groups, max(1, num_features // 2))
+    most = min(groups, num_features if num_dims else max(1, num_features // 2))
     divisor = max(n for n in range(1, most + 1) if num_features % n == 0)
     return GroupNorm(divisor, num_features, eps, affine)
 

@@ -102,6 +102,14 @@ class Choice:
             section = INITIALIZER.written_out(profile["recurrent"])
         return section, profile.get("by_gate", placement.by_gate)
 
+    def forget_bias(self, name: str) -> float | None:
+        """Return the forget bias of an LSTM by the name of its weight from the input."""
+        section, own = self.section(name)[0], self.placement.forget_bias
+        if section is self.own or own is not None:
+            return own
+        found: float | None = PROFILES.get(section["name"], {}).get("forget_bias")
+        return found
+
 
 def joined(path: str, name: str) -> str:
     """Return the name of what is called `name` in the module at a path."""

@@ -19,7 +19,7 @@ from hpsearch.components.data import Data
 from hpsearch.components.data_init import initialize_from_data
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.models import check_batch_size
-from hpsearch.components.optimizers import build_optimizer, hold_average, hold_iterate
+from hpsearch.components.optimizers import build_optimizer, hold_iterate
 from hpsearch.components.tasks import epoch_metrics, task_for
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.batches import Batch, Batches, batch_sizes, batches_of
@@ -135,7 +135,7 @@ class Trainer:
         with flushed_denormals():
             metrics, grad_norm = self._train()
             measured = self._measure()
-        hold_average(self.optimizer)
+        self._update.hold_average()
         for callback in self._callbacks:
             callback.before_evaluation(self.model, self._read_train)
         metrics |= self._evaluate_epoch()

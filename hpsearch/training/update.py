@@ -12,6 +12,7 @@ from torch.nn.utils import get_total_norm
 
 from hpsearch.components.constraints import Projection
 from hpsearch.components.gradients import Clipping, Noise
+from hpsearch.components.optimizers import hold_average
 from hpsearch.components.regularizers import Penalty
 
 
@@ -51,9 +52,20 @@ class Update:
         else:
             outputs, _, norm = self._gradient(x, y, measure)
             self.optimizer.step()
+        self._project()
+        return outputs, norm
+
+    def hold_average(self) -> None:
+        """Let the model hold its optimizer's average, if there is one; that is projected, too.
+
+        It is of weights as the steps left them, before their projections.
+        """
+        if hold_average(self.optimizer):
+            self._project()
+
+    def _project(self) -> None:
         for project in self.projections:
             project()
-        return outputs, norm
 
     def _gradient(
         self, x: Tensor, y: Tensor, measure: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +90,9 @@ def check_value(tree: Tree, annotation: Any, path: str) -> list[Problem]:
         return []
     found: dict[tuple[str, str], Problem] = {}
     for place, value in samples(tree, path):
+        if (large := next(filter(_is_too_large, _numbers_in(value)), None)) is not None:
+            found.setdefault((place, _TOO_LARGE), Problem(place, _TOO_LARGE, large))
+            continue
         try:
             # As JSON a list may be a tuple, but in strict mode nothing else is converted.
             adapter.validate_json(json.dumps(value, default=str), strict=True)
@@ -96,6 +100,17 @@ def check_value(tree: Tree, annotation: Any, path: str) -> list[Problem]:
             problem = _value_problem(error, place, annotation)
             found.setdefault((problem.path, problem.rule), problem)
     return list(found.values())
+
+
+def _numbers_in(value: Any) -> Iterator[int | float]:
+    """Yield the numbers in a plain value."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _numbers_in(each)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def alternatives(tree: Tree, path: str) -> Iterator[tuple[str, Tree]]:
@@ -212,6 +227,19 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
         if parameter.default is inspect.Parameter.empty and key not in keywords:
             found.append(Problem(join(path, key), f"must be given for {what}"))
     return found
+
+
+_TOO_LARGE = "must be a number that fits: 64 bits an integer, 32 bits a real one (3.4e+38)"
+
+
+def _is_too_large(value: int | float) -> bool:
+    """Whether a finite number is too large for tensors."""
+    if isinstance(value, int):
+        return not -(2**63) <= value < 2**63
+    return math.isfinite(value) and abs(value) > _MAX_FLOAT32
+
+
+_MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 def _value_problems(

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Interval
 
 from hpsearch.components.metrics.base import Doubles, Metric, Predictions
 from hpsearch.components.metrics.bins import Bins, equal_mass_bins, equal_width_bins
 from hpsearch.registry import register
 
-NumBins = Annotated[int, Ge(1)]
+NumBins = Annotated[int, Interval(ge=1, le=10_000)]
 
 
 @register("metric", "log_loss")

@@ -44,9 +44,9 @@ class AveragedSGD(torch.optim.ASGD):
                 group["train_mode"] = not average
 
 
-def hold_average(optimizer: Optimizer) -> None:
-    """Let a model hold the average that its optimizer keeps, if it keeps one."""
-    _switch(optimizer, "eval")
+def hold_average(optimizer: Optimizer) -> bool:
+    """Let a model hold the average that its optimizer keeps; returns whether it keeps one."""
+    return _switch(optimizer, "eval")
 
 
 def hold_iterate(optimizer: Optimizer) -> None:
@@ -54,11 +54,13 @@ def hold_iterate(optimizer: Optimizer) -> None:
     _switch(optimizer, "train")
 
 
-def _switch(optimizer: Optimizer, method: str) -> None:
+def _switch(optimizer: Optimizer, method: str) -> bool:
     switch = getattr(optimizer, method, None)
-    if switch is not None:
-        with _moved_alone(optimizer):
-            switch()
+    if switch is None:
+        return False
+    with _moved_alone(optimizer):
+        switch()
+    return True
 
 
 @contextmanager

@@ -2,14 +2,16 @@
 
 On a CPU torch's fused step is the fastest of its implementations for small nets, where there is
 one. Learning rate, momentum, weight decay and the like change numbers only. Defaults are torch's,
-but for the `t0` of asgd and the line search of lbfgs, without which they would hardly do what
-they are for. Keras has other rates: sgd 0.01; rmsprop, adagrad, adadelta, nadam, adamax 0.001.
-The state of sgd and rmsprop is counted with momentum, since a schedule may set it.
+but for the momentum of `momentum` and `nesterov`, the `t0` of asgd and the line search of lbfgs,
+without which they would hardly do what they are for. Keras has other rates: sgd 0.01; rmsprop,
+adagrad, adadelta, nadam, adamax 0.001. The state of sgd and rmsprop is counted with
+momentum, since a schedule may set it.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
@@ -221,7 +223,7 @@ def asgd(
     params: Params,
     lr: LearningRate = 0.01,
     lambd: Annotated[float, Ge(0)] = 1e-4,
-    alpha: Annotated[float, Gt(0)] = 0.75,
+    alpha: Annotated[float, Interval(gt=0, le=10)] = 0.75,
     t0: Annotated[float, Ge(0), Recommended(10.0, 10_000.0, log=True)] = 0.0,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
@@ -252,7 +254,7 @@ def lbfgs(
     params: Params,
     lr: LearningRate = 1.0,
     max_iter: Annotated[int, Ge(1)] = 20,
-    history_size: Annotated[int, Ge(1)] = 100,
+    history_size: Annotated[int, Interval(ge=1, le=10_000)] = 100,
     line_search: bool = True,
 ) -> Optimizer:
     """L-BFGS with a strong-Wolfe line search; for full batches (Nocedal & Wright, 2006, ch. 7).
@@ -275,3 +277,9 @@ class _LBFGS(torch.optim.LBFGS):
             )
         flat = itertools.chain.from_iterable(group["params"] for group in groups)
         super().__init__(list(flat), *args, **keywords)
+
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+        """Take a step; at the rate 0, where schedules end, its line search would divide by it."""
+        if not self.param_groups[0]["lr"]:
+            return closure()
+        return super().step(closure)  # type: ignore[no-untyped-call]

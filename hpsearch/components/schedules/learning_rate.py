@@ -77,8 +77,8 @@ def cosine_restarts(
 ) -> Schedule:
     """Cosines that begin anew after `first_cycle` epochs, each `growth` times as long (SGDR).
 
-    Loshchilov & Hutter (2017); torch's CosineAnnealingWarmRestarts. With one cycle of 1 epoch and
-    growth 2 the cycles end after 1, 3, 7, 15 … epochs.
+    Loshchilov & Hutter (2017); torch's CosineAnnealingWarmRestarts, whose `growth` is 1.
+    With one cycle of 1 epoch and growth 2 the cycles end after 1, 3, 7, 15 … epochs.
     """
 
     def factor(progress: Progress) -> float:
@@ -95,10 +95,13 @@ class Warmup:
 
     def __init__(self, epochs: float, start_factor: float, then: Any) -> None:
         self._epochs, self._start, self._then = epochs, start_factor, then
+        #: whether the last step asked about is one of the rise
+        self._rises = True
 
     def __call__(self, progress: Progress) -> float:
         """Return the factor of the learning rate."""
-        if progress.epochs > self._epochs - ROUNDING:
+        self._rises = progress.epochs <= self._epochs - ROUNDING
+        if not self._rises:
             return float(self._then(progress.after(self._epochs)))
         # From 0 the line begins one step before the first, which would change nothing.
         ahead = 0.0 if self._start else 1 / progress.steps_per_epoch
@@ -116,8 +119,8 @@ class Warmup:
         return float(self._then.momentum(progress.after(self._epochs)))
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Pass an epoch's metrics on."""
-        if hasattr(self._then, "observe"):
+        """Pass an epoch's metrics on, from the first on that doesn't end within the rise."""
+        if not self._rises and hasattr(self._then, "observe"):
             self._then.observe(metrics)
 
     def state_dict(self) -> dict[str, Any]:
