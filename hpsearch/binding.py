@@ -48,5 +48,5 @@ def bind_code(
 
 def missing_code(name: str, spec: SearchSpec, file: str) -> Problem:
     """Return the problem that a file which a spec names isn't where it should be."""
-    advice = f"`hpsearch resume {name} --folder DIR` says where the code of {name} is now"
+    advice = f"--folder DIR of `hpsearch resume {name}`, or extend, says where its code is now"
     return Problem(file, f"must be a file in {spec.folder} ({advice})")

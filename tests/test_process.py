@@ -101,6 +101,24 @@ def test_what_is_changed_and_raises_is_put_back() -> None:
     assert logger.level == logging.INFO
 
 
+def test_what_a_caller_set_of_torch_is_not_a_search_s() -> None:
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        with torch.inference_mode():
+            with borrowed_process():
+                with borrowed_process():
+                    pass
+                made = torch.ones(1, requires_grad=True) * 2
+            assert torch.is_inference_mode_enabled()
+        assert (made.dtype, made.device.type, made.requires_grad) == (torch.float32, "cpu", True)
+        assert torch.get_default_dtype() is torch.float64
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+
 def test_environment_variables_are_put_back_singly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPSEARCH_A", "before")
     monkeypatch.delenv("HPSEARCH_B", raising=False)

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch import registry
+from hpsearch.components import Data
 from hpsearch.components.models import build_model
 from hpsearch.components.normalizations import make_norm
 from hpsearch.components.weights import weights_of
+from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Of
+from tests.test_blocks import make
 
 #: the penalty of a weight, written out
 PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -60,6 +63,24 @@ class TestEveryRegularizer:
     def test_is_nothing_without_strength(self, name: str) -> None:
         keywords = dict.fromkeys(STRENGTHS.get(name, {"strength": 0}), 0.0)
         assert build("regularizer", name, net(), **keywords)().item() == 0
+
+
+@pytest.mark.parametrize("family", ["regularizer", "constraint"])
+def test_a_model_without_weights_is_refused(family: str) -> None:
+    for name in registry.names(family):
+        with pytest.raises(BadConfigurationError, match=f"^{family}s: must act on weights"):
+            build(family, name, nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4)))
+
+
+def test_a_trainer_refuses_a_model_without_weights_before_it_trains(wine: Data) -> None:
+    model = {"name": "tests.test_regularizers:scaled"}
+    with pytest.raises(BadConfigurationError, match="^regularizers: must act on weights"):
+        make(wine, model=model, regularizers=[{"name": "l1"}])
+
+
+def scaled(input_shape: tuple[int, ...], output_size: int) -> nn.Module:
+    """A model whose parameters are those of a norm."""
+    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(13), nn.AdaptiveAvgPool1d(output_size))
 
 
 def test_l2_has_keras_gradient() -> None:

@@ -341,7 +341,7 @@ def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path, user_code: P
     trial = run_search(user_spec(user_code, "dies_always", trials=1), tmp_path / "runs")
     trial = trial.record.trials[0]
     assert trial.outcome is Outcome.FAILED
-    assert "its worker died 3 times" in (trial.reason or "")
+    assert "its worker died 3 times: ActorDiedError: " in (trial.reason or "")
 
 
 def test_a_search_whose_first_trials_all_fail_alike_stops(tmp_path: Path, user_code: Path) -> None:

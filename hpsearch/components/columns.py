@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 MAX_CATEGORIES = 100
 _TRUTH = {"true": True, "false": False}
 _EXAMPLE_LENGTH = 30
+_SECONDS_A_DAY = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,9 @@ def read_column(column: Series[Any], rule: ReadingRule) -> tuple[Series[Any], Co
         found = _read_texts(texts, name, rule)
     values = pandas.Series(found.values, index=column.index, name=name)
     present = values.notna()
+    doubt = found.doubt
+    if found.reading == "number" and not doubt:
+        doubt = _beyond_float32(column[present], values[present])
     return values, ColumnReading(
         name,
         found.reading,
@@ -123,8 +129,22 @@ def read_column(column: Series[Any], rule: ReadingRule) -> tuple[Series[Any], Co
         int(values.nunique()),
         int((~present).sum()),
         _example(column[present]),
-        found.doubt,
+        doubt,
         found.warning,
+    )
+
+
+def _beyond_float32(cells: Series[Any], numbers: Series[Any]) -> str:
+    """Say which numbers are infinite, or become so in float32; empty if none."""
+    with np.errstate(over="ignore"):
+        is_beyond = ~np.isfinite(numbers.to_numpy(np.float32))
+    if not is_beyond.any():
+        return ""
+    example = str(cells[is_beyond].iloc[0])
+    return (
+        f"must have finite numbers of at most {np.finfo(np.float32).max:.2g}, but "
+        f"{is_beyond.sum()} are not, such as {example}: correct them, or name the column in "
+        "dataset.drop"
     )
 
 
@@ -156,7 +176,12 @@ def _read_typed(column: Series[Any]) -> _Found | None:
     if types.is_datetime64_any_dtype(column):
         stamps = column.dt.tz_localize("UTC") if column.dt.tz is None else column
         return _Found("date", "times, as days since 1970", days_since_1970(stamps))
+    if types.is_timedelta64_dtype(column):
+        seconds = column.dt.total_seconds().to_numpy(np.float64)
+        return _Found("number", "durations, as days", seconds / _SECONDS_A_DAY)
     inferred = types.infer_dtype(column, skipna=True)
+    if inferred in ("mixed", "bytes"):
+        return _holds_no_values(column)
     if inferred not in _TYPED_NUMBERS:
         return None
     why = "truth values" if inferred == "boolean" else "numbers"
@@ -166,6 +191,19 @@ def _read_typed(column: Series[Any]) -> _Found | None:
     return _Found("number", why, column.to_numpy(np.float64, na_value=np.nan))
 
 
+def _holds_no_values(column: Series[Any]) -> _Found | None:
+    """Refuse lists, mappings and bytes, each cell of which would be a category."""
+    first = next((cell for cell in column.dropna() if not isinstance(cell, _SINGLE)), None)
+    if first is None:
+        return None
+    doubt = (
+        f"must have a number, a text or a date in each cell, but has {type(first).__name__}: "
+        "name it in dataset.drop, or write one column a number"
+    )
+    return _Found("category", "no single values", column.map(str), doubt)
+
+
+_SINGLE = (str, int, float, bool, date, Decimal, np.generic)
 _TYPED_NUMBERS = ("boolean", "floating", "integer", "mixed-integer-float", "decimal")
 
 

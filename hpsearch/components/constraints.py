@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from hpsearch.components.weights import weights_of
+from hpsearch.components.weights import required_weights
 from hpsearch.registry import Recommended, register
 
 Projection = Callable[[], None]
@@ -45,7 +45,7 @@ def non_neg(model: nn.Module) -> Projection:
 
 
 def _projection(model: nn.Module, project: Callable[[Tensor], Tensor]) -> Projection:
-    weights = weights_of(model)
+    weights = required_weights(model, "constraints")
 
     @torch.no_grad()
     def apply() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.components.columns import ColumnsError, ReadingRule
+from hpsearch.components.encodings import check_is_text, encoding_problem, known_encodings
 from hpsearch.components.tables import TableColumns, read_table_columns
 from hpsearch.errors import DataError, nearest_names
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _SEPARATORS = {";": "';'", "\t": r'"\t"', "|": "'|'", ",": "','"}
-#: encodings to propose, the likeliest first; latin-1 reads anything
-_ENCODINGS = ("utf-8", "cp1252", "latin-1")
-_BYTE_ORDER_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _FRACTION = re.compile(r"[+-]?\d*[.,]\d+")
 
 
@@ -40,6 +37,7 @@ def read_csv(file: Path, form: CsvForm, rule: ReadingRule) -> DataFrame:
     """
     import pandas
 
+    check_is_text(file, form.encoding)
     common: dict[str, Any] = {
         "sep": form.separator,
         "encoding": form.encoding,
@@ -101,9 +99,9 @@ def _parse(file: Path, form: CsvForm, **options: Any) -> DataFrame:
             table: DataFrame = pandas.read_csv(file, **options)
             return table
     except UnicodeError as error:
-        raise DataError(_encoding_problem(file, form.encoding, error)) from error
+        raise DataError(encoding_problem(file, form.encoding, error)) from error
     except LookupError as error:
-        near = " or ".join(map(repr, nearest_names(form.encoding, _known_encodings())))
+        near = " or ".join(map(repr, nearest_names(form.encoding, known_encodings())))
         hint = f"; did you mean {near}?" if near else ""
         raise DataError(
             "dataset.encoding: must be an encoding of Python's, such as utf-8 or cp1252, but got "
@@ -147,33 +145,3 @@ def _other_separator(header: str, separator: str) -> str | None:
     counts = {mark: header.count(mark) for mark in _SEPARATORS if mark != separator}
     likeliest = max(counts, key=lambda mark: counts[mark])
     return _SEPARATORS[likeliest] if counts[likeliest] else None
-
-
-def _encoding_problem(file: Path, encoding: str, error: UnicodeError) -> str:
-    """Say which byte can't be read, and which encoding reads it, with the words around it."""
-    content = file.read_bytes()
-    rule = f"dataset.encoding: must be that of {file}, but {encoding} can't read it"
-    for mark, name in _BYTE_ORDER_MARKS.items():
-        if content.startswith(mark):
-            return f"{rule}: it begins with the mark of {name}; try encoding: {name}"
-    position = _first_wrong(content, encoding)
-    for other in _ENCODINGS:
-        if other != encoding and _first_wrong(content, other) is None:
-            around = content[max((position or 0) - 20, 0) : (position or 0) + 20]
-            words = " ".join(around.decode(other, "replace").split())
-            return f"{rule} at byte {position}; {other} reads there {words!r}: encoding: {other}"
-    return f"{rule}: {error}"
-
-
-def _first_wrong(content: bytes, encoding: str) -> int | None:
-    try:
-        content.decode(encoding)
-    except UnicodeDecodeError as error:
-        return error.start
-    return None
-
-
-def _known_encodings() -> set[str]:
-    from encodings.aliases import aliases
-
-    return {name.replace("_", "-") for name in (*aliases, *aliases.values())}

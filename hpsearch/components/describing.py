@@ -14,6 +14,7 @@ from hpsearch.components.data import Arrays
 from hpsearch.components.kinds import KindDecision, Statement
 from hpsearch.components.loading import read_data, source_warnings, targets_name
 from hpsearch.components.sources import Source
+from hpsearch.components.targets import encode
 from hpsearch.errors import HpsearchError
 
 #: features of arrays that are told of one by one
@@ -37,7 +38,7 @@ def describe_data(
     folder: str | Path = ".",
     said: Statement | None = None,
 ) -> Description:
-    """Read the data set of a spec's section as far as it goes; nothing is divided or learned."""
+    """Read the data set of a spec's section as far as possible; nothing is divided or learned."""
     try:
         source, _, decision = read_data(section, seed=seed, folder=folder, said=said)
     except ColumnsError as error:
@@ -51,6 +52,8 @@ def describe_data(
     problem: HpsearchError | None = None
     try:
         decision.require(targets_name(source))
+        if isinstance(source.splits["train"], Arrays):
+            encode(source, decision.kind)
     except HpsearchError as error:
         problem = error
     learned = f"{decision.kind}, because {decision.reason}" if problem is None else ""

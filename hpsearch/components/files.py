@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,28 +37,38 @@ def read_npz(
     file: Path, splits: Mapping[str, tuple[str | None, str | None]], groups: str | None = None
 ) -> dict[str, Any]:
     """Read pairs of arrays by name, and the array of groups; what has no name is left out."""
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"dataset.path: must be an .npz file of plain arrays, but {file}: {error}"
-        ) from error
+    arrays = _arrays(file)
 
-    def pick(use: str, name: str | None) -> np.ndarray[Any, Any]:
+    def pick(keyword: str, name: str | None) -> np.ndarray[Any, Any]:
         if name not in arrays:
             raise DataError(
-                f"dataset: {use} needs an array that {file} has "
-                f"({', '.join(arrays)}), but got {name!r}"
+                f"dataset.{keyword}: must be an array of {file} ({', '.join(arrays)}), "
+                f"but got {name!r}"
             )
         return np.asarray(arrays[name])
 
     found: dict[str, Any] = {
-        split: tuple(pick(split, name) for name in names)
+        split: tuple(
+            pick(part if split == "train" else f"{part}_{split}", name)
+            for part, name in zip("xy", names, strict=True)
+        )
         for split, names in splits.items()
         if any(names)
     }
     return found if groups is None else {**found, "groups": pick("groups", groups)}
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray[Any, Any]]:
+    rule = (
+        f"dataset.path: must be an .npz file of plain arrays, as numpy.savez writes it, but {file}"
+    )
+    if not zipfile.is_zipfile(file):
+        raise DataError(f"{rule} is none")
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{rule}: {error}") from error
 
 
 def check_columns(table: DataFrame, file: Path | str, keyword: str, names: Sequence[str]) -> None:

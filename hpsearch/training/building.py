@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from hpsearch.components.data import Data
+from hpsearch.components.data import Arrays, Data
 from hpsearch.components.initializers import initialize
-from hpsearch.components.models import build_model, check_outputs
+from hpsearch.components.models import build_model, check_examples, check_outputs
 from hpsearch.components.tasks import Task
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 
@@ -34,6 +34,8 @@ def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
     section, shapes = config.values["model"], (data.input_shape, data.output_size)
     model = build_model(section, *shapes, Path(config.folder), task.head)
     check_outputs(model, section["name"], *shapes)
+    if isinstance(data.train, Arrays):
+        check_examples(model, data.train.x)
     return model
 
 

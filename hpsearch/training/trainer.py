@@ -88,6 +88,8 @@ class Trainer:
         self._callbacks: list[Callback] = build_all(config, "callbacks", metrics=known)
         #: what corrects the probabilities once training is over; not fitted
         self.calibration: Calibration | None = build(config, "calibration", kind=data.kind)
+        self._penalties = build_all(config, "regularizers", model=self.model)
+        self._projections = build_all(config, "constraints", model=self.model)
         self._is_over = False
         self._forward = self._compile() if config.compile else self.model
 
@@ -232,10 +234,10 @@ class Trainer:
             loss=self.task.loss,
             optimizer=self.optimizer,
             autocast=self._autocast,
-            penalties=build_all(self.config, "regularizers", model=self.model),
+            penalties=self._penalties,
             clip=build(self.config, "gradient_clip"),
             noise=build(self.config, "gradient_noise"),
-            projections=build_all(self.config, "constraints", model=self.model),
+            projections=self._projections,
         )
 
     def _measure(self) -> dict[str, float]:

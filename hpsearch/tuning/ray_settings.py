@@ -52,8 +52,8 @@ def _default_token(settings: dict[str, str]) -> Path:
 
 
 def _nearest_folder(path: Path) -> Path:
-    """Return the nearest folder above a file that is there."""
-    return next((each for each in path.parents if os.path.isdir(each)), path.parent)
+    """Return the nearest folder above a file that is there, or what is there in place of one."""
+    return next((each for each in path.parents if os.path.lexists(each)), path.parent)
 
 
 def _kept_token(path: Path) -> Path:

@@ -6,6 +6,8 @@ these saves any state.
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -117,13 +119,25 @@ class AttemptCallback(_Stateless, Callback):
                 ray.kill(trial.temporary_state.ray_actor)
 
     def _lose_worker(self, trial: Trial) -> bool:
-        error = trial.get_error()
+        error = _error_of(trial)
         return self._control.lose_worker(
             trial_number(trial),
             f"{type(error).__name__}: {error}".strip().partition("\n")[0],
             out_of_memory=isinstance(error, OutOfMemoryError),
             with_node="its node has died" in str(error),  # Ray has no type for it
         )
+
+
+def _error_of(trial: Trial) -> Any:
+    """Return what Tune's driver last caught of a trial.
+
+    It is read where the driver writes it: Tune's own `get_pickled_error` looks in its storage,
+    where it arrives later.
+    """
+    try:
+        return pickle.loads(Path(trial.pickled_error_file or "").read_bytes())
+    except Exception as error:  # it may be of a class that can't be rebuilt
+        return error
 
 
 class BudgetStopper(_Stateless, Stopper):
