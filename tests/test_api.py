@@ -310,6 +310,21 @@ def test_changes_are_streamed(team: Team) -> None:
     assert [(event.name, event.reason) for event in events][-1][0] == "a"
 
 
+def test_the_name_of_a_deleted_search_stays_its_owners(team: Team) -> None:
+    code_hash = upload(team.ann, train=TRAIN)
+    body = {"spec": SPEC.format(name="mine"), "code_hash": code_hash}
+    assert team.ann.post(f"{API}/searches", json=body).status_code == 201
+    since = team.service.table.name_since(team.service.table.get("mine"))
+    assert team.ann.delete(f"{API}/searches/mine").status_code == 204
+    refused = team.bob.post(f"{API}/searches", json=body)
+    assert refused.status_code == 409
+    assert "a search of ann, which was deleted, had 'mine'" in refused.json()["error"]["message"]
+    assert not team.service.table.has("mine")
+    assert team.ann.post(f"{API}/searches", json=body).status_code == 201
+    row = team.service.table.get("mine")
+    assert team.service.table.name_since(row) == since < row.created_at
+
+
 def test_a_search_without_a_best_trial_says_why(team: Team) -> None:
     record = team.service.runs.create(make_spec(name="poor")).take_over()
     params = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}

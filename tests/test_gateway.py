@@ -15,6 +15,7 @@ from torch import nn
 
 from hpsearch.record import Record
 from hpsearch.service.core import Service
+from hpsearch.service.gateway import owners
 from hpsearch.service.gateway.rules import WRITES
 from hpsearch.service.processes import free_ports
 from hpsearch.service.settings import Settings
@@ -183,6 +184,26 @@ def test_what_is_another_searchs_is_not_written(place: Place, write: Any) -> Non
         answer = place.ask(write.route.method, path, mixed)
         assert answer.status_code == 403, (mixed, answer.text)
     assert everything(place) == before
+
+
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: str(write.route))
+def test_what_was_there_before_any_search_of_the_name_is_not_written(
+    place: Place, write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owners, "CLOCK_SKEW_S", 0.0)
+    name = f"old-{WRITES.index(write)}"
+    experiment = place.mlflow.create_experiment(name)
+    place.mlflow.create_run(experiment)
+    ids = ids_of(place.mlflow, name)
+    table = place.team.service.table
+    place.team.add(name, owner="bob", actual="running")
+    token = place.team.service.tracking_tokens.of(table.get(name))
+    template = write.route.template.removeprefix(f"{API}/")
+    body = filled(BODIES[template], ids) if write.route.method != "DELETE" else {}
+    path = write.route.template.replace("{}", ids["model_id"])
+    answer = place.ask(write.route.method, path, body, token)
+    is_taken = template in ("experiments/create", "registered-models/create")
+    assert answer.status_code == (400 if is_taken else 403), answer.text
 
 
 def mixtures(body: dict[str, Any], place: Place) -> Iterator[dict[str, Any]]:

@@ -112,7 +112,7 @@ def test_a_listing_is_always_what_the_table_says(engine: Engine) -> None:
     expect_truth()
     table.remove("a")
     expect_truth()
-    table.add(SearchRow("a", "bob", "another"))
+    table.add(SearchRow("a", "ann", "another"))
     expect_truth()
     assert json.loads(listing.page(Filter(owner="eve"), 10, 0)) == {"searches": [], "total": 0}
 

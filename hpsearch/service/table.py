@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from hpsearch.errors import ConflictError, SearchExistsError, SearchNotFoundError
 from hpsearch.service.summaries import MAX_REASON, checked_summary, clean_text
-from hpsearch.service.tables import searches
+from hpsearch.service.tables import names, searches
 
 #: `failed`: the service has given it up, and brings it to its end
 Desired = Literal["queued", "running", "stopped", "failed"]
@@ -118,6 +118,7 @@ class SearchTable:
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(searches).values(values))
+                _take_name(connection, row.name, row.owner, now)
         except IntegrityError as error:
             return self._found_again(row, error), False
         return self.get(row.name), True
@@ -233,7 +234,18 @@ class SearchTable:
     def remove(self, name: str) -> None:
         """Remove a search from the table."""
         with self._engine.begin() as connection:
+            found = connection.execute(select(searches).where(searches.c.name == name)).first()
+            if found is not None:
+                row = _row(found)
+                _take_name(connection, name, row.owner, row.created_at)
             connection.execute(delete(searches).where(searches.c.name == name))
+
+    def name_since(self, row: SearchRow) -> float:
+        """Return when the name of a search was first taken, by this search or an earlier one."""
+        query = select(names.c.since).where(names.c.name == row.name)
+        with self._engine.connect() as connection:
+            found = connection.scalar(query)
+        return row.created_at if found is None else float(found)
 
     def _found_again(self, row: SearchRow, error: IntegrityError) -> SearchRow:
         if row.idempotency_key is not None:
@@ -251,6 +263,19 @@ class SearchTable:
         raise SearchExistsError(
             f"name: must be new, but there is a search {row.name!r}"
         ) from error
+
+
+def _take_name(connection: Connection, name: str, owner: str, since: float) -> None:
+    """Keep a name for its owner; raises SearchExistsError where it is another's.
+
+    What a deleted search left in MLflow must not become another user's.
+    """
+    found = connection.scalar(select(names.c.owner).where(names.c.name == name))
+    if found is None:
+        connection.execute(insert(names).values(name=name, owner=owner, since=since))
+    elif found != owner:
+        rule = f"must be new, but a search of {found}, which was deleted, had {name!r}"
+        raise SearchExistsError(f"name: {rule}, and MLflow keeps its runs")
 
 
 def _page(query: Select[Any], wanted: Filter, limit: int | None, offset: int) -> Select[Any]:

@@ -64,6 +64,14 @@ searches = Table(
     Index("by_change", "changed_at"),
     Index("by_state", "actual"),
 )
+#: of all searches that there were: MLflow keeps their runs
+names = Table(
+    "names",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    Column("since", Float, nullable=False),
+)
 tokens = Table(
     "tokens",
     metadata,

@@ -43,7 +43,8 @@ async def the_owner(
     row = await run_in_threadpool(service.tracking_tokens.search, token)
     slots: UserSlots = request.app.state.slots
     async with slots.of(f"searches of {row.owner}"):
-        yield SearchOwner(row.name, experiments)
+        since = await run_in_threadpool(service.table.name_since, row)
+        yield SearchOwner(row.name, since, experiments)
 
 
 async def the_target(request: Request) -> Target:

@@ -13,6 +13,8 @@ from hpsearch.tracking.store import open_client
 
 #: what is remembered of runs and models, which never move
 MAX_KNOWN = 100_000
+#: seconds that MLflow's clock may be behind the service's
+CLOCK_SKEW_S = 60.0
 
 
 class Experiments:
@@ -23,9 +25,16 @@ class Experiments:
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of_search(self, name: str) -> str | None:
-        """Return the id of a search's experiment; None before there is one."""
-        return self._remembered(("search", name), lambda: self._named(name))
+    def of_search(self, name: str, since: float) -> str | None:
+        """Return the id of a search's experiment; None before there is one.
+
+        One that was made before there was a search of the name is somebody else's.
+        """
+        return self._remembered(("search", name), lambda: self._named(name, since))
+
+    def is_model_of_search(self, name: str, since: float) -> bool:
+        """Whether the registered model of a search's name was made for such a search."""
+        return self._remembered(("name", name), lambda: self._registered(name, since)) == name
 
     def of_run(self, run_id: str) -> str | None:
         """Return the id of a run's experiment; None for an unknown run."""
@@ -43,9 +52,14 @@ class Experiments:
     def _client(self) -> Any:
         return open_client(self._tracking_uri)
 
-    def _named(self, name: str) -> str | None:
+    def _named(self, name: str, since: float) -> str | None:
         found = self._client.get_experiment_by_name(name)
-        return None if found is None else str(found.experiment_id)
+        is_own = found is not None and _is_later(found.creation_time, since)
+        return str(found.experiment_id) if is_own else None
+
+    def _registered(self, name: str, since: float) -> str | None:
+        found = self._client.get_registered_model(name)
+        return name if _is_later(found.creation_timestamp, since) else None
 
     def _remembered(self, key: tuple[str, str], ask: Callable[[], str | None]) -> str | None:
         from mlflow.exceptions import MlflowException  # it takes seconds, the first time
@@ -68,16 +82,25 @@ class Experiments:
         return found
 
 
+def _is_later(milliseconds: int, seconds: float) -> bool:
+    return milliseconds / 1000 > seconds - CLOCK_SKEW_S
+
+
 @dataclass(frozen=True)
 class SearchOwner:
-    """See rules.Owner."""
+    """See rules.Owner; `since` is when there was first a search of the name, since 1970."""
 
     name: str
+    since: float
     experiments: Experiments
 
     def has_experiment(self, experiment_id: str) -> bool:
         """See rules.Owner."""
-        return experiment_id == self.experiments.of_search(self.name)
+        return experiment_id == self.experiments.of_search(self.name, self.since)
+
+    def has_registered_model(self, name: str) -> bool:
+        """See rules.Owner."""
+        return name == self.name and self.experiments.is_model_of_search(name, self.since)
 
     def has_run(self, run_id: str) -> bool:
         """See rules.Owner."""

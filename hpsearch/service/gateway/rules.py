@@ -35,6 +35,10 @@ class Owner(Protocol):
         """Whether a run is in the search's experiment."""
         ...
 
+    def has_registered_model(self, name: str) -> bool:
+        """Whether a registered model is the search's."""
+        ...
+
     def has_model(self, model_id: str) -> bool:
         """Whether a logged model is in the search's experiment."""
         ...
@@ -42,6 +46,10 @@ class Owner(Protocol):
 
 def _is_named(owner: Owner, value: str) -> bool:
     return value == owner.name
+
+
+def _has_registered_model(owner: Owner, value: str) -> bool:
+    return owner.has_registered_model(value)
 
 
 def _is_own_source(owner: Owner, source: str) -> bool:
@@ -75,16 +83,16 @@ class Write:
     route: Route
     required: frozenset[str]
     optional: frozenset[str]
-    #: whether its `name` must be the search's
-    is_named: bool = False
+    #: whose its `name` must be; a name alone is not yet a registered model
+    name_is: _Owned | None = None
 
     def check(self, owner: Owner, segments: Sequence[str], body: Json) -> None:
         """Raise NotAllowedError unless all that a request writes is the search's own."""
         if not self.required <= body.keys() <= self.required | self.optional:
             rule = f"must hold {_listed(self.required)}, and may hold {_listed(self.optional)}"
             raise NotAllowedError(f"{self.route.method} {self.route.template}: {rule}")
-        if self.is_named:
-            _require(_is_named, owner, "name", body["name"])
+        if self.name_is is not None:
+            _require(self.name_is, owner, "name", body["name"])
         for part, segment in zip(self.route.template.split("/"), segments, strict=False):
             if part == "{}":
                 _require(_OWNED["model_id"], owner, "model_id", segment)
@@ -125,10 +133,14 @@ def _get(path: str, *query: str) -> Route:
 
 
 def _write(
-    method: str, path: str, required: tuple[str, ...], *optional: str, is_named: bool = False
+    method: str,
+    path: str,
+    required: tuple[str, ...],
+    *optional: str,
+    name_is: _Owned | None = None,
 ) -> Write:
     route = Route(method, f"{_API}/{path}")
-    return Write(route, frozenset(required), frozenset(optional), is_named)
+    return Write(route, frozenset(required), frozenset(optional), name_is)
 
 
 #: every user sees all of MLflow
@@ -145,7 +157,7 @@ READS = (
     Route("POST", f"{_API}/logged-models/search"),
 )
 WRITES = (
-    _write("POST", "experiments/create", ("name",), "tags", is_named=True),
+    _write("POST", "experiments/create", ("name",), "tags", name_is=_is_named),
     _write("POST", "runs/create", ("experiment_id",), "user_id", "run_name", "start_time", "tags"),
     _write("POST", "runs/update", ("run_id",), "run_uuid", "status", "end_time", "run_name"),
     _write("POST", "runs/log-batch", ("run_id",), "metrics", "params", "tags"),
@@ -160,10 +172,19 @@ WRITES = (
     _write("PATCH", "logged-models/{}", ("status",), "model_id"),
     _write("DELETE", "logged-models/{}", (), "model_id"),
     _write("PATCH", "logged-models/{}/tags", ("tags",), "model_id"),
-    _write("POST", "registered-models/create", ("name",), is_named=True),
-    _write("POST", "registered-models/alias", ("name", "alias", "version"), is_named=True),
+    _write("POST", "registered-models/create", ("name",), name_is=_is_named),
     _write(
-        "POST", "model-versions/create", ("name", "source", "run_id"), "model_id", is_named=True
+        "POST",
+        "registered-models/alias",
+        ("name", "alias", "version"),
+        name_is=_has_registered_model,
+    ),
+    _write(
+        "POST",
+        "model-versions/create",
+        ("name", "source", "run_id"),
+        "model_id",
+        name_is=_has_registered_model,
     ),
 )
 #: a file of a run or a model: the first part of its path is the experiment's id
