@@ -90,6 +90,15 @@ def test_user_code_sees_nothing_of_the_services_environment(
 
 
 @needs_root
+def test_user_code_leaves_others_processes(folder: Path) -> None:
+    found = spy(
+        folder, "import resource\nfound['limit'] = resource.getrlimit(resource.RLIMIT_NPROC)"
+    )
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    assert 0 < found["limit"][0] == found["limit"][1] <= most // 2
+
+
+@needs_root
 def test_user_code_reaches_nothing_of_the_services(folder: Path) -> None:
     state = folder.parent / ".service"
     state.mkdir(mode=0o700)

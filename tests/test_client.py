@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hpsearch.cli.remote import RemoteSearches
 from hpsearch.errors import ServiceError, UnreachableError
 from hpsearch.service import client as client_module
 from hpsearch.service.api import create_app
@@ -78,6 +79,19 @@ def test_a_service_that_stays_away_is_one_error(
     monkeypatch.setattr(client_module, "PATIENCE_S", 600.0)
     with pytest.raises(UnreachableError, match="can't be reached"):  # at once
         list(client.logs("live", follow=True))
+
+
+def test_another_users_log_does_nothing_to_a_terminal(team: Team) -> None:
+    record = team.add_finished("done")
+    assert record.state == "finished"
+    log = team.service.files.path("done") / "driver.log"
+    log.write_bytes(b"\x1b[31mred\x1b[0m 50%\r100%\n\x1b]0;title\x07\x1b[2J\x9b1A\tend\n")
+    with served(team.app) as url:
+        searches = RemoteSearches(url, team.service.tokens.create("ann", "user"))
+        text = "".join(searches.logs("done", None, False))
+    assert "\x1b[31mred\x1b[0m 50%\r100%\n" in text
+    assert "\tend\n" in text
+    assert not set(text.replace("\x1b[31m", "").replace("\x1b[0m", "")) & set("\x07\x1b\x9b")
 
 
 class BreaksOff(BaseHTTPRequestHandler):

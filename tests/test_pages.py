@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -384,6 +385,12 @@ def test_the_dashboard_is_on_a_searchs_page(viewer: TestClient) -> None:
     assert page.status_code == 200
     assert "connect-src 'self'" in page.headers["content-security-policy"]
     assert page.headers["x-frame-options"] == "DENY"
+
+
+def test_no_name_has_the_number_of_another() -> None:
+    assert zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")
+    assert study_id("plumless") != study_id("buckeroo")
+    assert study_id("plumless") < 2**53  # JavaScript's numbers are whole up to there
 
 
 def test_the_dashboard_tells_of_the_same_study(team: Team, viewer: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,9 @@ from hpsearch.cli.searches import Budget, Code, Listed
 from hpsearch.errors import Problem, SpecError
 from hpsearch.service.client import Client
 from hpsearch.spec import read_draft
+
+#: what another user's log could do to a terminal; colours may stay
+_UNFIT = re.compile(r"(?!\x1b\[[\d;]*m)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class RemoteSearches:
@@ -53,7 +57,7 @@ class RemoteSearches:
 
     def logs(self, name: str, trial: int | None, follow: bool) -> Iterator[str]:
         """See Searches."""
-        return self._client.logs(name, trial, follow)
+        return (_UNFIT.sub("\ufffd", text) for text in self._client.logs(name, trial, follow))
 
     def stop(self, name: str) -> str:
         """See Searches."""

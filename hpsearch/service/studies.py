@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import zlib
+import hashlib
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -87,5 +87,8 @@ def _shown(trial: FrozenTrial) -> FrozenTrial:
 
 
 def study_id(name: str) -> int:
-    """Return the number of a search in the dashboard's addresses, the same for all time."""
-    return zlib.crc32(name.encode())
+    """Return the number of a search in the dashboard's addresses, the same for all time.
+
+    Of 48 bits, which JavaScript's numbers hold: nobody finds a name that has another's number.
+    """
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")

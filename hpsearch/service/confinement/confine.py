@@ -21,6 +21,13 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
+#: how many processes there may be: in all, and in this container
+_MAX_PROCESSES = (
+    "/proc/sys/kernel/threads-max",
+    "/proc/sys/kernel/pid_max",
+    "/sys/fs/cgroup/pids.max",
+    "/sys/fs/cgroup/pids/pids.max",
+)
 #: bytes of a file that is written
 _MAX_FILE = 1 << 30
 
@@ -37,6 +44,7 @@ def main() -> None:
     try:
         if options.uid is not None:
             _open_ways(options.needs, options.uid, options.gid)
+            _leave_processes()
             os.setgroups([])
             os.setresgid(options.gid, options.gid, options.gid)
             os.setresuid(options.uid, options.uid, options.uid)
@@ -47,6 +55,24 @@ def main() -> None:
     except OSError as error:
         print(f"can't be run as the user {options.uid}: {error}", file=sys.stderr)
         raise SystemExit(126) from error
+
+
+def _leave_processes() -> None:
+    """Leave others half of the processes and threads that there may be."""
+    found = [number for path in _MAX_PROCESSES if (number := _number(Path(path))) is not None]
+    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    if hard != resource.RLIM_INFINITY:
+        found.append(2 * hard)
+    if found:
+        limit = min(found) // 2
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # not on Linux, or "max"
+        return None
 
 
 def _end_with_parent() -> None:
