@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup search test check format docs bench soak lock clean
+.PHONY: setup search test check format docs bench soak wheel lock clean
 
 setup: $(READY)
 
@@ -49,8 +49,11 @@ bench: setup
 
 # Searches that are broken again and again, for over an hour.
 soak: setup
-	$(BIN)/pytest tests/soak.py tests/soak_team.py tests/soak_backup.py tests/soak_service.py tests/soak_examples.py \
-		tests/soak_any_spec.py
+	$(BIN)/pytest tests/soak/searches.py tests/soak/team.py tests/soak/backup.py tests/soak/service.py tests/soak/examples.py \
+		tests/soak/any_spec.py
+
+wheel: setup
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 # A fresh resolution of pyproject's ranges; torch stays at the release that has a small CPU build.
 lock:

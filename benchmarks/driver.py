@@ -25,9 +25,9 @@ from hpsearch.provenance import available_cpus
 from hpsearch.record import Record
 from hpsearch.samplers import make_sampler
 from hpsearch.tracking import Tracker
-from hpsearch.tuning.actor import Report
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.early_stopping import make_early_stopper
+from hpsearch.tuning.report import Report
 
 
 def run(trials: int, concurrent: int, epochs: int, folder: Path) -> None:

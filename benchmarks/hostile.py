@@ -26,11 +26,11 @@ import requests
 from benchmarks.service import wait_until_healthy
 from hpsearch.provenance import available_cpus
 from hpsearch.runs import SearchFolder
-from hpsearch.service.client import Client
-from hpsearch.service.processes import free_ports
-from hpsearch.service.table import SearchRow, SearchTable
-from hpsearch.service.tables import open_database
-from hpsearch.service.tokens import Tokens
+from hpsearch.service.client.http_client import Client
+from hpsearch.service.database.search_table import SearchRow, SearchTable
+from hpsearch.service.database.tables import open_database
+from hpsearch.service.database.tokens import Tokens
+from hpsearch.service.embedded.processes import free_ports
 
 GOAL_S = 0.2
 INTERVAL_S = 0.05

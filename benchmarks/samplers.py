@@ -31,7 +31,7 @@ import optuna
 
 from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Array, Task, load_task
 from hpsearch.samplers import Observation, Sampler, make_sampler
-from hpsearch.samplers.points import FirstPoints
+from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.samplers.portfolio import History, portfolio
 from hpsearch.spec import Scalar
 from hpsearch.tuning.early_stopping import SuccessiveHalving, geometric_rungs

@@ -31,7 +31,7 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from benchmarks.team import SIZES, driven, make_team, polled_names, running_names, unseen_names
 from hpsearch.provenance import available_cpus
-from hpsearch.service.processes import free_ports
+from hpsearch.service.embedded.processes import free_ports
 
 DISTRIBUTIONS = ("fastapi", "uvicorn", "sqlalchemy", "optuna", "plotly")
 CLIENTS = {"scripts": 120, "watchers": 20, "listeners": 30, "pages": 30}

@@ -22,14 +22,14 @@ from hpsearch.analysis.plain import plain_summary
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import make_sampler
-from hpsearch.service import tables
-from hpsearch.service.table import Actual, SearchRow
-from hpsearch.service.tables import open_database
-from hpsearch.service.tokens import Tokens
+from hpsearch.service.database import tables
+from hpsearch.service.database.search_table import Actual, SearchRow
+from hpsearch.service.database.tables import open_database
+from hpsearch.service.database.tokens import Tokens
 from hpsearch.spec import SearchSpec, read_draft
-from hpsearch.tuning.actor import Report
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.early_stopping import make_early_stopper
+from hpsearch.tuning.report import Report
 
 SPEC = Path(__file__).resolve().parents[1] / "search_spaces" / "fashion_mnist_mlp.yaml"
 #: trials of a search → searches of that size: 1,000 with 100,000 trials

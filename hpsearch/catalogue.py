@@ -11,7 +11,7 @@ import hpsearch.components
 import hpsearch.samplers
 import hpsearch.training  # noqa: F401  # all three register what they have
 from hpsearch import registry
-from hpsearch.registry import Component, Of
+from hpsearch.registry import Component, ComponentOf
 from hpsearch.spec import COMPONENT_SECTIONS
 
 
@@ -33,7 +33,7 @@ class Keyword:
 
 def families() -> list[str]:
     """Return the families that have components."""
-    return [family for family in registry.OFFERED if registry.names(family)]
+    return [family for family in registry.INJECTED if registry.names(family)]
 
 
 def place_of(family: str) -> str:
@@ -99,7 +99,7 @@ def _users(family: str) -> set[str]:
         for each in families()
         for component, _ in components(each)
         for key, parameter in component.keywords.items()
-        if (of := registry.marked(parameter, Of)) is not None and of.family == family
+        if (of := registry.marked(parameter, ComponentOf)) is not None and of.family == family
     }
 
 

@@ -30,9 +30,9 @@ from hpsearch.spec import SearchSpec
 from hpsearch.tracking import Tracker, log_report, register_best, sync
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.early_stopping import EarlyStopper, make_early_stopper
-from hpsearch.tuning.experiment import count_slots, ray_cluster, run_trials
-from hpsearch.tuning.final import FinalModel, train_final_model
 from hpsearch.tuning.observations import Observations
+from hpsearch.tuning.on_ray.experiment import count_slots, ray_cluster, run_trials
+from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
 from hpsearch.validation import data_notes
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def cluster_for(spec: SearchSpec, address: str | None) -> Iterator[int]:
         yield count_slots(spec.resources, spec.search.max_concurrent)
 
 
-def carry_out(
+def run_to_report(
     record: Record,
     place: Runs,
     folder: SearchFolder,
@@ -97,7 +97,7 @@ def _import_ahead(reported: threading.Event) -> None:
     while workers start: they import torch on the same cores."""
     reported.wait()
     with suppress(Exception):  # it is imported again where it is needed
-        for module in ("hpsearch.tracking.view", "hpsearch.analysis.report"):
+        for module in ("hpsearch.tracking.writer", "hpsearch.analysis.report"):
             importlib.import_module(module)
 
 

@@ -129,7 +129,7 @@ class CodeChangedError(RunsError):
     def __init__(self, name: str, files: Sequence[str]) -> None:
         self.files = tuple(files)
         what = f"the code of {name} has changed since the search last ran: {', '.join(files)}"
-        super().__init__(f"{what}; --changed-code goes on with it as it is now")
+        super().__init__(f"{what}; accept the current code with --changed-code")
 
 
 class RecordError(HpsearchError):

@@ -10,8 +10,8 @@ Users register theirs with the same decorator, by an entry point in the group
 `hpsearch.components`, or not at all: a spec may name `package.module:factory` or
 `path/to/file.py:factory`.
 
-Annotations say more than types: `Of` marks a keyword that is itself a component, `MetricName` one
-that names a metric, `Recommended` holds the range that `auto` stands for.
+Annotations say more than types: `ComponentOf` marks a keyword that is itself a component,
+`MetricName` one that names a metric, `Recommended` holds the range that `auto` stands for.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Mark = TypeVar("_Mark")
 AUTO = "auto"
 
 #: family → names of the arguments that hpsearch supplies to a factory that declares them
-OFFERED: dict[str, tuple[str, ...]] = {
+INJECTED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
     "task": ("output_size", "target_std", "class_counts", "soft_targets", "folder"),
     "loss": ("output_size", "class_counts"),
@@ -90,7 +90,7 @@ class MetricName:
 
 
 @dataclass(frozen=True)
-class Of:
+class ComponentOf:
     """Marks a keyword, or a section, whose value is a component of a family.
 
     The value is its name or a mapping with `name`. With `short`, a number is short for the
@@ -157,7 +157,7 @@ class Component:
         return {
             name: parameter
             for name, parameter in _parameters(self.factory).items()
-            if name not in OFFERED[self.family] and parameter.kind not in _VARIADIC
+            if name not in INJECTED[self.family] and parameter.kind not in _VARIADIC
         }
 
     @property
@@ -198,7 +198,7 @@ class Component:
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_components: dict[str, dict[str, Component]] = {family: {} for family in OFFERED}
+_components: dict[str, dict[str, Component]] = {family: {} for family in INJECTED}
 _shared: dict[str, Factory] = {}
 _libraries: dict[tuple[str, str], tuple[Callable[[str], Component], Callable[[], list[str]]]] = {}
 _plugins_loaded = False
@@ -212,8 +212,8 @@ def register(
     weight_copies: int | Callable[..., int] | None = None,
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name of a family; a taken name is refused."""
-    if family not in OFFERED:
-        raise ValueError(f"family must be one of {sorted(OFFERED)}, but got {family!r}")
+    if family not in INJECTED:
+        raise ValueError(f"family must be one of {sorted(INJECTED)}, but got {family!r}")
 
     def decorate(factory: Factory) -> Factory:
         if name in _components[family]:

@@ -20,7 +20,7 @@ from pydantic.errors import (
 import hpsearch.components
 import hpsearch.samplers  # noqa: F401  # registers samplers
 from hpsearch import registry
-from hpsearch.registry import AUTO, Component, Of
+from hpsearch.registry import AUTO, Component, ComponentOf
 from hpsearch.spec import COMPONENT_SECTIONS, Range, SearchSpec
 from hpsearch.training.batches import LastBatch
 
@@ -62,7 +62,7 @@ def json_schema() -> Schema:
     del properties["folder"]
     for section, of in COMPONENT_SECTIONS.items():
         properties[section] = _components(of)
-    for family in registry.OFFERED:
+    for family in registry.INJECTED:
         definitions[family] = _component(family)
     sizes = {"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["full"]}], "default": 64}
     properties["batch_size"] = _with_recommended(searchable(sizes))
@@ -99,7 +99,7 @@ def searchable(constant: Schema) -> Schema:
     return {"anyOf": options, **default}
 
 
-def _components(of: Of) -> Schema:
+def _components(of: ComponentOf) -> Schema:
     """Return the schema of what a section, or a keyword, may hold: a component, or several."""
     if of.many:
         array = {"type": "array", "items": _components(replace(of, many=False, optional=False))}
@@ -160,7 +160,7 @@ def _keyword(component: Component, key: str, parameter: inspect.Parameter) -> Sc
     constant = _constant(parameter)
     if parameter.default is None or isinstance(parameter.default, str | int | float):
         constant["default"] = parameter.default
-    is_component = registry.marked(parameter, Of) is not None
+    is_component = registry.marked(parameter, ComponentOf) is not None
     if is_component or component.family in ("dataset", "sampler"):
         return constant
     searched = searchable(constant)
@@ -168,7 +168,7 @@ def _keyword(component: Component, key: str, parameter: inspect.Parameter) -> Sc
 
 
 def _constant(parameter: inspect.Parameter) -> Schema:
-    of, annotation = registry.marked(parameter, Of), parameter.annotation
+    of, annotation = registry.marked(parameter, ComponentOf), parameter.annotation
     if of is not None:
         return _components(replace(of, optional=of.optional or parameter.default is None))
     if annotation is inspect.Parameter.empty or isinstance(annotation, str):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from hpsearch.binding import BoundSpec, bind_code
 from hpsearch.driver import (
     Watcher,
-    carry_out,
     close_unattended,
     cluster_for,
     deliver_closed,
     read_earlier,
+    run_to_report,
 )
 from hpsearch.errors import SearchEndedError, SpecError
 from hpsearch.process import borrowed_process
@@ -63,7 +63,7 @@ def run_search(
         facts, code = collect_facts(spec.folder), code_hashes(spec)
         folder = create_search(spec, place, earlier, facts, code)
         with folder.drive():
-            return carry_out(folder.take_over(), place, folder, data, slots, on_start)
+            return run_to_report(folder.take_over(), place, folder, data, slots, on_start)
 
 
 def create_search(
@@ -225,4 +225,4 @@ def _go_on(
         if spec != record.spec or record.state in ("running", "stopped"):
             record.go_on(spec)
             folder.write_spec(spec)
-        return carry_out(record, place, folder, data, slots, on_start, tracking_uri)
+        return run_to_report(record, place, folder, data, slots, on_start, tracking_uri)

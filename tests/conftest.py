@@ -5,16 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hpsearch.spec import SearchSpec, draft_spec
-
 if TYPE_CHECKING:
     from hpsearch.components import Data
-    from tests.mlflow_store import Store
-    from tests.whole import Search
+    from tests.support.mlflow_store import Store
+    from tests.support.whole import Search
 
 
 #: files of minutes: begun first, or one worker would end with them alone
@@ -31,7 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray cluster for all tests that run searches in this process."""
-    from hpsearch.tuning import experiment
+    from hpsearch.tuning.on_ray import (
+        experiment,
+    )
 
     with experiment.ray_cluster(None):
         yield
@@ -66,10 +66,19 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """URL of a PostgreSQL server, without a database name."""
+    from tests.support.postgresql import postgresql_server
+
+    with postgresql_server() as url:
+        yield url
+
+
 @pytest.fixture
 def store(tmp_path: Path, mlflow_template: Path) -> Store:
     """A real store of MLflow's in a file."""
-    from tests.mlflow_store import Store
+    from tests.support.mlflow_store import Store
 
     return Store(tmp_path, mlflow_template).make()
 
@@ -77,7 +86,7 @@ def store(tmp_path: Path, mlflow_template: Path) -> Store:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the search that is to be killed, and its code."""
-    from tests.breaking import write_search
+    from tests.support.breaking import write_search
 
     write_search(tmp_path)
     return tmp_path
@@ -86,7 +95,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def whole_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs folder of a search that has ended; for copies only."""
-    from tests.whole import make_whole_search
+    from tests.support.whole import make_whole_search
 
     path = tmp_path_factory.mktemp("whole") / "runs"
     make_whole_search(path)
@@ -96,37 +105,6 @@ def whole_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def search(whole_search: Path, tmp_path: Path) -> Search:
     """A copy of that search, to be broken."""
-    from tests.whole import Search
+    from tests.support.whole import Search
 
     return Search(shutil.copytree(whole_search, tmp_path / "runs"))
-
-
-def make_spec(folder: str | Path = ".", **sections: Any) -> SearchSpec:
-    """Return a spec; sections that are not given are those of a small search on digits.
-
-    One trial at a time, unless the test says otherwise: each worker takes seconds to start.
-    """
-    raw: dict[str, Any] = {
-        "name": "small",
-        "objective": {"metric": "val_accuracy", "direction": "maximize"},
-        **(_BUILT_IN if "trainable" not in sections else {}),
-        **sections,
-    }
-    raw["search"] = {"trials": 4, "max_concurrent": 1, **raw.get("search", {})}
-    raw["search"].setdefault("early_stopping", {"max_epochs": 3})
-    draft = draft_spec(raw, folder)
-    assert draft.spec is not None, draft.problems
-    return draft.spec
-
-
-_BUILT_IN = {
-    "dataset": "digits",
-    "model": {"name": "mlp", "hidden_sizes": [32], "dropout": {"low": 0.0, "high": 0.3}},
-    "optimizer": {
-        "choices": [
-            {"name": "adam", "lr": {"low": 1e-3, "high": 3e-2, "log": True}},
-            {"name": "sgd", "lr": {"low": 1e-2, "high": 3e-1, "log": True}, "momentum": 0.9},
-        ]
-    },
-    "batch_size": {"choices": [32, 64]},
-}

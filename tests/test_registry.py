@@ -14,7 +14,7 @@ from annotated_types import Gt
 import hpsearch.components  # noqa: F401  # registers them
 from hpsearch import registry
 from hpsearch.errors import UserCodeError
-from hpsearch.registry import Component, Of, register
+from hpsearch.registry import Component, ComponentOf, register
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +124,7 @@ class TestKeywords:
             (int | float, 3, 3),
             (Sequence[int], [1, 2], [1, 2]),
             (Any, 3, 3),
-            (Annotated[Any, Of("activation")], 3, 3),
+            (Annotated[Any, ComponentOf("activation")], 3, 3),
         ],
     )
     def test_of_real_numbers_may_be_whole(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,38 +12,8 @@ from hpsearch.errors import SearchRunningError, UnsafeFileError
 from hpsearch.runs import Runs
 from hpsearch.service.search_files import SearchFiles
 from hpsearch.untrusted_files import create_empty, file_status, locked, open_regular, read_end
-from tests.conftest import make_spec
-
-
-def link_to_a_secret(path: Path) -> None:
-    secret = path.parent.parent / "secret"
-    secret.write_text("SECRET")
-    path.symlink_to(secret)
-
-
-def link_to_itself(path: Path) -> None:
-    path.symlink_to(path)
-
-
-def endless_device(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def folder(path: Path) -> None:
-    path.mkdir()
-
-
-def unix_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        os.chdir(path.parent)  # its name must be short
-        listener.bind(path.name)
-
-
-REPLACEMENTS = [link_to_a_secret, link_to_itself, endless_device, fifo, folder, unix_socket]
+from tests.support.replacements import REPLACEMENTS
+from tests.support.specs import make_spec
 
 
 @pytest.fixture(params=REPLACEMENTS, ids=lambda make: make.__name__)

@@ -12,7 +12,7 @@ from hpsearch.errors import CodeChangedError, SpecError
 from hpsearch.record import Record
 from hpsearch.spec import SearchSpec
 from hpsearch.user_code import changes, code_hashes, missing_files
-from tests.conftest import make_spec
+from tests.support.specs import make_spec
 
 FILES = {
     "train.py": "import helpers, json\nfrom pkg import nets\nfrom pkg.deep.more import thing\n",
@@ -141,7 +141,7 @@ def test_a_record_is_bound_to_where_its_code_is(
     record: Record, folder: Path, tmp_path: Path
 ) -> None:
     folder.rename(tmp_path / "elsewhere")
-    place = r"train\.py: must be a file in .*project \(`hpsearch resume small --folder DIR`"
+    place = r"train\.py: must be a file in .*project \(--folder DIR of `hpsearch resume small`"
     with pytest.raises(SpecError, match=place):
         bind_code(record)
     with pytest.raises(SpecError, match="--folder: must be a folder, but got '/nowhere'"):

@@ -194,7 +194,7 @@ def _calibration(record: Record) -> list[Section]:
         return []
     fitted = "".join(f", {name} {show(value)}" for name, value in found["fitted"].items())
     text = (
-        f"The model that is given away is calibrated by `{found['name']}`, fitted on "
+        f"The exported model is calibrated by `{found['name']}`, fitted on "
         f"{_count(found['rows'], 'validation row')}{fitted}."
     )
     if "after" not in found:

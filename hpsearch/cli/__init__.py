@@ -7,10 +7,12 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from hpsearch.cli import job, keep, show, team, work  # noqa: F401  # they register their commands
+from hpsearch.cli import job, lifecycle, maintenance, show, team  # noqa: F401 (their commands)
 from hpsearch.cli.common import app
 from hpsearch.errors import HpsearchError, SearchFailedError
 from hpsearch.home import home_settings
+
+__all__ = ["app", "main"]
 
 
 def main() -> None:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="hpsearch",
     help="Hyperparameter search for PyTorch.",
+    invoke_without_command=True,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(emoji=False)  # `code.py:train:` is no tram
+console = Console(emoji=False)  # no emoji codes: ":train:" is part of a name
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that keeps the searches.")]
 NameArgument = Annotated[str, typer.Argument(help="Name of a search.")]
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file of a search.")]
@@ -47,6 +48,18 @@ FolderOption = Annotated[
 ChangedCodeOption = Annotated[
     bool, typer.Option("--changed-code", help="Go on although the code has changed.")
 ]
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Hyperparameter search for PyTorch."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        console.print(f"hpsearch {version_of('hpsearch')}", highlight=False)
+        raise typer.Exit
 
 
 def open_search(name: str, runs: Path) -> tuple[SearchFolder, Record]:

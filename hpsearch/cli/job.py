@@ -57,7 +57,7 @@ def close(name: NameArgument, runs: RunsOption, tracking_uri: TrackingOption = N
 
 def _show_token() -> None:
     """Let MLflow's client send the token that the service gave this job, but not its workers'."""
-    from hpsearch.service.gateway.tokens import VARIABLE
+    from hpsearch.service.database.tracking_tokens import VARIABLE
 
     if token := os.environ.get(VARIABLE):
         os.environ["MLFLOW_TRACKING_TOKEN"] = token

@@ -18,13 +18,7 @@ from rich.console import Group, RenderableType
 from hpsearch.cli.common import console, use_tracking_token
 from hpsearch.cli.following import exit_status, follow
 from hpsearch.cli.searches import Budget, Code, Listed
-from hpsearch.errors import (
-    CodeChangedError,
-    HpsearchError,
-    Problem,
-    SearchExistsError,
-    SpecError,
-)
+from hpsearch.errors import CodeChangedError, HpsearchError, Problem, SearchExistsError, SpecError
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder, output_file
 
@@ -89,7 +83,7 @@ class LocalSearches:
         folder, record = self._open(name)
         if _state(folder, record) != "interrupted":
             return render_status(record)
-        note = f"\ninterrupted: its driver died; `hpsearch resume {name}` goes on with it"
+        note = f"\ninterrupted: its driver died; resume it with `hpsearch resume {name}`"
         return Group(render_status(record), note)
 
     def exit_status(self, name: str) -> int:
@@ -120,8 +114,8 @@ class LocalSearches:
 
         record = stop_search(name, self._path)
         if record.state == "running":
-            raise HpsearchError(f"{name}: its driver was asked to stop, but is still at it")
-        return f"{name}: {record.state}; `hpsearch resume {name}` goes on with it"
+            raise HpsearchError(f"{name}: stop requested; the driver is still running")
+        return f"{name}: {record.state}; resume it with `hpsearch resume {name}`"
 
     def resume(self, name: str, address: str | None, code: Code) -> str:
         """See Searches."""

@@ -13,7 +13,7 @@ import yaml
 from hpsearch.cli.following import exit_status
 from hpsearch.cli.searches import Budget, Code, Listed
 from hpsearch.errors import Problem, SpecError
-from hpsearch.service.client import Client
+from hpsearch.service.client.http_client import Client
 from hpsearch.spec import read_draft
 
 #: what another user's log could do to a terminal; colours may stay
@@ -62,7 +62,7 @@ class RemoteSearches:
     def stop(self, name: str) -> str:
         """See Searches."""
         self._client.act(name, "stop")
-        return f"{name}: stops; `hpsearch resume {name}` goes on with it"
+        return f"{name}: stopping; resume it with `hpsearch resume {name}`"
 
     def resume(self, name: str, address: str | None, code: Code) -> str:
         """See Searches."""

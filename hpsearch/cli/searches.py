@@ -1,4 +1,4 @@
-"""Searches wherever they are: in a folder of this machine, or on a service."""
+"""What the commands do with searches, wherever these are."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import RenderableType
-
-from hpsearch.cli.login import read_login
-from hpsearch.errors import ServiceError
-
-RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -84,19 +79,3 @@ class Searches(Protocol):
 
     def download(self, name: str, folder: Path) -> Path:
         """Write the best trial's checkpoint into a folder, and return its path."""
-
-
-def open_searches(runs: Path | None, service: str | None = None) -> Searches:
-    """Return the searches of a folder if one is named, else of the service logged in to."""
-    if service is not None and runs is not None:
-        raise ServiceError("--runs and --service: must not both be given")
-    login = read_login(service) if runs is None else None
-    if service is not None and login is None:
-        raise ServiceError(f"--service: `hpsearch login {service} --token TOKEN` comes first")
-    if login is None:
-        from hpsearch.cli.local import LocalSearches
-
-        return LocalSearches(runs or RUNS)
-    from hpsearch.cli.remote import RemoteSearches
-
-    return RemoteSearches(*login)

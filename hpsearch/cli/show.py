@@ -23,7 +23,7 @@ from hpsearch.cli.common import (
     app,
     console,
 )
-from hpsearch.cli.searches import open_searches
+from hpsearch.cli.open import open_searches
 from hpsearch.errors import HpsearchError
 
 

@@ -13,7 +13,7 @@ from hpsearch.cli.login import forget_login, login_file, read_login, write_login
 from hpsearch.errors import ServiceError
 
 if TYPE_CHECKING:
-    from hpsearch.service.client import Client
+    from hpsearch.service.client.http_client import Client
 
 token_app = typer.Typer(help="Make, list and revoke users' tokens (admins).", no_args_is_help=True)
 app.add_typer(token_app, name="token")
@@ -64,8 +64,8 @@ def serve(
     cpus: Annotated[int | None, typer.Option(help="Of its own head; default: all.")] = None,
 ) -> None:
     """Serve searches to a team; alone, it starts all that it needs on this machine."""
-    from hpsearch.service.serve import ServeOptions
-    from hpsearch.service.serve import serve as serve_until_stopped
+    from hpsearch.service.embedded.serve import ServeOptions
+    from hpsearch.service.embedded.serve import serve as serve_until_stopped
 
     options = ServeOptions(
         runs=runs,
@@ -95,7 +95,7 @@ def login(
     ],
 ) -> None:
     """Speak to a service from now on; the token is kept in a file of yours alone."""
-    from hpsearch.service.client import Client
+    from hpsearch.service.client.http_client import Client
 
     me = Client(url, token).me()
     write_login(url, token)
@@ -166,7 +166,7 @@ def revoke_token(
 
 
 def _client(service: str | None) -> Client:
-    from hpsearch.service.client import Client
+    from hpsearch.service.client.http_client import Client
 
     found = read_login(service)
     if found is None:

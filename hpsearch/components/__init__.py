@@ -1,69 +1,53 @@
-"""The catalogue: what trials are put together from; importing it registers every family."""
+"""The catalogue: what trials are put together from; importing it registers every family.
+
+A module or a folder a family. A component is a registered factory whose signature is the schema
+of the spec; it knows nothing of Ray, Optuna or MLflow.
+"""
 
 from hpsearch.components import (
-    activations,
     augmentations,
     calibration,
     callbacks,
-    cells,
     constraints,
     datasets,
-    dropouts,
     finetuning,
     gradients,
-    heads,
     initializers,
-    keel,
+    layers,
     losses,
     metrics,
-    minilm,
     models,
     noise_scale,
-    normalizations,
     optimizers,
-    perceptron,
-    pretrained,
-    recurrent,
     regularizers,
     schedules,
     tasks,
-    texts,
 )
 from hpsearch.components.data import Arrays, Data
-from hpsearch.components.loading import load_data
+from hpsearch.components.datasets import load_data
 from hpsearch.components.tasks import epoch_metrics, task_for
 
 __all__ = [
     "Arrays",
     "Data",
-    "activations",
     "augmentations",
     "calibration",
     "callbacks",
-    "cells",
     "constraints",
     "datasets",
-    "dropouts",
     "epoch_metrics",
     "finetuning",
     "gradients",
-    "heads",
     "initializers",
-    "keel",
+    "layers",
     "load_data",
     "losses",
     "metrics",
-    "minilm",
     "models",
     "noise_scale",
-    "normalizations",
     "optimizers",
-    "perceptron",
-    "pretrained",
-    "recurrent",
     "regularizers",
     "schedules",
     "task_for",
     "tasks",
-    "texts",
 ]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
-from hpsearch.components.heads import Head
 from hpsearch.components.losses import class_shares
+from hpsearch.components.tasks.heads import Head
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import register
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hpsearch import registry
-from hpsearch.components.watching import Mode, Watched, check_watched, sign_of, watched
-from hpsearch.registry import Of, Recommended, register
+from hpsearch.components.monitored_metric import Mode, Watched, check_watched, sign_of, watched
+from hpsearch.registry import ComponentOf, Recommended, register
 
-CALLBACK = Of("callback")
+CALLBACK = ComponentOf("callback")
 
 
 class Callback(Protocol):
@@ -68,7 +68,7 @@ def callback_metrics(
 
 @register("callback", "recalibrate_bn")
 class RecalibrateBatchNorm(Callback):
-    """Batch norm's statistics anew, with the weights of now, before each evaluation.
+    """Batch norm's statistics anew, with the current weights, before each evaluation.
 
     The running statistics become the mean over the batches of the training split, instead of an
     exponential moving average over weights that are gone. Norms that fine-tuning has frozen keep

@@ -17,12 +17,12 @@ from torch import nn
 
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.errors import BadConfigurationError
-from hpsearch.registry import Of, Recommended, register
+from hpsearch.registry import ComponentOf, Recommended, register
 
 LrFactor = Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)]
 HeadFactor = Annotated[float, Gt(0), Recommended(1.0, 100.0, log=True)]
 Count = Annotated[int, Ge(0)]
-FineTuneSection = Annotated[Any, Of("finetune")]
+FineTuneSection = Annotated[Any, ComponentOf("finetune")]
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def subset(
     first of the task's that isn't a loss, such as accuracy. `weights` is another fine-tuning,
     which says what learns.
     """
-    tuning: FineTuning = Of("finetune").build(weights, model=model)
+    tuning: FineTuning = ComponentOf("finetune").build(weights, model=model)
     if fraction is None:
         fraction = 1.0 if classes else 0.5
     tuning.subset = Subset(fraction, classes, replay_fraction, metric)

@@ -1,11 +1,11 @@
-"""The model that a search gives away, as a module of its own."""
+"""The exported model: a module that predicts from raw inputs."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
-from hpsearch.components.heads import Head
+from hpsearch.components.tasks.heads import Head
 
 
 class Predictor(nn.Module):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hpsearch.samplers.auto
 import hpsearch.samplers.cma
 import hpsearch.samplers.grid
-import hpsearch.samplers.space_filling
-import hpsearch.samplers.wrapped  # noqa: F401 (each registers what it has)
+import hpsearch.samplers.optuna
+import hpsearch.samplers.space_filling  # noqa: F401 (each registers what it has)
 from hpsearch.samplers.base import Direction, Observation, Sampler
 from hpsearch.samplers.factory import make_sampler
 

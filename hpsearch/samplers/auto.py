@@ -10,9 +10,9 @@ from scipy.special import erfcx, ndtr
 
 from hpsearch.registry import register
 from hpsearch.samplers.base import Direction, Observation, generator
-from hpsearch.samplers.cube import Array, Cube, Integers
 from hpsearch.samplers.forecast import Forecast, forecast
 from hpsearch.samplers.gaussian_process import GaussianProcess, fit_hyperparameters
+from hpsearch.samplers.unit_cube import Array, Cube, Integers
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
 

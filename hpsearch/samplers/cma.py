@@ -9,8 +9,8 @@ from cmaes import CatCMA
 
 from hpsearch.registry import register
 from hpsearch.samplers.base import Direction, Observation, integer_seed
-from hpsearch.samplers.cube import Array, Cube
-from hpsearch.samplers.view import rank
+from hpsearch.samplers.fidelity import rank
+from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
 

@@ -17,8 +17,8 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from hpsearch.samplers.base import Direction, Observation
-from hpsearch.samplers.cube import Array, Integers
-from hpsearch.samplers.view import highest_rung, score_at
+from hpsearch.samplers.fidelity import highest_rung, score_at
+from hpsearch.samplers.unit_cube import Array, Integers
 
 Line = Callable[[Array], Array]
 

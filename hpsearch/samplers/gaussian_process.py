@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 
-from hpsearch.samplers.cube import Array, Integers
+from hpsearch.samplers.unit_cube import Array, Integers
 
 #: log-normal priors, mean and standard deviation of the logarithm
 LENGTH_SCALE_PRIOR = (math.sqrt(2.0), math.sqrt(3.0))  # the mean grows by log(dimension) / 2

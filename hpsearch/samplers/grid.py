@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import register
 from hpsearch.samplers.base import Observation
-from hpsearch.samplers.cube import value_at
+from hpsearch.samplers.unit_cube import value_at
 from hpsearch.space import Parameter, SearchSpace
 from hpsearch.spec import Scalar
 

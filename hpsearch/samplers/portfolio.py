@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpsearch.samplers.base import Direction, Observation
-from hpsearch.samplers.cube import Array, Cube, Integers
+from hpsearch.samplers.fidelity import rank
 from hpsearch.samplers.forecast import Forecast, forecast, normal_scores
 from hpsearch.samplers.gaussian_process import (
     GaussianProcess,
     fit_hyperparameters,
     squared_distances,
 )
-from hpsearch.samplers.view import rank
+from hpsearch.samplers.unit_cube import Array, Cube, Integers
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
 

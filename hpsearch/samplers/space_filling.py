@@ -8,7 +8,7 @@ from scipy.stats import qmc
 
 from hpsearch.registry import register
 from hpsearch.samplers.base import Observation, generator
-from hpsearch.samplers.cube import Cube
+from hpsearch.samplers.unit_cube import Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hpsearch.samplers.points import fitting_value
+from hpsearch.samplers.first_points import fitting_value
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Choices, Range, Scalar, Tree, join, to_plain
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from hpsearch.errors import Problem, SpecError
 from hpsearch.samplers.base import Observation, Sampler
-from hpsearch.samplers.points import FirstPoints
+from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.samplers.portfolio import History, portfolio
 from hpsearch.samplers.translation import Translator
 from hpsearch.space import SearchSpace

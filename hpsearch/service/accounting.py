@@ -10,12 +10,12 @@ from typing import Any
 from hpsearch.analysis.plain import plain_summary
 from hpsearch.errors import ClusterError
 from hpsearch.record import Record
+from hpsearch.service.database.metering import Meter, Meters
+from hpsearch.service.database.quotas import Quotas
+from hpsearch.service.database.search_table import SearchRow
 from hpsearch.service.jobs import Job, Jobs, JobState
 from hpsearch.service.launch import asked_gpus
-from hpsearch.service.metering import Meter, Meters
-from hpsearch.service.quotas import Quotas
 from hpsearch.service.summaries import finite
-from hpsearch.service.table import SearchRow
 
 #: A record counts from a worker's start to its last report, Ray's reservation lasts longer: only
 #: beyond these shares, and this many GPU-seconds, one of them is wrong.

@@ -12,27 +12,28 @@ from starlette.concurrency import run_in_threadpool
 from hpsearch.errors import ConflictError, NotAllowedError, Problem, SpecError
 from hpsearch.runs import Runs
 from hpsearch.service.accounting import Accounting
-from hpsearch.service.answers import Answers
-from hpsearch.service.audit import write_audit
+from hpsearch.service.cache.records import Records
+from hpsearch.service.cache.responses import Answers
+from hpsearch.service.cache.search_list import Listing
 from hpsearch.service.checks.cluster import ClusterRunner
 from hpsearch.service.checks.submission import Checks, LocalRunner
-from hpsearch.service.gateway.tokens import TrackingTokens
+from hpsearch.service.database.audit import write_audit
+from hpsearch.service.database.lease import Lease
+from hpsearch.service.database.metering import Meters
+from hpsearch.service.database.quotas import Quotas
+from hpsearch.service.database.search_table import ENDED, SearchRow, SearchTable
+from hpsearch.service.database.sessions import Sessions
+from hpsearch.service.database.tables import open_database
+from hpsearch.service.database.tokens import Tokens, User
+from hpsearch.service.database.tracking_tokens import TrackingTokens
 from hpsearch.service.jobs import Jobs
 from hpsearch.service.launch import read_spec
-from hpsearch.service.lease import Lease
-from hpsearch.service.listing import Listing
-from hpsearch.service.metering import Meters
+from hpsearch.service.permissions import Action, check_may_write, check_owns, check_state
 from hpsearch.service.queue import Quota
-from hpsearch.service.quotas import Quotas
 from hpsearch.service.reconciler import Reconciler
-from hpsearch.service.records import Records
 from hpsearch.service.search_files import SearchFiles
-from hpsearch.service.sessions import Sessions
 from hpsearch.service.settings import Settings
 from hpsearch.service.slots import FairSlots
-from hpsearch.service.table import ENDED, SearchRow, SearchTable
-from hpsearch.service.tables import open_database
-from hpsearch.service.tokens import Tokens, User
 from hpsearch.service.uploads import Uploads
 
 #: archives that are unpacked at once, and of one user's those that wait for it
@@ -88,7 +89,7 @@ class Service:
 
     async def submit(self, user: User, submission: Submission) -> tuple[SearchRow, bool]:
         """Check a spec and queue it; returns the search, and whether it is new."""
-        self._check_may_write(user)
+        check_may_write(user)
         folder = await run_in_threadpool(self.uploads.folder, submission.code_hash)
         has_upload = submission.code_hash is not None
         spec = await self.checks.check(user.name, submission.spec, folder, has_upload)
@@ -115,18 +116,12 @@ class Service:
     def stop(self, user: User, name: str) -> SearchRow:
         """Ask a search to stop; the reconciler sees to it."""
         row = self._own(user, name, "stop")
-        if row.actual in ENDED:
-            raise ConflictError(f"{name} must run or wait to be stopped, but it has {row.actual}")
         reason = f"stopped by {user.name}"
         return self._change(user, "stop", row, desired="stopped", stalls=0, reason=reason)
 
     def resume(self, user: User, name: str) -> SearchRow:
         """Queue a search that was stopped or failed; it goes on from its record."""
         row = self._own(user, name, "resume")
-        if row.actual not in ("stopped", "failed"):
-            raise ConflictError(
-                f"{name} must have stopped or failed to be resumed, but it is {row.actual}"
-            )
         return self._change(user, "resume", row, **self.table.queued())
 
     def extend(self, user: User, name: str, **budget: Any) -> SearchRow:
@@ -144,10 +139,8 @@ class Service:
     def delete(self, user: User, name: str) -> None:
         """Remove a search and its files. MLflow keeps its runs, and code is swept later."""
         row = self._own(user, name, "delete")
-        if row.actual not in (*ENDED, "queued"):
-            raise ConflictError(f"{name} must have ended to be deleted, but it is {row.actual}")
         if row.actual == "queued" and self.table.change(row, desired="stopped") is None:
-            raise ConflictError(f"{name} must have ended to be deleted, but it starts just now")
+            raise ConflictError(f"{name} is starting; stop it first")
         self.files.remove(name)
         self.table.remove(name)
         self.records.forget(name)
@@ -170,22 +163,20 @@ class Service:
     def _change(self, user: User, action: str, row: SearchRow, **values: Any) -> SearchRow:
         changed = self.table.change(row, **values)
         if changed is None:
-            raise ConflictError(f"{row.name} has changed at this moment: look at it again")
+            raise ConflictError(f"{row.name} was changed concurrently: retry")
         self.audit(user, action, row.name)
         return changed
 
-    def _own(self, user: User, name: str, action: str) -> SearchRow:
-        """Return a search that a user may change."""
+    def _own(self, user: User, name: str, action: Action) -> SearchRow:
+        """Return a search with which a user may do something now."""
         row = self.table.get(name)
-        self._check_may_write(user)
-        if not user.is_admin and row.owner != user.name:
-            self.audit(user, action, name, "refused: it is not theirs")
-            raise NotAllowedError(f"{name} belongs to {row.owner}: only they may {action} it")
+        try:
+            check_owns(user, action, name, row.owner)
+        except NotAllowedError:
+            self.audit(user, action, name, "refused")
+            raise
+        check_state(action, name, row.actual)
         return row
-
-    def _check_may_write(self, user: User) -> None:
-        if user.role == "viewer":
-            raise NotAllowedError(f"{user.name} is a viewer, who may look at searches only")
 
     def _check_name_is_free(self, name: str) -> None:
         """Refuse the name of a folder that the table knows nothing of."""

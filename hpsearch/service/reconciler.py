@@ -21,17 +21,17 @@ from hpsearch.errors import (
 )
 from hpsearch.record import Record
 from hpsearch.service.accounting import Accounting
-from hpsearch.service.gateway.tokens import TrackingTokens
+from hpsearch.service.cache.patience import PatientRecords, StillReadingError
+from hpsearch.service.cache.records import Records
+from hpsearch.service.database.lease import Lease
+from hpsearch.service.database.quotas import Quotas
+from hpsearch.service.database.search_table import ACTIVE, SearchRow, SearchTable
+from hpsearch.service.database.tracking_tokens import TrackingTokens
 from hpsearch.service.jobs import Job, Jobs, JobState, Program
 from hpsearch.service.launch import give_search, has_more_budget, prepare, read_spec
-from hpsearch.service.lease import Lease
-from hpsearch.service.patience import PatientRecords, StillReadingError
 from hpsearch.service.queue import Quota, Waiting, to_start, why_waiting
-from hpsearch.service.quotas import Quotas
-from hpsearch.service.records import Records
 from hpsearch.service.search_files import SearchFiles
 from hpsearch.service.settings import Settings
-from hpsearch.service.table import ACTIVE, SearchRow, SearchTable
 from hpsearch.service.uploads import Uploads
 
 #: attempts in a row that bring no epoch, after which a search has failed
@@ -113,7 +113,7 @@ class Reconciler:
             job = self._job(row)
             row = self._refresh(row)
             if job is not None:
-                self._tend(row, job)
+                self._reconcile(row, job)
         except (ClusterError, StillReadingError) as error:
             _log.warning("%s: %s", row.name, error)
         except Exception as error:
@@ -168,12 +168,12 @@ class Reconciler:
         self._accounting.charge(row, row.submission_id, job)
         return job
 
-    def _tend(self, row: SearchRow, job: Job) -> None:
-        # A driver may outlive its job, for a moment or as long as a head that nobody knows.
+    def _reconcile(self, row: SearchRow, job: Job) -> None:
+        # A driver may outlive its job, for a moment or as long as an unknown Ray head.
         if job.state is JobState.ALIVE or self._files.is_driven(row.name):
             self._tend_alive(row)
         elif time.time() >= row.retry_at:
-            self._settle(row, self._record(row.name), job.state)
+            self._reconcile_idle(row, self._record(row.name), job.state)
 
     def _tend_alive(self, row: SearchRow) -> None:
         if row.desired not in ENDINGS:
@@ -189,7 +189,7 @@ class Reconciler:
         if time.monotonic() - asked_at > STOP_PATIENCE_S and row.submission_id is not None:
             self._jobs.stop(row.submission_id)
 
-    def _settle(self, row: SearchRow, record: Record | None, job: JobState) -> None:
+    def _reconcile_idle(self, row: SearchRow, record: Record | None, job: JobState) -> None:
         """Act on a search without a job: close it, finish it, or go on with it."""
         self._asked_at.pop(row.name, None)
         if row.desired in ENDINGS:

@@ -17,32 +17,34 @@ from pydantic import (
 )
 
 from hpsearch.errors import Problem, SpecError
-from hpsearch.registry import AUTO, Of
+from hpsearch.registry import AUTO, ComponentOf
 from hpsearch.spec.names import ObjectiveName
 from hpsearch.spec.stopping import MAX_EPOCHS, Asha, EarlyStopping, NoStopping
 from hpsearch.spec.trees import Frozen, Tree, named, parse_tree, rule_of, to_plain
 from hpsearch.spec.units import Duration, Size
 
 #: the parts of a trial that name components, and what each may name
-COMPONENT_SECTIONS: Mapping[str, Of] = {
-    "dataset": Of("dataset"),
-    "task": Of("task", optional=True),
-    "model": Of("model"),
-    "finetune": Of("finetune", optional=True),
-    "initializer": Of("initializer", optional=True),
-    "augmentations": Of("augmentation", many=True, optional=True),
-    "regularizers": Of("regularizer", many=True, optional=True),
-    "optimizer": Of("optimizer"),
-    "gradient_clip": Of("gradient_clip", default="norm", short="max_norm", optional=True),
-    "gradient_noise": Of("gradient_noise", default="gaussian", short="std", optional=True),
-    "constraints": Of("constraint", many=True, optional=True),
-    "lr_schedule": Of("lr_schedule", optional=True),
-    "momentum_schedule": Of("momentum_schedule", optional=True),
-    "batch_schedule": Of("batch_schedule", optional=True),
-    "lr_scaling": Of("lr_scaling", optional=True),
-    "callbacks": Of("callback", many=True, optional=True),
-    "calibration": Of("calibration", optional=True),
-    "checks": Of("check", many=True, optional=True),
+COMPONENT_SECTIONS: Mapping[str, ComponentOf] = {
+    "dataset": ComponentOf("dataset"),
+    "task": ComponentOf("task", optional=True),
+    "model": ComponentOf("model"),
+    "finetune": ComponentOf("finetune", optional=True),
+    "initializer": ComponentOf("initializer", optional=True),
+    "augmentations": ComponentOf("augmentation", many=True, optional=True),
+    "regularizers": ComponentOf("regularizer", many=True, optional=True),
+    "optimizer": ComponentOf("optimizer"),
+    "gradient_clip": ComponentOf("gradient_clip", default="norm", short="max_norm", optional=True),
+    "gradient_noise": ComponentOf(
+        "gradient_noise", default="gaussian", short="std", optional=True
+    ),
+    "constraints": ComponentOf("constraint", many=True, optional=True),
+    "lr_schedule": ComponentOf("lr_schedule", optional=True),
+    "momentum_schedule": ComponentOf("momentum_schedule", optional=True),
+    "batch_schedule": ComponentOf("batch_schedule", optional=True),
+    "lr_scaling": ComponentOf("lr_scaling", optional=True),
+    "callbacks": ComponentOf("callback", many=True, optional=True),
+    "calibration": ComponentOf("calibration", optional=True),
+    "checks": ComponentOf("check", many=True, optional=True),
 }
 #: all parts of a trial built from components; each may hold ranges and choices but `dataset`
 SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "last_batch")
@@ -313,7 +315,7 @@ def with_named_components(raw: Mapping[str, Any]) -> dict[str, Any]:
     return full
 
 
-def _with_names(value: Any, of: Of) -> Any:
+def _with_names(value: Any, of: ComponentOf) -> Any:
     if isinstance(value, Mapping) and isinstance(value.get("choices"), list | tuple):
         return {**value, "choices": [_with_names(choice, of) for choice in value["choices"]]}
     if of.many and isinstance(value, list | tuple):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpsearch.record import Record
-from hpsearch.tracking.calls import as_tracking_errors
-from hpsearch.tracking.content import TRIAL_TAG, milliseconds, search_identity
+from hpsearch.tracking.operations import as_tracking_errors
+from hpsearch.tracking.run_content import TRIAL_TAG, milliseconds, search_identity
 from hpsearch.tracking.store import open_client
 
 
@@ -54,7 +54,7 @@ def read_runs(record: Record, tracking_uri: str) -> SearchRuns:
 
 
 def _all_runs(client: Any, experiment_id: str) -> Iterator[Any]:
-    from hpsearch.tracking.view import PAGE
+    from hpsearch.tracking.writer import PAGE
 
     token = None
     while True:
@@ -67,7 +67,7 @@ def _all_runs(client: Any, experiment_id: str) -> Iterator[Any]:
 
 def _sort(client: Any, runs: dict[str, Any], record: Record) -> SearchRuns:
     """Tell the search's runs from those of earlier searches of its name, and from a user's."""
-    from hpsearch.tracking.view import PARENT_TAG
+    from hpsearch.tracking.writer import PARENT_TAG
 
     identity, begin = search_identity(record).items(), milliseconds(record.created_at)
     parents = [id for id, run in runs.items() if identity <= run.data.tags.items()]

@@ -24,7 +24,7 @@ from hpsearch.errors import TrackingError
 from hpsearch.record import Record
 from hpsearch.tracking.store import mlflow_settings
 from hpsearch.tracking.tracker import FollowerSettings
-from hpsearch.tracking.view import View
+from hpsearch.tracking.writer import View
 
 MAX_BACKOFF_S = 60.0
 _log = logging.getLogger("hpsearch.tracking.follower")  # it is `__main__`

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from hpsearch.errors import TrackingError
 from hpsearch.process import kept_logging, quiet
 from hpsearch.record import Record, TrialRecord
-from hpsearch.tracking.calls import as_tracking_errors, open_search
-from hpsearch.tracking.content import as_test_metric, flatten, milliseconds, trial_values
+from hpsearch.tracking.operations import as_tracking_errors, open_search
+from hpsearch.tracking.run_content import as_test_metric, flatten, milliseconds, trial_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ def register_best(
     user's that the model is made of. What a driver that died has done of it isn't done again.
     """
     with as_tracking_errors(tracking_uri):
-        from hpsearch.tracking.view import find_trial
+        from hpsearch.tracking.writer import find_trial
 
         client, parent = open_search(record, tracking_uri)
         run = find_trial(client, parent.info.experiment_id, parent.info.run_id, trial.number)

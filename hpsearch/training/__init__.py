@@ -6,7 +6,7 @@ import torch
 
 from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
-from hpsearch.training import checks, separability
+from hpsearch.training import checks
 from hpsearch.training.calibrating import Calibrated, calibrate
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.export import export_model, refit
@@ -23,7 +23,6 @@ __all__ = [
     "export_model",
     "make_trainer",
     "refit",
-    "separability",
 ]
 
 

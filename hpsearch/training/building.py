@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from hpsearch.components.data import Arrays, Data
-from hpsearch.components.initializers import initialize
-from hpsearch.components.models import build_model, check_examples, check_outputs
+from hpsearch.components.initializers.by_name import initialize
+from hpsearch.components.models.feedforward import build_model, check_examples, check_outputs
 from hpsearch.components.tasks import Task
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 

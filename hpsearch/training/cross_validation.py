@@ -67,6 +67,9 @@ class CrossValidation:
             trainer.load_state_dict(fold)
         self._last = [dict(fold) for fold in state["metrics"]]
 
+    def close(self) -> None:
+        """See EpochTrainer: nothing is open."""
+
 
 def _folds(data: Data) -> list[Data]:
     """The folds of data, made once per process: each holds a copy of the rows."""

@@ -1,4 +1,4 @@
-"""The model that a search gives away: raw inputs in, predictions in the targets' units out."""
+"""The exported model: raw inputs in, predictions in the targets' units out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.data import Data
-from hpsearch.components.heads import Softmax
-from hpsearch.components.layers import Standardize, Unstandardize
+from hpsearch.components.layers.modules import Standardize, Unstandardize
 from hpsearch.components.predictors import Predictor
+from hpsearch.components.tasks.heads import Softmax
 from hpsearch.spec import TrialConfig
 from hpsearch.training.trainer import Trainer
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hpsearch.components.monitored_metric import check_watched, sign_of
 from hpsearch.components.tasks import Task
-from hpsearch.components.watching import check_watched, sign_of
 
 FORGETTING = "forgetting"
 
 
-class Forgetting:
+class ForgettingMeter:
     """Compares a metric of the rest with what it was before the first step.
 
     Without a name the metric is the task's first that isn't a loss, such as accuracy or R².

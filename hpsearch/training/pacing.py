@@ -7,13 +7,20 @@ from typing import Any
 
 import torch
 
-from hpsearch.components.schedules import BatchPace, BatchSchedule, Progress, Scaling, Schedule
+from hpsearch.components.schedules import (
+    BatchPace,
+    BatchSchedule,
+    Progress,
+    Scaling,
+    Schedule,
+    as_metric_schedule,
+)
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training.building import build
 
 
-class Pace:
+class TrainingSchedule:
     """Sets an optimizer's learning rate and momentum before each step of a configuration.
 
     `num_steps` says how many steps there are in so many passes over the `num_rows` rows in
@@ -25,10 +32,11 @@ class Pace:
     ) -> None:
         self._config, self._num_rows, self._num_steps = config, num_rows, num_steps
         self._base = _checked_batch_size(config.values["batch_size"], num_rows)
-        self._lr: Any = build(config, "lr_schedule")
+        schedule = build(config, "lr_schedule")
+        self._lr = None if schedule is None else as_metric_schedule(schedule)
         self._momentum: Schedule | None = build(config, "momentum_schedule")
-        if self._momentum is None and getattr(self._lr, "momentum_range", None):
-            self._momentum = self._lr.momentum
+        if self._momentum is None and getattr(schedule, "momentum_range", None):
+            self._momentum = schedule.momentum
         self._batch: BatchSchedule | None = build(config, "batch_schedule")
         self._scaling: Scaling | None = build(config, "lr_scaling")
         self._step_factor = 1.0
@@ -80,16 +88,16 @@ class Pace:
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Tell an epoch's metrics to a schedule that looks at one."""
-        if hasattr(self._lr, "observe"):
+        if self._lr is not None:
             self._lr.observe(metrics)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a schedule saw; most see nothing."""
-        return self._lr.state_dict() if hasattr(self._lr, "state_dict") else {}
+        return {} if self._lr is None else self._lr.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
-        if hasattr(self._lr, "load_state_dict"):
+        if self._lr is not None:
             self._lr.load_state_dict(state)
 
     def _at(self, epoch: int) -> BatchPace:

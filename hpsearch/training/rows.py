@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpsearch.components.data import Arrays, Data, split_length
+from hpsearch.components.datasets.split_methods import Rows, split_rows
 from hpsearch.components.finetuning import Subset
-from hpsearch.components.splits import Rows, split_rows
 from hpsearch.errors import BadConfigurationError
 from hpsearch.training.batches import LastBatch, batch_sizes, epoch_order
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import Callback, callback_metrics
 from hpsearch.components.data import Data
-from hpsearch.components.data_init import initialize_from_data
 from hpsearch.components.finetuning import Subset
-from hpsearch.components.models import check_batch_size
+from hpsearch.components.initializers.from_data import initialize_from_data
+from hpsearch.components.models.feedforward import check_batch_size
 from hpsearch.components.optimizers import build_optimizer, hold_iterate
 from hpsearch.components.tasks import epoch_metrics, task_for
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
@@ -26,9 +26,9 @@ from hpsearch.training.batches import Batch, Batches, batch_sizes, batches_of
 from hpsearch.training.building import build, build_all, draw_weights, new_model
 from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
-from hpsearch.training.forgetting import Forgetting
+from hpsearch.training.forgetting import ForgettingMeter
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
-from hpsearch.training.pacing import Pace
+from hpsearch.training.pacing import TrainingSchedule
 from hpsearch.training.rows import TrainingRows
 from hpsearch.training.seeds import derive_seed, keeps_random_states
 from hpsearch.training.totals import Totals
@@ -72,8 +72,10 @@ class Trainer:
         self.model.to(self.device)
         subset: Subset | None = getattr(self._tuning, "subset", None)
         self._rows = TrainingRows(data, subset, config.values.get("last_batch"), self._subset_seed)
-        self._forgetting = Forgetting(self.task, subset.metric) if subset is not None else None
-        self._pace = Pace(config, len(self._rows), self._rows.num_steps)
+        self._forgetting = (
+            ForgettingMeter(self.task, subset.metric) if subset is not None else None
+        )
+        self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
         check_batch_size(self.model, self._pace.batch_size(1))
         initialize_from_data(self.model, self._first_inputs)
         self._augmentations = build_all(
@@ -191,6 +193,9 @@ class Trainer:
         self._is_over = any(callback.is_over for callback in self._callbacks)
         if self._forgetting is not None:
             self._forgetting.before = state["score_before"]
+
+    def close(self) -> None:
+        """See EpochTrainer: nothing is open."""
 
     def _evaluate(self, split: str, keep: bool) -> Totals:
         totals = Totals(self.task, self.epoch, split, keep=keep)

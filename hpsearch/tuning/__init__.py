@@ -1,7 +1,4 @@
-"""The search itself: Ray Tune runs the trials, the record comes first, early stopping decides."""
+"""The search itself: the record comes first, early stopping decides, Ray Tune runs the trials.
 
-from hpsearch.process import environment
-from hpsearch.tuning.ray_settings import IMPORTED_WITH
-
-with environment(IMPORTED_WITH):
-    import ray  # noqa: F401
+`SearchControl` decides, without Ray; `on_ray` is all that knows Ray.
+"""

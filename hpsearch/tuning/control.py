@@ -20,10 +20,10 @@ from hpsearch.record import Record, SearchState, TrialRecord
 from hpsearch.samplers import Sampler
 from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import CheckpointStore
-from hpsearch.tuning.actor import Report
 from hpsearch.tuning.early_stopping import EarlyStopper, Promotion
 from hpsearch.tuning.failures import common_failure
 from hpsearch.tuning.observations import Observations
+from hpsearch.tuning.report import Report
 from hpsearch.tuning.retention import Retention
 
 #: deaths of its worker in a row, without a new epoch between them, that end a trial

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpsearch.components.describing import Description, describe_data
+from hpsearch.components.datasets.describing import Description, describe_data
 from hpsearch.errors import Problem, SpecError
 from hpsearch.spec import COMPONENT_SECTIONS, Draft, to_plain
 from hpsearch.validation.kinds import stated_kind

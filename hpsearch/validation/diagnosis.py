@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hpsearch.components import Data
 from hpsearch.spec import SearchSpec, TrialConfig
 from hpsearch.training import make_trainer
-from hpsearch.training.checks import Finding, run_checks
+from hpsearch.training.checks.by_name import Finding, run_checks
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.validation.signatures import corners
 

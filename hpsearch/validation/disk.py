@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components import Data
-from hpsearch.components.models import build_model
+from hpsearch.components.models.feedforward import build_model
 from hpsearch.components.optimizers import build_optimizer, hold_average
 from hpsearch.errors import Problem, SpecError
 from hpsearch.samplers import make_sampler

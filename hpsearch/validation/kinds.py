@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from hpsearch import registry
 from hpsearch.components import epoch_metrics
 from hpsearch.components.data import Kind
-from hpsearch.components.kinds import Statement
 from hpsearch.components.tasks import NO_DATA, Task
+from hpsearch.components.tasks.kinds import Statement
 from hpsearch.errors import HpsearchError
 from hpsearch.spec import Draft, Tree
 from hpsearch.validation.signatures import alternatives

@@ -17,7 +17,7 @@ from hpsearch.errors import (
     UserCodeError,
     nearest_names,
 )
-from hpsearch.registry import MetricName, Of
+from hpsearch.registry import ComponentOf, MetricName
 from hpsearch.spec import Draft, Tree, join
 from hpsearch.validation.kinds import kinds_that_report
 from hpsearch.validation.signatures import Alternative, alternatives, check_section, samples
@@ -109,7 +109,7 @@ def _watched(alternative: Alternative, folder: Path) -> Iterator[tuple[str, obje
         place, tree = join(alternative.path, key), alternative.keywords.get(key, parameter.default)
         if registry.marked(parameter, MetricName) is not None:
             yield from samples(tree, place)
-        of = registry.marked(parameter, Of)
+        of = registry.marked(parameter, ComponentOf)
         if of is not None and key in alternative.keywords:
             for inner in check_section(of, tree, place, folder, []):  # told of where it is checked
                 yield from _watched(inner, folder)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpsearch.errors import Problem, nearest_names
-from hpsearch.samplers.points import fitting_value
+from hpsearch.samplers.first_points import fitting_value
 from hpsearch.space import Parameter, SearchSpace
 from hpsearch.spec import Scalar, SearchSpec, join
 

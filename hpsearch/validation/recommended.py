@@ -10,7 +10,7 @@ from typing import Any
 
 from hpsearch import registry
 from hpsearch.errors import UserCodeError
-from hpsearch.registry import AUTO, Component, Of
+from hpsearch.registry import AUTO, Component, ComponentOf
 from hpsearch.spec import COMPONENT_SECTIONS, Choices, Range, Tree
 
 #: powers of two would do as well; the sampler learns more from an ordered range
@@ -33,7 +33,7 @@ def with_recommended_ranges(sections: Mapping[str, Tree], folder: Path) -> dict[
     return filled
 
 
-def _fill(tree: Tree, of: Of, folder: Path) -> Tree:
+def _fill(tree: Tree, of: ComponentOf, folder: Path) -> Tree:
     """Fill in the keywords of a component, of each choice, of each of several."""
     if isinstance(tree, Choices):
         return Choices(choices=tuple(_fill(choice, of, folder) for choice in tree.choices))
@@ -54,7 +54,7 @@ def _fill(tree: Tree, of: Of, folder: Path) -> Tree:
 
 def _fill_keyword(tree: Tree, key: str, components: list[Component], folder: Path) -> Tree:
     parameters = [each.keywords[key] for each in components if key in each.keywords]
-    inner = next((of for each in parameters if (of := registry.marked(each, Of))), None)
+    inner = next((of for each in parameters if (of := registry.marked(each, ComponentOf))), None)
     if inner is not None:
         return _fill(tree, inner, folder)
     ranges = {each.recommended.get(key) for each in components}

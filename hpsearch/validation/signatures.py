@@ -15,7 +15,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnno
 
 from hpsearch import registry
 from hpsearch.errors import Problem, UserCodeError, nearest_names
-from hpsearch.registry import Component, Of
+from hpsearch.registry import Component, ComponentOf
 from hpsearch.spec import Choices, Range, Tree, Unreadable, join, to_plain
 from hpsearch.spec.trees import rule_of
 
@@ -48,7 +48,7 @@ def check_component(
 
 
 def check_section(
-    of: Of, tree: Tree, path: str, folder: Path, problems: list[Problem]
+    of: ComponentOf, tree: Tree, path: str, folder: Path, problems: list[Problem]
 ) -> list[Alternative]:
     """Check each component that a value may come to: one, or several."""
     found = []
@@ -217,7 +217,7 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
         place = join(path, key)
         if key in parameters:
             found += _value_problems(value, parameters[key], place, folder)
-        elif key in registry.OFFERED[component.family]:
+        elif key in registry.INJECTED[component.family]:
             found.append(Problem(place, f"must not be given: {what} gets it by itself", key))
         elif not component.takes_any_keyword:
             near = nearest_names(key, parameters)
@@ -245,7 +245,7 @@ _MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
 def _value_problems(
     tree: Tree, parameter: inspect.Parameter, path: str, folder: Path
 ) -> list[Problem]:
-    of = registry.marked(parameter, Of)
+    of = registry.marked(parameter, ComponentOf)
     if of is None:
         return check_value(tree, _annotation(parameter), path)
     problems: list[Problem] = []

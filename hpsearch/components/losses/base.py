@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
 from hpsearch.errors import UserCodeError
-from hpsearch.registry import Of
+from hpsearch.registry import ComponentOf
 
 #: annotation of a keyword that is a loss
-LOSS = Of("loss")
+LOSS = ComponentOf("loss")
 LossSection = Annotated[Any, LOSS]
 
 

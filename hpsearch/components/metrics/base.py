@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.components.data import Kind
-from hpsearch.registry import Of
+from hpsearch.registry import ComponentOf
 
 Doubles = NDArray[np.float64]
 #: annotation of a keyword that is a list of metrics
-METRICS = Of("metric", many=True)
+METRICS = ComponentOf("metric", many=True)
 MetricSections = Annotated[Sequence[Any], METRICS]
 
 

@@ -5,20 +5,27 @@ keywords of the optimizer. An optimizer whose `step` takes the gradient itself h
 `needs_closure`.
 """
 
-from hpsearch.components.optimizers import adamod, backstitch, bridge, lars, perceptron, wrapped
+from hpsearch.components.optimizers import (
+    adamod,
+    backstitch,
+    lars,
+    perceptron,
+    pytorch_optimizer,
+    torch_optim,
+)
 from hpsearch.components.optimizers.averaging import hold_average, hold_iterate
-from hpsearch.components.optimizers.building import Group, Params, build_optimizer
+from hpsearch.components.optimizers.base import Group, Params, build_optimizer
 
 __all__ = [
     "Group",
     "Params",
     "adamod",
     "backstitch",
-    "bridge",
     "build_optimizer",
     "hold_average",
     "hold_iterate",
     "lars",
     "perceptron",
-    "wrapped",
+    "pytorch_optimizer",
+    "torch_optim",
 ]

@@ -11,7 +11,7 @@ from annotated_types import Interval
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hpsearch.components.optimizers.building import (
+from hpsearch.components.optimizers.base import (
     AdaptiveLearningRate,
     Decay,
     Epsilon,

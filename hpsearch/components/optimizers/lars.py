@@ -10,7 +10,7 @@ from annotated_types import Gt
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hpsearch.components.optimizers.building import LearningRate, Momentum, Params, WeightDecay
+from hpsearch.components.optimizers.base import LearningRate, Momentum, Params, WeightDecay
 from hpsearch.registry import Recommended, register
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.optim import Optimizer
 
-from hpsearch.components.optimizers.building import LearningRate, Params
+from hpsearch.components.optimizers.base import LearningRate, Params
 from hpsearch.registry import register
 
 

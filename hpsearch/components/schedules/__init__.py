@@ -7,7 +7,12 @@ metric; what it saw is part of a trial's state.
 
 from hpsearch.components.schedules import batch, cycles, learning_rate, momentum, plateau
 from hpsearch.components.schedules.batch import BatchPace, BatchSchedule, Scaling
-from hpsearch.components.schedules.progress import MetricSchedule, Progress, Schedule
+from hpsearch.components.schedules.progress import (
+    MetricSchedule,
+    Progress,
+    Schedule,
+    as_metric_schedule,
+)
 
 __all__ = [
     "BatchPace",
@@ -16,6 +21,7 @@ __all__ = [
     "Progress",
     "Scaling",
     "Schedule",
+    "as_metric_schedule",
     "batch",
     "cycles",
     "learning_rate",

@@ -17,8 +17,9 @@ from hpsearch.components.schedules.progress import (
     Milestone,
     Progress,
     Schedule,
+    as_metric_schedule,
 )
-from hpsearch.registry import Of, Recommended, register
+from hpsearch.registry import ComponentOf, Recommended, register
 
 
 @register("lr_schedule", "constant")
@@ -94,7 +95,8 @@ class Warmup:
     """A linear rise from `start_factor`, then another schedule over the rest."""
 
     def __init__(self, epochs: float, start_factor: float, then: Any) -> None:
-        self._epochs, self._start, self._then = epochs, start_factor, then
+        self._epochs, self._start = epochs, start_factor
+        self._then, self._seen = then, as_metric_schedule(then)
         #: whether the last step asked about is one of the rise
         self._rises = True
 
@@ -120,17 +122,16 @@ class Warmup:
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Pass an epoch's metrics on, from the first on that doesn't end within the rise."""
-        if not self._rises and hasattr(self._then, "observe"):
-            self._then.observe(metrics)
+        if not self._rises:
+            self._seen.observe(metrics)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the other schedule saw."""
-        return self._then.state_dict() if hasattr(self._then, "state_dict") else {}
+        return self._seen.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        if hasattr(self._then, "load_state_dict"):
-            self._then.load_state_dict(state)
+        self._seen.load_state_dict(state)
 
 
 @register("lr_schedule", "warmup", fusible=["start_factor"])
@@ -144,7 +145,7 @@ def warmup(
     torch's LinearLR, which knows no start at 0: there the k-th of n steps has the factor
     k / (n + 1). `then` begins with the first step after `epochs`, as if training began there.
     """
-    return Warmup(epochs, start_factor, Of("lr_schedule").build(then))
+    return Warmup(epochs, start_factor, ComponentOf("lr_schedule").build(then))
 
 
 def _cosine(start: float, end: float, way: float) -> float:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
+from hpsearch.components.monitored_metric import Mode, Watched, sign_of, watched
 from hpsearch.components.schedules.progress import Fraction, Gamma, Progress, Schedule
-from hpsearch.components.watching import Mode, Watched, sign_of, watched
 from hpsearch.registry import Recommended, register
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from annotated_types import Ge, Gt, Interval
 
-from hpsearch.registry import Of, Recommended
+from hpsearch.registry import ComponentOf, Recommended
 
 Factor = Annotated[float, Interval(gt=0, le=1)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
@@ -17,7 +17,7 @@ Epochs = Annotated[float, Gt(0)]
 Milestone = Annotated[int, Ge(1)]
 #: factor by which a rate falls at once
 Gamma = Annotated[float, Interval(gt=0, lt=1), Recommended(0.1, 0.9)]
-LrScheduleSection = Annotated[Any, Of("lr_schedule")]
+LrScheduleSection = Annotated[Any, ComponentOf("lr_schedule")]
 
 
 #: what rounding may leave of a step
@@ -77,6 +77,7 @@ class Progress:
 Schedule = Callable[[Progress], float]
 
 
+@runtime_checkable
 class MetricSchedule(Protocol):
     """A schedule that looks at a metric after each epoch, and keeps what it saw."""
 
@@ -91,3 +92,29 @@ class MetricSchedule(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
+
+
+class _Stateless:
+    """A schedule that looks at nothing, as one that could."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+
+    def __call__(self, progress: Progress) -> float:
+        """Return the factor of the learning rate."""
+        return float(self._schedule(progress))
+
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Look at nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take nothing."""
+
+
+def as_metric_schedule(schedule: Schedule) -> MetricSchedule:
+    """Return any schedule with the methods of one that looks at a metric."""
+    return schedule if isinstance(schedule, MetricSchedule) else _Stateless(schedule)

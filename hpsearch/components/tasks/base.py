@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components.data import Data, Kind
-from hpsearch.components.heads import Head
+from hpsearch.components.tasks.heads import Head
 from hpsearch.errors import DataError
 
 #: what a task is offered where the data set isn't known, so that its metrics are

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hpsearch.components.data import Kind
-from hpsearch.components.heads import HeadSection
 from hpsearch.components.losses import LossSection
 from hpsearch.components.metrics import MetricSections
+from hpsearch.components.tasks.heads import HeadSection
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, make_parts
 from hpsearch.registry import register
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from hpsearch.components.data import Kind
-from hpsearch.components.heads import HEAD, Head
 from hpsearch.components.losses import LOSS, Loss, class_shares, make_loss
 from hpsearch.components.metrics import METRICS, Metric, Predictions
+from hpsearch.components.tasks.heads import HEAD, Head
 from hpsearch.errors import BadConfigurationError, UserCodeError
 
 
 @dataclass(frozen=True)
-class Parts:
+class TaskComponents:
     """A loss, a head and metrics; with `reports_loss` the loss is a metric, `criterion`, too."""
 
     loss: Loss
@@ -34,7 +34,7 @@ class SupervisedTask(ABC):
     kind: ClassVar[Kind]
     own_metrics: ClassVar[tuple[str, ...]]
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: TaskComponents) -> None:
         self._parts = parts
 
     @property
@@ -121,7 +121,7 @@ def make_parts(
     head: Any = None,
     metrics: Sequence[Any] = (),
     folder: Path | None = None,
-) -> Parts:
+) -> TaskComponents:
     """Build what a task's keywords name, and check that all of it fits the targets.
 
     Raises BadConfigurationError.
@@ -137,7 +137,7 @@ def make_parts(
         raise BadConfigurationError(
             f"task.metrics: must have names of their own, but got {twice!r} twice"
         )
-    return Parts(made_loss, made_head, scores, reports_loss=loss is not None)
+    return TaskComponents(made_loss, made_head, scores, reports_loss=loss is not None)
 
 
 def _check_loss(loss: Loss, name: str, targets: Targets) -> None:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from hpsearch.components.data import Kind
-from hpsearch.components.heads import HeadSection
 from hpsearch.components.losses import LossSection
 from hpsearch.components.metrics import MetricSections, Predictions
-from hpsearch.components.tasks.parts import Parts, SupervisedTask, Targets, make_parts
+from hpsearch.components.tasks.heads import HeadSection
+from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
 from hpsearch.registry import register
 
 
@@ -28,7 +28,7 @@ class Regression(SupervisedTask):
     kind: ClassVar[Kind] = "regression"
     own_metrics: ClassVar[tuple[str, ...]] = ("loss", "r2")
 
-    def __init__(self, parts: Parts, target_std: Sequence[float]) -> None:
+    def __init__(self, parts: TaskComponents, target_std: Sequence[float]) -> None:
         super().__init__(parts)
         self._target_std = np.asarray(target_std)
 

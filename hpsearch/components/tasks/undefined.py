@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hpsearch.components.data import Arrays, Data, Kind
-from hpsearch.components.kinds import Values, listed
 from hpsearch.components.tasks.base import Task
+from hpsearch.components.tasks.kinds import Values, listed
 
 SPLIT_WORDS = {"val": "validation", "test": "test"}
 

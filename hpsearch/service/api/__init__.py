@@ -1,5 +1,1 @@
-"""The service's HTTP interface, version 1."""
-
-from hpsearch.service.api.app import create_app
-
-__all__ = ["create_app"]
+"""The service's HTTP interface, version 1: its routes, by what they are about."""

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from hpsearch.errors import NotAllowedError
-from hpsearch.service.api.auth import TheAdmin, TheService, TheUser
-from hpsearch.service.api.models import HASH_PATTERN, USER_PATTERN, QuotaBody, TokenBody
-from hpsearch.service.audit import read_audit
+from hpsearch.service.database.audit import read_audit
+from hpsearch.service.http.auth import TheAdmin, TheService, TheUser
+from hpsearch.service.http.schemas import HASH_PATTERN, USER_PATTERN, QuotaBody, TokenBody
+from hpsearch.service.permissions import check_may_write
 from hpsearch.service.queue import Quota
 
 router = APIRouter(tags=["code, tokens, quotas"])
@@ -33,8 +33,7 @@ async def upload_code(
     code_hash: CodeHash, service: TheService, user: TheUser, request: Request
 ) -> dict[str, str]:
     """Upload a zip archive of code, as the body, under its hash."""
-    if user.role == "viewer":
-        raise NotAllowedError(f"{user.name} is a viewer, who may look at searches only")
+    check_may_write(user)
     limit = service.settings.upload_limits.archive
     with tempfile.TemporaryFile() as body:
         size = 0

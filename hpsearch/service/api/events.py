@@ -11,9 +11,9 @@ from fastapi import APIRouter, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from hpsearch.service.api.auth import TheUser
-from hpsearch.service.api.models import SearchView
-from hpsearch.service.table import SearchTable
+from hpsearch.service.database.search_table import SearchTable
+from hpsearch.service.http.auth import TheUser
+from hpsearch.service.http.schemas import SearchView
 
 router = APIRouter(tags=["searches"])
 INTERVAL_S = 1.0

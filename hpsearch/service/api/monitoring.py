@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse, Response
 
-from hpsearch.service.api.auth import TheService, TheUser
-from hpsearch.service.api.errors import PlainJson, error_response
 from hpsearch.service.core import Service
+from hpsearch.service.database.search_table import ACTIVE, ENDED
+from hpsearch.service.http.auth import TheService, TheUser
+from hpsearch.service.http.errors import PlainJson, error_response
 from hpsearch.service.summaries import finite
-from hpsearch.service.table import ACTIVE, ENDED
 
 router = APIRouter(tags=["monitoring"])
 #: seconds without a pass of any reconciler after which the service isn't ready

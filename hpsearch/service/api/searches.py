@@ -6,9 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from hpsearch.service.api.auth import TheService, TheUser
-from hpsearch.service.api.connection import while_connected
-from hpsearch.service.api.models import (
+from hpsearch.service.core import Submission
+from hpsearch.service.database.search_table import Filter
+from hpsearch.service.http.auth import TheService, TheUser
+from hpsearch.service.http.connection import while_connected
+from hpsearch.service.http.schemas import (
     NAME_PATTERN,
     TEXT_PATTERN,
     USER_PATTERN,
@@ -19,8 +21,6 @@ from hpsearch.service.api.models import (
     State,
     SubmitBody,
 )
-from hpsearch.service.core import Submission
-from hpsearch.service.table import Filter
 
 router = APIRouter(prefix="/searches", tags=["searches"])
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="name of a search")]

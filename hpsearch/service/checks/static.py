@@ -116,7 +116,7 @@ def _keyword_problems(
         for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         if default is None
     ]
-    offered = registry.OFFERED[family]
+    offered = registry.INJECTED[family]
     known = [each.arg for each in (*positional, *arguments.kwonlyargs)]
     keywords = [each for each in known if each not in offered]
     shared = registry.shared_keywords(family)

@@ -12,11 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from hpsearch.errors import NotAuthenticatedError, SearchNotFoundError
-from hpsearch.service.api.auth import Credentials, TheService
 from hpsearch.service.core import Service
 from hpsearch.service.forwarding import Target, find_target
 from hpsearch.service.gateway.owners import Experiments, SearchOwner
 from hpsearch.service.gateway.rules import ROUTES, UPLOAD, WRITES, check_upload
+from hpsearch.service.http.auth import Credentials, TheService
 from hpsearch.service.slots import UserSlots
 from hpsearch.service.upstream import PassedOn, ask_mlflow, json_object
 

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from starlette.responses import RedirectResponse, Response
 
 from hpsearch.errors import Problem, SpecError
-from hpsearch.service.api.auth import TheService
-from hpsearch.service.api.models import ExtendBody
 from hpsearch.service.api.searches import Name
+from hpsearch.service.http.auth import TheService
+from hpsearch.service.http.schemas import ExtendBody
 from hpsearch.service.pages.session import Form, SignedIn
 from hpsearch.spec.trees import rule_of
 from hpsearch.spec.units import parse_duration, parse_size

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from hpsearch.errors import HpsearchError
-from hpsearch.service.drawer import Drawer
+from hpsearch.service.cache.figures import Drawer
 from hpsearch.service.pages import actions, assets, dashboard, mlflow, reading, session
 from hpsearch.service.pages.contents import Contents
 from hpsearch.service.pages.rendering import render

@@ -17,9 +17,9 @@ from hpsearch.analysis.figures import figure_names
 from hpsearch.analysis.importance import importances
 from hpsearch.analysis.page import introduction_html, section_html, tiles_html
 from hpsearch.record import Record
-from hpsearch.service.drawer import Drawer
-from hpsearch.service.pages.drawing import curves_svg
-from hpsearch.service.records import Records
+from hpsearch.service.cache.figures import Drawer
+from hpsearch.service.cache.records import Records
+from hpsearch.service.pages.curves_svg import curves_svg
 
 #: searches whose contents are held in memory, each of a megabyte or less
 MAX_CONTENTS = 32

@@ -19,14 +19,14 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.searches import Name
+from hpsearch.service.cache.readonly_storage import SearchStorage, study_id
 from hpsearch.service.core import Service
+from hpsearch.service.database.search_table import Filter
 from hpsearch.service.forwarding import Route, Target, find_target
+from hpsearch.service.http.auth import TheService
 from hpsearch.service.pages.rendering import HEADERS
 from hpsearch.service.pages.session import SignedIn
-from hpsearch.service.studies import SearchStorage, study_id
-from hpsearch.service.table import Filter
 
 router = APIRouter()
 #: searches that its list shows, the newest

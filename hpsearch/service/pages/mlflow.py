@@ -16,10 +16,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from hpsearch.errors import ConflictError, NotAllowedError, SearchNotFoundError, TrackingError
-from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.searches import Name
 from hpsearch.service.core import Service
 from hpsearch.service.forwarding import Route, Target, find_target
+from hpsearch.service.http.auth import TheService
 from hpsearch.service.pages.graphql_queries import rebuilt
 from hpsearch.service.pages.rendering import HEADERS
 from hpsearch.service.pages.session import SignedIn, is_same_origin

@@ -13,16 +13,16 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from hpsearch.errors import ConflictError, SearchNotFoundError
-from hpsearch.service.api.auth import TheService
 from hpsearch.service.api.events import Feed
-from hpsearch.service.api.models import NAME_PATTERN, TEXT_PATTERN, SearchView, State
 from hpsearch.service.api.searches import Name
+from hpsearch.service.database.search_table import Filter
+from hpsearch.service.http.auth import TheService
+from hpsearch.service.http.schemas import NAME_PATTERN, TEXT_PATTERN, SearchView, State
 from hpsearch.service.pages.contents import Content, Contents
 from hpsearch.service.pages.mlflow import has_tracking_server
 from hpsearch.service.pages.rendering import render
 from hpsearch.service.pages.session import SignedIn
 from hpsearch.service.pages.views import ShownSearch, states
-from hpsearch.service.table import Filter
 
 router = APIRouter()
 PAGE_SIZE = 50

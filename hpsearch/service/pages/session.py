@@ -12,12 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from hpsearch.errors import NotAllowedError, NotAuthenticatedError
-from hpsearch.service.api.auth import TheService, authenticate
-from hpsearch.service.api.rights import keep_asking
+from hpsearch.service.database.sessions import SESSION_S
+from hpsearch.service.database.tokens import User
+from hpsearch.service.http.auth import TheService, authenticate
+from hpsearch.service.http.rights import keep_asking
 from hpsearch.service.pages.rendering import render
-from hpsearch.service.sessions import SESSION_S
 from hpsearch.service.slots import UserSlots
-from hpsearch.service.tokens import User
 
 router = APIRouter()
 _MAX_FIELDS = 20

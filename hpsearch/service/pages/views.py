@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpsearch.service.table import ACTIVE, ENDED
-from hpsearch.service.tokens import User
+from hpsearch.service.database.search_table import ACTIVE, ENDED
+from hpsearch.service.database.tokens import User
+from hpsearch.service.permissions import allowed_actions
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,10 @@ class ShownSearch:
     @property
     def actions(self) -> tuple[str, ...]:
         """What the user may do with it now."""
-        may_write = self.user.role != "viewer"
-        if not may_write or not (self.user.is_admin or self.row["owner"] == self.user.name):
-            return ()
-        possible = {
-            "stop": self.row["state"] not in ENDED
-            and self.row["desired"] in ("queued", "running"),
-            "resume": self.row["state"] in ("stopped", "failed"),
-            "extend": True,
-            "delete": self.row["state"] in (*ENDED, "queued"),
-        }
-        return tuple(action for action, is_possible in possible.items() if is_possible)
+        row = self.row
+        allowed = allowed_actions(self.user, row["name"], row["owner"], row["state"])
+        is_ending = row["desired"] not in ("queued", "running")  # it has been asked to stop
+        return tuple(action for action in allowed if not (action == "stop" and is_ending))
 
 
 def states(counts: Mapping[str, int]) -> dict[str, int]:

@@ -1,0 +1,1 @@
+draw(JSON.parse(document.getElementById("figures").textContent));

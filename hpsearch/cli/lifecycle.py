@@ -1,0 +1,169 @@
+"""Commands that work on a search: run it, go on with it, stop it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpsearch.cli.common import (
+    RUNS,
+    AddressOption,
+    ChangedCodeOption,
+    FolderOption,
+    NameArgument,
+    PlaceOption,
+    RunsOption,
+    ServiceOption,
+    SetOption,
+    SpecArgument,
+    app,
+    console,
+    say,
+)
+from hpsearch.cli.following import follow
+from hpsearch.cli.open import open_searches
+from hpsearch.cli.searches import Budget, Code
+from hpsearch.errors import HpsearchError
+
+if TYPE_CHECKING:
+    from hpsearch.analysis import SearchReport
+    from hpsearch.driver import Watcher
+
+
+@app.command()
+def run(
+    spec: SpecArgument,
+    overrides: SetOption = [],  # noqa: B006
+    runs: RunsOption = RUNS,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the search, if not the spec's.")
+    ] = None,
+    address: AddressOption = None,
+) -> None:
+    """Run a search to its end."""
+    from hpsearch.runs import Runs
+    from hpsearch.spec import read_draft
+
+    overrides = [*overrides, *([f"name={json.dumps(name)}"] if name else [])]
+    draft = read_draft(spec, overrides)
+    if draft.spec is None:
+        from hpsearch.validation import check
+
+        check(draft)  # tells of the mistakes in shape and in meaning, all at once
+    assert draft.spec is not None
+    checked = draft.spec
+    if _is_unfinished(checked.name, runs) and _wants_to_resume(checked.name):
+        resume(checked.name, runs, address=address)
+        return
+    Runs(runs).check_new(checked.name)
+
+    def start(watch: Watcher) -> SearchReport:
+        from hpsearch.search import run_search
+
+        return run_search(checked, runs, address=address, on_start=watch)
+
+    follow(start, runs)
+
+
+@app.command()
+def submit(
+    spec: SpecArgument,
+    overrides: SetOption = [],  # noqa: B006
+    working_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the code that the spec names.")
+    ] = None,
+    priority: Annotated[int, typer.Option(help="Of a service's queue; the highest first.")] = 0,
+    watch: Annotated[bool, typer.Option(help="Show what it prints, to its end.")] = False,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+) -> None:
+    """Start a search and don't wait for it: on a service, or in the background here."""
+    searches = open_searches(runs, service)
+    name = searches.submit(spec, overrides, working_dir, priority)
+    console.print(f"{name}: submitted; `hpsearch logs {name} -f` follows it", soft_wrap=True)
+    if watch:
+        for text in searches.logs(name, None, follow=True):
+            print(text, end="", flush=True)
+        console.print(searches.status(name))
+        raise typer.Exit(searches.exit_status(name))
+
+
+@app.command()
+def resume(
+    name: NameArgument,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+    address: AddressOption = None,
+    folder: FolderOption = None,
+    changed_code: ChangedCodeOption = False,
+) -> None:
+    """Continue a search that did not come to its end, after whatever ended it."""
+    say(open_searches(runs, service).resume(name, address, Code(folder, changed_code)))
+
+
+@app.command()
+def extend(
+    name: NameArgument,
+    trials: Annotated[int, typer.Option(min=0, help="Configurations more.")] = 0,
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs more, over all trials.")] = 0,
+    time: Annotated[str, typer.Option(help="Time more, such as 30m or 2h.")] = "",
+    disk: Annotated[str, typer.Option(help="Disk quota more, such as 20GB.")] = "",
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+    address: AddressOption = None,
+    folder: FolderOption = None,
+    changed_code: ChangedCodeOption = False,
+) -> None:
+    """Give a search more budget, and go on with it."""
+    from hpsearch.spec import parse_duration, parse_size
+
+    seconds = _amount("--time", time, parse_duration)
+    budget = Budget(trials, epochs, seconds, int(_amount("--disk", disk, parse_size)))
+    code = Code(folder, changed_code)
+    if budget == Budget():
+        raise HpsearchError("extend: needs --trials, --epochs, --time or --disk")
+    say(open_searches(runs, service).extend(name, budget, address, code))
+
+
+@app.command()
+def stop(name: NameArgument, runs: PlaceOption = None, service: ServiceOption = None) -> None:
+    """Stop a search that runs, in whatever terminal, or whose driver died."""
+    say(open_searches(runs, service).stop(name))
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Remove a search with all its files; MLflow keeps its runs."""
+    if not yes:
+        typer.confirm(f"Remove {name} and its files?", abort=True)
+    open_searches(runs, service).delete(name)
+    console.print(f"{name}: removed")
+
+
+def _amount(option: str, text: str, parse: Callable[[str], object]) -> float:
+    try:
+        return float(str(parse(text))) if text else 0.0
+    except ValueError as error:
+        raise HpsearchError(f"{option}: {error}, but got {text!r}") from error
+
+
+def _is_unfinished(name: str, runs: Path) -> bool:
+    from hpsearch.runs import Runs
+
+    place = Runs(runs)
+    return name in place.names() and place.search(name).open_record().state == "running"
+
+
+def _wants_to_resume(name: str) -> bool:
+    if not console.is_terminal:
+        return False
+    return typer.confirm(f"{name} was started and has not come to its end. Resume it?")

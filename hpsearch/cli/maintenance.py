@@ -1,0 +1,70 @@
+"""Commands that keep searches in order: MLflow's view, what no record needs, what must hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hpsearch.cli.common import (
+    RUNS,
+    NameArgument,
+    RunsOption,
+    app,
+    console,
+    open_search,
+    use_tracking_token,
+)
+
+
+@app.command()
+def sync(
+    name: NameArgument,
+    runs: RunsOption = RUNS,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="Another MLflow store than the search's own.")
+    ] = None,
+) -> None:
+    """Rebuild MLflow's view of a search from its record."""
+    from hpsearch.runs import Runs
+    from hpsearch.search import sync_search
+
+    use_tracking_token(Runs(runs))
+    uri = sync_search(name, runs, tracking_uri)
+    console.print(f"{name}: {uri} agrees with its record", soft_wrap=True)
+
+
+@app.command()
+def check(name: NameArgument, runs: RunsOption = RUNS) -> None:
+    """Verify that nothing of a search is lost or doubled: its record, MLflow and its files."""
+    from hpsearch.integrity.check import check_search
+    from hpsearch.runs import Runs
+
+    folder, record = open_search(name, runs)
+    uri, _ = Runs(runs).tracking_of(record.spec)
+    findings = check_search(record, folder, uri)
+    for line in findings.compared:
+        console.print(f"compared {line}", soft_wrap=True, highlight=False)
+    for line in findings.problems:
+        console.print(f"[red]problem[/red] {line}", soft_wrap=True, highlight=False)
+    console.print(f"{name}: {len(findings.problems)} problems")
+    if findings.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def gc(
+    runs: RunsOption = RUNS,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove what no record needs: checkpoints, Ray's files and drafts that were left."""
+    from hpsearch.integrity.garbage import find_garbage, remove
+    from hpsearch.runs import Runs
+
+    garbage = find_garbage(Runs(runs))
+    for item in garbage:
+        size = f"{item.num_bytes / 1e6:.1f} MB"
+        console.print(f"{item.path} ({size}): {item.why}", soft_wrap=True, highlight=False)
+    num_bytes = sum(item.num_bytes for item in garbage) if dry_run else remove(garbage)
+    verb = "would be removed" if dry_run else "removed"
+    console.print(f"{len(garbage)} items, {num_bytes / 1e6:.1f} MB {verb}")

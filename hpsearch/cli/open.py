@@ -1,0 +1,26 @@
+"""From the options of a command to the searches of a folder, or of a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpsearch.cli.common import RUNS
+from hpsearch.cli.login import read_login
+from hpsearch.cli.searches import Searches
+from hpsearch.errors import ServiceError
+
+
+def open_searches(runs: Path | None, service: str | None = None) -> Searches:
+    """Return the searches of a folder if one is named, else of the service logged in to."""
+    if service is not None and runs is not None:
+        raise ServiceError("--runs and --service: must not both be given")
+    login = read_login(service) if runs is None else None
+    if service is not None and login is None:
+        raise ServiceError(f"--service: `hpsearch login {service} --token TOKEN` comes first")
+    if login is None:
+        from hpsearch.cli.local import LocalSearches
+
+        return LocalSearches(runs or RUNS)
+    from hpsearch.cli.remote import RemoteSearches
+
+    return RemoteSearches(*login)

@@ -1,0 +1,12 @@
+"""Data sets: read, their columns understood, checked, split and standardised into `Data`.
+
+`load_data` is the way in; `factory_output` is the form of what a data factory, a user's own too,
+returns. A new data set is a factory in `catalogue`.
+"""
+
+from __future__ import annotations
+
+from hpsearch.components.datasets import catalogue, keel, texts
+from hpsearch.components.datasets.loading import load_data
+
+__all__ = ["catalogue", "keel", "load_data", "texts"]

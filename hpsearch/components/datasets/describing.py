@@ -1,0 +1,90 @@
+"""A data set as it was read, for people: every column and what was taken for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpsearch.components.data import Arrays
+from hpsearch.components.datasets.columns import ColumnReading, ColumnsError
+from hpsearch.components.datasets.factory_output import Source
+from hpsearch.components.datasets.loading import read_data, source_warnings, targets_name
+from hpsearch.components.datasets.targets import encode
+from hpsearch.components.tasks.kinds import KindDecision, Statement
+from hpsearch.errors import HpsearchError
+
+#: features of arrays that are told of one by one
+MAX_FEATURES = 50
+
+
+@dataclass(frozen=True)
+class Description:
+    """The columns, what is learned, what to know, and what is wrong: `problem` is an error."""
+
+    columns: tuple[ColumnReading, ...]
+    learned: str = ""
+    warnings: tuple[str, ...] = ()
+    problem: HpsearchError | None = None
+
+
+def describe_data(
+    section: Mapping[str, Any],
+    *,
+    seed: int,
+    folder: str | Path = ".",
+    said: Statement | None = None,
+) -> Description:
+    """Read the data set of a spec's section as far as possible; nothing is divided or learned."""
+    try:
+        source, _, decision = read_data(section, seed=seed, folder=folder, said=said)
+    except ColumnsError as error:
+        return Description(error.columns, problem=error)
+    except HpsearchError as error:
+        return Description((), problem=error)
+    columns = [
+        _as_target(each, decision) if each.reading == "target" else each
+        for each in source.columns or _columns(source)
+    ]
+    problem: HpsearchError | None = None
+    try:
+        decision.require(targets_name(source))
+        if isinstance(source.splits["train"], Arrays):
+            encode(source, decision.kind)
+    except HpsearchError as error:
+        problem = error
+    learned = f"{decision.kind}, because {decision.reason}" if problem is None else ""
+    return Description(tuple(columns), learned, source_warnings(source), problem)
+
+
+def _as_target(reading: ColumnReading, decision: KindDecision) -> ColumnReading:
+    if decision.doubt:
+        return replace(reading, doubt=f"{decision.doubt}: set dataset.kind")
+    return replace(reading, reading=f"target ({decision.kind})", why=decision.reason)
+
+
+def _columns(source: Source) -> list[ColumnReading]:
+    """Return the readings of what isn't a table: features of arrays, and the targets."""
+    train = source.splits["train"]
+    if not isinstance(train, Arrays):
+        why = "read example by example"
+        return [ColumnReading("x", "torch Dataset", why), ColumnReading("y", "target", why)]
+    x = train.x
+    target = _array("y", "target", "", train.y)
+    if x.ndim > 2 or x.shape[1] > MAX_FEATURES:
+        shape = " x ".join(map(str, x.shape[1:]))
+        return [_array("x", "number", f"examples of {shape} numbers", x), target]
+    names = source.feature_names or tuple(f"x[{number}]" for number in range(x.shape[1]))
+    features = [
+        _array(name, "number", "", column) for name, column in zip(names, x.T, strict=True)
+    ]
+    return [*features, target]
+
+
+def _array(name: str, reading: str, why: str, values: np.ndarray[Any, Any]) -> ColumnReading:
+    texts = values.astype(str) if values.dtype.kind == "O" else values
+    example = str(values.flat[0])[:30]
+    return ColumnReading(name, reading, why, len(np.unique(texts)), 0, example)

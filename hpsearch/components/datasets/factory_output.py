@@ -1,0 +1,169 @@
+"""What a data factory returned, checked and put into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from hpsearch.components.data import Arrays, Kind, Split
+from hpsearch.components.datasets.columns import ColumnReading
+from hpsearch.components.tasks.kinds import KINDS
+from hpsearch.errors import DataError, UserCodeError
+
+SPLITS = ("train", "val", "test")
+_OTHER_KEYS = (
+    "classes",
+    "features",
+    "targets",
+    "kind",
+    "standardize",
+    "groups",
+    "ordered",
+    "columns",
+    "warnings",
+)
+_FORM = (
+    "(x, y), or a mapping with 'train' and, where there are any, 'val' and 'test', "
+    "each (x, y) of arrays or tensors, or each a map-style torch Dataset"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Splits as read: arrays with raw targets, or Datasets; `splits` has 'train' at least.
+
+    `standardize` is false where inputs are no quantities, such as ids of words. `groups` has a
+    label for each row of arrays to train; rows that are ordered by time say so. `kind` is what
+    the data set itself says of its targets; a table tells how its `columns` were read.
+    """
+
+    splits: Mapping[str, Split]
+    class_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
+    kind: Kind | None = None
+    standardize: bool = True
+    groups: np.ndarray[Any, Any] | None = None
+    is_ordered: bool = False
+    columns: tuple[ColumnReading, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def read_source(returned: Any, name: str) -> Source:
+    """Check what the factory `name` returned; UserCodeError says what it should have been."""
+    if isinstance(returned, tuple | list | Dataset):
+        returned = {"train": returned}
+    if not isinstance(returned, Mapping) or "train" not in returned:
+        raise UserCodeError(f"{name}: must return {_FORM}, but got {_describe(returned)}")
+    unknown = [key for key in returned if key not in (*SPLITS, *_OTHER_KEYS)]
+    if unknown:
+        raise UserCodeError(
+            f"{name}: must return a mapping of {', '.join(SPLITS)}, {', '.join(_OTHER_KEYS)}, "
+            f"but got the key {unknown[0]!r}"
+        )
+    splits = {key: _split(returned[key], name, key) for key in SPLITS if key in returned}
+    _check_alike(splits, name)
+    kind = returned.get("kind")
+    if kind is not None and kind not in KINDS:
+        raise UserCodeError(f"{name}: kind must be one of {', '.join(KINDS)}, but got {kind!r}")
+    return Source(
+        splits,
+        tuple(map(str, returned.get("classes", ()))),
+        tuple(map(str, returned.get("features", ()))),
+        tuple(map(str, returned.get("targets", ()))),
+        kind,
+        bool(returned.get("standardize", True)),
+        _groups(returned["groups"], splits["train"], name) if "groups" in returned else None,
+        bool(returned.get("ordered", False)),
+        tuple(returned.get("columns", ())),
+        tuple(map(str, returned.get("warnings", ()))),
+    )
+
+
+def _split(value: Any, name: str, key: str) -> Split:
+    if isinstance(value, Dataset):
+        if isinstance(value, IterableDataset) or not hasattr(value, "__len__"):
+            raise UserCodeError(
+                f"{name}: {key} must be a Dataset with a length, but got {_describe(value)}"
+            )
+        return value
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise UserCodeError(f"{name}: must return {_FORM}, but {key} is {_describe(value)}")
+    x, y = (_array(part, name, key) for part in value)
+    if x.ndim < 2 or x.dtype.kind not in "fiub" or 0 in x.shape[1:]:
+        raise UserCodeError(
+            f"{name}: x of {key} must be numbers of the shape (rows, features) or (rows, "
+            f"channels, height, width), but got {x.dtype} of the shape {x.shape}"
+        )
+    if y.dtype.kind == "c":
+        raise UserCodeError(f"{name}: y of {key} must be real numbers or texts, but is {y.dtype}")
+    if y.ndim == 0 or len(x) != len(y) or len(x) == 0:
+        raise UserCodeError(
+            f"{name}: x and y of {key} must have as many rows, at least one, "
+            f"but have the shapes {x.shape} and {y.shape}"
+        )
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    check_finite(x, f"x of {key}")
+    return Arrays(x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
+
+
+def _check_alike(splits: Mapping[str, Split], name: str) -> None:
+    """Refuse arrays of one split that don't go with those of train."""
+    arrays = {key: split for key, split in splits.items() if isinstance(split, Arrays)}
+    if "train" not in arrays:
+        return
+    train = arrays["train"]
+    for key, split in arrays.items():
+        for part in ("x", "y"):
+            ours, theirs = getattr(split, part), getattr(train, part)
+            if ours.shape[1:] != theirs.shape[1:]:
+                raise UserCodeError(
+                    f"{name}: {part} of {key} must have rows of the shape of those of train, "
+                    f"{theirs.shape[1:]}, but has {ours.shape[1:]}"
+                )
+        if _is_text(split.y) != _is_text(train.y):
+            raise UserCodeError(
+                f"{name}: y of {key} must be of the kind of y of train, {train.y.dtype}, "
+                f"but is {split.y.dtype}"
+            )
+
+
+def _is_text(values: np.ndarray[Any, Any]) -> bool:
+    return values.dtype.kind in "US"
+
+
+def _groups(value: Any, train: Split, name: str) -> np.ndarray[Any, Any]:
+    groups = _array(value, name, "groups")
+    if not isinstance(train, Arrays) or groups.shape != (len(train),):
+        what = f"{len(train)} rows" if isinstance(train, Arrays) else "Datasets, which have none"
+        raise UserCodeError(
+            f"{name}: groups must be a label for each row of train, but have the shape "
+            f"{groups.shape} for {what}"
+        )
+    return groups
+
+
+def _array(value: Any, name: str, key: str) -> np.ndarray[Any, Any]:
+    if isinstance(value, torch.Tensor):
+        return value.numpy(force=True)
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # ragged lists
+        raise UserCodeError(f"{name}: {key} must be arrays, but: {error}") from error
+
+
+def check_finite(values: np.ndarray[Any, Any], what: str) -> None:
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise DataError(f"dataset: {what} must be finite, but {bad} of {values.size} are not")
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__} of {len(value)}"
+    return f"{type(value).__name__} {value!r:.60}"

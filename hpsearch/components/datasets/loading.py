@@ -1,0 +1,171 @@
+"""From a spec's `dataset` section to `Data`: read, check, split, standardise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpsearch import registry
+from hpsearch.components.data import Arrays, Data, standardized
+from hpsearch.components.datasets.factory_output import Source, read_source
+from hpsearch.components.datasets.splitting import SplitSettings, divide
+from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
+from hpsearch.components.tasks.kinds import KindDecision, Statement, listed
+from hpsearch.errors import DataError, HpsearchError, UserCodeError
+from hpsearch.registry import Component
+
+registry.share_keywords("dataset", SplitSettings)
+
+
+def load_data(
+    section: Mapping[str, Any],
+    *,
+    seed: int,
+    folder: str | Path = ".",
+    said: Statement | None = None,
+) -> Data:
+    """Read the data set of a spec's section, split it by `seed` and standardise it.
+
+    Relative paths are taken from `folder`, the spec's; `said` is what the rest of the spec says
+    of the kind. Raises DataError where data is missing or can't be used, or its kind is in doubt,
+    UserCodeError where a user's factory fails or returns something else.
+    """
+    source, preparation, decision = read_data(section, seed=seed, folder=folder, said=said)
+    decision.require(targets_name(source))
+    if all(isinstance(split, Arrays) for split in source.splits.values()):
+        return _from_arrays(source, preparation, decision, seed)
+    return _from_datasets(source, preparation, decision, section["name"])
+
+
+def read_data(
+    section: Mapping[str, Any],
+    *,
+    seed: int,
+    folder: str | Path = ".",
+    said: Statement | None = None,
+) -> tuple[Source, SplitSettings, KindDecision]:
+    """Read the data set of a spec's section as it is; the decision may be in doubt."""
+    name = section["name"]
+    component = registry.get("dataset", name, Path(folder))
+    shared = registry.shared_keywords("dataset").keys() - component.own_keywords.keys()
+    keywords = {key: value for key, value in section.items() if key not in {"name", *shared}}
+    given = {key: value for key, value in section.items() if key in shared}
+    returned = _call(component, keywords, seed, Path(folder))
+    source = read_source(returned, name)
+    _check_given(given, source)
+    preparation = SplitSettings(**given)
+    return source, preparation, decide(source, preparation.kind, said, name)
+
+
+def targets_name(source: Source) -> str:
+    """Return how to call the targets."""
+    if not source.target_names:
+        return "the targets"
+    return f"the target {' and '.join(map(repr, source.target_names))}"
+
+
+def _call(component: Component, keywords: Mapping[str, Any], seed: int, folder: Path) -> Any:
+    try:
+        return component.build(keywords, seed=seed, folder=folder)
+    except HpsearchError:
+        raise
+    except Exception as error:  # user code may raise anything
+        raise UserCodeError(
+            f"dataset: {component.name} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _check_given(given: Mapping[str, Any], source: Source) -> None:
+    """Refuse what would be without effect."""
+    splits = source.splits
+    refused = {f"{key}_fraction": f"a {key} split of its own" for key in ("test", "val")}
+    refused = {key: why for key, why in refused.items() if key.split("_")[0] in splits}
+    if "val" in splits:
+        refused["folds"] = "a val split of its own"
+    if {"val", "test"} <= splits.keys():
+        refused["split"] = "a val and a test split of its own"
+    if given.get("standardize") and not source.standardize:
+        refused["standardize"] = "inputs that are no quantities"
+    if given.get("folds") is not None:
+        refused["val_fraction"] = "folds, which take its place"
+    if not all(isinstance(split, Arrays) for split in splits.values()):
+        untouched = given.keys() - {"kind"}
+        refused |= dict.fromkeys(untouched, "torch Datasets, which are used as they are")
+    for key in given:
+        if key in refused and given[key] is not None:
+            raise DataError(
+                f"dataset.{key}: must not be given, as the data set has {refused[key]}, "
+                f"but got {given[key]!r}"
+            )
+
+
+def _from_arrays(
+    source: Source, preparation: SplitSettings, decision: KindDecision, seed: int
+) -> Data:
+    splits, class_names = encode(source, decision.kind)
+    folds = divide(splits, source, preparation, seed)
+    train = splits["train"]
+    data = Data(
+        kind=decision.kind,
+        input_shape=train.x.shape[1:],
+        output_size=len(class_names) or train.y.shape[1],
+        train=train,
+        val=splits.get("val"),
+        test=splits.get("test"),
+        folds=folds,
+        class_names=class_names,
+        feature_names=source.feature_names,
+        standardize=preparation.standardize and source.standardize,
+        kind_reason=decision.reason,
+        target_names=source.target_names,
+        warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
+    )
+    return data if folds else standardized(data)
+
+
+def source_warnings(source: Source) -> tuple[str, ...]:
+    """Return what the user should know of a data set as it was read."""
+    columns = [f"column {each.column!r} {each.warning}" for each in source.columns if each.warning]
+    return (*source.warnings, *columns)
+
+
+def _lonely_classes(splits: Mapping[str, Arrays], class_names: tuple[str, ...]) -> list[str]:
+    """Warn of classes with one row, which is in one split and never in another."""
+    classes = np.concatenate([split.y for split in splits.values()])
+    if classes.dtype != np.int64:
+        return []
+    counts = np.bincount(classes, minlength=len(class_names))
+    lonely = [name for name, count in zip(class_names, counts, strict=True) if count == 1]
+    many = f"{len(lonely)} classes have" if len(lonely) > 1 else "a class has"
+    return (
+        [f"{many} one row, so that not every split has them: {listed(lonely)}"] if lonely else []
+    )
+
+
+def _from_datasets(
+    source: Source, preparation: SplitSettings, decision: KindDecision, name: str
+) -> Data:
+    splits = {k: split for k, split in source.splits.items() if not isinstance(split, Arrays)}
+    if len(splits) < len(source.splits):
+        raise UserCodeError(f"{name}: must return arrays or Datasets, but got both")
+    if "val" not in splits:
+        raise UserCodeError(f"{name}: must return a Dataset for 'val' too, but got only 'train'")
+    kind = decision.kind
+    splits = as_learned(splits, kind, name)
+    input_shape, output_size = describe_dataset(splits["train"], source, name, kind)
+    return Data(
+        kind=kind,
+        input_shape=input_shape,
+        output_size=output_size,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits.get("test"),
+        class_names=source.class_names,
+        feature_names=source.feature_names,
+        kind_reason=decision.reason,
+        target_names=source.target_names,
+        warnings=source_warnings(source),
+    )

@@ -1,0 +1,144 @@
+"""The splits that a data set lacks, divided from its training rows as its section says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Interval
+
+from hpsearch.components.data import Arrays
+from hpsearch.components.datasets.factory_output import Source
+from hpsearch.components.datasets.split_methods import (
+    DIVISIONS,
+    Division,
+    Pair,
+    Population,
+    Rows,
+    split_rows,
+)
+from hpsearch.errors import DataError
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Keywords that every data set has beside its own.
+
+    `split` says how rows are divided: by chance, with each class in proportion unless `stratify`
+    is false; `chronological`, the last rows are for testing, those before them for validation;
+    by `group`, so that rows of one group are in one part, and fractions count groups. It is
+    `auto` by groups or by time where the data set has them, else by chance.
+    `train_rows` and `val_rows` draw that many rows of their part; `folds` is cross validation
+    in place of one validation part; test rows are drawn where the data set has no test split.
+    `kind` says what targets are; `auto` goes by their values (`components.kinds`), where these
+    leave no doubt. With `classification`, several columns are shares of classes
+    (soft labels); with `multilabel`, each is a label from 0 to 1. Datasets take `kind` alone.
+    """
+
+    val_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.2
+    test_fraction: Annotated[float, Interval(ge=0, lt=1)] = 0.2
+    folds: Annotated[int, Ge(2)] | None = None
+    split: Literal["auto", "random", "chronological", "group"] = "auto"
+    stratify: bool = True
+    train_rows: Annotated[int, Ge(1)] | None = None
+    val_rows: Annotated[int, Ge(1)] | None = None
+    standardize: bool = True
+    kind: Literal["auto", "classification", "multilabel", "regression"] = "auto"
+
+
+def divide(
+    splits: dict[str, Arrays], source: Source, preparation: SplitSettings, seed: int
+) -> tuple[Pair, ...]:
+    """Complete the splits in place; returns the folds of the training rows, if there are any."""
+    rng = np.random.default_rng(seed)
+    division = DIVISIONS[_way(source, preparation)]
+    rows = Population(len(splits["train"]), _classes(splits["train"], preparation), source.groups)
+    for key in ("test", "val"):
+        fraction = getattr(preparation, f"{key}_fraction")
+        if key in splits or not fraction or (key == "val" and preparation.folds):
+            continue
+        train = splits["train"]
+        rest, drawn = _draw_part(division, rows, key, fraction, rng)
+        splits["train"], splits[key], rows = train.rows(rest), train.rows(drawn), rows.at(rest)
+    if preparation.folds is not None:
+        return tuple(_draw_folds(division, rows, preparation, rng))
+    for key, count in (("train", preparation.train_rows), ("val", preparation.val_rows)):
+        part = splits[key]
+        if count is not None:
+            classes = _classes(part, preparation)
+            splits[key] = part.rows(_draw_rows(len(part), classes, count, key, rng))
+    return ()
+
+
+def _way(source: Source, preparation: SplitSettings) -> str:
+    """Return how to divide; DataError where the data set lacks what that needs."""
+    way, has_groups = preparation.split, source.groups is not None
+    if way == "group" and not has_groups:
+        raise DataError(
+            "dataset.split: must not be group, as the data set has no groups of rows: a table "
+            "names their column in dataset.group"
+        )
+    if way == "auto" and has_groups and source.is_ordered:
+        raise DataError(
+            "dataset.split: must be given (group or chronological) for a data set with groups "
+            "that is ordered by time, but is auto"
+        )
+    if way == "auto":
+        way = "group" if has_groups else "chronological" if source.is_ordered else "random"
+    if way != "random" and not preparation.stratify:
+        raise DataError(
+            f"dataset.stratify: must not be given, as a {way} split holds no class in proportion"
+        )
+    return way
+
+
+def _draw_part(
+    division: Division, rows: Population, key: str, fraction: float, rng: np.random.Generator
+) -> Pair:
+    available = division.num_units(rows)
+    count = round(available * fraction)
+    if not 0 < count < available:
+        raise DataError(
+            f"dataset.{key}_fraction: must leave {division.unit} on both sides, "
+            f"but got {fraction} of {available} {division.unit}"
+        )
+    return division.draw(rows, count, rng)
+
+
+def _draw_folds(
+    division: Division, rows: Population, preparation: SplitSettings, rng: np.random.Generator
+) -> Iterator[Pair]:
+    folds, available = preparation.folds or 0, division.num_units(rows)
+    most = available - division.never_validated
+    if folds > most:
+        raise DataError(
+            f"dataset.folds: must be at most {most} with {available} {division.unit}, "
+            f"but got {folds}"
+        )
+    caps = {"train": preparation.train_rows, "val": preparation.val_rows}
+    for pair in division.folds(rows, folds, rng):
+        capped = [
+            part
+            if count is None
+            else part[_draw_rows(len(part), rows.at(part).classes, count, key, rng)]
+            for part, (key, count) in zip(pair, caps.items(), strict=True)
+        ]
+        yield capped[0], capped[1]
+
+
+def _draw_rows(
+    available: int, classes: Rows | None, count: int, key: str, rng: np.random.Generator
+) -> Rows:
+    if count > available:
+        raise DataError(
+            f"dataset.{key}_rows: must be at most the {available} rows of that part, "
+            f"but got {count}"
+        )
+    return split_rows(available, count, classes, rng)[1]
+
+
+def _classes(arrays: Arrays, preparation: SplitSettings) -> Rows | None:
+    """The classes by which a draw is stratified; none in a regression."""
+    return arrays.y if preparation.stratify and arrays.y.dtype == np.int64 else None

@@ -1,0 +1,163 @@
+"""Which initializer draws which weight of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from torch import nn
+
+from hpsearch import registry
+from hpsearch.errors import BadConfigurationError
+from hpsearch.registry import ComponentOf, Recommended
+
+INITIALIZER = ComponentOf("initializer")
+InitializerSection = Annotated[Any, INITIALIZER]
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+#: how torch names the weights of recurrent layers, from the input and from the state
+RECURRENT_WEIGHTS = ("weight_ih", "weight_hh")
+#: what initializers say of more than one tensor
+PROFILES: dict[str, dict[str, Any]] = {
+    "keras_default": {"recurrent": "orthogonal", "forget_bias": 1.0, "by_gate": False}
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Keywords that all initializers have beside their own.
+
+    `first` and `output` are other initializers for the first and the last layer, `recurrent` one
+    for the weights from a recurrent layer's state to itself. `layers` has one for each pattern of
+    names of weights, such as "*.weight_hh*" or "4.weight"; of several that fit the first holds,
+    before `recurrent`, and that before `output` and `first`. With `by_gate` each gate of a
+    recurrent layer is drawn as a layer of its own, else all together, as Keras does. `forget_bias`
+    is the bias of an LSTM's forget gate: torch adds two vectors there, the one gets it, the other
+    0. `log_prior` begins with the frequencies of the classes or labels: the last layer's bias is
+    their logarithm, or what else the head makes these probabilities of.
+    """
+
+    first: InitializerSection | None = None
+    output: InitializerSection | None = None
+    recurrent: InitializerSection | None = None
+    layers: Annotated[Mapping[str, Any], ComponentOf("initializer", mapped=True)] | None = None
+    by_gate: bool = True
+    forget_bias: Annotated[float, Recommended(0.0, 2.0)] | None = None
+    output_bias: Literal["zero", "log_prior"] = "zero"
+
+    def by_pattern(self, name: str) -> Any:
+        """Return the initializer of the first pattern that a weight's name fits, if one does."""
+        pairs = (self.layers or {}).items()
+        return next((each for pattern, each in pairs if fnmatchcase(name, pattern)), None)
+
+
+registry.share_keywords("initializer", Placement)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which initializer draws each weight of a model's `fresh` modules, which aren't pretrained.
+
+    `first` and `last` are the names of the weights of its outer layers.
+    """
+
+    own: Mapping[str, Any]
+    placement: Placement
+    fresh: Mapping[str, nn.Module]
+    first: Sequence[str]
+    last: Sequence[str]
+
+    @classmethod
+    def of(cls, model: nn.Module, section: Mapping[str, Any]) -> Choice:
+        """Read a section for a model; BadConfigurationError where they don't fit."""
+        section = {**PROFILES.get(section["name"], {}), **section}
+        shared = registry.shared_keywords("initializer")
+        placement = Placement(**{key: section[key] for key in shared if key in section})
+        own = {key: value for key, value in section.items() if key not in shared}
+        modules = dict(model.named_modules())
+        is_fresh = {name: not hasattr(each, "is_pretrained") for name, each in modules.items()}
+        fresh = {name: each for name, each in modules.items() if is_fresh[name]}
+        _check_others(placement)
+        _check_patterns(placement, [name for each in fresh.items() for name in _weights_of(*each)])
+        layers = _weights_by_layer(modules) or [[]]
+        return cls(own, placement, fresh, layers[0], layers[-1])
+
+    def section(self, name: str) -> tuple[Mapping[str, Any], bool]:
+        """Return the section for a weight, and whether its gates are drawn one by one."""
+        placement = self.placement
+        is_state = name.rpartition(".")[2].startswith("weight_hh")
+        others = (
+            placement.by_pattern(name),
+            placement.recurrent if is_state else None,
+            placement.output if name in self.last else None,
+            placement.first if name in self.first else None,
+        )
+        other = next(filter(None, others), None)
+        if other is None:
+            return self.own, placement.by_gate
+        section: Mapping[str, Any] = INITIALIZER.written_out(other)
+        profile = PROFILES.get(section["name"], {})
+        if is_state and "recurrent" in profile:
+            section = INITIALIZER.written_out(profile["recurrent"])
+        return section, profile.get("by_gate", placement.by_gate)
+
+    def forget_bias(self, name: str) -> float | None:
+        """Return the forget bias of an LSTM by the name of its weight from the input."""
+        section, own = self.section(name)[0], self.placement.forget_bias
+        if section is self.own or own is not None:
+            return own
+        found: float | None = PROFILES.get(section["name"], {}).get("forget_bias")
+        return found
+
+
+def joined(path: str, name: str) -> str:
+    """Return the name of what is called `name` in the module at a path."""
+    return f"{path}.{name}" if path else name
+
+
+def _weights_by_layer(modules: Mapping[str, nn.Module]) -> list[list[str]]:
+    """Return the names of the weights that are drawn, layer by layer, from input to output.
+
+    The directions of a recurrent layer are one, also where they are cells of their own.
+    """
+    layers: dict[tuple[str, str], list[str]] = {}
+    whole = [name for name, module in modules.items() if hasattr(module, "is_one_layer")]
+    for path, module in modules.items():
+        place = next((name for name in whole if path.startswith(f"{name}.")), path)
+        for name in _weights_of(path, module):
+            number = name.rpartition("_l")[2].removesuffix("_reverse")  # of torch's own layers
+            stacked = number if number.isdigit() else ""
+            layers.setdefault((place, stacked), []).append(name)
+    return list(layers.values())
+
+
+def _weights_of(path: str, module: nn.Module) -> list[str]:
+    """Return the names of the weights of a module that are drawn."""
+    if isinstance(module, Layer):  # whose weight may be a parametrisation's
+        return [joined(path, "weight")]
+    names = (name for name, _ in module.named_parameters(recurse=False))
+    return [joined(path, name) for name in names if name.startswith(RECURRENT_WEIGHTS)]
+
+
+def _check_patterns(placement: Placement, names: Sequence[str]) -> None:
+    for pattern in placement.layers or ():
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise BadConfigurationError(
+                "initializer.layers: each pattern must fit the name of a weight "
+                f"({', '.join(names)}), but {pattern!r} fits none"
+            )
+
+
+def _check_others(placement: Placement) -> None:
+    """Refuse a placement in an initializer that is one itself."""
+    others = {key: getattr(placement, key) for key in ("first", "output", "recurrent")}
+    others |= {f"layers.{pattern}": other for pattern, other in (placement.layers or {}).items()}
+    shared = registry.shared_keywords("initializer")
+    for place, other in others.items():
+        inner = [key for key in INITIALIZER.written_out(other) or () if key in shared]
+        if inner:
+            raise BadConfigurationError(
+                f"initializer.{place}: must have keywords of its own alone: {inner[0]} is said "
+                f"of the whole model, beside {place.partition('.')[0]}"
+            )

@@ -1,0 +1,159 @@
+"""How recurrent cells go over a sequence: the recursion, with its norms and its dropout.
+
+Shapes: B rows, T time steps, I inputs, H hidden units, G gates.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hpsearch.components.layers.dropouts import RecurrentDropout
+from hpsearch.components.layers.modules import Dropout
+
+#: h, and c of an LSTM, each (B, H)
+State = tuple[Tensor, ...]
+
+
+class Cell(nn.Module):
+    """A recurrent layer (B, T, I) → (B, T, H) whose weights are those of a module of torch's.
+
+    `norm_x` normalises W x of all time steps, (B, T, GH); `norm_h` U h of one, (B, GH); biases
+    come after them.
+    """
+
+    kind: ClassVar[Callable[..., nn.RNNBase]]
+    num_gates: ClassVar[int]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        norm_x: nn.Module | None = None,
+        norm_h: nn.Module | None = None,
+        norm_c: nn.Module | None = None,
+        **keywords: Any,
+    ) -> None:
+        super().__init__()
+        self.weights = self.kind(input_size, hidden_size, batch_first=True, **keywords)
+        self.norm_x, self.norm_h, self.norm_c = norm_x, norm_h, norm_c
+
+    def forward(self, x: Tensor, dropout: RecurrentDropout | None = None) -> Tensor:
+        """Return the outputs at all time steps."""
+        is_plain = self.norm_x is None and self.norm_h is None and self.norm_c is None
+        if is_plain and (dropout is None or not dropout.is_on):
+            outputs: Tensor = self.weights(x)[0]
+            return outputs
+        return self._unroll(x, dropout or RecurrentDropout())
+
+    @abstractmethod
+    def step(
+        self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Dropout
+    ) -> State:
+        """Return the next state from W x + b and U h + b' (B, GH); `update` drops candidates."""
+
+    def first_state(self, x: Tensor) -> State:
+        """Return the state before the first time step."""
+        return (x.new_zeros(len(x), self.weights.hidden_size),)
+
+    def _unroll(self, x: Tensor, dropout: RecurrentDropout) -> Tensor:
+        gates_x = self._of_inputs(x, dropout.input_masks(x, self.num_gates))
+        weight = dropout.weights(self._weight("weight_hh_l0"))
+        bias = self._weight("bias_hh_l0")
+        state, masks, outputs = self.first_state(x), None, []
+        for t, gates in enumerate(gates_x.unbind(1)):
+            masks = dropout.state_masks(state[0], self.num_gates, masks)
+            gates_h = _masked_linear(state[0], weight, masks)
+            if self.norm_h is not None:
+                gates_h = self.norm_h(gates_h, t)
+            state = self.step(gates, gates_h + bias, state, t, dropout.update)
+            outputs.append(state[0])
+        return dropout.drop_outputs(torch.stack(outputs, 1))
+
+    def _of_inputs(self, x: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        gates = _masked_linear(x, self._weight("weight_ih_l0"), masks)
+        if self.norm_x is not None:
+            gates = self.norm_x(gates)
+        return gates + self._weight("bias_ih_l0")
+
+    def _weight(self, name: str) -> Tensor:
+        # `get_parameter` refuses the plain tensors that torch.func puts in a parameter's place
+        weight: Tensor = getattr(self.weights, name)
+        return weight
+
+
+class SimpleRNN(Cell):
+    """h = tanh(W x + U h + b), or with relu."""
+
+    kind, num_gates = nn.RNN, 1
+
+    def step(
+        self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Dropout
+    ) -> State:
+        """See Cell; there is no candidate to drop."""
+        function = torch.tanh if self.weights.nonlinearity == "tanh" else torch.relu
+        return (function(gates_x + gates_h),)
+
+
+class LSTM(Cell):
+    """Gates in torch's order: input, forget, candidate, output."""
+
+    kind, num_gates = nn.LSTM, 4
+
+    def first_state(self, x: Tensor) -> State:
+        """Return h and c before the first time step."""
+        zeros = x.new_zeros(len(x), self.weights.hidden_size)
+        return zeros, zeros
+
+    def step(
+        self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Dropout
+    ) -> State:
+        """See Cell; `norm_c` normalises what the output's tanh sees."""
+        i, f, g, o = (gates_x + gates_h).chunk(4, -1)
+        c = f.sigmoid() * state[1] + i.sigmoid() * update(g.tanh())
+        seen = c if self.norm_c is None else self.norm_c(c, t)
+        return o.sigmoid() * seen.tanh(), c
+
+
+class NoisyLSTM(LSTM):
+    """An LSTM that learns its first h; while training normal noise is added to it."""
+
+    def __init__(self, input_size: int, hidden_size: int, *norms: nn.Module, noise: float) -> None:
+        super().__init__(input_size, hidden_size, *norms)
+        self.h0 = nn.Parameter(torch.zeros(hidden_size))
+        self.noise = noise
+
+    def first_state(self, x: Tensor) -> State:
+        """Return h and c before the first time step."""
+        zeros = super().first_state(x)[0]
+        h = zeros + self.h0
+        return h + self.noise * torch.randn_like(h) if self.training else h, zeros
+
+
+class GRU(Cell):
+    """Gates in torch's order: reset, update, candidate."""
+
+    kind, num_gates = nn.GRU, 3
+
+    def step(
+        self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Dropout
+    ) -> State:
+        """See Cell."""
+        size = self.weights.hidden_size
+        rz = (gates_x[:, : 2 * size] + gates_h[:, : 2 * size]).sigmoid()
+        r, z = rz.chunk(2, -1)
+        n = update((gates_x[:, 2 * size :] + r * gates_h[:, 2 * size :]).tanh())
+        return ((1 - z) * n + z * state[0],)
+
+
+def _masked_linear(x: Tensor, weight: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    """Return weight (x mask); with several masks, each gate's part of the weight has its own."""
+    if not masks:
+        return F.linear(x, weight)
+    gates = zip(masks, weight.chunk(len(masks)), strict=True)
+    return torch.cat([F.linear(x * mask, part) for mask, part in gates], -1)

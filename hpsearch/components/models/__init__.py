@@ -1,0 +1,10 @@
+"""Models by name, the trained ones too: from the shape of an example to a `torch.nn.Module`.
+
+A new model is a registered factory in the module of its kind.
+"""
+
+from __future__ import annotations
+
+from hpsearch.components.models import feedforward, minilm, perceptron, pretrained, recurrent
+
+__all__ = ["feedforward", "minilm", "perceptron", "pretrained", "recurrent"]

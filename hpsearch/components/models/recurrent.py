@@ -1,0 +1,151 @@
+"""Recurrent nets, from a sequence to one output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from hpsearch.components.layers.cells import CellSection, make_cell
+from hpsearch.components.layers.dropouts import (
+    DropoutSection,
+    Rate,
+    RecurrentDropout,
+    make_dropout,
+)
+from hpsearch.components.layers.modules import Dropout
+from hpsearch.components.layers.recurrence import Cell
+from hpsearch.errors import BadConfigurationError
+from hpsearch.registry import Recommended, register
+
+Size = Annotated[int, Ge(1)]
+Readout = Literal["last", "mean", "max"]
+
+
+@register("model", "rnn", fusible=["input_dropout", "dropout"])
+def rnn(
+    folder: Path,
+    input_shape: tuple[int, ...],
+    output_size: int,
+    cell: CellSection = "lstm",
+    hidden_size: Annotated[int, Ge(1), Recommended(16, 256, log=True)] = 64,
+    layers: Size = 1,
+    bidirectional: bool = False,
+    readout: Readout = "last",
+    input_dropout: Rate = 0.0,
+    dropout: DropoutSection = 0.0,
+) -> nn.Module:
+    """Recurrent layers over time, then a linear layer on the last, mean or greatest outputs.
+
+    An example is (time, features), or an image, read row by row. `dropout` follows each layer,
+    new at each time step, or acts within the cells if it is a recurrent form; torch's own
+    acts between layers only. With `bidirectional` a second cell of `hidden_size` units reads each
+    layer backwards; its last output is that of the first time step.
+    """
+    size = _num_inputs(input_shape)
+    stack: list[RecurrentLayer] = []
+    for _ in range(layers):
+        cells = [make_cell(cell, size, hidden_size, folder) for _ in range(1 + bidirectional)]
+        form = make_dropout(dropout, is_recurrent=True)
+        stack.append(RecurrentLayer(cells, hidden_size, form))
+        size = hidden_size * len(cells)
+    output = nn.Linear(size, output_size)
+    return RecurrentNet(Dropout(input_dropout), stack, output, readout)
+
+
+class RecurrentNet(nn.Module):
+    """Sequences (rows, time, features), or images, to outputs (rows, output_size)."""
+
+    def __init__(
+        self,
+        input_dropout: nn.Module,
+        layers: list[RecurrentLayer],
+        output: nn.Module,
+        readout: Readout,
+    ) -> None:
+        super().__init__()
+        self.input_dropout, self.layers = input_dropout, nn.ModuleList(layers)
+        self.output, self.readout = output, readout
+        self._hidden_size = layers[-1].hidden_size
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return the recurrent layers, each with its dropout, and the head."""
+        first, *others = self.layers
+        return [[self.input_dropout, first], *([layer] for layer in others), [self.output]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of a batch."""
+        if x.ndim == 4:  # each row of an image with all its channels
+            x = x.transpose(1, 2).flatten(2)
+        x = self.input_dropout(x)
+        for layer in self.layers:
+            x = layer(x)
+        outputs: Tensor = self.output(self._read(x))
+        return outputs
+
+    def _read(self, x: Tensor) -> Tensor:
+        if self.readout == "mean":
+            return x.mean(1)
+        if self.readout == "max":
+            return x.amax(1)
+        size = self._hidden_size
+        return torch.cat([x[:, -1, :size], x[:, 0, size:]], -1)
+
+
+class RecurrentLayer(nn.Module):
+    """A cell, or one for each direction, and dropout."""
+
+    #: to initializers its cells are not layers of their own
+    is_one_layer = True
+
+    def __init__(self, cells: list[nn.Module], hidden_size: int, dropout: nn.Module) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.cells, self.dropout = nn.ModuleList(cells), dropout
+        if isinstance(dropout, RecurrentDropout):
+            for cell in cells:
+                _check_dropout(cell, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return outputs (rows, time, hidden units of each direction)."""
+        forward, *backward = self.cells
+        outputs = self._run(forward, x)
+        for cell in backward:
+            outputs = torch.cat([outputs, self._run(cell, x.flip(1)).flip(1)], -1)
+        if isinstance(self.dropout, RecurrentDropout):
+            return outputs
+        dropped: Tensor = self.dropout(outputs.transpose(1, 2))  # (rows, channels, ...)
+        return dropped.transpose(1, 2)
+
+    def _run(self, cell: nn.Module, x: Tensor) -> Tensor:
+        is_within = isinstance(self.dropout, RecurrentDropout)
+        outputs: Tensor = cell(x, self.dropout) if is_within else cell(x)
+        return outputs
+
+
+def _num_inputs(input_shape: tuple[int, ...]) -> int:
+    """Return the number of features of a time step."""
+    if len(input_shape) == 2:
+        return input_shape[1]
+    if len(input_shape) == 3:
+        return input_shape[0] * input_shape[2]
+    raise BadConfigurationError(
+        "model: rnn needs sequences of the shape (time, features) or images, but an example of "
+        f"the data set has the shape {input_shape}"
+    )
+
+
+def _check_dropout(cell: nn.Module, dropout: RecurrentDropout) -> None:
+    if not isinstance(cell, Cell):
+        raise BadConfigurationError(
+            "model.dropout: recurrent forms need one of hpsearch's cells, but got "
+            f"{type(cell).__name__}"
+        )
+    if dropout.needs_gates and cell.num_gates == 1:
+        raise BadConfigurationError(
+            "model.dropout: rec_mem drops the candidate of a gated cell (lstm, gru), but rnn "
+            "cells have none"
+        )

@@ -1,0 +1,81 @@
+"""Verifies that nothing of a search is lost, doubled or untrue: its record, MLflow, its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hpsearch.integrity.file_rules import file_problems
+from hpsearch.integrity.place_rules import place_problems
+from hpsearch.integrity.record_rules import record_problems
+from hpsearch.integrity.run_rules import num_points, run_problems
+from hpsearch.record import Record
+from hpsearch.runs import Runs, SearchFolder
+from hpsearch.tracking.audit import read_runs
+from hpsearch.tracking.places import rebind_own_store
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was compared, and what is wrong: each problem names its place, the rule, the value."""
+
+    compared: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def check_search(record: Record, folder: SearchFolder, tracking_uri: str) -> Findings:
+    """Compare a search's record with its rules, with Optuna's study, with MLflow and its files.
+
+    While a driver works on it, MLflow's view follows the record and isn't compared. A search
+    whose driver died may lack what the next one finishes. Raises TrackingError if MLflow's store
+    can't be used.
+    """
+    is_driven = folder.is_driven()
+    if record.state == "running" and not is_driven:
+        record = folder.open_record()  # its driver may have ended it meanwhile
+    compared = tuple(_compared_here(record, is_driven))
+    if is_driven:
+        note = "nothing with MLflow: a driver works on the search, and the view follows it"
+        return Findings((*compared, note), _lasting_problems(record, folder))
+    rebind_own_store(tracking_uri, Runs(folder.path.parent).artifacts)
+    problems = (
+        *_problems_here(record, folder),
+        *place_problems(record, folder, tracking_uri),
+        *run_problems(record, read_runs(record, tracking_uri)),
+    )
+    return Findings((*compared, *_compared_with_mlflow(record)), problems)
+
+
+def _compared_here(record: Record, is_driven: bool) -> Iterator[str]:
+    if record.state == "running" and not is_driven:
+        yield (
+            "a search that is interrupted: its driver died, and it may lack what "
+            f"`hpsearch resume {record.name}` completes"
+        )
+    trials = len(record.trials)
+    epochs = sum(len(trial.curve) for trial in record.trials)
+    yield f"{trials:,} trials and {epochs:,} epochs of the record with the rules of a search"
+    yield f"{trials:,} trials of the record with Optuna's study"
+    yield "the spec and the checkpoints of the record with the files"
+    if record.code:
+        yield f"{len(record.code)} files of code with those in {record.spec.folder}"
+
+
+def _compared_with_mlflow(record: Record) -> Iterator[str]:
+    yield f"the search and {len(record.trials):,} trials of the record with MLflow's runs"
+    yield f"{num_points(record):,} points of their curves with MLflow's"
+
+
+def _problems_here(record: Record, folder: SearchFolder) -> Iterator[str]:
+    yield from record_problems(record)
+    yield from file_problems(record, folder)
+
+
+def _lasting_problems(record: Record, folder: SearchFolder) -> tuple[str, ...]:
+    """Return what is wrong before and after the record is read again.
+
+    The driver is in the middle of its writes: what isn't wrong any more never was.
+    """
+    found = list(_problems_here(record, folder))
+    again = set(_problems_here(folder.open_record(), folder)) if found else set()
+    return tuple(problem for problem in found if problem in again)

@@ -1,0 +1,248 @@
+"""Routes of what a search holds: trials, curves, logs, report, best configuration and model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, Any, BinaryIO, Literal
+
+import anyio
+from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from hpsearch.analysis import SearchReport
+from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.next_steps import why_no_best
+from hpsearch.analysis.plain import plain_best, plain_curves, plain_trial, trial_log
+from hpsearch.errors import ConflictError, SearchNotFoundError
+from hpsearch.live import status_text
+from hpsearch.record import Record, TrialRecord
+from hpsearch.service.api.searches import Limit, Name, Offset
+from hpsearch.service.cache.search_list import to_json
+from hpsearch.service.core import Service
+from hpsearch.service.database.search_table import ACTIVE
+from hpsearch.service.http.auth import TheService, TheUser
+from hpsearch.service.http.errors import PlainJson
+from hpsearch.service.http.schemas import TEXT_PATTERN, TrialPage
+from hpsearch.service.summaries import clean_text
+
+router = APIRouter(prefix="/searches/{name}", tags=["what searches hold"])
+#: seconds between two looks at a log that is followed
+FOLLOW_S = 0.5
+_CHUNK = 1 << 16
+#: opens a log; raises FileNotFoundError where there is none yet
+Source = Callable[[], BinaryIO]
+
+
+@router.get("/status", response_class=PlainTextResponse)
+def status(name: Name, service: TheService, user: TheUser) -> str:
+    """Return how far a search is, as `hpsearch status` prints it."""
+    row = service.table.get(name)
+    lines = [f"{name} of {row.owner}: {row.actual}" + (f" ({row.reason})" if row.reason else "")]
+    if warning := row.summary.get("warning"):
+        lines.append(f"warning: {warning}")
+    with suppress(SearchNotFoundError):  # it has not started
+        lines.append(status_text(service.records.read(name)[0]))
+    return clean_text("\n".join(lines))
+
+
+@router.get("/trials", response_model=TrialPage)
+def trials(
+    name: Name,
+    service: TheService,
+    user: TheUser,
+    order: Literal["number", "leaders"] = "number",
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> Response:
+    """List trials by number, or the leading ones first."""
+
+    def make(record: Record) -> dict[str, Any]:
+        found = list(record.trials) if order == "number" else leaders(record)
+        page = [plain_trial(record, trial) for trial in found[offset : offset + limit]]
+        return {"trials": page, "total": len(found)}
+
+    return _made_once(service, name, ("trials", order, limit, offset), make)
+
+
+@router.get("/curves", response_model=list[dict[str, Any]])
+def curves(
+    name: Name,
+    service: TheService,
+    user: TheUser,
+    metric: Annotated[str | None, Query(max_length=250, pattern=TEXT_PATTERN)] = None,
+) -> Response:
+    """Return a metric of every trial by epoch; the objective by default."""
+    return _made_once(service, name, ("curves", metric), lambda found: plain_curves(found, metric))
+
+
+@router.get("/logs", response_class=PlainTextResponse)
+def logs(
+    name: Name,
+    service: TheService,
+    user: TheUser,
+    trial: Annotated[int | None, Query(ge=0, le=10_000_000)] = None,
+    follow: bool = False,
+    start: Annotated[int, Query(ge=0, le=2**53)] = 0,
+) -> Response:
+    """Return what a search's driver wrote, as a stream if it is followed.
+
+    Of a trial: what it printed, and what the record tells of it. `start` is the first byte.
+    """
+    service.table.get(name)
+    if trial is None:
+        log, goes_on = partial(service.files.driver_log, name), partial(_is_active, service, name)
+        lines = _log(log, start, goes_on if follow else None)
+    else:
+        found = _record(service, name).trials
+        if trial >= len(found):
+            raise SearchNotFoundError(f"{name} has no trial {trial}; it has {len(found)}")
+        log = partial(service.files.trial_output, name, trial)
+        lines = _trial_log(service, name, trial, log, start, follow)
+    _read(log, 0)  # what is no log is an error, before an answer has begun
+    return StreamingResponse(lines, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/report", response_class=PlainTextResponse)
+def report(
+    name: Name, service: TheService, user: TheUser, form: Literal["markdown", "html"] = "markdown"
+) -> Response:
+    """Return a search's report."""
+    found = SearchReport(_record(service, name))
+    if form == "markdown":
+        return PlainTextResponse(clean_text(found.to_markdown()), media_type="text/markdown")
+    return Response(found.to_html().encode(errors="replace"), media_type="text/html")
+
+
+@router.get("/best", response_model=dict[str, Any])
+def best(name: Name, service: TheService, user: TheUser) -> Response:
+    """Return the best configuration, with its scores and as a spec to run again."""
+    record = _record(service, name)
+    trial = _best_trial(record)
+    spec = record.spec.with_values(trial.values)
+    public = spec.model_copy(update={"storage": None, "tracking_uri": None})  # with passwords
+    return PlainJson((plain_best(record) or {}) | {"spec": public.to_yaml()})
+
+
+@router.get("/model", response_class=StreamingResponse)
+def model(name: Name, service: TheService, user: TheUser) -> Response:
+    """Download the best trial's checkpoint."""
+    trial = _best_trial(_record(service, name))
+    not_kept = f"{name}: the checkpoint of trial {trial.number} is not kept"
+    if trial.checkpoint is None:
+        raise ConflictError(not_kept)
+    try:
+        file = service.files.checkpoint(name, trial.checkpoint)
+    except FileNotFoundError as error:
+        raise ConflictError(not_kept) from error
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}-trial-{trial.number}.pt"',
+        "Content-Length": str(os.fstat(file.fileno()).st_size),
+    }
+    return _Download(file, headers)
+
+
+def _best_trial(record: Record) -> TrialRecord:
+    """Return the best trial; raises ConflictError with the reason where there is none."""
+    if record.best is None:
+        why = why_no_best(record) or "no trial has completed yet"
+        raise ConflictError(f"{record.spec.name}: {why}")
+    return record.best
+
+
+def _made_once(
+    service: Service, name: str, question: tuple[object, ...], make: Callable[[Record], Any]
+) -> Response:
+    """Return JSON made of a record: many clients ask the same of one that doesn't change."""
+    record, version = _read_record(service, name)
+    key = (name, version, *question)
+    body = service.answers.get(key, lambda: to_json(make(record)).encode("ascii"))
+    return Response(body, media_type="application/json")
+
+
+def _record(service: Service, name: str) -> Record:
+    return _read_record(service, name)[0]
+
+
+def _read_record(service: Service, name: str) -> tuple[Record, str]:
+    """Return a record and its version; raises ConflictError if there is none yet."""
+    row = service.table.get(name)
+    try:
+        return service.records.read(name)
+    except SearchNotFoundError as error:
+        raise ConflictError(f"{name} has not started yet: it is {row.actual}") from error
+
+
+async def _trial_log(
+    service: Service, name: str, number: int, log: Source, start: int, follow: bool
+) -> AsyncIterator[bytes]:
+    trains = partial(_trains, service, name, number)
+    async for chunk in _log(log, start, trains if follow else None):
+        yield chunk
+    record = await run_in_threadpool(_record, service, name)
+    yield clean_text(trial_log(record.trials[number])).encode()
+
+
+async def _log(
+    log: Source, position: int, goes_on: Callable[[], bool] | None
+) -> AsyncIterator[bytes]:
+    """Yield a log from a position, and what is added to it while it goes on."""
+    while True:
+        is_active = goes_on is not None and await run_in_threadpool(goes_on)
+        while True:
+            chunk, position = await run_in_threadpool(_read, log, position)
+            if not chunk:
+                break
+            yield chunk
+        if not is_active:  # looked at before the last read, so that nothing is missed
+            return
+        await anyio.sleep(FOLLOW_S)
+
+
+def _is_active(service: Service, name: str) -> bool:
+    try:
+        return service.table.get(name).actual in (*ACTIVE, "queued")
+    except SearchNotFoundError:  # deleted meanwhile
+        return False
+
+
+def _trains(service: Service, name: str, number: int) -> bool:
+    """Whether a trial goes on, as far as anybody knows."""
+    return _is_active(service, name) and _record(service, name).trials[number].outcome is None
+
+
+def _read(log: Source, position: int) -> tuple[bytes, int]:
+    """Return what stands at a position, and the position after it."""
+    try:
+        with log() as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(min(position, size))  # its beginning may go
+            chunk = file.read(_CHUNK)
+            return chunk, file.tell()
+    except FileNotFoundError:
+        return b"", position
+
+
+class _Download(StreamingResponse):
+    """A file, which is closed however its download ends."""
+
+    def __init__(self, file: BinaryIO, headers: dict[str, str]) -> None:
+        super().__init__(_content(file), headers=headers, media_type="application/octet-stream")
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+
+
+def _content(file: BinaryIO) -> Iterator[bytes]:
+    left = os.fstat(file.fileno()).st_size  # it may grow, but its length was told
+    while left and (chunk := file.read(min(_CHUNK, left))):
+        left -= len(chunk)
+        yield chunk

@@ -1,0 +1,8 @@
+"""A client of the service, and the archive of users' code that it sends."""
+
+from __future__ import annotations
+
+from hpsearch.service.client.http_client import Client
+from hpsearch.service.client.packing import pack_folder
+
+__all__ = ["Client", "pack_folder"]

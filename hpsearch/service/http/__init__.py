@@ -1,0 +1,1 @@
+"""What every route shares: who asks, what they may, how errors and answers look."""

@@ -1,0 +1,123 @@
+"""Every error as one JSON shape: `{"error": {"message", "problems": [{place, rule, value}]}}`."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from hpsearch.errors import (
+    ClusterError,
+    ConflictError,
+    HpsearchError,
+    NotAllowedError,
+    NotAuthenticatedError,
+    Problem,
+    RecordError,
+    SearchEndedError,
+    SearchExistsError,
+    SearchNotFoundError,
+    SearchRunningError,
+    SpecError,
+    TooManyRequestsError,
+    UnsafeFileError,
+    UploadError,
+)
+from hpsearch.service.cache.search_list import to_json
+from hpsearch.spec.trees import rule_of
+
+#: the first that fits counts
+_STATUS: tuple[tuple[type[HpsearchError], int], ...] = (
+    (SpecError, 422),
+    (UploadError, 422),
+    (NotAuthenticatedError, 401),
+    (NotAllowedError, 403),
+    (SearchNotFoundError, 404),
+    (SearchExistsError, 409),
+    (SearchRunningError, 409),
+    (SearchEndedError, 409),
+    (ConflictError, 409),
+    (UnsafeFileError, 409),
+    (TooManyRequestsError, 429),
+    (ClusterError, 503),
+    (RecordError, 503),
+    (HpsearchError, 400),
+)
+#: problems that an answer names
+MAX_PROBLEMS = 100
+_log = logging.getLogger(__name__)
+
+
+class PlainJson(JSONResponse):
+    """JSON in ASCII."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return to_json(content).encode("ascii")
+
+
+def error_response(
+    status: int,
+    message: str,
+    problems: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return an error in the one shape."""
+    content = {"error": {"message": message, "problems": problems or []}}
+    return PlainJson(content, status, headers=dict(headers or {}))
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Make every error of an application look alike, and none tell how it is made inside."""
+    app.add_exception_handler(HpsearchError, _on_hpsearch_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_unexpected_error)
+
+
+def _on_hpsearch_error(request: Request, error: Exception) -> Response:
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    problems = error.problems if isinstance(error, SpecError) else ()
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return error_response(status, str(error), [_plain(each) for each in problems], headers)
+
+
+def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems, found = [], error.errors()
+    for entry in found[:MAX_PROBLEMS]:
+        place = ".".join(map(str, entry["loc"]))
+        rule = rule_of(entry["msg"])
+        problems.append(_plain(Problem(place, rule, _short(entry.get("input")))))
+    message = "\n".join(f"{each['place']}: {each['rule']}" for each in problems)
+    if len(found) > MAX_PROBLEMS:
+        message += f"\nand {len(found) - MAX_PROBLEMS:,} more"
+    return error_response(422, message, problems)
+
+
+def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return error_response(error.status_code, str(error.detail), headers=error.headers)
+
+
+def _on_unexpected_error(request: Request, error: Exception) -> Response:
+    number = uuid.uuid4().hex[:8]
+    _log.error("%s %s: error %s", request.method, request.url.path, number, exc_info=error)
+    return error_response(500, f"an error inside the service; its log has it as {number}")
+
+
+def _plain(problem: Problem) -> dict[str, Any]:
+    told = Problem(problem.path, problem.rule, nearest=problem.nearest)
+    value = None if problem == told else _short(problem.value)
+    return {"place": problem.path, "rule": problem.rule, "value": value}
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text[:500]

@@ -1,0 +1,50 @@
+"""What users may do: by their role, by whose a search is, and by its state."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from hpsearch.errors import ConflictError, NotAllowedError
+from hpsearch.service.database.search_table import ENDED
+from hpsearch.service.database.tokens import User
+
+Action = Literal["stop", "resume", "extend", "delete"]
+
+
+def check_may_write(user: User) -> None:
+    """Raise NotAllowedError for a viewer."""
+    if user.role == "viewer":
+        raise NotAllowedError(f"{user.name} is a viewer, who may look at searches only")
+
+
+def check_owns(user: User, action: Action, name: str, owner: str) -> None:
+    """Raise NotAllowedError unless a search is a user's own, or the user is an admin."""
+    check_may_write(user)
+    if not user.is_admin and owner != user.name:
+        raise NotAllowedError(f"{name} belongs to {owner}: only they may {action} it")
+
+
+def check_state(action: Action, name: str, state: str) -> None:
+    """Raise ConflictError where a search's state doesn't allow an action."""
+    rule = {
+        "stop": None if state not in ENDED else "must run or wait to be stopped",
+        "resume": None if state in ("stopped", "failed") else "must have stopped or failed",
+        "extend": None,
+        "delete": None if state in (*ENDED, "queued") else "must have ended",
+    }[action]
+    if rule is not None:
+        raise ConflictError(f"{name} {rule}, but it is {state}")
+
+
+def allowed_actions(user: User, name: str, owner: str, state: str) -> tuple[Action, ...]:
+    """Return what a user may do with a search now."""
+    return tuple(action for action in get_args(Action) if _may(user, action, name, owner, state))
+
+
+def _may(user: User, action: Action, name: str, owner: str, state: str) -> bool:
+    try:
+        check_owns(user, action, name, owner)
+        check_state(action, name, state)
+    except (NotAllowedError, ConflictError):
+        return False
+    return True

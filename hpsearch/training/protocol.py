@@ -1,0 +1,30 @@
+"""What the search needs of a trainer, whoever wrote the training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class EpochTrainer(Protocol):
+    """Trains one trial, an epoch at a time; two epochs and two more are four, bit for bit."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far."""
+
+    @property
+    def end_reason(self) -> str:
+        """What ended the training before its budget."""
+
+    def train_epoch(self) -> dict[str, float] | None:
+        """Train an epoch and return its metrics; None where the training has ended itself."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next epoch depends on."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+
+    def close(self) -> None:
+        """Let go of what is open."""

@@ -1,0 +1,1 @@
+"""Users' own training code as a trainer: a function, or a class."""

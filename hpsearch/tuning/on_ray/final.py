@@ -1,0 +1,111 @@
+"""The exported model: the best trial's, scored once on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hpsearch.components import Arrays, Data
+from hpsearch.components.tasks.baselines import Scores, baseline_scores
+from hpsearch.spec import Resources, TrialConfig
+from hpsearch.training import (
+    CrossValidation,
+    Trainer,
+    calibrate,
+    export_model,
+    make_trainer,
+    refit,
+)
+from hpsearch.training.checkpoints import load_checkpoint
+
+#: rows of the example that goes with the registered model
+EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """A model on raw inputs, what it scores on the test split, and an example of its inputs.
+
+    The scores are those before a calibration, which `calibration` tells of. `baselines` score on
+    the validation and the test split.
+    """
+
+    module: nn.Module
+    test_metrics: dict[str, float] | None
+    example: NDArray[np.float32]
+    baselines: Scores = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+
+
+def train_final_model(
+    config: TrialConfig, data: Data, checkpoint: Path, resources: Resources
+) -> FinalModel:
+    """Return the model of a trial from its checkpoint; after cross validation, a refit on all
+    rows but the test split's. Where trials use a GPU, that is done on one in the cluster."""
+    if resources.gpu == 0:
+        return _final_model(config, data, checkpoint)
+    task = ray.remote(num_cpus=resources.cpu, num_gpus=resources.gpu)(_final_model)
+    final: FinalModel = ray.get(task.remote(config, data, checkpoint))
+    return replace(final, example=final.example.copy())  # Ray's arrays can't be written
+
+
+def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
+    with _num_threads(config.cpu):
+        return _make_final_model(config, data, checkpoint)
+
+
+def _make_final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
+    device = config.device
+    trained = make_trainer(config, data, device)
+    _load_weights(trained, load_checkpoint(checkpoint, device)["trainer"])
+    if isinstance(trained, Trainer):
+        trainer = trained
+    else:
+        trainer = refit(config, data, config.max_epochs, device)
+    calibrated = calibrate(trainer, trained)
+    return FinalModel(
+        module=export_model(trainer, calibrated.calibration if calibrated else None),
+        test_metrics=None if data.test is None else trainer.evaluate("test"),
+        example=_example(data),
+        baselines=baseline_scores(trainer.task, trainer.data),
+        calibration=calibrated.report if calibrated else None,
+    )
+
+
+@contextmanager
+def _num_threads(number: int) -> Iterator[None]:
+    """Have torch use so many threads meanwhile: the process may be a user's."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _load_weights(trained: Trainer | CrossValidation, state: Mapping[str, Any]) -> None:
+    """Load what evaluation needs: to make an optimizer for the rest would take seconds."""
+    if isinstance(trained, CrossValidation):
+        for trainer, fold in zip(trained.trainers, state["folds"], strict=True):
+            _load_weights(trainer, fold)
+    else:
+        trained.model.load_state_dict(state["model"])
+        trained.task.criterion.load_state_dict(state["criterion"])
+
+
+def _example(data: Data) -> NDArray[np.float32]:
+    """The first training rows, as raw inputs."""
+    if not isinstance(data.train, Arrays):
+        rows = [torch.as_tensor(data.train[i][0]) for i in range(EXAMPLE_ROWS)]
+        return torch.stack(rows).float().numpy()
+    raw: NDArray[np.float32] = data.train.x[:EXAMPLE_ROWS] * data.x_scale.std + data.x_scale.mean
+    return raw

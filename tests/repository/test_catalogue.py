@@ -1,0 +1,57 @@
+"""The pages of docs/ say what is there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from hpsearch import catalogue, registry
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_of_components_is_current() -> None:
+    """`make docs` makes it anew."""
+    assert (ROOT / "docs" / "components.md").read_text() == catalogue.to_markdown()
+
+
+@pytest.mark.parametrize("family", catalogue.families())
+def test_every_component_says_what_it_is_and_can_be_named_somewhere(family: str) -> None:
+    assert catalogue.place_of(family)
+    for component, _ in catalogue.components(family):
+        assert component.summary, f"{family} {component.name} has no docstring"
+        assert component.fusible <= component.keywords.keys()
+
+
+def test_a_keyword_tells_its_default_range_and_whether_it_is_fusible() -> None:
+    keywords = dict(catalogue.components("optimizer"))[registry.get("optimizer", "sgd")]
+    texts = [str(keyword) for keyword in keywords]
+    assert "lr = 0.001 (auto: 0.0001 to 1, log)*" in texts
+    assert "momentum = 0.0 (auto: 0 to 0.99)*" in texts
+
+
+def rows() -> list[list[str]]:
+    text = (ROOT / "docs" / "techniques.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines[1:]]
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_every_row_of_the_techniques_is_where_it_says(row: list[str]) -> None:
+    _, _, names, where, test = row
+    module, _, attribute = where.strip("`").rpartition(".")
+    assert hasattr(importlib.import_module(f"hpsearch.{module}"), attribute)
+    file, _, function = test.strip("`").partition("::")
+    [path] = (ROOT / "tests").rglob(file)
+    text = path.read_text()
+    assert re.search(rf"(def|class) {function}", text)
+    known = {name for family in registry.INJECTED for name in registry.names(family)}
+    words = {word for word in re.findall(r"`([^`]+)`", names) if re.fullmatch(r"[a-z_0-9]+", word)}
+    sections = {"gradient_noise", "norm_position", "bias", "regime_adaptation", "scaling"}
+    sections |= {"input_dropout", "dropout", "conv_dropout", "mc_dropout_samples", "forget_bias"}
+    sections |= {"first", "output", "recurrent", "layers", "activation", "drop", "pad", "wrap"}
+    sections |= {"data_init", "gradient", "by_gate"}
+    assert words <= known | sections

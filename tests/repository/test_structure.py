@@ -1,0 +1,43 @@
+"""What the docs say of the structure is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: what paths in the docs may be relative to
+BASES = [ROOT, ROOT / "hpsearch", ROOT / "hpsearch" / "service"]
+PACKAGES = sorted(path.parent for path in (ROOT / "hpsearch").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("doc", DOCS, ids=lambda path: path.name)
+def test_every_file_that_a_page_names_is_there(doc: Path) -> None:
+    named = re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", doc.read_text())
+    for name in named:
+        assert any((base / name).exists() for base in BASES), name
+
+
+def test_every_module_has_a_row() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = " ".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    named = set(re.findall(r"`(\w+)/?`", rows))
+    top = {path.stem for path in (ROOT / "hpsearch").iterdir() if path.suffix in ("", ".py")}
+    service = {path.stem for path in (ROOT / "hpsearch" / "service").iterdir()}
+    assert {each for each in top | service if not each.startswith(("_", "."))} - named == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_folder_says_what_lives_there(package: Path) -> None:
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
+    assert docstring
+
+
+def test_no_test_imports_another() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        found = re.findall(r"^\s*from (tests(?:\.\w+)*\.test_\w+) import", path.read_text(), re.M)
+        assert not found, path

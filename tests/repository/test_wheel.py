@@ -1,0 +1,29 @@
+"""The wheel holds all that the package needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_file_of_the_package_is_in_the_wheel(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
+    subprocess.run([*command, "--wheel-dir", tmp_path, ROOT], check=True, cwd=tmp_path)
+    [wheel] = tmp_path.glob("hpsearch-*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        held = {name for name in opened.namelist() if not name.partition("/")[0].endswith("-info")}
+    files = (path for path in (ROOT / "hpsearch").rglob("*") if path.is_file())
+    wanted = {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
+    assert held == wanted

@@ -1,0 +1,94 @@
+"""What is allowed in a spec, but seldom meant: told where a spec is checked, run and reported."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hpsearch.analysis import SearchReport
+from hpsearch.live import LiveView
+from hpsearch.record import Record
+from hpsearch.runs import SearchFolder
+from hpsearch.spec import SearchSpec, advice, draft_spec
+from tests.support.specs import changed
+
+WARNING = (
+    "objective.metric: should be a validation metric: the best on training rows is what overfits "
+    "them most, but got 'train_loss'; did you mean 'val_loss'?"
+)
+TRAIN_LOSS = {"objective": {"metric": "train_loss", "direction": "minimize"}}
+#: a search of a user's training function
+FUNCTION = {"name": "mine", "trainable": "train.py:train", "space": {"lr": 0.1}}
+
+
+def spec_of(raw: dict[str, Any]) -> SearchSpec:
+    draft = draft_spec(raw)
+    assert draft.spec is not None, draft.problems
+    return draft.spec
+
+
+def told(raw: dict[str, Any]) -> list[str]:
+    return list(map(str, advice(spec_of(raw))))
+
+
+class TestObjective:
+    @pytest.mark.parametrize("raw", [changed(**TRAIN_LOSS), FUNCTION | TRAIN_LOSS])
+    def test_of_training_rows_is_warned_of(self, raw: dict[str, Any]) -> None:
+        assert told(raw) == [WARNING]
+
+    @pytest.mark.parametrize("metric", ["val_loss", "val_accuracy", "grad_norm", "score"])
+    def test_others_are_not(self, metric: str) -> None:
+        objective = {"metric": metric, "direction": "minimize"}
+        assert told(FUNCTION | {"objective": objective}) == []
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "place"),
+    [
+        ([{"name": "early_stopping", "metric": "train_loss"}], "callbacks.0.metric"),
+        (
+            {"choices": [[], [{"name": "early_stopping", "metric": {"choices": ["train_loss"]}}]]},
+            "callbacks.choices.1.0.metric.choices.0",
+        ),
+    ],
+)
+def test_epochs_kept_by_a_training_metric_are_warned_of(callbacks: Any, place: str) -> None:
+    (one,) = told(changed(callbacks=callbacks))
+    assert one.startswith(f"{place}: should be a validation metric")
+    assert one.endswith("did you mean 'val_loss'?")
+
+
+def test_a_plateau_of_the_training_loss_is_none_of_it() -> None:
+    schedule = {"name": "plateau", "metric": "train_loss"}
+    assert told(changed(lr_schedule=schedule, callbacks=["early_stopping"])) == []
+
+
+class TestShown:
+    @pytest.fixture
+    def record(self, tmp_path: Path) -> Record:
+        return Record.create(tmp_path / "record.journal", spec_of(FUNCTION | TRAIN_LOSS))
+
+    def test_by_validate(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        from hpsearch.cli.show import validate
+
+        path = tmp_path / "spec.yaml"
+        path.write_text(spec_of(changed()).to_yaml())
+        validate(path, ["objective.metric=train_loss"])
+        assert f"warning: {WARNING}\n" in capsys.readouterr().out
+        validate(path, [])
+        assert "warning" not in capsys.readouterr().out
+
+    def test_where_a_search_begins(self, record: Record, tmp_path: Path) -> None:
+        output = io.StringIO()
+        with LiveView(Console(file=output, width=40)) as view:
+            view.watch(record, SearchFolder(tmp_path))
+        assert output.getvalue().splitlines()[1] == f"warning: {WARNING}"
+
+    def test_in_the_report(self, record: Record) -> None:
+        report = SearchReport(record)
+        assert f"Warning: {WARNING}" in report.to_markdown()
+        assert "should be a validation metric" in report.to_html()

@@ -1,0 +1,196 @@
+"""Where components of each family stand, to be seen at work."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from hpsearch.components import load_data
+from hpsearch.components.models.feedforward import build_model
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer
+from hpsearch.training.checks.by_name import run_checks
+from tests.support.effects import SECTIONS, TRIAL, Observation, data_of, observe_trial
+from tests.support.sampling import PLANE, distance_to, sampler_of, search
+
+Sections = Mapping[str, Any]
+
+
+class Place(Protocol):
+    """Shows what a component does there, beside other sections of a trial."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+
+    def observe(self, section: Sections, beside: Sections, folder: Path) -> Observation:
+        """Return what can be seen of it."""
+
+
+@dataclass(frozen=True)
+class InTrial:
+    """In a trial on one of the small data sets; `put` makes sections of the component's."""
+
+    name: str
+    data: str
+    put: Callable[[Any], Sections]
+
+    def observe(self, section: Sections, beside: Sections, folder: Path) -> Observation:
+        """Train the trial."""
+        return observe_trial(self.data, {**beside, **self.put(section)}, folder)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A model by itself: one too large to be trained here."""
+
+    name: str
+    input_shape: tuple[int, ...]
+
+    def observe(self, section: Sections, beside: Sections, folder: Path) -> Observation:
+        """Return its outputs in training and in evaluation."""
+        return _outputs(json.dumps(section), self.input_shape)
+
+
+@functools.cache
+def _outputs(section: str, input_shape: tuple[int, ...]) -> Observation:
+    torch.manual_seed(0)
+    model = build_model(json.loads(section), input_shape, 2, Path())
+    x = torch.rand(4, *input_shape).mul(100).floor()
+    with torch.no_grad():
+        return {"outputs": [model.train()(x), model.eval()(x)]}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A data set, read."""
+
+    name: str = "loaded"
+
+    def observe(self, section: Sections, beside: Sections, folder: Path) -> Observation:
+        """Return its splits, and what is known of it."""
+        data = load_data(section, seed=0, folder=folder)
+        splits: list[Any] = [data.train, data.val, data.test]
+        arrays = [array for split in splits if split for array in (split.x, split.y)]
+        folds = [rows for fold in data.folds for rows in fold]
+        known = [data.kind, str(data.class_names), str(data.feature_names), data.output_size]
+        return {"arrays": [*arrays, *folds], "known": known}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A sampler, asked for one trial after the other."""
+
+    name: str = "asked"
+
+    def observe(self, section: Sections, beside: Sections, folder: Path) -> Observation:
+        """Return what it suggests."""
+        return {"suggested": [*_suggestions(json.dumps(section))]}
+
+
+@functools.cache
+def _suggestions(written: str) -> list[str]:
+    section = json.loads(written)
+    name = section.pop("name")
+    sampler = sampler_of(name, PLANE, **section)
+    return [str(each.params) for each in search(sampler, distance_to(0.2, 0.7), 14)]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check of a trial that hasn't trained."""
+
+    name: str = "checked"
+
+    def observe(self, section: Sections, beside: Sections, folder: Path) -> Observation:
+        """Return what it finds."""
+        trainer = Trainer(TrialConfig(**TRIAL, values={**SECTIONS, **beside}), data_of("wine"))
+        return {"found": [str(each) for each in run_checks(trainer, [section])]}
+
+
+MLP = {"name": "mlp", "hidden_sizes": [8]}
+CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
+RNN = {"name": "rnn", "hidden_size": 6}
+
+
+def _of_model(name: str, data: str, model: Sections, key: str) -> InTrial:
+    return InTrial(name, data, lambda section: {"model": {**model, key: section}})
+
+
+def _section(name: str, data: str, *, many: bool = False, **beside: Any) -> InTrial:
+    def put(section: Any) -> Sections:
+        return {**beside, name: [section] if many else section}
+
+    return InTrial(beside["model"]["name"] if beside else data, data, put)
+
+
+def _of_task(data: str, kind: str, key: str, *, many: bool = False, **keywords: Any) -> InTrial:
+    def put(section: Any) -> Sections:
+        return {"task": {"name": kind, **keywords, key: [section] if many else section}}
+
+    return InTrial(data, data, put)
+
+
+_SQUARES = "tests.support.effects:squares"
+_KINDS = {"wine": "classification", "labels": "multilabel", "numbers": "regression"}
+_ALL_KINDS = {**_KINDS, "shares": "classification"}
+#: family, or family and component → places, in each of which it is seen if it may stand there
+PLACES: dict[str, list[Any]] = {
+    "dataset": [Loaded()],
+    "task": [_section("task", data) for data in _KINDS],
+    "loss": [_of_task(data, kind, "loss") for data, kind in _ALL_KINDS.items()],
+    "head": [_of_task(data, kind, "head", loss=_SQUARES) for data, kind in _KINDS.items()],
+    "metric": [_of_task(data, kind, "metrics", many=True) for data, kind in _ALL_KINDS.items()],
+    "model": [_section("model", data) for data in ("wine", "digits", "tumours")],
+    "model.minilm": [Alone("texts", (8,))],
+    "model.efficientnet_lite0": [Alone("images", (1, 40, 40))],
+    "cell": [_of_model("rnn", "digits", RNN, "cell")],
+    "activation": [
+        _of_model("mlp", "wine", MLP, "activation"),
+        _of_model("cnn", "digits", CNN, "activation"),
+    ],
+    "norm": [_of_model("mlp", "wine", MLP, "norm"), _of_model("cnn", "digits", CNN, "norm")],
+    "dropout": [
+        _of_model("mlp", "wine", MLP, "dropout"),
+        _of_model("cnn", "digits", CNN, "dropout"),
+        _of_model("conv", "digits", CNN, "conv_dropout"),
+        _of_model("rnn", "digits", RNN, "dropout"),
+    ],
+    "initializer": [
+        _section("initializer", "wine", model=MLP),
+        _section("initializer", "digits", model=CNN),
+        _section("initializer", "digits", model=RNN),
+    ],
+    "augmentation": [_section("augmentations", data, many=True) for data in ("wine", "digits")],
+    "calibration": [_section("calibration", "wine")],
+    "check": [Checked()],
+    "sampler": [Asked()],
+    **{
+        family: [_section(family, "wine")]
+        for family in (
+            "optimizer",
+            "lr_schedule",
+            "momentum_schedule",
+            "batch_schedule",
+            "lr_scaling",
+            "gradient_clip",
+            "gradient_noise",
+            "finetune",
+        )
+    },
+    **{
+        family: [_section(f"{family}s", "wine", many=True)]
+        for family in ("regularizer", "constraint", "callback")
+    },
+}
+
+
+def places_of(family: str, component: str) -> list[Any]:
+    """Return the places of a component."""
+    return PLACES.get(f"{family}.{component}") or PLACES[family]

@@ -1,0 +1,226 @@
+"""What keywords need for their effect to be seen, and which can't be seen; each with its reason.
+
+A pattern names keywords as `family.component.keyword`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tests.support.effect_places import CNN, MLP, RNN
+
+#: a rate at which training gets worse, and better again
+ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
+#: what a component has no default for, and sizes that train fast
+NEEDED: dict[str, dict[str, Any]] = {
+    "dataset.csv": {"path": "one.csv", "target": "y", "drop": ["said"]},
+    "dataset.parquet": {"path": "one.parquet", "target": "y", "drop": ["said"]},
+    "dataset.npz": {"path": "one.npz"},
+    "dataset.text_csv": {"path": "one.csv", "text": "text", "target": "y", "length": 8},
+    "dataset.fortunes": {"topics": ["law", "love"], "data_dir": "one", "length": 8},
+    "dataset.fashion_mnist": {"data_dir": "one"},
+    "dataset.keel": {"set": "iris"},
+    "loss.weighted": {"weights": [1.0, 2.0]},
+    "metric.top_k_accuracy": {"k": 2},
+    "model.mlp": MLP,
+    "model.cnn": CNN,
+    "model.rnn": RNN,
+    "model.efficientnet_lite0": {"image_size": 32},
+    "model.from_checkpoint": {"architecture": MLP, "checkpoint": "one.pt"},
+    "lr_schedule.multistep": {"milestones": [2]},
+    "batch_schedule.increase_on_milestone": {"milestones": [2]},
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    """Keywords and sections that a keyword needs beside it, and values in place of any."""
+
+    keywords: dict[str, Any] = field(default_factory=dict)
+    beside: dict[str, Any] = field(default_factory=dict)
+    values: tuple[Any, ...] = ()
+    #: whether a refusal is what the keyword does
+    refuses: bool = False
+
+
+#: a table without names of columns, or with numbers as such
+NUMBERED = {"path": "numbered.csv", "kind": "classification"}
+
+
+def _of_cells(keyword: str, *columns: str, **context: Any) -> dict[str, Context]:
+    """Return what a keyword of tables needs: columns for whose cells it matters."""
+    return {
+        f"dataset.{name}.{keyword}": Context(
+            {"path": f"cells.{name}", "drop": [], "features": columns}, **context
+        )
+        for name in ("csv", "parquet")
+    }
+
+
+#: pattern → what its keyword needs; the first that fits holds
+CONTEXTS: dict[str, Context] = {
+    "dataset.csv.path": Context(values=("two.csv",)),
+    "dataset.csv.separator": Context({"path": "both.csv", "drop": []}, values=(";",)),
+    "dataset.text_csv.path": Context(values=("two.csv",)),
+    "dataset.text_csv.text": Context(values=("said",)),
+    "dataset.text_csv.separator": Context({"path": "both.csv"}, values=(";",)),
+    "dataset.parquet.path": Context(values=("two.parquet",)),
+    "dataset.*.target": Context(values=("z",)),
+    "dataset.*.drop": Context(values=(["said", "c"], "auto")),
+    "dataset.*.features": Context(values=(["a", "b"],)),
+    "dataset.csv.header": Context({**NUMBERED, "target": "2", "drop": []}),
+    "dataset.text_csv.header": Context({**NUMBERED, "target": "2", "text": "1"}),
+    "dataset.*.encoding": Context(values=("latin-1",)),
+    # numbers that are written in another way than the keywords say are refused
+    **_of_cells("decimal", "point", refuses=True),
+    **_of_cells("thousands", "comma", "space", "quote", refuses=True),
+    # so are missing values
+    **_of_cells("na_values", "code", "unknown", values=(["?"],), refuses=True),
+    "dataset.text_csv.na_values": Context(values=(["more"],), refuses=True),
+    **_of_cells("dates", "iso", values=({"iso": "%Y-%d-%m"},)),
+    **_of_cells("categories", "code", values=(["code"],)),
+    "dataset.*.group": Context(values=("who",)),
+    "dataset.*.time": Context(values=("day",)),
+    "dataset.npz.path": Context(values=("two.npz",)),
+    "dataset.npz.x": Context(values=("x2",)),
+    "dataset.npz.y": Context(values=("y2",)),
+    "dataset.npz.x_val": Context({"x_val": "x", "y_val": "y"}, values=("x2",)),
+    "dataset.npz.y_val": Context({"x_val": "x", "y_val": "y"}, values=("y2",)),
+    "dataset.npz.x_test": Context({"x_test": "x", "y_test": "y"}, values=("x2",)),
+    "dataset.npz.y_test": Context({"x_test": "x", "y_test": "y"}, values=("y2",)),
+    "dataset.npz.groups": Context(values=("who",)),
+    "dataset.fortunes.topics": Context(values=(["law", "work"],)),
+    "dataset.*.data_dir": Context(values=("two",)),
+    "dataset.keel.set": Context(values=("glass0",)),
+    "dataset.keel.missing": Context({"set": "cleveland-0_vs_4"}, values=("drop",), refuses=True),
+    "dataset.logic_gate.stratify": Context({"gate": "xor", "train_rows": 2}),
+    "task.multilabel.head": Context({"loss": "tests.support.effects:squares"}, values=("svm",)),
+    "task.*.head": Context({"loss": "tests.support.effects:squares"}),
+    "model.mlp.norm_position": Context({"hidden_sizes": [8, 8], "norm": "layer"}),
+    "model.cnn.norm_position": Context({"channels": [4, 4], "norm": "layer"}),
+    "model.from_checkpoint.architecture": Context(values=({**MLP, "activation": "tanh"},)),
+    "model.from_checkpoint.checkpoint": Context(values=("two.pt",)),
+    "model.from_checkpoint.mc_dropout_samples": Context({"architecture": {**MLP, "dropout": 0.5}}),
+    "model.[cmr]*n.mc_dropout_samples": Context({"dropout": 0.5}),
+    "model.mlp.mc_dropout_samples": Context({"dropout": 0.5}),
+    "norm.streaming.gradient_*": Context({"gradient": "mixed"}),
+    "norm.ghost_batch.virtual_batch": Context(values=(4,)),
+    "initializer.he_uniform.by_gate": Context({"mode": "fan_out"}),
+    "initializer.keras_default.by_gate": Context({"by_gate": False}),
+    "optimizer.lbfgs.decay_biases": Context({"max_iter": 1}),  # more would magnify rounding
+    "optimizer.perceptron_rule.decay_biases": Context(),
+    "optimizer.rprop.decay_biases": Context(),
+    "optimizer.*.decay_biases": Context({"weight_decay": 0.5}),
+    "optimizer.asgd.t0": Context({"t0": 6.0}, values=(0.0,)),
+    "optimizer.asgd.alpha": Context({"lambd": 1.0}),
+    "optimizer.sgd.dampening": Context({"momentum": 0.9}),
+    "lr_schedule.cyclical.mode": Context({"half_cycle": 0.5}),
+    "lr_schedule.step.gamma": Context({"step_size": 1}),
+    "lr_schedule.plateau.metric": Context({"patience": 0}, ROUGH),
+    "lr_schedule.plateau.mode": Context({"patience": 0}),
+    "lr_schedule.plateau.threshold": Context({"patience": 0}, values=(1.0,)),
+    "lr_schedule.plateau.patience": Context({"threshold": 1.0}),
+    "lr_schedule.plateau.*factor": Context({"threshold": 1.0, "patience": 0}),
+    "batch_schedule.*.max_batch_size": Context(values=(24,)),
+    "lr_scaling.*.regime_adaptation": Context({"base_batch_size": 8}),
+    "lr_scaling.none.base_batch_size": Context({"regime_adaptation": True}, values=(8,)),
+    "gradient_clip.norm.max_norm": Context(values=(0.1,)),
+    "constraint.max_norm.c": Context(values=(0.5,)),
+    "callback.early_stopping.min_delta": Context({"patience": 1}),
+    "callback.early_stopping.m*": Context({"patience": 2}, ROUGH),
+    "callback.early_stopping.*": Context(beside=ROUGH),
+    "finetune.subset.fraction": Context(values=(0.75,)),
+    "finetune.subset.classes": Context(values=(["class_0", "class_2"],)),
+    "finetune.subset.metric": Context(values=("loss",)),
+    "sampler.auto.random_fraction": Context(values=(1.0,)),
+    "sampler.cmaes.population_size": Context(values=(5,)),
+    "sampler.gp.n_startup_trials": Context(values=(12,)),  # each trial after them takes a fit
+    "sampler.nsga2.population_size": Context(values=(10,)),
+    "sampler.tpe.n_ei_candidates": Context(values=(2,)),
+}
+
+#: pattern, with `@place` where it holds there alone → why changing the keyword changes nothing
+UNSEEN: dict[str, str] = {
+    "dataset.diabetes.stratify": "numbers have no classes",
+    "dataset.logic_gate.*_fraction": "refused: it has a val and a test split of its own",
+    "dataset.logic_gate.folds": "refused: it has a val split of its own",
+    "dataset.logic_gate.split": "refused: it has a val and a test split of its own",
+    "dataset.fashion_mnist.test_fraction": "refused: it has a test split of its own",
+    "dataset.text_csv.standardize": "ids of word pieces are no quantities; true is refused",
+    "dataset.fortunes.standardize": "ids of word pieces are no quantities; true is refused",
+    "task.regression.head": "numbers have one head, linear",
+    "metric.roc_auc.multi_class@labels": "refused: labels have no pairs of classes",
+    "norm.streaming.gradient_short": "a trial has one pass an update: the short-term gradient is "
+    "that of the pass",
+    "model.perceptron.mc_dropout_samples": "refused: it has no dropout",
+    "initializer.*.recurrent@[cm]*": "no layer is recurrent",
+    "initializer.*.by_gate@[cm]*": "no layer is recurrent",
+    "initializer.lecun_uniform.by_gate": "a gate has all inputs, and draws follow each other",
+    "initializer.torch_default.by_gate": "nothing is drawn",
+    "initializer.uniform.by_gate": "the shape doesn't matter",
+    "initializer.zeros.by_gate": "the shape doesn't matter",
+    "initializer.*.forget_bias@[cm]*": "no layer is an LSTM",
+    "optimizer.lars.decay_biases": "biases are never decayed",
+    "optimizer.lbfgs.decay_biases": "it has no weight decay",
+    "optimizer.perceptron_rule.decay_biases": "it has no weight decay",
+    "optimizer.rprop.decay_biases": "it has no weight decay",
+}
+
+#: pattern → named values that mean the same
+SAME: dict[str, tuple[Any, ...]] = {
+    "dataset.*.split": ("auto", "random"),  # where nothing says of groups or of time
+    "dataset.diabetes.kind": ("auto", "regression"),
+    "dataset.*.kind": ("auto", "classification"),  # of whole numbers and texts
+    "lr_schedule.plateau.mode": (None, "min"),  # of losses
+    "callback.early_stopping.mode": (None, "min"),
+}
+
+
+#: components that do the same without keywords where they are seen → why
+ALIKE: dict[str, str] = {
+    "dataset: csv parquet": "the same table",
+    "loss: cross_entropy soft_ce": "the data has shares of classes",
+    "metric: kl_to_labels log_loss": "the entropy of classes is 0",
+    "activation: celu elu": "alpha is 1",
+    "norm: batch ghost_batch": "the batch is smaller than a part",
+    "dropout: spatial standard": "vectors have channels of one value",
+    "initializer: keras_default xavier_uniform": "no layer is recurrent",
+    "optimizer: adam amsgrad": "mean squares grow at first",
+    "lr_schedule: constant plateau": "patience is longer than the trial",
+    "lr_schedule: constant step": "the step is longer than the trial",
+    "lr_schedule: plateau step": "both as constant",
+    "gradient_clip: norm value": "the gradient is smaller than both",
+    "callback: early_stopping recalibrate_bn": "every epoch is better, and no norm is batch norm",
+    "finetune: feature_extract freeze": "of two groups one is trained",
+    "finetune: feature_extract partial": "one group is trained",
+    "finetune: freeze partial": "of two groups one is trained",
+    "sampler: nsga2 random": "the first population is drawn at random",
+}
+
+#: sections that name no component → values
+PLAIN: dict[str, tuple[Any, ...]] = {
+    "batch_size": (10, 16, "full"),
+    "last_batch": ("keep", "drop", "pad", "wrap"),
+}
+#: fields of a trial → another value
+FIELDS: dict[str, Any] = {"number": 1, "seed": 1, "max_epochs": 3, "precision": "bf16"}
+UNSEEN_FIELDS: dict[str, str] = {
+    "metric": "what a training function must report",
+    "trainable": "a training function in place of all sections",
+    "compile": "the same computation by another program",
+    "cpu": "what is asked of the cluster",
+    "gpu": "what is asked of the cluster",
+    "folder": "where files are; seen by the keywords that name some",
+    "checkpoint_every": "when states are saved",
+    "checkpoint_at": "when states are saved",
+}
+
+
+def first_pattern(table: Mapping[str, Any], name: str) -> str:
+    """Return the first pattern of a table that a name fits, with or without its place; or ""."""
+    names = (name, name.partition("@")[0])
+    fitting = (each for each in table if any(fnmatchcase(name, each) for name in names))
+    return next(fitting, "")

@@ -1,0 +1,135 @@
+"""What can be seen of a trial, and whether two trials differ in it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hpsearch.components import Arrays, Data, load_data
+from hpsearch.components.losses import class_shares
+from hpsearch.components.predictors import Predictor
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer, calibrate, export_model, make_trainer
+
+#: numbers, texts and arrays by what they are of, in an order that no name changes
+Observation = dict[str, list[Any]]
+
+#: a difference below this part of the greatest value is rounding
+ROUNDING = 1e-5
+#: fields of a trial
+TRIAL: dict[str, Any] = {"number": 0, "seed": 0, "max_epochs": 4}
+SECTIONS: dict[str, Any] = {
+    "model": {"name": "mlp", "hidden_sizes": [8]},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "batch_size": 16,
+}
+_SMALL = {"train_rows": 48, "val_rows": 24}
+#: the data sets of these trials
+DATA: dict[str, dict[str, Any]] = {
+    "wine": {"name": "wine", **_SMALL},
+    "tumours": {"name": "breast_cancer", **_SMALL},
+    "digits": {"name": "digits", **_SMALL},
+    "labels": {"name": "tests.support.effects:labels", "kind": "multilabel", **_SMALL},
+    "shares": {"name": "tests.support.effects:shares", "kind": "classification", **_SMALL},
+    "numbers": {"name": "tests.support.effects:numbers", **_SMALL},
+}
+
+
+def labels() -> Mapping[str, Any]:
+    """Rows with two labels that don't exclude each other."""
+    x = _inputs()
+    return {"train": (x, (x[:, :2] + 0.3 * x[:, 2:4] > 0.5).astype(np.float32))}
+
+
+def shares() -> Mapping[str, Any]:
+    """Rows with shares of three classes."""
+    weights = np.exp(_inputs()[:, :3])
+    return {"train": (_inputs(), weights / weights.sum(1, keepdims=True))}
+
+
+def numbers() -> Mapping[str, Any]:
+    """Rows with two targets of different sizes, some of them far off."""
+    x = _inputs()
+    return {"train": (x, x[:, :2] ** 3 * [1.0, 3.0] + np.sin(x[:, 2:4]))}
+
+
+def squares() -> Any:
+    """A loss that goes with any head."""
+    return lambda outputs, targets: (outputs - class_shares(targets, outputs)).square().mean()
+
+
+def _inputs() -> Any:
+    return np.random.default_rng(0).normal(size=(150, 5)).astype(np.float32)
+
+
+def differ(one: Observation, other: Observation, rounding: float = ROUNDING) -> bool:
+    """Whether anything differs by more than rounding."""
+    return one.keys() != other.keys() or any(
+        len(one[part]) != len(other[part])
+        or any(_are_apart(*pair, rounding) for pair in zip(one[part], other[part], strict=True))
+        for part in one
+    )
+
+
+def observe_trial(
+    data: str,
+    sections: Mapping[str, Any],
+    folder: Path | str = ".",
+    **fields: Any,
+) -> Observation:
+    """Train a trial of these sections and fields; the same one is trained once."""
+    return _observe_trial(json.dumps([data, sections, {**fields, "folder": str(folder)}]))
+
+
+@functools.cache
+def data_of(name: str) -> Data:
+    """Return a data set by its name here."""
+    return load_data(DATA[name], seed=0)
+
+
+@functools.cache
+def _observe_trial(written: str) -> Observation:
+    return watch_trial(*json.loads(written))
+
+
+def watch_trial(name: str, sections: Mapping[str, Any], fields: Mapping[str, Any]) -> Observation:
+    """Return what can be seen of a trial."""
+    data = data_of(name)
+    config = TrialConfig(**{**TRIAL, **fields}, values={**SECTIONS, **sections})
+    trainer = make_trainer(config, data)
+    assert isinstance(trainer, Trainer)
+    metrics: list[float] = []
+    for _ in range(config.max_epochs):
+        epoch = trainer.train_epoch() or {}
+        metrics += [value for key, value in epoch.items() if key != "seconds"]
+    calibrated = calibrate(trainer, trainer)
+    exported = export_model(trainer, None if calibrated is None else calibrated.calibration)
+    return {
+        "metrics": metrics,
+        "weights": [param.detach() for param in trainer.model.parameters()],
+        "exported": _predictions(exported, data),
+    }
+
+
+@torch.no_grad()
+def _predictions(model: Predictor, data: Data) -> list[Any]:
+    assert isinstance(data.val, Arrays)
+    x = torch.from_numpy(data.val.x)
+    shown = [model(x), model.predict(x)]
+    return [*shown, model.predict_proba(x)] if model.head.gives_probabilities else shown
+
+
+def _are_apart(one: Any, other: Any, rounding: float) -> bool:
+    if isinstance(one, str | None) or isinstance(other, str | None):
+        return bool(one != other)
+    a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if a.shape != b.shape:
+        return True
+    scale = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
+    return not np.allclose(a, b, rtol=0, atol=rounding * scale, equal_nan=True)

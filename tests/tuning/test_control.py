@@ -1,0 +1,367 @@
+"""The control loop with real samplers, rules, records, actors and checkpoints, but without Ray:
+a driver that dies after any report, or in the middle of a write, changes nothing."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpsearch.outcome import Outcome
+from hpsearch.record import Record, TrialRecord
+from hpsearch.samplers import make_sampler
+from hpsearch.spec import Resources, SearchSpec
+from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.early_stopping import make_early_stopper
+from hpsearch.tuning.on_ray.actor import TrialActor
+from tests.support.specs import make_spec
+
+TRAIN = """
+import math
+from hpsearch import BadConfigurationError
+
+def train(config, trial):
+    level = trial.load_checkpoint() or 0.0
+    if config["x"] > 0.95:
+        raise BadConfigurationError("x is too large")
+    while trial.epoch < trial.max_epochs:
+        level = 0.9 * level + 0.1 * (1 - (config["x"] - 0.3) ** 2) + 0.01 * math.sin(trial.epoch)
+        yield {"score": level, "seconds": 1.0}
+        trial.save_checkpoint(level)
+
+def gives_up(config, trial):
+    level = trial.load_checkpoint() or config["x"]
+    while trial.epoch < min(trial.max_epochs, 1 + int(16 * config["x"]) % 11):
+        level += 0.01 * math.sin(40 * level)
+        yield {"score": level, "seconds": 1.0}
+        trial.save_checkpoint(level)
+
+def first_is_good(config, trial):
+    for epoch in range(2 if trial.number == 0 else trial.max_epochs):
+        yield {"score": 1.0 / (1 + trial.number), "seconds": 1.0}
+
+def fails_twice(config, trial):
+    from pathlib import Path
+    marker = Path(config["marker"])
+    level = trial.load_checkpoint() or 0
+    while trial.epoch < trial.max_epochs:
+        if trial.epoch == 2 and len(marker.read_text()) < 2:
+            marker.write_text(marker.read_text() + "x")
+            raise OSError("the data server is away")
+        level += 1
+        yield {"score": level, "seconds": 1.0}
+        trial.save_checkpoint(level)
+"""
+
+
+class Driver:
+    """One life of a driver: real parts, with `slots` workers that move in turn."""
+
+    def __init__(self, record: Record, folder: Path, slots: int = 1) -> None:
+        spec = record.spec
+        rule = make_early_stopper(spec)
+        sampler = make_sampler(
+            spec.search.sampler,
+            record.space,
+            seed=spec.search.seed,
+            direction=spec.objective.direction,
+            rungs=rule.rungs,
+            slots=slots,
+        )
+        self.record, self._folder, self._slots = record, folder, slots
+        self.control = SearchControl(record, sampler, rule, folder / "checkpoints")
+
+    def reports(self) -> Iterator[TrialRecord]:
+        """Train; yields after each report that the control took, and ends with the search."""
+        workers: deque[tuple[TrialRecord, TrialActor]] = deque()
+        try:
+            while True:
+                while len(workers) < self._slots and not self.control.is_over:
+                    trial = self.control.next_trial()
+                    if trial is None:
+                        break
+                    workers.append((trial, self._start(trial)))
+                if not workers:
+                    break
+                trial, worker = workers.popleft()
+                if self.control.take_report(trial.number, worker.step()["report"]):
+                    worker.cleanup()
+                else:
+                    workers.append((trial, worker))
+                yield trial
+        finally:  # a driver that dies takes its workers with it
+            for _, worker in workers:
+                worker.cleanup()
+        self.control.close()
+
+    def _start(self, trial: TrialRecord) -> TrialActor:
+        worker = TrialActor.__new__(TrialActor)  # Tune's own set-up makes folders and loggers
+        config = {"trial": self.control.config(trial)}
+        worker.setup(config, checkpoints=str(self._folder / "checkpoints"))
+        self.control.start_attempt(trial.number)
+        return worker
+
+
+def function_spec(folder: Path, function: str = "train", **search: Any) -> SearchSpec:
+    name = f"trained_{abs(hash(str(folder)))}.py"
+    (folder / name).write_text(TRAIN)
+    space = {"x": {"low": 0.0, "high": 1.0}}
+    if function == "fails_twice":
+        (folder / "marker").write_text("")
+        space = {"marker": str(folder / "marker")}  # type: ignore[dict-item]
+    return make_spec(
+        folder,
+        name="steps",
+        objective={"metric": "score"},
+        trainable=f"{name}:{function}",
+        space=space,
+        search={"trials": 20, "early_stopping": {"max_epochs": 9}, **search},
+    )
+
+
+def begin(spec: SearchSpec, folder: Path) -> Record:
+    folder.mkdir(exist_ok=True)
+    return Record.create(folder / "record.journal", spec)
+
+
+def finish(record: Record, folder: Path, slots: int = 1) -> Record:
+    for _ in Driver(record, folder, slots).reports():
+        pass
+    return record
+
+
+def summary(record: Record) -> list[tuple[Any, ...]]:
+    return [(t.number, t.params, t.curve, t.outcome, t.reason) for t in record.trials]
+
+
+RULES = ["asha", "asha_promotion", "hyperband", "median", "none"]
+
+
+@pytest.mark.parametrize(
+    ("function", "rule", "seed"),
+    [
+        *(("train", rule, seed) for rule in RULES for seed in range(3)),
+        *(("gives_up", rule, 3) for rule in RULES[:2]),
+    ],
+)
+def test_a_driver_that_dies_again_and_again_finds_what_one_finds(
+    tmp_path: Path, function: str, rule: str, seed: int
+) -> None:
+    every = None if rule == "median" else 2
+    spec = function_spec(
+        tmp_path, function, early_stopping={"name": rule, "max_epochs": 9}, checkpoint_every=every
+    )
+    expected = finish(begin(spec, tmp_path / "whole"), tmp_path / "whole")
+    folder, rng, deaths = tmp_path / "broken", random.Random(seed), 0
+    record = begin(spec, folder)
+    while record.state == "running":
+        num_reports = rng.randint(0, 12)
+        for i, _ in enumerate(Driver(record, folder).reports()):
+            if i == num_reports:
+                deaths += 1
+                cut_last_entry(folder / "record.journal", rng)
+                break
+        record = Record.reopen(folder / "record.journal", "steps")
+        if record.state == "running":
+            record.go_on()
+    assert deaths > 5
+    assert summary(record) == summary(expected)
+    assert kept_files(folder) == kept_files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("driver_dies", [False, True])
+def test_a_good_trial_that_ends_itself_raises_the_bar_for_those_that_train_on(
+    tmp_path: Path, driver_dies: bool
+) -> None:
+    spec = function_spec(
+        tmp_path,
+        "first_is_good",
+        trials=2,
+        early_stopping={"max_epochs": 9, "grace_period": 3},
+    )
+    record = begin(spec, tmp_path / "s")
+    if driver_dies:
+        for _, _ in zip(range(4), Driver(record, tmp_path / "s").reports(), strict=False):
+            pass
+        record = Record.reopen(tmp_path / "s" / "record.journal", "steps")
+        assert [trial.epochs for trial in record.trials] == [2, 1]
+    first, second = finish(record, tmp_path / "s").trials
+    assert (first.outcome, first.epochs, first.reason) == (Outcome.COMPLETED, 2, "returned")
+    assert (second.outcome, second.reason) == (Outcome.STOPPED_EARLY, "asha at epoch 3")
+
+
+def cut_last_entry(journal: Path, rng: random.Random) -> None:
+    content = journal.read_bytes()
+    start = content.rfind(b"\n", 0, len(content) - 1) + 1
+    journal.write_bytes(content[: rng.randint(start, len(content))])
+
+
+def kept_files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.glob("checkpoints/*/*")}
+
+
+def test_with_several_workers_nothing_is_lost_or_doubled_either(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, trials=30, checkpoint_every=1)
+    record, rng = begin(spec, tmp_path / "s"), random.Random(0)
+    for _ in range(15):
+        reports = Driver(record, tmp_path / "s", slots=4).reports()
+        for _, _ in zip(range(rng.randint(1, 10)), reports, strict=False):
+            pass
+        ended = {t.number: (t.outcome, t.curve) for t in record.trials if t.outcome is not None}
+        record = Record.reopen(tmp_path / "s" / "record.journal", "steps")
+        assert ended.items() <= {t.number: (t.outcome, t.curve) for t in record.trials}.items()
+        record.go_on()
+    finish(record, tmp_path / "s", slots=4)
+    assert [trial.number for trial in record.trials] == list(range(30))
+    for trial in record.trials:
+        assert sorted(trial.curve) == list(range(1, trial.epochs + 1))
+        assert trial.outcome is not None
+
+
+def test_promotion_trains_no_poor_trial_to_the_end(tmp_path: Path) -> None:
+    spec = function_spec(
+        tmp_path,
+        trials=27,
+        sampler="random",
+        early_stopping={"name": "asha_promotion", "max_epochs": 9},
+    )
+    record = finish(begin(spec, tmp_path / "s"), tmp_path / "s")
+    first_rung = {t.number: t.curve[1]["score"] for t in record.trials if t.curve}
+    promoted = [t.number for t in record.trials if t.epochs > 1]
+    completed = [t for t in record.trials if t.outcome is Outcome.COMPLETED]
+    assert 0 < len(promoted) <= len(first_rung) // 3 + 3
+    assert completed
+    assert all(t.outcome is not None for t in record.trials)
+    assert {t.epochs for t in record.trials if t.curve} == {1, 3, 9}
+    best_at_first = max(first_rung, key=lambda number: first_rung[number])
+    assert best_at_first in promoted
+
+
+def test_errors_are_retried_from_the_checkpoint_as_often_as_allowed(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, "fails_twice", trials=1, max_retries=2, checkpoint_every=1)
+    trial = finish(begin(spec, tmp_path / "s"), tmp_path / "s").trials[0]
+    assert (trial.outcome, trial.attempts, trial.epochs) == (Outcome.COMPLETED, 3, 9)
+    assert trial.metric("score") == {epoch: epoch for epoch in range(1, 10)}
+    assert [error["reason"] for error in trial.errors] == ["OSError: the data server is away"] * 2
+
+
+def test_errors_are_not_retried_by_default(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, "fails_twice", trials=1)
+    trial = finish(begin(spec, tmp_path / "s"), tmp_path / "s").trials[0]
+    assert (trial.outcome, trial.attempts) == (Outcome.FAILED, 1)
+
+
+def test_a_stopped_search_goes_on_with_other_trials(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, trials=6)
+    record = begin(spec, tmp_path / "s")
+    driver = Driver(record, tmp_path / "s")
+    for i, _ in enumerate(driver.reports()):
+        if i == 4:
+            driver.control.cancel()
+            driver.control.close()
+            break
+    cancelled = [t.number for t in record.trials if t.outcome is Outcome.CANCELLED]
+    assert record.state == "stopped"
+    assert len(cancelled) == 1
+    record = Record.reopen(tmp_path / "s" / "record.journal", "steps")
+    record.go_on()
+    finish(record, tmp_path / "s")
+    assert record.state == "finished"
+    assert len(record.trials) == 7
+    assert [t.number for t in record.trials if t.outcome is Outcome.CANCELLED] == cancelled
+
+
+def test_an_extended_search_goes_on_as_if_it_had_been_longer(tmp_path: Path) -> None:
+    long = function_spec(tmp_path, trials=9, sampler="random")
+    expected = finish(begin(long, tmp_path / "long"), tmp_path / "long")
+    short = function_spec(tmp_path, trials=5, sampler="random")
+    record = finish(begin(short, tmp_path / "short"), tmp_path / "short")
+    record = Record.reopen(tmp_path / "short" / "record.journal", "steps")
+    record.go_on(record.spec.extended(trials=4))
+    finish(record, tmp_path / "short")
+    assert summary(record) == summary(expected)
+
+
+def test_an_out_of_memory_trial_that_shared_a_gpu_is_tried_alone(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, trials=1)
+    spec = spec.model_copy(update={"resources": spec.resources.model_copy(update={"gpu": 0.25})})
+    record = begin(spec, tmp_path / "s")
+    control = Driver(record, tmp_path / "s").control
+    trial = control.next_trial()
+    assert trial is not None
+    from hpsearch.tuning.report import Report
+
+    out_of_memory = Report(0, outcome=Outcome.OUT_OF_MEMORY, reason="needs more than 8.0 GiB")
+    assert control.take_report(0, out_of_memory)
+    assert trial.outcome is None
+    assert not control.is_over
+    assert control.next_trial() is trial
+    assert control.config(trial).gpu == 1
+    assert control.take_report(0, out_of_memory)
+    assert trial.outcome is Outcome.OUT_OF_MEMORY
+    assert trial.reason == "needs more than 8.0 GiB"
+
+
+def test_only_the_time_of_an_attempt_counts_to_a_trials_limit(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, trials=1, trial_time_limit=0.2)
+    control = Driver(begin(spec, tmp_path / "s"), tmp_path / "s").control
+    trial = control.next_trial()
+    assert trial is not None
+    time.sleep(0.3)
+    assert not list(control.end_overdue())  # it waits for a worker
+    control.start_attempt(0)
+    assert not control.lose_worker(0, "its node is gone", with_node=True)
+    time.sleep(0.3)
+    assert not list(control.end_overdue())
+    control.start_attempt(0)
+    time.sleep(0.3)
+    assert list(control.end_overdue()) == [0]
+    assert (trial.outcome, trial.attempts) == (Outcome.BAD_CONFIGURATION, 2)
+
+
+def test_time_that_earlier_drivers_took_counts(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, time_limit=3600)
+    record = begin(spec, tmp_path / "s")
+    assert not Driver(record, tmp_path / "s").control.should_stop_all()
+    record.sessions = [[record.created_at - 7200, record.created_at], *record.sessions]
+    control = Driver(record, tmp_path / "s").control
+    assert control.should_stop_all()
+    assert control.ending == ("finished", "time_limit of 3600 s reached")
+
+
+def test_a_budget_of_epochs_that_was_used_is_used_after_a_death_too(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, epochs=10)
+    record = begin(spec, tmp_path / "s")
+    for _, _ in zip(range(11), Driver(record, tmp_path / "s").reports(), strict=False):
+        pass
+    record = Record.reopen(tmp_path / "s" / "record.journal", "steps")
+    control = Driver(record, tmp_path / "s").control
+    assert control.is_over
+    control.close()
+    assert record.reason == "budget of 10 epochs used"
+
+
+def test_gpu_hours_are_a_budget(tmp_path: Path) -> None:
+    spec = function_spec(tmp_path, trials=6, gpu_hours=1e-9)
+    spec = spec.model_copy(update={"resources": Resources(gpu=0.5)})
+    driver = Driver(begin(spec, tmp_path / "s"), tmp_path / "s")
+    next(driver.reports())
+    assert driver.record.gpu_seconds() > 1e-9 * 3600
+    assert driver.control.should_stop_all()
+    driver.control.close()
+    record = driver.record
+    assert (record.state, record.reason) == ("finished", "budget of 1e-09 GPU-hours used")
+    assert {trial.outcome for trial in record.trials} == {Outcome.STOPPED_EARLY}
+
+
+def test_only_the_time_of_attempts_counts_as_trained() -> None:
+    trial = TrialRecord(0, {}, {}, started_at=0.0, attempted_at=[10.0, 100.0, 200.0])
+    trial.reported_at = {1: 15.0, 2: 20.0, 3: 130.0}  # it waited from 20 to 100
+    assert trial.seconds_trained() == 10.0 + 30.0
+    trial.ended_at = 260.0
+    assert trial.seconds_trained() == 10.0 + 30.0 + 60.0

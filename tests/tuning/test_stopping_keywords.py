@@ -1,0 +1,65 @@
+"""Every keyword of every rule of early stopping changes which trials train which epochs."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from hpsearch.spec import NoStopping
+from hpsearch.spec.stopping import EarlyStopping
+from hpsearch.tuning.early_stopping import Promotion, make_early_stopper
+from tests.support.stopping import spec
+
+#: the models of all rules
+RULES: tuple[Any, ...] = get_args(get_args(EarlyStopping)[0])
+#: keyword → two values
+VALUES = {
+    "max_epochs": (9, 20),
+    "grace_period": (1, 2),
+    "reduction_factor": (2, 3),
+    "min_trials": (3, 12),
+}
+CASES = [(rule, keyword) for rule in RULES for keyword in rule.model_fields if keyword != "name"]
+TRIALS = 30
+
+
+def trained(rule: Any, **keywords: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """Return the epochs of trials that train side by side, and which would be promoted."""
+    name = rule.model_fields["name"].annotation.__args__[0]
+    stopper = make_early_stopper(spec({"name": name, "max_epochs": 9, **keywords}))
+    curves = np.random.default_rng(0).normal(size=(TRIALS, stopper.rungs[-1])).cumsum(1)
+    going, epochs = set(range(TRIALS)), []
+    for epoch in range(1, stopper.rungs[-1] + 1):
+        for number in sorted(going):
+            epochs.append((number, epoch))
+            if stopper.report(number, epoch, float(curves[number, epoch - 1])):
+                going.remove(number)
+    return epochs, promoted(stopper) if isinstance(stopper, Promotion) else []
+
+
+def promoted(stopper: Promotion) -> list[int]:
+    numbers = []
+    while (number := stopper.promotable()) is not None:
+        stopper.promote(number)
+        numbers.append(number)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("rule", "keyword"), CASES, ids=lambda each: getattr(each, "__name__", each)
+)
+def test_a_keyword_has_an_effect(rule: Any, keyword: str) -> None:
+    one, other = (trained(rule, **{keyword: value}) for value in VALUES[keyword])
+    assert one != other
+
+
+def test_names_mean_different_rules() -> None:
+    seen = [str(trained(rule)) for rule in RULES]
+    assert len(set(seen)) == len(RULES)
+    assert len(trained(NoStopping)[0]) == 9 * TRIALS
+
+
+def test_no_value_is_left_over() -> None:
+    assert {keyword for _, keyword in CASES} == VALUES.keys()

@@ -1,0 +1,59 @@
+"""`auto` and `{}` stand for the range that a component recommends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hpsearch.errors import SpecError
+from hpsearch.spec import Choices, Range, draft_spec
+from hpsearch.validation import check
+from tests.support.specs import changed
+
+RATE = Range(low=1e-4, high=1.0, log=True)
+
+
+def checked(**sections: Any) -> Any:
+    return check(draft_spec(changed(**sections)))
+
+
+@pytest.mark.parametrize("asked", ["auto", {}])
+def test_a_keyword_gets_its_range(asked: Any) -> None:
+    spec = checked(optimizer={"name": "sgd", "lr": asked, "momentum": 0.5})
+    assert spec.optimizer == {"name": "sgd", "lr": RATE, "momentum": 0.5}
+
+
+def test_each_choice_gets_its_own() -> None:
+    spec = checked(optimizer={"choices": [{"name": "sgd", "lr": "auto"}, "adam"]})
+    assert spec.optimizer == Choices(choices=({"name": "sgd", "lr": RATE}, {"name": "adam"}))
+
+
+def test_components_in_lists_and_in_keywords() -> None:
+    spec = checked(
+        regularizers=["l2", {"name": "l1", "strength": {}}],
+        gradient_clip="auto",
+        batch_size="auto",
+        dataset="digits",
+    )
+    strength = Range(low=1e-6, high=1e-2, log=True)
+    assert spec.regularizers == [{"name": "l2"}, {"name": "l1", "strength": strength}]
+    clip = Range(low=0.1, high=10.0, log=True)
+    assert spec.gradient_clip == {"name": "norm", "max_norm": clip}
+    assert spec.batch_size == Range(low=16, high=256, log=True)
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"model": {"name": "mlp", "hidden_sizes": ["auto"]}}, "model.hidden_sizes.0"),
+        ({"regularizers": "l1"}, "regularizers: must be a list of components"),
+        ({"regularizers": ["l3"]}, "regularizers.0.name: must be one of "),
+        ({"last_batch": "keepp"}, "last_batch: must be 'keep', 'drop', 'pad' or 'wrap'"),
+        ({"gradient_noise": -1.0}, "gradient_noise: must be greater than or equal to 0"),
+    ],
+)
+def test_where_nothing_is_recommended(sections: dict[str, Any], expected: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        checked(**sections)
+    assert any(str(each).startswith(expected) for each in caught.value.problems)
