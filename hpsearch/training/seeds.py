@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import random
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+import numpy as np
 import torch
 
 _Arguments = ParamSpec("_Arguments")
@@ -25,15 +27,27 @@ def derive_seed(seed: int, number: int, purpose: str, epoch: int = 0) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def seed_all(seed: int) -> None:
+    """Seed torch, and numpy and Python, from which some libraries draw."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
 def keeps_random_states(
     method: Callable[_Arguments, _Result],
 ) -> Callable[_Arguments, _Result]:
-    """Put torch's random states, which a method seeds for itself, back as they were before."""
+    """Put the random states, which a method seeds for itself, back as they were before."""
 
     @functools.wraps(method)
     def keeping(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
         gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-        with torch.random.fork_rng(gpus):
-            return method(*arguments, **keywords)
+        of_numpy, of_python = np.random.get_state(), random.getstate()
+        try:
+            with torch.random.fork_rng(gpus):
+                return method(*arguments, **keywords)
+        finally:
+            np.random.set_state(of_numpy)
+            random.setstate(of_python)
 
     return keeping

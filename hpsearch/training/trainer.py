@@ -30,7 +30,7 @@ from hpsearch.training.forgetting import ForgettingMeter
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
 from hpsearch.training.pacing import TrainingSchedule
 from hpsearch.training.rows import TrainingRows
-from hpsearch.training.seeds import derive_seed, keeps_random_states
+from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
@@ -64,7 +64,7 @@ class Trainer:
         self.task = task_for(data, config.values.get("task"), Path(config.folder))
         self.task.criterion.to(self.device)
         self._stream = stream
-        torch.manual_seed(self._seed("model"))
+        seed_all(self._seed("model"))
         self.model = new_model(config, data, self.task)
         self._tuning = build(config, "finetune", model=self.model)  # it may replace the head
         torch.manual_seed(self._seed("initializer"))
@@ -210,7 +210,7 @@ class Trainer:
         order = self._order(self.epoch)
         num_steps = len(batch_sizes(len(order), batch_size))
         stride = math.ceil(num_steps / GRAD_NORM_SAMPLES)
-        torch.manual_seed(self._seed("epoch"))
+        seed_all(self._seed("epoch"))
         if self._tuning is not None:
             self._tuning.begin_epoch(self.epoch)
         self._pace.begin_epoch(self.optimizer, self.epoch)

@@ -20,6 +20,7 @@ from hpsearch.components.optimizers import build_optimizer, pytorch_optimizer
 from hpsearch.errors import BadConfigurationError, SpecError, UserCodeError
 from hpsearch.spec import Range, draft_spec
 from hpsearch.training.groups import load_optimizer_state, optimizer_state
+from hpsearch.training.seeds import seed_all
 from hpsearch.validation import check
 from hpsearch.validation.signatures import check_value
 from tests.support.specs import changed
@@ -340,9 +341,9 @@ class TestLibrary:
             return made
 
         whole, first, second = net(), net(), net()
-        torch.manual_seed(2)
+        seed_all(2)
         whole.train(6)
-        torch.manual_seed(2)
+        seed_all(2)
         first.train(3)
         second.layer.load_state_dict(copy.deepcopy(first.layer.state_dict()))
         state = copy.deepcopy(optimizer_state(first.optimizer))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -118,3 +119,17 @@ def test_every_optimizer_takes_the_rate_0_with_which_schedules_end(wine: Data, n
     last = [trainer.train_epoch() for _ in range(4)][-1]
     assert last is not None and last["lr"] == 0
     assert all(param.isfinite().all() for param in trainer.model.parameters())
+
+
+def test_what_draws_from_numpy_is_the_trials_own(wine: Data) -> None:
+    """As the library's Kron does, in which steps it balances."""
+    optimizer = {"name": "po:kron", "lr": 0.01, "balance_prob": 0.5}
+    weights = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        before = np.random.get_state()[1].copy()
+        trainer = make(wine, optimizer=optimizer)
+        trainer.train_epoch()
+        weights.append([weight.detach().clone() for weight in trainer.model.parameters()])
+        assert (np.random.get_state()[1] == before).all()
+    assert all(map(torch.equal, *weights))

@@ -18,7 +18,6 @@ import inspect
 import io
 import logging
 import math
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from hpsearch.errors import DivergedError, UserCodeError
 from hpsearch.spec import METRIC_NAME_RULE, TrialConfig, is_metric_name
 from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.protocol import EpochTrainer
-from hpsearch.training.seeds import derive_seed
+from hpsearch.training.seeds import derive_seed, seed_all
 from hpsearch.training.user_code.lockstep import Lockstep
 
 
@@ -273,8 +272,6 @@ def _number(name: Any, value: Any, place: str) -> float:
 def _call_user_code(config: TrialConfig, trial: Trial) -> Any:
     """Call the function or make the object, seeded for this trial and where it starts."""
     seed = derive_seed(config.seed, config.number, _PURPOSE, trial.epoch)
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
+    seed_all(seed)
     component = registry.get("trainable", str(config.trainable), Path(config.folder))
     return component.build({}, config=dict(config.values["space"]), trial=trial)
