@@ -170,10 +170,11 @@ class Service:
     def _own(self, user: User, name: str, action: Action) -> SearchRow:
         """Return a search with which a user may do something now."""
         row = self.table.get(name)
+        check_may_write(user)
         try:
             check_owns(user, action, name, row.owner)
         except NotAllowedError:
-            self.audit(user, action, name, "refused")
+            self.audit(user, action, name, "refused: it is not theirs")
             raise
         check_state(action, name, row.actual)
         return row

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from hpsearch.errors import ConflictError, NotAllowedError
-from hpsearch.service.database.search_table import ENDED
+from hpsearch.service.database.search_table import ACTIVE, ENDED
 from hpsearch.service.database.tokens import User
 
 Action = Literal["stop", "resume", "extend", "delete"]
+#: in which states something may be done with a search; it can be extended in any
+_STATES: dict[Action, tuple[tuple[str, ...], str]] = {
+    "stop": (("queued", *ACTIVE), "must run or wait to be stopped"),
+    "resume": (("stopped", "failed"), "must have stopped or failed to be resumed"),
+    "delete": (("queued", *ENDED), "must have ended to be deleted"),
+}
 
 
 def check_may_write(user: User) -> None:
@@ -19,21 +25,16 @@ def check_may_write(user: User) -> None:
 
 def check_owns(user: User, action: Action, name: str, owner: str) -> None:
     """Raise NotAllowedError unless a search is a user's own, or the user is an admin."""
-    check_may_write(user)
     if not user.is_admin and owner != user.name:
         raise NotAllowedError(f"{name} belongs to {owner}: only they may {action} it")
 
 
 def check_state(action: Action, name: str, state: str) -> None:
     """Raise ConflictError where a search's state doesn't allow an action."""
-    rule = {
-        "stop": None if state not in ENDED else "must run or wait to be stopped",
-        "resume": None if state in ("stopped", "failed") else "must have stopped or failed",
-        "extend": None,
-        "delete": None if state in (*ENDED, "queued") else "must have ended",
-    }[action]
-    if rule is not None:
-        raise ConflictError(f"{name} {rule}, but it is {state}")
+    if action in _STATES:
+        states, rule = _STATES[action]
+        if state not in states:
+            raise ConflictError(f"{name} {rule}, but it is {state}")
 
 
 def allowed_actions(user: User, name: str, owner: str, state: str) -> tuple[Action, ...]:
@@ -43,6 +44,7 @@ def allowed_actions(user: User, name: str, owner: str, state: str) -> tuple[Acti
 
 def _may(user: User, action: Action, name: str, owner: str, state: str) -> bool:
     try:
+        check_may_write(user)
         check_owns(user, action, name, owner)
         check_state(action, name, state)
     except (NotAllowedError, ConflictError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from hpsearch.service.database.audit import read_audit
 from hpsearch.service.http.auth import TheAdmin, TheService, TheUser
+from hpsearch.service.http.bodies import received
 from hpsearch.service.http.schemas import HASH_PATTERN, USER_PATTERN, QuotaBody, TokenBody
 from hpsearch.service.permissions import check_may_write
 from hpsearch.service.queue import Quota
@@ -35,14 +36,8 @@ async def upload_code(
     """Upload a zip archive of code, as the body, under its hash."""
     check_may_write(user)
     limit = service.settings.upload_limits.archive
-    with tempfile.TemporaryFile() as body:
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise HTTPException(413, f"the upload must be at most {limit:,} bytes")
-            body.write(chunk)
-        body.seek(0)
+    async with received(request, limit, "the upload") as body:
+        size = os.fstat(body.fileno()).st_size
         async with service.unpacking.of(user.name):
             await run_in_threadpool(service.uploads.store, code_hash, _chunks(body))
     await run_in_threadpool(service.audit, user, "upload", code_hash, f"{size:,} bytes")

@@ -60,12 +60,12 @@ def main() -> None:
 def _leave_processes() -> None:
     """Leave others half of the processes and threads that there may be."""
     found = [number for path in _MAX_PROCESSES if (number := _number(Path(path))) is not None]
+    limits = [number // 2 for number in found]
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     if hard != resource.RLIM_INFINITY:
-        found.append(2 * hard)
-    if found:
-        limit = min(found) // 2
-        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+        limits.append(hard)
+    if limits:
+        resource.setrlimit(resource.RLIMIT_NPROC, (min(limits), min(limits)))
 
 
 def _number(path: Path) -> int | None:

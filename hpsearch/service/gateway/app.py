@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from hpsearch.errors import NotAuthenticatedError, SearchNotFoundError
@@ -17,6 +15,7 @@ from hpsearch.service.forwarding import Target, find_target
 from hpsearch.service.gateway.owners import Experiments, SearchOwner
 from hpsearch.service.gateway.rules import ROUTES, UPLOAD, WRITES, check_upload
 from hpsearch.service.http.auth import Credentials, TheService
+from hpsearch.service.http.bodies import received
 from hpsearch.service.slots import UserSlots
 from hpsearch.service.upstream import PassedOn, ask_mlflow, json_object
 
@@ -80,14 +79,7 @@ async def _upload(
 ) -> Response:
     """Pass a file on; it is kept on the disk meanwhile, for a client may be slow."""
     await run_in_threadpool(check_upload, owner, target.segments)
-    with tempfile.TemporaryFile() as file:
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > MAX_FILE:
-                raise HTTPException(413, f"a file must be of at most {MAX_FILE:,} bytes")
-            await run_in_threadpool(file.write, chunk)
-        file.seek(0)
+    async with received(request, MAX_FILE, "a file") as file:
         headers = {"Content-Type": "application/octet-stream"}
         answer = await run_in_threadpool(ask_mlflow, service.settings, target, headers, file)
     return PassedOn(answer, _KEPT)
