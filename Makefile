@@ -53,6 +53,7 @@ soak: setup
 		tests/soak/any_spec.py
 
 wheel: setup
+	rm -rf build/lib build/bdist.*
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 # A fresh resolution of pyproject's ranges; torch stays at the release that has a small CPU build.

@@ -104,7 +104,7 @@ def test_a_unit_of_negative_weights_alone_becomes_0() -> None:
     expected = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 2.0]])
     torch.testing.assert_close(layer.weight.detach(), expected)
     layer(torch.randn(4, 3)).sum().backward()
-    assert all(param.grad.isfinite().all() for param in layer.parameters())  # type: ignore
+    assert all(param.grad.isfinite().all() for param in layer.parameters())
 
 
 class TestWhatCounts:

@@ -26,9 +26,13 @@ def test_every_module_has_a_row() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     rows = " ".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
     named = set(re.findall(r"`(\w+)/?`", rows))
-    top = {path.stem for path in (ROOT / "hpsearch").iterdir() if path.suffix in ("", ".py")}
-    service = {path.stem for path in (ROOT / "hpsearch" / "service").iterdir()}
-    assert {each for each in top | service if not each.startswith(("_", "."))} - named == set()
+    places = (path for base in BASES[1:] for path in base.iterdir())
+    modules = {
+        path.stem
+        for path in places
+        if path.suffix == ".py" or (path / "__init__.py").exists()  # not what a move left behind
+    }
+    assert {name for name in modules if not name.startswith("_")} - named == set()
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from hpsearch import registry
 from hpsearch.errors import SpecError
-from hpsearch.samplers import Observation, Sampler, make_sampler
-from hpsearch.space import SearchSpace
-from hpsearch.spec import Scalar, parse_tree
+from hpsearch.samplers import Observation, Sampler
+from hpsearch.spec import Scalar
+from tests.support import sampling
+from tests.support.sampling import space_of
 
-RUNGS = (1, 3, 9)
 NAMES = ["auto", "cmaes", "gp", "nsga2", "qmc", "random", "tpe"]
 MIXED = {
     "optimizer": {
@@ -48,19 +50,7 @@ DISCRETE = {
 PLANE = {"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}}
 
 
-def space_of(tree: dict[str, object]) -> SearchSpace:
-    return SearchSpace.from_sections({"space": parse_tree(tree, "", [])})
-
-
-def sampler_of(name: str, tree: dict[str, object], seed: int = 0, **keywords: object) -> Sampler:
-    return make_sampler(
-        {"name": name, **keywords},
-        space_of(tree),
-        seed=seed,
-        direction="minimize",
-        rungs=RUNGS,
-        slots=2,
-    )
+sampler_of = partial(sampling.sampler_of, slots=2)
 
 
 def finished(number: int, params: dict[str, Scalar], *values: float) -> Observation:

@@ -30,14 +30,16 @@ def space_of(tree: dict[str, Any]) -> SearchSpace:
     return SearchSpace.from_sections({"space": parse_tree(tree, "", [])})
 
 
-def sampler_of(name: str, tree: dict[str, Any], seed: int = 0, **keywords: Any) -> Sampler:
+def sampler_of(
+    name: str, tree: dict[str, Any], seed: int = 0, slots: int = 1, **keywords: Any
+) -> Sampler:
     return make_sampler(
         {"name": name, **keywords},
         space_of(tree),
         seed=seed,
         direction="minimize",
         rungs=RUNGS,
-        slots=1,
+        slots=slots,
     )
 
 
