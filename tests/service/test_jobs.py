@@ -24,6 +24,7 @@ groups = [placement_group([{"CPU": 0.1, "GPU": 0.5}]) for _ in range(3)]
 ray.get([group.ready() for group in groups])
 remove_placement_group(groups.pop())
 placement_group([{"GPU": 64}])  # there are fewer, so that it waits
+pathlib.Path(sys.argv[2]).touch()
 while not pathlib.Path(sys.argv[1]).exists():
     time.sleep(0.1)
 """
@@ -48,10 +49,11 @@ def held(jobs: Jobs) -> float | None:
 
 def test_gpus_are_counted_by_job(jobs: Jobs, tmp_path: Path) -> None:
     (tmp_path / "hold.py").write_text(HOLD)
-    end = tmp_path / "end"
+    end, ready = tmp_path / "end", tmp_path / "ready"
     assert jobs.look("hold-1") == Job(JobState.UNKNOWN)
-    jobs.submit("hold-1", f"{sys.executable} {tmp_path / 'hold.py'} {end}", {})
-    wait_until(lambda: held(jobs) == 1.0, 120)
+    jobs.submit("hold-1", f"{sys.executable} {tmp_path / 'hold.py'} {end} {ready}", {})
+    wait_until(ready.exists, 120)  # before that, all three groups may be there
+    wait_until(lambda: held(jobs) == 1.0, 60)
     job = jobs.look("hold-1")
     assert (job.state, job.ended_at) == (JobState.ALIVE, None)
     assert jobs.gpus() == {job.job_id: 1.0}
