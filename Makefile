@@ -8,12 +8,10 @@ READY := $(VENV)/.ready
 
 setup: $(READY)
 
-$(READY): requirements.lock requirements-no-deps.lock pyproject.toml
+$(READY): requirements.lock requirements-no-deps.lock pyproject.toml deploy/install.py
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "hpsearch needs Python 3.11 or newer"'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-no-deps.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PYTHON) deploy/install.py $(VENV)
 	touch $(READY)
 
 search: setup
@@ -38,6 +36,7 @@ docs: setup
 	$(BIN)/hpsearch components --markdown > docs/components.md
 
 bench: setup
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.samplers
 	$(BIN)/python -m benchmarks.record

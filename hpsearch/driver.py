@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,12 @@ from hpsearch.registry import user_files
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.warm_start import Earlier, warm_started
-from hpsearch.spec import SearchSpec
-from hpsearch.tracking import Tracker, log_report, register_best, sync
+from hpsearch.tracking import Tracker, log_report, open_ahead, register_best, sync
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.early_stopping import EarlyStopper, make_early_stopper
 from hpsearch.tuning.observations import Observations
-from hpsearch.tuning.on_ray.experiment import count_slots, ray_cluster, run_trials
+from hpsearch.tuning.on_ray.cluster import Cluster
+from hpsearch.tuning.on_ray.experiment import run_trials
 from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
 from hpsearch.validation import data_notes
 
@@ -42,63 +43,108 @@ _log = logging.getLogger(__name__)
 Watcher = Callable[[Record, SearchFolder], None]
 
 
-@contextmanager
-def cluster_for(spec: SearchSpec, address: str | None) -> Iterator[int]:
-    """Join or start a Ray cluster; yields how many of the search's trials it trains at once.
+@dataclass
+class Driver:
+    """One run of a search: from wherever its record is to its report, its model and MLflow's view.
 
-    Raises ClusterError if there is none at the address, or not one trial fits it.
+    The caller holds the search's lock, and `slots` trials at the same time fit its `cluster`.
+    `on_start` is called before the first trial, with the record and the folder. `tracking_uri` is
+    where MLflow is reached, if not at the search's own.
     """
-    with ray_cluster(address):
-        yield count_slots(spec.resources, spec.search.max_concurrent)
+
+    record: Record
+    runs: Runs
+    folder: SearchFolder
+    data: Data | None
+    cluster: Cluster
+    slots: int
+    on_start: Watcher | None = None
+    tracking_uri: str | None = None
+    #: set when the first trial has reported: what isn't urgent waits for that
+    _reported: threading.Event = field(default_factory=threading.Event, init=False)
+
+    def run(self) -> SearchReport:
+        """Run what is left of the search.
+
+        What raises here leaves the record as it is, and the search can be resumed. Raises
+        SearchFailedError if the first trials all failed alike.
+        """
+        if self.data is not None:
+            self.record.set_data(data_notes(self.record.spec, self.data))
+        uri, artifacts = self.runs.tracking_of(self.record.spec, self.tracking_uri)
+        tracker = Tracker(self.record, uri, artifacts, after=self._reported)
+        tracker.start()
+        threading.Thread(target=_open_ahead, args=(self._reported, uri), daemon=True).start()
+        try:
+            if self.on_start is not None:
+                self.on_start(self.record, self.folder)
+            if self.record.state == "running":
+                self._run_trials()
+            final = self._final_model()
+        finally:
+            self.cluster.close()  # which takes as long as the rest
+            tracker.finish()
+            from hpsearch.analysis import SearchReport, write_report
+
+            write_report(self.record, self.folder)
+            tracked = tracker.close()
+        if tracked and _track_results(self.record, uri, self.folder, final):
+            self.record.set_delivered()
+        if self.record.state == "failed":
+            raise SearchFailedError(self.record.reason)
+        return SearchReport(self.record)
+
+    def _run_trials(self) -> None:
+        record = self.record
+        early_stopper = make_early_stopper(record.spec)
+        earlier, lost = read_earlier(self.runs, record.spec.search.warm_start)
+        for problem in lost:  # its points are in the record
+            _log.warning("%s: %s goes on without its results", problem, record.name)
+        control = SearchControl(
+            record,
+            warm_started(
+                _make_sampler(record, early_stopper, self.slots, record.spec.search.sampler),
+                record.spec,
+                record.first_points,
+                earlier,
+            ),
+            early_stopper,
+            self.folder.checkpoints,
+            self.folder.stop_request,
+            self._reported,
+        )
+        # The sampler's matrices are small: more threads would only take time from the trials.
+        with _cancelled_by_signals(control), threadpool_limits(1):
+            run_trials(control, self.slots, self.data, self.folder)
+        control.close()
+
+    def _final_model(self) -> FinalModel | None:
+        """Score the best model once on the test split, unless the search may still go on."""
+        record, best = self.record, self.record.best
+        if self.data is None or best is None or best.checkpoint is None:
+            return None
+        if record.state != "finished":
+            return None
+        checkpoint = self.folder.checkpoints / best.checkpoint
+        final = train_final_model(
+            record.config(best), self.data, checkpoint, record.spec.resources
+        )
+        found = {
+            "test_metrics": final.test_metrics,
+            "baselines": final.baselines,
+            "calibration": final.calibration,
+        }
+        record.set_result(**{name: value for name, value in found.items() if value})
+        return final
 
 
-def run_to_report(
-    record: Record,
-    place: Runs,
-    folder: SearchFolder,
-    data: Data | None,
-    slots: int,
-    on_start: Watcher | None,
-    tracking_uri: str | None = None,
-) -> SearchReport:
-    """Run what is left of a search, and deliver its report, its model and MLflow's view.
-
-    The caller holds the search's lock and has a cluster. What raises here leaves the record as
-    it is, and the search can be resumed. Raises SearchFailedError if the first trials all failed
-    alike.
-    """
-    if data is not None:
-        record.set_data(data_notes(record.spec, data))
-    uri, artifacts = place.tracking_of(record.spec, tracking_uri)
-    reported = threading.Event()
-    tracker = Tracker(record, uri, artifacts, after=reported)
-    tracker.start()
-    threading.Thread(target=_import_ahead, args=(reported,), daemon=True).start()
-    try:
-        if on_start is not None:
-            on_start(record, folder)
-        if record.state == "running":
-            _run_trials(record, place, folder, data, slots, reported)
-        final = _final_model(record, folder, data)
-    finally:
-        from hpsearch.analysis import SearchReport, write_report
-
-        write_report(record, folder)
-        tracked = tracker.close()
-    if tracked and _track_results(record, uri, folder, final):
-        record.set_delivered()
-    if record.state == "failed":
-        raise SearchFailedError(record.reason)
-    return SearchReport(record)
-
-
-def _import_ahead(reported: threading.Event) -> None:
-    """Import what the end of the search needs and takes seconds, beside the training, but not
+def _open_ahead(reported: threading.Event, tracking_uri: str) -> None:
+    """Import what the end of the search needs, which takes seconds, beside the training; but not
     while workers start: they import torch on the same cores."""
     reported.wait()
-    with suppress(Exception):  # it is imported again where it is needed
-        for module in ("hpsearch.tracking.writer", "hpsearch.analysis.report"):
-            importlib.import_module(module)
+    with suppress(Exception):  # it is done again where it is needed
+        importlib.import_module("hpsearch.analysis.report")
+        open_ahead(tracking_uri)
 
 
 def close_unattended(record: Record, folder: SearchFolder) -> None:
@@ -170,37 +216,6 @@ def _track_results(
     return True
 
 
-def _run_trials(
-    record: Record,
-    place: Runs,
-    folder: SearchFolder,
-    data: Data | None,
-    slots: int,
-    reported: threading.Event,
-) -> None:
-    early_stopper = make_early_stopper(record.spec)
-    earlier, lost = read_earlier(place, record.spec.search.warm_start)
-    for problem in lost:  # its points are in the record
-        _log.warning("%s: %s goes on without its results", problem, record.name)
-    control = SearchControl(
-        record,
-        warm_started(
-            _make_sampler(record, early_stopper, slots, record.spec.search.sampler),
-            record.spec,
-            record.first_points,
-            earlier,
-        ),
-        early_stopper,
-        folder.checkpoints,
-        folder.stop_request,
-        reported,
-    )
-    # The sampler's matrices are small: more threads would only take time from the trials.
-    with _cancelled_by_signals(control), threadpool_limits(1):
-        run_trials(control, slots, data, folder)
-    control.close()
-
-
 def _make_sampler(
     record: Record, early_stopper: EarlyStopper, slots: int, named: Mapping[str, Any]
 ) -> Sampler:
@@ -212,22 +227,6 @@ def _make_sampler(
         rungs=early_stopper.rungs,
         slots=slots,
     )
-
-
-def _final_model(record: Record, folder: SearchFolder, data: Data | None) -> FinalModel | None:
-    """Score the best model once on the test split, unless the search may still go on."""
-    best = record.best
-    if data is None or best is None or best.checkpoint is None or record.state != "finished":
-        return None
-    checkpoint = folder.checkpoints / best.checkpoint
-    final = train_final_model(record.config(best), data, checkpoint, record.spec.resources)
-    found = {
-        "test_metrics": final.test_metrics,
-        "baselines": final.baselines,
-        "calibration": final.calibration,
-    }
-    record.set_result(**{name: value for name, value in found.items() if value})
-    return final
 
 
 @contextmanager

@@ -172,11 +172,6 @@ class SearchFolder:
         return FileLock(self.lock)
 
 
-def output_file(outputs: Path, number: int) -> Path:
-    """Return the file of what a trial prints, which is there if it printed anything."""
-    return outputs / f"trial-{number:04d}.log"
-
-
 class Runs:
     """A runs folder."""
 

@@ -1,4 +1,7 @@
-"""Searches: run from a spec, resumed, extended, stopped, and told to MLflow again."""
+"""Searches: run from a spec, resumed, extended, stopped, synchronized with MLflow.
+
+What imports torch or Ray Tune is imported inside the functions, once Ray is starting.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.binding import BoundSpec, bind_code
-from hpsearch.driver import (
-    Watcher,
-    close_unattended,
-    cluster_for,
-    deliver_closed,
-    read_earlier,
-    run_to_report,
-)
 from hpsearch.errors import SearchEndedError, SpecError
 from hpsearch.process import borrowed_process
 from hpsearch.provenance import collect_facts
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
-from hpsearch.samplers.warm_start import Earlier, first_points
 from hpsearch.spec import SearchSpec
 from hpsearch.tracking import sync
+from hpsearch.tuning.on_ray.cluster import ray_cluster
 from hpsearch.user_code import code_hashes
-from hpsearch.validation import check_disk, check_spec
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
+    from hpsearch.driver import Watcher
+    from hpsearch.samplers.warm_start import Earlier
 
 #: seconds between two looks at whether a driver has stopped
 POLL_S = 0.2
@@ -54,16 +50,22 @@ def run_search(
     """
     place = Runs(runs)
     place.check_new(spec.name)
-    spec, data = check_spec(spec)
-    earlier, problems = read_earlier(place, spec.search.warm_start)
-    if problems:
-        raise SpecError(problems)
-    with cluster_for(spec, address) as slots:
+    with ray_cluster(address) as cluster:
+        # These import torch, Tune and the catalogue: seconds in which Ray starts.
+        from hpsearch.driver import Driver, read_earlier
+        from hpsearch.validation import check_disk, check_spec
+
+        spec, data = check_spec(spec)
+        earlier, problems = read_earlier(place, spec.search.warm_start)
+        if problems:
+            raise SpecError(problems)
+        slots = cluster.slots(spec.resources, spec.search.max_concurrent)
         check_disk(spec, data, slots, place.existing_folder)
         facts, code = collect_facts(spec.folder), code_hashes(spec)
         folder = create_search(spec, place, earlier, facts, code)
         with folder.drive():
-            return run_to_report(folder.take_over(), place, folder, data, slots, on_start)
+            record = folder.take_over()
+            return Driver(record, place, folder, data, cluster, slots, on_start).run()
 
 
 def create_search(
@@ -78,6 +80,8 @@ def create_search(
 
     See `Runs.create`.
     """
+    from hpsearch.samplers.warm_start import first_points
+
     return place.create(spec, facts, first_points(spec, earlier), code, give)
 
 
@@ -186,6 +190,8 @@ def close_search(name: str, runs: str | Path = "runs", tracking_uri: str | None 
 
 
 def _close(record: Record, place: Runs, folder: SearchFolder, tracking_uri: str | None) -> None:
+    from hpsearch.driver import close_unattended, deliver_closed
+
     if record.state == "running":
         time.sleep(WORKERS_END_S)
         close_unattended(record, folder)
@@ -217,12 +223,16 @@ def _go_on(
     tracking_uri: str | None = None,
 ) -> SearchReport:
     spec = bound.spec
-    _, data = check_spec(spec)
-    with cluster_for(spec, address) as slots:
+    with ray_cluster(address) as cluster:
+        from hpsearch.driver import Driver
+        from hpsearch.validation import check_disk, check_spec
+
+        _, data = check_spec(spec)
+        slots = cluster.slots(spec.resources, spec.search.max_concurrent)
         check_disk(spec, data, slots, folder.path)
         record.bind(spec.folder, bound.code)
         # One that has ended lacks only its report, its model and MLflow's view.
         if spec != record.spec or record.state in ("running", "stopped"):
             record.go_on(spec)
             folder.write_spec(spec)
-        return run_to_report(record, place, folder, data, slots, on_start, tracking_uri)
+        return Driver(record, place, folder, data, cluster, slots, on_start, tracking_uri).run()

@@ -29,11 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray cluster for all tests that run searches in this process."""
-    from hpsearch.tuning.on_ray import (
-        experiment,
-    )
+    from hpsearch.spec import Resources
+    from hpsearch.tuning.on_ray.cluster import ray_cluster
 
-    with experiment.ray_cluster(None):
+    with ray_cluster(None) as cluster:
+        cluster.slots(Resources(), None)  # waits for it
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import NoReturn
 
@@ -13,10 +14,13 @@ from hpsearch.errors import HpsearchError, SearchFailedError
 from hpsearch.home import home_settings
 
 __all__ = ["app", "main"]
+#: objects made between two collections: imports make many and leave hardly any garbage
+GC_THRESHOLD = 100_000
 
 
 def main() -> None:
     """Run the command line; errors that a user can mend are printed without a traceback."""
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
     try:
         os.environ.update(home_settings())  # of this process, and of those that it starts
         app()

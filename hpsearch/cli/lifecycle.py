@@ -45,6 +45,7 @@ def run(
     address: AddressOption = None,
 ) -> None:
     """Run a search to its end."""
+    say(f"{spec}: checking it while Ray starts")
     from hpsearch.runs import Runs
     from hpsearch.spec import read_draft
 

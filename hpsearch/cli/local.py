@@ -20,7 +20,8 @@ from hpsearch.cli.following import exit_status, follow
 from hpsearch.cli.searches import Budget, Code, Listed
 from hpsearch.errors import CodeChangedError, HpsearchError, Problem, SearchExistsError, SpecError
 from hpsearch.record import Record
-from hpsearch.runs import Runs, SearchFolder, output_file
+from hpsearch.runs import Runs, SearchFolder
+from hpsearch.tuning.output import output_file
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport

@@ -14,7 +14,6 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.errors import RecordError
 from hpsearch.record.untrusted import UntrustedJournal
@@ -30,6 +29,8 @@ def open_storage(place: Place) -> BaseStorage:
         return place.storage()
     if isinstance(place, Path):
         return JournalStorage(JournalFileBackend(str(place)))
+    from sqlalchemy.exc import SQLAlchemyError  # a journal needs no database
+
     try:
         return optuna.storages.get_storage(_open_database(place))  # reads ended trials only once
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError, ImportError) as error:

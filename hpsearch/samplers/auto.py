@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import erfcx, ndtr
 
 from hpsearch.registry import register
 from hpsearch.samplers.base import Direction, Observation, generator
 from hpsearch.samplers.forecast import Forecast, forecast
-from hpsearch.samplers.gaussian_process import GaussianProcess, fit_hyperparameters
 from hpsearch.samplers.unit_cube import Array, Cube, Integers
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
+
+if TYPE_CHECKING:
+    from hpsearch.samplers.gaussian_process import GaussianProcess
 
 #: points of the Gaussian process, and those that its hyperparameters are fitted on
 MAX_POINTS = 80
@@ -92,6 +94,9 @@ class AutoSampler:
         pending: Sequence[Observation],
         rng: np.random.Generator,
     ) -> GaussianProcess:
+        # With scipy's optimizers, which the first trials needn't wait for.
+        from hpsearch.samplers.gaussian_process import GaussianProcess, fit_hyperparameters
+
         features, groups = self._cube.features(points), self._cube.feature_groups
         some = _best_and_some(scores, MAX_FIT_POINTS, rng)
         scales, noise = fit_hyperparameters(features[some], scores[some], variances[some], groups)
@@ -130,6 +135,8 @@ def log_expected_improvement(mean: Array, std: Array, best: float) -> Array:
 
     Far from `best` the improvement itself would be rounded to 0 everywhere.
     """
+    from scipy.special import erfcx, ndtr
+
     z = (mean - best) / std
     above = np.maximum(z, -1.0)
     near = np.exp(-0.5 * above * above) / math.sqrt(2.0 * math.pi) + above * ndtr(above)

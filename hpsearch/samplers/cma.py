@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from cmaes import CatCMA
 
 from hpsearch.registry import register
 from hpsearch.samplers.base import Direction, Observation, integer_seed
@@ -13,6 +13,9 @@ from hpsearch.samplers.fidelity import rank
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
+
+if TYPE_CHECKING:
+    from cmaes import CatCMA
 
 
 @register("sampler", "cmaes")
@@ -59,6 +62,8 @@ class CatCMASampler:
         return self._cube.params(self._point(*optimizer.ask()))
 
     def _optimizer(self) -> CatCMA:
+        from cmaes import CatCMA  # with scipy.stats, which takes half a second
+
         # CatCMA wants two numbers and one category at least: unused ones make up for them.
         num_numeric = max(len(self._numeric), 2)
         return CatCMA(

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from hpsearch.samplers.base import Direction, Observation
 from hpsearch.samplers.fidelity import highest_rung, score_at
@@ -92,7 +90,11 @@ def _carry_to_top(values: Array) -> tuple[Array, Array]:
 
 def normal_scores(values: Array) -> Array:
     """Return standard normal quantiles of the values' ranks (van der Waerden scores)."""
-    scores: Array = ndtri((rankdata(values) - 0.5) / len(values))
+    from scipy.special import ndtri
+
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - 0.5 * (counts - 1)  # those of equal values are averaged
+    scores: Array = ndtri((ranks[index] - 0.5) / len(values))
     return scores
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scipy.stats import qmc
-
 from hpsearch.registry import register
 from hpsearch.samplers.base import Observation, generator
 from hpsearch.samplers.unit_cube import Cube
@@ -37,6 +35,8 @@ class SobolSampler:
 
     def suggest(self, number: int, observations: Sequence[Observation]) -> dict[str, Scalar]:
         """See Sampler."""
+        from scipy.stats import qmc  # takes half a second
+
         sequence = qmc.Sobol(self._cube.size, scramble=self._scramble, rng=self._seed)
         if number:
             sequence.fast_forward(number)

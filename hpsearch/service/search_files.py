@@ -16,7 +16,8 @@ from typing import BinaryIO
 from hpsearch.errors import SearchRunningError, UnsafeFileError
 from hpsearch.record import Record
 from hpsearch.record.untrusted import UntrustedJournal
-from hpsearch.runs import SearchFolder, output_file
+from hpsearch.runs import SearchFolder
+from hpsearch.tuning.output import output_file
 from hpsearch.untrusted_files import (
     create_empty,
     file_status,

@@ -15,6 +15,14 @@ from hpsearch.record import Record
 from hpsearch.tracking.store import mlflow_settings, open_client
 
 
+def open_ahead(tracking_uri: str) -> None:
+    """Open a store before it is needed: the first time in a process, that takes seconds."""
+    with as_tracking_errors(tracking_uri):
+        import hpsearch.tracking.writer  # noqa: F401
+
+        open_client(tracking_uri)
+
+
 def sync(record: Record, tracking_uri: str, artifacts: Path | None = None) -> None:
     """Make MLflow's runs of a search agree with its record, here and now.
 

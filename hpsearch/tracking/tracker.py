@@ -98,6 +98,13 @@ class Tracker:
         """Start to follow. It begins with all that the record holds already."""
         self._thread.start()
 
+    def finish(self) -> None:
+        """Begin to write all that is left; `close` waits for it."""
+        self._closing.set()
+        if self._after is not None:
+            self._after.set()
+        self._ask_to_finish()
+
     def close(self, timeout: float | None = CLOSE_TIMEOUT_S) -> bool:
         """Have all that is left written and end; False if that couldn't be done in time.
 
@@ -105,10 +112,8 @@ class Tracker:
         """
         started = time.monotonic()
         deadline = math.inf if timeout is None else started + timeout
-        self._closing.set()
-        if self._after is not None:
-            self._after.set()
-        self._ask_to_finish()
+        if not self._closing.is_set():
+            self.finish()
         while self._thread.is_alive():
             patience_ends = max(started, self._progress_at) + CLOSE_PATIENCE_S
             if time.monotonic() > min(deadline, patience_ends):

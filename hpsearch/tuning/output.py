@@ -19,6 +19,11 @@ MAX_BYTES = 1_000_000
 _STREAMS = (1, 2)
 
 
+def output_file(outputs: Path, number: int) -> Path:
+    """Return the file of what a trial prints, which is there if it printed anything."""
+    return outputs / f"trial-{number:04d}.log"
+
+
 class TrialOutput:
     """Takes what this process prints until it is closed; nothing if the file can't be opened."""
 

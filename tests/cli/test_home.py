@@ -20,8 +20,10 @@ UID = 54321
 _WITHOUT = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CONFIG_HOME")
 CLUSTER = """
 import os, ray
-from hpsearch.tuning.on_ray.experiment import ray_cluster
-with ray_cluster(None):
+from hpsearch.spec import Resources
+from hpsearch.tuning.on_ray.cluster import ray_cluster
+with ray_cluster(None) as cluster:
+    cluster.slots(Resources(), None)  # waits for it
     print(ray.get(ray.remote(lambda: 6 * 7).remote()), os.environ["HOME"])
 """
 

@@ -13,11 +13,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hpsearch.outcome import Outcome
-from hpsearch.runs import output_file
 from hpsearch.service.core import Service
 from hpsearch.service.database.audit import read_audit
 from hpsearch.service.launch import read_spec, with_stores
 from hpsearch.service.settings import Settings
+from hpsearch.tuning.output import output_file
 from tests.support.breaking import TRAIN
 from tests.support.cli import FIVE_MISTAKES
 from tests.support.specs import make_spec

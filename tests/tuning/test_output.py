@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hpsearch import run_search
 from hpsearch.cli.local import LocalSearches
-from hpsearch.runs import Runs, output_file
-from hpsearch.tuning.output import MAX_BYTES
+from hpsearch.runs import Runs
+from hpsearch.tuning.output import MAX_BYTES, output_file
 from tests.support.specs import make_spec
 
 TALKS = """

@@ -162,8 +162,9 @@ def test_a_search_on_a_cluster_outlives_one_of_its_nodes(folder: Path) -> None:
 
 
 def test_ray_may_be_imported_before_hpsearch() -> None:
-    program = "import ray; from hpsearch.tuning.on_ray.experiment import ray_cluster as cluster\n"
-    program += "with cluster(None): print(int(ray.cluster_resources()['CPU']))"
+    program = "import ray; from hpsearch.tuning.on_ray.cluster import ray_cluster as cluster\n"
+    program += "from hpsearch.spec import Resources\n"
+    program += "with cluster(None) as found: print(found.slots(Resources(), None))"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
     environment["RAY_AUTH_TOKEN"] = "0" * 64  # with one, Ray's clusters want to see it
     command = [sys.executable, "-c", program]

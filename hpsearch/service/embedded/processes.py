@@ -27,7 +27,7 @@ from hpsearch.service.confinement.workers import WorkerUser
 from hpsearch.service.embedded.parent import end_with_parent
 from hpsearch.service.settings import plain_environment
 from hpsearch.tracking.server import VARIABLE
-from hpsearch.tuning.on_ray.experiment import SYSTEM_CONFIG
+from hpsearch.tuning.on_ray.cluster import SYSTEM_CONFIG
 
 LOCALHOST = "127.0.0.1"
 START_TIMEOUT_S = 120.0

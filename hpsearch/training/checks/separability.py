@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import csr_array
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -51,6 +49,9 @@ def is_linearly_separable(x: NDArray[np.float32], y: NDArray[np.int64]) -> bool:
 
     A linear program without objective: (w_y - w_k)·x + b_y - b_k >= 1 for every other class k.
     """
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_array
+
     classes, index = np.unique(y, return_inverse=True)
     rows = np.hstack([x, np.ones((len(x), 1))])
     num_rows, num_weights = rows.shape

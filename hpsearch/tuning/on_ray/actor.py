@@ -21,14 +21,13 @@ from ray import tune
 from hpsearch.components import Data
 from hpsearch.errors import BadConfigurationError, DivergedError
 from hpsearch.outcome import Outcome
-from hpsearch.runs import output_file
 from hpsearch.spec import TrialConfig
 from hpsearch.training import make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks.by_name import check_trial
 from hpsearch.training.protocol import EpochTrainer
 from hpsearch.training.user_code.functions import make_user_trainer
-from hpsearch.tuning.output import TrialOutput
+from hpsearch.tuning.output import TrialOutput, output_file
 from hpsearch.tuning.report import Report
 
 #: seconds of training that the loss of a worker may cost a trial

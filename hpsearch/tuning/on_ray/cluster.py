@@ -1,0 +1,140 @@
+"""The Ray cluster of a search: joined, or started on this machine, while the driver does other
+work."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from hpsearch.errors import ClusterError
+from hpsearch.process import environment
+from hpsearch.provenance import available_cpus
+from hpsearch.spec import Resources
+from hpsearch.tuning.on_ray.settings import IMPORTED_WITH, TUNE, new_cluster_settings
+
+CONNECT_TIMEOUT_S = 10.0
+
+#: of a cluster for searches, given to its head
+SYSTEM_CONFIG = {
+    # Workers import what trials need as they start, while the driver is busy with other things.
+    "preload_python_modules": ["hpsearch.tuning.on_ray.preload"],
+    # Otherwise Ray starts as many workers again for the driver, and drops the first ones.
+    "prestart_worker_first_driver": False,
+}
+_LOCAL_CLUSTER: dict[str, Any] = {
+    "address": "local",  # not one that happens to run on this machine
+    "num_cpus": available_cpus(),
+    "include_dashboard": False,
+    "_system_config": SYSTEM_CONFIG,
+}
+_QUIETLY: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+class Cluster:
+    """A connection to a Ray cluster, made and closed by a thread of its own.
+
+    That thread lives as long as the connection: the kernel kills Ray's processes when the thread
+    that started them ends.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+        self._error: BaseException | None = None
+        self._is_connected = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ray-cluster", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect; nothing to do where a notebook has its own cluster."""
+        if ray.is_initialized():
+            self._is_connected.set()
+        else:
+            self._thread.start()
+
+    def slots(self, resources: Resources, max_concurrent: int | None) -> int:
+        """Wait for the cluster; return how many trials it can train at the same time.
+
+        Raises ClusterError where there is none, or not even one trial fits a node.
+        """
+        self._is_connected.wait()
+        if self._error is not None:
+            raise self._error
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        slots = sum(_slots_of_node(node, resources) for node in nodes)
+        if slots == 0:
+            wanted = f"{resources.cpu} CPUs and {resources.gpu:g} GPUs"
+            raise ClusterError(f"resources: no node of the cluster has {wanted} for one trial")
+        return min(slots, max_concurrent or slots)
+
+    def close(self) -> None:
+        """Let the thread disconnect, without waiting for it."""
+        self._closing.set()
+
+    def join(self) -> None:
+        """Wait until it has disconnected."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            _join(self._address) if self._address else _start()
+        except BaseException as error:  # raised where it is waited for
+            self._error = error
+        self._is_connected.set()
+        self._closing.wait()
+        ray.shutdown()
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[Cluster]:
+    """Join the Ray cluster at an address, or start one on this machine, for the time being.
+
+    Both take seconds, in which the body of the `with` goes on.
+    """
+    cluster = Cluster(address)
+    with environment(TUNE):
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+            cluster.join()
+
+
+def _join(address: str) -> None:
+    with environment(IMPORTED_WITH):
+        try:
+            _check_reachable(address)
+            ray.init(address=address, **_QUIETLY)
+        except OSError as error:
+            raise ClusterError(f"no Ray cluster at {address}: {error}") from error
+
+
+def _start() -> None:
+    with environment(IMPORTED_WITH | new_cluster_settings()):
+        try:
+            ray.init(**_LOCAL_CLUSTER, **_QUIETLY)
+        except OSError as error:
+            raise ClusterError(f"Ray can't be started on this machine: {error}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError where nobody listens, for which Ray waits for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+
+
+def _slots_of_node(available: dict[str, float], resources: Resources) -> int:
+    by_cpu = int(available.get("CPU", 0) // resources.cpu)
+    if resources.gpu == 0:
+        return by_cpu
+    gpus = available.get("GPU", 0)
+    by_gpu = int(gpus) * int(1 / resources.gpu) if resources.gpu < 1 else gpus // resources.gpu
+    return min(by_cpu, int(by_gpu))
