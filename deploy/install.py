@@ -10,7 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,23 +34,23 @@ REQUIREMENTS = (
 
 def main() -> None:
     """Install everything into the environment that the command line names."""
-    python = Path(sys.argv[1]).absolute() / "bin" / "python"
+    if not install(Path(sys.argv[1]).absolute(), REQUIREMENTS):
+        raise SystemExit(1)
+
+
+def install(environment: Path, requirements: Sequence[Sequence[str]]) -> bool:
+    """Return whether every one of these could be installed: arguments of `pip install` each."""
+    python = environment / "bin" / "python"
     pip = [str(python), "-m", "pip"]
     quietly = ("--quiet", "--disable-pip-version-check")
-    if run([*pip, "install", *quietly, UV]) and install_by_uv(python, pip):
-        return
-    print("uv can't install the requirements here: by pip, which takes minutes", flush=True)
-    for each in REQUIREMENTS:
-        if not run([*pip, "install", *quietly, *each]):
-            raise SystemExit(1)
-
-
-def install_by_uv(python: Path, pip: list[str]) -> bool:
-    """Return whether uv could install everything."""
-    listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False)
-    settings = uv_settings(listed.stdout) | os.environ
-    uv = [str(python.with_name("uv")), "pip", "install", "--quiet", "--python", str(python)]
-    return all(run([*uv, *each], settings) for each in REQUIREMENTS)
+    if run([*pip, "install", *quietly, UV]):
+        listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True)
+        settings = uv_settings(listed.stdout) | os.environ
+        uv = [str(python.with_name("uv")), "pip", "install", "--quiet", "--python", str(python)]
+        if all(run([*uv, *each], settings) for each in requirements):
+            return True
+    print("uv can't install the requirements here; pip takes minutes", flush=True)
+    return all(run([*pip, "install", *quietly, *each]) for each in requirements)
 
 
 def uv_settings(pip_config: str) -> dict[str, str]:

@@ -120,7 +120,7 @@ def _start() -> None:
     with environment(IMPORTED_WITH | new_cluster_settings()):
         try:
             ray.init(**_LOCAL_CLUSTER, **_QUIETLY)
-        except OSError as error:
+        except Exception as error:  # Ray raises a bare one when a process of its takes over 30 s
             raise ClusterError(f"Ray can't be started on this machine: {error}") from error
 
 
