@@ -3,7 +3,7 @@
 A *factory* is any callable. Of its parameters, those that its family offers (`OFFERED`) are
 filled by hpsearch; all others are keywords of the spec, so that a signature is a schema:
 
-    @register("model", "mlp", fusible=["dropout"])
+    @register("model", "mlp")
     def mlp(input_shape, output_size, hidden_sizes: list[int] = [128], dropout: float = 0.0): ...
 
 Users register theirs with the same decorator, by an entry point in the group
@@ -22,7 +22,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -129,17 +129,16 @@ class ComponentOf:
 class Component:
     """A registered factory.
 
-    `fusible` names the keywords that change numbers only, neither shapes nor the program:
-    trials that differ in nothing else can train as one program. `weight_copies` says how many
-    copies of the model's weights it adds to a trial's state at most, of its keywords if these
-    matter; None where that isn't known.
+    `weight_copies` says how many copies of the model's weights it adds to a trial's state at
+    most, of its keywords if these matter; None where that isn't known. `traits` are what else the
+    code of its family asks about it.
     """
 
     family: str
     name: str
     factory: Factory
-    fusible: frozenset[str] = field(default_factory=frozenset)
     weight_copies: int | Callable[..., int] | None = None
+    traits: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def summary(self) -> str:
@@ -208,8 +207,8 @@ def register(
     family: str,
     name: str,
     *,
-    fusible: Iterable[str] = (),
     weight_copies: int | Callable[..., int] | None = None,
+    traits: Mapping[str, Any] | None = None,
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name of a family; a taken name is refused."""
     if family not in INJECTED:
@@ -219,7 +218,7 @@ def register(
         if name in _components[family]:
             raise ValueError(f"{family} {name!r} is registered already")
         _components[family][name] = Component(
-            family, name, factory, frozenset(fusible), weight_copies
+            family, name, factory, weight_copies, dict(traits or {})
         )
         return factory
 
