@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import hpsearch.components
+import hpsearch.early_stopping
 import hpsearch.samplers
-import hpsearch.training  # noqa: F401  # all three register what they have
+import hpsearch.training  # noqa: F401  # all four register what they have
 from hpsearch import registry
 from hpsearch.registry import Component, ComponentOf
 from hpsearch.spec import COMPONENT_SECTIONS
@@ -77,7 +78,11 @@ _HEAD = """\
 Made by `hpsearch components --markdown` from the registered components; update it by `make docs`.
 A keyword stands with its default and, in brackets, the range that `auto` stands for.
 """
-_PLACES = {"sampler": "`search.sampler`", "trainable": "`trainable`"}
+_PLACES = {
+    "sampler": "`search.sampler`",
+    "early_stopping": "`search.early_stopping`",
+    "trainable": "`trainable`",
+}
 
 
 def _keyword(component: Component, key: str) -> Keyword:

@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 from hpsearch.components import Data
+from hpsearch.early_stopping import (
+    EarlyStopper,
+    make_early_stopper,
+    make_registered_stopper,
+)
 from hpsearch.errors import (
     Problem,
     RecordError,
@@ -29,7 +34,6 @@ from hpsearch.samplers.warm_start import Earlier, warm_started
 from hpsearch.spec import SearchSpec
 from hpsearch.tracking import Tracker, log_report, register_best, sync
 from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.early_stopping import EarlyStopper, make_early_stopper
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.experiment import count_slots, ray_cluster, run_trials
 from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
@@ -103,8 +107,8 @@ def _import_ahead(reported: threading.Event) -> None:
 
 def close_unattended(record: Record, folder: SearchFolder) -> None:
     """Write the end of a search that its user stops while no driver works on it."""
-    early_stopper = make_early_stopper(record.spec)
-    # It chooses nothing any more, so it need not be the spec's, which may be code of the user's.
+    # They decide nothing any more: where the spec's are code of the user's, others do.
+    early_stopper = make_registered_stopper(record.spec)
     sampler = _make_sampler(record, early_stopper, 1, {"name": "random"})
     control = SearchControl(record, sampler, early_stopper, folder.checkpoints)
     control.cancel()
@@ -141,7 +145,7 @@ def read_earlier(place: Runs, names: Iterable[str]) -> tuple[list[Earlier], list
 
 def earlier_of(record: Record) -> Earlier:
     """Return what a search can teach others."""
-    rungs = make_early_stopper(record.spec).rungs
+    rungs = make_registered_stopper(record.spec).rungs
     return Earlier(record.spec, tuple(Observations(record).read()), rungs)
 
 

@@ -63,6 +63,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "calibration": ("kind",),
     "check": ("trainer",),
     "sampler": ("space", "seed", "direction", "rungs", "slots"),
+    "early_stopping": ("max_epochs", "direction"),
     "trainable": ("config", "trial"),
 }
 #: what a name such as `os:system` is told

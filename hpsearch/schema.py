@@ -18,10 +18,11 @@ from pydantic.errors import (
 )
 
 import hpsearch.components
-import hpsearch.samplers  # noqa: F401  # registers samplers
+import hpsearch.early_stopping
+import hpsearch.samplers  # noqa: F401  # all three register what they have
 from hpsearch import registry
 from hpsearch.registry import AUTO, Component, ComponentOf
-from hpsearch.spec import COMPONENT_SECTIONS, Range, SearchSpec
+from hpsearch.spec import COMPONENT_SECTIONS, EarlyStopping, Range, SearchSpec
 from hpsearch.training.batches import LastBatch
 
 Schema = dict[str, Any]
@@ -72,9 +73,8 @@ def json_schema() -> Schema:
         properties[name]["description"] = description
     search = definitions["SearchSettings"]["properties"]
     search["sampler"] = _component("sampler")
-    stopping = search["early_stopping"]
-    names = list(stopping["discriminator"]["mapping"])
-    search["early_stopping"] = {"anyOf": [{"enum": names}, stopping]}
+    search["early_stopping"] = _early_stopping()
+    del definitions["EarlyStopping"]
     definitions["Range"] = _without_titles(Range.model_json_schema())
     schema["anyOf"] = [
         {"required": ["trainable"]},
@@ -139,6 +139,13 @@ def _component(family: str) -> Schema:
     return {"anyOf": [*known, _USER_CODE, *objects, own]}
 
 
+def _early_stopping() -> Schema:
+    """Return the schema of a rule, whose name may be left out."""
+    default = EarlyStopping().name
+    unnamed = {**_keywords(registry.get("early_stopping", default)), "required": []}
+    return {"anyOf": [*_component("early_stopping")["anyOf"], unnamed]}
+
+
 def _keywords(component: Component) -> Schema:
     properties: Schema = {"name": {"const": component.name}}
     required = ["name"]
@@ -161,7 +168,7 @@ def _keyword(component: Component, key: str, parameter: inspect.Parameter) -> Sc
     if parameter.default is None or isinstance(parameter.default, str | int | float):
         constant["default"] = parameter.default
     is_component = registry.marked(parameter, ComponentOf) is not None
-    if is_component or component.family in ("dataset", "sampler"):
+    if is_component or component.family in ("dataset", "sampler", "early_stopping"):
         return constant
     searched = searchable(constant)
     return _with_recommended(searched) if key in component.recommended else searched

@@ -9,6 +9,7 @@ from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import (
     COMPONENT_SECTIONS,
     SECTIONS,
+    Direction,
     Objective,
     Resources,
     SearchSettings,
@@ -24,15 +25,7 @@ from hpsearch.spec.reading import (
     read_draft,
     read_text,
 )
-from hpsearch.spec.stopping import (
-    Asha,
-    AshaPromotion,
-    EarlyStopping,
-    Halving,
-    Hyperband,
-    Median,
-    NoStopping,
-)
+from hpsearch.spec.stopping import EarlyStopping
 from hpsearch.spec.trees import (
     Choices,
     Range,
@@ -49,15 +42,10 @@ __all__ = [
     "COMPONENT_SECTIONS",
     "METRIC_NAME_RULE",
     "SECTIONS",
-    "Asha",
-    "AshaPromotion",
     "Choices",
+    "Direction",
     "Draft",
     "EarlyStopping",
-    "Halving",
-    "Hyperband",
-    "Median",
-    "NoStopping",
     "Objective",
     "Range",
     "Resources",

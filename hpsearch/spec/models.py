@@ -19,7 +19,7 @@ from pydantic import (
 from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import AUTO, ComponentOf
 from hpsearch.spec.names import ObjectiveName
-from hpsearch.spec.stopping import MAX_EPOCHS, Asha, EarlyStopping, NoStopping
+from hpsearch.spec.stopping import MAX_EPOCHS, EarlyStopping, EarlyStoppingRule
 from hpsearch.spec.trees import Frozen, Tree, named, parse_tree, rule_of, to_plain
 from hpsearch.spec.units import Duration, Size
 
@@ -53,6 +53,7 @@ SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "last_batch")
 #: far beyond any search; what is larger is a mistake, and would fill memory
 MAX_TRIALS = 1_000_000
 MAX_RETRIES = 1_000
+Direction = Literal["maximize", "minimize"]
 #: the settings of a search that `extend` raises
 BUDGETS = ("trials", "epochs", "time_limit", "disk_quota")
 
@@ -63,7 +64,7 @@ class Objective(Frozen):
     metric: ObjectiveName = Field(
         description="a metric that every epoch reports, such as val_accuracy"
     )
-    direction: Literal["maximize", "minimize"] = "maximize"
+    direction: Direction = "maximize"
 
 
 def _as_tuple(value: object) -> object:
@@ -89,7 +90,7 @@ class SearchSettings(Frozen):
     )
     seed: int = Field(0, ge=0, lt=2**63)
     sampler: Annotated[dict[str, Any], BeforeValidator(named)] = Field({"name": "auto"})
-    early_stopping: EarlyStopping = Field(default_factory=lambda: Asha())
+    early_stopping: EarlyStoppingRule = EarlyStopping()
     max_concurrent: int | None = Field(
         None, ge=1, le=MAX_TRIALS, description="default: what resources allow"
     )
@@ -217,7 +218,7 @@ class SearchSpec(Frozen):
         once = {
             "trials": 1,
             "sampler": {"name": "random"},
-            "early_stopping": NoStopping(name="none", max_epochs=self.max_epochs),
+            "early_stopping": EarlyStopping(name="none", max_epochs=self.max_epochs),
         }
         search = self.search.model_copy(update=once)
         return self.model_copy(update={**values, "name": f"{self.name}-best", "search": search})

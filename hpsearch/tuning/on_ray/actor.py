@@ -20,7 +20,7 @@ from ray import tune
 
 from hpsearch.components import Data
 from hpsearch.errors import BadConfigurationError, DivergedError
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import CheckWarning, Outcome, RaisedError
 from hpsearch.runs import output_file
 from hpsearch.spec import TrialConfig
 from hpsearch.training import make_trainer
@@ -51,7 +51,7 @@ class TrialActor(tune.Trainable):
         """
         self._data = data
         self._checkpoints = Path(checkpoints)
-        self._warnings: tuple[str, ...] = ()
+        self._warnings: tuple[CheckWarning, ...] = ()
         self._outputs = outputs
         self._output: TrialOutput | None = None
         self._begin(config["trial"])
@@ -156,7 +156,8 @@ class TrialActor(tune.Trainable):
         assert self._data is not None  # validation loads it for a built-in trial
         trainer = make_trainer(trial, self._data, trial.device)
         if is_first and (checks := trial.values.get("checks")):
-            self._warnings = tuple(map(str, check_trial(trainer, checks)))
+            found = check_trial(trainer, checks)
+            self._warnings = tuple(CheckWarning(f.check, f.message, f.severity) for f in found)
         return trainer
 
     def _save(self, trainer: EpochTrainer, metrics: dict[str, float] | None = None) -> str:
@@ -185,9 +186,19 @@ def report_error(epoch: int, error: Exception) -> Report:
     return Report(
         epoch,
         outcome=Outcome.FAILED,
-        reason=f"{type(error).__name__}: {error}",
+        error=_raised(error),
         traceback="".join(traceback.format_exception(error)),
     )
+
+
+def _raised(error: Exception) -> RaisedError:
+    """Return an exception's type, message and the line that raised it, as plain values."""
+    kind, message = type(error).__name__, str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return RaisedError(kind, message)
+    last = frames[-1]
+    return RaisedError(kind, message, last.filename, last.lineno, last.name)
 
 
 def _device_memory() -> str:
