@@ -13,7 +13,7 @@ import hpsearch.samplers
 import hpsearch.training  # noqa: F401  # all four register what they have
 from hpsearch import registry
 from hpsearch.registry import Component, ComponentOf
-from hpsearch.spec import COMPONENT_SECTIONS
+from hpsearch.spec import COMPONENT_SECTIONS, COMPONENT_SETTINGS
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,7 @@ _HEAD = """\
 Made by `hpsearch components --markdown` from the registered components; update it by `make docs`.
 A keyword stands with its default and, in brackets, the range that `auto` stands for.
 """
-_PLACES = {
-    "sampler": "`search.sampler`",
-    "early_stopping": "`search.early_stopping`",
-    "trainable": "`trainable`",
-}
+_PLACES = {of.family: f"`{path}`" for path, of in COMPONENT_SETTINGS.items()}
 
 
 def _keyword(component: Component, key: str) -> Keyword:

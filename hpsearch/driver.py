@@ -33,6 +33,7 @@ from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.warm_start import Earlier, warm_started
 from hpsearch.spec import SearchSpec
 from hpsearch.tracking import Tracker, log_report, register_best, sync
+from hpsearch.training.launchers import exports_model
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.experiment import count_slots, ray_cluster, run_trials
@@ -222,6 +223,8 @@ def _final_model(record: Record, folder: SearchFolder, data: Data | None) -> Fin
     """Score the best model once on the test split, unless the search may still go on."""
     best = record.best
     if data is None or best is None or best.checkpoint is None or record.state != "finished":
+        return None
+    if not exports_model(record.config(best), data):
         return None
     checkpoint = folder.checkpoints / best.checkpoint
     final = train_final_model(record.config(best), data, checkpoint, record.spec.resources)

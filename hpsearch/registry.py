@@ -1,10 +1,13 @@
 """Components by name: registration, look-up, plug-ins, and the schema that a signature is.
 
-A *factory* is any callable. Of its parameters, those that its family offers (`OFFERED`) are
+A *factory* is any callable. Of its parameters, those that its family offers (`INJECTED`) are
 filled by hpsearch; all others are keywords of the spec, so that a signature is a schema:
 
     @register("model", "mlp")
     def mlp(input_shape, output_size, hidden_sizes: list[int] = [128], dropout: float = 0.0): ...
+
+Of the families two are no part of a configuration: `early_stopping`, the rules that stop trials
+(`hpsearch.early_stopping`), and `launcher`, what trains a trial (`hpsearch.training.launchers`).
 
 Users register theirs with the same decorator, by an entry point in the group
 `hpsearch.components`, or not at all: a spec may name `package.module:factory` or
@@ -64,6 +67,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "check": ("trainer",),
     "sampler": ("space", "seed", "direction", "rungs", "slots"),
     "early_stopping": ("max_epochs", "direction"),
+    "launcher": ("config", "data", "device"),
     "trainable": ("config", "trial"),
 }
 #: what a name such as `os:system` is told
@@ -106,6 +110,9 @@ class ComponentOf:
     many: bool = False
     mapped: bool = False
     optional: bool = False
+
+    def __post_init__(self) -> None:
+        _check_family(self.family)
 
     def written_out(self, value: Any) -> Any:
         """Return a component that is only its name, or only a number, as a mapping."""
@@ -212,8 +219,7 @@ def register(
     traits: Mapping[str, Any] | None = None,
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name of a family; a taken name is refused."""
-    if family not in INJECTED:
-        raise ValueError(f"family must be one of {sorted(INJECTED)}, but got {family!r}")
+    _check_family(family)
 
     def decorate(factory: Factory) -> Factory:
         if name in _components[family]:
@@ -358,6 +364,11 @@ def _put_on_path(folder: Path) -> None:
     entry = str(folder.resolve())
     if entry not in sys.path:
         sys.path.insert(0, entry)
+
+
+def _check_family(family: str) -> None:
+    if family not in INJECTED:
+        raise ValueError(f"family must be one of {sorted(INJECTED)}, but got {family!r}")
 
 
 def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:

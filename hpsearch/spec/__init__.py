@@ -8,13 +8,18 @@ from hpsearch.spec.advice import advice
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import (
     COMPONENT_SECTIONS,
+    COMPONENT_SETTINGS,
     SECTIONS,
+    VALUE_SECTIONS,
     Direction,
+    LastBatch,
     Objective,
     Resources,
     SearchSettings,
     SearchSpec,
     TrialConfig,
+    ValueOf,
+    default_of,
 )
 from hpsearch.spec.names import METRIC_NAME_RULE, is_metric_name
 from hpsearch.spec.reading import (
@@ -40,6 +45,11 @@ from hpsearch.spec.units import parse_duration, parse_size
 
 __all__ = [
     "COMPONENT_SECTIONS",
+    "COMPONENT_SETTINGS",
+    "VALUE_SECTIONS",
+    "LastBatch",
+    "ValueOf",
+    "default_of",
     "METRIC_NAME_RULE",
     "SECTIONS",
     "Choices",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from hpsearch.components import Data
 from hpsearch.early_stopping import EarlyStopper, make_rule
 from hpsearch.errors import Problem, SpecError, UserCodeError
 from hpsearch.registry import is_user_code
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
-from hpsearch.spec import Draft, EarlyStopping, SearchSpec
+from hpsearch.spec import Draft, EarlyStopping, SearchSpec, TrialConfig
 from hpsearch.spec.trees import named
+from hpsearch.training.launchers import suiting, suits
 from hpsearch.validation.points import check_points, check_warm_start
 from hpsearch.validation.signatures import check_component
 
@@ -29,6 +33,21 @@ def check_settings(draft: Draft, problems: list[Problem]) -> None:
         check_points(draft.spec, problems)
         check_warm_start(draft.spec, problems)
         _check_databases(draft.spec, problems)
+
+
+def check_launcher(draft: Draft, data: Data | None, problems: list[Problem]) -> None:
+    """Check the setting `launcher`, and whether it suits the other sections."""
+    raw = named(draft.raw.get("launcher"))
+    if not isinstance(raw, Mapping):
+        return  # there is none, or its shape is wrong
+    found = check_component("launcher", raw, "launcher", draft.folder, problems)
+    config = TrialConfig(0, 0, 1, {}, trainable=draft.raw.get("trainable"))
+    config = replace(config, folder=str(draft.folder))
+    for name in (alternative.component.name for alternative in found):
+        with suppress(UserCodeError, KeyError):  # of `trainable`: reported there
+            if not suits(name, config, data, default=True):
+                rule = f"must suit the other sections, as {suiting(config, data)} does"
+                problems.append(Problem("launcher.name", rule, name))
 
 
 def _check_databases(spec: SearchSpec, problems: list[Problem]) -> None:

@@ -23,11 +23,10 @@ from hpsearch.errors import BadConfigurationError, DivergedError
 from hpsearch.outcome import CheckWarning, Outcome, RaisedError
 from hpsearch.runs import output_file
 from hpsearch.spec import TrialConfig
-from hpsearch.training import make_trainer
+from hpsearch.training import launch, make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks.by_name import check_trial
 from hpsearch.training.protocol import EpochTrainer
-from hpsearch.training.user_code.functions import make_user_trainer
 from hpsearch.tuning.output import TrialOutput
 from hpsearch.tuning.report import Report
 
@@ -150,13 +149,10 @@ class TrialActor(tune.Trainable):
 
     def _new_trainer(self, is_first: bool) -> EpochTrainer:
         """Return the trainer of an attempt; the first one's trial is checked."""
-        trial = self._trial
-        if trial.trainable is not None:
-            return make_user_trainer(trial, trial.device, trial.metric)
-        assert self._data is not None  # validation loads it for a built-in trial
-        trainer = make_trainer(trial, self._data, trial.device)
-        if is_first and (checks := trial.values.get("checks")):
-            found = check_trial(trainer, checks)
+        trial, data = self._trial, self._data
+        trainer = launch(trial, data, trial.device)
+        if is_first and data is not None and (checks := trial.values.get("checks")):
+            found = check_trial(make_trainer(trial, data, trial.device), checks)
             self._warnings = tuple(CheckWarning(f.check, f.message, f.severity) for f in found)
         return trainer
 
