@@ -21,12 +21,12 @@ import mlflow
 import optuna
 
 from benchmarks.record import METRICS, make_spec
+from hpsearch.early_stopping import make_early_stopper
 from hpsearch.provenance import available_cpus
 from hpsearch.record import Record
 from hpsearch.samplers import make_sampler
 from hpsearch.tracking import Tracker
 from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.early_stopping import make_early_stopper
 from hpsearch.tuning.report import Report
 
 

@@ -30,11 +30,12 @@ import numpy as np
 import optuna
 
 from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Array, Task, load_task
+from hpsearch.early_stopping import geometric_rungs
+from hpsearch.early_stopping.halving import SuccessiveHalving
 from hpsearch.samplers import Observation, Sampler, make_sampler
 from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.samplers.portfolio import History, portfolio
 from hpsearch.spec import Scalar
-from hpsearch.tuning.early_stopping import SuccessiveHalving, geometric_rungs
 
 RUNGS = geometric_rungs(1, 3, MAX_EPOCHS)
 BUDGET = 50 * MAX_EPOCHS

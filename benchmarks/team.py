@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy import insert
 
 from hpsearch.analysis.plain import plain_summary
+from hpsearch.early_stopping import make_early_stopper
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import make_sampler
@@ -28,7 +29,6 @@ from hpsearch.service.database.tables import open_database
 from hpsearch.service.database.tokens import Tokens
 from hpsearch.spec import SearchSpec, read_draft
 from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.early_stopping import make_early_stopper
 from hpsearch.tuning.report import Report
 
 SPEC = Path(__file__).resolve().parents[1] / "search_spaces" / "fashion_mnist_mlp.yaml"

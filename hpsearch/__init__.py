@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
+    from hpsearch.early_stopping import EarlyStopper, Stop
     from hpsearch.errors import BadConfigurationError, DivergedError, HpsearchError, SpecError
     from hpsearch.registry import register
     from hpsearch.search import extend_search, resume_search, run_search, stop_search
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "BadConfigurationError",
     "DivergedError",
+    "EarlyStopper",
     "HpsearchError",
     "SearchReport",
     "SearchSpec",
     "SpecError",
+    "Stop",
     "Trainer",
     "TrialConfig",
     "extend_search",
@@ -31,6 +34,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "EarlyStopper": "early_stopping",
+    "Stop": "early_stopping",
     "SearchReport": "analysis",
     "register": "registry",
     "extend_search": "search",

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import hpsearch.components
+import hpsearch.early_stopping
 import hpsearch.samplers
-import hpsearch.training  # noqa: F401  # all three register what they have
+import hpsearch.training  # noqa: F401  # all four register what they have
 from hpsearch import registry
 from hpsearch.registry import Component, ComponentOf
-from hpsearch.spec import COMPONENT_SECTIONS
+from hpsearch.spec import COMPONENT_SECTIONS, COMPONENT_SETTINGS
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,12 @@ class Keyword:
     name: str
     default: str
     recommended: str
-    fusible: bool
 
     def __str__(self) -> str:
-        """`lr = 0.001 (auto: 1e-05 to 0.1, log)*`, with a star for fusible."""
+        """`lr = 0.001 (auto: 1e-05 to 0.1, log)`."""
         default = f" = {self.default}" if self.default else ""
         recommended = f" (auto: {self.recommended})" if self.recommended else ""
-        return f"{self.name}{default}{recommended}{'*' if self.fusible else ''}"
+        return f"{self.name}{default}{recommended}"
 
 
 def families() -> list[str]:
@@ -75,12 +75,10 @@ def to_markdown() -> str:
 _HEAD = """\
 # What a spec can name
 
-Made by `hpsearch components --markdown` from the registered components; `make docs` makes it
-anew. A keyword stands with its default and, in brackets, the range that `auto` stands for. A star
-marks keywords that change numbers only: trials that differ in nothing else can train as one
-program.
+Made by `hpsearch components --markdown` from the registered components; update it by `make docs`.
+A keyword stands with its default and, in brackets, the range that `auto` stands for.
 """
-_PLACES = {"sampler": "`search.sampler`", "trainable": "`trainable`"}
+_PLACES = {of.family: f"`{path}`" for path, of in COMPONENT_SETTINGS.items()}
 
 
 def _keyword(component: Component, key: str) -> Keyword:
@@ -89,7 +87,7 @@ def _keyword(component: Component, key: str) -> Keyword:
     recommended = ""
     if mark is not None:
         recommended = f"{mark.low:g} to {mark.high:g}" + (", log" if mark.log else "")
-    return Keyword(key, default, recommended, key in component.fusible)
+    return Keyword(key, default, recommended)
 
 
 def _users(family: str) -> set[str]:

@@ -15,6 +15,11 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 from hpsearch.components import Data
+from hpsearch.early_stopping import (
+    EarlyStopper,
+    make_early_stopper,
+    make_registered_stopper,
+)
 from hpsearch.errors import (
     Problem,
     RecordError,
@@ -28,8 +33,8 @@ from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.warm_start import Earlier, warm_started
 from hpsearch.tracking import Tracker, log_report, open_ahead, register_best, sync
+from hpsearch.training.launchers import exports_model
 from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.early_stopping import EarlyStopper, make_early_stopper
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.cluster import Cluster
 from hpsearch.tuning.on_ray.experiment import run_trials
@@ -123,7 +128,7 @@ class Driver:
         record, best = self.record, self.record.best
         if self.data is None or best is None or best.checkpoint is None:
             return None
-        if record.state != "finished":
+        if record.state != "finished" or not exports_model(record.config(best), self.data):
             return None
         checkpoint = self.folder.checkpoints / best.checkpoint
         final = train_final_model(
@@ -149,8 +154,8 @@ def _open_ahead(reported: threading.Event, tracking_uri: str) -> None:
 
 def close_unattended(record: Record, folder: SearchFolder) -> None:
     """Write the end of a search that its user stops while no driver works on it."""
-    early_stopper = make_early_stopper(record.spec)
-    # It chooses nothing any more, so it need not be the spec's, which may be code of the user's.
+    # They decide nothing any more: where the spec's are code of the user's, others do.
+    early_stopper = make_registered_stopper(record.spec)
     sampler = _make_sampler(record, early_stopper, 1, {"name": "random"})
     control = SearchControl(record, sampler, early_stopper, folder.checkpoints)
     control.cancel()
@@ -187,7 +192,7 @@ def read_earlier(place: Runs, names: Iterable[str]) -> tuple[list[Earlier], list
 
 def earlier_of(record: Record) -> Earlier:
     """Return what a search can teach others."""
-    rungs = make_early_stopper(record.spec).rungs
+    rungs = make_registered_stopper(record.spec).rungs
     return Earlier(record.spec, tuple(Observations(record).read()), rungs)
 
 

@@ -1,10 +1,13 @@
 """Components by name: registration, look-up, plug-ins, and the schema that a signature is.
 
-A *factory* is any callable. Of its parameters, those that its family offers (`OFFERED`) are
+A *factory* is any callable. Of its parameters, those that its family offers (`INJECTED`) are
 filled by hpsearch; all others are keywords of the spec, so that a signature is a schema:
 
-    @register("model", "mlp", fusible=["dropout"])
+    @register("model", "mlp")
     def mlp(input_shape, output_size, hidden_sizes: list[int] = [128], dropout: float = 0.0): ...
+
+Of the families two are no part of a configuration: `early_stopping`, the rules that stop trials
+(`hpsearch.early_stopping`), and `launcher`, what trains a trial (`hpsearch.training.launchers`).
 
 Users register theirs with the same decorator, by an entry point in the group
 `hpsearch.components`, or not at all: a spec may name `package.module:factory` or
@@ -22,7 +25,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -63,6 +66,8 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "calibration": ("kind",),
     "check": ("trainer",),
     "sampler": ("space", "seed", "direction", "rungs", "slots"),
+    "early_stopping": ("max_epochs", "direction"),
+    "launcher": ("config", "data", "device"),
     "trainable": ("config", "trial"),
 }
 #: what a name such as `os:system` is told
@@ -106,6 +111,9 @@ class ComponentOf:
     mapped: bool = False
     optional: bool = False
 
+    def __post_init__(self) -> None:
+        _check_family(self.family)
+
     def written_out(self, value: Any) -> Any:
         """Return a component that is only its name, or only a number, as a mapping."""
         if self.short and self._is_number(value):
@@ -129,17 +137,16 @@ class ComponentOf:
 class Component:
     """A registered factory.
 
-    `fusible` names the keywords that change numbers only, neither shapes nor the program:
-    trials that differ in nothing else can train as one program. `weight_copies` says how many
-    copies of the model's weights it adds to a trial's state at most, of its keywords if these
-    matter; None where that isn't known.
+    `weight_copies` says how many copies of the model's weights it adds to a trial's state at
+    most, of its keywords if these matter; None where that isn't known. `traits` are what else the
+    code of its family asks about it.
     """
 
     family: str
     name: str
     factory: Factory
-    fusible: frozenset[str] = field(default_factory=frozenset)
     weight_copies: int | Callable[..., int] | None = None
+    traits: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def summary(self) -> str:
@@ -208,18 +215,17 @@ def register(
     family: str,
     name: str,
     *,
-    fusible: Iterable[str] = (),
     weight_copies: int | Callable[..., int] | None = None,
+    traits: Mapping[str, Any] | None = None,
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under a name of a family; a taken name is refused."""
-    if family not in INJECTED:
-        raise ValueError(f"family must be one of {sorted(INJECTED)}, but got {family!r}")
+    _check_family(family)
 
     def decorate(factory: Factory) -> Factory:
         if name in _components[family]:
             raise ValueError(f"{family} {name!r} is registered already")
         _components[family][name] = Component(
-            family, name, factory, frozenset(fusible), weight_copies
+            family, name, factory, weight_copies, dict(traits or {})
         )
         return factory
 
@@ -358,6 +364,11 @@ def _put_on_path(folder: Path) -> None:
     entry = str(folder.resolve())
     if entry not in sys.path:
         sys.path.insert(0, entry)
+
+
+def _check_family(family: str) -> None:
+    if family not in INJECTED:
+        raise ValueError(f"family must be one of {sorted(INJECTED)}, but got {family!r}")
 
 
 def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:

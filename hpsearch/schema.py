@@ -7,8 +7,9 @@ It knows the registered components with their keywords. It is a little more leni
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic.errors import (
@@ -18,39 +19,24 @@ from pydantic.errors import (
 )
 
 import hpsearch.components
-import hpsearch.samplers  # noqa: F401  # registers samplers
+import hpsearch.early_stopping
+import hpsearch.samplers
+import hpsearch.training  # noqa: F401  # all four register what they have
 from hpsearch import registry
 from hpsearch.registry import AUTO, Component, ComponentOf
-from hpsearch.spec import COMPONENT_SECTIONS, Range, SearchSpec
-from hpsearch.training.batches import LastBatch
+from hpsearch.spec import (
+    COMPONENT_SECTIONS,
+    COMPONENT_SETTINGS,
+    VALUE_SECTIONS,
+    EarlyStopping,
+    Range,
+    SearchSpec,
+    default_of,
+)
 
 Schema = dict[str, Any]
 
-_DESCRIPTIONS = {
-    "name": "name of the search",
-    "dataset": "what is learned from; the same for all trials",
-    "task": "loss and metrics; by default those for the data set's targets",
-    "model": "the net",
-    "initializer": "how weights are drawn before training",
-    "optimizer": "how weights are updated",
-    "batch_size": "examples of a training step",
-    "finetune": "which weights of a trained model are trained further, and how fast",
-    "augmentations": "batches changed at random while training",
-    "regularizers": "penalties added to the loss",
-    "constraints": "projections of the weights after each step",
-    "gradient_clip": "greatest norm of the gradient, or a way to clip; null doesn't clip",
-    "gradient_noise": "standard deviation of normal noise added to the gradient, or more of it",
-    "lr_schedule": "the learning rate over a trial's steps",
-    "momentum_schedule": "the momentum over a trial's steps",
-    "batch_schedule": "the batch size over a trial's epochs",
-    "lr_scaling": "how the learning rate grows with the batch size",
-    "last_batch": "what becomes of the rows that don't fill a batch",
-    "callbacks": "what happens at the end of each epoch of a trial",
-    "calibration": "how the final model's probabilities are corrected",
-    "checks": "what is tried on a trial before it trains",
-    "precision": "bf16 computes in mixed precision",
-    "space": "the hyperparameters of `trainable`, by name",
-}
+_OF_SETTINGS = {of.family for of in COMPONENT_SETTINGS.values()}
 _EMPTY = {"type": "object", "maxProperties": 0}
 _USER_CODE = {"type": "string", "pattern": ":", "description": "module:factory or file.py:factory"}
 
@@ -60,27 +46,31 @@ def json_schema() -> Schema:
     schema = _without_titles(SearchSpec.model_json_schema())
     properties, definitions = schema["properties"], schema["$defs"]
     del properties["folder"]
-    for section, of in COMPONENT_SECTIONS.items():
-        properties[section] = _components(of)
+    for section, schema_of in _section_schemas():
+        properties[section] = {**schema_of, "description": properties[section]["description"]}
     for family in registry.INJECTED:
         definitions[family] = _component(family)
-    sizes = {"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["full"]}], "default": 64}
-    properties["batch_size"] = _with_recommended(searchable(sizes))
-    properties["last_batch"] = searchable({"enum": list(get_args(LastBatch)), "default": "keep"})
-    properties["space"] = {"type": "object"}
-    for name, description in _DESCRIPTIONS.items():
-        properties[name]["description"] = description
+    properties["space"]["type"] = "object"
+    properties["launcher"] |= {"anyOf": [_component("launcher"), {"type": "null"}]}
     search = definitions["SearchSettings"]["properties"]
     search["sampler"] = _component("sampler")
-    stopping = search["early_stopping"]
-    names = list(stopping["discriminator"]["mapping"])
-    search["early_stopping"] = {"anyOf": [{"enum": names}, stopping]}
+    search["early_stopping"] = _early_stopping()
+    del definitions["EarlyStopping"]
     definitions["Range"] = _without_titles(Range.model_json_schema())
     schema["anyOf"] = [
         {"required": ["trainable"]},
         {"required": ["dataset", "model", "optimizer"]},
     ]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _section_schemas() -> Iterator[tuple[str, Schema]]:
+    for section, of in COMPONENT_SECTIONS.items():
+        yield section, _components(of)
+    for section, value in VALUE_SECTIONS.items():
+        constant = TypeAdapter(value.annotation).json_schema()
+        searched = searchable({**constant, "default": default_of(section)})
+        yield section, searched if value.recommended is None else _with_recommended(searched)
 
 
 def searchable(constant: Schema) -> Schema:
@@ -139,6 +129,13 @@ def _component(family: str) -> Schema:
     return {"anyOf": [*known, _USER_CODE, *objects, own]}
 
 
+def _early_stopping() -> Schema:
+    """Return the schema of a rule, whose name may be left out."""
+    default = EarlyStopping().name
+    unnamed = {**_keywords(registry.get("early_stopping", default)), "required": []}
+    return {"anyOf": [*_component("early_stopping")["anyOf"], unnamed]}
+
+
 def _keywords(component: Component) -> Schema:
     properties: Schema = {"name": {"const": component.name}}
     required = ["name"]
@@ -161,7 +158,7 @@ def _keyword(component: Component, key: str, parameter: inspect.Parameter) -> Sc
     if parameter.default is None or isinstance(parameter.default, str | int | float):
         constant["default"] = parameter.default
     is_component = registry.marked(parameter, ComponentOf) is not None
-    if is_component or component.family in ("dataset", "sampler"):
+    if is_component or component.family in ("dataset", *_OF_SETTINGS):
         return constant
     searched = searchable(constant)
     return _with_recommended(searched) if key in component.recommended else searched

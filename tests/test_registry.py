@@ -50,9 +50,9 @@ def net(
 
 class TestRegistering:
     def test_makes_a_factory_known_by_name(self) -> None:
-        assert register("model", "my_net", fusible=["rate"])(net) is net
+        assert register("model", "my_net", weight_copies=2, traits={"is_wide": True})(net) is net
         component = registry.get("model", "my_net")
-        assert component == Component("model", "my_net", net, frozenset(["rate"]))
+        assert component == Component("model", "my_net", net, 2, {"is_wide": True})
         assert "my_net" in registry.names("model")
         assert component.summary == "A net."
 
@@ -80,7 +80,6 @@ class TestRegistering:
         for name in registry.names(family):
             component = registry.get(family, name)
             assert component.summary, name
-            assert component.fusible <= component.keywords.keys()
             assert not component.takes_any_keyword, name
             for parameter in component.keywords.values():
                 assert parameter.annotation is not parameter.empty, (name, parameter)

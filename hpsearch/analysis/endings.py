@@ -35,7 +35,7 @@ def ending_label(trial: TrialRecord) -> str:
 
     >>> ending_label(TrialRecord(0, {}, {}, 0.0, outcome=Outcome.COMPLETED))
     'completed: full budget'
-    >>> ending_label(TrialRecord(0, {}, {}, 0.0, outcome=Outcome.COMPLETED, reason="returned"))
+    >>> ending_label(TrialRecord(0, {}, {}, 0.0, outcome=Outcome.COMPLETED, note="returned"))
     'completed: ended itself, returned'
     """
     label = outcome_label(trial.outcome)

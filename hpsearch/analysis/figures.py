@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,10 @@ from hpsearch.analysis.scatter import (
     set_columns,
     shown_trials,
 )
-from hpsearch.analysis.stopping import is_stopped_by_rule, rungs
+from hpsearch.analysis.stopping import rungs
 from hpsearch.analysis.style import ACCENT, OUTCOMES, new_figure, wrap_name
 from hpsearch.record import Outcome, Record, TrialRecord
 from hpsearch.space import Parameter
-from hpsearch.spec import Halving
 
 MAX_SLICES = 24
 _MAX_CURVE_POINTS = 40_000
@@ -157,7 +157,7 @@ def early_stopping_rungs(record: Record) -> go.Figure | None:
         for trial in shown_trials(record):
             curve = trial.metric(record.spec.objective.metric)
             if epoch in curve:
-                stopped = trial.epochs == epoch and is_stopped_by_rule(record, trial)
+                stopped = trial.epochs == epoch and trial.stopped_by is not None
                 place = Point(trial, column + jitter(trial.number), curve[epoch])
                 points["stopped early" if stopped else "completed"].append(place)
     figure = new_figure(
@@ -202,11 +202,12 @@ def _curves(trials: Sequence[TrialRecord], metric: str, limit: int) -> dict[str,
 
 
 def _epoch_axis(record: Record) -> dict[str, Any]:
-    """Give each round of successive halving, which are ever longer, the same room."""
-    if not isinstance(record.spec.search.early_stopping, Halving):
+    """Give the rounds of successive halving the same room: each is at least as long as all
+    before it."""
+    epochs = [rung.epoch for rung in rungs(record)]
+    if not epochs or any(later < 2 * epoch for epoch, later in pairwise(epochs)):
         return {}
-    epochs = [*(rung.epoch for rung in rungs(record)), record.spec.max_epochs]
-    return {"type": "log", "tickvals": sorted({1, *epochs})}
+    return {"type": "log", "tickvals": sorted({1, *epochs, record.spec.max_epochs})}
 
 
 def _best_so_far(record: Record) -> tuple[list[int], list[float]]:

@@ -14,7 +14,6 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpsearch.analysis.stopping import is_stopped_by_rule
 from hpsearch.process import quiet
 from hpsearch.record import Outcome, Record, TrialRecord
 from hpsearch.spec import Scalar
@@ -83,7 +82,7 @@ def _is_judged(record: Record, trial: TrialRecord) -> bool:
     return (
         trial.outcome is Outcome.COMPLETED
         or trial.outcome.is_bad_configuration
-        or is_stopped_by_rule(record, trial)
+        or trial.stopped_by is not None
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from hpsearch.analysis.frames import outcome_label
@@ -45,6 +46,7 @@ def plain_trial(record: Record, trial: TrialRecord) -> dict[str, Any]:
         "number": trial.number,
         "outcome": outcome_label(trial.outcome),
         "reason": trial.reason,
+        "stopped_by": None if trial.stopped_by is None else asdict(trial.stopped_by),
         "epochs": trial.epochs,
         "attempts": trial.attempts,
         "warnings": trial.warnings_by_check,
@@ -86,7 +88,7 @@ def plain_best(record: Record) -> dict[str, Any] | None:
 def trial_log(trial: TrialRecord) -> str:
     """Return what the record tells of a trial's checks, attempts, errors and end."""
     lines = [f"trial {trial.number}: {outcome_label(trial.outcome)}, {trial.epochs} epochs"]
-    lines += trial.warnings
+    lines += map(str, trial.warnings)
     for error in trial.errors:
         lines += [f"an attempt ended at epoch {error['epoch']}: {error['reason']}"]
         lines += [error["traceback"] or ""]

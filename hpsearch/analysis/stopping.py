@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from hpsearch.record import Outcome, Record, TrialRecord
+from hpsearch.record import Record, TrialRecord
 
 MAX_RUNGS = 12
 
@@ -19,15 +19,9 @@ class Rung:
     stopped: int
 
 
-def is_stopped_by_rule(record: Record, trial: TrialRecord) -> bool:
-    """Whether early stopping ended a trial, rather than a budget of the whole search."""
-    rule = record.spec.search.early_stopping.name
-    return trial.outcome is Outcome.STOPPED_EARLY and (trial.reason or "").startswith(rule)
-
-
 def rungs(record: Record) -> list[Rung]:
     """Return the epochs at which trials were stopped, ascending; of many, the busiest."""
-    stopped = Counter(trial.epochs for trial in record.trials if is_stopped_by_rule(record, trial))
+    stopped = Counter(trial.epochs for trial in _stopped(record))
     return [
         Rung(epoch, sum(trial.epochs >= epoch for trial in record.trials), count)
         for epoch, count in sorted(stopped.most_common(MAX_RUNGS))
@@ -52,7 +46,7 @@ def seconds_per_epoch(trial: TrialRecord) -> float:
 
 
 def _stopped(record: Record) -> list[TrialRecord]:
-    return [trial for trial in record.trials if is_stopped_by_rule(record, trial)]
+    return [trial for trial in record.trials if trial.stopped_by is not None]
 
 
 def _rest(record: Record, trial: TrialRecord) -> int:

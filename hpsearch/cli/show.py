@@ -229,13 +229,12 @@ def _component_table(family: str) -> Table:
     from hpsearch import catalogue
 
     title = f"{family}: {catalogue.place_of(family)}".replace("`", "")
-    columns = ("name", "what it is", "keyword", "default", "auto", "fusible")
+    columns = ("name", "what it is", "keyword", "default", "auto")
     table = Table(*columns, title=title, title_justify="left", box=None)
     for component, keywords in catalogue.components(family):
         first = (component.name, component.summary)
-        for keyword in keywords or [catalogue.Keyword("", "", "", False)]:
-            fusible = "yes" if keyword.fusible else ""
-            row = (keyword.name, keyword.default, keyword.recommended, fusible)
+        for keyword in keywords or [catalogue.Keyword("", "", "")]:
+            row = (keyword.name, keyword.default, keyword.recommended)
             table.add_row(*first, *row)
             first = ("", "")
     if everywhere := catalogue.shared(family):

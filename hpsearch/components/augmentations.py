@@ -45,7 +45,7 @@ def crop(
     return _cropped(input_shape, "crop", padding, mode)
 
 
-@register("augmentation", "flip", fusible=["probability"])
+@register("augmentation", "flip")
 def flip(
     input_shape: tuple[int, ...],
     probability: Probability = 0.5,
@@ -78,7 +78,7 @@ def cutout(
     return augment
 
 
-@register("augmentation", "rotation", fusible=["max_degrees"])
+@register("augmentation", "rotation")
 def rotation(
     input_shape: tuple[int, ...],
     max_degrees: Annotated[float, Interval(ge=0, le=180), Recommended(5.0, 30.0)] = 10.0,
@@ -102,7 +102,7 @@ def rotation(
     return augment
 
 
-@register("augmentation", "mixup", fusible=["alpha"])
+@register("augmentation", "mixup")
 def mixup(
     output_size: int,
     kind: str,
@@ -122,7 +122,7 @@ def mixup(
     return augment
 
 
-@register("augmentation", "cutmix", fusible=["alpha"])
+@register("augmentation", "cutmix")
 def cutmix(
     input_shape: tuple[int, ...],
     output_size: int,
@@ -149,7 +149,7 @@ def cutmix(
     return augment
 
 
-@register("augmentation", "gaussian_noise", fusible=["std"])
+@register("augmentation", "gaussian_noise")
 def gaussian_noise(
     std: Annotated[float, Ge(0), Recommended(0.01, 1.0, log=True)] = 0.1,
 ) -> Augmentation:
@@ -157,7 +157,7 @@ def gaussian_noise(
     return lambda x, y: (x + std * torch.randn_like(x), y)
 
 
-@register("augmentation", "feature_masking", fusible=["rate"])
+@register("augmentation", "feature_masking")
 def feature_masking(
     rate: Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.3)] = 0.1,
 ) -> Augmentation:

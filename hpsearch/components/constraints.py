@@ -21,7 +21,7 @@ from hpsearch.registry import Recommended, register
 Projection = Callable[[], None]
 
 
-@register("constraint", "max_norm", fusible=["c"])
+@register("constraint", "max_norm")
 def max_norm(
     model: nn.Module, c: Annotated[float, Gt(0), Recommended(1.0, 5.0)] = 3.0
 ) -> Projection:

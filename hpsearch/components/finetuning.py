@@ -25,6 +25,10 @@ Count = Annotated[int, Ge(0)]
 FineTuneSection = Annotated[Any, ComponentOf("finetune")]
 
 
+#: the trait of a fine-tuning that leaves rows out, on which the model is scored as well
+LEAVES_REST = "leaves_rest"
+
+
 @dataclass(frozen=True)
 class Subset:
     """The rows to train on: a `fraction` of all, or of those of some `classes`.
@@ -97,7 +101,7 @@ def full(model: nn.Module) -> FineTuning:
     return _alike(model, 1.0)
 
 
-@register("finetune", "low_lr", fusible=["lr_factor"])
+@register("finetune", "low_lr")
 def low_lr(model: nn.Module, lr_factor: LrFactor = 0.1) -> FineTuning:
     """All weights at `lr_factor` times the optimizer's rate."""
     return _alike(model, lr_factor)
@@ -121,7 +125,7 @@ def feature_extract(model: nn.Module) -> FineTuning:
     return _alike(model, 1.0, len(layer_groups(model)) - 1)
 
 
-@register("finetune", "replace_head", fusible=["head_lr_factor"])
+@register("finetune", "replace_head")
 def replace_head(
     model: nn.Module, head_lr_factor: HeadFactor = 10.0, num_frozen: Count = 0
 ) -> FineTuning:
@@ -140,7 +144,7 @@ def replace_head(
     return FineTuning(model, groups, factors, num_frozen)
 
 
-@register("finetune", "discriminative", fusible=["decay"])
+@register("finetune", "discriminative")
 def discriminative(
     model: nn.Module, decay: Annotated[float, Gt(1), Recommended(1.5, 5.0)] = 2.6
 ) -> FineTuning:
@@ -150,7 +154,7 @@ def discriminative(
     return FineTuning(model, groups, factors)
 
 
-@register("finetune", "gradual_unfreeze", fusible=["decay"])
+@register("finetune", "gradual_unfreeze")
 def gradual_unfreeze(
     model: nn.Module,
     every: Annotated[int, Ge(1)] = 1,
@@ -165,7 +169,7 @@ def gradual_unfreeze(
     return FineTuning(model, groups, factors, len(groups) - 1, every)
 
 
-@register("finetune", "subset")
+@register("finetune", "subset", traits={LEAVES_REST: True})
 def subset(
     model: nn.Module,
     fraction: Annotated[float, Interval(gt=0, le=1)] | None = None,

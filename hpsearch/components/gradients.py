@@ -16,13 +16,13 @@ from hpsearch.registry import Recommended, register
 Clipping = Callable[[Sequence[Parameter], Tensor], None]
 
 
-@register("gradient_clip", "norm", fusible=["max_norm"])
+@register("gradient_clip", "norm")
 def norm(max_norm: Annotated[float, Gt(0), Recommended(0.1, 10.0, log=True)] = 1.0) -> Clipping:
     """Scale the whole gradient down to an L2 norm of `max_norm` (Pascanu et al., 2013)."""
     return lambda params, total: clip_grads_with_norm_(params, max_norm, total)
 
 
-@register("gradient_clip", "value", fusible=["max_value"])
+@register("gradient_clip", "value")
 def value(max_value: Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)] = 0.5) -> Clipping:
     """Clamp each component of the gradient to ±`max_value`."""
     return lambda params, total: clip_grad_value_(params, max_value)
@@ -32,7 +32,7 @@ def value(max_value: Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)] =
 Noise = Callable[[int], float]
 
 
-@register("gradient_noise", "gaussian", fusible=["std", "decay"])
+@register("gradient_noise", "gaussian")
 def gaussian(
     std: Annotated[float, Ge(0), Recommended(1e-4, 1.0, log=True)] = 0.1,
     decay: Annotated[float, Interval(ge=0, le=10)] = 0.0,

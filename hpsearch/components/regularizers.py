@@ -21,19 +21,19 @@ Penalty = Callable[[], Tensor]
 Strength = Annotated[float, Ge(0), Recommended(1e-6, 1e-2, log=True)]
 
 
-@register("regularizer", "l1", fusible=["strength"])
+@register("regularizer", "l1")
 def l1(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
     """strength times the sum of |w| (Tibshirani, 1996)."""
     return _summed(model, strength, lambda weight: weight.abs().sum())
 
 
-@register("regularizer", "l2", fusible=["strength"])
+@register("regularizer", "l2")
 def l2(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
     """strength times the sum of w², as Keras has it: the gradient is 2 strength w."""
     return _summed(model, strength, lambda weight: weight.square().sum())
 
 
-@register("regularizer", "elastic_net", fusible=["l1_strength", "l2_strength"])
+@register("regularizer", "elastic_net")
 def elastic_net(
     model: nn.Module, l1_strength: Strength = 1e-5, l2_strength: Strength = 1e-4
 ) -> Penalty:
@@ -42,7 +42,7 @@ def elastic_net(
     return lambda: first() + second()
 
 
-@register("regularizer", "orthogonality", fusible=["strength"])
+@register("regularizer", "orthogonality")
 def orthogonality(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
     """strength times |W Wᵀ - 1|², or |Wᵀ W - 1|² of a tall W, layer by layer (Xie et al., 2017).
 

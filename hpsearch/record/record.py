@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from hpsearch.errors import SearchExistsError
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import CheckWarning, Outcome, RaisedError, StoppedBy
 from hpsearch.process import quiet
 from hpsearch.record.notes import DataNotes
 from hpsearch.record.places import check_not_shared, kept_folder, search_folder
@@ -189,10 +190,10 @@ class Record(ReadableRecord):
         trial.errors = [*trial.errors, {**entry, "at": time.time()}]
         self._set(number, "errors", trial.errors)
 
-    def note_warnings(self, number: int, warnings: Iterable[str]) -> None:
+    def note_warnings(self, number: int, warnings: Iterable[CheckWarning]) -> None:
         """Note what the checks of a trial found, which did not end it."""
         self.trials[number].warnings = list(warnings)
-        self._set(number, "warnings", self.trials[number].warnings)
+        self._set(number, "warnings", [asdict(each) for each in self.trials[number].warnings])
 
     def set_alone(self, number: int) -> None:
         """Note that a trial needs a GPU for itself."""
@@ -224,20 +225,31 @@ class Record(ReadableRecord):
         self,
         number: int,
         outcome: Outcome,
-        reason: str | None = None,
+        note: str | None = None,
         traceback: str | None = None,
+        *,
+        stopped_by: StoppedBy | None = None,
+        error: RaisedError | None = None,
     ) -> None:
-        """Write how a trial ended, before its resources go to another."""
+        """Write how a trial ended, before its resources go to another.
+
+        `note` says why in words, where neither `stopped_by` nor `error` does.
+        """
         trial = self.trials[number]
         trial.ended_at = time.time()
-        end = {"outcome": outcome.value, "reason": reason, "at": trial.ended_at}
-        self._set(number, "end", {**end, "traceback": traceback})
+        end = {
+            "outcome": outcome.value,
+            "reason": note,
+            "stopped_by": None if stopped_by is None else asdict(stopped_by),
+            "error": None if error is None else asdict(error),
+            "traceback": traceback,
+            "at": trial.ended_at,
+        }
+        self._set(number, "end", end)
         self._write_state(trial, outcome)
-        trial.reason, trial.traceback, trial.outcome = (
-            reason,
-            traceback,
-            outcome,
-        )  # read by threads
+        trial.note, trial.traceback = note, traceback
+        trial.stopped_by, trial.error = stopped_by, error
+        trial.outcome = outcome  # last: threads read it
 
     def end(self, state: SearchState, reason: str | None = None) -> None:
         """Write how the search ended."""

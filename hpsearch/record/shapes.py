@@ -54,6 +54,32 @@ class ErrorShape(_Strict):
     at: Time
 
 
+class WarningShape(_Strict):
+    """What a check found, named as the fields of CheckWarning."""
+
+    check: str
+    message: str
+    severity: str
+
+
+class StoppedByShape(_Strict):
+    """The decision of early stopping, named as the fields of StoppedBy."""
+
+    rule: str
+    rung: int
+    numbers: dict[str, float]
+
+
+class RaisedErrorShape(_Strict):
+    """What a trial raised, named as the fields of RaisedError."""
+
+    type: str
+    message: str
+    file: str | None
+    line: int | None
+    function: str | None
+
+
 class TrialShape(_Strict):
     """The attributes of a trial, named as those of TrialRecord; its epochs are others."""
 
@@ -61,7 +87,7 @@ class TrialShape(_Strict):
     started_at: Time
     attempted_at: list[Time] = []
     errors: list[ErrorShape] = []
-    warnings: list[str] = []
+    warnings: list[WarningShape | str] = []  # a text in version 0.1
     alone: bool = False
     paused: bool = False
     checkpoint: str | None = None
@@ -78,7 +104,9 @@ class EndShape(_Strict):
     """How a trial ended."""
 
     outcome: Outcome = Field(strict=False)
-    reason: str | None
+    reason: str | None  # in words, where no fact says it
+    stopped_by: StoppedByShape | None = None
+    error: RaisedErrorShape | None = None
     traceback: str | None
     at: Time | None
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import CheckWarning, Outcome, RaisedError, StoppedBy
+from hpsearch.record import earlier_versions
 from hpsearch.record.shapes import EndShape, EpochShape, TrialShape, parse, parse_epoch
 from hpsearch.spec import Scalar
 
@@ -25,14 +26,16 @@ class TrialRecord:
     started_at: float
     attempted_at: list[float] = field(default_factory=list)  # when each attempt began
     errors: list[dict[str, Any]] = field(default_factory=list)  # of attempts that were retried
-    warnings: list[str] = field(default_factory=list)  # of its checks
+    warnings: list[CheckWarning] = field(default_factory=list)
     alone: bool = False  # the next attempts have a GPU for themselves
     paused: bool = False  # unfinished, and waits at a rung
     curve: dict[int, dict[str, float]] = field(default_factory=dict)  # metrics by epoch
     reported_at: dict[int, float] = field(default_factory=dict)
     checkpoint: str | None = None  # path relative to the search's folder
     outcome: Outcome | None = None  # None while it runs
-    reason: str | None = None
+    stopped_by: StoppedBy | None = None  # by early stopping, not by a budget of the search
+    error: RaisedError | None = None  # the exception that it failed with
+    note: str | None = None  # why it ended, where no fact says it
     traceback: str | None = None
     ended_at: float | None = None
 
@@ -42,9 +45,15 @@ class TrialRecord:
         return len(self.attempted_at)
 
     @property
+    def reason(self) -> str | None:
+        """Why it ended, as people read it."""
+        fact = self.stopped_by or self.error
+        return str(fact) if self.note is None and fact is not None else self.note
+
+    @property
     def ended_itself(self) -> bool:
-        """Whether it completed before its full budget; `reason` says what in it ended it."""
-        return self.outcome is Outcome.COMPLETED and self.reason is not None
+        """Whether it completed before its full budget; `note` says what in it ended it."""
+        return self.outcome is Outcome.COMPLETED and self.note is not None
 
     @property
     def epochs(self) -> int:
@@ -54,8 +63,7 @@ class TrialRecord:
     @property
     def warnings_by_check(self) -> dict[str, str]:
         """What its checks found, by the check's name."""
-        parts = (warning.partition(": warning: ") for warning in self.warnings)
-        return {check: message for check, _, message in parts}
+        return {warning.check: warning.message for warning in self.warnings}
 
     def metric(self, name: str) -> dict[int, float]:
         """Return the finite values of a metric by epoch."""
@@ -87,6 +95,10 @@ def read_trial(frozen: FrozenTrial) -> TrialRecord:
     read = parse(TrialShape, attrs, where)
     trial = TrialRecord(number=frozen.number, params=dict(frozen.params), **vars(read))
     trial.errors = [error.model_dump() for error in read.errors]
+    trial.warnings = [
+        earlier_versions.warning(each) if isinstance(each, str) else CheckWarning(**vars(each))
+        for each in read.warnings
+    ]
     for key, value in attrs.items():
         if key.startswith("epoch:"):
             epoch = parse_epoch(key.removeprefix("epoch:"), where)
@@ -94,6 +106,19 @@ def read_trial(frozen: FrozenTrial) -> TrialRecord:
             trial.curve[epoch], trial.reported_at[epoch] = entry.metrics, entry.at
     if "end" in attrs:  # written before the state, which a driver that died may still owe
         end = parse(EndShape, attrs["end"], where)
-        trial.outcome, trial.reason = end.outcome, end.reason
-        trial.traceback, trial.ended_at = end.traceback, end.at
+        _read_end(trial, end)
     return trial
+
+
+def _read_end(trial: TrialRecord, end: EndShape) -> None:
+    trial.outcome, trial.note = end.outcome, end.reason
+    trial.traceback, trial.ended_at = end.traceback, end.at
+    if end.stopped_by is not None:
+        trial.stopped_by = StoppedBy(**vars(end.stopped_by))
+    elif end.outcome is Outcome.STOPPED_EARLY:
+        trial.stopped_by = earlier_versions.stopped_by(end.reason)
+        trial.note = None if trial.stopped_by else end.reason
+    if end.error is not None:
+        trial.error = RaisedError(**vars(end.error))
+    elif end.outcome is Outcome.FAILED and end.traceback is not None:
+        trial.error = earlier_versions.error(end.reason, end.traceback)

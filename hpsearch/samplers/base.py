@@ -8,9 +8,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from hpsearch.spec import Direction as Direction
 from hpsearch.spec import Scalar
-
-Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,18 @@ from hpsearch.spec.advice import advice
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import (
     COMPONENT_SECTIONS,
+    COMPONENT_SETTINGS,
     SECTIONS,
+    VALUE_SECTIONS,
+    Direction,
+    LastBatch,
     Objective,
     Resources,
     SearchSettings,
     SearchSpec,
     TrialConfig,
+    ValueOf,
+    default_of,
 )
 from hpsearch.spec.names import METRIC_NAME_RULE, is_metric_name
 from hpsearch.spec.reading import (
@@ -24,15 +30,7 @@ from hpsearch.spec.reading import (
     read_draft,
     read_text,
 )
-from hpsearch.spec.stopping import (
-    Asha,
-    AshaPromotion,
-    EarlyStopping,
-    Halving,
-    Hyperband,
-    Median,
-    NoStopping,
-)
+from hpsearch.spec.stopping import EarlyStopping
 from hpsearch.spec.trees import (
     Choices,
     Range,
@@ -47,17 +45,17 @@ from hpsearch.spec.units import parse_duration, parse_size
 
 __all__ = [
     "COMPONENT_SECTIONS",
+    "COMPONENT_SETTINGS",
+    "VALUE_SECTIONS",
+    "LastBatch",
+    "ValueOf",
+    "default_of",
     "METRIC_NAME_RULE",
     "SECTIONS",
-    "Asha",
-    "AshaPromotion",
     "Choices",
+    "Direction",
     "Draft",
     "EarlyStopping",
-    "Halving",
-    "Hyperband",
-    "Median",
-    "NoStopping",
     "Objective",
     "Range",
     "Resources",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
+from annotated_types import Ge
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     Field,
     PlainValidator,
@@ -19,40 +21,16 @@ from pydantic import (
 from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import AUTO, ComponentOf
 from hpsearch.spec.names import ObjectiveName
-from hpsearch.spec.stopping import MAX_EPOCHS, Asha, EarlyStopping, NoStopping
-from hpsearch.spec.trees import Frozen, Tree, named, parse_tree, rule_of, to_plain
+from hpsearch.spec.stopping import MAX_EPOCHS, EarlyStopping, EarlyStoppingRule
+from hpsearch.spec.trees import Frozen, Range, Tree, named, parse_tree, rule_of, to_plain
 from hpsearch.spec.units import Duration, Size
-
-#: the parts of a trial that name components, and what each may name
-COMPONENT_SECTIONS: Mapping[str, ComponentOf] = {
-    "dataset": ComponentOf("dataset"),
-    "task": ComponentOf("task", optional=True),
-    "model": ComponentOf("model"),
-    "finetune": ComponentOf("finetune", optional=True),
-    "initializer": ComponentOf("initializer", optional=True),
-    "augmentations": ComponentOf("augmentation", many=True, optional=True),
-    "regularizers": ComponentOf("regularizer", many=True, optional=True),
-    "optimizer": ComponentOf("optimizer"),
-    "gradient_clip": ComponentOf("gradient_clip", default="norm", short="max_norm", optional=True),
-    "gradient_noise": ComponentOf(
-        "gradient_noise", default="gaussian", short="std", optional=True
-    ),
-    "constraints": ComponentOf("constraint", many=True, optional=True),
-    "lr_schedule": ComponentOf("lr_schedule", optional=True),
-    "momentum_schedule": ComponentOf("momentum_schedule", optional=True),
-    "batch_schedule": ComponentOf("batch_schedule", optional=True),
-    "lr_scaling": ComponentOf("lr_scaling", optional=True),
-    "callbacks": ComponentOf("callback", many=True, optional=True),
-    "calibration": ComponentOf("calibration", optional=True),
-    "checks": ComponentOf("check", many=True, optional=True),
-}
-#: all parts of a trial built from components; each may hold ranges and choices but `dataset`
-SECTIONS = (*COMPONENT_SECTIONS, "batch_size", "last_batch")
-
 
 #: far beyond any search; what is larger is a mistake, and would fill memory
 MAX_TRIALS = 1_000_000
 MAX_RETRIES = 1_000
+Direction = Literal["maximize", "minimize"]
+LastBatch = Literal["keep", "drop", "pad", "wrap"]
+_Mark = TypeVar("_Mark")
 #: the settings of a search that `extend` raises
 BUDGETS = ("trials", "epochs", "time_limit", "disk_quota")
 
@@ -63,7 +41,7 @@ class Objective(Frozen):
     metric: ObjectiveName = Field(
         description="a metric that every epoch reports, such as val_accuracy"
     )
-    direction: Literal["maximize", "minimize"] = "maximize"
+    direction: Direction = "maximize"
 
 
 def _as_tuple(value: object) -> object:
@@ -88,8 +66,10 @@ class SearchSettings(Frozen):
         None, description="seconds that an attempt of a trial may take"
     )
     seed: int = Field(0, ge=0, lt=2**63)
-    sampler: Annotated[dict[str, Any], BeforeValidator(named)] = Field({"name": "auto"})
-    early_stopping: EarlyStopping = Field(default_factory=lambda: Asha())
+    sampler: Annotated[dict[str, Any], BeforeValidator(named), ComponentOf("sampler")] = Field(
+        {"name": "auto"}
+    )
+    early_stopping: EarlyStoppingRule = EarlyStopping()
     max_concurrent: int | None = Field(
         None, ge=1, le=MAX_TRIALS, description="default: what resources allow"
     )
@@ -151,35 +131,137 @@ def _section(value: object, info: ValidationInfo) -> Tree:
 Section = Annotated[Tree, PlainValidator(_section)]
 
 
+@dataclass(frozen=True)
+class ValueOf:
+    """Marks a section that names no component: the type of its values.
+
+    `recommended` is the range that `auto` stands for.
+    """
+
+    annotation: Any
+    recommended: Range | None = None
+
+
 class SearchSpec(Frozen):
     """A search, as its user wrote it, with every default filled in."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="of the search")
     objective: Objective
-    dataset: Section = None
-    task: Section = None
-    model: Section = None
-    finetune: Section = None
-    initializer: Section = Field({"name": "torch_default"})
-    augmentations: Section = None
-    regularizers: Section = None
-    optimizer: Section = None
-    gradient_clip: Section = None
-    gradient_noise: Section = None
-    constraints: Section = None
-    lr_schedule: Section = None
-    momentum_schedule: Section = None
-    batch_schedule: Section = None
-    lr_scaling: Section = None
-    batch_size: Section = 64
-    last_batch: Section = None
-    callbacks: Section = None
-    calibration: Section = None
-    checks: Section = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    # The sections: these annotations are all that says which there are and what each holds.
+    dataset: Annotated[
+        Section,
+        ComponentOf("dataset"),
+        Field(description="what is learned from; the same for all trials"),
+    ] = None
+    task: Annotated[
+        Section,
+        ComponentOf("task", optional=True),
+        Field(description="loss and metrics; by default those for the data set's targets"),
+    ] = None
+    model: Annotated[Section, ComponentOf("model"), Field(description="the net")] = None
+    finetune: Annotated[
+        Section,
+        ComponentOf("finetune", optional=True),
+        Field(description="which weights of a trained model are trained further, and how fast"),
+    ] = None
+    initializer: Annotated[
+        Section,
+        ComponentOf("initializer", optional=True),
+        Field(description="how weights are drawn before training"),
+    ] = Field({"name": "torch_default"})
+    augmentations: Annotated[
+        Section,
+        ComponentOf("augmentation", many=True, optional=True),
+        Field(description="batches changed at random while training"),
+    ] = None
+    regularizers: Annotated[
+        Section,
+        ComponentOf("regularizer", many=True, optional=True),
+        Field(description="penalties added to the loss"),
+    ] = None
+    optimizer: Annotated[
+        Section, ComponentOf("optimizer"), Field(description="how weights are updated")
+    ] = None
+    gradient_clip: Annotated[
+        Section,
+        ComponentOf("gradient_clip", default="norm", short="max_norm", optional=True),
+        Field(description="greatest norm of the gradient, or a way to clip; null doesn't clip"),
+    ] = None
+    gradient_noise: Annotated[
+        Section,
+        ComponentOf("gradient_noise", default="gaussian", short="std", optional=True),
+        Field(
+            description="standard deviation of normal noise added to the gradient, or more of it"
+        ),
+    ] = None
+    constraints: Annotated[
+        Section,
+        ComponentOf("constraint", many=True, optional=True),
+        Field(description="projections of the weights after each step"),
+    ] = None
+    lr_schedule: Annotated[
+        Section,
+        ComponentOf("lr_schedule", optional=True),
+        Field(description="the learning rate over a trial's steps"),
+    ] = None
+    momentum_schedule: Annotated[
+        Section,
+        ComponentOf("momentum_schedule", optional=True),
+        Field(description="the momentum over a trial's steps"),
+    ] = None
+    batch_schedule: Annotated[
+        Section,
+        ComponentOf("batch_schedule", optional=True),
+        Field(description="the batch size over a trial's epochs"),
+    ] = None
+    lr_scaling: Annotated[
+        Section,
+        ComponentOf("lr_scaling", optional=True),
+        Field(description="how the learning rate grows with the batch size"),
+    ] = None
+    # powers of two would do as well; the sampler learns more from an ordered range
+    batch_size: Annotated[
+        Section,
+        ValueOf(
+            Annotated[int, Ge(1)] | Literal["full"], recommended=Range(low=16, high=256, log=True)
+        ),
+        Field(description="examples of a training step"),
+    ] = 64
+    last_batch: Annotated[
+        Section,
+        ValueOf(LastBatch | None),
+        Field(description="what becomes of the rows that don't fill a batch; kept by default"),
+    ] = None
+    callbacks: Annotated[
+        Section,
+        ComponentOf("callback", many=True, optional=True),
+        Field(description="what happens at the end of each epoch of a trial"),
+    ] = None
+    calibration: Annotated[
+        Section,
+        ComponentOf("calibration", optional=True),
+        Field(description="how the final model's probabilities are corrected"),
+    ] = None
+    checks: Annotated[
+        Section,
+        ComponentOf("check", many=True, optional=True),
+        Field(description="what is tried on a trial before it trains"),
+    ] = None
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16 computes in mixed precision"
+    )
     compile: bool = Field(False, description="train through torch.compile")
-    trainable: str | None = Field(None, description="a training function: package.module:train")
-    space: Section = None
+    trainable: Annotated[str | None, ComponentOf("trainable")] = Field(
+        None, description="a training function or class: package.module:train"
+    )
+    space: Annotated[Section, Field(description="the hyperparameters of `trainable`, by name")] = (
+        None
+    )
+    launcher: Annotated[
+        dict[str, Any] | None, BeforeValidator(named), ComponentOf("launcher", optional=True)
+    ] = Field(
+        None, description="what trains a trial; by default the one that suits the other sections"
+    )
     search: SearchSettings = SearchSettings()
     resources: Resources = Resources()
     storage: str | None = Field(
@@ -217,7 +299,7 @@ class SearchSpec(Frozen):
         once = {
             "trials": 1,
             "sampler": {"name": "random"},
-            "early_stopping": NoStopping(name="none", max_epochs=self.max_epochs),
+            "early_stopping": EarlyStopping(name="none", max_epochs=self.max_epochs),
         }
         search = self.search.model_copy(update=once)
         return self.model_copy(update={**values, "name": f"{self.name}-best", "search": search})
@@ -275,6 +357,35 @@ class SearchSpec(Frozen):
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
 
 
+def _marked(model: type[BaseModel], kind: type[_Mark]) -> dict[str, _Mark]:
+    """Return the fields of a model whose annotations hold a mark of this kind."""
+    fields = model.model_fields.items()
+    marks = ((name, mark) for name, field in fields for mark in field.metadata)
+    return {name: mark for name, mark in marks if isinstance(mark, kind)}
+
+
+#: fields that name components, but are no part of a trial's configuration
+_SETTINGS = ("trainable", "launcher")
+#: the parts of a trial that name components, and what each may name
+COMPONENT_SECTIONS: Mapping[str, ComponentOf] = {
+    name: of for name, of in _marked(SearchSpec, ComponentOf).items() if name not in _SETTINGS
+}
+#: the parts of a trial that are plain values
+VALUE_SECTIONS: Mapping[str, ValueOf] = _marked(SearchSpec, ValueOf)
+#: all parts of a trial built from components; each may hold ranges and choices but `dataset`
+SECTIONS = (*COMPONENT_SECTIONS, *VALUE_SECTIONS)
+#: settings of a search that name components, by path
+COMPONENT_SETTINGS: Mapping[str, ComponentOf] = {
+    **{f"search.{name}": of for name, of in _marked(SearchSettings, ComponentOf).items()},
+    **{name: of for name, of in _marked(SearchSpec, ComponentOf).items() if name in _SETTINGS},
+}
+
+
+def default_of(section: str) -> Any:
+    """Return what a section is where a spec has none."""
+    return SearchSpec.model_fields[section].default
+
+
 @dataclass(frozen=True)
 class TrialConfig:
     """All that a worker needs to train one trial; plain values, so that it travels as JSON.
@@ -289,6 +400,7 @@ class TrialConfig:
     values: dict[str, Any]
     metric: str = ""  # the objective: what a training function must report
     trainable: str | None = None
+    launcher: dict[str, Any] | None = None
     precision: str = "fp32"
     compile: bool = False
     cpu: int = 1

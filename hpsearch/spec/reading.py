@@ -20,7 +20,6 @@ from hpsearch.spec.models import (
     SearchSpec,
     with_named_components,
 )
-from hpsearch.spec.stopping import Asha, AshaPromotion, Hyperband, Median, NoStopping
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
 
@@ -132,33 +131,18 @@ def _without_sections(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _problem(entry: Any) -> Problem:
     """Turn an error of pydantic into ours: path, rule, value, nearest names."""
     *parents, last = entry["loc"]
-    # the tag of a union is no part of the path that a user wrote
-    is_tagged = parents[:2] == ["search", "early_stopping"] and len(parents) > 2
-    keys = [*parents[:2], *parents[3:], last] if is_tagged else entry["loc"]
-    path, kind, value = ".".join(map(str, keys)), entry["type"], entry["input"]
+    path, kind, value = ".".join(map(str, entry["loc"])), entry["type"], entry["input"]
     if kind == "extra_forbidden":
         known = _MODELS[tuple(parents)].model_fields
         return Problem(path, "must be a known key", last, nearest_names(last, known))
     if kind == "missing":
         return Problem(path, "must be given")
-    if kind == "union_tag_invalid":
-        name = value.get("name") if isinstance(value, dict) else value
-        rule = f"must be one of {', '.join(_STOPPING)}"
-        return Problem(f"{path}.name", rule, name, nearest_names(name, _STOPPING))
     return Problem(path, rule_of(entry["msg"]), value)
 
 
-_STOPPING: dict[str, type[BaseModel]] = {
-    "asha": Asha,
-    "asha_promotion": AshaPromotion,
-    "hyperband": Hyperband,
-    "median": Median,
-    "none": NoStopping,
-}
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): SearchSpec,
     ("objective",): Objective,
     ("search",): SearchSettings,
     ("resources",): Resources,
-    **{("search", "early_stopping", name): model for name, model in _STOPPING.items()},
 }

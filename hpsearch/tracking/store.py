@@ -18,8 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import make_url
-
 from hpsearch.errors import TrackingError
 from hpsearch.home import home_settings
 from hpsearch.process import environment, quiet
@@ -82,6 +80,8 @@ def sqlite_file(tracking_uri: str) -> Path | None:
     """Return the file of a store, if it is one of SQLite."""
     if not tracking_uri.startswith("sqlite"):
         return None
+    from sqlalchemy import make_url
+
     database = make_url(tracking_uri).database
     return Path(database) if database and database != ":memory:" else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from hpsearch.components import Data
@@ -10,6 +12,7 @@ from hpsearch.training import checks
 from hpsearch.training.calibrating import Calibrated, calibrate
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.export import export_model, refit
+from hpsearch.training.launchers import launch
 from hpsearch.training.seeds import derive_seed
 from hpsearch.training.trainer import Trainer
 
@@ -21,6 +24,7 @@ __all__ = [
     "checks",
     "derive_seed",
     "export_model",
+    "launch",
     "make_trainer",
     "refit",
 ]
@@ -29,5 +33,7 @@ __all__ = [
 def make_trainer(
     config: TrialConfig, data: Data, device: str | torch.device = "cpu"
 ) -> Trainer | CrossValidation:
-    """Return the trainer of a built-in trial; with folds, one that cross-validates."""
-    return (CrossValidation if data.folds else Trainer)(config, data, device)
+    """Return the trainer of a spec's model, whatever launcher trains the trials."""
+    trainer = launch(replace(config, launcher=None, trainable=None), data, device)
+    assert isinstance(trainer, Trainer | CrossValidation)
+    return trainer

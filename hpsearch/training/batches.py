@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hpsearch.components.data import Arrays, Split, split_length
+from hpsearch.spec import LastBatch
 
 Batch = tuple[Tensor, Tensor]
-LastBatch = Literal["keep", "drop", "pad", "wrap"]
 
 #: rows gathered at a time: enough to amortise the call, few enough to stay in a CPU's cache
 GATHER_ROWS = 1024

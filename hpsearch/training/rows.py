@@ -11,7 +11,8 @@ from hpsearch.components.data import Arrays, Data, split_length
 from hpsearch.components.datasets.split_methods import Rows, split_rows
 from hpsearch.components.finetuning import Subset
 from hpsearch.errors import BadConfigurationError
-from hpsearch.training.batches import LastBatch, batch_sizes, epoch_order
+from hpsearch.spec import LastBatch
+from hpsearch.training.batches import batch_sizes, epoch_order
 
 
 class TrainingRows:

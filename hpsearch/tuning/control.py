@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from hpsearch.outcome import Outcome
+from hpsearch.early_stopping import EarlyStopper
+from hpsearch.outcome import Outcome, RaisedError, StoppedBy
 from hpsearch.record import Record, SearchState, TrialRecord
 from hpsearch.samplers import Sampler
 from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import CheckpointStore
-from hpsearch.tuning.early_stopping import EarlyStopper, Promotion
+from hpsearch.tuning.budgets import Budgets, Clock
+from hpsearch.tuning.decisions import Decisions
 from hpsearch.tuning.failures import common_failure
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.report import Report
@@ -43,20 +45,20 @@ class SearchControl:
         checkpoints: Path,
         stop_request: Path | None = None,
         reported: threading.Event | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.record = record
         self._sampler = sampler
-        self._early_stopper = early_stopper
-        self._promotion = early_stopper if isinstance(early_stopper, Promotion) else None
+        self._decisions = Decisions(record, early_stopper)
+        self._promotion = self._decisions.pausing
         self._checkpoints = checkpoints
         self._retention = Retention(record, checkpoints)
         self._stop_request = stop_request
         self._reported = reported  # set at the first report
         self._settings = record.spec.search
-        # Time that earlier drivers took counts.
-        self._started = time.monotonic() - record.seconds_used(time.time())
-        self._looked_at = 0.0
-        self._epochs = 0
+        self._clock = clock
+        self._budgets = Budgets(record, clock)
+        self._looked_at = -math.inf
         # What a user cancelled was not tried.
         self._num_cancelled = sum(t.outcome is Outcome.CANCELLED for t in record.trials)
         self._live: dict[int, float] = {}  # trial → when its attempt began; inf: it waits
@@ -86,15 +88,13 @@ class SearchControl:
 
     def should_stop_all(self) -> bool:
         """Whether running trials must stop as well; looks at the clock, and for a request."""
-        now = time.monotonic()
-        limit = self._settings.time_limit
-        if limit is not None and now - self._started >= limit:
-            self._end("finished", f"time_limit of {limit:g} s reached")
+        self._end_if(self._budgets.time_used())
+        now = self._clock()
         if now - self._looked_at > STOP_INTERVAL_S:
             self._looked_at = now
             if self._stop_request is not None and self._stop_request.exists():
                 self.cancel()
-            self._count_gpu_time()
+            self._end_if(self._budgets.gpu_time_used())
         return self.ending is not None
 
     def cancel(self) -> None:
@@ -121,7 +121,7 @@ class SearchControl:
     def start_attempt(self, number: int) -> None:
         """Note that a worker starts on a trial."""
         if self.record.trials[number].outcome is None:
-            self._live[number] = time.monotonic()
+            self._live[number] = self._clock()
             self.record.start_attempt(number)
 
     def end_overdue(self) -> Iterator[int]:
@@ -129,7 +129,7 @@ class SearchControl:
         limit = self._settings.trial_time_limit
         if limit is None:
             return
-        now = time.monotonic()
+        now = self._clock()
         for number, since in list(self._live.items()):
             if now - since > limit:
                 reason = f"trial_time_limit of {limit:g} s reached"
@@ -170,7 +170,7 @@ class SearchControl:
         trial = self.record.trials[number]
         if trial.outcome is not None:
             return True
-        stop = False
+        stop = None
         if report.metrics and report.epoch not in trial.curve:  # else an attempt repeats itself
             self._deaths.pop(number, None)
             stop = self._take_epoch(trial, report)
@@ -183,8 +183,8 @@ class SearchControl:
             over = self._take_end(trial, report)
         elif report.epoch >= self.record.spec.max_epochs:
             self._end_trial(number, Outcome.COMPLETED)
-        elif stop:
-            self._stop_early(trial)
+        elif stop is not None:
+            self._stop_early(number, stop)
         else:
             over = False
         return over
@@ -192,25 +192,21 @@ class SearchControl:
     def close(self) -> None:
         """End what still runs, and the search, in the record."""
         state, reason = self.ending or ("finished", None)
+        outcome = Outcome.CANCELLED if state == "stopped" else Outcome.STOPPED_EARLY
         for trial in list(self.record.running()):
-            why = reason
-            outcome = Outcome.CANCELLED if state == "stopped" else Outcome.STOPPED_EARLY
             if trial.paused:
-                outcome, why = Outcome.STOPPED_EARLY, self._early_stop_reason(trial)
-            self._end_trial(trial.number, outcome, why)
+                self._end_stopped(trial.number, self._decisions.standing(trial))
+            else:
+                self._end_trial(trial.number, outcome, reason)
         self._retention.sweep()
         self.record.end(state, reason)
 
     def _replay(self) -> None:
         """Bring early stopping and budgets to where the record is, and finish what a driver that
         died had no time for."""
-        stops: dict[int, bool] = {}
-        for number, epoch, value, is_final in self.record.history():
-            if is_final:
-                self._early_stopper.finish(number, epoch, value)
-            else:
-                stops[number] = self._early_stopper.report(number, epoch, value)
-        self._count_epochs(sum(len(trial.curve) for trial in self.record.trials))
+        stops = self._decisions.replay()
+        num_epochs = sum(len(trial.curve) for trial in self.record.trials)
+        self._end_if(self._budgets.count_epochs(num_epochs))
         for trial in list(self.record.running()):
             newest = CheckpointStore(self._checkpoints, trial.number).newest()
             if newest is not None:
@@ -221,8 +217,8 @@ class SearchControl:
                 self._end_trial(trial.number, Outcome.COMPLETED)
             elif trial.paused:
                 continue
-            elif stops.get(trial.number, False):
-                self._stop_early(trial)
+            elif (stop := stops.get(trial.number)) is not None:
+                self._stop_early(trial.number, stop)
             else:
                 self._waiting.append(trial.number)
 
@@ -252,13 +248,11 @@ class SearchControl:
             return None
         return self.record.add_trial(params)
 
-    def _take_epoch(self, trial: TrialRecord, report: Report) -> bool:
+    def _take_epoch(self, trial: TrialRecord, report: Report) -> StoppedBy | None:
         self.record.report(trial.number, report.epoch, report.metrics)
-        self._count_epochs(1)
+        self._end_if(self._budgets.count_epochs(1))
         value = report.metrics.get(self.record.spec.objective.metric)
-        if value is None or not math.isfinite(value):
-            return False
-        return self._early_stopper.report(trial.number, report.epoch, value)
+        return self._decisions.report(trial.number, report.epoch, value)
 
     def _take_checkpoint(self, number: int, checkpoint: str) -> None:
         self.record.set_checkpoint(number, checkpoint)
@@ -270,38 +264,44 @@ class SearchControl:
         """End a trial as its worker says, or try it again; False if the worker goes on."""
         assert report.outcome is not None
         if report.outcome is Outcome.FAILED and len(trial.errors) < self._settings.max_retries:
-            self.record.note_error(trial.number, report.reason, report.traceback)
+            self.record.note_error(trial.number, report.why, report.traceback)
             self.start_attempt(trial.number)
             return False
         shares_a_gpu = 0 < self.record.config(trial).gpu < 1
         if report.outcome is Outcome.OUT_OF_MEMORY and shares_a_gpu:
-            self.record.note_error(trial.number, report.reason, report.traceback)
+            self.record.note_error(trial.number, report.why, report.traceback)
             self.record.set_alone(trial.number)
             self.take_back(trial.number)
             return True
-        self._end_trial(trial.number, report.outcome, report.reason, report.traceback)
+        self._end_trial(
+            trial.number, report.outcome, report.reason, report.traceback, error=report.error
+        )
         return True
 
-    def _stop_early(self, trial: TrialRecord) -> None:
-        if self._promotion is not None:
-            self._live.pop(trial.number, None)
-            self.record.set_paused(trial.number, True)
+    def _stop_early(self, number: int, stop: StoppedBy) -> None:
+        if self._promotion is None:
+            self._end_stopped(number, stop)
             return
-        self._end_trial(trial.number, Outcome.STOPPED_EARLY, self._early_stop_reason(trial))
+        self._live.pop(number, None)
+        self.record.set_paused(number, True)
 
-    def _early_stop_reason(self, trial: TrialRecord) -> str:
-        return f"{self._settings.early_stopping.name} at epoch {trial.epochs}"
+    def _end_stopped(self, number: int, stop: StoppedBy) -> None:
+        self._end_trial(number, Outcome.STOPPED_EARLY, stopped_by=stop)
 
     def _end_trial(
-        self, number: int, outcome: Outcome, reason: str | None = None, trace: str | None = None
+        self,
+        number: int,
+        outcome: Outcome,
+        note: str | None = None,
+        trace: str | None = None,
+        *,
+        stopped_by: StoppedBy | None = None,
+        error: RaisedError | None = None,
     ) -> None:
-        self.record.end_trial(number, outcome, reason, trace)
+        self.record.end_trial(number, outcome, note, trace, stopped_by=stopped_by, error=error)
         self._live.pop(number, None)
         self._retention.end_trial(number)
-        trial = self.record.trials[number]
-        value = self.record.objective(trial)
-        if trial.ended_itself and value is not None:
-            self._early_stopper.finish(number, trial.epochs, value)
+        self._decisions.finish(self.record.trials[number])
         if outcome is Outcome.FAILED:
             self._stop_if_all_fail_alike()
 
@@ -312,16 +312,10 @@ class SearchControl:
             if failure is not None:
                 self._end("failed", failure)
 
-    def _count_epochs(self, num_epochs: int) -> None:
-        self._epochs += num_epochs
-        budget = self._settings.epochs
-        if budget is not None and self._epochs >= budget:
-            self._end("finished", f"budget of {budget} epochs used")
-
-    def _count_gpu_time(self) -> None:
-        budget = self._settings.gpu_hours
-        if budget is not None and self.record.gpu_seconds() >= budget * 3600:
-            self._end("finished", f"budget of {budget:g} GPU-hours used")
+    def _end_if(self, reason: str | None) -> None:
+        """End the search if a budget is used: for that reason."""
+        if reason is not None:
+            self._end("finished", reason)
 
     def _end(self, state: SearchState, reason: str) -> None:
         if self.ending is None:

@@ -11,15 +11,8 @@ from hpsearch.record import TrialRecord
 def common_failure(trials: Sequence[TrialRecord]) -> str | None:
     """Return the reason of the first that ended, if all that ended failed in the same way."""
     ended = [trial for trial in trials if trial.outcome is not None]
-    failures = {_failure(trial) for trial in ended}
-    if len(failures) != 1 or None in failures:
+    if any(trial.outcome is not Outcome.FAILED for trial in ended):
+        return None
+    if len({None if trial.error is None else trial.error.key for trial in ended}) != 1:
         return None
     return f"the first {len(ended)} trials all failed: {ended[0].reason}"
-
-
-def _failure(trial: TrialRecord) -> str | None:
-    """What two trials that fail alike have in common: the exception's type and its place."""
-    if trial.outcome is not Outcome.FAILED:
-        return None
-    places = [line for line in (trial.traceback or "").splitlines() if line.startswith('  File "')]
-    return f"{(trial.reason or '').partition(':')[0]} {places[-1:]}"

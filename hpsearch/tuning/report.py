@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import CheckWarning, Outcome, RaisedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +15,12 @@ class Report:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     checkpoint: str | None = None  # newest, relative to the folder of checkpoints
     outcome: Outcome | None = None
-    reason: str | None = None
+    reason: str | None = None  # of the end, in words, unless `error` says it
+    error: RaisedError | None = None
     traceback: str | None = None
-    warnings: tuple[str, ...] = ()  # what the trial's checks found, told once
+    warnings: tuple[CheckWarning, ...] = ()  # what the trial's checks found, reported once
+
+    @property
+    def why(self) -> str | None:
+        """Why the trial ended, as people read it."""
+        return self.reason if self.error is None else str(self.error)

@@ -16,7 +16,7 @@ from hpsearch.spec import Draft, SearchSpec, draft_spec, read_draft
 from hpsearch.validation.disk import check_disk as check_disk
 from hpsearch.validation.functions import check_training_function
 from hpsearch.validation.notes import data_notes as data_notes
-from hpsearch.validation.settings import check_settings
+from hpsearch.validation.settings import check_launcher, check_settings
 from hpsearch.validation.trials import check_built_in_trial
 
 
@@ -49,6 +49,7 @@ def check_draft(draft: Draft) -> tuple[SearchSpec, Data | None]:
         check_training_function(draft, problems)
     else:
         data = check_built_in_trial(draft, problems)
+    check_launcher(draft, data, problems)
     check_settings(draft, problems)
     if problems or draft.spec is None:
         raise SpecError(problems)

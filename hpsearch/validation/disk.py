@@ -14,10 +14,11 @@ from hpsearch import registry
 from hpsearch.components import Data
 from hpsearch.components.models.feedforward import build_model
 from hpsearch.components.optimizers import build_optimizer, hold_average
+from hpsearch.early_stopping import PausingRule, make_early_stopper
 from hpsearch.errors import Problem, SpecError
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
-from hpsearch.spec import COMPONENT_SECTIONS, AshaPromotion, SearchSpec
+from hpsearch.spec import COMPONENT_SECTIONS, SearchSpec
 
 #: configurations whose models are looked at
 NUM_DRAWS = 16
@@ -61,7 +62,8 @@ def checkpoint_bytes(data: Data, values: Mapping[str, Any], folder: Path) -> int
 def num_checkpoints(spec: SearchSpec, slots: int) -> int:
     """Return how many there may be at once: a running trial writes one before it drops the last,
     and trials that wait at a rung keep theirs."""
-    waiting = spec.search.trials if isinstance(spec.search.early_stopping, AshaPromotion) else 0
+    pauses = isinstance(make_early_stopper(spec), PausingRule)
+    waiting = spec.search.trials if pauses else 0
     return 2 * slots + spec.search.keep_checkpoints + waiting
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from hpsearch import registry
 from hpsearch.components import Data, epoch_metrics, task_for
 from hpsearch.components.callbacks import callback_metrics
+from hpsearch.components.finetuning import LEAVES_REST
 from hpsearch.components.tasks import NO_DATA, Task, undefined_scores
 from hpsearch.errors import (
     BadConfigurationError,
@@ -67,7 +68,7 @@ def reported_metrics(
 
     Those of an alternative are with each of its losses and so on.
     """
-    has_rest, measured = _has_rest(draft.sections.get("finetune")), _measured(draft)
+    has_rest, measured = _has_rest(draft), _measured(draft)
     combine: Callable[[Iterable[bool]], bool] = all if need_all else any
     reported = [
         _in_all([epoch_metrics(each, has_rest=has_rest, measured=measured) for each in alike])
@@ -152,11 +153,22 @@ def _in_all(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(name for name in names[0] if all(name in others for others in names))
 
 
-def _has_rest(finetune: Tree) -> bool:
-    """Whether every trial is fine-tuned on a subset of the rows."""
-    sections = [value for _, value in alternatives(finetune, "finetune")]
-    names = [value.get("name") if isinstance(value, Mapping) else value for value in sections]
-    return all(name == "subset" for name in names)
+def _has_rest(draft: Draft) -> bool:
+    """Whether every trial is fine-tuned on a part of the rows."""
+    finetune = draft.sections.get("finetune")
+    found = [_leaves_rest(value, draft.folder) for _, value in alternatives(finetune, "finetune")]
+    return all(found)
+
+
+def _leaves_rest(section: Tree, folder: Path) -> bool:
+    names = section.get("name") if isinstance(section, Mapping) else section
+    try:
+        return all(
+            registry.get("finetune", str(name), folder).traits.get(LEAVES_REST, False)
+            for _, name in alternatives(names, "name")
+        )
+    except (KeyError, UserCodeError):  # reported where the section is checked
+        return False
 
 
 def _measured(draft: Draft) -> list[str]:

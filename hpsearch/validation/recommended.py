@@ -11,10 +11,7 @@ from typing import Any
 from hpsearch import registry
 from hpsearch.errors import UserCodeError
 from hpsearch.registry import AUTO, Component, ComponentOf
-from hpsearch.spec import COMPONENT_SECTIONS, Choices, Range, Tree
-
-#: powers of two would do as well; the sampler learns more from an ordered range
-BATCH_SIZES = Range(low=16, high=256, log=True)
+from hpsearch.spec import COMPONENT_SECTIONS, VALUE_SECTIONS, Choices, Range, Tree
 
 
 def with_recommended_ranges(sections: Mapping[str, Tree], folder: Path) -> dict[str, Tree]:
@@ -28,8 +25,9 @@ def with_recommended_ranges(sections: Mapping[str, Tree], folder: Path) -> dict[
         else tree
         for section, tree in sections.items()
     }
-    if _asks(filled.get("batch_size")):
-        filled["batch_size"] = BATCH_SIZES
+    for section, value in VALUE_SECTIONS.items():
+        if value.recommended is not None and _asks(filled.get(section)):
+            filled[section] = value.recommended
     return filled
 
 

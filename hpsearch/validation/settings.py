@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
+from hpsearch.components import Data
+from hpsearch.early_stopping import EarlyStopper, make_rule
 from hpsearch.errors import Problem, SpecError, UserCodeError
+from hpsearch.registry import is_user_code
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
-from hpsearch.spec import Asha, Draft, SearchSpec
+from hpsearch.spec import Draft, EarlyStopping, SearchSpec, TrialConfig
+from hpsearch.spec.trees import named
+from hpsearch.training.launchers import suiting, suits
 from hpsearch.validation.points import check_points, check_warm_start
 from hpsearch.validation.signatures import check_component
 
@@ -19,11 +28,26 @@ def check_settings(draft: Draft, problems: list[Problem]) -> None:
     if not isinstance(search, Mapping):
         return
     _check_sampler(draft, search.get("sampler", "auto"), problems)
-    _check_grace_period(search.get("early_stopping", {}), problems)
+    _check_early_stopping(draft, search.get("early_stopping", {}), problems)
     if draft.spec is not None:
         check_points(draft.spec, problems)
         check_warm_start(draft.spec, problems)
         _check_databases(draft.spec, problems)
+
+
+def check_launcher(draft: Draft, data: Data | None, problems: list[Problem]) -> None:
+    """Check the setting `launcher`, and whether it suits the other sections."""
+    raw = named(draft.raw.get("launcher"))
+    if not isinstance(raw, Mapping):
+        return  # there is none, or its shape is wrong
+    found = check_component("launcher", raw, "launcher", draft.folder, problems)
+    config = TrialConfig(0, 0, 1, {}, trainable=draft.raw.get("trainable"))
+    config = replace(config, folder=str(draft.folder))
+    for name in (alternative.component.name for alternative in found):
+        with suppress(UserCodeError, KeyError):  # of `trainable`: reported there
+            if not suits(name, config, data, default=True):
+                rule = f"must suit the other sections, as {suiting(config, data)} does"
+                problems.append(Problem("launcher.name", rule, name))
 
 
 def _check_databases(spec: SearchSpec, problems: list[Problem]) -> None:
@@ -59,12 +83,29 @@ def _check_sampler(draft: Draft, sampler: Any, problems: list[Problem]) -> None:
         problems.append(Problem.of(error, "search.sampler"))
 
 
-def _check_grace_period(early_stopping: Any, problems: list[Problem]) -> None:
-    if not isinstance(early_stopping, Mapping):
+def _check_early_stopping(draft: Draft, raw: Any, problems: list[Problem]) -> None:
+    """Check the rule of early stopping, whose `max_epochs` the shape has checked."""
+    try:
+        settings = EarlyStopping.model_validate(named(raw))
+    except ValidationError:  # reported with the shape
         return
-    defaults = Asha()
-    first = early_stopping.get("grace_period", defaults.grace_period)
-    last = early_stopping.get("max_epochs", defaults.max_epochs)
-    if isinstance(first, int) and isinstance(last, int) and first > last >= 1:
-        rule = f"must be at most max_epochs ({last})"
-        problems.append(Problem("search.early_stopping.grace_period", rule, first))
+    place, section = "search.early_stopping", {"name": settings.name, **settings.keywords}
+    if not check_component("early_stopping", section, place, draft.folder, problems):
+        return
+    direction = draft.spec.objective.direction if draft.spec else "maximize"
+    try:
+        rule = make_rule(settings, direction, draft.folder)
+    except SpecError as error:
+        problems += error.problems
+        return
+    if is_user_code(settings.name):
+        _try_rule(rule, settings.name, problems)
+
+
+def _try_rule(rule: EarlyStopper, name: str, problems: list[Problem]) -> None:
+    """Report an epoch to a rule of the user's, which isn't used any more."""
+    try:
+        rule.report(0, 1, 0.5)
+    except Exception as error:  # it may raise anything
+        must = f"must take a report: trial, epoch, value ({type(error).__name__}: {error})"
+        problems.append(Problem("search.early_stopping.name", must, name))

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from annotated_types import Ge
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data, task_for
 from hpsearch.errors import BadConfigurationError, HpsearchError, Problem
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
+    VALUE_SECTIONS,
     Choices,
     Draft,
     Range,
     Tree,
     TrialConfig,
+    default_of,
     join,
     to_plain,
 )
-from hpsearch.training.batches import LastBatch
 from hpsearch.training.trainer import Trainer
 from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.metrics import check_metrics
@@ -35,11 +35,6 @@ from hpsearch.validation.signatures import (
 )
 
 REQUIRED = ("dataset", "model", "optimizer")
-#: sections without a component: their type and default
-PLAIN_SECTIONS: dict[str, tuple[Any, Any]] = {
-    "batch_size": (Annotated[int, Ge(1)] | Literal["full"], 64),
-    "last_batch": (LastBatch | None, None),
-}
 
 
 def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
@@ -57,11 +52,13 @@ def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
         for section, of in COMPONENT_SECTIONS.items()
         if sections.get(section) is not None
     }
-    for section, (annotation, default) in PLAIN_SECTIONS.items():
-        problems += check_value(sections.get(section, default), annotation, section)
+    for section, value in VALUE_SECTIONS.items():
+        tree = sections.get(section, default_of(section))
+        problems += check_value(tree, value.annotation, section)
     data = _load_data(draft, found.get("dataset", []), problems)
     if data is not None:
-        problems += _batch_size_problems(sections.get("batch_size", 64), data)
+        size = sections.get("batch_size", default_of("batch_size"))
+        problems += _batch_size_problems(size, data)
     check_metrics(draft, found, data, problems)
     if data is not None:
         if not {problem.path.partition(".")[0] for problem in problems} & _BUILT_WITH:

@@ -324,10 +324,10 @@ def test_the_report_tells_trials_that_ended_themselves_from_the_full_budget(
 ) -> None:
     record = new_record()
     add(record, [0.5], STOPPED)
-    add(record, [0.9] * 4, reason="callback early_stopping")
+    add(record, [0.9] * 4, note="callback early_stopping")
     add(record, [0.4] * 9)
-    add(record, [0.3] * 2, reason="returned")
-    add(record, [0.2] * 5, reason="callback early_stopping")
+    add(record, [0.3] * 2, note="returned")
+    add(record, [0.2] * 5, note="callback early_stopping")
     add(record, [0.1] * 9)
     text = SearchReport(record).to_markdown()
     assert (

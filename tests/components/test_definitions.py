@@ -105,6 +105,8 @@ NEITHER = {
     "optimizer.lars": "neither has it",
     "regularizer.orthogonality": "Keras's OrthogonalRegularizer is another formula",
     "sampler.*": "they choose configurations",
+    "early_stopping.*": "they stop trials",
+    "launcher.*": "they make trainers",
 }
 
 

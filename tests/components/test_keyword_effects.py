@@ -110,7 +110,13 @@ class Case:
         ]
 
 
-NAMES = [(family, name) for family in registry.INJECTED for name in registry.names(family)]
+#: families that are no part of a trial's configuration → the test that their keywords matter
+ELSEWHERE = {
+    "early_stopping": "early_stopping/test_stopping_keywords.py",
+    "launcher": "training/test_launchers.py",
+}
+FAMILIES = [family for family in registry.INJECTED if family not in ELSEWHERE]
+NAMES = [(family, name) for family in FAMILIES for name in registry.names(family)]
 CASES = [
     Case(family, name, keyword)
     for family, name in NAMES
@@ -199,6 +205,10 @@ class TestOfATrial:
 
 class TestTables:
     """No entry of the tables is left over."""
+
+    def test_of_families(self) -> None:
+        tests = Path(__file__).parents[1]
+        assert all((tests / path).is_file() for path in ELSEWHERE.values())
 
     def test_of_components(self) -> None:
         known = {f"{family}.{name}" for family, name in NAMES}

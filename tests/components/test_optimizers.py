@@ -102,12 +102,6 @@ class TestEveryOptimizer:
         rates = [group["lr"] for group in net.optimizer.param_groups]
         assert rates[0] == pytest.approx(0.1 * rates[1])
 
-    def test_every_number_is_fusible(self, name: str) -> None:
-        component = registry.get("optimizer", name)
-        structural = {"max_iter", "history_size", "line_search", "interval", "warmup_steps"}
-        expected = component.own_keywords.keys() - structural
-        assert component.fusible == (set() if name == "lbfgs" else expected)
-
     def test_takes_what_its_annotations_allow(self, name: str) -> None:
         params = [{"params": [nn.Parameter(torch.ones(2, 2))]}]
         for keyword, parameter in registry.get("optimizer", name).own_keywords.items():

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from hpsearch.errors import RecordError, SearchExistsError, SearchNotFoundError, SpecError
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.record import Record
 from hpsearch.spec import SearchSpec, draft_spec
 
@@ -58,7 +58,7 @@ def frozen(record: Record, number: int) -> optuna.trial.FrozenTrial:
 def test_everything_written_can_be_read_again(record: Record, path: Path) -> None:
     trial = record.add_trial(PARAMS)
     record.start_attempt(0)
-    record.note_warnings(0, ("loss_at_init: warning: first loss 9.000",))
+    record.note_warnings(0, [CheckWarning("loss_at_init", "first loss 9.000")])
     record.report(0, 1, {"val_accuracy": 0.5, "train_loss": 1.0})
     record.report(0, 2, {"val_accuracy": 0.6, "train_loss": 0.5})
     record.set_checkpoint(0, "trial-0000/epoch-0002.pt")

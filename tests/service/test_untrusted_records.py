@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hpsearch.errors import RecordError, UnsafeFileError
+from hpsearch.outcome import CheckWarning
 from hpsearch.record import untrusted
 from hpsearch.record.untrusted import UntrustedJournal
 from hpsearch.runs import Runs
@@ -169,9 +170,10 @@ def test_a_record_that_took_long_is_left_alone_for_longer(
 
 
 def test_halves_of_surrogate_pairs_are_replaced(journal: Path) -> None:
-    attribute("trial", "warnings", ["\ud800 half", "😀 whole"])(journal)
+    told = {"check": "\ud800 half", "message": "😀 whole", "severity": "warning"}
+    attribute("trial", "warnings", [told])(journal)
     record, _ = Records(SearchFiles(journal.parent.parent)).read("small")
-    assert record.trials[0].warnings == ["\ufffd half", "😀 whole"]
+    assert record.trials[0].warnings == [CheckWarning("\ufffd half", "😀 whole")]
 
 
 def test_what_a_folder_says_of_a_database_is_not_believed(journal: Path) -> None:

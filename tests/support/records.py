@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpsearch.outcome import StoppedBy
 from hpsearch.record import Outcome, Record, TrialRecord
 from hpsearch.spec import SearchSpec, draft_spec
 
@@ -30,7 +31,7 @@ def add(
     record: Record,
     values: list[float],
     outcome: Outcome | None = Outcome.COMPLETED,
-    reason: str | None = None,
+    note: str | None = None,
     **params: Any,
 ) -> TrialRecord:
     """Put a trial into the record's mirror: it starts at second 1000, an epoch takes two."""
@@ -42,10 +43,10 @@ def add(
         curve={epoch: {"score": value} for epoch, value in enumerate(values, start=1)},
         reported_at={epoch: 1000.0 + 2 * epoch for epoch in range(1, len(values) + 1)},
         outcome=outcome,
-        reason=reason,
+        note=note,
     )
-    if outcome is STOPPED and reason is None:
-        trial.reason = f"asha at epoch {trial.epochs}"
+    if outcome is STOPPED and note is None:
+        trial.stopped_by = StoppedBy("asha", trial.epochs)
     trial.ended_at = None if outcome is None else 1000.0 + 2 * len(values)
     record.trials.append(trial)
     return trial

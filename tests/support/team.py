@@ -10,7 +10,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from hpsearch.analysis.plain import plain_summary
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.record import Record
 from hpsearch.service.app import create_app
 from hpsearch.service.core import Service
@@ -54,7 +54,7 @@ class Team:
             lr = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
             record.add_trial({"model.dropout": 0.3 * number / trials, **lr})
             record.start_attempt(number)
-            record.note_warnings(number, ["symmetry: warning: all alike"] if number else [])
+            record.note_warnings(number, [CheckWarning("symmetry", "all alike")] if number else [])
             for epoch in (1, 2, 3):
                 record.report(number, epoch, {"val_accuracy": 0.5 + 0.1 * number + 0.01 * epoch})
             record.set_checkpoint(number, f"trial-{number}/3.pt")

@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from torch import nn
 
 from hpsearch.errors import TrackingError
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.record import Record
 from hpsearch.tracking import address_of_run, log_report, register_best, run_content, sync
 from tests.support.mlflow_store import NAME, PARAMS, Store, add_trial, make_record, make_spec
@@ -102,10 +102,10 @@ def test_a_trial_is_a_child_run_with_its_values_and_curves(
 def test_what_the_checks_of_a_trial_warned_of_are_tags(record: Record, store: Store) -> None:
     number = add_trial(record, [0.5])
     names = ["redundant_bias", "mine.py:check"]
-    record.note_warnings(number, [f"{name}: warning: {'so long' * 99}: no" for name in names])
+    record.note_warnings(number, [CheckWarning(name, f"{'so long' * 99}: no") for name in names])
     record.note_warnings(
         add_trial(record, [0.5]),
-        ["loss_at_init: warning: first loss 9.0, an even guess has 2.3"],
+        [CheckWarning("loss_at_init", "first loss 9.0, an even guess has 2.3")],
     )
     sync(record, store.uri, store.artifacts)
     first, second = (_check_tags(store.trials()[each]) for each in (number, number + 1))

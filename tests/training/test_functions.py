@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from torch import nn
 import hpsearch.training.user_code.functions
 from hpsearch.errors import BadConfigurationError, DivergedError, UserCodeError
 from hpsearch.spec import TrialConfig
+from hpsearch.training import launch
 from hpsearch.training.user_code.functions import (
     ClassTrainer,
     FunctionTrainer,
-    make_user_trainer,
     read_metrics,
 )
 
@@ -39,9 +40,15 @@ def trainers() -> Iterator[Trainers]:
         name: str, *, max_epochs: int = 3, objective: str | None = None, **space: Any
     ) -> FunctionTrainer | ClassTrainer:
         config = TrialConfig(
-            4, 0, max_epochs, {"space": space}, trainable=f"{__name__}:{name}", folder="."
+            4,
+            0,
+            max_epochs,
+            {"space": space},
+            metric=objective or "",
+            trainable=f"{__name__}:{name}",
+            folder=".",
         )
-        made.append(make_user_trainer(config, "cpu", objective))
+        made.append(launch(config, None))
         return made[-1]
 
     yield make
@@ -314,7 +321,7 @@ class TestSeeds:
         drawn = []
         for number, seed in [(0, 0), (1, 0), (0, 1)]:
             config = TrialConfig(number, seed, 3, {"space": {}}, trainable=f"{__name__}:drawer")
-            trainer = make_user_trainer(config, "cpu")
+            trainer = launch(config, None)
             metrics = trainer.train_epoch() or {}
             drawn += [metrics["loss"], metrics["numpy"], metrics["python"], metrics["seed"]]
             trainer.close()
@@ -427,7 +434,7 @@ class TestExample:
             trainable="user_training_function.py:train",
             folder=str(EXAMPLES),
         )
-        return make_user_trainer(config, "cpu", "val_accuracy")
+        return launch(replace(config, metric="val_accuracy"), None)
 
     def test_learns_and_goes_on_from_its_checkpoint(self) -> None:
         whole, half, rest = self.trainer(), self.trainer(), self.trainer()

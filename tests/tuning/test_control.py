@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from hpsearch.outcome import Outcome
+from hpsearch.early_stopping import make_early_stopper
+from hpsearch.outcome import Outcome, StoppedBy
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import make_sampler
 from hpsearch.spec import Resources, SearchSpec
-from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.early_stopping import make_early_stopper
+from hpsearch.tuning.budgets import Clock
+from hpsearch.tuning.control import STOP_INTERVAL_S, SearchControl
 from hpsearch.tuning.on_ray.actor import TrialActor
+from tests.support.clock import FakeClock
 from tests.support.specs import make_spec
 
 TRAIN = """
@@ -62,7 +64,9 @@ def fails_twice(config, trial):
 class Driver:
     """One life of a driver: real parts, with `slots` workers that move in turn."""
 
-    def __init__(self, record: Record, folder: Path, slots: int = 1) -> None:
+    def __init__(
+        self, record: Record, folder: Path, slots: int = 1, clock: Clock = time.monotonic
+    ) -> None:
         spec = record.spec
         rule = make_early_stopper(spec)
         sampler = make_sampler(
@@ -74,7 +78,9 @@ class Driver:
             slots=slots,
         )
         self.record, self._folder, self._slots = record, folder, slots
-        self.control = SearchControl(record, sampler, rule, folder / "checkpoints")
+        self.control = SearchControl(
+            record, sampler, rule, folder / "checkpoints", folder / "stop", clock=clock
+        )
 
     def reports(self) -> Iterator[TrialRecord]:
         """Train; yields after each report that the control took, and ends with the search."""
@@ -136,7 +142,9 @@ def finish(record: Record, folder: Path, slots: int = 1) -> Record:
 
 
 def summary(record: Record) -> list[tuple[Any, ...]]:
-    return [(t.number, t.params, t.curve, t.outcome, t.reason) for t in record.trials]
+    return [
+        (t.number, t.params, t.curve, t.outcome, t.reason, t.stopped_by) for t in record.trials
+    ]
 
 
 RULES = ["asha", "asha_promotion", "hyperband", "median", "none"]
@@ -192,7 +200,10 @@ def test_a_good_trial_that_ends_itself_raises_the_bar_for_those_that_train_on(
         assert [trial.epochs for trial in record.trials] == [2, 1]
     first, second = finish(record, tmp_path / "s").trials
     assert (first.outcome, first.epochs, first.reason) == (Outcome.COMPLETED, 2, "returned")
-    assert (second.outcome, second.reason) == (Outcome.STOPPED_EARLY, "asha at epoch 3")
+    numbers = {"score": 0.5, "threshold": pytest.approx(0.5 + 0.5 * 2 / 3), "trials": 2}
+    assert (second.outcome, second.note) == (Outcome.STOPPED_EARLY, None)
+    assert second.stopped_by == StoppedBy("asha", 3, numbers)
+    assert second.reason == "asha at epoch 3 (score 0.5, threshold 0.8333, trials 2)"
 
 
 def cut_last_entry(journal: Path, rng: random.Random) -> None:
@@ -238,6 +249,11 @@ def test_promotion_trains_no_poor_trial_to_the_end(tmp_path: Path) -> None:
     assert completed
     assert all(t.outcome is not None for t in record.trials)
     assert {t.epochs for t in record.trials if t.curve} == {1, 3, 9}
+    paused = [t.stopped_by for t in record.trials if t.epochs == 1]
+    assert paused and all(each is not None and each.rung == 1 for each in paused)
+    ranks = [each.numbers["rank"] for each in paused if each is not None]
+    assert len(set(ranks)) == len(ranks)
+    assert {each.numbers["trials"] for each in paused if each is not None} == {len(first_rung)}
     best_at_first = max(first_rung, key=lambda number: first_rung[number])
     assert best_at_first in promoted
 
@@ -308,20 +324,42 @@ def test_an_out_of_memory_trial_that_shared_a_gpu_is_tried_alone(tmp_path: Path)
 
 
 def test_only_the_time_of_an_attempt_counts_to_a_trials_limit(tmp_path: Path) -> None:
-    spec = function_spec(tmp_path, trials=1, trial_time_limit=0.2)
-    control = Driver(begin(spec, tmp_path / "s"), tmp_path / "s").control
+    spec = function_spec(tmp_path, trials=1, trial_time_limit=60)
+    clock = FakeClock()
+    control = Driver(begin(spec, tmp_path / "s"), tmp_path / "s", clock=clock).control
     trial = control.next_trial()
     assert trial is not None
-    time.sleep(0.3)
+    clock.now += 61
     assert not list(control.end_overdue())  # it waits for a worker
     control.start_attempt(0)
     assert not control.lose_worker(0, "its node is gone", with_node=True)
-    time.sleep(0.3)
+    clock.now += 61
     assert not list(control.end_overdue())
     control.start_attempt(0)
-    time.sleep(0.3)
+    clock.now += 61
     assert list(control.end_overdue()) == [0]
     assert (trial.outcome, trial.attempts) == (Outcome.BAD_CONFIGURATION, 2)
+
+
+def test_a_time_limit_is_looked_at_whenever_asked_and_a_request_to_stop_now_and_then(
+    tmp_path: Path,
+) -> None:
+    clock, folder = FakeClock(), tmp_path / "s"
+    record = begin(function_spec(tmp_path, time_limit=100), folder)
+    control = Driver(record, folder, clock=clock).control
+    assert not control.should_stop_all()
+    (folder / "stop").touch()
+    clock.now += STOP_INTERVAL_S / 2
+    assert not control.should_stop_all()
+    clock.now += STOP_INTERVAL_S
+    assert control.should_stop_all()
+    assert control.ending == ("stopped", "cancelled")
+    (folder / "stop").unlink()
+    control = Driver(record, folder, clock=clock).control
+    assert not control.should_stop_all()
+    clock.now += 100
+    assert control.should_stop_all()
+    assert control.ending == ("finished", "time_limit of 100 s reached")
 
 
 def test_time_that_earlier_drivers_took_counts(tmp_path: Path) -> None:

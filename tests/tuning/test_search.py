@@ -225,10 +225,10 @@ def test_trials_that_end_themselves_leave_their_best_weights(tmp_path: Path) -> 
         assert (trial.outcome, trial.reason) == (Outcome.COMPLETED, "callback early_stopping")
         assert 2 <= trial.epochs < 30
         assert curve[trial.epochs] == min(curve.values())
-        assert trial.warnings[0].startswith("loss_at_init: warning: first loss")
+        assert str(trial.warnings[0]).startswith("loss_at_init: warning: first loss")
     scores = [trial.last("val_accuracy") for trial in record.trials]
     assert record.objective(best) == max(score for score in scores if score is not None)
-    assert trial_log(best).splitlines()[1] == best.warnings[0]
+    assert trial_log(best).splitlines()[1] == str(best.warnings[0])
     folder = Runs(tmp_path).search("small")
     assert check_search(record, folder, Runs(tmp_path).tracking_uri).problems == ()
     assert "| `loss_at_init` | 4 | trial 0: first loss" in report.to_markdown()

@@ -410,6 +410,38 @@ class TestSettings:
                 "search.early_stopping.grace_period: must be at most max_epochs (9), but got 10",
             ),
             (
+                {"early_stopping": "ashaa"},
+                "search.early_stopping.name: must be one of asha, asha_promotion, hyperband, "
+                "median, none, or yours as module:factory, but got 'ashaa'; did you mean 'asha'?",
+            ),
+            (
+                {"early_stopping": {"name": "asha_promotion", "grace_perid": 3}},
+                "search.early_stopping.grace_perid: must be a keyword of early_stopping "
+                "asha_promotion (max_epochs, grace_period, reduction_factor), but got "
+                "'grace_perid'; did you mean 'grace_period'?",
+            ),
+            (
+                {"early_stopping": {"grace_perid": 3}},
+                "search.early_stopping.grace_perid: must be a keyword of early_stopping asha",
+            ),
+            (
+                {"early_stopping": {"name": "none", "grace_period": 1}},
+                "search.early_stopping.grace_period: must be a keyword of early_stopping none "
+                "(max_epochs), but got 'grace_period'",
+            ),
+            (
+                {"early_stopping": {"reduction_factor": 1}},
+                "search.early_stopping.reduction_factor: must be greater than or equal to 2",
+            ),
+            (
+                {"early_stopping": {"grace_period": {"low": 1, "high": 3}}},
+                "search.early_stopping.grace_period: must be a valid integer",
+            ),
+            (
+                {"early_stopping": {"direction": "maximize"}},
+                "search.early_stopping.direction: must not be given: early_stopping asha gets",
+            ),
+            (
                 {"early_stopping": {"name": "median", "grace_period": 28}},
                 "search.early_stopping.grace_period: must be at most max_epochs (27), but got 28",
             ),

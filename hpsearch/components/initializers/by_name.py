@@ -20,10 +20,14 @@ from torch.nn.utils.parametrize import is_parametrized
 from hpsearch.components.initializers.from_data import begin_with_data, scale_to_unit_variance
 from hpsearch.components.initializers.placement import (
     INITIALIZER,
+    LEAVES_ALL,
+    PROFILE,
     RECURRENT_WEIGHTS,
+    SCALES_BY_DATA,
     Choice,
     Layer,
     joined,
+    trait,
 )
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
@@ -35,12 +39,16 @@ Slope = Annotated[float, Ge(0)]
 TRUNCATED_STD = 0.87962566103423978
 
 
-@register("initializer", "torch_default")
+@register("initializer", "torch_default", traits={LEAVES_ALL: True})
 def torch_default(tensor: Tensor) -> None:
     """Leave weights and biases as torch draws them: uniform, bound sqrt(1/fan_in)."""
 
 
-@register("initializer", "keras_default")
+@register(
+    "initializer",
+    "keras_default",
+    traits={PROFILE: {"recurrent": "orthogonal", "forget_bias": 1.0, "by_gate": False}},
+)
 def keras_default(tensor: Tensor) -> None:
     """As Keras: xavier_uniform, biases 0; recurrent weights orthogonal, forget bias 1.
 
@@ -49,26 +57,26 @@ def keras_default(tensor: Tensor) -> None:
     nn.init.xavier_uniform_(tensor)
 
 
-@register("initializer", "xavier_uniform", fusible=["gain"])
+@register("initializer", "xavier_uniform")
 def xavier_uniform(tensor: Tensor, gain: Gain = 1.0) -> None:
     """Uniform, bound gain sqrt(6/(fan_in+fan_out)) (Glorot & Bengio, 2010)."""
     nn.init.xavier_uniform_(tensor, gain)
 
 
-@register("initializer", "xavier_normal", fusible=["gain", "truncated"])
+@register("initializer", "xavier_normal")
 def xavier_normal(tensor: Tensor, gain: Gain = 1.0, truncated: bool = False) -> None:
     """Normal, variance gain² 2/(fan_in+fan_out) (Glorot & Bengio, 2010); Keras truncates."""
     fan_in, fan_out = fans(tensor)
     _normal(tensor, gain * math.sqrt(2 / (fan_in + fan_out)), truncated)
 
 
-@register("initializer", "he_uniform", fusible=["negative_slope", "mode"])
+@register("initializer", "he_uniform")
 def he_uniform(tensor: Tensor, negative_slope: Slope = 0.0, mode: Fan = "fan_in") -> None:
     """Uniform, bound sqrt(6/fan_in) (He et al., 2015); less with a leaky relu's slope."""
     nn.init.kaiming_uniform_(tensor, negative_slope, mode, "leaky_relu")
 
 
-@register("initializer", "he_normal", fusible=["negative_slope", "mode", "truncated"])
+@register("initializer", "he_normal")
 def he_normal(
     tensor: Tensor, negative_slope: Slope = 0.0, mode: Fan = "fan_in", truncated: bool = False
 ) -> None:
@@ -83,19 +91,19 @@ def lecun_uniform(tensor: Tensor) -> None:
     nn.init.kaiming_uniform_(tensor, nonlinearity="linear")
 
 
-@register("initializer", "lecun_normal", fusible=["truncated"])
+@register("initializer", "lecun_normal")
 def lecun_normal(tensor: Tensor, truncated: bool = False) -> None:
     """Normal, variance 1/fan_in (LeCun et al., 1998): what SELU needs; Keras truncates."""
     _normal(tensor, math.sqrt(1 / fans(tensor)[0]), truncated)
 
 
-@register("initializer", "orthogonal", fusible=["gain"])
+@register("initializer", "orthogonal")
 def orthogonal(tensor: Tensor, gain: Gain = 1.0) -> None:
     """A random (semi-)orthogonal matrix times gain (Saxe et al., 2014)."""
     nn.init.orthogonal_(tensor, gain)
 
 
-@register("initializer", "lsuv")
+@register("initializer", "lsuv", traits={SCALES_BY_DATA: True})
 def lsuv(tensor: Tensor) -> None:
     """Orthogonal, then scaled layer by layer to outputs of variance 1 on the first batch.
 
@@ -104,7 +112,7 @@ def lsuv(tensor: Tensor) -> None:
     nn.init.orthogonal_(tensor)
 
 
-@register("initializer", "normal", fusible=["std"])
+@register("initializer", "normal")
 def normal(
     tensor: Tensor, std: Annotated[float, Gt(0), Recommended(1e-3, 1.0, log=True)] = 0.01
 ) -> None:
@@ -112,7 +120,7 @@ def normal(
     nn.init.normal_(tensor, std=std)
 
 
-@register("initializer", "uniform", fusible=["bound"])
+@register("initializer", "uniform")
 def uniform(
     tensor: Tensor, bound: Annotated[float, Gt(0), Recommended(1e-3, 1.0, log=True)] = 0.05
 ) -> None:
@@ -149,7 +157,7 @@ def initialize(
     `prior` are the outputs that `output_bias: log_prior` begins with: BadConfigurationError
     without them.
     """
-    choice = Choice.of(model, section)
+    choice = Choice.of(model, section, folder)
     layers = {name: each for name, each in choice.fresh.items() if isinstance(each, Layer)}
     for name, layer in layers.items():
         _fill_layer(layer, choice.section(joined(name, "weight"))[0], folder)
@@ -174,7 +182,7 @@ def _normal(tensor: Tensor, std: float, truncated: bool) -> None:
 
 
 def _fill_layer(layer: Layer, section: Mapping[str, Any], folder: Path) -> None:
-    if section["name"] == "torch_default":
+    if trait(section, LEAVES_ALL, folder):
         return
     weight = layer.weight.detach().contiguous()
     INITIALIZER.build(section, folder, tensor=weight)
@@ -185,7 +193,7 @@ def _fill_layer(layer: Layer, section: Mapping[str, Any], folder: Path) -> None:
             layer.weight.copy_(weight)  # which may be in another memory format
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-    if section["name"] == "lsuv":
+    if trait(section, SCALES_BY_DATA, folder):
         begin_with_data(layer, scale_to_unit_variance)
 
 
@@ -194,12 +202,12 @@ def _fill_recurrent(path: str, module: nn.Module, choice: Choice, folder: Path) 
     for name, param in module.named_parameters(recurse=False):
         if name.startswith(RECURRENT_WEIGHTS):
             section, by_gate = choice.section(joined(path, name))
-            if section["name"] != "torch_default":
+            if not trait(section, LEAVES_ALL, folder):
                 for part in _gates(module, param) if by_gate else [param.detach()]:
                     INITIALIZER.build(section, folder, tensor=part)
         elif name.startswith(("bias_ih", "bias_hh")):
             weight = joined(path, f"weight_ih{name.removeprefix(name[:7])}")
-            if choice.section(weight)[0]["name"] != "torch_default":
+            if not trait(choice.section(weight)[0], LEAVES_ALL, folder):
                 nn.init.zeros_(param)
             forget_bias = choice.forget_bias(weight)
             if forget_bias is not None and is_lstm(module):

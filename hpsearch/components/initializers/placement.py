@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from torch import nn
@@ -18,10 +19,9 @@ InitializerSection = Annotated[Any, INITIALIZER]
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 #: how torch names the weights of recurrent layers, from the input and from the state
 RECURRENT_WEIGHTS = ("weight_ih", "weight_hh")
-#: what initializers say of more than one tensor
-PROFILES: dict[str, dict[str, Any]] = {
-    "keras_default": {"recurrent": "orthogonal", "forget_bias": 1.0, "by_gate": False}
-}
+#: traits of initializers: it leaves weights and biases as they are; the first batch scales its
+#: weights; what it says of more than one tensor, as keywords of Placement
+LEAVES_ALL, SCALES_BY_DATA, PROFILE = "leaves_all", "scales_by_data", "profile"
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ class Choice:
     fresh: Mapping[str, nn.Module]
     first: Sequence[str]
     last: Sequence[str]
+    folder: Path
 
     @classmethod
-    def of(cls, model: nn.Module, section: Mapping[str, Any]) -> Choice:
+    def of(cls, model: nn.Module, section: Mapping[str, Any], folder: Path) -> Choice:
         """Read a section for a model; BadConfigurationError where they don't fit."""
-        section = {**PROFILES.get(section["name"], {}), **section}
+        section = {**trait(section, PROFILE, folder, {}), **section}
         shared = registry.shared_keywords("initializer")
         placement = Placement(**{key: section[key] for key in shared if key in section})
         own = {key: value for key, value in section.items() if key not in shared}
@@ -81,7 +82,7 @@ class Choice:
         _check_others(placement)
         _check_patterns(placement, [name for each in fresh.items() for name in _weights_of(*each)])
         layers = _weights_by_layer(modules) or [[]]
-        return cls(own, placement, fresh, layers[0], layers[-1])
+        return cls(own, placement, fresh, layers[0], layers[-1], folder)
 
     def section(self, name: str) -> tuple[Mapping[str, Any], bool]:
         """Return the section for a weight, and whether its gates are drawn one by one."""
@@ -97,7 +98,7 @@ class Choice:
         if other is None:
             return self.own, placement.by_gate
         section: Mapping[str, Any] = INITIALIZER.written_out(other)
-        profile = PROFILES.get(section["name"], {})
+        profile = trait(section, PROFILE, self.folder, {})
         if is_state and "recurrent" in profile:
             section = INITIALIZER.written_out(profile["recurrent"])
         return section, profile.get("by_gate", placement.by_gate)
@@ -107,8 +108,13 @@ class Choice:
         section, own = self.section(name)[0], self.placement.forget_bias
         if section is self.own or own is not None:
             return own
-        found: float | None = PROFILES.get(section["name"], {}).get("forget_bias")
+        found: float | None = trait(section, PROFILE, self.folder, {}).get("forget_bias")
         return found
+
+
+def trait(section: Mapping[str, Any], name: str, folder: Path, default: Any = None) -> Any:
+    """Return what the registration of a section's initializer says of it."""
+    return registry.get("initializer", section["name"], folder).traits.get(name, default)
 
 
 def joined(path: str, name: str) -> str:

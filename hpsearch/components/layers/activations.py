@@ -73,7 +73,7 @@ def relu() -> nn.Module:
     return nn.ReLU()
 
 
-@register("activation", "leaky_relu", fusible=["negative_slope"])
+@register("activation", "leaky_relu")
 def leaky_relu(
     negative_slope: Annotated[float, Ge(0), Recommended(0.001, 0.3, log=True)] = 0.01,
 ) -> nn.Module:
@@ -81,7 +81,7 @@ def leaky_relu(
     return nn.LeakyReLU(negative_slope)
 
 
-@register("activation", "prelu", fusible=["init"])
+@register("activation", "prelu")
 def prelu(
     init: Annotated[float, Interval(ge=0, le=1), Recommended(0.01, 0.5)] = 0.25,
 ) -> nn.Module:
@@ -89,13 +89,13 @@ def prelu(
     return nn.PReLU(init=init)
 
 
-@register("activation", "elu", fusible=["alpha"])
+@register("activation", "elu")
 def elu(alpha: Alpha = 1.0) -> nn.Module:
     """x where x > 0, else alpha (e^x - 1) (Clevert et al., 2016)."""
     return nn.ELU(alpha)
 
 
-@register("activation", "celu", fusible=["alpha"])
+@register("activation", "celu")
 def celu(alpha: Alpha = 1.0) -> nn.Module:
     """elu with e^(x/alpha), smooth for every alpha (Barron, 2017)."""
     return nn.CELU(alpha)
@@ -107,7 +107,7 @@ def selu() -> nn.Module:
     return nn.SELU()
 
 
-@register("activation", "softplus", fusible=["beta"])
+@register("activation", "softplus")
 def softplus(beta: Annotated[float, Gt(0), Recommended(0.5, 5.0)] = 1.0) -> nn.Module:
     """log(1 + e^(beta x)) / beta (Dugas et al., 2001)."""
     return nn.Softplus(beta)

@@ -86,7 +86,7 @@ def ln_gru(input_size: int, hidden_size: int, eps: Epsilon = 1e-5) -> nn.Module:
     return GRU(input_size, hidden_size, norm_x, norm_h)
 
 
-@register("cell", "bn_lstm", fusible=["gamma_init"])
+@register("cell", "bn_lstm")
 def bn_lstm(
     input_size: int,
     hidden_size: int,
@@ -113,7 +113,7 @@ def bn_lstm(
     return NoisyLSTM(input_size, hidden_size, *norms, noise=h0_noise)
 
 
-@register("cell", "laurent_bn_lstm", fusible=["gamma_init"])
+@register("cell", "laurent_bn_lstm")
 def laurent_bn_lstm(
     input_size: int,
     hidden_size: int,

@@ -60,7 +60,7 @@ def none() -> nn.Module:
     return Dropout(0.0)
 
 
-@register("dropout", "standard", fusible=["rate"])
+@register("dropout", "standard")
 def standard(rate: Rate = 0.2, scaling: Literal["inverted", "classic"] = "inverted") -> nn.Module:
     """Each value is 0 with probability `rate` while training (Srivastava et al., 2014).
 
@@ -70,13 +70,13 @@ def standard(rate: Rate = 0.2, scaling: Literal["inverted", "classic"] = "invert
     return Dropout(rate) if scaling == "inverted" else ClassicDropout(rate)
 
 
-@register("dropout", "spatial", fusible=["rate"])
+@register("dropout", "spatial")
 def spatial(rate: Rate = 0.2) -> nn.Module:
     """Whole channels of an image, or features at all time steps (Tompson et al., 2015)."""
     return SpatialDropout(rate)
 
 
-@register("dropout", "alpha", fusible=["rate"])
+@register("dropout", "alpha")
 def alpha(rate: SmallRate = 0.05) -> nn.Module:
     """For SELU: dropped values become -1.758, mean and variance are kept (Klambauer et al., 2017).
 
@@ -85,13 +85,13 @@ def alpha(rate: SmallRate = 0.05) -> nn.Module:
     return AlphaDropout(rate)
 
 
-@register("dropout", "naive_rnn", fusible=["p_in", "p_rec"])
+@register("dropout", "naive_rnn")
 def naive_rnn(p_in: Rate = 0.0, p_rec: Rate = 0.2) -> nn.Module:
     """New masks at each time step, on x_t and h_(t-1): T steps keep a unit by (1 - p_rec)^T."""
     return RecurrentDropout(inputs=p_in, state=p_rec, per_step=True)
 
 
-@register("dropout", "variational_rnn", fusible=["p_in", "p_rec", "p_out"])
+@register("dropout", "variational_rnn")
 def variational_rnn(
     p_in: Rate = 0.2, p_rec: Rate = 0.2, p_out: Rate = 0.0, tied: bool = True
 ) -> nn.Module:
@@ -103,13 +103,13 @@ def variational_rnn(
     return RecurrentDropout(inputs=p_in, state=p_rec, outputs=p_out, tied=tied)
 
 
-@register("dropout", "rec_mem", fusible=["rate"])
+@register("dropout", "rec_mem")
 def rec_mem(rate: Rate = 0.2) -> nn.Module:
     """On the candidate of a gated cell, not on its memory (Semeniuta et al., 2016, 1603.05118)."""
     return RecurrentDropout(update=rate)
 
 
-@register("dropout", "weight_drop", fusible=["rate"])
+@register("dropout", "weight_drop")
 def weight_drop(rate: Rate = 0.2) -> nn.Module:
     """On the weights from state to state, once a batch (Merity et al., 2018, 1708.02182)."""
     return RecurrentDropout(weights=rate)

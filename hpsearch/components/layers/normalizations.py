@@ -54,7 +54,7 @@ def none() -> None:
     """No normalisation."""
 
 
-@register("norm", "batch", fusible=["gamma_init"])
+@register("norm", "batch")
 def batch(
     num_features: int,
     num_dims: int,
@@ -142,7 +142,7 @@ def ghost_batch(
     return GhostBatchNorm(num_features, virtual_batch, momentum, eps)
 
 
-@register("norm", "streaming", fusible=["long_weight", "kappa", "gradient_long", "gradient_short"])
+@register("norm", "streaming")
 def streaming(
     num_features: int,
     num_dims: int,

@@ -84,7 +84,7 @@ class Brier(Loss):
         return errors.sum(-1).mean() * (0.5 if outputs.shape[-1] == 2 else 1.0)
 
 
-@register("loss", "cross_entropy", fusible=["label_smoothing"])
+@register("loss", "cross_entropy")
 def cross_entropy(
     class_counts: Sequence[int],
     label_smoothing: Smoothing = 0.0,
@@ -101,7 +101,7 @@ def cross_entropy(
     return CrossEntropy(label_smoothing, weights)
 
 
-@register("loss", "soft_ce", fusible=["label_smoothing"])
+@register("loss", "soft_ce")
 def soft_ce(label_smoothing: Smoothing = 0.0) -> Loss:
     """-sum t log softmax(z) for a data set of soft labels: least where softmax(z) = t.
 
@@ -110,7 +110,7 @@ def soft_ce(label_smoothing: Smoothing = 0.0) -> Loss:
     return SoftCrossEntropy(label_smoothing)
 
 
-@register("loss", "soft_bce", fusible=["pos_weight"])
+@register("loss", "soft_bce")
 def soft_bce(
     pos_weight: Annotated[float, Gt(0), Recommended(0.1, 10.0, log=True)] = 1.0,
 ) -> Loss:

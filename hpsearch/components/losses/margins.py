@@ -52,7 +52,7 @@ class Perceptron(Loss):
         return (outputs.max(-1).values - true).mean()
 
 
-@register("loss", "l1_svm", fusible=["C"])
+@register("loss", "l1_svm")
 def l1_svm(C: Weight = 1.0) -> Loss:
     """C sum max(0, 1 - t z): the hinge loss of one-vs-rest linear SVMs (Cortes & Vapnik, 1995).
 
@@ -61,7 +61,7 @@ def l1_svm(C: Weight = 1.0) -> Loss:
     return Hinge(1, C)
 
 
-@register("loss", "l2_svm", fusible=["C"])
+@register("loss", "l2_svm")
 def l2_svm(C: Weight = 1.0) -> Loss:
     """C sum max(0, 1 - t z)²: squared hinges of one-vs-rest SVMs on a net (Tang, 2013).
 
@@ -71,7 +71,7 @@ def l2_svm(C: Weight = 1.0) -> Loss:
     return Hinge(2, C)
 
 
-@register("loss", "poly_hinge", fusible=["C"])
+@register("loss", "poly_hinge")
 def poly_hinge(power: Annotated[float, Ge(3)] = 3.0, C: Weight = 1.0) -> Loss:
     """C sum max(0, 1 - t z)^power, power >= 3: twice differentiable (Liang et al., 2018)."""
     return Hinge(power, C)

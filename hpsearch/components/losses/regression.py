@@ -69,7 +69,7 @@ def l1() -> Loss:
     return AbsoluteError()
 
 
-@register("loss", "huber", fusible=["delta"])
+@register("loss", "huber")
 def huber(delta: Annotated[float, Gt(0), Recommended(0.1, 3.0, log=True)] = 1.0) -> Loss:
     """e² / 2 where |e| <= delta, else delta (|e| - delta / 2) (Huber, 1964)."""
     return Huber(delta)

@@ -99,7 +99,7 @@ class AdaptiveRobust(RegressionLoss):
         return spline
 
 
-@register("loss", "robust", fusible=["alpha", "scale"])
+@register("loss", "robust")
 def robust(alpha: Annotated[float, Recommended(-2.0, 2.0)] = 1.0, scale: Scale = 1.0) -> Loss:
     """|a-2|/a ((z/|a-2| + 1)^(a/2) - 1), z = (e/scale)², a = alpha (Barron, 2019).
 

@@ -59,7 +59,7 @@ class PerTarget(RegressionLoss):
         return weighted
 
 
-@register("loss", "weighted", fusible=["weights"])
+@register("loss", "weighted")
 def weighted(
     output_size: int, weights: Sequence[Annotated[float, Ge(0)]], loss: LossSection = "mse"
 ) -> Loss:

@@ -82,7 +82,7 @@ class Evaluation:
 registry.share_keywords("model", Evaluation)
 
 
-@register("model", "mlp", fusible=["input_dropout", "dropout"])
+@register("model", "mlp")
 def mlp(
     input_shape: tuple[int, ...],
     output_size: int,
@@ -113,7 +113,7 @@ def mlp(
     return Blocks.of([[*begin, *first], *others])
 
 
-@register("model", "cnn", fusible=["input_dropout", "dropout"])
+@register("model", "cnn")
 def cnn(
     input_shape: tuple[int, ...],
     output_size: int,

@@ -25,7 +25,7 @@ Size = Annotated[int, Ge(1)]
 Readout = Literal["last", "mean", "max"]
 
 
-@register("model", "rnn", fusible=["input_dropout", "dropout"])
+@register("model", "rnn")
 def rnn(
     folder: Path,
     input_shape: tuple[int, ...],

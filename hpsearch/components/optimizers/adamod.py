@@ -71,7 +71,6 @@ class AdaMod(Optimizer):
 @register(
     "optimizer",
     "adamod",
-    fusible=["lr", "beta1", "beta2", "beta3", "eps", "weight_decay"],
     weight_copies=3,
 )
 def adamod(

@@ -73,7 +73,7 @@ class Backstitch(Optimizer):
                 param.add_(gradient, alpha=factor * group["lr"])
 
 
-@register("optimizer", "backstitch", fusible=["lr", "alpha", "weight_decay"], weight_copies=0)
+@register("optimizer", "backstitch", weight_copies=0)
 def backstitch(
     params: Params,
     lr: LearningRate = 0.01,

@@ -61,7 +61,6 @@ def _scaled(param: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
 @register(
     "optimizer",
     "lars",
-    fusible=["lr", "momentum", "weight_decay", "trust_coefficient"],
     weight_copies=1,
 )
 def lars(

@@ -9,7 +9,7 @@ from hpsearch.components.optimizers.base import LearningRate, Params
 from hpsearch.registry import register
 
 
-@register("optimizer", "perceptron_rule", fusible=["lr"], weight_copies=0)
+@register("optimizer", "perceptron_rule", weight_copies=0)
 def perceptron_rule(params: Params, lr: LearningRate = 1.0) -> Optimizer:
     """w += lr (y - y_hat) x on each mistake; with the model `perceptron` and `batch_size: 1`.
 

@@ -31,12 +31,10 @@ from hpsearch.components.optimizers.base import (
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
-_SGD = ["lr", "momentum", "weight_decay"]
-_ADAM = ["lr", "beta1", "beta2", "eps", "weight_decay"]
 PositiveMomentum = Annotated[float, Interval(gt=0, lt=1), Recommended(0.5, 0.99)]
 
 
-@register("optimizer", "sgd", fusible=[*_SGD, "dampening"], weight_copies=1)
+@register("optimizer", "sgd", weight_copies=1)
 def sgd(
     params: Params,
     lr: LearningRate = 1e-3,
@@ -48,7 +46,7 @@ def sgd(
     return torch.optim.SGD(params, lr, momentum, dampening, weight_decay, fused=True)
 
 
-@register("optimizer", "momentum", fusible=_SGD, weight_copies=1)
+@register("optimizer", "momentum", weight_copies=1)
 def momentum(
     params: Params,
     lr: LearningRate = 1e-3,
@@ -62,7 +60,7 @@ def momentum(
     return torch.optim.SGD(params, lr, momentum, weight_decay=weight_decay, fused=True)
 
 
-@register("optimizer", "nesterov", fusible=_SGD, weight_copies=1)
+@register("optimizer", "nesterov", weight_copies=1)
 def nesterov(
     params: Params,
     lr: LearningRate = 1e-3,
@@ -75,7 +73,7 @@ def nesterov(
     )
 
 
-@register("optimizer", "adagrad", fusible=["lr", "eps", "weight_decay"], weight_copies=1)
+@register("optimizer", "adagrad", weight_copies=1)
 def adagrad(
     params: Params,
     lr: LearningRate = 0.01,
@@ -86,7 +84,7 @@ def adagrad(
     return torch.optim.Adagrad(params, lr, eps=eps, weight_decay=weight_decay)
 
 
-@register("optimizer", "adadelta", fusible=["lr", "rho", "eps", "weight_decay"], weight_copies=2)
+@register("optimizer", "adadelta", weight_copies=2)
 def adadelta(
     params: Params,
     lr: Annotated[float, Gt(0), Recommended(1e-2, 10.0, log=True)] = 1.0,
@@ -101,7 +99,6 @@ def adadelta(
 @register(
     "optimizer",
     "rmsprop",
-    fusible=["lr", "momentum", "alpha", "eps", "weight_decay"],
     weight_copies=2,
 )
 def rmsprop(
@@ -118,7 +115,7 @@ def rmsprop(
     )
 
 
-@register("optimizer", "adam", fusible=_ADAM, weight_copies=2)
+@register("optimizer", "adam", weight_copies=2)
 def adam(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,
@@ -131,7 +128,7 @@ def adam(
     return torch.optim.Adam(params, lr, (beta1, beta2), eps, weight_decay, fused=True)
 
 
-@register("optimizer", "amsgrad", fusible=_ADAM, weight_copies=3)
+@register("optimizer", "amsgrad", weight_copies=3)
 def amsgrad(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,
@@ -146,7 +143,7 @@ def amsgrad(
     )
 
 
-@register("optimizer", "adamw", fusible=_ADAM, weight_copies=2)
+@register("optimizer", "adamw", weight_copies=2)
 def adamw(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,
@@ -159,7 +156,7 @@ def adamw(
     return torch.optim.AdamW(params, lr, (beta1, beta2), eps, weight_decay, fused=True)
 
 
-@register("optimizer", "adamax", fusible=_ADAM, weight_copies=2)
+@register("optimizer", "adamax", weight_copies=2)
 def adamax(
     params: Params,
     lr: AdaptiveLearningRate = 2e-3,
@@ -172,7 +169,7 @@ def adamax(
     return torch.optim.Adamax(params, lr, (beta1, beta2), eps, weight_decay)
 
 
-@register("optimizer", "nadam", fusible=[*_ADAM, "momentum_decay"], weight_copies=2)
+@register("optimizer", "nadam", weight_copies=2)
 def nadam(
     params: Params,
     lr: AdaptiveLearningRate = 2e-3,
@@ -189,7 +186,7 @@ def nadam(
     return torch.optim.NAdam(params, lr, (beta1, beta2), eps, weight_decay, momentum_decay)
 
 
-@register("optimizer", "radam", fusible=_ADAM, weight_copies=2)
+@register("optimizer", "radam", weight_copies=2)
 def radam(
     params: Params,
     lr: AdaptiveLearningRate = 1e-3,
@@ -202,7 +199,7 @@ def radam(
     return torch.optim.RAdam(params, lr, (beta1, beta2), eps, weight_decay)
 
 
-@register("optimizer", "rprop", fusible=["lr", "eta_minus", "eta_plus"], weight_copies=2)
+@register("optimizer", "rprop", weight_copies=2)
 def rprop(
     params: Params,
     lr: AdaptiveLearningRate = 1e-2,
@@ -216,9 +213,7 @@ def rprop(
     return torch.optim.Rprop(params, lr, (eta_minus, eta_plus))
 
 
-@register(
-    "optimizer", "asgd", fusible=["lr", "lambd", "alpha", "t0", "weight_decay"], weight_copies=1
-)
+@register("optimizer", "asgd", weight_copies=1)
 def asgd(
     params: Params,
     lr: LearningRate = 0.01,
@@ -235,9 +230,7 @@ def asgd(
     return AveragedSGD(params, lr, lambd, alpha, t0, weight_decay)
 
 
-@register(
-    "optimizer", "adafactor", fusible=["lr", "beta2_decay", "d", "weight_decay"], weight_copies=1
-)
+@register("optimizer", "adafactor", weight_copies=1)
 def adafactor(
     params: Params,
     lr: AdaptiveLearningRate = 1e-2,

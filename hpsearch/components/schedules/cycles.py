@@ -16,7 +16,7 @@ Divisor = Annotated[float, Gt(1), Recommended(10.0, 100.0, log=True)]
 Momentum = Annotated[float, Interval(ge=0, lt=1)]
 
 
-@register("lr_schedule", "cyclical", fusible=["low_factor"])
+@register("lr_schedule", "cyclical")
 def cyclical(
     half_cycle: Annotated[Epochs, Recommended(2.0, 8.0)] = 2.0,
     low_factor: Factor = 0.1,
@@ -36,7 +36,7 @@ def cyclical(
     return factor
 
 
-@register("lr_schedule", "slanted_triangular", fusible=["ratio"])
+@register("lr_schedule", "slanted_triangular")
 def slanted_triangular(
     cut_fraction: PeakAt = 0.1, ratio: Annotated[float, Gt(1), Recommended(8.0, 64.0)] = 32.0
 ) -> Schedule:
@@ -97,7 +97,7 @@ class OneCycle:
         raise AssertionError("the last phase ends with the last step")
 
 
-@register("lr_schedule", "one_cycle", fusible=["div_factor", "final_div_factor"])
+@register("lr_schedule", "one_cycle")
 def one_cycle(
     pct_start: PeakAt = 0.3,
     div_factor: Divisor = 25.0,
@@ -120,7 +120,7 @@ def one_cycle(
     )
 
 
-@register("momentum_schedule", "cyclical", fusible=["base_momentum", "max_momentum"])
+@register("momentum_schedule", "cyclical")
 def cyclical_momentum(
     base_momentum: Momentum = 0.85,
     max_momentum: Momentum = 0.95,

@@ -28,7 +28,7 @@ def constant() -> Schedule:
     return lambda progress: 1.0
 
 
-@register("lr_schedule", "inverse_time", fusible=["decay"])
+@register("lr_schedule", "inverse_time")
 def inverse_time(
     decay: Annotated[float, Ge(0), Recommended(0.01, 1.0, log=True)] = 0.1,
 ) -> Schedule:
@@ -36,19 +36,19 @@ def inverse_time(
     return lambda progress: 1 / (1 + decay * progress.epochs)
 
 
-@register("lr_schedule", "step", fusible=["gamma"])
+@register("lr_schedule", "step")
 def step(step_size: Milestone = 10, gamma: Gamma = 0.1) -> Schedule:
     """Times gamma after every `step_size` epochs (torch's StepLR)."""
     return lambda progress: gamma ** ((progress.epoch - 1) // step_size)
 
 
-@register("lr_schedule", "multistep", fusible=["gamma"])
+@register("lr_schedule", "multistep")
 def multistep(milestones: Sequence[Milestone], gamma: Gamma = 0.1) -> Schedule:
     """Times gamma after each milestone, an epoch (torch's MultiStepLR)."""
     return lambda progress: gamma ** sum(progress.epoch > each for each in milestones)
 
 
-@register("lr_schedule", "exponential", fusible=["gamma"])
+@register("lr_schedule", "exponential")
 def exponential(
     gamma: Annotated[float, Interval(gt=0, le=1), Recommended(0.8, 1.0)] = 0.95,
 ) -> Schedule:
@@ -56,7 +56,7 @@ def exponential(
     return lambda progress: gamma ** (progress.epoch - 1)
 
 
-@register("lr_schedule", "polynomial", fusible=["power", "final_factor"])
+@register("lr_schedule", "polynomial")
 def polynomial(
     power: Annotated[float, Gt(0), Recommended(0.5, 2.0)] = 1.0, final_factor: Fraction = 0.0
 ) -> Schedule:
@@ -64,13 +64,13 @@ def polynomial(
     return lambda progress: final_factor + (1 - final_factor) * (1 - progress.way) ** power
 
 
-@register("lr_schedule", "cosine", fusible=["final_factor"])
+@register("lr_schedule", "cosine")
 def cosine(final_factor: Fraction = 0.0) -> Schedule:
     """Half a cosine from 1 to `final_factor` at the last step (Loshchilov & Hutter, 2017)."""
     return lambda progress: _cosine(1.0, final_factor, progress.way)
 
 
-@register("lr_schedule", "cosine_restarts", fusible=["final_factor"])
+@register("lr_schedule", "cosine_restarts")
 def cosine_restarts(
     first_cycle: Milestone = 1,
     growth: Annotated[int, Ge(1), Recommended(1, 2)] = 2,
@@ -134,7 +134,7 @@ class Warmup:
         self._seen.load_state_dict(state)
 
 
-@register("lr_schedule", "warmup", fusible=["start_factor"])
+@register("lr_schedule", "warmup")
 def warmup(
     epochs: Annotated[Epochs, Recommended(0.5, 5.0)] = 1.0,
     start_factor: Fraction = 0.0,

@@ -10,7 +10,7 @@ from hpsearch.components.schedules.progress import Schedule
 from hpsearch.registry import Recommended, register
 
 
-@register("momentum_schedule", "constant", fusible=["momentum"])
+@register("momentum_schedule", "constant")
 def constant_momentum(
     momentum: Annotated[float, Interval(ge=0, lt=1), Recommended(0.8, 0.99)] = 0.9,
 ) -> Schedule:

@@ -38,7 +38,7 @@ class Classification(SupervisedTask):
         return {"loss": loss / num_rows, "accuracy": num_correct / num_rows}
 
 
-@register("task", "classification", fusible=["label_smoothing"])
+@register("task", "classification")
 def classification(
     output_size: int,
     class_counts: Sequence[int],

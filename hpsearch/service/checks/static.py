@@ -13,7 +13,8 @@ from typing import Any
 
 from hpsearch import registry
 from hpsearch.errors import Problem, nearest_names
-from hpsearch.spec import COMPONENT_SECTIONS, Choices, Draft, join
+from hpsearch.spec import COMPONENT_SECTIONS, COMPONENT_SETTINGS, Choices, Draft, join
+from hpsearch.spec.trees import named
 
 #: bytes of a source file
 MAX_SOURCE = 1_000_000
@@ -25,11 +26,19 @@ def static_problems(draft: Draft) -> Iterator[Problem]:
     trainable = draft.raw.get("trainable")
     if isinstance(trainable, str) and registry.is_user_code(trainable):
         yield from _problems("trainable", trainable, {}, "trainable", draft.folder)
-    for section, of in COMPONENT_SECTIONS.items():
-        for place, component in _components(draft.sections.get(section), section):
+    for path, of in {**COMPONENT_SECTIONS, **COMPONENT_SETTINGS}.items():
+        tree = draft.sections[path] if path in draft.sections else _setting(draft.raw, path)
+        for place, component in _components(tree, path):
             name = component["name"]
             if isinstance(name, str) and registry.is_user_code(name):
                 yield from _problems(of.family, name, component, place, draft.folder)
+
+
+def _setting(raw: Any, path: str) -> Any:
+    """Return what stands at a path, as a mapping if it is a name; None if it is no component."""
+    for key in path.split("."):
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return named(raw) if path in COMPONENT_SETTINGS and path != "trainable" else None
 
 
 def _components(tree: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -62,6 +63,21 @@ class PlainJson(JSONResponse):
         return to_json(content).encode("ascii")
 
 
+@dataclass(frozen=True)
+class ErrorAnswer:
+    """What is said of an error: to programs as JSON, to people on a page."""
+
+    status: int
+    message: str
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> Response:
+        """Return the error in the one shape."""
+        content = {"error": {"message": self.message, "problems": self.problems}}
+        return PlainJson(content, self.status, headers=dict(self.headers))
+
+
 def error_response(
     status: int,
     message: str,
@@ -69,27 +85,44 @@ def error_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return an error in the one shape."""
-    content = {"error": {"message": message, "problems": problems or []}}
-    return PlainJson(content, status, headers=dict(headers or {}))
+    return ErrorAnswer(status, message, problems or [], headers or {}).to_json()
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Make every error of an application look alike, and none tell how it is made inside."""
-    app.add_exception_handler(HpsearchError, _on_hpsearch_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_unexpected_error)
+def add_error_handlers(
+    app: FastAPI, render: Callable[[Request, ErrorAnswer], Response] | None = None
+) -> None:
+    """Make every error of an application look alike, and none tell how it is made inside.
+
+    `render` makes the response of an answer; JSON by default.
+    """
+
+    async def handle(request: Request, error: Exception) -> Response:
+        answer = answer_to(request, error)
+        return answer.to_json() if render is None else render(request, answer)
+
+    for kind in (HpsearchError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, handle)
 
 
-def _on_hpsearch_error(request: Request, error: Exception) -> Response:
+def answer_to(request: Request, error: Exception) -> ErrorAnswer:
+    """Return what is said of an error."""
+    if isinstance(error, HpsearchError):
+        return _on_hpsearch_error(error)
+    if isinstance(error, RequestValidationError):
+        return _on_invalid_request(error)
+    if isinstance(error, HTTPException):
+        return ErrorAnswer(error.status_code, str(error.detail), headers=error.headers or {})
+    return _on_unexpected_error(request, error)
+
+
+def _on_hpsearch_error(error: HpsearchError) -> ErrorAnswer:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     problems = error.problems if isinstance(error, SpecError) else ()
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return error_response(status, str(error), [_plain(each) for each in problems], headers)
+    return ErrorAnswer(status, str(error), [_plain(each) for each in problems], headers)
 
 
-def _on_invalid_request(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+def _on_invalid_request(error: RequestValidationError) -> ErrorAnswer:
     problems, found = [], error.errors()
     for entry in found[:MAX_PROBLEMS]:
         place = ".".join(map(str, entry["loc"]))
@@ -98,18 +131,13 @@ def _on_invalid_request(request: Request, error: Exception) -> Response:
     message = "\n".join(f"{each['place']}: {each['rule']}" for each in problems)
     if len(found) > MAX_PROBLEMS:
         message += f"\nand {len(found) - MAX_PROBLEMS:,} more"
-    return error_response(422, message, problems)
+    return ErrorAnswer(422, message, problems)
 
 
-def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return error_response(error.status_code, str(error.detail), headers=error.headers)
-
-
-def _on_unexpected_error(request: Request, error: Exception) -> Response:
+def _on_unexpected_error(request: Request, error: Exception) -> ErrorAnswer:
     number = uuid.uuid4().hex[:8]
     _log.error("%s %s: error %s", request.method, request.url.path, number, exc_info=error)
-    return error_response(500, f"an error inside the service; its log has it as {number}")
+    return ErrorAnswer(500, f"an error inside the service; its log has it as {number}")
 
 
 def _plain(problem: Problem) -> dict[str, Any]:

@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from hpsearch.errors import HpsearchError
 from hpsearch.service.cache.figures import Drawer
+from hpsearch.service.http.errors import ErrorAnswer, add_error_handlers
 from hpsearch.service.pages import actions, assets, dashboard, mlflow, reading, session
 from hpsearch.service.pages.contents import Contents
 from hpsearch.service.pages.rendering import render
 
-Handler = Callable[[Request, Any], Response | Awaitable[Response]]
 #: what programs ask for, though a browser may look at it
 _FOR_PROGRAMS = ("/api/", "/metrics", "/health", "/ready", "/openapi.json")
 
 
 def add_pages(app: FastAPI) -> None:
-    """Add the pages to an application whose error handlers are set."""
+    """Add the pages to an application, and show its errors as pages too."""
     service = app.state.service
     app.state.drawer = Drawer(service.files)
     app.state.contents = Contents(service.records, app.state.drawer)
     app.state.dashboards = dashboard.Dashboards(service)
     for module in (assets, session, reading, actions, dashboard, mlflow):
         app.include_router(module.router, include_in_schema=False)
-    for kind in (HpsearchError, RequestValidationError, HTTPException, Exception):
-        app.add_exception_handler(kind, _as_page(app.exception_handlers[kind]))
+    add_error_handlers(app, _shown)
 
 
-def _as_page(handler: Handler) -> Handler:
-    """Return a handler that says to browsers, as a page, what another says as JSON."""
-
-    async def handle(request: Request, error: Any) -> Response:
-        answer = handler(request, error)
-        response = answer if isinstance(answer, Response) else await answer
-        if not _is_for_people(request):
-            return response
-        if response.status_code == 401:
-            return _to_sign_in(request)
-        told = json.loads(bytes(response.body))["error"]
-        return render(request, "error.html", response.status_code, message=told["message"])
-
-    return handle
+def _shown(request: Request, answer: ErrorAnswer) -> Response:
+    """Show an error to browsers as a page, to programs as JSON."""
+    if not _is_for_people(request):
+        return answer.to_json()
+    if answer.status == 401:
+        return _to_sign_in(request)
+    return render(request, "error.html", answer.status, message=answer.message)
 
 
 def _is_for_people(request: Request) -> bool:

@@ -32,7 +32,6 @@ from hpsearch import registry
 from hpsearch.errors import DivergedError, UserCodeError
 from hpsearch.spec import METRIC_NAME_RULE, TrialConfig, is_metric_name
 from hpsearch.training.checkpoints import check_loadable, load_state
-from hpsearch.training.protocol import EpochTrainer
 from hpsearch.training.seeds import derive_seed, seed_all
 from hpsearch.training.user_code.lockstep import Lockstep
 
@@ -219,17 +218,10 @@ class ClassTrainer:
             _log.warning("%s raised after its end", self._name, exc_info=True)
 
 
-def make_user_trainer(
-    config: TrialConfig, device: torch.device | str, objective: str | None = None
-) -> EpochTrainer:
-    """Return the trainer of what `config.trainable` names.
-
-    `objective` is the metric that each report must hold. Raises UserCodeError where the code
-    can't be imported.
-    """
-    factory = registry.get("trainable", str(config.trainable), Path(config.folder)).factory
-    kind = ClassTrainer if inspect.isclass(factory) else FunctionTrainer
-    return kind(config, device, objective)
+def is_class(config: TrialConfig) -> bool:
+    """Whether `config.trainable` names a class; UserCodeError where it can't be imported."""
+    name, folder = str(config.trainable), Path(config.folder)
+    return inspect.isclass(registry.get("trainable", name, folder).factory)
 
 
 def read_metrics(report: Any, epoch: int, objective: str | None = None) -> dict[str, float]:

@@ -20,13 +20,12 @@ from ray import tune
 
 from hpsearch.components import Data
 from hpsearch.errors import BadConfigurationError, DivergedError
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import CheckWarning, Outcome, RaisedError
 from hpsearch.spec import TrialConfig
-from hpsearch.training import make_trainer
+from hpsearch.training import launch, make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks.by_name import check_trial
 from hpsearch.training.protocol import EpochTrainer
-from hpsearch.training.user_code.functions import make_user_trainer
 from hpsearch.tuning.output import TrialOutput, output_file
 from hpsearch.tuning.report import Report
 
@@ -50,7 +49,7 @@ class TrialActor(tune.Trainable):
         """
         self._data = data
         self._checkpoints = Path(checkpoints)
-        self._warnings: tuple[str, ...] = ()
+        self._warnings: tuple[CheckWarning, ...] = ()
         self._outputs = outputs
         self._output: TrialOutput | None = None
         self._begin(config["trial"])
@@ -149,13 +148,11 @@ class TrialActor(tune.Trainable):
 
     def _new_trainer(self, is_first: bool) -> EpochTrainer:
         """Return the trainer of an attempt; the first one's trial is checked."""
-        trial = self._trial
-        if trial.trainable is not None:
-            return make_user_trainer(trial, trial.device, trial.metric)
-        assert self._data is not None  # validation loads it for a built-in trial
-        trainer = make_trainer(trial, self._data, trial.device)
-        if is_first and (checks := trial.values.get("checks")):
-            self._warnings = tuple(map(str, check_trial(trainer, checks)))
+        trial, data = self._trial, self._data
+        trainer = launch(trial, data, trial.device)
+        if is_first and data is not None and (checks := trial.values.get("checks")):
+            found = check_trial(make_trainer(trial, data, trial.device), checks)
+            self._warnings = tuple(CheckWarning(f.check, f.message, f.severity) for f in found)
         return trainer
 
     def _save(self, trainer: EpochTrainer, metrics: dict[str, float] | None = None) -> str:
@@ -184,9 +181,19 @@ def report_error(epoch: int, error: Exception) -> Report:
     return Report(
         epoch,
         outcome=Outcome.FAILED,
-        reason=f"{type(error).__name__}: {error}",
+        error=_raised(error),
         traceback="".join(traceback.format_exception(error)),
     )
+
+
+def _raised(error: Exception) -> RaisedError:
+    """Return an exception's type, message and the line that raised it, as plain values."""
+    kind, message = type(error).__name__, str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return RaisedError(kind, message)
+    last = frames[-1]
+    return RaisedError(kind, message, last.filename, last.lineno, last.name)
 
 
 def _device_memory() -> str:

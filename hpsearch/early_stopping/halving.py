@@ -1,81 +1,23 @@
-"""Early stopping: which trials are worth their next epoch.
-
-Each rule is told every value of the objective in the order it was written to the record, and
-says whether the trial stops; of a trial that ended itself it is told that too. It keeps nothing
-that such a replay would not give back.
-"""
+"""Successive halving: at each rung the best train on (Jamieson & Talwalkar, AISTATS 2016)."""
 
 from __future__ import annotations
 
 from bisect import insort
-from collections import defaultdict
 from itertools import pairwise
-from typing import Protocol
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
-from hpsearch.spec import Asha, AshaPromotion, Hyperband, Median, NoStopping, SearchSpec
+from hpsearch.early_stopping.base import EarlyStopper, Stop, geometric_rungs, sign_of
+from hpsearch.registry import register
+from hpsearch.spec import Direction
+from hpsearch.spec.stopping import MAX_EPOCHS
 
-
-class EarlyStopper(Protocol):
-    """A rule that stops trials."""
-
-    #: epochs at which the rule compares trials, and the last epoch of a trial; ascending
-    rungs: tuple[int, ...]
-
-    def report(self, number: int, epoch: int, value: float) -> bool:
-        """Take a trial's objective after an epoch; True stops the trial there."""
-        ...
-
-    def finish(self, number: int, epoch: int, value: float) -> None:
-        """Take the last objective of a trial that ended itself before its full budget.
-
-        It keeps that value for good (patience puts the best weights back), and competes for best
-        with it, so it counts wherever a trial with this curve would have come, as far as it would
-        not have been stopped. Without it only those that train on would be compared there, and
-        the bar for them would be lower the more good trials end themselves. Ray's and Optuna's
-        rules leave such a trial out of the rungs that it did not train to.
-        """
-        for later in range(epoch + 1, self.rungs[-1]):
-            if self.report(number, later, value):
-                return
-
-
-def make_early_stopper(spec: SearchSpec) -> EarlyStopper:
-    """Return the rule that a spec asks for."""
-    settings = spec.search.early_stopping
-    sign = 1.0 if spec.objective.direction == "maximize" else -1.0
-    if isinstance(settings, Asha):
-        rungs = geometric_rungs(
-            settings.grace_period, settings.reduction_factor, settings.max_epochs
-        )
-        return SuccessiveHalving(rungs, settings.reduction_factor, sign)
-    if isinstance(settings, AshaPromotion):
-        rungs = geometric_rungs(
-            settings.grace_period, settings.reduction_factor, settings.max_epochs
-        )
-        return Promotion(rungs, settings.reduction_factor, sign)
-    if isinstance(settings, Hyperband):
-        return Brackets(
-            settings.grace_period, settings.reduction_factor, settings.max_epochs, sign
-        )
-    if isinstance(settings, Median):
-        return MedianRule(settings.grace_period, settings.min_trials, settings.max_epochs, sign)
-    assert isinstance(settings, NoStopping)
-    return FullBudget(settings.max_epochs)
-
-
-def geometric_rungs(first: int, factor: int, last: int) -> tuple[int, ...]:
-    """Return the epochs first, first·factor, first·factor², … below `last`, and `last`.
-
-    >>> geometric_rungs(1, 3, 27)
-    (1, 3, 9, 27)
-    """
-    rungs = []
-    while first < last:
-        rungs.append(first)
-        first *= factor
-    return (*rungs, last)
+#: epochs of the first rung
+_GracePeriod = Annotated[int, Interval(ge=1, le=MAX_EPOCHS)]
+#: one trial in this many trains on
+_Factor = Annotated[int, Interval(ge=2, le=MAX_EPOCHS)]
 
 
 class SuccessiveHalving(EarlyStopper):
@@ -89,14 +31,17 @@ class SuccessiveHalving(EarlyStopper):
         self._sign = sign
         self._values: dict[int, list[float]] = {rung: [] for rung in rungs[:-1]}
 
-    def report(self, number: int, epoch: int, value: float) -> bool:
+    def report(self, number: int, epoch: int, value: float) -> Stop | None:
         """See EarlyStopper."""
         values = self._values.get(epoch)
         if values is None:
-            return False
+            return None
         value *= self._sign
         insort(values, value)
-        return bool(value < _sorted_quantile(values, 1 - 1 / self._factor))
+        threshold = _sorted_quantile(values, 1 - 1 / self._factor)
+        if value >= threshold:
+            return None
+        return Stop({"threshold": self._sign * threshold, "trials": len(values)})
 
 
 class Promotion(EarlyStopper):
@@ -115,16 +60,16 @@ class Promotion(EarlyStopper):
         self._promoted: dict[int, set[int]] = {rung: set() for rung in rungs[:-1]}
         self._ended: dict[int, int] = {}  # trials that ended themselves, and after which epoch
 
-    def report(self, number: int, epoch: int, value: float) -> bool:
+    def report(self, number: int, epoch: int, value: float) -> Stop | None:
         """See EarlyStopper."""
         for rung, promoted in self._promoted.items():
             if rung < epoch:
                 promoted.add(number)
         if epoch not in self._ranked:
-            return False
+            return None
         insort(self._ranked[epoch], (-self._sign * value, number))
         self._carry_up()
-        return True
+        return self.standing(number)
 
     def finish(self, number: int, epoch: int, value: float) -> None:
         """See EarlyStopper. At the next rung it waits to be promoted, as any other."""
@@ -140,6 +85,16 @@ class Promotion(EarlyStopper):
                 if number not in promoted and number not in self._ended:
                     return number
         return None
+
+    def standing(self, number: int) -> Stop:
+        """See PausingRule: a trial's rank at its highest rung, and how many are promoted there."""
+        for rung in reversed(self.rungs[:-1]):
+            ranked = [trial for _, trial in self._ranked[rung]]
+            if number in ranked:
+                places = len(ranked) // self._factor
+                rank = ranked.index(number) + 1
+                return Stop({"rank": rank, "places": places, "trials": len(ranked)})
+        return Stop()
 
     def promote(self, number: int) -> None:
         """Take note that a paused trial goes on."""
@@ -185,7 +140,7 @@ class Brackets(EarlyStopper):
         position = (number * golden_ratio) % 1.0
         return min(int(np.searchsorted(self._cumulative, position, side="right")), self._last)
 
-    def report(self, number: int, epoch: int, value: float) -> bool:
+    def report(self, number: int, epoch: int, value: float) -> Stop | None:
         """See EarlyStopper."""
         return self._brackets[self.bracket(number)].report(number, epoch, value)
 
@@ -194,41 +149,45 @@ class Brackets(EarlyStopper):
         return len(self._brackets) - 1
 
 
-class MedianRule(EarlyStopper):
-    """Median stopping rule (Golovin et al., KDD 2017, §3.2.2): a trial stops if its best value
-    so far is worse than the median of the other trials' running means up to the same epoch.
+@register("early_stopping", "asha")
+def asha(
+    max_epochs: int,
+    direction: Direction,
+    grace_period: _GracePeriod = 1,
+    reduction_factor: _Factor = 3,
+) -> SuccessiveHalving:
+    """Asynchronous successive halving (Li et al., MLSys 2020).
 
-    It judges at every epoch; its rungs, by which the sampler compares trials, triple as ASHA's.
+    `grace_period` are the epochs of the first rung; one trial in `reduction_factor` trains on.
     """
-
-    def __init__(self, grace_period: int, min_trials: int, max_epochs: int, sign: float) -> None:
-        self.rungs = geometric_rungs(grace_period, 3, max_epochs)
-        self._grace_period = grace_period
-        self._min_trials = min_trials
-        self._sign = sign
-        self._values: dict[int, list[float]] = defaultdict(list)
-        self._means: dict[int, dict[int, float]] = defaultdict(dict)  # epoch → trial → mean
-
-    def report(self, number: int, epoch: int, value: float) -> bool:
-        """See EarlyStopper."""
-        values = self._values[number]
-        values.append(value * self._sign)
-        others = [mean for other, mean in self._means[epoch].items() if other != number]
-        self._means[epoch][number] = sum(values) / len(values)
-        if epoch < self._grace_period or epoch >= self.rungs[-1]:
-            return False
-        return len(others) >= self._min_trials and max(values) < float(np.median(others))
+    rungs = geometric_rungs(grace_period, reduction_factor, max_epochs)
+    return SuccessiveHalving(rungs, reduction_factor, sign_of(direction))
 
 
-class FullBudget(EarlyStopper):
-    """Stops nothing."""
+@register("early_stopping", "asha_promotion")
+def asha_promotion(
+    max_epochs: int,
+    direction: Direction,
+    grace_period: _GracePeriod = 1,
+    reduction_factor: _Factor = 3,
+) -> Promotion:
+    """ASHA that pauses each trial at each rung and promotes the best (Li et al., MLSys 2020).
 
-    def __init__(self, max_epochs: int) -> None:
-        self.rungs: tuple[int, ...] = (max_epochs,)
+    Its algorithm 2: no poor trial trains on for want of rivals. The keywords are those of `asha`.
+    """
+    rungs = geometric_rungs(grace_period, reduction_factor, max_epochs)
+    return Promotion(rungs, reduction_factor, sign_of(direction))
 
-    def report(self, number: int, epoch: int, value: float) -> bool:
-        """See EarlyStopper."""
-        return False
+
+@register("early_stopping", "hyperband")
+def hyperband(
+    max_epochs: int,
+    direction: Direction,
+    grace_period: _GracePeriod = 1,
+    reduction_factor: _Factor = 3,
+) -> Brackets:
+    """Asynchronous Hyperband: ASHA in brackets of growing grace periods (Li et al., JMLR 2018)."""
+    return Brackets(grace_period, reduction_factor, max_epochs, sign_of(direction))
 
 
 def _expected_epochs(rungs: tuple[int, ...], factor: int) -> float:

@@ -5,14 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hpsearch.spec import Asha, Hyperband, Median, NoStopping
-from hpsearch.tuning.early_stopping import (
-    Brackets,
-    EarlyStopper,
-    Promotion,
-    geometric_rungs,
-    make_early_stopper,
-)
+from hpsearch import registry
+from hpsearch.early_stopping import EarlyStopper, Stop, geometric_rungs, make_early_stopper
+from hpsearch.early_stopping.halving import Brackets, Promotion
 from tests.support.stopping import spec
 
 
@@ -56,7 +51,12 @@ def test_asha_agrees_with_the_quantile_of_numpy() -> None:
     asha = stopper(name="asha", max_epochs=9, reduction_factor=4)
     for i, value in enumerate(values):
         seen = values[: i + 1]
-        assert asha.report(i, 1, float(value)) == (value < np.quantile(seen, 0.75))
+        threshold = float(np.quantile(seen, 0.75))
+        decision = asha.report(i, 1, float(value))
+        assert bool(decision) == (value < threshold)
+        if decision:
+            assert isinstance(decision, Stop)
+            assert decision.numbers == pytest.approx({"threshold": threshold, "trials": i + 1})
 
 
 def test_hyperband_gives_costlier_brackets_fewer_trials() -> None:
@@ -98,23 +98,17 @@ def test_none_stops_nothing() -> None:
     assert not any(rule.report(n, e, -n) for n in range(20) for e in (1, 2, 3))
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [Asha(), Hyperband(name="hyperband"), Median(name="median"), NoStopping(name="none")],
-    ids=lambda settings: settings.name,
-)
-def test_a_replay_of_the_values_decides_alike(
-    settings: Asha | Hyperband | Median | NoStopping,
-) -> None:
+@pytest.mark.parametrize("name", registry.names("early_stopping"))
+def test_a_replay_of_the_values_decides_alike(name: str) -> None:
     values = np.random.default_rng(1).normal(size=(60, 27)).tolist()
     reports = [(n, e, values[n][e - 1]) for e in range(1, 28) for n in range(60)]
-    rule, again = (make_early_stopper(spec(settings.model_dump())) for _ in range(2))
+    rule, again = (make_early_stopper(spec({"name": name})) for _ in range(2))
     half = len(reports) // 2
     decisions = [rule.report(*report) for report in reports]
     for report in reports[:half]:
         again.report(*report)
     assert [again.report(*report) for report in reports[half:]] == decisions[half:]
-    assert any(decisions) != isinstance(settings, NoStopping)
+    assert any(decisions) != (name == "none")
 
 
 def promotion() -> Promotion:

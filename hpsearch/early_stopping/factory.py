@@ -1,0 +1,85 @@
+"""From the name in a spec to its rule of early stopping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Interval
+
+from hpsearch import registry
+from hpsearch.early_stopping.base import EarlyStopper, KeywordError
+from hpsearch.early_stopping.median import FullBudget
+from hpsearch.errors import Problem, SpecError, nearest_names
+from hpsearch.spec import Direction, EarlyStopping, SearchSpec
+from hpsearch.spec.stopping import DEFAULT_MAX_EPOCHS, MAX_EPOCHS
+
+FAMILY = "early_stopping"
+PLACE = "search.early_stopping"
+
+
+def _shared(
+    max_epochs: Annotated[int, Interval(ge=1, le=MAX_EPOCHS)] = DEFAULT_MAX_EPOCHS,
+) -> None:
+    """What every rule has."""
+
+
+registry.share_keywords(FAMILY, _shared)
+
+
+def make_early_stopper(spec: SearchSpec) -> EarlyStopper:
+    """Return the rule that a spec names; raises as `make_rule`."""
+    settings, direction = spec.search.early_stopping, spec.objective.direction
+    return make_rule(settings, direction, Path(spec.folder))
+
+
+def make_rule(settings: EarlyStopping, direction: Direction, folder: Path) -> EarlyStopper:
+    """Return the rule that settings name; a file of the user's is taken from `folder`.
+
+    Raises SpecError for an unknown name, for keywords that the rule refuses and for rungs that
+    don't ascend to `max_epochs`; UserCodeError where a rule of the user's can't be imported.
+    """
+    try:
+        component = registry.get(FAMILY, settings.name, folder)
+    except KeyError as error:
+        known = registry.names(FAMILY)
+        must = f"must be one of {', '.join(known)}, or yours as module:factory"
+        nearest = nearest_names(settings.name, known)
+        raise SpecError([Problem(f"{PLACE}.name", must, settings.name, nearest)]) from error
+    offered = {"max_epochs": settings.max_epochs, "direction": direction}
+    try:
+        rule: EarlyStopper = component.build(settings.keywords, **offered)
+    except KeywordError as error:
+        place = f"{PLACE}.{error.keyword}"
+        raise SpecError([Problem(place, error.rule, error.value)]) from error
+    except Exception as error:  # a rule of the user's may raise anything
+        must = f"must build ({type(error).__name__}: {error})"
+        raise SpecError([Problem(PLACE, must, settings.name)]) from error
+    if problem := _problem(rule, settings.max_epochs):
+        raise SpecError([problem])
+    return rule
+
+
+def make_registered_stopper(spec: SearchSpec) -> EarlyStopper:
+    """Return the rule that a spec names; one that stops nothing where that is a user's code.
+
+    For those who only read a record, or end its search: they run no code of users.
+    """
+    settings = spec.search.early_stopping
+    if registry.is_user_code(settings.name):
+        return FullBudget(settings.max_epochs)
+    return make_early_stopper(spec)
+
+
+def _problem(rule: EarlyStopper, max_epochs: int) -> Problem | None:
+    missing = [name for name in ("report", "finish") if not callable(getattr(rule, name, None))]
+    if missing:
+        must = "must make a rule with the methods report and finish (hpsearch.early_stopping)"
+        return Problem(f"{PLACE}.name", must, f"{type(rule).__name__} without {missing[0]}")
+    rungs = getattr(rule, "rungs", None)
+    must = f"must make a rule whose rungs are epochs that ascend to max_epochs ({max_epochs})"
+    is_sequence = isinstance(rungs, tuple | list) and all(type(each) is int for each in rungs)
+    if not is_sequence or not rungs or rungs[-1] != max_epochs:
+        return Problem(f"{PLACE}.name", must, rungs)
+    ascends = all(a < b for a, b in zip(rungs, rungs[1:], strict=False))
+    return None if ascends and rungs[0] >= 1 else Problem(f"{PLACE}.name", must, rungs)

@@ -1,0 +1,113 @@
+"""What trains a trial, by name: a launcher makes the trainer of one trial.
+
+    @register("launcher", "mine")          # or, in a spec, launcher: {name: "launch.py:mine"}
+    def mine(config: TrialConfig, data: Data | None, device: torch.device) -> EpochTrainer: ...
+
+A launcher's other parameters are keywords of the spec's `launcher`. Without that setting the one
+is taken whose trait SUITS is true of the trial; a launcher without it must be named. The trainer
+that it returns has the methods of `EpochTrainer`. Only launchers with the trait EXPORTS leave a
+checkpoint that the final model can be made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from hpsearch import registry
+from hpsearch.components import Data
+from hpsearch.errors import UserCodeError
+from hpsearch.registry import ComponentOf, register
+from hpsearch.spec import TrialConfig
+from hpsearch.training.cross_validation import CrossValidation
+from hpsearch.training.protocol import EpochTrainer
+from hpsearch.training.trainer import Trainer
+from hpsearch.training.user_code.functions import ClassTrainer, FunctionTrainer, is_class
+
+FAMILY = "launcher"
+#: traits: (config, data) → whether it is the one for such a trial; whether it trains the model
+#: of the spec's sections
+SUITS, EXPORTS = "suits", "exports"
+_Suits = Callable[[TrialConfig, Data | None], bool]
+
+
+@register(
+    FAMILY,
+    "components",
+    traits={SUITS: lambda config, data: not config.trainable and not _folds(data), EXPORTS: True},
+)
+def components(config: TrialConfig, data: Data, device: torch.device) -> Trainer:
+    """Trains the model of the spec's sections."""
+    return Trainer(config, data, device)
+
+
+@register(
+    FAMILY,
+    "cross_validation",
+    traits={SUITS: lambda config, data: not config.trainable and _folds(data), EXPORTS: True},
+)
+def cross_validation(config: TrialConfig, data: Data, device: torch.device) -> CrossValidation:
+    """Trains the model of the spec's sections once a fold of the data, side by side."""
+    return CrossValidation(config, data, device)
+
+
+@register(
+    FAMILY,
+    "function",
+    traits={SUITS: lambda config, _: bool(config.trainable) and not is_class(config)},
+)
+def function(config: TrialConfig, device: torch.device) -> FunctionTrainer:
+    """Runs the training function that `trainable` names."""
+    return FunctionTrainer(config, device, config.metric or None)
+
+
+@register(
+    FAMILY,
+    "class",
+    traits={SUITS: lambda config, _: bool(config.trainable) and is_class(config)},
+)
+def class_(config: TrialConfig, device: torch.device) -> ClassTrainer:
+    """Calls the methods of the class that `trainable` names."""
+    return ClassTrainer(config, device, config.metric or None)
+
+
+def launch(
+    config: TrialConfig, data: Data | None, device: str | torch.device = "cpu"
+) -> EpochTrainer:
+    """Return the trainer of a trial.
+
+    Raises UserCodeError where the user's code can't be imported, and where no launcher suits the
+    trial, or several do.
+    """
+    section = config.launcher or {"name": suiting(config, data)}
+    trainer: EpochTrainer = ComponentOf(FAMILY).build(
+        section, Path(config.folder), config=config, data=data, device=torch.device(device)
+    )
+    return trainer
+
+
+def suiting(config: TrialConfig, data: Data | None) -> str:
+    """Return the name of the registered launcher that suits a trial."""
+    found = [name for name in registry.names(FAMILY) if suits(name, config, data)]
+    if len(found) != 1:
+        rule = "launcher: must be given, because of those that are registered"
+        raise UserCodeError(f"{rule} {' and '.join(found) or 'none'} suits the trial")
+    return found[0]
+
+
+def suits(name: str, config: TrialConfig, data: Data | None, default: bool = False) -> bool:
+    """Whether a launcher suits a trial; `default` where it doesn't say."""
+    says: _Suits | None = registry.get(FAMILY, name, Path(config.folder)).traits.get(SUITS)
+    return default if says is None else says(config, data)
+
+
+def exports_model(config: TrialConfig, data: Data | None) -> bool:
+    """Whether the model of the spec's sections can be made of a trial's checkpoint."""
+    name = config.launcher["name"] if config.launcher else suiting(config, data)
+    return bool(registry.get(FAMILY, name, Path(config.folder)).traits.get(EXPORTS, False))
+
+
+def _folds(data: Data | None) -> bool:
+    return data is not None and bool(data.folds)

@@ -1,0 +1,54 @@
+"""The decisions of early stopping over a record, as facts that can be written into it."""
+
+from __future__ import annotations
+
+import math
+
+from hpsearch.early_stopping import EarlyStopper, PausingRule, Stop
+from hpsearch.outcome import StoppedBy
+from hpsearch.record import Record, TrialRecord
+
+
+class Decisions:
+    """Lets a rule of early stopping see what the record has, in the order in which it has it."""
+
+    def __init__(self, record: Record, rule: EarlyStopper) -> None:
+        self._record = record
+        self._rule = rule
+        #: the rule, if it pauses trials rather than to end them
+        self.pausing = rule if isinstance(rule, PausingRule) else None
+
+    def replay(self) -> dict[int, StoppedBy | None]:
+        """Bring the rule to where the record is; returns the newest decision on each trial."""
+        newest: dict[int, StoppedBy | None] = {}
+        for number, epoch, value, is_final in self._record.history():
+            if is_final:
+                self._rule.finish(number, epoch, value)
+            else:
+                newest[number] = self.report(number, epoch, value)
+        return newest
+
+    def report(self, number: int, epoch: int, value: float | None) -> StoppedBy | None:
+        """Decide on a trial after an epoch; None lets it train on."""
+        if value is None or not math.isfinite(value):
+            return None
+        decision = self._rule.report(number, epoch, value)
+        return self._fact(epoch, value, decision) if decision else None
+
+    def finish(self, trial: TrialRecord) -> None:
+        """Let the rule see the last objective of a trial that has ended itself."""
+        value = self._record.objective(trial)
+        if trial.ended_itself and value is not None:
+            self._rule.finish(trial.number, trial.epochs, value)
+
+    def standing(self, trial: TrialRecord) -> StoppedBy:
+        """Say by which numbers a trial is paused."""
+        decision = Stop() if self.pausing is None else self.pausing.standing(trial.number)
+        return self._fact(trial.epochs, self._record.objective(trial), decision)
+
+    def _fact(self, epoch: int, value: float | None, decision: Stop | bool) -> StoppedBy:
+        spec = self._record.spec
+        numbers = {} if value is None else {spec.objective.metric: value}
+        numbers |= decision.numbers if isinstance(decision, Stop) else {}
+        plain = {str(name): float(number) for name, number in numbers.items()}
+        return StoppedBy(spec.search.early_stopping.name, epoch, plain)
