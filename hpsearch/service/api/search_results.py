@@ -159,8 +159,8 @@ def _made_once(
 ) -> Response:
     """Return JSON made of a record: many clients ask the same of one that doesn't change."""
     record, version = _read_record(service, name)
-    key = (name, version, *question)
-    body = service.answers.get(key, lambda: to_json(make(record)).encode("ascii"))
+    key = (name, *question)
+    body = service.answers.get(key, version, lambda: to_json(make(record)).encode("ascii"))
     return Response(body, media_type="application/json")
 
 
