@@ -53,12 +53,20 @@ def test_mistakes_are_all_told(team: Team) -> None:
     answer = team.ann.post(f"{API}/searches", json={"spec": FIVE_MISTAKES})
     assert answer.status_code == 422
     error = answer.json()["error"]
-    assert {"objective.metric", "model.name", "serach"} <= {p["place"] for p in error["problems"]}
+    problems = error["problems"]
+    assert {"objective.metric", "model.name", "serach"} <= {p["place"] for p in problems}
     assert (
         "serach: must be a known key, but got 'serach'; did you mean 'search'?"
         in (error["message"])
     )
     assert team.ann.get(f"{API}/searches").json() == {"searches": [], "total": 0}
+
+
+def test_a_problem_without_a_value_has_none(team: Team) -> None:
+    spec = "name: a\nmodel: mlp\n"
+    error = team.ann.post(f"{API}/searches", json={"spec": spec}).json()["error"]
+    values = {problem["place"]: problem["value"] for problem in error["problems"]}
+    assert values["objective"] is None
 
 
 def test_lists_have_filters_and_pages(team: Team) -> None:
