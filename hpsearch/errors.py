@@ -51,6 +51,11 @@ class Problem:
     value: Any = _UNSAID
     nearest: tuple[str, ...] = ()
 
+    @property
+    def has_value(self) -> bool:
+        """Whether the wrong value is part of the message."""
+        return self.value is not _UNSAID
+
     @classmethod
     def of(cls, error: Exception, path: str) -> Problem:
         """Return the problem that an error met at a place, whose message may name the place.
@@ -66,7 +71,7 @@ class Problem:
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.rule}"
-        if self.value is not _UNSAID:
+        if self.has_value:
             text += f", but got {self.value!r}"
         if self.nearest:
             text += f"; did you mean {' or '.join(repr(name) for name in self.nearest)}?"

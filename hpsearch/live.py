@@ -20,6 +20,7 @@ from hpsearch.analysis import Progress, summary
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.next_steps import commonest_failure, why_no_best
 from hpsearch.errors import Problem
+from hpsearch.formatting import show, show_seconds
 from hpsearch.outcome import Outcome
 from hpsearch.record import DataNotes, Record, TrialRecord
 from hpsearch.runs import SearchFolder
@@ -99,13 +100,13 @@ def progress_line(record: Record, progress: Progress) -> str:
     """Return how far a search is, in one line."""
     best = "none yet"
     if progress.leader is not None:
-        best = f"{progress.leader_value:.4g} (trial {progress.leader.number})"
-    left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
+        best = f"{show(progress.leader_value)} (trial {progress.leader.number})"
+    left = "" if progress.seconds_left is None else f", {show_seconds(progress.seconds_left)} left"
     return (
         f"{progress.ended}/{progress.planned} trials, {progress.running} running, "
         f"{progress.stopped_early} stopped early, {progress.failed} failed; "
         f"best {record.spec.objective.metric} {best}; {progress.epochs_used} epochs, "
-        f"{progress.epochs_saved} saved; {_duration(progress.seconds_used)}{left}"
+        f"{progress.epochs_saved} saved; {show_seconds(progress.seconds_used)}{left}"
     )
 
 
@@ -123,16 +124,16 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
     )
     if progress.leader is not None:
         note = "" if progress.best is not None else f" after {progress.leader.epochs} epochs"
-        value = f"{record.spec.objective.metric} {progress.leader_value:.4g}"
+        value = f"{record.spec.objective.metric} {show(progress.leader_value)}"
         facts.add_row(
             "best",
             Text.assemble((value, "bold green"), f" (trial {progress.leader.number}{note})"),
         )
         facts.add_row("", escape(_configuration(progress.leader)))
     facts.add_row("epochs", f"{progress.epochs_used} used, {progress.epochs_saved} saved")
-    left = "unknown" if progress.seconds_left is None else _duration(progress.seconds_left)
-    saved = _duration(progress.seconds_saved)
-    used = _duration(progress.seconds_used)
+    left = "unknown" if progress.seconds_left is None else show_seconds(progress.seconds_left)
+    saved = show_seconds(progress.seconds_saved)
+    used = show_seconds(progress.seconds_used)
     facts.add_row("time", f"{used} used, {saved} saved by early stopping, {left} left")
     return facts
 
@@ -175,7 +176,7 @@ def render_report(report: SearchReport) -> RenderableType:
     for trial in leaders(record)[:5]:
         value = record.objective(trial)
         board.add_row(
-            str(trial.number), f"{value:.4g}", str(trial.epochs), escape(_configuration(trial))
+            str(trial.number), show(value), str(trial.epochs), escape(_configuration(trial))
         )
     if board.row_count:
         parts.append(board)
@@ -193,7 +194,7 @@ def _render_best(report: SearchReport, best: TrialRecord) -> RenderableType:
     metrics = {name: value for name, value in best.curve[best.epochs].items() if "val_" in name}
     table.add_row("best", f"trial {best.number}")
     for name, value in best.params.items():
-        table.add_row("", escape(f"{name}: {_value(value)}"))
+        table.add_row("", escape(f"{name}: {show(value)}"))
     table.add_row("validation", _numbers(metrics))
     if report.test_metrics:
         table.add_row("test", _numbers(report.test_metrics))
@@ -213,26 +214,8 @@ def _ended_badly(trial: TrialRecord) -> bool:
 
 
 def _numbers(metrics: dict[str, float]) -> str:
-    return escape(", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    return escape(", ".join(f"{name} {show(value)}" for name, value in metrics.items()))
 
 
 def _configuration(trial: TrialRecord) -> str:
-    return ", ".join(f"{name}={_value(value)}" for name, value in trial.params.items())
-
-
-def _value(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration as people say it: `42s`, `3m10s`, `2h05m`."""
-    if seconds < 60:
-        return f"{seconds:.0f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    return (
-        time.strftime("%Hh%Mm", time.gmtime(seconds))
-        if seconds < 86400
-        else (f"{seconds / 86400:.1f}d")
-    )
+    return ", ".join(f"{name}={show(value)}" for name, value in trial.params.items())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hpsearch.analysis.endings import completed, ending_label, endings
 from hpsearch.analysis.failures import failures
-from hpsearch.analysis.frames import active_names, outcome_label, show, show_seconds
+from hpsearch.analysis.frames import active_names
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.missing import missing_metrics
@@ -18,6 +18,7 @@ from hpsearch.analysis.next_steps import next_steps, why_no_best
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.scatter import shown_trials
 from hpsearch.analysis.stopping import rungs
+from hpsearch.formatting import show, show_outcome, show_seconds
 from hpsearch.record import Outcome, Record
 from hpsearch.spec import Choices, Tree, advice
 
@@ -281,7 +282,7 @@ def _failures(record: Record) -> list[Section]:
     if not found:
         return []
     rows = _rows(
-        (outcome_label(each.outcome), each.reason, str(len(each.numbers)), each.shown_numbers)
+        (show_outcome(each.outcome), each.reason, str(len(each.numbers)), each.shown_numbers)
         for each in found[:MAX_FAILURES]
     )
     blocks: list[str | Table | Code] = [Table(("outcome", "reason", "trials", "numbers"), rows)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hpsearch.analysis.frames import outcome_label
+from hpsearch.formatting import show_outcome
 from hpsearch.record import Outcome, Record, TrialRecord
 
 
@@ -38,7 +38,7 @@ def ending_label(trial: TrialRecord) -> str:
     >>> ending_label(TrialRecord(0, {}, {}, 0.0, outcome=Outcome.COMPLETED, note="returned"))
     'completed: ended itself, returned'
     """
-    label = outcome_label(trial.outcome)
+    label = show_outcome(trial.outcome)
     return f"{label}: {_kind(trial)}" if trial.outcome is Outcome.COMPLETED else label
 
 

@@ -17,7 +17,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpsearch.analysis.frames import outcome_label, show
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.parallel import parallel_coordinates
 from hpsearch.analysis.reliability import reliability_plot
@@ -33,6 +32,7 @@ from hpsearch.analysis.scatter import (
 )
 from hpsearch.analysis.stopping import rungs
 from hpsearch.analysis.style import ACCENT, OUTCOMES, new_figure, wrap_name
+from hpsearch.formatting import show, show_outcome
 from hpsearch.record import Outcome, Record, TrialRecord
 from hpsearch.space import Parameter
 
@@ -75,7 +75,7 @@ def learning_curves(record: Record) -> go.Figure | None:
     figure = new_figure("Learning curves", "epoch", metric, height=460)
     limit = max(2, _MAX_CURVE_POINTS // len(trials))
     for label, (colour, _) in OUTCOMES.items():
-        group = [trial for trial in trials if outcome_label(trial.outcome) == label]
+        group = [trial for trial in trials if show_outcome(trial.outcome) == label]
         if group:
             figure.add_scatter(
                 **_curves(group, metric, limit),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from hpsearch.record import Outcome, Record, TrialRecord
-from hpsearch.spec import Scalar
+from hpsearch.formatting import show_outcome
+from hpsearch.record import Record, TrialRecord
 
 _TRIAL_COLUMNS = ("number", "outcome", "reason", "epochs", "objective", "seconds")
 
@@ -20,7 +20,7 @@ def trials_frame(record: Record) -> pd.DataFrame:
     rows = [
         {
             "number": trial.number,
-            "outcome": outcome_label(trial.outcome),
+            "outcome": show_outcome(trial.outcome),
             "reason": trial.reason,
             "epochs": trial.epochs,
             "objective": record.objective(trial),
@@ -43,15 +43,6 @@ def curves_frame(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["number", "epoch", *metrics])
 
 
-def outcome_label(outcome: Outcome | None) -> str:
-    """Return how a trial ended, in words.
-
-    >>> outcome_label(Outcome.STOPPED_EARLY), outcome_label(None)
-    ('stopped early', 'running')
-    """
-    return "running" if outcome is None else outcome.replace("_", " ")
-
-
 def active_names(record: Record, trials: list[TrialRecord]) -> list[str]:
     """Return the hyperparameters that at least one of the trials has, in the space's order."""
     return [
@@ -59,31 +50,6 @@ def active_names(record: Record, trials: list[TrialRecord]) -> list[str]:
         for parameter in record.space.parameters
         if any(parameter.name in trial.params for trial in trials)
     ]
-
-
-def show(value: Scalar) -> str:
-    """Return a value as people read it, a number to four digits.
-
-    >>> show(0.000123456), show(64), show(None), show(0.98765)
-    ('0.0001235', '64', 'none', '0.9877')
-    """
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "none" if value is None else str(value)
-
-
-def show_seconds(seconds: float) -> str:
-    """Return a duration as people read it.
-
-    >>> show_seconds(0.25), show_seconds(75), show_seconds(7260)
-    ('0.2 s', '1 min 15 s', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _column(name: str) -> str:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hpsearch.analysis.frames import outcome_label
 from hpsearch.analysis.progress import is_failure
+from hpsearch.formatting import show_outcome
 from hpsearch.record import Outcome, Record, TrialRecord
 
 #: of a time limit that was too short
@@ -27,7 +27,7 @@ class CommonEnd:
 
     def __str__(self) -> str:
         """`3 failed: ValueError: no (trial 0 first)`."""
-        told = f"{len(self.numbers)} {outcome_label(self.outcome)}: {self.reason}"
+        told = f"{len(self.numbers)} {show_outcome(self.outcome)}: {self.reason}"
         return f"{told} (trial {self.numbers[0]} first)" if len(self.numbers) > 1 else told
 
 

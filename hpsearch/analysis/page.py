@@ -13,10 +13,10 @@ from plotly.offline import get_plotlyjs
 
 from hpsearch.analysis import content
 from hpsearch.analysis.content import Code, Section, Table
-from hpsearch.analysis.frames import show, show_seconds
 from hpsearch.analysis.page_assets import SCRIPT, START, STYLE
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.style import THEMES
+from hpsearch.formatting import show, show_seconds
 from hpsearch.record import Record
 
 

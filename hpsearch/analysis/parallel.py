@@ -12,10 +12,10 @@ from typing import Any
 import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hpsearch.analysis.frames import show
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.scatter import MAX_TRIALS, crowding
 from hpsearch.analysis.style import ACCENT, new_figure, wrap_name
+from hpsearch.formatting import show
 from hpsearch.record import Record, TrialRecord
 from hpsearch.space import Parameter
 from hpsearch.spec import Scalar

@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from hpsearch.analysis.frames import outcome_label
 from hpsearch.analysis.progress import summary
+from hpsearch.formatting import show_outcome
 from hpsearch.record import Record, TrialRecord
 
 
@@ -44,7 +44,7 @@ def plain_trial(record: Record, trial: TrialRecord) -> dict[str, Any]:
     """Return how a trial is, without its curve."""
     return {
         "number": trial.number,
-        "outcome": outcome_label(trial.outcome),
+        "outcome": show_outcome(trial.outcome),
         "reason": trial.reason,
         "stopped_by": None if trial.stopped_by is None else asdict(trial.stopped_by),
         "epochs": trial.epochs,
@@ -65,7 +65,7 @@ def plain_curves(record: Record, metric: str | None = None) -> list[dict[str, An
     for trial in record.trials:
         values = trial.metric(name)
         points = {"epochs": list(values), "values": list(values.values())}
-        curves.append({"number": trial.number, "outcome": outcome_label(trial.outcome), **points})
+        curves.append({"number": trial.number, "outcome": show_outcome(trial.outcome), **points})
     return curves
 
 
@@ -87,7 +87,7 @@ def plain_best(record: Record) -> dict[str, Any] | None:
 
 def trial_log(trial: TrialRecord) -> str:
     """Return what the record tells of a trial's checks, attempts, errors and end."""
-    lines = [f"trial {trial.number}: {outcome_label(trial.outcome)}, {trial.epochs} epochs"]
+    lines = [f"trial {trial.number}: {show_outcome(trial.outcome)}, {trial.epochs} epochs"]
     lines += map(str, trial.warnings)
     for error in trial.errors:
         lines += [f"an attempt ended at epoch {error['epoch']}: {error['reason']}"]

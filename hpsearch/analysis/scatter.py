@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from hpsearch.analysis.frames import outcome_label
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.style import OUTCOMES, describe
+from hpsearch.formatting import show_outcome
 from hpsearch.record import Record, TrialRecord
 
 MAX_TRIALS = 1500  # more are thinned out, so that a page stays quick
@@ -48,10 +48,10 @@ def add_trials(
 ) -> bool:
     """Add a trace for each outcome; False if there is no trial to draw."""
     for label in OUTCOMES:
-        group = [point for point in points if outcome_label(point.trial.outcome) == label]
+        group = [point for point in points if show_outcome(point.trial.outcome) == label]
         with_value = [point for point in group if point.y is not None]
         without = [point for point in group if point.y is None]
-        total = sum(outcome_label(trial.outcome) == label for trial in record.trials)
+        total = sum(show_outcome(trial.outcome) == label for trial in record.trials)
         name = f"{label} ({total})"
         if with_value:
             add_points(figure, record, with_value, label, name, size=size, legend=legend)

@@ -7,7 +7,7 @@ import html
 import plotly.graph_objects as go
 
 from hpsearch.analysis.endings import ending_label
-from hpsearch.analysis.frames import show
+from hpsearch.formatting import show
 from hpsearch.record import Record, TrialRecord
 
 ACCENT = "#3b82f6"

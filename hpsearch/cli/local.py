@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import shutil
 import subprocess
 import sys
@@ -19,14 +20,16 @@ from hpsearch.cli.common import console, use_tracking_token
 from hpsearch.cli.following import exit_status, follow
 from hpsearch.cli.searches import Budget, Code, Listed
 from hpsearch.errors import CodeChangedError, HpsearchError, Problem, SearchExistsError, SpecError
+from hpsearch.growing_file import GrowingFile
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.tuning.output import output_file
+from hpsearch.untrusted_files import open_regular
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
 
-#: seconds between two looks at a log that is followed
+#: seconds between two looks at a followed log
 POLL_S = 0.3
 #: seconds that a driver may take until it holds its search
 START_S = 60.0
@@ -100,14 +103,14 @@ class LocalSearches:
         if trial is not None:
             if trial >= len(record.trials):
                 raise HpsearchError(f"{name} has no trial {trial}; it has {len(record.trials)}")
-            trains = partial(self._trains, folder, trial)
-            yield from _read(output_file(folder.outputs, trial), follow, trains)
+            output = output_file(folder.outputs, trial)
+            yield from _text(folder, output, partial(self._trains, folder, trial), follow)
             yield trial_log(folder.open_record().trials[trial])
             return
         log = folder.driver_log
         if not log.is_file():
             raise HpsearchError(f"{name} has no log: it ran in a terminal, not by `submit`")
-        yield from _read(log, follow, partial(self._works, folder, log))
+        yield from _text(folder, log, partial(self._works, folder, log), follow)
 
     def stop(self, name: str) -> str:
         """See Searches."""
@@ -200,7 +203,7 @@ class LocalSearches:
             )
 
     def _trains(self, folder: SearchFolder, number: int) -> bool:
-        """Whether a trial goes on, as far as anybody knows."""
+        """Whether a trial is running, as far as its record says."""
         return folder.is_driven() and folder.open_record().trials[number].outcome is None
 
     def _works(self, folder: SearchFolder, log: Path) -> bool:
@@ -211,19 +214,18 @@ class LocalSearches:
         return is_new and folder.open_record().state == "running"
 
 
-def _read(path: Path, follow: bool, works: Callable[[], bool]) -> Iterator[str]:
-    """Yield a file's text, and what is added to it while somebody works on it."""
-    position = 0
-    while True:
-        goes_on = follow and works()  # looked at before the read, so that nothing is missed
-        if path.is_file():
-            with path.open(errors="replace") as file:
-                file.seek(min(position, path.stat().st_size))  # its beginning may be dropped
-                yield file.read()
-                position = file.tell()
-        if not goes_on:
-            return
-        time.sleep(POLL_S)
+def _text(
+    folder: SearchFolder, path: Path, grows: Callable[[], bool], follow: bool
+) -> Iterator[str]:
+    """Yield the text of a search's file, and with `follow` what is added while it grows."""
+    source = partial(open_regular, folder.path, *path.relative_to(folder.path).parts)
+    file = GrowingFile(source, grows if follow else lambda: False)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # chunks may split characters
+    while (chunk := file.next()) is not None:
+        if chunk:
+            yield decoder.decode(chunk)
+        else:
+            time.sleep(POLL_S)
 
 
 def _wants_changed_code(error: CodeChangedError) -> bool:

@@ -15,6 +15,7 @@ from hpsearch.cli.common import (
     open_search,
     use_tracking_token,
 )
+from hpsearch.formatting import show_bytes
 
 
 @app.command()
@@ -63,8 +64,8 @@ def gc(
 
     garbage = find_garbage(Runs(runs))
     for item in garbage:
-        size = f"{item.num_bytes / 1e6:.1f} MB"
-        console.print(f"{item.path} ({size}): {item.why}", soft_wrap=True, highlight=False)
+        line = f"{item.path} ({show_bytes(item.num_bytes)}): {item.why}"
+        console.print(line, soft_wrap=True, highlight=False)
     num_bytes = sum(item.num_bytes for item in garbage) if dry_run else remove(garbage)
     verb = "would be removed" if dry_run else "removed"
-    console.print(f"{len(garbage)} items, {num_bytes / 1e6:.1f} MB {verb}")
+    console.print(f"{len(garbage)} items, {show_bytes(num_bytes)} {verb}")

@@ -25,6 +25,7 @@ from hpsearch.cli.common import (
 )
 from hpsearch.cli.open import open_searches
 from hpsearch.errors import HpsearchError
+from hpsearch.formatting import show
 
 
 class Output(StrEnum):
@@ -113,7 +114,7 @@ def list_searches(
         numbers = each.summary
         best = numbers.get("best_value")
         trials = f"{numbers.get('ended') or 0}/{numbers.get('trials') or ''}"
-        value = "" if best is None else f"{best:.4g}"
+        value = "" if best is None else show(best)
         metric = escape(str(numbers.get("metric") or ""))
         table.add_row(each.name, each.owner, each.state, trials, value, metric, each.note)
     console.print(table if table.row_count else "no searches", soft_wrap=True)

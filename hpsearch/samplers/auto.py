@@ -10,8 +10,8 @@ import numpy as np
 
 from hpsearch.registry import register
 from hpsearch.samplers.base import Direction, Observation, generator
-from hpsearch.samplers.forecast import Forecast, forecast
-from hpsearch.samplers.unit_cube import Array, Cube, Integers
+from hpsearch.samplers.forecast import Forecast, best_and_some, forecast
+from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
 
@@ -68,7 +68,7 @@ class AutoSampler:
         self, known: Forecast, pending: Sequence[Observation], rng: np.random.Generator
     ) -> Array:
         """Return candidates (num_candidates, num_parameters), the most promising first."""
-        chosen = _best_and_some(known.scores, MAX_POINTS, rng)
+        chosen = best_and_some(known.scores, MAX_POINTS, rng)
         points = self._cube.points([known.trials[i].params for i in chosen])
         model = self._fit(points, known.scores[chosen], known.variances[chosen], pending, rng)
         features = self._cube.features(points)
@@ -98,7 +98,7 @@ class AutoSampler:
         from hpsearch.samplers.gaussian_process import GaussianProcess, fit_hyperparameters
 
         features, groups = self._cube.features(points), self._cube.feature_groups
-        some = _best_and_some(scores, MAX_FIT_POINTS, rng)
+        some = best_and_some(scores, MAX_FIT_POINTS, rng)
         scales, noise = fit_hyperparameters(features[some], scores[some], variances[some], groups)
         model = GaussianProcess(features, scores, noise + variances, scales, groups)
         if not pending:
@@ -145,13 +145,3 @@ def log_expected_improvement(mean: Array, std: Array, best: float) -> Array:
     far = np.log(np.maximum(1.0 - ratio, 1e-300)) - 0.5 * (z * z + math.log(2.0 * math.pi))
     merit: Array = np.log(std) + np.where(z > -1.0, np.log(near), far)
     return merit
-
-
-def _best_and_some(scores: Array, num_chosen: int, rng: np.random.Generator) -> Integers:
-    """Return indices: all if they aren't too many, else half the best and half of the others."""
-    best_first = np.argsort(-scores, kind="stable")
-    if len(scores) <= num_chosen:
-        return best_first
-    half = num_chosen // 2
-    others = rng.choice(best_first[half:], num_chosen - half, replace=False)
-    return np.append(best_first[:half], others)

@@ -88,6 +88,25 @@ def _carry_to_top(values: Array) -> tuple[Array, Array]:
     return scores, variances
 
 
+def best_and_some(
+    scores: Array, num_chosen: int, rng: np.random.Generator | None = None
+) -> Integers:
+    """Return indices, the best first: all of them, or half of those chosen the best, and others.
+
+    The others are drawn by `rng`, or without one taken evenly over their ranks.
+    """
+    best_first: Integers = np.argsort(-scores, kind="stable")
+    if len(scores) <= num_chosen:
+        return best_first
+    half = num_chosen // 2
+    others, num_others = best_first[half:], num_chosen - half
+    if rng is None:
+        some = others[np.linspace(0, len(others) - 1, num_others).astype(int)]
+    else:
+        some = rng.choice(others, num_others, replace=False)
+    return np.append(best_first[:half], some)
+
+
 def normal_scores(values: Array) -> Array:
     """Return standard normal quantiles of the values' ranks (van der Waerden scores)."""
     from scipy.special import ndtri

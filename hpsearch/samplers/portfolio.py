@@ -17,13 +17,13 @@ import numpy as np
 
 from hpsearch.samplers.base import Direction, Observation
 from hpsearch.samplers.fidelity import rank
-from hpsearch.samplers.forecast import Forecast, forecast, normal_scores
+from hpsearch.samplers.forecast import Forecast, best_and_some, forecast, normal_scores
 from hpsearch.samplers.gaussian_process import (
     GaussianProcess,
     fit_hyperparameters,
     squared_distances,
 )
-from hpsearch.samplers.unit_cube import Array, Cube, Integers
+from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
 
@@ -90,27 +90,16 @@ def _regrets(known: Forecast, cube: Cube, features: Array) -> Array:
 
     0 is the best that the model expects of any trial, 1 the median trial and all that is worse.
     """
-    chosen = _best_and_some(known.scores, MAX_POINTS)
+    chosen = best_and_some(known.scores, MAX_POINTS)
     trials = cube.features(cube.points([known.trials[i].params for i in chosen]))
     scores, variances = known.scores[chosen], known.variances[chosen]
-    groups, some = cube.feature_groups, _best_and_some(scores, MAX_FIT_POINTS)
+    groups, some = cube.feature_groups, best_and_some(scores, MAX_FIT_POINTS)
     scales, noise = fit_hyperparameters(trials[some], scores[some], variances[some], groups)
     model = GaussianProcess(trials, scores, noise + variances, scales, groups)
     best, median = model.predict(trials)[0].max(), np.median(known.scores)
     means, _ = model.predict(features)
     regrets: Array = np.clip((best - means) / max(best - median, 1e-9), 0.0, 1.0)
     return regrets
-
-
-def _best_and_some(scores: Array, num_chosen: int) -> Integers:
-    """Return indices: all if they aren't too many, else the best half, and others evenly."""
-    best_first = np.argsort(-scores, kind="stable")
-    half = num_chosen // 2
-    others = best_first[half:]
-    if len(scores) <= num_chosen:
-        return best_first
-    evenly = np.linspace(0, len(others) - 1, num_chosen - half).astype(int)
-    return np.append(best_first[:half], others[evenly])
 
 
 def _choose(regrets: Array, features: Array, size: int, min_distance: float) -> list[int]:

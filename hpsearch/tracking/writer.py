@@ -65,11 +65,6 @@ class View:
             self._parent = _found(found)
             self._trials = dict(self._find_trials())
 
-    @property
-    def parent_run_id(self) -> str:
-        """The run of the search."""
-        return self._parent.id
-
     def update_search(self) -> None:
         """Make the parent run agree with the record."""
         content = search_content(self._record)

@@ -455,7 +455,7 @@ def test_a_report_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
         write_report(record, SearchFolder(tmp_path / "gone"))
 
 
-@pytest.mark.parametrize("module", [endings, frames, style])
+@pytest.mark.parametrize("module", [endings, style])
 def test_examples_in_docstrings(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted and not result.failed

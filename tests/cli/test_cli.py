@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from mlflow import MlflowClient
 from hpsearch.outcome import Outcome
 from hpsearch.runs import Runs
 from tests.support.cli import FIVE_MISTAKES, SPEC, hpsearch
+from tests.support.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,8 @@ def test_ctrl_c_stops_with_a_truthful_record(folder: Path) -> None:
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-    wait_for_trials(folder / "runs" / "long" / "record.journal")
+    journal = folder / "runs" / "long" / "record.journal"
+    wait_until(lambda: has_epochs(journal), 120, interval_s=0.2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors.decode()
@@ -147,13 +148,8 @@ def test_ctrl_c_stops_with_a_truthful_record(folder: Path) -> None:
     assert statuses == {"KILLED"}
 
 
-def wait_for_trials(journal: Path, timeout_s: float = 120) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if journal.is_file() and journal.read_text().count("epoch:") > 10:
-            return
-        time.sleep(0.2)
-    raise TimeoutError(f"no trial in {journal}")
+def has_epochs(journal: Path) -> bool:
+    return journal.is_file() and journal.read_text().count("epoch:") > 10
 
 
 @pytest.mark.parametrize(

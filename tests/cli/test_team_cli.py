@@ -10,8 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from hpsearch.service.confinement.workers import WorkerUser
 from hpsearch.service.embedded.processes import free_ports
 from hpsearch.service.jobs import Jobs
 from tests.support.breaking import TRAIN
+from tests.support.polling import wait_until
 from tests.support.shell import SPEC, Shell
 
 
@@ -138,7 +138,7 @@ def test_a_trial_reaches_nothing_of_the_service_and_is_stopped_without_its_drive
     spec = SPEC.replace("team", "spying").replace("train.py", "spying.py").replace("3}", "9999}")
     (admin.folder / "code" / "spying.yaml").write_text(spec)
     admin.run("submit", "code/spying.yaml", "--working-dir", "code")
-    wait_until(lambda: has_epochs(runs, "spying"))
+    wait_until(lambda: has_epochs(runs, "spying"), 120, interval_s=0.3)
     [driver] = [
         process
         for process in psutil.process_iter(["cmdline"])
@@ -146,7 +146,7 @@ def test_a_trial_reaches_nothing_of_the_service_and_is_stopped_without_its_drive
     ]
     driver.kill()
     admin.run("stop", "spying")
-    wait_until(lambda: "spying of root: stopped" in admin.run("status", "spying"))
+    wait_until(lambda: "spying of root: stopped" in admin.run("status", "spying"), 120)
     record = Runs(runs).search("spying").open_record()
     assert (record.state, record.delivered) == ("stopped", True)
     uids = {metrics["score"] for metrics in record.trials[0].curve.values()}
@@ -160,13 +160,6 @@ def has_epochs(runs: Path, name: str) -> bool:
     return place.has(name) and any(
         trial.curve for trial in place.search(name).open_record().trials
     )
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
 
 
 def cluster_of(runs: Path) -> Jobs:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,6 +19,7 @@ from hpsearch.service.settings import Settings
 from hpsearch.tuning.output import output_file
 from tests.support.breaking import TRAIN
 from tests.support.cli import FIVE_MISTAKES
+from tests.support.polling import wait_until
 from tests.support.specs import make_spec
 from tests.support.team import API, Team, upload
 
@@ -53,12 +53,20 @@ def test_mistakes_are_all_told(team: Team) -> None:
     answer = team.ann.post(f"{API}/searches", json={"spec": FIVE_MISTAKES})
     assert answer.status_code == 422
     error = answer.json()["error"]
-    assert {"objective.metric", "model.name", "serach"} <= {p["place"] for p in error["problems"]}
+    problems = error["problems"]
+    assert {"objective.metric", "model.name", "serach"} <= {p["place"] for p in problems}
     assert (
         "serach: must be a known key, but got 'serach'; did you mean 'search'?"
         in (error["message"])
     )
     assert team.ann.get(f"{API}/searches").json() == {"searches": [], "total": 0}
+
+
+def test_a_problem_without_a_value_has_none(team: Team) -> None:
+    spec = "name: a\nmodel: mlp\n"
+    error = team.ann.post(f"{API}/searches", json={"spec": spec}).json()["error"]
+    values = {problem["place"]: problem["value"] for problem in error["problems"]}
+    assert values["objective"] is None
 
 
 def test_lists_have_filters_and_pages(team: Team) -> None:
@@ -127,14 +135,22 @@ def test_what_is_not_there_yet_is_told(team: Team) -> None:
     assert team.ann.get(f"{API}/searches/done/logs", params={"trial": 9}).status_code == 404
 
 
-def test_a_log_is_followed_to_its_end(team: Team) -> None:
+def test_a_log_is_followed_to_its_end(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     row = team.add("live", desired="running", actual="running")
     log = team.service.runs.path / "live" / "driver.log"
     log.parent.mkdir()
     log.write_text("first\n")
 
+    looks, source = [], team.service.files.driver_log
+
+    def look(name: str) -> BinaryIO:
+        looks.append(name)
+        return source(name)
+
+    monkeypatch.setattr(team.service.files, "driver_log", look)
+
     def go_on() -> None:
-        time.sleep(0.5)
+        wait_until(lambda: len(looks) > 2)  # the first line was sent, and no more found
         with log.open("a") as file:
             file.write("second\n")
         team.service.table.change(row, actual="finished")

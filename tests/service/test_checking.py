@@ -26,6 +26,7 @@ from hpsearch.untrusted_files import remove_below
 from hpsearch.validation import check
 from tests.support.breaking import TRAIN
 from tests.support.cli import FIVE_MISTAKES
+from tests.support.polling import wait_until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 SPEC = """
@@ -233,9 +234,8 @@ def test_a_check_that_nobody_waits_for_ends_with_all_that_it_started(folder: Pat
 
     async def hang_up() -> None:
         checking = asyncio.create_task(checks.check("ann", SPEC, folder))
-        while len(left_of(marker)) < 3:
-            assert not checking.done()
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(wait_until, lambda: len(left_of(marker)) >= 3 or checking.done())
+        assert not checking.done()
         checking.cancel()
         with suppress(asyncio.CancelledError):
             await checking

@@ -15,7 +15,7 @@ from hpsearch.service.app import create_app
 from hpsearch.service.client import http_client
 from hpsearch.service.client.http_client import Client
 from hpsearch.service.embedded.processes import free_ports
-from tests.support.mlflow_store import wait_until
+from tests.support.polling import wait_until
 from tests.support.serving import served
 from tests.support.team import Team
 

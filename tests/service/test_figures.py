@@ -6,7 +6,6 @@ import gzip
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ import pytest
 from hpsearch.errors import SearchNotFoundError
 from hpsearch.service.cache.figures import Drawer
 from hpsearch.service.search_files import SearchFiles
+from tests.support.polling import wait_until
 
 PARENT = """
 import sys, time
@@ -55,7 +55,4 @@ def test_the_process_does_not_outlive_a_service_that_is_killed(
         children = psutil.Process(parent.pid).children(recursive=True)
         assert children
         parent.kill()
-    deadline = time.monotonic() + 30
-    while any(child.is_running() for child in children):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not any(child.is_running() for child in children))

@@ -12,7 +12,7 @@ import pytest
 from hpsearch.errors import ClusterError
 from hpsearch.service.embedded.processes import kept_alive, ray_head
 from hpsearch.service.jobs import Job, Jobs, JobState
-from tests.support.mlflow_store import wait_until
+from tests.support.polling import wait_until
 
 #: sets GPUs aside as Ray Tune does for trials, and gives one of three back
 HOLD = """

@@ -7,8 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,6 +14,7 @@ import pytest
 
 from hpsearch.errors import ServiceError
 from hpsearch.service.embedded.processes import Child, free_ports, kept_alive, ray_head
+from tests.support.polling import wait_until
 
 PARENT = """
 import sys, time
@@ -35,13 +34,6 @@ def child(tmp_path: Path) -> Child:
     [port] = free_ports(1)
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
     return Child("server", command, tmp_path / "log", f"http://127.0.0.1:{port}")
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_what_dies_is_started_again(child: Child) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,8 +19,10 @@ from hpsearch.service.app import create_app
 from hpsearch.service.client.http_client import Client
 from hpsearch.service.core import Service
 from hpsearch.service.database import tables
+from hpsearch.service.database.tokens import User
 from hpsearch.service.http import rights
 from hpsearch.service.settings import Settings
+from tests.support.polling import wait_until
 from tests.support.serving import served
 from tests.support.team import API, Team
 
@@ -39,7 +40,6 @@ class EndlessArtifact(BaseHTTPRequestHandler):
         try:
             while True:
                 self.wfile.write(b"x" * 1000)
-                time.sleep(0.01)
         except OSError:
             pass
 
@@ -99,16 +99,22 @@ def place(tmp_path: Path) -> Iterator[Place]:
         place.service.close()
 
 
-def _rest(chunks: Iterator[bytes], pause_s: float = 0.0) -> tuple[bytes, bool]:
+def _rest(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
     """Return what still comes of an answer, and whether it comes to its regular end."""
-    rest = b""
+    rest = []
     try:
         for chunk in chunks:
-            rest += chunk
-            time.sleep(pause_s)
+            rest.append(chunk)
     except requests.RequestException:
-        return rest, False
-    return rest, True
+        return b"".join(rest), False
+    return b"".join(rest), True
+
+
+@pytest.fixture
+def wait_for_the_end(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], None]]:
+    """Wait, without taking more of an answer, until the service has broken it off."""
+    with caplog.at_level("INFO", rights.__name__):
+        yield lambda: wait_until(lambda: "an answer was broken off" in caplog.text)
 
 
 @pytest.mark.parametrize("how", ["revoke", "change_role"])
@@ -188,41 +194,45 @@ def test_others_go_on_listening(place: Place) -> None:
         assert b"event: search" in (next(lines) for _ in range(9))
 
 
-def test_a_download_breaks_off(place: Place, tmp_path: Path) -> None:
+def test_a_download_breaks_off(place: Place, wait_for_the_end: Callable[[], None]) -> None:
     _add_large_checkpoint(place)
     with place.ask(f"{API}/searches/done/model") as answer:
         chunks = answer.iter_content(1 << 20)
         assert next(chunks)
         place.revoke()
-        rest, is_whole = _rest(chunks, pause_s=0.02)
+        wait_for_the_end()
+        rest, is_whole = _rest(chunks)
     assert not is_whole
     assert len(rest) < SIZE - (1 << 20)
 
 
-def test_who_downloads_is_told_why_and_keeps_nothing(place: Place, tmp_path: Path) -> None:
+def test_who_downloads_is_told_why_and_keeps_nothing(
+    place: Place, tmp_path: Path, wait_for_the_end: Callable[[], None]
+) -> None:
     _add_large_checkpoint(place)
     client = Client(place.address, place.token)
     chunks = client._chunks
 
-    def slowly(*arguments: Any) -> Iterator[bytes]:
+    def revoked(*arguments: Any) -> Iterator[bytes]:
         for number, chunk in enumerate(chunks(*arguments)):
             if number == 0:
                 place.revoke()
-            time.sleep(0.05)
+                wait_for_the_end()
             yield chunk
 
-    client._chunks = slowly  # type: ignore[method-assign]
+    client._chunks = revoked  # type: ignore[method-assign]
     (tmp_path / "to").mkdir()
     with pytest.raises(NotAuthenticatedError, match="revoked"):
         client.download("done", tmp_path / "to")
     assert not list((tmp_path / "to").iterdir())
 
 
-def test_what_mlflow_sends_breaks_off(place: Place) -> None:
+def test_what_mlflow_sends_breaks_off(place: Place, wait_for_the_end: Callable[[], None]) -> None:
     with place.ask("/mlflow/get-artifact?run_id=1&path=a.txt") as answer:
         chunks = answer.iter_content(1000)
         assert next(chunks) == b"x" * 1000
         place.end_session()
+        wait_for_the_end()
         _, is_whole = _rest(chunks)
     assert not is_whole
 
@@ -241,8 +251,7 @@ def test_an_answer_outlives_a_database_that_is_away_for_a_while(
         chunks = answer.iter_content(None)
         assert next(chunks) == b"a line\n"
         monkeypatch.setattr(place.service.tokens, "authenticate", away)
-        while len(asked) < 3:
-            time.sleep(0.05)
+        wait_until(lambda: len(asked) >= 3)
         log.write_text("a line\nanother\n")
         assert next(chunks) == b"another\n"
         monkeypatch.setattr(rights, "MAX_UNSURE_S", 0.1)
@@ -250,12 +259,21 @@ def test_an_answer_outlives_a_database_that_is_away_for_a_while(
     assert (b"can't be known" in rest, is_whole) == (True, False)
 
 
-def test_an_answer_whose_rights_hold_comes_whole(place: Place) -> None:
+def test_an_answer_whose_rights_hold_comes_whole(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, authenticate = [], place.service.tokens.authenticate
+
+    def look(token: str) -> User:
+        looks.append(token)
+        return authenticate(token)
+
+    monkeypatch.setattr(place.service.tokens, "authenticate", look)
     log = place.add_running("live")
     with place.ask(f"{API}/searches/live/logs?follow=true") as answer:
         chunks = answer.iter_content(None)
         assert next(chunks) == b"a line\n"
-        time.sleep(0.5)  # for a few looks
+        wait_until(lambda: len(looks) > 3)
         log.write_text("a line\nanother\n")
         place.service.table.change(place.service.table.get("live"), actual="finished")
         assert _rest(chunks) == (b"another\n", True)

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from deploy.checks.commands import DEPLOY
 from hpsearch.service.client.http_client import Client
 from tests.support.local_cluster import SPEC, first_token, local_cluster
+from tests.support.polling import wait_until
 from tests.support.postgresql import INITDB
 from tests.support.shell import Shell
 
@@ -61,10 +61,12 @@ def run(command: str, cluster: Path, place: Path) -> str:
 
 
 def wait_until_finished(client: Client, name: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while (found := client.search(name))["state"] != "finished":
-        assert time.monotonic() < deadline, found
-        time.sleep(0.5)
+    wait_until(
+        lambda: client.search(name)["state"] == "finished",
+        TIMEOUT_S,
+        interval_s=0.5,
+        why=lambda: client.search(name),
+    )
 
 
 def test_a_backup_restores_what_was_there(

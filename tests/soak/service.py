@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from hpsearch.service.database.tokens import User
 from hpsearch.service.embedded.processes import Child, kept_alive, ray_head
 from hpsearch.service.settings import Settings
 from tests.support.breaking import TRAIN
+from tests.support.polling import wait_until
 
 ANN = User("ann", "user")
 SPEC = """
@@ -73,14 +73,20 @@ def reconciling(settings: Settings) -> Iterator[None]:
 
 
 def wait_for(service: Service, name: str, holds: Callable[[SearchRow], bool]) -> SearchRow:
-    deadline = time.monotonic() + TIMEOUT_S
-    while True:
+    log = service.runs.path / name / "driver.log"
+
+    row = service.table.get(name)
+
+    def look() -> bool:
+        nonlocal row
         row = service.table.get(name)
-        if holds(row):
-            return row
-        log = service.runs.path / name / "driver.log"
-        assert time.monotonic() < deadline, (row, log.read_text() if log.is_file() else "no log")
-        time.sleep(0.2)
+        return holds(row)
+
+    def why() -> object:
+        return row, log.read_text() if log.is_file() else "no log"
+
+    wait_until(look, TIMEOUT_S, 0.2, why)
+    return row
 
 
 def has_epochs(row: SearchRow, count: int = 2) -> bool:

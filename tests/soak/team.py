@@ -18,6 +18,7 @@ from hpsearch.errors import ServiceError
 from hpsearch.service.client.http_client import Client
 from hpsearch.service.database.search_table import ACTIVE
 from tests.support.local_cluster import SPEC, first_token, local_cluster
+from tests.support.polling import wait_until
 from tests.support.postgresql import INITDB
 from tests.support.shell import Shell
 
@@ -65,10 +66,14 @@ class Watch:
 
     def until(self, holds: Callable[[dict[str, dict[str, Any]]], bool]) -> dict[str, Any]:
         """Wait until something holds of the searches, and return them."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while not ((rows := self.rows()) and holds(rows)):
-            assert time.monotonic() < deadline, rows
-            time.sleep(0.3)
+        rows: dict[str, dict[str, Any]] = {}
+
+        def look() -> bool:
+            nonlocal rows
+            rows = self.rows()
+            return bool(rows) and holds(rows)
+
+        wait_until(look, TIMEOUT_S, 0.3, lambda: rows)
         return rows
 
     def more_epochs(self, name: str, count: int = 5) -> None:
@@ -127,9 +132,12 @@ def cut_off_a_node(folder: Path, watch: Watch, name: str) -> None:
         watch.more_epochs(name)
     local_cluster("join", folder, NODE)
     # Its raylet ends when it hears that it was given up; Docker would start it again.
-    while runs(folder, NODE):
-        assert time.monotonic() < deadline, f"{NODE} goes on though Ray has given it up"
-        time.sleep(1)
+    wait_until(
+        lambda: not runs(folder, NODE),
+        TIMEOUT_S,
+        interval_s=1,
+        why=lambda: f"{NODE} still runs though Ray has given it up",
+    )
     local_cluster("start", folder, NODE)
     watch.more_epochs(name)
 

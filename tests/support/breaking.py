@@ -9,10 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,6 +19,7 @@ import psutil
 from hpsearch.errors import HpsearchError
 from hpsearch.integrity.check import check_search
 from hpsearch.runs import Runs, SearchFolder
+from tests.support.polling import wait_until
 
 TRAIN = """
 import os
@@ -88,10 +88,12 @@ def num_epochs(folder: Path) -> int:
 
 def wait_for_epochs(folder: Path, wanted: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until the record has so many epochs, or the process ends."""
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while num_epochs(folder) < wanted and process.poll() is None:
-        assert time.monotonic() < deadline, (folder / "output.log").read_text()[-3000:]
-        time.sleep(0.1)
+    wait_until(
+        lambda: num_epochs(folder) >= wanted or process.poll() is not None,
+        START_TIMEOUT_S,
+        interval_s=0.1,
+        why=lambda: (folder / "output.log").read_text()[-3000:],
+    )
 
 
 def problems(folder: Path) -> tuple[str, ...]:
@@ -110,8 +112,8 @@ def kill_again_and_again(folder: Path, num_kills: int, seed: int, *options: str)
     process = start("run", "killed.yaml", *options, cwd=folder)
     for kill in range(num_kills):
         wait_for_epochs(folder, num_epochs(folder) + rng.randint(1, 10), process)
-        time.sleep(rng.random() * 0.3)
-        if process.poll() is not None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=rng.random() * 0.3)
             finish(process, folder)
             return kill
         process.kill()
@@ -144,14 +146,15 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def wait_for_server(uri: str) -> None:
     """Wait until an MLflow server answers."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(f"{uri}/health", timeout=5).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.3)
+    wait_until(lambda: _answers(f"{uri}/health"), 60, interval_s=0.3)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 class Cluster:
@@ -181,13 +184,12 @@ class Cluster:
 
     def _wait_for(self, num_nodes: int) -> None:
         status = [RAY, "status", f"--address={self.address}"]
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
+
+        def are_there() -> bool:
             done = subprocess.run(status, capture_output=True, text=True, env=self._environment)
-            if done.stdout.count("1 node_") == num_nodes:
-                return
-            assert time.monotonic() < deadline, self._log.read_text()
-            time.sleep(0.5)
+            return done.stdout.count("1 node_") == num_nodes
+
+        wait_until(are_there, START_TIMEOUT_S, interval_s=0.5, why=self._log.read_text)
 
     def kill(self, index: int) -> None:
         """Kill a node's processes as a power failure would."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +107,3 @@ def add_trial(record: Record, values: list[float], outcome: Outcome | None = Non
     if outcome is not None:
         record.end_trial(number, outcome)
     return number
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't happen in time"
-        threading.Event().wait(0.005)

@@ -8,10 +8,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.polling import wait_until
 
 INITDB = shutil.which("initdb") or next(
     map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None
@@ -37,10 +38,7 @@ def postgresql_server() -> Iterator[str]:
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
     try:
         is_ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-        deadline = time.monotonic() + 60
-        while subprocess.run(is_ready, check=False).returncode != 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: subprocess.run(is_ready, check=False).returncode == 0, 60, 0.1)
         yield f"postgresql://tests@127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGINT)

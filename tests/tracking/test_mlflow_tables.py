@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from hpsearch.errors import TrackingError
 from hpsearch.tracking.store import make_tables, open_client
+from tests.support.polling import wait_until
 
 OPEN = "import sys; from hpsearch.tracking.store import open_client; open_client(sys.argv[1])"
 
@@ -42,10 +42,8 @@ def test_a_process_that_dies_while_it_makes_tables_leaves_a_store_that_works(
 ) -> None:
     path = tmp_path / "mlflow.db"
     killed = opener(path, tmp_path / "temporary")
-    deadline = time.monotonic() + 60
-    while bytes_in(tmp_path) < num_bytes:
-        assert killed.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: bytes_in(tmp_path) >= num_bytes, 60, interval_s=0.005)
+    assert killed.poll() is None
     killed.kill()
     killed.wait()
     client = open_client(f"sqlite:///{path}")

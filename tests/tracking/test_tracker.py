@@ -23,7 +23,8 @@ from hpsearch.record import Record
 from hpsearch.tracking import Tracker
 from hpsearch.tracking.follower import Follower
 from hpsearch.tracking.tracker import CLOSE_PATIENCE_S, FollowerSettings
-from tests.support.mlflow_store import NAME, PARAMS, Store, add_trial, make_record, wait_until
+from tests.support.mlflow_store import NAME, PARAMS, Store, add_trial, make_record
+from tests.support.polling import wait_until
 
 FAST = {"interval_s": 0.01, "running_interval_s": 0.0}
 

@@ -19,6 +19,7 @@ from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.next_steps import why_no_best
 from hpsearch.analysis.plain import plain_best, plain_curves, plain_trial, trial_log
 from hpsearch.errors import ConflictError, SearchNotFoundError
+from hpsearch.growing_file import GrowingFile
 from hpsearch.live import status_text
 from hpsearch.record import Record, TrialRecord
 from hpsearch.service.api.searches import Limit, Name, Offset
@@ -34,8 +35,6 @@ router = APIRouter(prefix="/searches/{name}", tags=["what searches hold"])
 #: seconds between two looks at a log that is followed
 FOLLOW_S = 0.5
 _CHUNK = 1 << 16
-#: opens a log; raises FileNotFoundError where there is none yet
-Source = Callable[[], BinaryIO]
 
 
 @router.get("/status", response_class=PlainTextResponse)
@@ -95,15 +94,16 @@ def logs(
     """
     service.table.get(name)
     if trial is None:
-        log, goes_on = partial(service.files.driver_log, name), partial(_is_active, service, name)
-        lines = _log(log, start, goes_on if follow else None)
+        source, grows = partial(service.files.driver_log, name), partial(_is_active, service, name)
     else:
         found = _record(service, name).trials
         if trial >= len(found):
             raise SearchNotFoundError(f"{name} has no trial {trial}; it has {len(found)}")
-        log = partial(service.files.trial_output, name, trial)
-        lines = _trial_log(service, name, trial, log, start, follow)
-    _read(log, 0)  # what is no log is an error, before an answer has begun
+        source = partial(service.files.trial_output, name, trial)
+        grows = partial(_trains, service, name, trial)
+    GrowingFile(source).read()  # what is no log is an error, before an answer has begun
+    log = GrowingFile(source, grows if follow else lambda: False, start)
+    lines = _chunks(log) if trial is None else _trial_log(service, name, trial, log)
     return StreamingResponse(lines, media_type="text/plain; charset=utf-8")
 
 
@@ -159,8 +159,8 @@ def _made_once(
 ) -> Response:
     """Return JSON made of a record: many clients ask the same of one that doesn't change."""
     record, version = _read_record(service, name)
-    key = (name, version, *question)
-    body = service.answers.get(key, lambda: to_json(make(record)).encode("ascii"))
+    key = (name, *question)
+    body = service.answers.get(key, version, lambda: to_json(make(record)).encode("ascii"))
     return Response(body, media_type="application/json")
 
 
@@ -178,29 +178,20 @@ def _read_record(service: Service, name: str) -> tuple[Record, str]:
 
 
 async def _trial_log(
-    service: Service, name: str, number: int, log: Source, start: int, follow: bool
+    service: Service, name: str, number: int, log: GrowingFile
 ) -> AsyncIterator[bytes]:
-    trains = partial(_trains, service, name, number)
-    async for chunk in _log(log, start, trains if follow else None):
+    async for chunk in _chunks(log):
         yield chunk
     record = await run_in_threadpool(_record, service, name)
     yield clean_text(trial_log(record.trials[number])).encode()
 
 
-async def _log(
-    log: Source, position: int, goes_on: Callable[[], bool] | None
-) -> AsyncIterator[bytes]:
-    """Yield a log from a position, and what is added to it while it goes on."""
-    while True:
-        is_active = goes_on is not None and await run_in_threadpool(goes_on)
-        while True:
-            chunk, position = await run_in_threadpool(_read, log, position)
-            if not chunk:
-                break
+async def _chunks(log: GrowingFile) -> AsyncIterator[bytes]:
+    while (chunk := await run_in_threadpool(log.next)) is not None:
+        if chunk:
             yield chunk
-        if not is_active:  # looked at before the last read, so that nothing is missed
-            return
-        await anyio.sleep(FOLLOW_S)
+        else:
+            await anyio.sleep(FOLLOW_S)
 
 
 def _is_active(service: Service, name: str) -> bool:
@@ -211,20 +202,8 @@ def _is_active(service: Service, name: str) -> bool:
 
 
 def _trains(service: Service, name: str, number: int) -> bool:
-    """Whether a trial goes on, as far as anybody knows."""
+    """Whether a trial is running, as far as its record says."""
     return _is_active(service, name) and _record(service, name).trials[number].outcome is None
-
-
-def _read(log: Source, position: int) -> tuple[bytes, int]:
-    """Return what stands at a position, and the position after it."""
-    try:
-        with log() as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(min(position, size))  # its beginning may go
-            chunk = file.read(_CHUNK)
-            return chunk, file.tell()
-    except FileNotFoundError:
-        return b"", position
 
 
 class _Download(StreamingResponse):

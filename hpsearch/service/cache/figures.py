@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -18,6 +17,7 @@ from hpsearch.analysis.figures import all_figures
 from hpsearch.analysis.importance import importances
 from hpsearch.analysis.page import figures_json
 from hpsearch.errors import ConflictError
+from hpsearch.service.cache.cache import Cache
 from hpsearch.service.cache.records import Records
 from hpsearch.service.search_files import SearchFiles
 
@@ -25,7 +25,9 @@ from hpsearch.service.search_files import SearchFiles
 NICENESS = 10
 #: seconds that the figures of a search may take, after which the process ends
 DRAW_LIMIT_S = 60.0
+#: seconds for which figures that could not be drawn are not tried again, and of how many searches
 UNDRAWABLE_S = 600.0
+MAX_UNDRAWABLE = 10_000
 _records: Records  # of the process that draws
 
 
@@ -36,7 +38,7 @@ class Drawer:
         self._files = files
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
-        self._undrawable: dict[str, float] = {}  # name → until when it is not tried again
+        self._undrawable: Cache[str, str] = Cache(MAX_UNDRAWABLE, max_age_s=UNDRAWABLE_S)
 
     def start(self) -> None:
         """Start the process, which takes seconds, before anybody waits for it."""
@@ -47,16 +49,17 @@ class Drawer:
 
         And ConflictError where they can't be drawn in time, or end the process.
         """
-        if time.monotonic() < self._undrawable.get(name, 0.0):
-            raise _undrawable(name)
+        if (before := self._undrawable.find(name)) is not None:
+            raise ConflictError(before)
         for _ in range(2):  # another search's figures may have ended the first process
             pool = self._running()
             try:
                 return pool.submit(_draw, name).result()
             except BrokenProcessPool:
                 self._drop(pool)
-        self._undrawable[name] = time.monotonic() + UNDRAWABLE_S
-        raise _undrawable(name)
+        why = f"the figures of {name} can't be drawn in {DRAW_LIMIT_S:g} s"
+        self._undrawable.keep(name, why)
+        raise ConflictError(why)
 
     def _running(self) -> ProcessPoolExecutor:
         with self._lock:
@@ -96,7 +99,3 @@ def _draw(name: str) -> bytes:
         return gzip.compress(figures_json(figures).encode(), 1)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-
-
-def _undrawable(name: str) -> ConflictError:
-    return ConflictError(f"the figures of {name} can't be drawn in {DRAW_LIMIT_S:g} s")

@@ -10,13 +10,13 @@ import gc
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from hpsearch.errors import HpsearchError, RecordError, SearchNotFoundError
 from hpsearch.record import Record
+from hpsearch.service.cache.cache import Cache
 from hpsearch.service.search_files import SearchFiles
 
 #: records held in memory, and the bytes of their journals together
@@ -64,9 +64,7 @@ class Records:
 
     def __init__(self, files: SearchFiles) -> None:
         self._files = files
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._lock = threading.Lock()
-        self._reading: dict[str, threading.Lock] = {}
+        self._entries: Cache[str, _Entry] = Cache(MAX_RECORDS, MAX_KEPT_BYTES, size=_num_bytes)
         self._opening = {is_large: threading.Lock() for is_large in (False, True)}
 
     def read(self, name: str, fresh: bool = False) -> tuple[Record, str]:
@@ -77,27 +75,17 @@ class Records:
         """
         if not self._files.has(name):
             raise SearchNotFoundError(f"{name} has no record")
-        with self._lock:
-            reading = self._reading.setdefault(name, threading.Lock())
-        with reading:  # one reads, the others wait for that
-            entry = self._newest(name, fresh)
-            self._keep(name, entry)
+        entry = self._entries.update(name, lambda kept: self._newest(name, kept, fresh))
         if entry.record is None:
             raise RecordError(entry.error)
         return entry.record, entry.version
 
     def forget(self, name: str) -> None:
         """Drop a record that was removed."""
-        with self._lock:
-            self._entries.pop(name, None)
-            self._reading.pop(name, None)
+        self._entries.drop(name)
 
-    def _newest(self, name: str, fresh: bool) -> _Entry:
-        entry, file, now = (
-            self._entries.get(name),
-            self._files.journal_status(name),
-            time.monotonic(),
-        )
+    def _newest(self, name: str, entry: _Entry | None, fresh: bool) -> _Entry:
+        file, now = self._files.journal_status(name), time.monotonic()
         if entry is None:
             return self._open(name, file)
         if entry.record is None or not entry.goes_on_in(file):
@@ -118,19 +106,9 @@ class Records:
             gc.freeze()
         return entry
 
-    def _keep(self, name: str, entry: _Entry) -> None:
-        with self._lock:
-            self._entries[name] = entry
-            self._entries.move_to_end(name)
-            while len(self._entries) > 1 and (
-                len(self._entries) > MAX_RECORDS or self._num_bytes() > MAX_KEPT_BYTES
-            ):
-                forgotten, _ = self._entries.popitem(last=False)
-                self._reading.pop(forgotten, None)
 
-    def _num_bytes(self) -> int:
-        files = (entry.file for entry in self._entries.values())
-        return sum(file.st_size for file in files if file is not None)
+def _num_bytes(entry: _Entry) -> int:
+    return 0 if entry.file is None else entry.file.st_size
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hpsearch.service.cache.cache import Cache
 from hpsearch.service.database.search_table import Filter, SearchTable
 from hpsearch.service.summaries import finite
 
@@ -17,20 +18,18 @@ class Listing:
 
     def __init__(self, table: SearchTable) -> None:
         self._table = table
-        self._kept: dict[str, tuple[float, str]] = {}  # name → when it changed, its JSON
+        self._kept: Cache[str, str] = Cache(MAX_KEPT)  # name → its JSON; stamp: when it changed
 
     def page(self, wanted: Filter, limit: int, offset: int) -> bytes:
         """Return some searches, the newest first, and how many there are in all."""
         changes, total = self._table.changes(wanted, limit, offset)
-        kept = self._kept
-        missing = [name for name, at in changes.items() if kept.get(name, (None,))[0] != at]
-        if len(kept) + len(missing) > MAX_KEPT:
-            kept = self._kept = {}
-            missing = list(changes)
-        for row in self._table.shown(missing):
-            kept[row["name"]] = (changes[row["name"]], to_json(row))
-        found = ",".join(kept[name][1] for name in changes if name in kept)  # or just removed
-        return f'{{"searches":[{found}],"total":{total}}}'.encode("ascii")
+        found = {name: self._kept.find(name, at) for name, at in changes.items()}
+        for row in self._table.shown([name for name in found if found[name] is None]):
+            name, made = row["name"], to_json(row)
+            self._kept.keep(name, made, changes[name])
+            found[name] = made
+        searches = ",".join(filter(None, found.values()))  # without one that was just removed
+        return f'{{"searches":[{searches}],"total":{total}}}'.encode("ascii")
 
 
 def to_json(content: Any) -> str:

@@ -138,18 +138,19 @@ def _taken(
     except ValidationError as error:
         raise no_answer("its answer can't be read") from error
     if told.problems:
-        raise SpecError([ToldProblem(**problem.model_dump()) for problem in told.problems])
+        found = [problem.model_dump(exclude_none=True) for problem in told.problems]
+        raise SpecError([ToldProblem(**each) for each in found])
     if not has_spec:
         return {}
-    found = draft_spec(told.spec or {}, draft.folder)
-    problems = [*found.problems, *foreign_places(found.raw, draft.folder, data_folders)]
-    if problems or found.spec is None:
+    again = draft_spec(told.spec or {}, draft.folder)
+    problems = [*again.problems, *foreign_places(again.raw, draft.folder, data_folders)]
+    if problems or again.spec is None:
         raise SpecError(problems or [Problem("spec", "must be resolved by its check")])
     for name in ("name", "trainable"):
-        if found.raw.get(name) != draft.raw.get(name):
-            raise SpecError([Problem(name, "must stay as it was submitted", found.raw.get(name))])
-    resolved = found.spec.to_dict()
-    read_text(found.spec.to_yaml(), "spec", draft.folder)  # as the table will hold it
+        if again.raw.get(name) != draft.raw.get(name):
+            raise SpecError([Problem(name, "must stay as it was submitted", again.raw.get(name))])
+    resolved = again.spec.to_dict()
+    read_text(again.spec.to_yaml(), "spec", draft.folder)  # as the table will hold it
     return resolved
 
 

@@ -68,18 +68,16 @@ def foreign_places(
 
 
 def _plain(problem: Problem, folder: str) -> dict[str, Any]:
-    has_value = problem != Problem(problem.path, problem.rule, nearest=problem.nearest)
-    told = {
-        "path": problem.path,
-        "rule": problem.rule,
-        "value": repr(problem.value) if has_value else None,
-        "text": str(problem),
+    def short(text: str) -> str:
+        return text.replace(folder, "")[:_MAX_TEXT]
+
+    return {
+        "path": short(problem.path),
+        "rule": short(problem.rule),
+        "value": short(repr(problem.value)) if problem.has_value else None,
+        "text": short(str(problem)),
+        "nearest": list(problem.nearest),
     }
-    short = {
-        key: text if text is None else text.replace(folder, "")[:_MAX_TEXT]
-        for key, text in told.items()
-    }
-    return {**short, "nearest": list(problem.nearest)}
 
 
 def _as_path(place: str, value: str) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pathspec
 
 from hpsearch.errors import UploadError
+from hpsearch.formatting import show_bytes
 
 #: never code: what version control, Python and a virtual environment keep
 _SKIPPED = (".git", ".hg", ".svn", "__pycache__", ".venv", ".mypy_cache", ".pytest_cache")
@@ -78,8 +79,8 @@ def _is_ignored(path: Path, rules: dict[Path, pathspec.GitIgnoreSpec], end: str 
 
 def _too_large(folder: Path, files: list[tuple[str, Path]], max_bytes: int) -> str:
     largest = sorted(files, key=lambda file: -file[1].stat().st_size)[:_SHOWN]
-    shown = ", ".join(f"{name} ({path.stat().st_size / 1e6:.0f} MB)" for name, path in largest)
+    shown = ", ".join(f"{name} ({show_bytes(path.stat().st_size)})" for name, path in largest)
     return (
-        f"--working-dir: {folder} must pack to at most {max_bytes / 1e6:.0f} MB; the largest "
+        f"--working-dir: {folder} must pack to at most {show_bytes(max_bytes)}; the largest "
         f"files are {shown}: name what isn't code in .gitignore"
     )

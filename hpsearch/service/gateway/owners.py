@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from hpsearch.service.cache.cache import Cache
 from hpsearch.tracking.store import open_client
 
 #: what is remembered of runs and models, which never move
@@ -22,8 +21,7 @@ class Experiments:
 
     def __init__(self, tracking_uri: str) -> None:
         self._tracking_uri = tracking_uri
-        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._lock = threading.Lock()
+        self._known: Cache[tuple[str, str], str] = Cache(MAX_KNOWN)
 
     def of_search(self, name: str, since: float) -> str | None:
         """Return the id of a search's experiment; None before there is one.
@@ -64,10 +62,8 @@ class Experiments:
     def _remembered(self, key: tuple[str, str], ask: Callable[[], str | None]) -> str | None:
         from mlflow.exceptions import MlflowException  # it takes seconds, the first time
 
-        with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
+        if (known := self._known.find(key)) is not None:
+            return known
         try:
             found = ask()
         except MlflowException as error:
@@ -75,10 +71,7 @@ class Experiments:
                 raise
             found = None
         if found is not None:
-            with self._lock:
-                self._known[key] = found
-                while len(self._known) > MAX_KNOWN:
-                    self._known.popitem(last=False)
+            self._known.keep(key, found)
         return found
 
 

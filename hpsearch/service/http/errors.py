@@ -141,8 +141,7 @@ def _on_unexpected_error(request: Request, error: Exception) -> ErrorAnswer:
 
 
 def _plain(problem: Problem) -> dict[str, Any]:
-    told = Problem(problem.path, problem.rule, nearest=problem.nearest)
-    value = None if problem == told else _short(problem.value)
+    value = _short(problem.value) if problem.has_value else None
     return {"place": problem.path, "rule": problem.rule, "value": value}
 
 

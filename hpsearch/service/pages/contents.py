@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +15,7 @@ from hpsearch.analysis.figures import figure_names
 from hpsearch.analysis.importance import importances
 from hpsearch.analysis.page import introduction_html, section_html, tiles_html
 from hpsearch.record import Record
+from hpsearch.service.cache.cache import Cache
 from hpsearch.service.cache.figures import Drawer
 from hpsearch.service.cache.records import Records
 from hpsearch.service.pages.curves_svg import curves_svg
@@ -54,6 +53,10 @@ class Content:
         pause = max(PAUSE_S, REST * self.cost_s)
         return max(0.0, self.made_at + pause - time.monotonic())
 
+    def is_outdated(self, version: str, state: str) -> bool:
+        """Whether it must be made anew for another version of the record."""
+        return version != self.version and (state != "running" or not self.seconds_left)
+
     @cached_property
     def figures(self) -> bytes:
         """The figures as JSON, compressed."""
@@ -88,31 +91,21 @@ class Contents:
     def __init__(self, records: Records, drawer: Drawer) -> None:
         self._records = records
         self._drawer = drawer
-        self._kept: OrderedDict[str, Content] = OrderedDict()
-        self._lock = threading.Lock()
-        self._making: dict[str, threading.Lock] = {}
+        self._kept: Cache[str, Content] = Cache(MAX_CONTENTS)
 
     def of(self, name: str) -> tuple[Content, float]:
         """Return the content of a search that has a record; raises as Records.read does.
 
         And the seconds after which there will be newer, if there will.
         """
-        with self._lock:
-            making = self._making.setdefault(name, threading.Lock())
-        with making:  # one makes it, the others wait for that
-            record, version = self._records.read(name)
-            kept = self._kept.get(name)
-            has_ended = record.state != "running"
-            left = 0.0 if kept is None or has_ended else kept.seconds_left
-            if kept is None or (kept.version != version and not left):
-                kept = _make(record, version, self._drawer)
-            self._keep(name, kept)
-            return kept, left if kept.version != version else 0.0
+        newest = ""
 
-    def _keep(self, name: str, made: Content) -> None:
-        with self._lock:
-            self._kept[name] = made
-            self._kept.move_to_end(name)
-            while len(self._kept) > MAX_CONTENTS:
-                forgotten, _ = self._kept.popitem(last=False)
-                self._making.pop(forgotten, None)
+        def newer(kept: Content | None) -> Content:
+            nonlocal newest
+            record, newest = self._records.read(name)
+            if kept is not None and not kept.is_outdated(newest, record.state):
+                return kept
+            return _make(record, newest, self._drawer)
+
+        content = self._kept.update(name, newer)
+        return content, 0.0 if content.version == newest else max(content.seconds_left, 0.1)

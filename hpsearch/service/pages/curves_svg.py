@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from hpsearch.analysis.frames import outcome_label, show
 from hpsearch.analysis.scatter import shown_trials
+from hpsearch.formatting import show, show_outcome
 from hpsearch.record import Record
 
 WIDTH, HEIGHT = 640, 260
@@ -53,7 +53,7 @@ def curves_svg(record: Record) -> Markup:
     line = Markup('<polyline class="{}" points="{}"/>')
     lines = Markup("").join(
         line.format(
-            outcome_label(trial.outcome).replace(" ", "-"),
+            show_outcome(trial.outcome).replace(" ", "-"),
             " ".join(axes.point(*entry) for entry in list(curve.items())[::-step]),
         )
         for trial, curve in curves

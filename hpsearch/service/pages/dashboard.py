@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from hpsearch.service.api.searches import Name
+from hpsearch.service.cache.cache import Cache
 from hpsearch.service.cache.readonly_storage import SearchStorage, study_id
 from hpsearch.service.core import Service
 from hpsearch.service.database.search_table import Filter
@@ -48,21 +49,18 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 
 class Dashboards:
-    """The dashboard's applications, one a search, the newest few."""
+    """The dashboard's applications, one a search, those used last."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._apps: dict[int, WsgiApp] = {}
+        self._apps: Cache[int, WsgiApp] = Cache(_MAX_APPS)
         self._names: dict[int, str] = {}
 
     def app(self, number: int) -> WsgiApp:
         """Return the application of a search; HTTPException if there is none of that number."""
         name = self._name(number)
-        if number not in self._apps:
-            while len(self._apps) >= _MAX_APPS:
-                self._apps.pop(next(iter(self._apps)))
-            self._apps[number] = optuna_dashboard.wsgi(SearchStorage(self._service.records, name))
-        return self._apps[number]
+        storage = SearchStorage(self._service.records, name)
+        return self._apps.get(number, lambda: optuna_dashboard.wsgi(storage))
 
     @cached_property
     def frame(self) -> WsgiApp:

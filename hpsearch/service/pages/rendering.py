@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.templating import Jinja2Templates
 
-from hpsearch.analysis.frames import show, show_seconds
+from hpsearch.formatting import show, show_seconds
 from hpsearch.service.pages.assets import asset_url
 
 #: scripts come from the service alone, and none stands in a page. Plotly styles what it draws.
