@@ -1,6 +1,6 @@
 """Components by name: registration, look-up, plug-ins, and the schema that a signature is.
 
-A *factory* is any callable. Of its parameters, those that its family offers (`OFFERED`) are
+A *factory* is any callable. Of its parameters, those that its family offers (`INJECTED`) are
 filled by hpsearch; all others are keywords of the spec, so that a signature is a schema:
 
     @register("model", "mlp", fusible=["dropout"])
