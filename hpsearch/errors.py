@@ -12,8 +12,10 @@ HpsearchError                     exit status 2 on the command line
 │   ├── CodeChangedError          the code of a search is no longer what it was
 │   └── UnsafeFileError           what lies in a search's folder is no regular file
 ├── RecordError                   the record can't be read, or belongs to another search
+├── ClusterError                  the Ray cluster can't be reached, or no node of it fits a trial
 ├── TrackingError                 MLflow's store can't be used as asked
 ├── ServiceError                  the service can't do what was asked
+│   ├── UnreachableError          the service does not answer, or breaks off its answer
 │   ├── NotAuthenticatedError     no token, or one that isn't valid
 │   ├── NotAllowedError           the user's role doesn't allow it
 │   ├── ConflictError             the search's state doesn't allow it

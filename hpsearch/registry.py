@@ -26,6 +26,8 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -123,7 +125,8 @@ class ComponentOf:
     def build(self, value: Any, folder: Path | None = None, **offered: Any) -> Any:
         """Build the component that a value stands for, which holds no ranges any more."""
         keywords = dict(self.written_out(value))
-        return get(self.family, keywords.pop("name"), folder).build(keywords, **offered)
+        with _user_code_from(folder):
+            return get(self.family, keywords.pop("name")).build(keywords, **offered)
 
     @staticmethod
     def _is_number(value: Any) -> bool:
@@ -189,11 +192,13 @@ class Component:
     def build(self, keywords: Mapping[str, Any], **offered: Any) -> Any:
         """Call the factory with the spec's keywords and those offered that it declares.
 
-        A whole number is a real one where the factory declares those.
+        A whole number is a real one where the factory declares those. Components that it builds in
+        turn are looked up from the same `folder`, if one is offered.
         """
         parameters = inspect.signature(self.factory).parameters
         wanted = {name: value for name, value in offered.items() if name in parameters}
-        return self.factory(**wanted, **self._as_declared(keywords))
+        with _user_code_from(offered.get("folder")):
+            return self.factory(**wanted, **self._as_declared(keywords))
 
     def _as_declared(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
         whole = [name for name, value in keywords.items() if type(value) in (int, list)]
@@ -208,6 +213,8 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _components: dict[str, dict[str, Component]] = {family: {} for family in INJECTED}
 _shared: dict[str, Factory] = {}
 _libraries: dict[tuple[str, str], tuple[Callable[[str], Component], Callable[[], list[str]]]] = {}
+#: the spec's folder, while a component is built
+_folder: ContextVar[Path | None] = ContextVar("_folder", default=None)
 _plugins_loaded = False
 
 
@@ -284,10 +291,11 @@ def get(family: str, name: str, folder: Path | None = None) -> Component:
     """Return a registered component, or the user's factory that `module:factory` names.
 
     Raises KeyError for an unknown name and UserCodeError where user code can't be imported.
-    A relative file is taken from `folder`, the spec's.
+    A relative file is taken from `folder`, the spec's; by default that of the component which is
+    being built.
     """
     if is_user_code(name):
-        return Component(family, name, import_factory(name, folder))
+        return Component(family, name, import_factory(name, folder or _folder.get()))
     _load_plugins()
     prefix, colon, rest = name.partition(":")
     return _libraries[family, prefix][0](rest) if colon else _components[family][name]
@@ -318,6 +326,16 @@ def import_factory(name: str, folder: Path | None = None) -> Factory:
     if not callable(factory):
         raise UserCodeError(f"{name}: must be callable, but got {factory!r}")
     return factory  # type: ignore[no-any-return]  # callable() narrows Any to nothing better
+
+
+@contextmanager
+def _user_code_from(folder: Path | None) -> Iterator[None]:
+    """Look up users' files from a folder meanwhile; from the same as before if there is none."""
+    before = _folder.set(folder or _folder.get())
+    try:
+        yield
+    finally:
+        _folder.reset(before)
 
 
 def user_files(name: str, folder: str | Path) -> list[Path]:

@@ -219,3 +219,24 @@ def test_plug_ins_of_other_distributions_register_themselves(
     assert importlib.metadata.entry_points(group=registry.ENTRY_POINT_GROUP).names >= {"mine"}
     monkeypatch.setattr(registry, "_plugins_loaded", False)
     assert registry.get("model", "plugged_in").build({}) == "plugged in"
+
+
+def test_components_within_components_are_of_the_same_folder(tmp_path: Path) -> None:
+    """Workers don't run in the spec's folder."""
+    (tmp_path / "parts_within.py").write_text(
+        "from torch import nn\n"
+        "def act(): return nn.ReLU()\n"
+        "def half(): return lambda progress: 0.5\n"
+    )
+    model = registry.ComponentOf("model").build(
+        {"name": "mlp", "activation": "parts_within.py:act"},
+        tmp_path,
+        input_shape=(2,),
+        output_size=2,
+    )
+    assert any(type(each).__name__ == "ReLU" for each in model.modules())
+    then = {"name": "parts_within.py:half"}
+    schedule = {"name": "warmup", "epochs": 1, "then": then}
+    assert registry.ComponentOf("lr_schedule").build(schedule, tmp_path)
+    with pytest.raises(UserCodeError, match="no file"):
+        registry.ComponentOf("activation").build("parts_nowhere.py:act", tmp_path)

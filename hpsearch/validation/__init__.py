@@ -50,7 +50,9 @@ def check_draft(draft: Draft) -> tuple[SearchSpec, Data | None]:
     else:
         data = check_built_in_trial(draft, problems)
     check_launcher(draft, data, problems)
+    if draft.spec is not None:  # with the recommended ranges, which points may lie in
+        draft.spec = draft.spec.model_copy(update=draft.sections)
     check_settings(draft, problems)
     if problems or draft.spec is None:
         raise SpecError(problems)
-    return draft.spec.model_copy(update=draft.sections), data
+    return draft.spec, data

@@ -159,7 +159,7 @@ def test_fan_in_of_a_grouped_convolution(groups: int) -> None:
 
 
 class TestSignals:
-    """30 layers of 512 units, normal inputs: the deviation at the end (reference R7)."""
+    """30 layers of 512 units, normal inputs: the deviation of the outputs."""
 
     @pytest.mark.parametrize(
         ("initializer", "activation", "expected"),

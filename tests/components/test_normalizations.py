@@ -47,7 +47,7 @@ def grouped(x: np.ndarray[Any, Any], groups: int) -> Any:
     return scaled(parts, (2,)).reshape(x.shape)
 
 
-#: the axis table of reference R9
+#: the axes over which each normalizes
 ORACLES: dict[str, Any] = {
     "batch": lambda x: scaled(x, (0, 2, 3)),
     "ghost_batch": lambda x: scaled(x, (0, 2, 3)),

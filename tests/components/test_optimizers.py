@@ -167,7 +167,7 @@ class Net:
         self.optimizer.load_state_dict(copy.deepcopy(other.optimizer.state_dict()))
 
 
-#: reference R2.3: constant gradient 2 from 0, the first three positions
+#: constant gradient 2 from 0, the first three positions
 @pytest.mark.parametrize(
     ("name", "keywords", "expected"),
     [
@@ -221,7 +221,7 @@ def test_momentum_goes_ten_times_as_far_in_the_end() -> None:
 
 
 def test_adam_without_its_first_moment_is_rmsprop_without_its_start() -> None:
-    """After many steps the correction of the start is gone (catalogue 9.16)."""
+    """After many steps the correction of the start is gone."""
     adam = constant_gradient("adam", 3000, lr=0.01, beta1=0.0, beta2=0.99)
     rmsprop = constant_gradient("rmsprop", 3000, lr=0.01, alpha=0.99)
     assert adam[-2] - adam[-1] == pytest.approx(rmsprop[-2] - rmsprop[-1], rel=1e-9)

@@ -115,7 +115,7 @@ class TestAgainstTorch:
 
 
 class TestNumbers:
-    """reference R10 and R11."""
+    """Factors as torch has them, or computed by hand."""
 
     def test_one_cycle_as_torch_has_it(self) -> None:
         factors = curve("one_cycle", 10, 10)

@@ -40,7 +40,7 @@ def rows() -> list[list[str]]:
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
 def test_every_row_of_the_techniques_is_where_it_says(row: list[str]) -> None:
-    _, _, names, where, test = row
+    _, names, where, test = row
     module, _, attribute = where.strip("`").rpartition(".")
     assert hasattr(importlib.import_module(f"hpsearch.{module}"), attribute)
     file, _, function = test.strip("`").partition("::")

@@ -45,3 +45,14 @@ def test_no_test_imports_another() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         found = re.findall(r"^\s*from (tests(?:\.\w+)*\.test_\w+) import", path.read_text(), re.M)
         assert not found, path
+
+
+def test_nothing_cites_a_document_that_is_not_here() -> None:
+    """Nor the numbers of a list that is kept elsewhere."""
+    pages = {path.name for path in ROOT.rglob("*.md") if ".venv" not in path.parts}
+    for folder in ("hpsearch", "tests", "benchmarks", "deploy"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text()
+            cited = re.findall(r"\b([A-Za-z_-]+\.md)\b", text)
+            assert {name for name in cited if name not in pages} <= {"report.md"}, path
+            assert not re.search(r"\b(?:catalogue|reference|row) R?\d+\.\d", text), path

@@ -57,3 +57,12 @@ def test_where_nothing_is_recommended(sections: dict[str, Any], expected: str) -
     with pytest.raises(SpecError) as caught:
         checked(**sections)
     assert any(str(each).startswith(expected) for each in caught.value.problems)
+
+
+def test_points_and_samplers_see_the_range() -> None:
+    optimizer = {"name": "sgd", "lr": "auto"}
+    points = [{"optimizer.lr": 0.25}]
+    spec = checked(optimizer=optimizer, search={"points": points})
+    assert spec.search.points == tuple(points)
+    with pytest.raises(SpecError, match="optimizer.lr"):  # a grid needs steps
+        checked(optimizer=optimizer, search={"sampler": "grid"})
