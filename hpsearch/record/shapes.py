@@ -110,6 +110,11 @@ class EndShape(_Strict):
     traceback: str | None
     at: Time | None
 
+    @property
+    def is_of_version_0_1(self) -> bool:
+        """Whether the reason is a sentence that says what the facts do now."""
+        return "error" not in self.model_fields_set
+
 
 def parse(shape: type[_Shape], value: object, where: str) -> _Shape:
     """Return a value in its shape; raises RecordError, which calls the place `where`."""

@@ -115,10 +115,10 @@ def _read_end(trial: TrialRecord, end: EndShape) -> None:
     trial.traceback, trial.ended_at = end.traceback, end.at
     if end.stopped_by is not None:
         trial.stopped_by = StoppedBy(**vars(end.stopped_by))
-    elif end.outcome is Outcome.STOPPED_EARLY:
-        trial.stopped_by = earlier_versions.stopped_by(end.reason)
-        trial.note = None if trial.stopped_by else end.reason
     if end.error is not None:
         trial.error = RaisedError(**vars(end.error))
-    elif end.outcome is Outcome.FAILED and end.traceback is not None:
+    if end.is_of_version_0_1 and end.outcome is Outcome.STOPPED_EARLY:
+        trial.stopped_by = earlier_versions.stopped_by(end.reason)
+        trial.note = None if trial.stopped_by else end.reason
+    if end.is_of_version_0_1 and end.outcome is Outcome.FAILED and end.traceback is not None:
         trial.error = earlier_versions.error(end.reason, end.traceback)

@@ -79,6 +79,7 @@ class TestTransfers:
             {"folder": "elsewhere"},
             {"objective": {"metric": "accuracy", "direction": "minimize"}},
             {"trainable": "train.py:other"},
+            {"launcher": "function"},
             {"space": {**PLANE, "z": 1}},
         ],
     )

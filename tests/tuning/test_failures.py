@@ -1,0 +1,71 @@
+"""What an exception leaves in a trial's report and record, and when failures are alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpsearch.outcome import Outcome, RaisedError
+from hpsearch.record import Record, TrialRecord
+from hpsearch.tuning.failures import common_failure
+from hpsearch.tuning.on_ray.actor import report_error
+from tests.support.records import make_spec
+
+
+def broken(number: int) -> None:
+    if number % 2:
+        raise OSError(f"trial {number}: no such server: db1")
+    raise OSError(f"trial {number}: no such server: db1")
+
+
+def raised(number: int) -> Exception:
+    try:
+        broken(number)
+    except OSError as error:
+        return error
+    raise AssertionError
+
+
+def failed(number: int) -> TrialRecord:
+    report = report_error(1, raised(number))
+    trial = TrialRecord(number, {}, {}, 0.0, outcome=report.outcome, note=report.reason)
+    trial.error, trial.traceback = report.error, report.traceback
+    return trial
+
+
+def test_a_report_has_the_type_the_message_and_the_line_as_fields() -> None:
+    report = report_error(1, raised(1))
+    line = broken.__code__.co_firstlineno + 2
+    message = "trial 1: no such server: db1"
+    assert report.error == RaisedError("OSError", message, __file__, line, "broken")
+    assert (report.outcome, report.reason) == (Outcome.FAILED, None)
+    assert report.why == f"OSError: {message}"
+    assert "Traceback" in (report.traceback or "")
+
+
+def test_an_error_without_a_place_or_a_message_has_none() -> None:
+    assert report_error(1, ValueError()).error == RaisedError("ValueError", "")
+    assert report_error(1, ValueError()).why == "ValueError"
+
+
+def test_failures_are_alike_by_type_and_line_whatever_they_say() -> None:
+    odd, even = [failed(1), failed(3)], [failed(2)]
+    assert common_failure(odd) == f"the first 2 trials all failed: {odd[0].reason}"
+    assert common_failure([*odd, *even]) is None
+    running = TrialRecord(4, {}, {}, 0.0)
+    assert common_failure([*odd, running]) is not None
+    stopped = TrialRecord(5, {}, {}, 0.0, outcome=Outcome.STOPPED_EARLY)
+    assert common_failure([*odd, stopped]) is None
+    assert common_failure([]) is None
+
+
+@pytest.mark.parametrize("error", [RaisedError("OSError", "gone", "a.py", 3, "f"), None])
+def test_a_record_keeps_the_fields(tmp_path: Path, error: RaisedError | None) -> None:
+    record = Record.create(tmp_path / "record.journal", make_spec())
+    record.add_trial({"lr": 0.1, "width": 64})
+    record.end_trial(0, Outcome.FAILED, None if error else "died", "Traceback", error=error)
+    read = Record.open(tmp_path / "record.journal", "demo").trials[0]
+    assert read == record.trials[0]
+    if error is not None:
+        assert (read.error, read.reason) == (error, "OSError: gone")
