@@ -18,7 +18,7 @@ import torch
 
 from hpsearch import registry
 from hpsearch.components import Data
-from hpsearch.errors import UserCodeError
+from hpsearch.errors import UserCodeError, placed
 from hpsearch.registry import ComponentOf, register
 from hpsearch.spec import TrialConfig
 from hpsearch.training.cross_validation import CrossValidation
@@ -81,7 +81,8 @@ def launch(
     Raises UserCodeError where the user's code can't be imported, and where no launcher suits the
     trial, or several do.
     """
-    section = config.launcher or {"name": suiting(config, data)}
+    with placed("launcher"):
+        section = config.launcher or {"name": suiting(config, data)}
     trainer: EpochTrainer = ComponentOf(FAMILY).build(
         section, Path(config.folder), config=config, data=data, device=torch.device(device)
     )
@@ -92,7 +93,7 @@ def suiting(config: TrialConfig, data: Data | None) -> str:
     """Return the name of the registered launcher that suits a trial."""
     found = [name for name in registry.names(FAMILY) if suits(name, config, data)]
     if len(found) != 1:
-        rule = "launcher: must be given, because of those that are registered"
+        rule = "must be given: of the registered ones"
         raise UserCodeError(f"{rule} {' and '.join(found) or 'none'} suits the trial")
     return found[0]
 
