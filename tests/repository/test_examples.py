@@ -1,25 +1,22 @@
-"""What the README and `search_spaces/` show works as it is shown."""
+"""What `search_spaces/` shows works as it is shown."""
 
 from __future__ import annotations
 
 import contextlib
 import random
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from hpsearch.errors import DivergedError
 from hpsearch.space import SearchSpace
 from hpsearch.spec import TrialConfig, load_spec
 from hpsearch.training import make_trainer
-from hpsearch.validation import check_spec, load_checked_spec
-from tests.support.examples import FASHION_MNIST, ROOT, SPECS, run_shortly
+from hpsearch.validation import check_spec
+from tests.support.examples import FASHION_MNIST, SPECS, run_shortly
 from tests.support.space import draw
 
-README = (ROOT / "README.md").read_text()
 needs_fashion_mnist = pytest.mark.skipif(
     not FASHION_MNIST.is_dir(), reason="needs Debian's package dataset-fashion-mnist"
 )
@@ -69,33 +66,3 @@ def test_configurations_of_every_search_space_train(path: Path) -> None:
 def is_large(path: Path) -> bool:
     """Whether an epoch of its data takes long."""
     return path.stem.startswith("fashion") or "cnn" in path.read_text()
-
-
-@needs_fashion_mnist
-def test_the_spec_of_the_readme_is_valid(tmp_path: Path) -> None:
-    path = tmp_path / "spec.yaml"
-    path.write_text(next(text for text in blocks("yaml") if text.startswith("name:")))
-    assert load_checked_spec(path).search.trials == 64
-
-
-def test_every_yaml_of_the_readme_can_be_read() -> None:
-    assert all(isinstance(yaml.safe_load(block), dict) for block in blocks("yaml"))
-
-
-def test_every_link_of_the_readme_leads_somewhere() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links
-    assert all((ROOT / link).exists() for link in links)
-
-
-def test_every_command_of_the_readme_exists() -> None:
-    from hpsearch.cli import app
-
-    known = {command.name or command.callback.__name__ for command in app.registered_commands}
-    named = set(re.findall(r"^hpsearch (\w+)|\| (\w+)", README, re.MULTILINE))
-    words = {word for pair in named for word in pair if word}
-    assert words & known >= {"run", "validate", "list", "status", "report", "best", "schema", "ui"}
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
