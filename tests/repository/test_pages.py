@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,30 @@ import pytest
 import typer
 import yaml
 
-from hpsearch.analysis import SearchReport
 from hpsearch.cli import app
-from hpsearch.search import run_search
-from hpsearch.spec import load_spec
+from hpsearch.runs import Runs
 from hpsearch.validation import load_checked_spec
 from tests.support.examples import FASHION_MNIST
 from tests.support.pages import DOCS, GENERATED, Page, pages
 
 PAGES = pages()
-SHORT = ["search.trials=2", "search.max_concurrent=1", "search.early_stopping={max_epochs: 2}"]
+#: pages whose search is run, and its spec
+SEARCHED = {
+    "tutorial.md": "ring.yaml",
+    "how-to/own-component.md": "own.yaml",
+    "how-to/own-training-loop.md": "loop.yaml",
+}
+#: in a process of its own: modules of such names may be loaded in this one
+SEARCH_ALL = """
+import sys
+from hpsearch import load_spec, run_search
+from hpsearch.tuning.on_ray.experiment import ray_cluster
+
+short = ["search.trials=3", "search.max_concurrent=1", "search.early_stopping={max_epochs: 2}"]
+with ray_cluster(None):
+    for spec in sys.argv[1:]:
+        run_search(load_spec(spec, short))
+"""
 
 
 def page(name: str) -> Page:
@@ -90,7 +104,21 @@ SPECS = [
 ]
 
 
+@pytest.fixture
+def own_modules() -> Iterator[None]:
+    """Names such as `data` may be those of another test's files, and of the next one's."""
+    names = {Path(name).stem for shown in PAGES for name in shown.files}
+    kept = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    before = list(sys.path)
+    yield
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.modules.update(kept)
+    sys.path[:] = before
+
+
 @pytest.mark.parametrize(("shown", "text"), SPECS)
+@pytest.mark.usefixtures("own_modules")
 def test_specs_are_valid(shown: Page, text: str, tmp_path: Path) -> None:
     path = write({**shown.files, "spec.yaml": text}, tmp_path) / "spec.yaml"
     assert load_checked_spec(path).name == yaml.safe_load(text)["name"]
@@ -105,31 +133,40 @@ def test_points_are_those_of_the_quick_start(tmp_path: Path) -> None:
     assert [*spec.search.points] == wanted
 
 
-def search_shortly(folder: Path, spec: str) -> SearchReport:
-    report = run_search(load_spec(folder / spec, SHORT), folder / "runs")
-    assert report.best is not None
-    return report
+@pytest.fixture(scope="module")
+def readers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of three pages in one folder, and their searches, run in short."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in (*SEARCHED, "how-to/reproduce-a-trial.md"):
+        write(page(name).files, folder)
+    (folder / "search_all.py").write_text(SEARCH_ALL)
+    run_program(folder, "search_all.py", *SEARCHED.values())
+    return folder
 
 
-@pytest.mark.parametrize(
-    ("name", "spec"),
-    [("how-to/own-component.md", "own.yaml"), ("how-to/own-training-loop.md", "loop.yaml")],
-)
-@pytest.mark.usefixtures("ray_cluster")
-def test_own_code_searches(name: str, spec: str, tmp_path: Path) -> None:
-    search_shortly(write(page(name).files, tmp_path), spec)
+def run_program(folder: Path, *command: str) -> str:
+    words = [sys.executable, *command]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_the_tutorial_from_an_empty_folder_to_predictions(tmp_path: Path) -> None:
-    """Its search, its predictions, and the trial trained again, epoch by epoch."""
-    again = page("how-to/reproduce-a-trial.md").files
-    folder = write({**page("tutorial.md").files, **again}, tmp_path)
-    best = search_shortly(folder, "ring.yaml").best
-    spec = (folder / "runs" / "ring" / "spec.yaml").read_text()
-    (folder / "ring.yaml").write_text(spec)  # with the short budget
-    for program, begin in (("predict.py", "tensor(["), ("again.py", f"trial {best.number}: 2")):
-        command = [sys.executable, program]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith(begin)
+@pytest.mark.parametrize("spec", SEARCHED.values())
+def test_own_code_searches(readers_folder: Path, spec: str) -> None:
+    record = Runs(readers_folder / "runs").search(Path(spec).stem).open_record()
+    assert record.best is not None
+    assert {trial.outcome for trial in record.trials} <= {"completed", "stopped_early"}
+
+
+def test_the_tutorials_model_predicts(readers_folder: Path) -> None:
+    assert run_program(readers_folder, "predict.py").startswith("tensor([")
+
+
+def test_a_trial_is_reproduced(readers_folder: Path) -> None:
+    """The program compares every epoch."""
+    resolved = readers_folder / "runs" / "ring" / "spec.yaml"  # with the short budget
+    (readers_folder / "ring.yaml").write_text(resolved.read_text())
+    best = Runs(readers_folder / "runs").search("ring").open_record().best
+    assert best is not None
+    shown = run_program(readers_folder, "again.py")
+    assert shown.startswith(f"trial {best.number}: {best.epochs} epochs")
