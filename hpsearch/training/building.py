@@ -12,7 +12,7 @@ from hpsearch.components.data import Arrays, Data
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.models.feedforward import build_model, check_examples, check_outputs
 from hpsearch.components.tasks import Task
-from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
+from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig, default_of
 
 
 def build(config: TrialConfig, section: str, **offered: Any) -> Any:
@@ -41,7 +41,7 @@ def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
 
 def draw_weights(model: nn.Module, config: TrialConfig, data: Data, task: Task) -> None:
     """Let a configuration's initializer draw the weights that aren't pretrained."""
-    section = config.values.get("initializer") or {"name": "torch_default"}
+    section = config.values.get("initializer") or default_of("initializer")
     rates = torch.tensor(data.base_rates)
     prior = task.head.inverse(rates) if len(rates) else None
     initialize(model, section, Path(config.folder), prior)
