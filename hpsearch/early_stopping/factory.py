@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -61,14 +62,16 @@ def make_rule(settings: EarlyStopping, direction: Direction, folder: Path) -> Ea
 
 
 def make_registered_stopper(spec: SearchSpec) -> EarlyStopper:
-    """Return the rule that a spec names; one that stops nothing where that is a user's code.
+    """Return the rule that a spec names; one that stops nothing where that is a user's code, or
+    isn't there (any more).
 
     For those who only read a record, or end its search: they run no code of users.
     """
     settings = spec.search.early_stopping
-    if registry.is_user_code(settings.name):
-        return FullBudget(settings.max_epochs)
-    return make_early_stopper(spec)
+    if not registry.is_user_code(settings.name):
+        with suppress(SpecError):  # a package's that is gone, or a record that others wrote
+            return make_early_stopper(spec)
+    return FullBudget(settings.max_epochs)
 
 
 def _problem(rule: EarlyStopper, max_epochs: int) -> Problem | None:

@@ -11,13 +11,8 @@ from hpsearch.spec.models import (
     COMPONENT_SETTINGS,
     SECTIONS,
     VALUE_SECTIONS,
-    Direction,
     LastBatch,
-    Objective,
-    Resources,
-    SearchSettings,
     SearchSpec,
-    TrialConfig,
     ValueOf,
     default_of,
 )
@@ -30,6 +25,7 @@ from hpsearch.spec.reading import (
     read_draft,
     read_text,
 )
+from hpsearch.spec.settings import Direction, Objective, Resources, SearchSettings
 from hpsearch.spec.stopping import EarlyStopping
 from hpsearch.spec.trees import (
     Choices,
@@ -41,6 +37,7 @@ from hpsearch.spec.trees import (
     parse_tree,
     to_plain,
 )
+from hpsearch.spec.trials import TrialConfig
 from hpsearch.spec.units import parse_duration, parse_size
 
 __all__ = [

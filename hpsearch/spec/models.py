@@ -13,111 +13,24 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainValidator,
-    ValidationError,
     ValidationInfo,
     model_validator,
 )
 
 from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import AUTO, ComponentOf
-from hpsearch.spec.names import ObjectiveName
-from hpsearch.spec.stopping import MAX_EPOCHS, EarlyStopping, EarlyStoppingRule
-from hpsearch.spec.trees import Frozen, Range, Tree, named, parse_tree, rule_of, to_plain
-from hpsearch.spec.units import Duration, Size
+from hpsearch.spec.settings import (
+    BUDGETS,
+    Objective,
+    Resources,
+    SearchSettings,
+    limit_problems,
+)
+from hpsearch.spec.stopping import EarlyStopping
+from hpsearch.spec.trees import Frozen, Range, Tree, named, parse_tree, to_plain
 
-#: far beyond any search; what is larger is a mistake, and would fill memory
-MAX_TRIALS = 1_000_000
-MAX_RETRIES = 1_000
-Direction = Literal["maximize", "minimize"]
 LastBatch = Literal["keep", "drop", "pad", "wrap"]
 _Mark = TypeVar("_Mark")
-#: the settings of a search that `extend` raises
-BUDGETS = ("trials", "epochs", "time_limit", "disk_quota")
-
-
-class Objective(Frozen):
-    """The metric that the search optimises."""
-
-    metric: ObjectiveName = Field(
-        description="a metric that every epoch reports, such as val_accuracy"
-    )
-    direction: Direction = "maximize"
-
-
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-class SearchSettings(Frozen):
-    """How the search goes: its budget, its seed, its sampler and its early stopping."""
-
-    trials: int = Field(32, ge=1, le=MAX_TRIALS, description="configurations to try")
-    epochs: int | None = Field(
-        None, ge=1, le=MAX_TRIALS * MAX_EPOCHS, description="epochs to train over all trials"
-    )
-    time_limit: Duration | None = Field(None, description="seconds, or a text such as 30m or 2h")
-    gpu_hours: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="GPU-hours that trials may use, added up over them",
-    )
-    trial_time_limit: Duration | None = Field(
-        None, description="seconds that an attempt of a trial may take"
-    )
-    seed: int = Field(0, ge=0, lt=2**63)
-    sampler: Annotated[dict[str, Any], BeforeValidator(named), ComponentOf("sampler")] = Field(
-        {"name": "auto"}
-    )
-    early_stopping: EarlyStoppingRule = EarlyStopping()
-    max_concurrent: int | None = Field(
-        None, ge=1, le=MAX_TRIALS, description="default: what resources allow"
-    )
-    stop_after_failures: int = Field(
-        5,
-        ge=1,
-        le=MAX_TRIALS,
-        description="the search stops when its first trials, this many, all fail alike",
-    )
-    points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
-        (), description="configurations to try first: hyperparameters by name, others are drawn"
-    )
-    warm_start: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
-        (), description="earlier searches in the same runs folder to learn from"
-    )
-    max_retries: int = Field(
-        0, ge=0, le=MAX_RETRIES, description="attempts that a trial gets after errors of its code"
-    )
-    checkpoint_every: int | None = Field(
-        None,
-        ge=1,
-        le=MAX_EPOCHS,
-        description="epochs; default: every 30 s of training, and at the end",
-    )
-    keep_checkpoints: int = Field(1, ge=1, le=MAX_TRIALS, description="of the best trials")
-    disk_quota: Size | None = Field(
-        None, description="bytes that checkpoints may take, or a text such as 20GB"
-    )
-
-
-def _limit_problems(search: SearchSettings) -> list[Problem]:
-    try:
-        SearchSettings.model_validate(search.model_dump())
-    except ValidationError as error:
-        return [
-            Problem(
-                ".".join(map(str, ("search", *each["loc"]))), rule_of(each["msg"]), each["input"]
-            )
-            for each in error.errors()
-        ]
-    return []
-
-
-class Resources(Frozen):
-    """What one trial asks of the cluster; a fraction of a GPU is shared with other trials."""
-
-    cpu: int = Field(1, ge=1, le=10_000)
-    gpu: float = Field(0.0, ge=0.0, le=1_000.0)
 
 
 def _section(value: object, info: ValidationInfo) -> Tree:
@@ -315,7 +228,7 @@ class SearchSpec(Frozen):
         if unknown:
             raise SpecError([Problem("budget", f"must be of {', '.join(BUDGETS)}", unknown)])
         search = self.search.model_copy(update=dict(budget))
-        if problems := _limit_problems(search):
+        if problems := limit_problems(search):
             raise SpecError(problems)
         return self.model_copy(update={"search": search})
 
@@ -384,35 +297,6 @@ COMPONENT_SETTINGS: Mapping[str, ComponentOf] = {
 def default_of(section: str) -> Any:
     """Return what a section is where a spec has none."""
     return SearchSpec.model_fields[section].default
-
-
-@dataclass(frozen=True)
-class TrialConfig:
-    """All that a worker needs to train one trial; plain values, so that it travels as JSON.
-
-    `values` holds the trial sections with each range replaced by its number, or, for a training
-    function, `{"space": {...}}`. The same TrialConfig gives the same curve.
-    """
-
-    number: int
-    seed: int
-    max_epochs: int
-    values: dict[str, Any]
-    metric: str = ""  # the objective: what a training function must report
-    trainable: str | None = None
-    launcher: dict[str, Any] | None = None
-    precision: str = "fp32"
-    compile: bool = False
-    cpu: int = 1
-    gpu: float = 0.0
-    folder: str = "."
-    checkpoint_every: int | None = None  # epochs; None: by the clock
-    checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
-
-    @property
-    def device(self) -> str:
-        """Where the trial trains: a GPU only if it asks for one."""
-        return "cuda" if self.gpu > 0 else "cpu"
 
 
 def with_named_components(raw: Mapping[str, Any]) -> dict[str, Any]:

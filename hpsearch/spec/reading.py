@@ -12,14 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from hpsearch.errors import Problem, SpecError, nearest_names
 from hpsearch.spec.documents import load_yaml
-from hpsearch.spec.models import (
-    SECTIONS,
-    Objective,
-    Resources,
-    SearchSettings,
-    SearchSpec,
-    with_named_components,
-)
+from hpsearch.spec.models import SECTIONS, SearchSpec, with_named_components
+from hpsearch.spec.settings import Objective, Resources, SearchSettings
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
 

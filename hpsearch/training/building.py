@@ -18,7 +18,7 @@ from hpsearch.components.models.feedforward import build_model, check_examples, 
 from hpsearch.components.optimizers import Group, build_optimizer
 from hpsearch.components.tasks import Task, task_for
 from hpsearch.errors import placed
-from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
+from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig, default_of
 
 _One = TypeVar("_One")
 _Result = TypeVar("_Result")
@@ -76,7 +76,7 @@ def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
 
 def draw_weights(model: nn.Module, config: TrialConfig, data: Data, task: Task) -> None:
     """Let a configuration's initializer draw the weights that aren't pretrained."""
-    section = config.values.get("initializer") or {"name": "torch_default"}
+    section = config.values.get("initializer") or default_of("initializer")
     rates = torch.tensor(data.base_rates)
     prior = task.head.inverse(rates) if len(rates) else None
     with placed("initializer"):

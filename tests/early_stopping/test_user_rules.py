@@ -155,6 +155,16 @@ def test_who_only_reads_a_record_runs_no_code_of_its_spec(folder: Path) -> None:
     assert module(folder) not in sys.modules
 
 
+@pytest.mark.parametrize(
+    "settings", [{"name": "gone"}, {"grace_period": 0}, {"grace_period": "x"}]
+)
+def test_who_only_reads_a_record_can_do_so_without_its_rule(settings: dict[str, Any]) -> None:
+    read = spec({"max_epochs": 9, **settings})
+    assert make_registered_stopper(read).rungs == (9,)
+    with pytest.raises(SpecError):
+        make_early_stopper(read)
+
+
 def test_a_package_adds_a_rule_by_an_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from hpsearch.components import Data
 from hpsearch.errors import BadConfigurationError, DivergedError
 from hpsearch.outcome import CheckWarning, Outcome, RaisedError
 from hpsearch.spec import TrialConfig
-from hpsearch.training import launch, make_trainer
+from hpsearch.training import CrossValidation, Trainer, launch, make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks.by_name import check_trial
 from hpsearch.training.protocol import EpochTrainer
@@ -151,7 +151,12 @@ class TrialActor(tune.Trainable):
         trial, data = self._trial, self._data
         trainer = launch(trial, data, trial.device)
         if is_first and data is not None and (checks := trial.values.get("checks")):
-            found = check_trial(make_trainer(trial, data, trial.device), checks)
+            checked = (
+                trainer
+                if isinstance(trainer, Trainer | CrossValidation)
+                else make_trainer(trial, data, trial.device)  # a launcher of the user's trains
+            )
+            found = check_trial(checked, checks)
             self._warnings = tuple(CheckWarning(f.check, f.message, f.severity) for f in found)
         return trainer
 

@@ -1,0 +1,107 @@
+"""How a search goes, as frozen models: objective, budgets, sampler, early stopping, resources."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from hpsearch.errors import Problem
+from hpsearch.registry import ComponentOf
+from hpsearch.spec.names import ObjectiveName
+from hpsearch.spec.stopping import MAX_EPOCHS, EarlyStopping, EarlyStoppingRule
+from hpsearch.spec.trees import Frozen, named, rule_of
+from hpsearch.spec.units import Duration, Size
+
+#: far beyond any search; what is larger is a mistake, and would fill memory
+MAX_TRIALS = 1_000_000
+MAX_RETRIES = 1_000
+Direction = Literal["maximize", "minimize"]
+#: the settings of a search that `extend` raises
+BUDGETS = ("trials", "epochs", "time_limit", "disk_quota")
+
+
+class Objective(Frozen):
+    """The metric that the search optimises."""
+
+    metric: ObjectiveName = Field(
+        description="a metric that every epoch reports, such as val_accuracy"
+    )
+    direction: Direction = "maximize"
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class SearchSettings(Frozen):
+    """How the search goes: its budget, its seed, its sampler and its early stopping."""
+
+    trials: int = Field(32, ge=1, le=MAX_TRIALS, description="configurations to try")
+    epochs: int | None = Field(
+        None, ge=1, le=MAX_TRIALS * MAX_EPOCHS, description="epochs to train over all trials"
+    )
+    time_limit: Duration | None = Field(None, description="seconds, or a text such as 30m or 2h")
+    gpu_hours: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="GPU-hours that trials may use, added up over them",
+    )
+    trial_time_limit: Duration | None = Field(
+        None, description="seconds that an attempt of a trial may take"
+    )
+    seed: int = Field(0, ge=0, lt=2**63)
+    sampler: Annotated[dict[str, Any], BeforeValidator(named), ComponentOf("sampler")] = Field(
+        {"name": "auto"}
+    )
+    early_stopping: EarlyStoppingRule = EarlyStopping()
+    max_concurrent: int | None = Field(
+        None, ge=1, le=MAX_TRIALS, description="default: what resources allow"
+    )
+    stop_after_failures: int = Field(
+        5,
+        ge=1,
+        le=MAX_TRIALS,
+        description="the search stops when its first trials, this many, all fail alike",
+    )
+    points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="configurations to try first: hyperparameters by name, others are drawn"
+    )
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        (), description="earlier searches in the same runs folder to learn from"
+    )
+    max_retries: int = Field(
+        0, ge=0, le=MAX_RETRIES, description="attempts that a trial gets after errors of its code"
+    )
+    checkpoint_every: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_EPOCHS,
+        description="epochs; default: every 30 s of training, and at the end",
+    )
+    keep_checkpoints: int = Field(1, ge=1, le=MAX_TRIALS, description="of the best trials")
+    disk_quota: Size | None = Field(
+        None, description="bytes that checkpoints may take, or a text such as 20GB"
+    )
+
+
+def limit_problems(search: SearchSettings) -> list[Problem]:
+    """Return what is out of bounds in settings that were changed after they were checked."""
+    try:
+        SearchSettings.model_validate(search.model_dump())
+    except ValidationError as error:
+        return [
+            Problem(
+                ".".join(map(str, ("search", *each["loc"]))), rule_of(each["msg"]), each["input"]
+            )
+            for each in error.errors()
+        ]
+    return []
+
+
+class Resources(Frozen):
+    """What one trial asks of the cluster; a fraction of a GPU is shared with other trials."""
+
+    cpu: int = Field(1, ge=1, le=10_000)
+    gpu: float = Field(0.0, ge=0.0, le=1_000.0)
