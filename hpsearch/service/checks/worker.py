@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpsearch.errors import HpsearchError, Problem, SpecError, Untold
+from hpsearch.errors import HpsearchError, NoValue, Problem, SpecError
 from hpsearch.service.checks.static import static_problems
 from hpsearch.spec import read_text
 
@@ -71,7 +71,7 @@ def _plain(problem: Problem, folder: str) -> dict[str, Any]:
     told = {
         "path": problem.path,
         "rule": problem.rule,
-        "value": None if problem.value is Untold else repr(problem.value),
+        "value": None if problem.value is NoValue else repr(problem.value),
         "text": str(problem),
     }
     short = {
