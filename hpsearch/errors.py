@@ -28,8 +28,8 @@ TrialError                        ends one trial, never a search
 └── BadConfigurationError         the trial found that its configuration can't work
 
 ComponentError                    mixed into DataError, UserCodeError and BadConfigurationError:
-                                  the component that raises one knows the rule, the value and its
-                                  own keyword; its builder adds the place in the spec
+                                  a component knows the rule, the value and its own keyword; the
+                                  code that builds it adds its place in the spec
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class HpsearchError(Exception):
     """Base of every error that a user can cause and mend."""
 
 
-class Untold:
-    """In place of a value that the rule tells already, or that there is none of."""
+class NoValue:
+    """Stands for no value: the rule names it already, or there is none."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ class Problem:
 
     path: str
     rule: str
-    value: Any = Untold
+    value: Any = NoValue
     nearest: tuple[str, ...] = ()
     hint: str = ""
 
     @property
     def has_value(self) -> bool:
         """Whether the wrong value is part of the message."""
-        return self.value is not Untold
+        return self.value is not NoValue
 
     def below(self, *keys: str | int) -> Problem:
-        """Return the problem with its path continued upwards.
+        """Return the problem with its path relative to a place further out.
 
         >>> str(Problem("lr", "must be positive", -1).below("optimizer", "choices", 0))
         'optimizer.choices.0.lr: must be positive, but got -1'
@@ -89,13 +89,13 @@ class ComponentError(Exception):
     """Base of what a component finds wrong with its keywords, or with what it is given.
 
     `problem` has the rule, the value and, where one is at fault, the component's own `keyword`;
-    those who know where the component stands add its place (`placed`).
+    the code that builds or calls the component adds its place (`placed`).
     """
 
     def __init__(
         self,
         rule: str = "",
-        value: Any = Untold,
+        value: Any = NoValue,
         *,
         keyword: str = "",
         nearest: tuple[str, ...] = (),
@@ -110,9 +110,9 @@ class ComponentError(Exception):
 
 @contextmanager
 def placed(*keys: str | int) -> Iterator[None]:
-    """Say where the component stands that is built or called in here.
+    """Add the place of the component that is built or called in here to what it raises.
 
-    A ComponentError gets it into its message; of any other error `place_of` returns it.
+    A ComponentError has it in its message; `place_of` returns it for any error.
     """
     try:
         yield
@@ -125,7 +125,7 @@ def placed(*keys: str | int) -> Iterator[None]:
 
 
 def place_of(error: Exception) -> str:
-    """Return where the component stands that raised an error; empty where nobody said it."""
+    """Return the place of the component that raised an error; empty where it is unknown."""
     if isinstance(error, ComponentError):
         return error.problem.path
     place: str = vars(error).get("place", "")

@@ -106,7 +106,7 @@ def _watched(alternative: Alternative, folder: Path) -> Iterator[tuple[str, obje
             yield from samples(tree, place)
         of = registry.marked(parameter, ComponentOf)
         if of is not None and key in alternative.keywords:
-            # problems are told of where it is checked
+            # its problems are reported where it is checked
             for inner in parted(check_section(of, tree, place, folder))[0]:
                 yield from _watched(inner, folder)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from hpsearch.errors import ComponentError, Problem, Untold, place_of
+from hpsearch.errors import ComponentError, NoValue, Problem, place_of
 
 _Good = TypeVar("_Good")
 
@@ -36,7 +36,7 @@ def unique(problems: Iterable[Problem]) -> list[Problem]:
     return found
 
 
-def problem_of(error: Exception, rule: str = "must build", value: object = Untold) -> Problem:
+def problem_of(error: Exception, rule: str = "must build", value: object = NoValue) -> Problem:
     """Return what an error says, at the place where the component stands that raised it.
 
     A component that knows what is wrong says it itself; of any other error of a user's code

@@ -129,7 +129,7 @@ def _building_problems(
     ]
     try:
         task_for(data, corners(draft.sections.get("task"))[0], draft.folder)
-    except Exception:  # told of where the objective is checked
+    except Exception:  # reported where the objective is checked
         return []
     return unique(
         problem

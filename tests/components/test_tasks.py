@@ -184,7 +184,7 @@ class TestSoftTargets:
     @pytest.mark.parametrize(
         ("file", "kind", "message"),
         [
-            ("labels", "classification", "must add up to 1 .* row .* take kind: multilabel"),
+            ("labels", "classification", "must add up to 1 .* row .* take `kind: multilabel`"),
             ("one_target", "multilabel", r"multilabel needs targets of the shape \(rows, columns"),
         ],
     )

@@ -1,4 +1,4 @@
-"""Components and their training know no paths of a spec: who built them adds the place."""
+"""Components and training know no paths of a spec: the code that builds one adds its place."""
 
 from __future__ import annotations
 
