@@ -61,8 +61,7 @@ def test_a_search_that_was_cut_off_is_compared_in_full(search: Search) -> None:
     findings = search.check()
     assert findings.problems == ()
     assert findings.compared[0] == (
-        "a search that is interrupted: its driver died, and it may lack what "
-        "`hpsearch resume small` completes"
+        "an interrupted search: its driver died; `hpsearch resume small` completes what it lacks"
     )
     record.report(number, 2, {"val_accuracy": 0.2})
     (problem,) = search.check().problems

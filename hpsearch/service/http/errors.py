@@ -74,7 +74,7 @@ def error_response(
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Make every error of an application look alike, and none tell how it is made inside."""
+    """Give all errors of an application one shape, without internals."""
     app.add_exception_handler(HpsearchError, _on_hpsearch_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -109,7 +109,7 @@ def _on_http_error(request: Request, error: Exception) -> Response:
 def _on_unexpected_error(request: Request, error: Exception) -> Response:
     number = uuid.uuid4().hex[:8]
     _log.error("%s %s: error %s", request.method, request.url.path, number, exc_info=error)
-    return error_response(500, f"an error inside the service; its log has it as {number}")
+    return error_response(500, f"internal error {number}; see the service's log")
 
 
 def _plain(problem: Problem) -> dict[str, Any]:
