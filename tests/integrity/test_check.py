@@ -96,7 +96,7 @@ def test_a_search_that_is_driven_is_not_wrong_while_it_goes_on(tmp_path: Path) -
 
         stray = CheckpointStore(folder.checkpoints, 7).save(1, {"epoch": 1}).parent
         (problem,) = check_search(read_before, folder, place.tracking_uri).problems
-        assert problem.startswith(f"{stray}: must not be there")
+        assert problem.startswith(f"{stray}: must not exist")
 
 
 def test_a_search_without_its_spec_is_still_there(search: Search) -> None:

@@ -179,7 +179,7 @@ def test_the_searches_of_a_team_outlive_each_part(cluster_folder: Path, tmp_path
         rows = watch.until(lambda rows: all(row["reason"] for row in rows.values()))
         assert {name: row["state"] for name, row in rows.items()} == dict.fromkeys(rows, "queued")
         assert rows["urgent"]["reason"] == "ann has used this month's 0 GPU-hours"
-        assert "bob has used the 0 GPU-hours" in bob.run("list", "--mine")
+        assert "bob has used this month's 0 GPU-hours" in bob.run("list", "--mine")
 
         client.set_quota("bob", max_running=None, gpu_hours_per_month=None)
         client.set_quota("ann", max_running=2, gpu_hours_per_month=None)

@@ -124,7 +124,7 @@ class Checks:
 
 def no_answer(why: str) -> SpecError:
     """Return the error for a check that ended without an answer."""
-    rule = "must be checked without a crash, but its code ended the process"
+    rule = "must not end the process of its check"
     return SpecError([Problem("spec", rule, why.splitlines()[-1][:500])])
 
 
