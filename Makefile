@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup search test check format docs bench soak wheel lock clean
+.PHONY: setup search test check format docs messages bench soak wheel lock clean
 
 setup: $(READY)
 
@@ -34,6 +34,10 @@ format: setup
 
 docs: setup
 	$(BIN)/hpsearch components --markdown > docs/components.md
+
+# All that hpsearch says to people, to be read from top to bottom.
+messages: setup
+	$(BIN)/python -m tests.support.messages
 
 bench: setup
 	$(BIN)/python -m benchmarks.startup

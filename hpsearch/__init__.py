@@ -1,4 +1,8 @@
-"""hpsearch: hyperparameter search for PyTorch."""
+"""hpsearch: hyperparameter search for PyTorch.
+
+The public names, imported on first use so that `import hpsearch` is quick. A name that is added
+here is part of the Python API and stays.
+"""
 
 from __future__ import annotations
 

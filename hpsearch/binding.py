@@ -1,4 +1,4 @@
-"""Where the code of a search is now, and whether it is what the search has run so far."""
+"""Finds the code of a search where it is now, and compares it with the code that has run."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def bind_code(
 
 def missing_code(name: str, spec: SearchSpec, file: str) -> Problem:
     """Return the problem that a file which a spec names isn't where it should be."""
-    advice = f"--folder DIR of `hpsearch resume {name}`, or extend, says where its code is now"
+    advice = f"if it was moved: `hpsearch resume {name} --folder DIR`"
     return Problem(file, f"must be a file in {spec.folder} ({advice})")

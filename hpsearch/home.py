@@ -35,7 +35,7 @@ def private_folder() -> Path:
 
     Raises RunsError where there can't be one.
     """
-    advice = "set HOME, or TMPDIR, to a folder that can be written"
+    advice = "set HOME or TMPDIR to a writable folder"
     try:
         folder = Path(tempfile.gettempdir()) / f"hpsearch-{os.getuid()}"
         with suppress(FileExistsError):
@@ -43,10 +43,10 @@ def private_folder() -> Path:
         found = folder.lstat()
     except OSError as error:
         place = error.filename or "a folder for temporary files"
-        raise RunsError(f"{place}: can't be made: {error.strerror}; {advice}") from error
+        raise RunsError(f"{place}: can't be created: {error.strerror}; {advice}") from error
     is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     if not is_ours or stat.S_IMODE(found.st_mode) & 0o077:
-        raise RunsError(f"{folder}: must be a folder of this user's alone; {advice}")
+        raise RunsError(f"{folder}: must be a private folder of this user; {advice}")
     return folder
 
 

@@ -6,7 +6,7 @@ runs/
     ├── spec.yaml               as resolved
     ├── record.journal          its record, unless that is in a database
     ├── driver.lock             held by the one driver that works on it
-    ├── stop                    there while somebody asks the driver to stop
+    ├── stop                    there while the driver is asked to stop
     ├── checkpoints/            of unfinished trials and of the best
     ├── outputs/                what trials printed
     ├── report.md, report.html
@@ -128,7 +128,7 @@ class SearchFolder:
         return Record.reopen(self.record_place, self.name, self.path)
 
     def remove(self) -> None:
-        """Remove the search, with its record wherever that is; nobody else must work on it."""
+        """Remove the search, with its record wherever that is; no driver may run."""
         if not self.journal.is_file():
             Record.remove(self.record_place, self.name, self.path)
         shutil.rmtree(self.path)
@@ -149,7 +149,7 @@ class SearchFolder:
                 self.stop_request.unlink(missing_ok=True)
                 yield
         except Timeout as error:
-            raise SearchRunningError(f"{self.name} runs already, in another process") from error
+            raise SearchRunningError(f"{self.name} is running in another process") from error
 
     def is_driven(self) -> bool:
         """Whether a driver works on the search."""
@@ -245,14 +245,12 @@ class Runs:
         """Raise unless a new search of this name could be kept here; nothing is changed."""
         if (self.path / name).exists():
             raise SearchExistsError(
-                f"{self.path / name} exists: choose another name (--name), go on with it "
-                f"(hpsearch resume {name}), or remove it"
+                f"{self.path / name} exists: choose another name (--name), resume it "
+                f"(hpsearch resume {name}) or delete it (hpsearch delete {name})"
             )
         existing = self.existing_folder
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            raise RunsError(
-                f"{self.path}: must be a folder that can be written ({existing} can't)"
-            )
+            raise RunsError(f"{self.path}: must be a writable folder ({existing} is not)")
 
     def create(
         self,

@@ -141,7 +141,7 @@ def test_a_record_is_bound_to_where_its_code_is(
     record: Record, folder: Path, tmp_path: Path
 ) -> None:
     folder.rename(tmp_path / "elsewhere")
-    place = r"train\.py: must be a file in .*project \(--folder DIR of `hpsearch resume small`"
+    place = r"train\.py: must be a file in .*project \(if it was moved: `hpsearch resume small"
     with pytest.raises(SpecError, match=place):
         bind_code(record)
     with pytest.raises(SpecError, match="--folder: must be a folder, but got '/nowhere'"):

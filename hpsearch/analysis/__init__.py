@@ -1,4 +1,8 @@
-"""What a search found and how far it is, from its record alone."""
+"""What a search found and its progress, from its record alone.
+
+`content` decides what a report says, `figures` what it draws; `page` and `markdown` only render.
+Reading a record here never changes it, and what needs pandas or plotly is imported lazily.
+"""
 
 from __future__ import annotations
 

@@ -183,8 +183,8 @@ def _baselines(record: Record) -> list[Section]:
         if any(name in scores for scores in baselines.values())
     )
     text = (
-        f"On the {'test' if test else 'validation'} split, beside forecasts that know nothing of "
-        "the inputs: a model must do better."
+        f"On the {'test' if test else 'validation'} split, beside baselines that "
+        "ignore the inputs: a model must beat them."
     )
     return [Section("Baselines", (text, Table(("metric", *columns), rows)))]
 
@@ -199,7 +199,7 @@ def _calibration(record: Record) -> list[Section]:
         f"{_count(found['rows'], 'validation row')}{fitted}."
     )
     if "after" not in found:
-        return [Section("Calibration", (text, "There is no test split to say what that did."))]
+        return [Section("Calibration", (text, "Without a test split its effect is not measured."))]
     before, after = found["before"]["scores"], found["after"]["scores"]
     rows = _rows((f"`{name}`", show(before[name]), show(after[name])) for name in before)
     table = Table(("on the test split", "before", "after"), rows)
@@ -212,7 +212,7 @@ def _trials(record: Record) -> Section:
     rows = _rows((each.label, str(each.trials), str(each.epochs)) for each in endings(record))
     table = Table(("outcome", "trials", "epochs"), rows)
     shown = len(shown_trials(record))
-    thinned = f"The pictures draw {shown} of them: those that lead, and an even sample."
+    thinned = f"The figures draw {shown} of them: those that lead, and an even sample."
     blocks = (table, thinned) if shown < len(record.trials) else (table,)
     return Section("Trials", blocks, ("objective", "curves"))
 
@@ -246,7 +246,7 @@ def _importances(importances: Importances) -> Section:
     blocks: list[str | Table | Code] = [importances.note, Table(("hyperparameter", "share"), rows)]
     if importances.left_out:
         names = ", ".join(f"`{name}`" for name in importances.left_out)
-        blocks.append(f"Too few trials have these to say: {names}.")
+        blocks.append(f"Too few trials have these hyperparameters: {names}.")
     return Section("Hyperparameters", tuple(blocks), ("importances", "parallel", "slice"))
 
 
@@ -287,7 +287,7 @@ def _failures(record: Record) -> list[Section]:
     )
     blocks: list[str | Table | Code] = [Table(("outcome", "reason", "trials", "numbers"), rows)]
     if len(found) > MAX_FAILURES:
-        blocks.append(f"And {len(found) - MAX_FAILURES} reasons more.")
+        blocks.append(f"And {len(found) - MAX_FAILURES} more reasons.")
     traced = next((each for each in found if each.traceback), None)
     if traced is not None and traced.traceback is not None:
         blocks += [f"The first traceback, of trial {traced.numbers[0]}:", Code(traced.traceback)]
@@ -297,12 +297,12 @@ def _failures(record: Record) -> list[Section]:
 def _next(record: Record) -> Section:
     own = f"hpsearch report {record.name}"
     commands = {
-        f"hpsearch status {record.name}": "why trials ended as they did",
+        f"hpsearch status {record.name}": "why trials failed",
         **{command: what for command, what in next_steps(record).items() if command != own},
     }
     width = max(map(len, commands))
     lines = [f"{command:<{width}}  # {what}" for command, what in commands.items()]
-    return Section("How to go on", (Code("\n".join(lines)),))
+    return Section("Next steps", (Code("\n".join(lines)),))
 
 
 def _rows(rows: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:

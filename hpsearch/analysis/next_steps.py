@@ -92,9 +92,9 @@ def _repairs(record: Record) -> list[tuple[str, str, str]]:
         what = f"what trial {number} printed, and how it ended"
         found.append(("logs", f" --trial {number}", what))
     if record.state == "stopped":
-        found.append(("resume", "", "go on with it"))
+        found.append(("resume", "", "resume it"))
     elif record.state != "running" and (more := _more_budget(record)):
-        found.append(("extend", more, "more budget, and go on with it"))
+        found.append(("extend", more, "resume it with more budget"))
     return found
 
 

@@ -41,7 +41,7 @@ def to_html(record: Record, sections: list[Section], figures: dict[str, go.Figur
 {introduction_html(record)}
 </header>
 {tiles_html(record)}
-<noscript><p>The pictures need JavaScript; the tables do not.</p></noscript>
+<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>
 {body}
 </main>
 <script>{get_plotlyjs()}</script>

@@ -1,4 +1,8 @@
-"""The command line. What is slow to import is imported inside the commands."""
+"""The command line: options in, text out; what a command does is done by the packages below.
+
+A command is a function in the module of its kind, and works on folders and services alike through
+`searches.Searches`. Slow imports go inside the commands, so that `--help` is quick.
+"""
 
 from __future__ import annotations
 

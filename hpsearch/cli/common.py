@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console(emoji=False)  # no emoji codes: ":train:" is part of a name
-RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that keeps the searches.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of the searches.")]
 NameArgument = Annotated[str, typer.Argument(help="Name of a search.")]
 SpecArgument = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file of a search.")]
 SetOption = Annotated[
@@ -35,7 +35,7 @@ PlaceOption = Annotated[
     typer.Option("--runs", help="Folder of the searches; default: the service, or runs."),
 ]
 ServiceOption = Annotated[
-    str | None, typer.Option("--service", help="URL of a service that was logged in to.")
+    str | None, typer.Option("--service", help="URL of a service, after `hpsearch login`.")
 ]
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="Address of a Ray cluster to join.")
@@ -43,11 +43,9 @@ AddressOption = Annotated[
 
 FolderOption = Annotated[
     Path | None,
-    typer.Option("--folder", help="Where the spec's folder, with its code, is from now on."),
+    typer.Option("--folder", help="New path of the spec's folder, with its code."),
 ]
-ChangedCodeOption = Annotated[
-    bool, typer.Option("--changed-code", help="Go on although the code has changed.")
-]
+ChangedCodeOption = Annotated[bool, typer.Option("--changed-code", help="Accept changed code.")]
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""What a service runs on the cluster; hidden, for nobody types it."""
+"""Commands that a service runs on the cluster; hidden, as users don't type them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
     from hpsearch.driver import Watcher
 
-job_app = typer.Typer(help="What a service runs on the cluster.", no_args_is_help=True)
+job_app = typer.Typer(help="Commands that a service runs on the cluster.", no_args_is_help=True)
 app.add_typer(job_app, name="job", hidden=True)
-TrackingOption = Annotated[str | None, typer.Option(help="Where MLflow is reached.")]
+TrackingOption = Annotated[str | None, typer.Option(help="URL of MLflow.")]
 
 
 @job_app.command()
 def resume(
     name: NameArgument,
     runs: RunsOption,
-    budget: Annotated[str, typer.Option(help="Of the search, as JSON.")],
+    budget: Annotated[str, typer.Option(help="Budget of the search, as JSON.")],
     tracking_uri: TrackingOption = None,
 ) -> None:
-    """Go on with a search from wherever its record is, with this budget."""
+    """Resume a search from its record, with this budget."""
 
     def start(watch: Watcher) -> SearchReport:
         from hpsearch.search import resume_search
@@ -47,7 +47,7 @@ def resume(
 
 @job_app.command()
 def close(name: NameArgument, runs: RunsOption, tracking_uri: TrackingOption = None) -> None:
-    """Bring a search that nobody drives to its end."""
+    """End a search that has no driver."""
     from hpsearch.search import close_search
 
     _show_token()

@@ -1,4 +1,4 @@
-"""Commands that work on a search: run it, go on with it, stop it."""
+"""Commands that run, resume, extend, stop and delete searches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(
     overrides: SetOption = [],  # noqa: B006
     runs: RunsOption = RUNS,
     name: Annotated[
-        str | None, typer.Option(help="Name of the search, if not the spec's.")
+        str | None, typer.Option(help="Name of the search; default: the spec's.")
     ] = None,
     address: AddressOption = None,
 ) -> None:
@@ -54,7 +54,7 @@ def run(
     if draft.spec is None:
         from hpsearch.validation import check
 
-        check(draft)  # tells of the mistakes in shape and in meaning, all at once
+        check(draft)  # reports all mistakes, of shape and of meaning, together
     assert draft.spec is not None
     checked = draft.spec
     if _is_unfinished(checked.name, runs) and _wants_to_resume(checked.name):
@@ -77,12 +77,14 @@ def submit(
     working_dir: Annotated[
         Path | None, typer.Option(help="Folder of the code that the spec names.")
     ] = None,
-    priority: Annotated[int, typer.Option(help="Of a service's queue; the highest first.")] = 0,
-    watch: Annotated[bool, typer.Option(help="Show what it prints, to its end.")] = False,
+    priority: Annotated[
+        int, typer.Option(help="Priority in a service's queue; the highest first.")
+    ] = 0,
+    watch: Annotated[bool, typer.Option(help="Follow its log to the end.")] = False,
     runs: PlaceOption = None,
     service: ServiceOption = None,
 ) -> None:
-    """Start a search and don't wait for it: on a service, or in the background here."""
+    """Start a search in the background, on a service or on this machine."""
     searches = open_searches(runs, service)
     name = searches.submit(spec, overrides, working_dir, priority)
     console.print(f"{name}: submitted; `hpsearch logs {name} -f` follows it", soft_wrap=True)
@@ -102,24 +104,26 @@ def resume(
     folder: FolderOption = None,
     changed_code: ChangedCodeOption = False,
 ) -> None:
-    """Continue a search that did not come to its end, after whatever ended it."""
+    """Resume a search that was stopped, failed or was interrupted."""
     say(open_searches(runs, service).resume(name, address, Code(folder, changed_code)))
 
 
 @app.command()
 def extend(
     name: NameArgument,
-    trials: Annotated[int, typer.Option(min=0, help="Configurations more.")] = 0,
-    epochs: Annotated[int, typer.Option(min=0, help="Epochs more, over all trials.")] = 0,
-    time: Annotated[str, typer.Option(help="Time more, such as 30m or 2h.")] = "",
-    disk: Annotated[str, typer.Option(help="Disk quota more, such as 20GB.")] = "",
+    trials: Annotated[int, typer.Option(min=0, help="Additional trials.")] = 0,
+    epochs: Annotated[
+        int, typer.Option(min=0, help="Additional epochs, of all trials together.")
+    ] = 0,
+    time: Annotated[str, typer.Option(help="Additional time, such as 30m or 2h.")] = "",
+    disk: Annotated[str, typer.Option(help="Additional disk quota, such as 20GB.")] = "",
     runs: PlaceOption = None,
     service: ServiceOption = None,
     address: AddressOption = None,
     folder: FolderOption = None,
     changed_code: ChangedCodeOption = False,
 ) -> None:
-    """Give a search more budget, and go on with it."""
+    """Give a search more budget and resume it."""
     from hpsearch.spec import parse_duration, parse_size
 
     seconds = _amount("--time", time, parse_duration)
@@ -132,7 +136,7 @@ def extend(
 
 @app.command()
 def stop(name: NameArgument, runs: PlaceOption = None, service: ServiceOption = None) -> None:
-    """Stop a search that runs, in whatever terminal, or whose driver died."""
+    """Stop a running search, or one whose driver died."""
     say(open_searches(runs, service).stop(name))
 
 
@@ -141,13 +145,13 @@ def delete(
     name: NameArgument,
     runs: PlaceOption = None,
     service: ServiceOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask for confirmation.")] = False,
 ) -> None:
-    """Remove a search with all its files; MLflow keeps its runs."""
+    """Delete a search and its files; its MLflow runs are kept."""
     if not yes:
-        typer.confirm(f"Remove {name} and its files?", abort=True)
+        typer.confirm(f"Delete {name} and its files?", abort=True)
     open_searches(runs, service).delete(name)
-    console.print(f"{name}: removed")
+    console.print(f"{name}: deleted")
 
 
 def _amount(option: str, text: str, parse: Callable[[str], object]) -> float:
@@ -167,4 +171,4 @@ def _is_unfinished(name: str, runs: Path) -> bool:
 def _wants_to_resume(name: str) -> bool:
     if not console.is_terminal:
         return False
-    return typer.confirm(f"{name} was started and has not come to its end. Resume it?")
+    return typer.confirm(f"{name} exists and has not finished. Resume it?")

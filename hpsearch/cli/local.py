@@ -65,7 +65,15 @@ class LocalSearches:
         from hpsearch.validation import check
 
         if priority:
-            raise SpecError([Problem("--priority", "must be 0: a folder has no queue", priority)])
+            raise SpecError(
+                [
+                    Problem(
+                        "--priority",
+                        "must be 0 without a service: a folder has no queue",
+                        priority,
+                    )
+                ]
+            )
         if working_dir is None:
             draft = read_draft(spec, overrides)
         else:
@@ -109,7 +117,7 @@ class LocalSearches:
             return
         log = folder.driver_log
         if not log.is_file():
-            raise HpsearchError(f"{name} has no log: it ran in a terminal, not by `submit`")
+            raise HpsearchError(f"{name} has no log: it was started by `run`, not by `submit`")
         yield from _text(folder, log, partial(self._works, folder, log), follow)
 
     def stop(self, name: str) -> str:
@@ -137,7 +145,7 @@ class LocalSearches:
         return ""
 
     def _go_on(self, start: Callable[..., SearchReport], code: Code) -> None:
-        """Follow a search that goes on; asks whether it may with code that has changed."""
+        """Follow a resumed search; asks before it runs with changed code."""
 
         def follow_it(changed: bool) -> None:
             go_on = partial(start, folder=code.folder, changed_code=changed)
@@ -232,7 +240,7 @@ def _wants_changed_code(error: CodeChangedError) -> bool:
     if not (console.is_terminal and sys.stdin.isatty()):
         return False
     changed = ", ".join(error.files)
-    return typer.confirm(f"The code has changed: {changed}. Go on with it as it is now?")
+    return typer.confirm(f"The code has changed: {changed}. Continue with the current code?")
 
 
 def _why_no_best(record: Record) -> str:

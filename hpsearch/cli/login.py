@@ -1,4 +1,4 @@
-"""Which service the commands speak to: its URL and the user's token, in a file of theirs alone."""
+"""The service that commands use: its URL and the user's token, in a private file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def _read() -> dict[str, Any]:
     except (FileNotFoundError, PermissionError):  # of a home that isn't this user's
         return {}
     except (OSError, ValueError) as error:
-        raise ServiceError(f"{path}: must be what `hpsearch login` wrote: {error}") from error
+        raise ServiceError(
+            f"{path}: must be a file written by `hpsearch login`: {error}"
+        ) from error
     return found
 
 
@@ -57,5 +59,5 @@ def _write(logins: object) -> None:
             json.dump(logins, file)
         draft.replace(path)
     except OSError as error:
-        rule = "set HOME, or XDG_CONFIG_HOME, to a folder that can be"
+        rule = "set HOME or XDG_CONFIG_HOME to a writable folder"
         raise ServiceError(f"{path}: can't be written ({error.strerror}): {rule}") from error

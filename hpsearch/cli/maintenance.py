@@ -1,4 +1,4 @@
-"""Commands that keep searches in order: MLflow's view, what no record needs, what must hold."""
+"""Maintenance commands: rebuild MLflow's view, verify a search, remove garbage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sync(
     name: NameArgument,
     runs: RunsOption = RUNS,
     tracking_uri: Annotated[
-        str | None, typer.Option(help="Another MLflow store than the search's own.")
+        str | None, typer.Option(help="MLflow store to write to; default: the search's own.")
     ] = None,
 ) -> None:
     """Rebuild MLflow's view of a search from its record."""
@@ -32,12 +32,12 @@ def sync(
 
     use_tracking_token(Runs(runs))
     uri = sync_search(name, runs, tracking_uri)
-    console.print(f"{name}: {uri} agrees with its record", soft_wrap=True)
+    console.print(f"{name}: {uri} is in sync with the record", soft_wrap=True)
 
 
 @app.command()
 def check(name: NameArgument, runs: RunsOption = RUNS) -> None:
-    """Verify that nothing of a search is lost or doubled: its record, MLflow and its files."""
+    """Verify that a search's record, MLflow runs and files agree: nothing lost or duplicated."""
     from hpsearch.integrity.check import check_search
     from hpsearch.runs import Runs
 
@@ -56,9 +56,9 @@ def check(name: NameArgument, runs: RunsOption = RUNS) -> None:
 @app.command()
 def gc(
     runs: RunsOption = RUNS,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="List the files, but remove nothing.")] = False,
 ) -> None:
-    """Remove what no record needs: checkpoints, Ray's files and drafts that were left."""
+    """Remove files that no record refers to: old checkpoints, Ray's files, partial writes."""
     from hpsearch.integrity.garbage import find_garbage, remove
     from hpsearch.runs import Runs
 

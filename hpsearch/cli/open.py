@@ -1,4 +1,4 @@
-"""From the options of a command to the searches of a folder, or of a service."""
+"""Opens the searches of a folder or of a service, as a command's options say."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from hpsearch.errors import ServiceError
 def open_searches(runs: Path | None, service: str | None = None) -> Searches:
     """Return the searches of a folder if one is named, else of the service logged in to."""
     if service is not None and runs is not None:
-        raise ServiceError("--runs and --service: must not both be given")
+        raise ServiceError("--runs and --service: only one of them can be given")
     login = read_login(service) if runs is None else None
     if service is not None and login is None:
-        raise ServiceError(f"--service: `hpsearch login {service} --token TOKEN` comes first")
+        raise ServiceError(
+            f"--service: not logged in; run `hpsearch login {service} --token TOKEN` first"
+        )
     if login is None:
         from hpsearch.cli.local import LocalSearches
 

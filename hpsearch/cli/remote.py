@@ -102,7 +102,7 @@ def _with_overrides(path: Path, overrides: Sequence[str]) -> str:
 
 def _refuse(address: str | None, code: Code) -> None:
     given = {"--address": address, "--folder": code.folder, "--changed-code": code.changed or None}
-    rule = "must be left to the service, which keeps the code that was submitted"
+    rule = "must not be given: the service keeps the submitted code"
     problems = [Problem(name, rule, value) for name, value in given.items() if value is not None]
     if problems:
         raise SpecError(problems)

@@ -1,4 +1,4 @@
-"""Commands that look: at specs, at searches, at what there is to search."""
+"""Commands that read: specs, searches, and the components that a spec can name."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def validate(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
 
 @app.command()
 def data(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  # typer's way
-    """Show how each column of a spec's data set is read, and what is learned."""
+    """Show how each column of a spec's data set is read, and which task is learned."""
     from hpsearch.spec import read_draft
     from hpsearch.validation.data import describe_dataset
 
@@ -83,7 +83,7 @@ def data(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  
 
 @app.command()
 def diagnose(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  # typer's way
-    """Try the checks of a trial on both ends of a spec's space: minutes before hours."""
+    """Run the checks of a trial at both ends of a spec's search space."""
     from hpsearch.spec import read_draft
     from hpsearch.validation import check_draft
     from hpsearch.validation.diagnosis import diagnose
@@ -104,7 +104,7 @@ def diagnose(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
 
 @app.command("list")
 def list_searches(
-    mine: Annotated[bool, typer.Option("--mine", help="Only your own.")] = False,
+    mine: Annotated[bool, typer.Option("--mine", help="Only your searches.")] = False,
     runs: PlaceOption = None,
     service: ServiceOption = None,
 ) -> None:
@@ -122,26 +122,28 @@ def list_searches(
 
 @app.command()
 def status(name: NameArgument, runs: PlaceOption = None, service: ServiceOption = None) -> None:
-    """Show how far a search is, and why trials ended as they did."""
+    """Show a search's progress, and why trials failed."""
     console.print(open_searches(runs, service).status(name))
 
 
 @app.command()
 def logs(
     name: NameArgument,
-    trial: Annotated[int | None, typer.Option(min=0, help="Tell of this trial.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="To its end.")] = False,
+    trial: Annotated[int | None, typer.Option(min=0, help="Number of a trial.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Follow the log to its end.")
+    ] = False,
     runs: PlaceOption = None,
     service: ServiceOption = None,
 ) -> None:
-    """Print what the driver of a submitted search wrote, or what a trial did."""
+    """Print the log of a submitted search, or of one of its trials."""
     for text in open_searches(runs, service).logs(name, trial, follow):
         print(text, end="", flush=True)
 
 
 @app.command()
 def report(name: NameArgument, runs: PlaceOption = None, service: ServiceOption = None) -> None:
-    """Make a search's report anew and print it."""
+    """Regenerate and print a search's report."""
     from rich.markdown import Markdown
 
     text, where = open_searches(runs, service).report(name)
@@ -154,7 +156,7 @@ def best(
     name: NameArgument,
     runs: PlaceOption = None,
     service: ServiceOption = None,
-    output: Annotated[Output, typer.Option(help="A spec to run again, or JSON.")] = Output.SPEC,
+    output: Annotated[Output, typer.Option(help="A spec that can be run, or JSON.")] = Output.SPEC,
 ) -> None:
     """Print the best configuration of a search."""
     found = open_searches(runs, service).best(name)
@@ -168,18 +170,20 @@ def best(
 @app.command()
 def download(
     name: NameArgument,
-    to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(),
+    to: Annotated[Path, typer.Option(help="Target folder.")] = Path(),
     runs: PlaceOption = None,
     service: ServiceOption = None,
 ) -> None:
-    """Write the checkpoint of the best trial into a folder."""
+    """Copy the best trial's checkpoint into a folder."""
     console.print(str(open_searches(runs, service).download(name, to)), soft_wrap=True)
 
 
 @app.command()
 def components(
-    family: Annotated[str | None, typer.Argument(help="Such as model or optimizer.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="All, as a page.")] = False,
+    family: Annotated[
+        str | None, typer.Argument(help="A family, such as model or optimizer.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print all as Markdown.")] = False,
 ) -> None:
     """List the components that a spec can name: keywords, defaults, recommended ranges."""
     from hpsearch import catalogue
@@ -191,7 +195,7 @@ def components(
     families = catalogue.families()
     if family is not None and family not in families:
         hint = " or ".join(nearest_names(family, families)) or ", ".join(families)
-        raise HpsearchError(f"no family {family!r} of components; there are: {hint}")
+        raise HpsearchError(f"no component family {family!r}; known: {hint}")
     for each in [family] if family else families:
         console.print(_component_table(each))
 
@@ -230,7 +234,7 @@ def _component_table(family: str) -> Table:
     from hpsearch import catalogue
 
     title = f"{family}: {catalogue.place_of(family)}".replace("`", "")
-    columns = ("name", "what it is", "keyword", "default", "auto")
+    columns = ("name", "description", "keyword", "default", "auto")
     table = Table(*columns, title=title, title_justify="left", box=None)
     for component, keywords in catalogue.components(family):
         first = (component.name, component.summary)
@@ -239,7 +243,7 @@ def _component_table(family: str) -> Table:
             table.add_row(*first, *row)
             first = ("", "")
     if everywhere := catalogue.shared(family):
-        table.caption = f"all take: {', '.join(map(str, everywhere))}"
+        table.caption = f"shared keywords: {', '.join(map(str, everywhere))}"
     return table
 
 

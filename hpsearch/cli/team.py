@@ -15,7 +15,9 @@ from hpsearch.errors import ServiceError
 if TYPE_CHECKING:
     from hpsearch.service.client.http_client import Client
 
-token_app = typer.Typer(help="Make, list and revoke users' tokens (admins).", no_args_is_help=True)
+token_app = typer.Typer(
+    help="Create, list and revoke users' tokens (admins).", no_args_is_help=True
+)
 app.add_typer(token_app, name="token")
 
 
@@ -28,42 +30,44 @@ def serve(
         str | None, typer.Option(help="URL of PostgreSQL; default: SQLite.", envvar="HPSEARCH_DB")
     ] = None,
     ray_address: Annotated[
-        str | None, typer.Option(help="Ray's dashboard; default: a head of its own.")
+        str | None, typer.Option(help="URL of Ray's dashboard; default: starts a head.")
     ] = None,
-    ray_token: Annotated[
-        Path | None, typer.Option(help="File with the token that Ray wants.")
-    ] = None,
+    ray_token: Annotated[Path | None, typer.Option(help="File with Ray's token.")] = None,
     admin_token_file: Annotated[
         Path | None,
         typer.Option(
-            help="File with the first admin's token; default: one is made, and printed.",
+            help="File with the first admin's token; default: prints a new one.",
             envvar="HPSEARCH_ADMIN_TOKEN_FILE",
         ),
     ] = None,
     tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow's server; default: one of its own.")
+        str | None, typer.Option(help="URL of MLflow's server; default: starts one.")
     ] = None,
     own_url: Annotated[
         str | None,
         typer.Option(
-            help="Where the cluster reaches this service: drivers write to MLflow through it, "
-            "each to its own search; default: at the tracking server, unless Ray is its own."
+            help="URL of this service for drivers on the cluster, which write to MLflow "
+            "through it; default: they write to MLflow's server, unless the service starts Ray."
         ),
     ] = None,
     storage: Annotated[
         str | None,
         typer.Option(help="PostgreSQL for records; default: files.", envvar="HPSEARCH_STORAGE"),
     ] = None,
-    max_running: Annotated[int, typer.Option(min=1, help="Searches that run at once.")] = 4,
+    max_running: Annotated[
+        int, typer.Option(min=1, help="Maximum number of running searches.")
+    ] = 4,
     data: Annotated[list[Path], typer.Option(help="Folder that specs may read data from.")] = [],  # noqa: B006
-    python: Annotated[str | None, typer.Option(help="Interpreter on the cluster.")] = None,
+    python: Annotated[str | None, typer.Option(help="Python interpreter on the cluster.")] = None,
     worker_user: Annotated[
         str | None,
-        typer.Option(help="As whom users' code runs here; default: nobody, if this is root."),
+        typer.Option(help="User that runs users' code on this machine; default for root: nobody."),
     ] = None,
-    cpus: Annotated[int | None, typer.Option(help="Of its own head; default: all.")] = None,
+    cpus: Annotated[
+        int | None, typer.Option(help="CPUs of the head that it starts; default: all.")
+    ] = None,
 ) -> None:
-    """Serve searches to a team; alone, it starts all that it needs on this machine."""
+    """Serve searches to a team; by default with a Ray head and an MLflow server of its own."""
     from hpsearch.service.embedded.serve import ServeOptions
     from hpsearch.service.embedded.serve import serve as serve_until_stopped
 
@@ -91,10 +95,11 @@ def serve(
 def login(
     url: Annotated[str, typer.Argument(help="URL of a service.")],
     token: Annotated[
-        str, typer.Option(prompt=True, hide_input=True, envvar="HPSEARCH_TOKEN", help="Yours.")
+        str,
+        typer.Option(prompt=True, hide_input=True, envvar="HPSEARCH_TOKEN", help="Your token."),
     ],
 ) -> None:
-    """Speak to a service from now on; the token is kept in a file of yours alone."""
+    """Log in to a service; commands then use it. The token is stored in a private file."""
     from hpsearch.service.client.http_client import Client
 
     me = Client(url, token).me()
@@ -107,20 +112,22 @@ def login(
 
 @app.command()
 def logout() -> None:
-    """Forget all services; commands work on folders again."""
+    """Log out of all services; commands use folders again."""
     forget_login()
     console.print("logged out")
 
 
 @app.command()
 def quota(
-    user: Annotated[str | None, typer.Argument(help="Whose; default: your own.")] = None,
-    max_running: Annotated[int | None, typer.Option(min=0, help="Searches at once.")] = None,
-    gpu_hours: Annotated[float | None, typer.Option(min=0, help="A month.")] = None,
-    replace: Annotated[bool, typer.Option("--set", help="Replace it (admins).")] = False,
+    user: Annotated[str | None, typer.Argument(help="Name of a user; default: you.")] = None,
+    max_running: Annotated[
+        int | None, typer.Option(min=0, help="Maximum number of running searches.")
+    ] = None,
+    gpu_hours: Annotated[float | None, typer.Option(min=0, help="GPU-hours a month.")] = None,
+    replace: Annotated[bool, typer.Option("--set", help="Replace the quota (admins).")] = False,
     service: ServiceOption = None,
 ) -> None:
-    """Show what a user may use and used, or replace it: what is not given has no limit."""
+    """Show a user's quota and usage, or replace the quota: an omitted limit is none."""
     client = _client(service)
     if replace:
         if user is None:
@@ -138,11 +145,11 @@ def quota(
 
 @token_app.command("create")
 def create_token(
-    user: Annotated[str, typer.Argument(help="Whose.")],
-    role: Annotated[str, typer.Option(help="admin, user or viewer.")] = "user",
+    user: Annotated[str, typer.Argument(help="Name of a user.")],
+    role: Annotated[str, typer.Option(help="Role: admin, user or viewer.")] = "user",
     service: ServiceOption = None,
 ) -> None:
-    """Make a token and print it, this once."""
+    """Create a token and print it once."""
     print(_client(service).create_token(user, role))
 
 
@@ -157,10 +164,10 @@ def list_tokens(service: ServiceOption = None) -> None:
 
 @token_app.command("revoke")
 def revoke_token(
-    identity: Annotated[str, typer.Argument(metavar="ID", help="As `token list` shows it.")],
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Id from `token list`.")],
     service: ServiceOption = None,
 ) -> None:
-    """Make a token worthless at once."""
+    """Revoke a token."""
     _client(service).revoke_token(identity)
     console.print(f"{identity}: revoked")
 
@@ -170,5 +177,7 @@ def _client(service: str | None) -> Client:
 
     found = read_login(service)
     if found is None:
-        raise ServiceError("no service: `hpsearch login URL --token TOKEN` comes first")
+        raise ServiceError(
+            "not logged in to a service; run `hpsearch login URL --token TOKEN` first"
+        )
     return Client(*found)

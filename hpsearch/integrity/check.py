@@ -1,4 +1,4 @@
-"""Verifies that nothing of a search is lost, doubled or untrue: its record, MLflow, its files."""
+"""Verifies that a search's record, MLflow runs and files agree: nothing lost or duplicated."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_search(record: Record, folder: SearchFolder, tracking_uri: str) -> Fin
         record = folder.open_record()  # its driver may have ended it meanwhile
     compared = tuple(_compared_here(record, is_driven))
     if is_driven:
-        note = "nothing with MLflow: a driver works on the search, and the view follows it"
+        note = "nothing with MLflow: a driver is running, and the MLflow view may lag"
         return Findings((*compared, note), _lasting_problems(record, folder))
     rebind_own_store(tracking_uri, Runs(folder.path.parent).artifacts)
     problems = (
@@ -49,8 +49,8 @@ def check_search(record: Record, folder: SearchFolder, tracking_uri: str) -> Fin
 def _compared_here(record: Record, is_driven: bool) -> Iterator[str]:
     if record.state == "running" and not is_driven:
         yield (
-            "a search that is interrupted: its driver died, and it may lack what "
-            f"`hpsearch resume {record.name}` completes"
+            "an interrupted search: its driver died; "
+            f"`hpsearch resume {record.name}` completes what it lacks"
         )
     trials = len(record.trials)
     epochs = sum(len(trial.curve) for trial in record.trials)

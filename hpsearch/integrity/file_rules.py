@@ -36,14 +36,14 @@ def _spec_problems(record: Record, folder: SearchFolder) -> Iterator[Problem]:
     except OSError as error:
         yield Problem(place, rule, error.strerror)
     if folder.spec_draft.exists():
-        yield Problem(str(folder.spec_draft), "must not be there: it was never wholly written")
+        yield Problem(str(folder.spec_draft), "must not exist: it is a partial write")
 
 
 def _lost_checkpoints(record: Record, folder: SearchFolder) -> Iterator[Problem]:
     for trial in record.kept():
         place, checkpoint = f"trial {trial.number}", trial.checkpoint
         if checkpoint is None or not (folder.checkpoints / checkpoint).is_file():
-            rule = "must have its checkpoint, for it is among the best, and it isn't there"
+            rule = "must have its checkpoint, as it is among the best, but the file is missing"
             yield Problem(place, rule, checkpoint)
         elif epoch_of_name(Path(checkpoint)) != trial.epochs:
             rule = f"must have the checkpoint of its last epoch, {trial.epochs}"
@@ -55,7 +55,7 @@ def _stray_files(record: Record, folder: SearchFolder) -> Iterator[Problem]:
     wanted = unfinished | {checkpoint_folder(folder, trial) for trial in record.kept()}
     for path in sorted(folder.checkpoints.glob("*")):
         if path not in wanted:
-            rule = "must not be there: it is of no unfinished trial, and of none of the best"
+            rule = "must not exist: its trial has ended and is not among the best"
             yield Problem(str(path), rule)
             continue
         for file in sorted(path.glob("*")):
@@ -71,7 +71,7 @@ def _damaged_checkpoints(record: Record, folder: SearchFolder) -> Iterator[Probl
             try:
                 if epoch is not None:
                     yield from _content_problems(file, epoch)
-            except FileNotFoundError:  # its trial goes on, and has a newer one
+            except FileNotFoundError:  # its trial is running, and has a newer one
                 continue
 
 
@@ -84,7 +84,7 @@ def epoch_of_name(file: Path) -> int | None:
 def _content_problems(file: Path, epoch: int) -> Iterator[Problem]:
     damage = _damage(file)
     if damage is not None:
-        yield Problem(str(file), "must be a whole checkpoint", damage)
+        yield Problem(str(file), "must be a readable checkpoint", damage)
         return
     try:
         state = load_state(file, mmap=True)  # the tensors stay on the disk
@@ -92,7 +92,9 @@ def _content_problems(file: Path, epoch: int) -> Iterator[Problem]:
         yield Problem(str(file), str(error).removeprefix(f"{file}: "))
         return
     except Exception as error:  # torch raises many kinds for what it can't read
-        yield Problem(str(file), "must be a whole checkpoint", f"{type(error).__name__}: {error}")
+        yield Problem(
+            str(file), "must be a readable checkpoint", f"{type(error).__name__}: {error}"
+        )
         return
     stored = state.get("epoch") if isinstance(state, dict) else None
     if stored != epoch:

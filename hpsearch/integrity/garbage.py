@@ -1,4 +1,4 @@
-"""What searches that were cut off left behind, and what no record needs any more."""
+"""Finds and removes what interrupted searches left behind, and files that no record refers to."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def _unfinished_searches(runs: Runs) -> Iterator[Garbage]:
     """Yield folders of searches whose process died while it created them."""
     for path in sorted(runs.path.glob(".*.*")):
         if (path / "checkpoints").is_dir() and _is_old(path):
-            yield Garbage(path, _size(path), "a search that was never wholly created")
+            yield Garbage(path, _size(path), "a partly created search")
 
 
 def _garbage_of(folder: SearchFolder) -> list[Garbage]:
     try:
         record = folder.open_record()
     except HpsearchError as error:  # what can't be read can't be known to be of no use
-        _log.warning("%s is passed over: %s", folder.name, error)
+        _log.warning("%s skipped: %s", folder.name, error)
         return []
     found = (*_needless_checkpoints(record, folder), *_needless_files(record, folder))
     return [Garbage(path, _size(path), why, folder) for path, why in found]
@@ -85,20 +85,20 @@ def _needless_checkpoints(record: Record, folder: SearchFolder) -> Iterator[tupl
             if _TRIAL.fullmatch(path.name):
                 yield path, "the record has no such trial"
         elif trial.outcome is not None and trial.number not in kept:
-            yield path, f"trial {trial.number} has ended and is none of the best"
+            yield path, f"trial {trial.number} has ended and is not among the best"
         else:
             for file in sorted(path.glob("*.tmp")):
-                yield file, "a checkpoint that was never wholly written"
+                yield file, "a partly written checkpoint"
 
 
 def _needless_files(record: Record, folder: SearchFolder) -> Iterator[tuple[Path, str]]:
     if record.state != "running" and folder.ray.is_dir():
-        yield folder.ray, "Ray's own files of a search that has ended"
+        yield folder.ray, "Ray's files of an ended search"
     if folder.spec_draft.exists():
-        yield folder.spec_draft, "a spec that was never wholly written"
+        yield folder.spec_draft, "a partly written spec"
     for draft in sorted(folder.path.glob(".report.*.*")):
         if _is_old(draft):
-            yield draft, "a report that was never wholly written"
+            yield draft, "a partly written report"
 
 
 def _is_old(draft: Path) -> bool:
@@ -120,7 +120,7 @@ def _delete(item: Garbage, runs: Path) -> int:
     except FileNotFoundError:  # somebody else was faster
         return 0
     except UnsafeFileError as error:
-        _log.warning("%s is passed over: %s", item.path, error)
+        _log.warning("%s skipped: %s", item.path, error)
         return 0
     except OSError as error:
         raise RunsError(f"{item.path}: can't be removed: {error.strerror}") from error

@@ -29,7 +29,7 @@ def _changed_code(record: Record) -> Iterator[Problem]:
         return
     changed = changes(record.code, code_hashes(record.spec))
     if changed:
-        rule = "must be as it was when the search last ran (accept it with --changed-code)"
+        rule = "must be unchanged since the search last ran (accept it with --changed-code)"
         yield Problem("code", rule, ", ".join(changed))
 
 
@@ -45,5 +45,5 @@ def _foreign_artifacts(
 ) -> Iterator[Problem]:
     artifacts = Runs(folder.path.parent).artifacts
     for place in moved_places(tracking_uri, artifacts, record.name):
-        rule = f"must be {place.wanted} (`hpsearch sync {record.name}` mends it)"
+        rule = f"must be {place.wanted} (run `hpsearch sync {record.name}`)"
         yield Problem("MLflow's place of artifacts", rule, place.stored)

@@ -37,7 +37,7 @@ def _curve_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator
     if trial.epochs > max_epochs:
         yield Problem(place, f"must have at most {max_epochs} epochs", trial.epochs)
     if epochs and trial.attempts < 1:
-        yield Problem(place, "must have an attempt, for it has epochs", trial.attempts)
+        yield Problem(place, "must have an attempt, since it has epochs", trial.attempts)
 
 
 def _end_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator[Problem]:
@@ -46,7 +46,7 @@ def _end_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator[P
         yield Problem(place, rule, trial.ended_at)
     may_be_shorter = trial.outcome is not Outcome.COMPLETED or trial.ended_itself
     if not may_be_shorter and trial.epochs != max_epochs:
-        rule = f"must have trained {max_epochs} epochs, for it completed"
+        rule = f"must have trained {max_epochs} epochs, since it completed"
         yield Problem(place, rule, trial.epochs)
 
 

@@ -131,7 +131,7 @@ def _text_problems(
 ) -> Iterator[Problem]:
     for name in sorted(wanted.keys() | stored.keys()):
         if stored.get(name) != wanted.get(name):
-            rule = f"must be {wanted[name]!r}" if name in wanted else "must not be there"
+            rule = f"must be {wanted[name]!r}" if name in wanted else "must not exist"
             yield Problem(f"{place} {name}", rule, stored.get(name))
 
 

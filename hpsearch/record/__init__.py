@@ -1,4 +1,8 @@
-"""The record of a search, from which all else is derived."""
+"""The record of a search, an Optuna study, from which everything else is derived.
+
+`reading` is for everybody, `record` for the one driver that writes. Its attributes are a file
+format: old records must stay readable. Records of users that aren't trusted: `untrusted`.
+"""
 
 from hpsearch.outcome import Outcome
 from hpsearch.record.notes import DataNotes

@@ -1,4 +1,4 @@
-"""What searches use by the service's own clock, beside what their records tell of themselves."""
+"""GPU time by the service's own clock, compared with what the records report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIN_SHARE, MAX_SHARE = 0.5, 1.25
 SLACK = 600.0
 #: of a summary: what the record of a search has no say in
 _OF_THE_SPEC = ("trials", "metric", "direction")
-UNREADABLE = "its record can't be read: the numbers are those before"
+UNREADABLE = "the record can't be read; these are its last known numbers"
 _log = logging.getLogger(__name__)
 
 
@@ -40,13 +40,13 @@ class Accounting:
         self._gpus: dict[str, float] | None = None  # by job, as Ray has it in this pass
 
     def begin_pass(self) -> None:
-        """Ask Ray anew for what its jobs have."""
+        """Ask Ray again which GPUs its jobs have."""
         self._gpus = None
 
     def charge(self, row: SearchRow, submission_id: str, job: Job) -> None:
         """Charge a search's owner for the GPUs that its job had since it was last seen.
 
-        A job that Ray has forgotten meanwhile isn't charged for what nobody saw.
+        A job that Ray has forgotten meanwhile isn't charged for time that wasn't observed.
         """
         before, now = self._meters.get(row), self._clock()
         is_alive = job.state is JobState.ALIVE
@@ -98,11 +98,11 @@ def summary_of(before: dict[str, Any], record: Record | None, measured: float) -
 
 
 def _told(record: Record) -> dict[str, Any] | None:
-    """Return what a record tells of its search; None if that makes no sense."""
+    """Return the summary of a record; None if it is inconsistent."""
     try:
         return plain_summary(record)
     except Exception:  # users' code wrote it
-        _log.exception("%s: its record makes no sense", record.name)
+        _log.exception("%s: inconsistent record", record.name)
         return None
 
 
@@ -116,6 +116,6 @@ def disagreement(reported: float | None, measured: float) -> str | None:
     else:
         return None
     return (
-        f"its record tells of {told:.6g} GPU-seconds, {how} than the {measured:.6g} that Ray gave "
-        "it by the service's clock, which counts"
+        f"the record reports {told:.6g} GPU-seconds, {how} than the {measured:.6g} measured by "
+        "the service, which count"
     )

@@ -36,15 +36,15 @@ BODY_S = 30.0
 _CLOSE = {"Connection": "close"}
 _OF_OTHER_SIZE = (f"{PREFIX}/code/", gateway.FILES)
 _MEANINGS = {
-    400: "it can't be done",
+    400: "bad request",
     401: "no valid token",
     403: "the role does not allow it",
     404: "not there",
-    409: "its state does not allow it",
+    409: "conflict with the search's state",
     413: "too large",
-    422: "mistakes, each with its place, rule and value",
+    422: "problems, each with its place, rule and value",
     429: "too many failed logins, or submissions at once",
-    503: "the cluster or a record can't be reached now",
+    503: "the cluster or a record is unavailable",
 }
 # JSON, even where a route answers with text.
 _CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
@@ -118,11 +118,11 @@ class _BodyLimit:
             async with asyncio.timeout(BODY_S):
                 body = await _whole_body(receive)
         except TimeoutError:
-            rule = f"the body must come within {BODY_S:g} s"
+            rule = f"the body must arrive within {BODY_S:g} s"
             await error_response(408, rule, headers=_CLOSE)(scope, receive, send)
             return
         if body is None:
-            return  # the client has gone
+            return  # the client disconnected
         if len(body) > MAX_BODY:
             rule = f"the body must be at most {MAX_BODY:,} bytes"
             await error_response(413, rule)(scope, receive, send)

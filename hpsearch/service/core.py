@@ -1,4 +1,4 @@
-"""What a service does for its users, whatever they speak: HTTP, or a test's own process."""
+"""What a service does for its users, apart from HTTP."""
 
 from __future__ import annotations
 
@@ -120,15 +120,15 @@ class Service:
         return self._change(user, "stop", row, desired="stopped", stalls=0, reason=reason)
 
     def resume(self, user: User, name: str) -> SearchRow:
-        """Queue a search that was stopped or failed; it goes on from its record."""
+        """Queue a stopped or failed search; it resumes from its record."""
         row = self._own(user, name, "resume")
         return self._change(user, "resume", row, **self.table.queued())
 
     def extend(self, user: User, name: str, **budget: Any) -> SearchRow:
-        """Give a search more trials, epochs, seconds or num_bytes; one that has ended goes on."""
+        """Give a search more trials, epochs, seconds or num_bytes; an ended one resumes."""
         row = self._own(user, name, "extend")
         if not any(budget.values()):
-            raise SpecError([Problem("extend", "must give more of at least one budget")])
+            raise SpecError([Problem("extend", "must increase at least one budget")])
         more = read_spec(row.spec, self.uploads.folder(row.code_hash)).extended(**budget)
         values: dict[str, Any] = {"spec": more.to_yaml()}
         values["summary"] = row.summary | {"trials": more.search.trials}
@@ -163,7 +163,7 @@ class Service:
     def _change(self, user: User, action: str, row: SearchRow, **values: Any) -> SearchRow:
         changed = self.table.change(row, **values)
         if changed is None:
-            raise ConflictError(f"{row.name} was changed concurrently: retry")
+            raise ConflictError(f"{row.name} changed concurrently; retry")
         self.audit(user, action, row.name)
         return changed
 
@@ -174,7 +174,7 @@ class Service:
         try:
             check_owns(user, action, name, row.owner)
         except NotAllowedError:
-            self.audit(user, action, name, "refused: it is not theirs")
+            self.audit(user, action, name, "refused: not the owner")
             raise
         check_state(action, name, row.actual)
         return row

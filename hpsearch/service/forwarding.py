@@ -68,7 +68,7 @@ def find_target(request: Request, prefix: str, routes: Iterable[Route]) -> Targe
     if found is None:
         raise HTTPException(
             404 if request.method == "GET" and not fitting else 405,
-            f"{request.method} {'/'.join(segments)} is not passed on: this can only be read here",
+            f"{request.method} {'/'.join(segments)} is not allowed: this is read-only",
         )
     return Target(found, tuple(segments), _query(request.scope["query_string"], found.query))
 

@@ -1,4 +1,4 @@
-"""Ray's jobs: submit, look, stop. The only place that knows Ray's token."""
+"""Ray's jobs: submit, inspect, stop. The only place that knows Ray's token."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Jobs:
         except RuntimeError as error:
             if "404" in str(error):
                 return Job()
-            raise ClusterError(f"Ray can't say how a job is: {_first_line(error)}") from error
+            raise ClusterError(f"Ray can't report a job's state: {_first_line(error)}") from error
         is_alive = found.status in (JobStatus.PENDING, JobStatus.RUNNING)
         ended_at = None if found.end_time is None else found.end_time / 1000
         return Job(JobState.ALIVE if is_alive else JobState.ENDED, found.job_id, ended_at)
@@ -113,7 +113,7 @@ class Jobs:
                 for bundle in group["bundles"]:
                     held[group["creator_job_id"]] += float(bundle["unit_resources"].get("GPU", 0))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise ClusterError("Ray can't say which GPUs its jobs have") from error
+            raise ClusterError("Ray can't report its jobs' GPUs") from error
         return dict(held)
 
     def stop(self, submission_id: str) -> None:
@@ -142,11 +142,11 @@ class Program:
     tracking_uri: str | None = None
 
     def resume(self, name: str, budget: Mapping[str, float | None]) -> str:
-        """Return the command that goes on with a search from wherever its record is."""
+        """Return the command that resumes a search from its record."""
         return self._command(name, "resume", "--budget", json.dumps(budget))
 
     def close(self, name: str) -> str:
-        """Return the command that brings a search that nobody drives to its end."""
+        """Return the command that ends a search without a driver."""
         return self._command(name, "close")
 
     def _command(self, name: str, action: str, *options: str) -> str:

@@ -47,7 +47,7 @@ def with_stores(spec: SearchSpec, settings: Settings) -> SearchSpec:
 def prepare(
     spec: SearchSpec, settings: Settings, records: PatientRecords, facts: dict[str, Any]
 ) -> None:
-    """Make a search's folder and record; a job goes on with it, whatever attempt it is."""
+    """Create a search's folder and record; every attempt's job resumes from it."""
     earlier = list(_earlier(spec, records))
     give = partial(give_search, settings=settings)
     with suppress(SearchExistsError):  # another reconciler was faster

@@ -11,8 +11,8 @@ from hpsearch.service.database.tokens import User
 Action = Literal["stop", "resume", "extend", "delete"]
 #: in which states something may be done with a search; it can be extended in any
 _STATES: dict[Action, tuple[tuple[str, ...], str]] = {
-    "stop": (("queued", *ACTIVE), "must run or wait to be stopped"),
-    "resume": (("stopped", "failed"), "must have stopped or failed to be resumed"),
+    "stop": (("queued", *ACTIVE), "must be running or queued to be stopped"),
+    "resume": (("stopped", "failed"), "must be stopped or failed to be resumed"),
     "delete": (("queued", *ENDED), "must have ended to be deleted"),
 }
 
@@ -20,7 +20,7 @@ _STATES: dict[Action, tuple[tuple[str, ...], str]] = {
 def check_may_write(user: User) -> None:
     """Raise NotAllowedError for a viewer."""
     if user.role == "viewer":
-        raise NotAllowedError(f"{user.name} is a viewer, who may look at searches only")
+        raise NotAllowedError(f"{user.name} is a viewer, with read access only")
 
 
 def check_owns(user: User, action: Action, name: str, owner: str) -> None:

@@ -63,10 +63,10 @@ def why_waiting(
     """Return why a queued search does not start."""
     counts = Counter(running)
     if quota.gpu_hours_per_month is not None and gpu_hours >= quota.gpu_hours_per_month:
-        return f"{owner} has used the {quota.gpu_hours_per_month:g} GPU-hours of this month"
+        return f"{owner} has used this month's {quota.gpu_hours_per_month:g} GPU-hours"
     if quota.max_running is not None and counts[owner] >= quota.max_running:
-        return f"{owner} runs {counts[owner]} searches, of {quota.max_running} at once"
-    return f"{counts.total()} searches run, of {max_running} at once"
+        return f"{owner} runs {counts[owner]} of at most {quota.max_running} searches"
+    return f"{counts.total()} of at most {max_running} searches are running"
 
 
 def _is_used_up(owner: str, quotas: Mapping[str, Quota], gpu_hours: Mapping[str, float]) -> bool:

@@ -36,9 +36,9 @@ from hpsearch.service.uploads import Uploads
 
 #: attempts in a row that bring no epoch, after which a search has failed
 MAX_STALLS = 5
-#: attempts to tell MLflow the end of a search
+#: attempts to write the end of a search to MLflow
 MAX_DELIVERIES = 10
-#: attempts to write the end of a search that nobody drives
+#: attempts to write the end of a search without a driver
 MAX_CLOSINGS = 3
 #: what a search may be wanted to be that has a job only to bring it to its end
 ENDINGS = ("stopped", "failed")
@@ -117,7 +117,7 @@ class Reconciler:
         except (ClusterError, StillReadingError) as error:
             _log.warning("%s: %s", row.name, error)
         except Exception as error:
-            _log.exception("%s can't be looked after now", row.name)
+            _log.exception("%s can't be reconciled", row.name)
             self._note_trouble(row.name, error)
 
     def _note_trouble(self, name: str, error: Exception) -> None:
@@ -190,7 +190,7 @@ class Reconciler:
             self._jobs.stop(row.submission_id)
 
     def _reconcile_idle(self, row: SearchRow, record: Record | None, job: JobState) -> None:
-        """Act on a search without a job: close it, finish it, or go on with it."""
+        """Act on a search without a job: close, finish or resume it."""
         self._asked_at.pop(row.name, None)
         if row.desired in ENDINGS:
             self._close(row, record)
@@ -205,7 +205,7 @@ class Reconciler:
         elif record.delivered:
             self._end(row, record.state, record.reason)
         elif row.stalls >= MAX_DELIVERIES:
-            self._end(row, record.state, f"MLflow lacks the end of it: `hpsearch sync {row.name}`")
+            self._end(row, record.state, f"MLflow is incomplete; run `hpsearch sync {row.name}`")
         else:
             self._launch(row, record, row.stalls + 1)  # it only has to tell MLflow its end
 
@@ -219,7 +219,7 @@ class Reconciler:
             if row.stalls < MAX_CLOSINGS:
                 self._launch(row, record, row.stalls + 1)
                 return
-            why = f"{row.reason}; its record and MLflow lack the end of it"
+            why = f"{row.reason}; its record and MLflow are incomplete"
             self._end(row, row.desired, why)
         else:
             was_stopped = record.state == "stopped"  # it may have come to its end just before
@@ -239,7 +239,7 @@ class Reconciler:
         if stalls >= MAX_STALLS:
             last = self._files.log_end(row.name).strip().rpartition("\n")[2]
             what = last[:500] or "its job could not start"
-            self._give_up(row, f"{stalls} attempts brought no epoch; the last: {what}")
+            self._give_up(row, f"{stalls} attempts without an epoch; the last: {what}")
             return
         self._launch(row, record, stalls)
 
@@ -302,7 +302,7 @@ class Reconciler:
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + SWEEP_INTERVAL_S
             for code_hash in self._uploads.sweep(self._table.code_hashes(), MIN_UNUSED_S):
-                _log.info("removed the upload %s, which no search uses", code_hash)
+                _log.info("removed unused upload %s", code_hash)
 
     def _wants_more(self, row: SearchRow, record: Record) -> bool:
         spec = read_spec(row.spec, self._uploads.folder(row.code_hash))
@@ -326,7 +326,7 @@ def _num_epochs(record: Record) -> int:
 def _reason(error: Exception) -> str:
     """Return what people may read of an error; others may name files and databases."""
     is_told = isinstance(error, HpsearchError)
-    return str(error) if is_told else "an error inside the service; its log has it"
+    return str(error) if is_told else "internal error; see the service's log"
 
 
 def _backoff(stalls: int) -> float:

@@ -105,7 +105,7 @@ class SearchFiles:
     def _held(self, name: str) -> Iterator[None]:
         with locked(self._runs, name, self._folder(name).lock.name) as is_held:
             if not is_held:
-                raise SearchRunningError(f"{name} runs already, in another process")
+                raise SearchRunningError(f"{name} is running in another process")
             yield
 
     def _status(self, name: str, file: Path) -> os.stat_result | None:

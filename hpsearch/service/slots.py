@@ -34,7 +34,7 @@ class FairSlots:
         self._max_waiting = max_waiting
         self._what = what
         self._busy: set[str] = set()
-        #: users who wait, the next one first, and what tells each of their requests to go on
+        #: waiting users, the next one first, with a future for each of their requests
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @asynccontextmanager

@@ -80,7 +80,7 @@ class Uploads:
         return self.path / code_hash
 
     def sweep(self, used: Collection[str], min_age_s: float) -> list[str]:
-        """Remove the uploads that no search uses and nobody asked for lately; returns them."""
+        """Remove the uploads that no search uses and no one asked for recently; returns them."""
         removed = []
         for folder in self.path.glob("*"):
             is_old = time.time() - folder.stat().st_mtime > min_age_s
@@ -149,7 +149,7 @@ class Uploads:
             )
         names = [entry.filename.rstrip("/") for entry in entries]
         if len(set(names)) < len(names):
-            raise UploadError("upload: no two files may have one name")
+            raise UploadError("upload: file names must be unique")
         for entry in entries:
             _check_entry(entry)
 
@@ -162,7 +162,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise UploadError(f"upload: every file must lie inside the folder, but got {name!r}")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise UploadError(f"upload: must hold plain files alone, no links, but got {name!r}")
+        raise UploadError(f"upload: must hold regular files only, no links, but got {name!r}")
     if entry.flag_bits & 1:
         raise UploadError(f"upload: must not be encrypted, but {name!r} is")
 
@@ -178,7 +178,9 @@ def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> N
         while chunk := source.read(_CHUNK):
             left -= len(chunk)
             if left < 0:
-                raise UploadError(f"upload: {entry.filename!r} is larger than the archive says")
+                raise UploadError(
+                    f"upload: {entry.filename!r} is larger than the archive declares"
+                )
             file.write(chunk)
 
 

@@ -50,7 +50,7 @@ def ask_mlflow(
         raise HTTPException(502, "MLflow can't be reached: try again later") from error
     if answer.is_redirect:
         answer.close()
-        raise HTTPException(502, "MLflow sends elsewhere, where nothing is asked for")
+        raise HTTPException(502, "MLflow answered with a redirect, which is not followed")
     return answer
 
 

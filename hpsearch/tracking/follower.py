@@ -128,7 +128,7 @@ class Follower:
         self._failures += 1
         if self._failures == 1:
             _log.warning(
-                "%s can't be written now, and will be tried again (the record has all): %s: %s",
+                "can't write to %s; will retry, as the record is complete: %s: %s",
                 self._settings.tracking_uri,
                 type(error).__name__,
                 str(error).partition("\n")[0],
@@ -136,7 +136,7 @@ class Follower:
 
     def _note_recovery(self) -> None:
         if self._failures:
-            _log.info("%s can be written again", self._settings.tracking_uri)
+            _log.info("writing to %s again", self._settings.tracking_uri)
         self._failures = 0
 
 

@@ -60,7 +60,7 @@ def rebind(tracking_uri: str, artifacts: Path, experiment: str | None = None) ->
         return
     with _opened(tracking_uri) as engine, engine.begin() as connection:
         for place in _moved_places(connection, artifacts, experiment):
-            _log.warning("MLflow's %s had its artifacts in %s: bound to %s", *astuple(place))
+            _log.warning("MLflow's %s: artifact location changed from %s to %s", *astuple(place))
             for table, columns in _COLUMNS.items():
                 for column in columns:
                     _replace(connection, table, column, place)

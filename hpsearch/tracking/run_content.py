@@ -1,4 +1,4 @@
-"""What MLflow is told: a search and its trials as params, tags, metrics and a status.
+"""The content of MLflow's runs: a search and its trials as params, tags, metrics and a status.
 
 Pure functions of the record, within MLflow's limits; MLflow itself isn't needed here. A search
 is the parent run, a trial a child run.

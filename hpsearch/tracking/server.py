@@ -1,4 +1,4 @@
-"""MLflow's server for a service: it answers who has its token, and nobody else.
+"""MLflow's server for a service: it answers only requests with its token.
 
 MLflow knows it as the application `hpsearch`: `mlflow server --app-name hpsearch`. Whoever may
 write to MLflow can make others run code, by the models that they load; so users' code, which may
@@ -53,7 +53,7 @@ def _asks_for_health(scope: Scope) -> bool:
 
 
 async def _refuse(send: Send) -> None:
-    body = {"error_code": "UNAUTHENTICATED", "message": "the token of this server is needed"}
+    body = {"error_code": "UNAUTHENTICATED", "message": "a token of this server is required"}
     headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
     await send({"type": "http.response.start", "status": 401, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

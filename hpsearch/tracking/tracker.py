@@ -159,7 +159,7 @@ class Tracker:
                 self._listen(process)
             if self._finished or self._abandoned.is_set():
                 return
-            logger.warning("the process that writes MLflow's view died, and is started again")
+            logger.warning("the MLflow writer died; restarting it")
             self._progress_at = math.inf
             self._abandoned.wait(RESTART_S)
 

@@ -27,7 +27,7 @@ from hpsearch.tracking.store import open_client
 PARENT_TAG = "mlflow.parentRunId"
 #: with it, MLflow's pages open on runs and curves, and don't ask what the experiment is about
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-#: tags that a search loses when it goes on after an end
+#: tags that an ended search loses when it resumes
 PASSING_TAGS = ("reason",)
 PAGE = 1000
 
@@ -147,7 +147,7 @@ class View:
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
-            raise TrackingError(f"MLflow refuses {content.name}: {error}") from error
+            raise TrackingError(f"MLflow refused {content.name}: {error}") from error
         run.points.update((point.name, point.step) for point in points)
         run.params.update(params)
         run.tags.update(tags)
@@ -155,7 +155,7 @@ class View:
     def _set_status(self, run: _Run, content: RunContent) -> None:
         if run.status == content.status:
             return
-        if content.status == "RUNNING":  # a search that goes on after an end
+        if content.status == "RUNNING":  # an ended search that resumed
             self._client.update_run(run.id, status=content.status)
         else:
             self._client.set_terminated(run.id, content.status, content.ended_at)

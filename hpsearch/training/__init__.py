@@ -1,4 +1,8 @@
-"""Training a configuration in plain torch; knows nothing of Ray, Optuna or MLflow."""
+"""Training one configuration in plain torch; it knows nothing of Ray, Optuna or MLflow.
+
+`protocol` is the interface of all trainers; two epochs, a checkpoint and two more must equal four
+epochs bit for bit. Checks of a trial are in `checks/`, users' training code in `user_code/`.
+"""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def test_conditional_importances_and_what_is_left_out(
         add(record, [lr if i < 3 else 0.5] * 9, **(sgd if i < 3 else {"optimizer": "adam"}))
     report = SearchReport(record)
     assert list(report.importances) == ["optimizer"]
-    assert "Too few trials have these to say: `optimizer.sgd.lr`." in report.to_markdown()
+    assert "Too few trials have these hyperparameters: `optimizer.sgd.lr`." in report.to_markdown()
     for _ in range(40):
         lr = 10 ** draw.uniform(-4, 0)
         params = {"optimizer": "sgd", "optimizer.sgd.lr": lr}
@@ -434,7 +434,7 @@ def test_many_trials_make_a_small_page(new_record: Callable[..., Record]) -> Non
     assert 1000 < len(drawn) <= 1500
     assert record.best.number in drawn
     assert len(report.to_html()) < 8e6
-    assert f"The pictures draw {len(drawn)} of them" in report.to_markdown()
+    assert f"The figures draw {len(drawn)} of them" in report.to_markdown()
 
 
 def test_write_report_writes_both_files_and_nothing_else(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_five_mistakes_are_all_named(folder: Path) -> None:
     ("arguments", "message"),
     [
         (["run", "nothing.yaml"], "nothing.yaml"),
-        (["run", "tiny.yaml", "--runs", "tiny.yaml/runs"], "folder that can be written"),
+        (["run", "tiny.yaml", "--runs", "tiny.yaml/runs"], "must be a writable folder"),
         (["run", "tiny.yaml", "--name", "a", "--set", "optimizer.lr=0.1x"], "optimizer.lr"),
         (["run", "tiny.yaml", "--name", "a", "--set", "dataset.name=fashion_mnist", "--set",
           "dataset.data_dir=here"], "dataset-fashion-mnist"),

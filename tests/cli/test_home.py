@@ -119,10 +119,10 @@ def test_a_folder_that_others_may_write_is_no_home(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert private_folder() == private_folder() == tmp_path / f"hpsearch-{os.getuid()}"
     private_folder().chmod(0o777)
-    with pytest.raises(RunsError, match="must be a folder of this user's alone; set HOME"):
+    with pytest.raises(RunsError, match="must be a private folder of this user; set HOME"):
         private_folder()
     path = tmp_path / f"hpsearch-{os.getuid()}"
     path.rmdir()
     path.symlink_to(tmp_path)
-    with pytest.raises(RunsError, match="must be a folder of this user's alone"):
+    with pytest.raises(RunsError, match="must be a private folder of this user"):
         private_folder()

@@ -158,7 +158,7 @@ def test_a_terminal_is_asked_about_changed_code(tmp_path: Path) -> None:
     shown = b""
     while b"?" not in shown:
         shown += os.read(terminal, 1000)
-    assert b"widths.py (changed). Go on with it as it is now?" in b" ".join(shown.split())
+    assert b"widths.py (changed). Continue with the current code?" in b" ".join(shown.split())
     os.write(terminal, b"n\n")
     _, errors = process.communicate(timeout=60)
     os.close(terminal)
@@ -218,7 +218,9 @@ def test_all_places_in_a_store_that_was_copied_are_bound_to_the_copy(
         search.client.create_experiment(name, location)
     assert {place.experiment for place in moved_places(uri, artifacts)} == {"small"}
     assert search.check().problems == ()
-    assert f"had its artifacts in {whole_search.as_uri()}/mlartifacts/small" in caplog.text
+    assert (
+        f"artifact location changed from {whole_search.as_uri()}/mlartifacts/small" in caplog.text
+    )
     found = places_in(search.place.path / "mlflow.db")
     assert {each for each in found if not each.startswith(artifacts.as_uri())} == set(others)
     caplog.clear()

@@ -61,8 +61,7 @@ def test_a_search_that_was_cut_off_is_compared_in_full(search: Search) -> None:
     findings = search.check()
     assert findings.problems == ()
     assert findings.compared[0] == (
-        "a search that is interrupted: its driver died, and it may lack what "
-        "`hpsearch resume small` completes"
+        "an interrupted search: its driver died; `hpsearch resume small` completes what it lacks"
     )
     record.report(number, 2, {"val_accuracy": 0.2})
     (problem,) = search.check().problems
@@ -97,7 +96,7 @@ def test_a_search_that_is_driven_is_not_wrong_while_it_goes_on(tmp_path: Path) -
 
         stray = CheckpointStore(folder.checkpoints, 7).save(1, {"epoch": 1}).parent
         (problem,) = check_search(read_before, folder, place.tracking_uri).problems
-        assert problem.startswith(f"{stray}: must not be there")
+        assert problem.startswith(f"{stray}: must not exist")
 
 
 def test_a_search_without_its_spec_is_still_there(search: Search) -> None:

@@ -22,7 +22,7 @@ def lose_a_checkpoint(folder: SearchFolder) -> str:
 
 def keep_a_checkpoint(folder: SearchFolder) -> str:
     CheckpointStore(folder.checkpoints, 0).save(3, {"epoch": 3})
-    return "trial-0000: must not be there: it is of no unfinished trial, and of none of the best"
+    return "trial-0000: must not exist: its trial has ended and is not among the best"
 
 
 def name_a_checkpoint_otherwise(folder: SearchFolder) -> str:
@@ -48,13 +48,13 @@ def change_a_byte(folder: SearchFolder) -> str:
     damaged = content.replace(weights, weights[:-1] + b"!")
     assert damaged != content
     path.write_bytes(damaged)
-    return "epoch-0003.pt: must be a whole checkpoint, but got 'a wrong checksum of .*/data/0'"
+    return "epoch-0003.pt: must be a readable checkpoint, but got 'a wrong checksum of .*/data/0'"
 
 
 def cut_a_checkpoint_short(folder: SearchFolder) -> str:
     path = folder.checkpoints / "trial-0001" / "epoch-0003.pt"
     path.write_bytes(path.read_bytes()[:-100])
-    return "epoch-0003.pt: must be a whole checkpoint, but got 'BadZipFile: .*'"
+    return "epoch-0003.pt: must be a readable checkpoint, but got 'BadZipFile: .*'"
 
 
 def lose_the_spec(folder: SearchFolder) -> str:
@@ -64,7 +64,7 @@ def lose_the_spec(folder: SearchFolder) -> str:
 
 def leave_half_a_spec(folder: SearchFolder) -> str:
     (folder.path / "spec.tmp").write_text("name: sm")
-    return "spec.tmp: must not be there: it was never wholly written"
+    return "spec.tmp: must not exist: it is a partial write"
 
 
 def change_the_spec(folder: SearchFolder) -> str:
@@ -129,7 +129,7 @@ def test_the_checkpoints_of_unfinished_trials_are_read_too(search: Search) -> No
     (problem,) = search.check().problems
     assert (
         problem
-        == f"{path}: must be a whole checkpoint, but got 'BadZipFile: File is not a zip file'"
+        == f"{path}: must be a readable checkpoint, but got 'BadZipFile: File is not a zip file'"
     )
 
 

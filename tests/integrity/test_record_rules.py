@@ -28,13 +28,13 @@ def train_too_long(record: Record) -> str:
 
 def complete_too_soon(record: Record) -> str:
     add_trial(record, [0.1, 0.2], Outcome.COMPLETED)
-    return "trial 0: must have trained 3 epochs, for it completed, but got 2"
+    return "trial 0: must have trained 3 epochs, since it completed, but got 2"
 
 
 def report_without_an_attempt(record: Record) -> str:
     record.add_trial(PARAMS)
     record.report(0, 1, {"val_accuracy": 0.1})
-    return "trial 0: must have an attempt, for it has epochs, but got 0"
+    return "trial 0: must have an attempt, since it has epochs, but got 0"
 
 
 def end_with_a_trial_that_runs(record: Record) -> str:

@@ -86,27 +86,27 @@ def change_a_tag(search: Search) -> str:
 
 def add_a_tag_of_a_trial(search: Search) -> str:
     search.client.set_tag(search.run_id(0), "stopped_early", "2")
-    return "trial 0: tag stopped_early: must not be there, but got '2'"
+    return "trial 0: tag stopped_early: must not exist, but got '2'"
 
 
 def add_a_tag_of_the_search(search: Search) -> str:
     search.client.set_tag(search.parent().info.run_id, "hpsearch.epochs", "0")
-    return "the search: tag hpsearch.epochs: must not be there, but got '0'"
+    return "the search: tag hpsearch.epochs: must not exist, but got '0'"
 
 
 def add_a_reason_of_the_search(search: Search) -> str:
     search.client.set_tag(search.parent().info.run_id, "reason", "cancelled")
-    return "the search: tag reason: must not be there, but got 'cancelled'"
+    return "the search: tag reason: must not exist, but got 'cancelled'"
 
 
 def add_a_param_of_a_trial(search: Search) -> str:
     search.client.log_param(search.run_id(0), "optimizer.momentum", "0.9")
-    return "trial 0: param optimizer.momentum: must not be there, but got '0.9'"
+    return "trial 0: param optimizer.momentum: must not exist, but got '0.9'"
 
 
 def add_a_param_of_the_search(search: Search) -> str:
     search.client.log_param(search.parent().info.run_id, "search.epochs_limit", "10")
-    return "the search: param search.epochs_limit: must not be there, but got '10'"
+    return "the search: param search.epochs_limit: must not exist, but got '10'"
 
 
 def change_a_param_of_the_search(search: Search) -> str:

@@ -41,7 +41,8 @@ def test_every_module_has_a_row() -> None:
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_folder_says_what_lives_there(package: Path) -> None:
     docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
-    assert docstring
+    assert docstring is not None
+    assert len(docstring.split("\n\n")) > 1, "its purpose in a line, then what may be touched"
 
 
 def test_no_test_imports_another() -> None:

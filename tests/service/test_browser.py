@@ -116,7 +116,7 @@ def test_a_search_is_live(team: Team, visit: Visit) -> None:
         page.locator('[data-figure="objective"].js-plotly-plot').wait_for()
         page.get_by_text("As resolved").click()
         page.get_by_text("Extend…").click()
-        page.get_by_role("textbox", name="More trials").fill("12")
+        page.get_by_role("textbox", name="Additional trials").fill("12")
         page.evaluate("window.isTheSame = true")
         record.report(0, 3, {"val_accuracy": 0.8125})
         record.end_trial(0, Outcome.COMPLETED)
@@ -125,7 +125,7 @@ def test_a_search_is_live(team: Team, visit: Visit) -> None:
         page.locator('[data-figure="objective"].js-plotly-plot').wait_for()
         assert page.evaluate("window.isTheSame")  # it was not loaded again
         assert (
-            page.get_by_role("textbox", name="More trials").input_value() == "12"
+            page.get_by_role("textbox", name="Additional trials").input_value() == "12"
         )  # and nothing typed was lost
         assert page.get_by_text("name: live").is_visible()
         assert page.get_by_role("status").inner_text() == "live"
@@ -181,7 +181,7 @@ def test_it_can_be_used_from_the_keyboard(visit: Visit) -> None:
         page.wait_for_url("**/searches/done")
         page.get_by_text("Delete…").focus()
         page.keyboard.press("Enter")
-        assert page.get_by_label("Type its name").is_visible()
+        assert page.get_by_label("Type the search's name").is_visible()
 
 
 def test_everything_can_be_read_without_javascript(visit: Visit) -> None:
@@ -193,7 +193,7 @@ def test_everything_can_be_read_without_javascript(visit: Visit) -> None:
         page.get_by_text("As a table").first.click()
         assert page.get_by_role("cell", name="completed").first.is_visible()
         page.get_by_text("Extend…").click()
-        assert page.get_by_role("textbox", name="More trials").is_visible()
+        assert page.get_by_role("textbox", name="Additional trials").is_visible()
 
 
 def test_the_dashboard_works(visit: Visit) -> None:

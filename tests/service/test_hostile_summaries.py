@@ -230,7 +230,7 @@ def test_the_reason_of_a_search_names_no_file_of_the_service(
         place.step()
     row = place.row("a")
     assert row.desired == "failed"
-    assert row.reason == "an error inside the service; its log has it"
+    assert row.reason == "internal error; see the service's log"
 
 
 def test_a_stop_of_a_search_whose_record_cant_be_read_is_carried_out(place: Place) -> None:
@@ -241,7 +241,7 @@ def test_a_stop_of_a_search_whose_record_cant_be_read_is_carried_out(place: Plac
     place.step()
     assert place.row("liar").actual == "stopping"
     assert place.row("liar").summary["warning"] == (
-        "its record can't be read: the numbers are those before"
+        "the record can't be read; these are its last known numbers"
     )
     place.cluster.jobs["hpsearch-liar-1"] = Job(JobState.ENDED)
     for _ in range(8):

@@ -56,7 +56,7 @@ def test_a_token_signs_in_until_it_is_revoked_or_the_user_leaves(
         "/sign-in?next=%2Fsearches%2Fa%3Fx%3D1",
     )
     wrong = client.post("/sign-in", data={"token": "hps_wrong"})
-    assert (wrong.status_code, "unknown or was revoked" in wrong.text) == (401, True)
+    assert (wrong.status_code, "unknown or revoked" in wrong.text) == (401, True)
     assert not client.cookies
     token = team.service.tokens.create("ann", "user")
     data = {"token": token, "next": "/?page=1"}
@@ -170,7 +170,7 @@ def test_searches_are_stopped_resumed_extended_and_deleted_by_forms(
     team.add_finished("done")
     client = visit()
     assert Page(client.get("/searches/runs")).forms() == {"stop", "extend"}
-    assert "is to stop" in client.post("/searches/runs/stop").text
+    assert "stop requested" in client.post("/searches/runs/stop").text
     stopped = team.service.table.get("runs")
     assert (row.desired, stopped.desired) == ("running", "stopped")
     team.service.table.change(stopped, actual="stopped")
@@ -218,10 +218,10 @@ def test_a_search_can_be_read_without_javascript(team: Team, visit: Visitor) -> 
 
 
 def test_a_search_without_a_record_is_shown(team: Team, visit: Visitor) -> None:
-    team.add("waits", reason="3 searches run, of 3 at once")
+    team.add("waits", reason="3 of at most 3 searches are running")
     text = Page(visit().get("/searches/waits")).text
-    assert "3 searches run, of 3 at once" in text
-    assert "It has no record yet" in text
+    assert "3 of at most 3 searches are running" in text
+    assert "No record yet" in text
     assert visit().get("/searches/waits/figures").status_code == 409
 
 
@@ -277,7 +277,7 @@ def test_the_list_has_filters_and_pages(team: Team, visit: Visitor) -> None:
     filtered = client.get("/", params={"owner": "bob", "text": "s5", "state": "queued"})
     shown = set(re.findall(r"/searches/(s\d\d)\"", filtered.text))
     assert shown == {"s51", "s53", "s55", "s57", "s59"}
-    assert "No search fits." in client.get("/?state=failed").text
+    assert "No matching searches." in client.get("/?state=failed").text
     assert client.get("/?state=odd").status_code == 422
 
 

@@ -48,9 +48,9 @@ def test_gpu_hours_of_the_month_can_be_used_up() -> None:
 @pytest.mark.parametrize(
     ("quota", "used", "text"),
     [
-        (Quota(gpu_hours_per_month=10), 11.0, "used the 10 GPU-hours of this month"),
-        (Quota(max_running=1), 0.0, "ann runs 1 searches, of 1 at once"),
-        (Quota(), 0.0, "2 searches run, of 2 at once"),
+        (Quota(gpu_hours_per_month=10), 11.0, "used this month's 10 GPU-hours"),
+        (Quota(max_running=1), 0.0, "ann runs 1 of at most 1 searches"),
+        (Quota(), 0.0, "2 of at most 2 searches are running"),
     ],
 )
 def test_who_waits_is_told_why(quota: Quota, used: float, text: str) -> None:

@@ -114,7 +114,7 @@ def _rest(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
 def wait_for_the_end(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], None]]:
     """Wait, without taking more of an answer, until the service has broken it off."""
     with caplog.at_level("INFO", rights.__name__):
-        yield lambda: wait_until(lambda: "an answer was broken off" in caplog.text)
+        yield lambda: wait_until(lambda: "response aborted" in caplog.text)
 
 
 @pytest.mark.parametrize("how", ["revoke", "change_role"])
@@ -256,7 +256,7 @@ def test_an_answer_outlives_a_database_that_is_away_for_a_while(
         assert next(chunks) == b"another\n"
         monkeypatch.setattr(rights, "MAX_UNSURE_S", 0.1)
         rest, is_whole = _rest(chunks)
-    assert (b"can't be known" in rest, is_whole) == (True, False)
+    assert (b"can't be checked" in rest, is_whole) == (True, False)
 
 
 def test_an_answer_whose_rights_hold_comes_whole(

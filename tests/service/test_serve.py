@@ -69,7 +69,7 @@ def test_a_bad_file_ends_it_before_it_starts(tmp_path: Path) -> None:
     (tmp_path / "short").write_text("secret\n")
     command = [sys.executable, "-m", "hpsearch.cli", "serve", "--admin-token-file"]
     for name, problem in (
-        ("short", "short: must hold at least 32 characters without spaces"),
+        ("short", "short: must be at least 32 random ASCII characters"),
         ("none", "none: must be a file with the first admin's token"),
     ):
         done = subprocess.run([*command, name], cwd=tmp_path, capture_output=True, text=True)

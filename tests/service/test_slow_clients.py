@@ -57,4 +57,4 @@ def test_a_body_that_does_not_come_is_waited_for_no_longer(
             while more := client.recv(1000):
                 said += more
     assert said.startswith(b"HTTP/1.1 408")
-    assert b"must come within 0.2 s" in said
+    assert b"must arrive within 0.2 s" in said

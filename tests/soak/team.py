@@ -178,8 +178,8 @@ def test_the_searches_of_a_team_outlive_each_part(cluster_folder: Path, tmp_path
         submit(bob, "long", 900)
         rows = watch.until(lambda rows: all(row["reason"] for row in rows.values()))
         assert {name: row["state"] for name, row in rows.items()} == dict.fromkeys(rows, "queued")
-        assert rows["urgent"]["reason"] == "ann has used the 0 GPU-hours of this month"
-        assert "bob has used the 0 GPU-hours" in bob.run("list", "--mine")
+        assert rows["urgent"]["reason"] == "ann has used this month's 0 GPU-hours"
+        assert "bob has used this month's 0 GPU-hours" in bob.run("list", "--mine")
 
         client.set_quota("bob", max_running=None, gpu_hours_per_month=None)
         client.set_quota("ann", max_running=2, gpu_hours_per_month=None)
@@ -187,7 +187,7 @@ def test_the_searches_of_a_team_outlive_each_part(cluster_folder: Path, tmp_path
         rows = watch.until(
             lambda rows: expected.items() <= {n: r["state"] for n, r in rows.items()}.items()
         )
-        assert rows["second"]["reason"] == "ann runs 2 searches, of 2 at once"
+        assert rows["second"]["reason"] == "ann runs 2 of at most 2 searches"
         assert "long belongs to bob: only they may stop it" in ann.run("stop", "long", status=2)
         watch.more_epochs("long")
         break_each_part(cluster_folder, watch, "long")

@@ -34,7 +34,7 @@ class Cluster(Jobs):
 
     def gpus(self) -> dict[str, float]:
         if self.held is None:
-            raise ClusterError("Ray can't say which GPUs its jobs have")
+            raise ClusterError("Ray can't report its jobs' GPUs")
         return self.held
 
     def submit(self, submission_id: str, *_: object, **__: object) -> None:

@@ -390,7 +390,7 @@ def test_a_name_that_exists_is_refused(tmp_path: Path) -> None:
 
 def test_a_runs_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunsError, match="folder that can be written"):
+    with pytest.raises(RunsError, match="must be a writable folder"):
         run_search(make_spec(), tmp_path / "file" / "runs")
 
 

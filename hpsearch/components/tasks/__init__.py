@@ -1,4 +1,8 @@
-"""Tasks: what is learned from a batch; a task owns the loss and the metrics."""
+"""Tasks: what is learned from a batch; a task owns the loss, the head and the metrics.
+
+`kinds` finds the task of a data set, `parts` puts a trial's task together. A new task is a
+registered class in a module of its own.
+"""
 
 from __future__ import annotations
 

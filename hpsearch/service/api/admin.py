@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 
 @router.get("/code/{code_hash}", status_code=204)
 def has_code(code_hash: CodeHash, service: TheService, user: TheUser) -> None:
-    """Say whether this code is there already (404 if not)."""
+    """Report whether code is uploaded (404 if not)."""
     if not service.uploads.has(code_hash):
         raise HTTPException(404, "this code has not been uploaded")
 
@@ -46,7 +46,7 @@ async def upload_code(
 
 @router.get("/me")
 def me(service: TheService, user: TheUser) -> dict[str, Any]:
-    """Return who the token's user is, what they may use and what they used this month."""
+    """Return the token's user, their quota and this month's usage."""
     quota = service.quotas.all().get(user.name, Quota())
     return {
         "user": user.name,
@@ -59,7 +59,7 @@ def me(service: TheService, user: TheUser) -> dict[str, Any]:
 
 @router.post("/tokens", status_code=201)
 def create_token(body: TokenBody, service: TheService, admin: TheAdmin) -> dict[str, str]:
-    """Make a token; it is shown this once."""
+    """Create a token; it is shown once."""
     token = service.tokens.create(body.user, body.role)
     service.audit(admin, "token create", body.user, body.role)
     return {"token": token, "user": body.user, "role": body.role}
@@ -77,14 +77,14 @@ def revoke_token(
     service: TheService,
     admin: TheAdmin,
 ) -> None:
-    """Make a token worthless."""
+    """Revoke a token."""
     service.tokens.revoke(token_id)
     service.audit(admin, "token revoke", token_id)
 
 
 @router.get("/quotas")
 def list_quotas(service: TheService, admin: TheAdmin) -> list[dict[str, Any]]:
-    """List quotas, and what was used this month."""
+    """List quotas and this month's usage."""
     quotas, used = service.quotas.all(), service.quotas.gpu_hours()
     return [
         {
@@ -107,7 +107,7 @@ def set_quota(user: UserName, body: QuotaBody, service: TheService, admin: TheAd
 def audit(
     service: TheService, admin: TheAdmin, limit: Annotated[int, Query(ge=1, le=10_000)] = 100
 ) -> list[dict[str, Any]]:
-    """Return who did what, the newest first."""
+    """Return the audit log, newest first."""
     return read_audit(service.engine, limit)
 
 

@@ -1,4 +1,4 @@
-"""Changes of searches as server-sent events: one look at the table for all who listen."""
+"""Changes of searches as server-sent events: one poll of the table for all listeners."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Feed:
-    """Looks for changes while anybody listens, and tells all listeners."""
+    """Polls for changes while there are listeners, and sends them to all."""
 
     def __init__(self, table: SearchTable) -> None:
         self._table = table
@@ -43,7 +43,7 @@ class Feed:
             try:
                 await self._look()
             except Exception:  # such as a database that is away for a while
-                _log.exception("changes of searches can't be read now")
+                _log.exception("can't read changes of searches; will retry")
 
     async def listen(self) -> AsyncIterator[SearchView]:
         """Yield each search that changes from now on."""
@@ -71,7 +71,7 @@ class Feed:
 async def events(request: Request, user: TheUser) -> AsyncIterator[ServerSentEvent]:
     """Stream each search that changes, as `search` events; GET the list first.
 
-    An `end` event says why no more come: the token was revoked.
+    An `end` event gives the reason why the stream ends: the token was revoked.
     """
     feed: Feed = request.app.state.feed
     yield ServerSentEvent(comment="listening")

@@ -29,25 +29,25 @@ _TOTALS = {
 
 @router.get("/health")
 async def health() -> dict[str, str]:
-    """Say that the process answers, though all threads be busy."""
+    """Report that the process is alive, even if all threads are busy."""
     return {"status": "ok"}
 
 
 @router.get("/ready")
 def ready(service: TheService) -> Response:
-    """Say whether the database answers and searches are looked after (503 if not)."""
+    """Report whether the database and the reconciler work (503 if not)."""
     try:
         lag = service.lease.lag()
     except SQLAlchemyError:
         return error_response(503, "the database can't be reached")
     if lag is None or lag > MAX_LAG_S:
-        return error_response(503, f"no reconciler has made a pass for {MAX_LAG_S:g} s")
+        return error_response(503, f"no pass of a reconciler for {MAX_LAG_S:g} s")
     return PlainJson({"status": "ok"})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
 def metrics(service: TheService, user: TheUser) -> Response:
-    """Return metrics for Prometheus; any token will do."""
+    """Return metrics for Prometheus, with any valid token."""
     return Response(_metrics(service), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -57,7 +57,7 @@ def _metrics(service: Service) -> bytes:
     searches = Gauge("hpsearch_searches", "searches by state", ["state"], registry=registry)
     for actual in ("queued", *ACTIVE, *ENDED):
         searches.labels(actual).set(counts.get(actual, 0))
-    Gauge("hpsearch_queue_length", "searches that wait", registry=registry).set(
+    Gauge("hpsearch_queue_length", "queued searches", registry=registry).set(
         counts.get("queued", 0)
     )
     summaries = service.table.summaries()
@@ -65,11 +65,13 @@ def _metrics(service: Service) -> bytes:
     for state in ("running", "completed", "stopped_early", "failed", "cancelled"):
         trials.labels(state).set(_total(summaries, state))
     for name, what in _TOTALS.items():
-        total = Gauge(f"hpsearch_{name}", f"{what}, of the searches there are", registry=registry)
+        total = Gauge(f"hpsearch_{name}", f"{what}, over all searches", registry=registry)
         total.set(_total(summaries, name))
     lag = service.lease.lag()
     gauge = Gauge(
-        "hpsearch_reconciler_lag_seconds", "since the reconciler's last pass", registry=registry
+        "hpsearch_reconciler_lag_seconds",
+        "seconds since the reconciler's last pass",
+        registry=registry,
     )
     gauge.set(math.inf if lag is None else lag)
     return generate_latest(registry)

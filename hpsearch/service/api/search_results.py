@@ -31,7 +31,7 @@ from hpsearch.service.http.errors import PlainJson
 from hpsearch.service.http.schemas import TEXT_PATTERN, TrialPage
 from hpsearch.service.summaries import clean_text
 
-router = APIRouter(prefix="/searches/{name}", tags=["what searches hold"])
+router = APIRouter(prefix="/searches/{name}", tags=["results"])
 #: seconds between two looks at a log that is followed
 FOLLOW_S = 0.5
 _CHUNK = 1 << 16
@@ -39,7 +39,7 @@ _CHUNK = 1 << 16
 
 @router.get("/status", response_class=PlainTextResponse)
 def status(name: Name, service: TheService, user: TheUser) -> str:
-    """Return how far a search is, as `hpsearch status` prints it."""
+    """Return a search's status as `hpsearch status` prints it."""
     row = service.table.get(name)
     lines = [f"{name} of {row.owner}: {row.actual}" + (f" ({row.reason})" if row.reason else "")]
     if warning := row.summary.get("warning"):
@@ -88,9 +88,9 @@ def logs(
     follow: bool = False,
     start: Annotated[int, Query(ge=0, le=2**53)] = 0,
 ) -> Response:
-    """Return what a search's driver wrote, as a stream if it is followed.
+    """Return a driver's log from byte `start` on, as a stream with `follow`.
 
-    Of a trial: what it printed, and what the record tells of it. `start` is the first byte.
+    With `trial`: that trial's output, and its entry in the record.
     """
     service.table.get(name)
     if trial is None:

@@ -79,18 +79,18 @@ def stop(name: Name, service: TheService, user: TheUser) -> SearchView:
 
 @router.post("/{name}/resume", status_code=202)
 def resume(name: Name, service: TheService, user: TheUser) -> SearchView:
-    """Queue a search that was stopped or failed, to go on from its record."""
+    """Queue a stopped or failed search, to resume from its record."""
     return SearchView.of(service.resume(user, name))
 
 
 @router.post("/{name}/extend", status_code=202)
 def extend(name: Name, body: ExtendBody, service: TheService, user: TheUser) -> SearchView:
-    """Give a search more budget; one that has ended goes on."""
+    """Give a search more budget; an ended one resumes."""
     row = service.extend(user, name, **body.model_dump())
     return SearchView.of(row)
 
 
 @router.delete("/{name}", status_code=204)
 def delete(name: Name, service: TheService, user: TheUser) -> None:
-    """Remove a search that has ended, with its files; its runs stay in MLflow."""
+    """Delete an ended search and its files; its MLflow runs are kept."""
     service.delete(user, name)

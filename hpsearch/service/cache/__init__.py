@@ -1,5 +1,5 @@
-"""What the service keeps in memory, because many ask for it again and again.
+"""What the service keeps in memory for repeated requests; all of it can be dropped at any time.
 
-Records, lists and answers of which only what changed is made anew, and figures, drawn in a process
-of their own. All of it can be thrown away.
+`cache` is the one implementation, with its bounds and locks. `records`, `responses` and
+`search_list` recompute only what changed; `figures` draws in a process of its own.
 """

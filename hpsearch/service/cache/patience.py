@@ -1,4 +1,4 @@
-"""Reading records without a long wait for one: users' code may have made it take long."""
+"""Reads records with a timeout: users' code may have made one slow to read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from hpsearch.record import Record
 from hpsearch.service.cache.records import Records
 
-#: seconds that whoever looks after all searches waits for the record of one
+#: seconds that the reconciler waits for one record
 PATIENCE_S = 5.0
 
 
@@ -17,7 +17,7 @@ class StillReadingError(Exception):
 
 
 class PatientRecords:
-    """Reads records for one thread, which must go on."""
+    """Reads records for one thread that must not block."""
 
     def __init__(self, records: Records) -> None:
         self._records = records

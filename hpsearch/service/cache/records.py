@@ -24,7 +24,7 @@ MAX_RECORDS = 64
 MAX_KEPT_BYTES = 500_000_000
 #: seconds for which a record in a database is taken as unchanged
 DATABASE_PAUSE_S = 2.0
-#: how many times longer a record is left alone than it took to read, and what is no matter
+#: a record is left alone for this many times its reading time, if that was over CHEAP_S
 REST = 10.0
 CHEAP_S = 1.0
 #: seconds that one record waits for the opening of another
@@ -42,7 +42,7 @@ class _Entry:
     version: str
     file: os.stat_result | None  # None where the record is in a database
     looked_at: float
-    #: times before which it is not opened anew, and no more of it is read
+    #: times before which it is not reopened, and not read further
     reopen_at: float
     refresh_at: float = 0.0
 
@@ -155,7 +155,7 @@ def _read(read: Callable[[], Record]) -> tuple[Record | None, str | None, float]
     except HpsearchError:
         raise
     except Exception as unexpected:  # Optuna raises all kinds for what no driver wrote
-        error = f"the record can't be read: no driver wrote it ({type(unexpected).__name__})"
+        error = f"the record can't be read: it is corrupt ({type(unexpected).__name__})"
     return record, error, time.thread_time() - began
 
 

@@ -1,4 +1,4 @@
-"""Lists of searches as JSON, for many clients that look again and again."""
+"""Lists of searches as JSON, for many clients that poll."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _problems(
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        yield Problem(name_place, f"must be Python that can be read ({error})", name)
+        yield Problem(name_place, f"must be valid Python ({error})", name)
         return
     found = _definition(tree, attribute)
     if found is None and not _may_define(tree, attribute):

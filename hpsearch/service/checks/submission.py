@@ -72,7 +72,7 @@ class LocalRunner:
                 timeout_s=timeout_s,
             )
         except PrintedTooMuchError as error:
-            rule = f"must not print so much while it is checked (over {MAX_PRINTED:,} bytes)"
+            rule = f"must print at most {MAX_PRINTED:,} bytes while it is checked"
             raise SpecError([Problem("spec", rule)]) from error
         if not ended.answer:
             raise no_answer(ended.last_words or f"status {ended.status}")
@@ -124,7 +124,7 @@ class Checks:
 
 def no_answer(why: str) -> SpecError:
     """Return the error for a check that ended without an answer."""
-    rule = "must be one whose code can be checked, but it ended the check's process"
+    rule = "must not end the process of its check"
     return SpecError([Problem("spec", rule, why.splitlines()[-1][:500])])
 
 
@@ -136,7 +136,7 @@ def _taken(
     try:
         told = _Answer.model_validate_json(answer)
     except ValidationError as error:
-        raise no_answer("its answer can't be read") from error
+        raise no_answer("invalid answer") from error
     if told.problems:
         found = [problem.model_dump(exclude_none=True) for problem in told.problems]
         raise SpecError([ToldProblem(**each) for each in found])

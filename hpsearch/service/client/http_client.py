@@ -27,7 +27,7 @@ from hpsearch.service.problems import ToldProblem
 TIMEOUT_S = 30.0
 #: the check of a spec loads its data and calls its code
 SUBMIT_TIMEOUT_S = 300.0
-#: seconds for which who follows a log waits for a service that is away, and between two tries
+#: seconds that a follower of a log waits for an unreachable service, and between two tries
 PATIENCE_S, RETRY_S = 120.0, 1.0
 #: what a proxy answers while there is no service behind it
 _OF_A_PROXY = (502, 503, 504)
@@ -105,7 +105,7 @@ class Client:
     def logs(self, name: str, trial: int | None = None, follow: bool = False) -> Iterator[str]:
         """Yield what a search's driver wrote, as it comes if it is followed.
 
-        Who follows outlives the service: it goes on where it was when another has begun.
+        Following survives a restart of the service, and continues at the same position.
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         position, lost_at, was_there = 0, 0.0, False
@@ -152,7 +152,7 @@ class Client:
         return str(self._json("POST", "/tokens", json={"user": user, "role": role})["token"])
 
     def revoke_token(self, identity: str) -> None:
-        """Make a token worthless."""
+        """Revoke a token."""
         self._request("DELETE", f"/tokens/{identity}")
 
     def quotas(self) -> list[dict[str, Any]]:
@@ -191,11 +191,13 @@ class Client:
         except requests.RequestException as error:
             with suppress(UnreachableError, ValueError):
                 self.me()  # raises the reason where the token was revoked meanwhile
-            raise UnreachableError(f"the service at {self.url} broke off its answer") from error
+            raise UnreachableError(
+                f"the service at {self.url} closed the connection before the end of its answer"
+            ) from error
 
 
 def _error(answer: requests.Response) -> Exception:
-    """Return the error that the service tells of."""
+    """Return the error in a response."""
     try:
         told = answer.json()["error"]
         message, problems = str(told["message"]), told["problems"]

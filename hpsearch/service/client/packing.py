@@ -62,7 +62,9 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
             if _is_ignored(path, ignored):
                 continue
             if not path.resolve().is_relative_to(root) or path.is_dir():
-                raise UploadError(f"--working-dir: {path} must be no link to a folder or outside")
+                raise UploadError(
+                    f"--working-dir: {path} must not be a link to a folder or outside it"
+                )
             if path.is_file():
                 yield path.relative_to(root).as_posix(), path
 

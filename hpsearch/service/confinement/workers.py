@@ -96,8 +96,8 @@ class WorkerUser:
             why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise ServiceError(
                 f"users' code can't run as the user {self.name}: {why}. Install Python where that "
-                "user can read it, name another by --worker-user, or say --worker-user root: then "
-                "users' code can read and write all that the service can"
+                "user can read it, name another by --worker-user, or pass --worker-user root, "
+                "which gives users' code all rights of the service"
             )
 
 

@@ -258,11 +258,9 @@ class SearchTable:
                 if (there.spec, there.code_hash) == (row.spec, row.code_hash):
                     return there
                 raise ConflictError(
-                    f"Idempotency-Key: must be new for another search, but {there.name!r} has it"
+                    f"Idempotency-Key: must be unique, but search {there.name!r} has it"
                 ) from error
-        raise SearchExistsError(
-            f"name: must be new, but there is a search {row.name!r}"
-        ) from error
+        raise SearchExistsError(f"name: must be new, but search {row.name!r} exists") from error
 
 
 def _take_name(connection: Connection, name: str, owner: str, since: float) -> None:
@@ -274,8 +272,8 @@ def _take_name(connection: Connection, name: str, owner: str, since: float) -> N
     if found is None:
         connection.execute(insert(names).values(name=name, owner=owner, since=since))
     elif found != owner:
-        rule = f"must be new, but a search of {found}, which was deleted, had {name!r}"
-        raise SearchExistsError(f"name: {rule}, and MLflow keeps its runs")
+        rule = f"must be new, but {name!r} was a search of {found}, whose MLflow runs are kept"
+        raise SearchExistsError(f"name: {rule}")
 
 
 def _page(query: Select[Any], wanted: Filter, limit: int | None, offset: int) -> Select[Any]:

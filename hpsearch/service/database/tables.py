@@ -147,7 +147,7 @@ def open_database(url: str) -> Engine:
     try:
         kind = make_url(url).get_backend_name()
         if kind not in _ALONE:
-            raise ServiceError(f"database: must be of {' or '.join(_ALONE)}, but is of {kind}")
+            raise ServiceError(f"database: must be {' or '.join(_ALONE)}, but is {kind}")
         is_file = kind == "sqlite"
         # A server that was restarted has closed the connections of the pool.
         engine = create_engine(url, pool_pre_ping=not is_file, pool_size=POOL_SIZE)
@@ -156,10 +156,10 @@ def open_database(url: str) -> Engine:
         version = _make_tables(engine)
     except (SQLAlchemyError, ImportError) as error:
         what = str(error).partition("\n")[0]
-        raise ServiceError(f"database: must be one that can be used, but: {what}") from error
+        raise ServiceError(f"database: can't be used: {what}") from error
     if version != SCHEMA_VERSION:
         raise ServiceError(
-            f"database: its tables must be of version {SCHEMA_VERSION}, but are of {version}"
+            f"database: its tables must have version {SCHEMA_VERSION}, but have {version}"
         )
     return engine
 

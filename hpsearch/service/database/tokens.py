@@ -23,7 +23,7 @@ from hpsearch.service.database.tables import tokens
 Role = Literal["admin", "user", "viewer"]
 ROLES: tuple[Role, ...] = get_args(Role)
 _FORM = re.compile(r"hps_([0-9a-f]{12})_([\w-]{43})")
-#: characters of a token that somebody chose, at least
+#: minimum length of a chosen token
 MIN_CHOSEN = 32
 _CHOSEN = re.compile(r"[!-~]+")
 _USER = re.compile(r"[\w.@-]{1,100}")
@@ -86,7 +86,7 @@ class Tokens:
         kept = _NO_HASH if found is None else found.secret_hash
         is_same = hmac.compare_digest(kept, _hash(secret))
         if found is None or not is_same or found.revoked:
-            raise NotAuthenticatedError("the token must be valid: it is unknown or was revoked")
+            raise NotAuthenticatedError("the token must be valid, but is unknown or revoked")
         return User(found.user, found.role, identity)
 
     def list(self) -> list[dict[str, Any]]:
@@ -97,11 +97,11 @@ class Tokens:
             return [dict(entry._mapping) for entry in found]
 
     def revoke(self, identity: str) -> None:
-        """Make a token worthless at once; raises ServiceError if there is none."""
+        """Revoke a token; raises ServiceError if there is none."""
         with self._engine.begin() as connection:
             change = update(tokens).where(tokens.c.id == identity).values(revoked=True)
             if connection.execute(change).rowcount == 0:
-                raise ServiceError(f"token: must be the id of one, but got {identity!r}")
+                raise ServiceError(f"token: must be the id of a token, but got {identity!r}")
 
     def _add(self, token: str, user: str, role: str) -> None:
         identity, secret = _parts(token)
@@ -117,10 +117,10 @@ class Tokens:
 
 
 def check_chosen(token: str, place: str) -> None:
-    """Raise ServiceError for a token that somebody chose and others could guess."""
+    """Raise ServiceError for a token that was chosen and could be guessed."""
     if len(token) < MIN_CHOSEN or not _CHOSEN.fullmatch(token):
-        rule = f"must hold at least {MIN_CHOSEN} characters without spaces"
-        raise ServiceError(f"{place}: {rule}, as random as they come, but has {len(token)}")
+        rule = f"must be at least {MIN_CHOSEN} random ASCII characters without spaces"
+        raise ServiceError(f"{place}: {rule}, but has {len(token)} characters")
 
 
 class FailedLogins:

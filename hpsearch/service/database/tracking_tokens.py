@@ -50,7 +50,7 @@ class TrackingTokens:
             signature.encode(errors="replace"), self._signature(row).encode()
         )
         if row is None or not is_valid or row.actual not in ACTIVE:
-            raise NotAuthenticatedError("the token must be that of a search that runs")
+            raise NotAuthenticatedError("the token must belong to a running search")
         return row
 
     def _signature(self, row: SearchRow) -> str:

@@ -70,7 +70,7 @@ class Child:
                 requests.get(self.url, timeout=5)
                 return
             time.sleep(0.2)
-        raise ServiceError(f"{self.name} did not start: {self.log} says why")
+        raise ServiceError(f"{self.name} did not start; see {self.log}")
 
     def has_died(self) -> bool:
         """Whether the process has ended."""
@@ -115,7 +115,7 @@ def _watch(children: list[Child], ended: threading.Event) -> None:
     while not ended.wait(WATCH_S):
         for child in children:
             if child.has_died() and not ended.is_set():
-                _log.warning("%s died, and is started again: see %s", child.name, child.log)
+                _log.warning("%s died; restarting it (see %s)", child.name, child.log)
                 child.stop()
                 child.start()
 

@@ -43,7 +43,7 @@ _TICKS = 10
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What `hpsearch serve` was told. What is None is started on this machine."""
+    """Options of `hpsearch serve`; a server that is None is started on this machine."""
 
     runs: Path
     host: str = LOCALHOST
@@ -64,7 +64,7 @@ class ServeOptions:
 
 
 def serve(options: ServeOptions, tell: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. `tell` gets the lines for whoever started it."""
+    """Serve until SIGINT or SIGTERM. `tell` prints a line."""
     # uvicorn raises the signal again after it ended, which must not end all else at once.
     signal.signal(signal.SIGTERM, _end)
     first_token = _chosen_token(options.admin_token_file)
@@ -183,9 +183,9 @@ def _greet(
     if token is None:
         return
     if chosen is not None:
-        tell(f"The first token, of an admin, is in {options.admin_token_file}")
+        tell(f"The first admin's token is in {options.admin_token_file}")
     else:
-        tell("The first token, of an admin, shown this once. Log in with it:")
+        tell("The first admin's token, shown once. Log in with it:")
         tell(f"  hpsearch login {url} --token {token}")
 
 

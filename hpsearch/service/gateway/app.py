@@ -35,9 +35,9 @@ async def the_owner(
     """Yield the search whose driver asks, once its user's searches have a slot."""
     experiments: Experiments | None = request.app.state.experiments
     if experiments is None:
-        raise SearchNotFoundError("this service knows no MLflow server")
+        raise SearchNotFoundError("this service has no MLflow server")
     if credentials is None:
-        raise NotAuthenticatedError("the token of a search is needed")
+        raise NotAuthenticatedError("a search's token is required")
     token = credentials.credentials
     row = await run_in_threadpool(service.tracking_tokens.search, token)
     slots: UserSlots = request.app.state.slots
@@ -58,7 +58,7 @@ async def pass_on(
     owner: Annotated[SearchOwner, Depends(the_owner, scope="function")],
     service: TheService,
 ) -> Response:
-    """Pass a driver's request on, if it reads, or writes what is its search's."""
+    """Forward a driver's request if it reads, or writes to its own search."""
     if target.route == UPLOAD:
         return await _upload(request, target, owner, service)
     body = await request.body()

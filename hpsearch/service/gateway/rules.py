@@ -121,7 +121,7 @@ def _check_body(owner: Owner, body: Json) -> None:
 
 def _require(owned: _Owned, owner: Owner, name: str, value: Any) -> None:
     if not isinstance(value, str) or not owned(owner, value):
-        raise NotAllowedError(f"{name}: must be of the search's own, but got {str(value)[:200]!r}")
+        raise NotAllowedError(f"{name}: must belong to the search, but got {str(value)[:200]!r}")
 
 
 def _listed(names: frozenset[str]) -> str:

@@ -1,1 +1,5 @@
-"""What every route shares: who asks, what they may, how errors and answers look."""
+"""What all routes share: authentication, rights, schemas, errors, and limits on requests.
+
+`schemas` is the public form of requests and responses. Routes themselves are in `api/`, `pages/`
+and `gateway/`.
+"""

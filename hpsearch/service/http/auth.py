@@ -35,7 +35,7 @@ async def the_user(
 ) -> AsyncIterator[User]:
     """Yield the user whose token a request carries, once they have a slot."""
     if credentials is None:
-        raise NotAuthenticatedError("a token is needed: Authorization: Bearer TOKEN")
+        raise NotAuthenticatedError("a token is required: Authorization: Bearer TOKEN")
     token = credentials.credentials
     user = await run_in_threadpool(authenticate, request, service, token)
     keep_asking(request, user, lambda: service.tokens.authenticate(token))

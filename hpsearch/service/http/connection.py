@@ -1,4 +1,4 @@
-"""Work that is done only for as long as somebody waits for it."""
+"""Work that is cancelled when its client disconnects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _Result]) 
     try:
         await asyncio.wait((task, hung_up), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise HTTPException(CLIENT_GONE, "the client has gone")
+            raise HTTPException(CLIENT_GONE, "the client disconnected")
         return task.result()
     finally:
         for each in (task, hung_up):

@@ -91,7 +91,7 @@ def error_response(
 def add_error_handlers(
     app: FastAPI, render: Callable[[Request, ErrorAnswer], Response] | None = None
 ) -> None:
-    """Make every error of an application look alike, and none tell how it is made inside.
+    """Give all errors of an application one shape, without internals.
 
     `render` makes the response of an answer; JSON by default.
     """
@@ -137,7 +137,7 @@ def _on_invalid_request(error: RequestValidationError) -> ErrorAnswer:
 def _on_unexpected_error(request: Request, error: Exception) -> ErrorAnswer:
     number = uuid.uuid4().hex[:8]
     _log.error("%s %s: error %s", request.method, request.url.path, number, exc_info=error)
-    return ErrorAnswer(500, f"an error inside the service; its log has it as {number}")
+    return ErrorAnswer(500, f"internal error {number}; see the service's log")
 
 
 def _plain(problem: Problem) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Connections of clients that never say what they want: each would hold a descriptor for ever."""
+"""Closes connections of clients that send no request: each would hold a descriptor for ever."""
 
 from __future__ import annotations
 

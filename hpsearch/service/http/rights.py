@@ -1,4 +1,4 @@
-"""Long answers end with the rights of who asked: a revoked token, an ended session."""
+"""Long responses end with the rights of their user: a revoked token, an ended session."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def keep_asking(request: Request, user: User, look: Callable[[], User]) -> None:
 
 
 class RightsWatch:
-    """Asks of every answer that goes on whether it still may, and else says so and breaks it off.
+    """Checks the rights of every long response again and again, and aborts it when they end.
 
-    It isn't brought to a regular end, but for events: nobody may take a part for the whole.
+    Only a stream of events ends regularly: a part must not be taken for the whole.
     """
 
     def __init__(self, app: ASGIApp, interval_s: float = CHECK_S) -> None:
@@ -59,7 +59,7 @@ class RightsWatch:
                     continue
                 sure_at, reason = await _look(state["check"], sure_at)
                 if reason is not None:
-                    _log.info("%s: an answer was broken off: %s", scope["path"], reason)
+                    _log.info("%s: response aborted: %s", scope["path"], reason)
                     await _stop(task)
                     await answer.end(reason)
                     return
@@ -113,9 +113,9 @@ async def _look(check: Callable[[], object], sure_at: float) -> tuple[float, str
     except NotAuthenticatedError as error:
         return sure_at, str(error)
     except Exception:
-        _log.exception("it can't be known whether an answer may go on")
+        _log.exception("can't check whether a response may continue")
         is_over = time.monotonic() - sure_at > MAX_UNSURE_S
-        return sure_at, "its asker's rights can't be known now" if is_over else None
+        return sure_at, "the user's rights can't be checked" if is_over else None
     return time.monotonic(), None
 
 

@@ -29,7 +29,7 @@ class SubmitBody(_Strict):
     code_hash: str | None = Field(
         None, pattern=HASH_PATTERN, description="SHA-256 of uploaded code that the spec names"
     )
-    priority: int = Field(0, ge=-100, le=100, description="the highest comes first")
+    priority: int = Field(0, ge=-100, le=100, description="the highest runs first")
 
 
 class ExtendBody(_Strict):

@@ -36,7 +36,7 @@ def make_ready() -> None:
 def asset(digest: str, name: Annotated[str, Path(max_length=100)], request: Request) -> Response:
     """Return an asset, compressed where the browser can take that."""
     if name not in _NAMES or digest != _digest(name):
-        raise HTTPException(404, "there is no such file")
+        raise HTTPException(404, "no such file")
     headers = {
         "Cache-Control": "public, max-age=31536000, immutable",
         "X-Content-Type-Options": "nosniff",

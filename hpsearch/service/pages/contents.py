@@ -1,4 +1,4 @@
-"""What a search's page shows of its record, made again when that changed, but not at once."""
+"""What a search's page shows of its record, remade after changes, but not too often."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Content:
         return max(0.0, self.made_at + pause - time.monotonic())
 
     def is_outdated(self, version: str, state: str) -> bool:
-        """Whether it must be made anew for another version of the record."""
+        """Whether it must be remade for another version of the record."""
         return version != self.version and (state != "running" or not self.seconds_left)
 
     @cached_property

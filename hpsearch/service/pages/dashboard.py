@@ -75,7 +75,7 @@ class Dashboards:
             self._names = {study_id(name): name for name in self._service.table.names()}
         name = self._names.get(number)
         if name is None or not self._service.table.has(name):
-            raise HTTPException(404, "there is no search of this number")
+            raise HTTPException(404, "no search has this number")
         return name
 
 

@@ -54,7 +54,7 @@ def _roots(document: DocumentNode) -> Iterator[SelectionNode]:
     for definition in document.definitions:
         if isinstance(definition, OperationDefinitionNode):
             if definition.operation is not OperationType.QUERY:
-                raise HTTPException(405, "MLflow can only be read here")
+                raise HTTPException(405, "MLflow is read-only here")
             yield from definition.selection_set.selections
         elif not isinstance(definition, FragmentDefinitionNode):
             raise HTTPException(400, "the query must hold operations and fragments alone")

@@ -133,7 +133,7 @@ def tracking_server(service: Service) -> str:
     """Return the tracking server's URL; SearchNotFoundError without one."""
     uri = service.settings.tracking_uri
     if uri is None or not has_tracking_server(service):
-        raise SearchNotFoundError("this service knows no MLflow server")
+        raise SearchNotFoundError("this service has no MLflow server")
     return uri
 
 

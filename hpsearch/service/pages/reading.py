@@ -79,7 +79,7 @@ def figures(name: Name, request: Request, service: TheService, user: SignedIn) -
     service.table.get(name)
     content, _, _ = _content(request, name)
     if content is None:
-        raise ConflictError(f"{name} has no record to draw yet")
+        raise ConflictError(f"{name} has no record yet")
     tag = f'"{hashlib.sha256(content.version.encode()).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == tag:

@@ -62,7 +62,7 @@ def sign_in_form(request: Request, next: Next = "/") -> Response:
 
 @router.post("/sign-in")
 def sign_in(request: Request, service: TheService, form: Form) -> Response:
-    """Keep a valid token in a cookie, and go on to the page that was wanted."""
+    """Keep a valid token in a cookie, and redirect to the requested page."""
     token, target = form.get("token", "").strip(), _local(form.get("next", "/"))
     try:
         user = authenticate(request, service, token)

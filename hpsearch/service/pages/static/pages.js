@@ -74,7 +74,7 @@ async function drawFigures() {
 function listen() {
   const search = document.querySelector("[data-search]")?.dataset.search;
   source = new EventSource(search ? `/events?search=${encodeURIComponent(search)}` : "/events");
-  source.onopen = () => { tell("live", true); look(); }; // at what changed while nobody listened
+  source.onopen = () => { tell("live", true); look(); }; // at what changed meanwhile
   source.onerror = () => tell("no connection", false);
   source.addEventListener("search", look);
   source.addEventListener("end", end);
