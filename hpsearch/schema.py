@@ -50,6 +50,28 @@ _DESCRIPTIONS = {
     "checks": "what is tried on a trial before it trains",
     "precision": "bf16 computes in mixed precision",
     "space": "the hyperparameters of `trainable`, by name",
+    "objective": "what is optimised",
+    "search": "budget, seed, sampler and early stopping",
+    "resources": "what one trial gets of the cluster",
+}
+#: of settings below a section, by the section's model
+_SETTINGS = {
+    "Objective": {"direction": "whether a higher or a lower metric is better"},
+    "SearchSettings": {
+        "seed": "of the sampler and of every trial",
+        "sampler": "how configurations are chosen",
+        "early_stopping": "which trials are stopped before their full budget",
+    },
+    "Resources": {
+        "cpu": "cores of a trial",
+        "gpu": "GPUs of a trial, or a fraction of one",
+    },
+    "Range": {
+        "low": "the lower end, included",
+        "high": "the upper end, included",
+        "log": "search on a logarithmic scale",
+        "step": "the distance between two values",
+    },
 }
 _EMPTY = {"type": "object", "maxProperties": 0}
 _USER_CODE = {"type": "string", "pattern": ":", "description": "module:factory or file.py:factory"}
@@ -76,11 +98,18 @@ def json_schema() -> Schema:
     names = list(stopping["discriminator"]["mapping"])
     search["early_stopping"] = {"anyOf": [{"enum": names}, stopping]}
     definitions["Range"] = _without_titles(Range.model_json_schema())
+    _describe_settings(definitions)
     schema["anyOf"] = [
         {"required": ["trainable"]},
         {"required": ["dataset", "model", "optimizer"]},
     ]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _describe_settings(definitions: Schema) -> None:
+    for model, descriptions in _SETTINGS.items():
+        for name, description in descriptions.items():
+            definitions[model]["properties"][name]["description"] = description
 
 
 def searchable(constant: Schema) -> Schema:
