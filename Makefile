@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup search test check format docs messages bench soak wheel lock clean
+.PHONY: setup search test check format docs gallery messages bench soak wheel lock clean
 
 setup: $(READY)
 
@@ -32,8 +32,15 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The site, in build/docs; docs/components.md is the page that is read in the repository.
 docs: setup
 	$(BIN)/hpsearch components --markdown > docs/components.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --config-file docs/site/mkdocs.yml
+
+# What the specs of search_spaces/ find, and what the notebook shows: half an hour.
+gallery: setup
+	$(BIN)/python -m benchmarks.gallery
+	$(BIN)/python -m docs.site.notebook
 
 # All that hpsearch says to people, to be read from top to bottom.
 messages: setup

@@ -276,6 +276,11 @@ def names_like(family: str, name: str) -> list[str]:
     return [f"{prefix}:{each}" for each in _libraries[family, prefix][1]()]
 
 
+def libraries(family: str) -> dict[str, list[str]]:
+    """Return the names that other libraries have in a family, by the libraries' prefixes."""
+    return {prefix: known() for (of, prefix), (_, known) in _libraries.items() if of == family}
+
+
 def marked(parameter: inspect.Parameter, kind: type[_Mark]) -> _Mark | None:
     """Return the mark of this kind in a parameter's annotation, at any depth of a union."""
     return _mark_in(parameter.annotation, kind)

@@ -53,8 +53,11 @@ def json_schema() -> Schema:
     properties["space"]["type"] = "object"
     properties["launcher"] |= {"anyOf": [_component("launcher"), {"type": "null"}]}
     search = definitions["SearchSettings"]["properties"]
-    search["sampler"] = _component("sampler")
-    search["early_stopping"] = _early_stopping()
+    for setting, schema_of in (
+        ("sampler", _component("sampler")),
+        ("early_stopping", _early_stopping()),
+    ):
+        search[setting] = {**schema_of, "description": search[setting]["description"]}
     del definitions["EarlyStopping"]
     definitions["Range"] = _without_titles(Range.model_json_schema())
     schema["anyOf"] = [

@@ -59,7 +59,7 @@ class SearchSpec(Frozen):
     """A search, as its user wrote it, with every default filled in."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="of the search")
-    objective: Objective
+    objective: Objective = Field(description="what is optimised")
     # The sections: these annotations are all that says which there are and what each holds.
     dataset: Annotated[
         Section,
@@ -175,8 +175,10 @@ class SearchSpec(Frozen):
     ] = Field(
         None, description="what trains a trial; by default the one that suits the other sections"
     )
-    search: SearchSettings = SearchSettings()
-    resources: Resources = Resources()
+    search: SearchSettings = Field(
+        SearchSettings(), description="budget, seed, sampler and early stopping"
+    )
+    resources: Resources = Field(Resources(), description="what one trial gets of the cluster")
     storage: str | None = Field(
         None,
         pattern=r"^postgresql(\+\w+)?://",

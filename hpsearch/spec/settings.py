@@ -27,7 +27,9 @@ class Objective(Frozen):
     metric: ObjectiveName = Field(
         description="a metric that every epoch reports, such as val_accuracy"
     )
-    direction: Direction = "maximize"
+    direction: Direction = Field(
+        "maximize", description="whether a higher or a lower metric is better"
+    )
 
 
 def _as_tuple(value: object) -> object:
@@ -51,11 +53,13 @@ class SearchSettings(Frozen):
     trial_time_limit: Duration | None = Field(
         None, description="seconds that an attempt of a trial may take"
     )
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(0, ge=0, lt=2**63, description="of the sampler and of every trial")
     sampler: Annotated[dict[str, Any], BeforeValidator(named), ComponentOf("sampler")] = Field(
-        {"name": "auto"}
+        {"name": "auto"}, description="how configurations are chosen"
     )
-    early_stopping: EarlyStoppingRule = EarlyStopping()
+    early_stopping: EarlyStoppingRule = Field(
+        EarlyStopping(), description="which trials are stopped before their full budget"
+    )
     max_concurrent: int | None = Field(
         None, ge=1, le=MAX_TRIALS, description="default: what resources allow"
     )
@@ -103,5 +107,7 @@ def limit_problems(search: SearchSettings) -> list[Problem]:
 class Resources(Frozen):
     """What one trial asks of the cluster; a fraction of a GPU is shared with other trials."""
 
-    cpu: int = Field(1, ge=1, le=10_000)
-    gpu: float = Field(0.0, ge=0.0, le=1_000.0)
+    cpu: int = Field(1, ge=1, le=10_000, description="cores of a trial")
+    gpu: float = Field(
+        0.0, ge=0.0, le=1_000.0, description="GPUs of a trial, or a fraction of one"
+    )

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from hpsearch.errors import Problem, nearest_names
 
@@ -27,10 +27,10 @@ class Frozen(BaseModel):
 class Range(Frozen):
     """Numbers from `low` to `high`, both included; integers when both ends are."""
 
-    low: int | float
-    high: int | float
-    log: bool = False
-    step: int | float | None = None
+    low: int | float = Field(description="the lower end, included")
+    high: int | float = Field(description="the upper end, included")
+    log: bool = Field(False, description="search on a logarithmic scale")
+    step: int | float | None = Field(None, description="the distance between two values")
 
     @property
     def is_integer(self) -> bool:
