@@ -70,17 +70,23 @@ def errors(base: type = Exception) -> Sequence[type]:
 
 
 def _is_error(value: object, base: type) -> bool:
-    return isinstance(value, type) and value.__bases__ == (base,)
+    return isinstance(value, type) and value.__bases__[:1] == (base,)
 
 
 def _tree() -> str:
     """The errors as a list, each with what it says of itself."""
     lines = []
     for error in errors():
-        depth = len(error.__mro__) - len(Exception.__mro__) - 1
+        depth = _depth(error)
         text = escape(" ".join((error.__doc__ or "").split()))
         lines.append(f"{'    ' * depth}- [`{error.__name__}`](#{_anchor(error)}): {text}")
     return "\n".join(lines) + "\n"
+
+
+def _depth(error: type) -> int:
+    """How many errors of hpsearch are above one; what is mixed in doesn't count."""
+    above = error.__bases__[0]
+    return 0 if above is Exception else 1 + _depth(above)
 
 
 def _errors() -> Iterator[str]:
