@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup search test check format docs gallery messages bench soak wheel lock clean
+.PHONY: setup search test test-all check format docs gallery messages bench soak wheel lock clean
 
 setup: $(READY)
 
@@ -18,8 +18,14 @@ search: setup
 	$(BIN)/hpsearch run search_spaces/digits_mlp.yaml
 
 # Two files at once: much of their time they wait for Ray, MLflow and timers.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# All but the proofs that take long, which test-all has too.
 test: setup
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'not long'
+
+test-all: setup
+	$(PYTEST)
 
 check: setup
 	$(BIN)/ruff check .
