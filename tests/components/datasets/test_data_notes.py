@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -258,7 +259,8 @@ def test_the_report_tells_it_and_which_metrics_are_missing(
     assert "val_mcc: trial 0 doesn't have them at its last epoch" in text
     for told in TOLD:
         assert told in text
-        assert told.replace("'", "&#x27;") in report.to_html()
+        shown = re.sub("`(.*?)`", r"<code>\1</code>", told.replace("'", "&#x27;"))
+        assert shown in report.to_html()
 
 
 def test_the_start_and_the_status_of_a_search_tell_it(noted: tuple[Record, SearchFolder]) -> None:
