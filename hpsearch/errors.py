@@ -24,13 +24,17 @@ HpsearchError                     exit status 2 on the command line
 TrialError                        ends one trial, never a search
 ├── DivergedError                 first non-finite loss or metric
 └── BadConfigurationError         the trial found that its configuration can't work
+
+DataError, UserCodeError and BadConfigurationError are ComponentErrors: a component knows the rule,
+the value and its own keyword; the code that builds it adds its place in the spec.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -38,39 +42,86 @@ class HpsearchError(Exception):
     """Base of every error that a user can cause and mend."""
 
 
-#: stands for a value that the rule has told already
-_UNSAID: Any = object()
+class NoValue:
+    """Stands for no value: the rule names it already, or there is none."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a spec: where it is, which rule it breaks, what stands there."""
+    """One mistake in a spec: where it is, which rule it breaks, what stands there, what to do."""
 
     path: str
     rule: str
-    value: Any = _UNSAID
+    value: Any = NoValue
     nearest: tuple[str, ...] = ()
+    hint: str = ""
 
-    @classmethod
-    def of(cls, error: Exception, path: str) -> Problem:
-        """Return the problem that an error met at a place, whose message may name the place.
+    def below(self, *keys: str | int) -> Problem:
+        """Return the problem with its path relative to a place further out.
 
-        >>> str(Problem.of(DataError("dataset.path: must be a file, but got 'x'"), "dataset"))
-        "dataset.path: must be a file, but got 'x'"
+        >>> str(Problem("lr", "must be positive", -1).below("optimizer", "choices", 0))
+        'optimizer.choices.0.lr: must be positive, but got -1'
         """
-        place, colon, rule = str(error).partition(": ")
-        section, _, below = place.partition(".")
-        if not colon or section != path.partition(".")[0]:
-            return cls(path, str(error))
-        return cls(f"{path}.{below}" if below else path, rule)
+        return replace(self, path=_joined(*keys, self.path))
 
     def __str__(self) -> str:
-        text = f"{self.path}: {self.rule}"
-        if self.value is not _UNSAID:
+        text = f"{self.path}: {self.rule}" if self.path else self.rule
+        if self.value is not NoValue:
             text += f", but got {self.value!r}"
         if self.nearest:
             text += f"; did you mean {' or '.join(repr(name) for name in self.nearest)}?"
-        return text
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+def _joined(*keys: str | int) -> str:
+    return ".".join(str(key) for key in keys if key != "")
+
+
+class ComponentError(Exception):
+    """Base of what a component finds wrong with its keywords, or with what it is given.
+
+    `problem` has the rule, the value and, where one is at fault, the component's own `keyword`;
+    the code that builds or calls the component adds its place (`placed`).
+    """
+
+    def __init__(
+        self,
+        rule: str = "",
+        value: Any = NoValue,
+        *,
+        keyword: str = "",
+        nearest: tuple[str, ...] = (),
+        hint: str = "",
+    ) -> None:
+        super().__init__(rule)
+        self.problem = Problem(keyword, rule, value, nearest, hint)
+
+    def __str__(self) -> str:
+        return str(self.problem)
+
+
+@contextmanager
+def placed(*keys: str | int) -> Iterator[None]:
+    """Add the place of the component that is built or called in here to what it raises.
+
+    A ComponentError has it in its message; `place_of` returns it for any error.
+    """
+    try:
+        yield
+    except ComponentError as error:
+        error.problem = error.problem.below(*keys)
+        raise
+    except Exception as error:  # a user's component may raise anything
+        vars(error)["place"] = _joined(*keys, place_of(error))
+        raise
+
+
+def place_of(error: Exception) -> str:
+    """Return the place of the component that raised an error; empty where it is unknown."""
+    if isinstance(error, ComponentError):
+        return error.problem.path
+    place: str = vars(error).get("place", "")
+    return place
 
 
 def nearest_names(name: object, known: Iterable[str]) -> tuple[str, ...]:
@@ -90,11 +141,11 @@ class SpecError(HpsearchError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-class UserCodeError(HpsearchError):
+class UserCodeError(HpsearchError, ComponentError):
     """Raised when code that a spec names can't be imported or returns the wrong thing."""
 
 
-class DataError(HpsearchError):
+class DataError(HpsearchError, ComponentError):
     """Raised when a data set is missing (the message says how to get it) or can't be used."""
 
 
@@ -185,5 +236,5 @@ class DivergedError(TrialError):
     """Raised in a trial at the first non-finite loss or metric."""
 
 
-class BadConfigurationError(TrialError):
+class BadConfigurationError(TrialError, ComponentError):
     """Raised in a trial, by users too, when its configuration can't be trained."""

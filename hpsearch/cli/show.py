@@ -24,7 +24,7 @@ from hpsearch.cli.common import (
     console,
 )
 from hpsearch.cli.open import open_searches
-from hpsearch.errors import HpsearchError
+from hpsearch.errors import HpsearchError, SpecError
 
 
 class Output(StrEnum):
@@ -77,17 +77,17 @@ def data(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  
     for line in (*lines, *(f"warning: {text}" for text in found.warnings)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if found.problem is not None:
-        raise found.problem
+        raise SpecError([found.problem])
 
 
 @app.command()
 def diagnose(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  # typer's way
     """Try the checks of a trial on both ends of a spec's space: minutes before hours."""
     from hpsearch.spec import read_draft
-    from hpsearch.validation import check, check_spec
+    from hpsearch.validation import check_draft
     from hpsearch.validation.diagnosis import diagnose
 
-    checked, data = check_spec(check(read_draft(spec, overrides)))
+    checked, data = check_draft(read_draft(spec, overrides))
     if data is None:
         raise HpsearchError(f"{spec}: trainable: only trials of components can be diagnosed")
     table = Table("trial", "check", "", "found", box=None)

@@ -39,8 +39,10 @@ def crop(
     """Images padded on all sides, and cut out at their old size (Krizhevsky et al., 2012)."""
     if mode == "reflect" and padding >= min(input_shape[-2:], default=0):
         raise BadConfigurationError(
-            "augmentations.padding: must be less than the image's height and width to be "
-            f"reflected ({'x'.join(map(str, input_shape[-2:]))}), but got {padding}"
+            "must be less than the image's height and width to be reflected "
+            f"({'x'.join(map(str, input_shape[-2:]))})",
+            padding,
+            keyword="padding",
         )
     return _cropped(input_shape, "crop", padding, mode)
 
@@ -211,6 +213,6 @@ def _numbers(targets: Tensor, output_size: int, kind: str) -> Tensor:
 def _check_images(input_shape: tuple[int, ...], name: str) -> None:
     if len(input_shape) != 3:
         raise BadConfigurationError(
-            f"augmentations: {name} needs images of the shape (channels, height, width), but an "
-            f"example of the data set has the shape {input_shape}"
+            f"{name} needs images of the shape (channels, height, width), but an example of the "
+            f"data set has the shape {input_shape}"
         )

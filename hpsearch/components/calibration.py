@@ -207,8 +207,8 @@ def isotonic(kind: Kind) -> Calibration:
 def _for_classes(calibration: Callable[[], Calibration], kind: Kind) -> Calibration:
     if kind != "classification":
         raise BadConfigurationError(
-            "calibration: needs probabilities of classes, which a classification has, but the "
-            f"data set's targets are for {kind}"
+            "needs probabilities of classes, which a classification has, but the data set's "
+            f"targets are for {kind}"
         )
     return calibration()
 

@@ -110,10 +110,6 @@ class RecalibrateBatchNorm(Callback):
         """Nothing was kept."""
 
 
-#: where a spec says what early stopping does
-PLACE = "callbacks.early_stopping"
-
-
 class EarlyStopping(Callback):
     """Ends a training that doesn't get better, with the weights of its best epoch."""
 
@@ -138,7 +134,7 @@ class EarlyStopping(Callback):
         self, model: nn.Module, metrics: Mapping[str, float], *, is_last: bool
     ) -> bool:
         """Take an epoch's metrics; at the end put the best weights back."""
-        found = watched(metrics, self._metric, PLACE)
+        found = watched(metrics, self._metric)
         if found is None:
             return False
         value = self._sign * found
@@ -191,7 +187,7 @@ def early_stopping(
     else max. `generalization_loss` ends it too where the loss exceeds its best by so many percent
     (Prechelt, 1998: 5).
     """
-    check_watched(metric, metrics, PLACE)
+    check_watched(metric, metrics)
     return EarlyStopping(
         metric, sign_of(metric, mode), patience, min_delta, restore_best, generalization_loss
     )

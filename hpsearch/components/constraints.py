@@ -45,7 +45,7 @@ def non_neg(model: nn.Module) -> Projection:
 
 
 def _projection(model: nn.Module, project: Callable[[Tensor], Tensor]) -> Projection:
-    weights = required_weights(model, "constraints")
+    weights = required_weights(model)
 
     @torch.no_grad()
     def apply() -> None:

@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import nn
 
 from hpsearch.components.layer_groups import layer_groups
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, Recommended, register
 
 LrFactor = Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)]
@@ -60,8 +60,8 @@ class FineTuning:
     def __post_init__(self) -> None:
         if not 0 <= self.num_frozen < len(self.groups_of_modules):
             raise BadConfigurationError(
-                f"finetune: must leave at least one of the model's {len(self.groups_of_modules)} "
-                f"groups of layers to be trained, but {self.num_frozen} would be frozen"
+                f"must leave at least one of the model's {len(self.groups_of_modules)} groups of "
+                f"layers to be trained, but {self.num_frozen} would be frozen"
             )
         self._params = _parameters_of(self.model, self.groups_of_modules)
         self._freeze(self.num_frozen)
@@ -183,7 +183,8 @@ def subset(
     first of the task's that isn't a loss, such as accuracy. `weights` is another fine-tuning,
     which says what learns.
     """
-    tuning: FineTuning = ComponentOf("finetune").build(weights, model=model)
+    with placed("weights"):
+        tuning: FineTuning = ComponentOf("finetune").build(weights, model=model)
     if fraction is None:
         fraction = 1.0 if classes else 0.5
     tuning.subset = Subset(fraction, classes, replay_fraction, metric)

@@ -52,7 +52,7 @@ def orthogonality(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
 
 
 def _summed(model: nn.Module, strength: float, measure: Callable[[Tensor], Tensor]) -> Penalty:
-    weights = required_weights(model, "regularizers")
+    weights = required_weights(model)
     return lambda: strength * torch.stack([measure(each.value) for each in weights]).sum()
 
 

@@ -68,12 +68,12 @@ def weights_of(model: nn.Module) -> list[Weight]:
     return [weight for weight in found if weight.value.ndim > 1]
 
 
-def required_weights(model: nn.Module, user: str) -> list[Weight]:
-    """Return the weights of a model; BadConfigurationError where `user` has none to act on."""
+def required_weights(model: nn.Module) -> list[Weight]:
+    """Return the weights of a model; BadConfigurationError where there are none to act on."""
     if not (weights := weights_of(model)):
         raise BadConfigurationError(
-            f"{user}: must act on weights, but the model has none: no parameter with two or more "
-            "axes, other than those of norms"
+            "must act on weights, but the model has none: no parameter with two or more axes, "
+            "other than those of norms"
         )
     return weights
 

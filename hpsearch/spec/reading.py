@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,24 @@ from hpsearch.spec.stopping import Asha, AshaPromotion, Hyperband, Median, NoSto
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
 
-@dataclass
+@dataclass(frozen=True)
 class Draft:
     """A spec as far as it can be read: the sections, the spec if all was well, the problems."""
 
     raw: Mapping[str, Any]
-    sections: dict[str, Tree] = field(default_factory=dict)
+    sections: Mapping[str, Tree]
     spec: SearchSpec | None = None
-    problems: list[Problem] = field(default_factory=list)
+    problems: tuple[Problem, ...] = ()
     folder: Path = Path()
+
+    @classmethod
+    def of(cls, spec: SearchSpec) -> Draft:
+        """Return the draft of a spec, parts of which may have been replaced (`model_copy`)."""
+        raw = spec.to_dict()
+        values = {key: getattr(spec, key) for key in raw}
+        sections, problems = _sections(with_named_components(values))
+        whole = spec.model_copy(update=sections)
+        return cls(raw, sections, whole, tuple(problems), Path(spec.folder).resolve())
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpec:
@@ -74,21 +83,29 @@ def read_text(text: str, name: str, folder: str | Path, overrides: Sequence[str]
 
 def draft_spec(raw: Mapping[str, Any], folder: str | Path = ".") -> Draft:
     """Check the shape of a spec given as plain values, collecting every problem."""
-    draft = Draft(raw, folder=Path(folder).resolve())
+    folder = Path(folder).resolve()
     named = with_named_components(raw)
+    sections, problems = _sections(named)
     if "folder" in raw:  # it follows from where the spec lies
-        draft.problems.append(Problem("folder", "must be a known key", "folder"))
-    for section in (*SECTIONS, "space"):
-        if section in named:
-            draft.sections[section] = parse_tree(named[section], section, draft.problems)
+        problems.insert(0, Problem("folder", "must be a known key", "folder"))
+    spec = None
     try:
-        spec = SearchSpec.model_validate({**_without_sections(named), "folder": str(draft.folder)})
+        spec = SearchSpec.model_validate({**_without_sections(named), "folder": str(folder)})
     except ValidationError as error:
-        draft.problems += [_problem(entry) for entry in error.errors()]
-        return draft
-    if not draft.problems:
-        draft.spec = spec.model_copy(update=draft.sections)
-    return draft
+        problems += [_problem(entry) for entry in error.errors()]
+    whole = spec.model_copy(update=sections) if spec is not None and not problems else None
+    return Draft(raw, sections, whole, tuple(problems), folder)
+
+
+def _sections(values: Mapping[str, Any]) -> tuple[dict[str, Tree], list[Problem]]:
+    """Return the sections that hold trees, and what is wrong with their shape."""
+    problems: list[Problem] = []
+    sections = {
+        section: parse_tree(values[section], section, problems)
+        for section in (*SECTIONS, "space")
+        if section in values
+    }
+    return sections, problems
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:

@@ -1,9 +1,13 @@
-"""From a trial's configuration to what it is put together from."""
+"""From a trial's configuration to what it is put together from.
+
+Here it is known in which section of the spec each component stands, so errors get their places.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -11,8 +15,13 @@ from torch import nn
 from hpsearch.components.data import Arrays, Data
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.models.feedforward import build_model, check_examples, check_outputs
-from hpsearch.components.tasks import Task
+from hpsearch.components.optimizers import Group, build_optimizer
+from hpsearch.components.tasks import Task, task_for
+from hpsearch.errors import placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
+
+_One = TypeVar("_One")
+_Result = TypeVar("_Result")
 
 
 def build(config: TrialConfig, section: str, **offered: Any) -> Any:
@@ -20,22 +29,48 @@ def build(config: TrialConfig, section: str, **offered: Any) -> Any:
     value = config.values.get(section)
     if value is None:
         return None
-    return COMPONENT_SECTIONS[section].build(value, Path(config.folder), **offered)
+    with placed(section):
+        return COMPONENT_SECTIONS[section].build(value, Path(config.folder), **offered)
 
 
 def build_all(config: TrialConfig, section: str, **offered: Any) -> list[Any]:
     """Build the components of a section that lists them."""
     of, folder = COMPONENT_SECTIONS[section], Path(config.folder)
-    return [of.build(value, folder, **offered) for value in config.values.get(section) or []]
+    values = config.values.get(section) or []
+    return for_each(section, values, lambda value: of.build(value, folder, **offered))
+
+
+def for_each(
+    section: str, components: Iterable[_One], call: Callable[[_One], _Result]
+) -> list[_Result]:
+    """Call with each component of a section that lists them; errors get the component's place."""
+    results = []
+    for number, component in enumerate(components):
+        with placed(section, number):
+            results.append(call(component))
+    return results
+
+
+def new_task(config: TrialConfig, data: Data) -> Task:
+    """Build a configuration's task for data."""
+    with placed("task"):
+        return task_for(data, config.values.get("task"), Path(config.folder))
+
+
+def new_optimizer(config: TrialConfig, groups: Sequence[Group]) -> torch.optim.Optimizer:
+    """Build a configuration's optimizer over groups of parameters."""
+    with placed("optimizer"):
+        return build_optimizer(config.values["optimizer"], groups, Path(config.folder))
 
 
 def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
     """Build a configuration's model for data; its outputs have the shape that the task needs."""
     section, shapes = config.values["model"], (data.input_shape, data.output_size)
-    model = build_model(section, *shapes, Path(config.folder), task.head)
-    check_outputs(model, section["name"], *shapes)
-    if isinstance(data.train, Arrays):
-        check_examples(model, data.train.x)
+    with placed("model"):
+        model = build_model(section, *shapes, Path(config.folder), task.head)
+        check_outputs(model, section["name"], *shapes)
+        if isinstance(data.train, Arrays):
+            check_examples(model, data.train.x)
     return model
 
 
@@ -44,4 +79,5 @@ def draw_weights(model: nn.Module, config: TrialConfig, data: Data, task: Task) 
     section = config.values.get("initializer") or {"name": "torch_default"}
     rates = torch.tensor(data.base_rates)
     prior = task.head.inverse(rates) if len(rates) else None
-    initialize(model, section, Path(config.folder), prior)
+    with placed("initializer"):
+        initialize(model, section, Path(config.folder), prior)

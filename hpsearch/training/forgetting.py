@@ -19,7 +19,7 @@ class ForgettingMeter:
     def __init__(self, task: Task, metric: str | None) -> None:
         others = [name for name in task.metrics if not name.endswith("loss")]
         name = metric or (others or list(task.metrics))[0]
-        check_watched(name, task.metrics, "finetune")
+        check_watched(name, task.metrics)
         self._metric, self._sign = f"rest_{name}", sign_of(name, None)
         self.before: float | None = None
 

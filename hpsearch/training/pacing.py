@@ -15,7 +15,7 @@ from hpsearch.components.schedules import (
     Schedule,
     as_metric_schedule,
 )
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.spec import TrialConfig
 from hpsearch.training.building import build
 
@@ -70,11 +70,7 @@ class TrainingSchedule:
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
             if self._momentum is not None and not _set_momentum(group, self._momentum(progress)):
-                raise BadConfigurationError(
-                    "momentum_schedule: needs an optimizer with momentum or betas, which "
-                    f"{type(optimizer).__name__} has not (one_cycle sets a momentum unless "
-                    "cycle_momentum is false)"
-                )
+                raise _without_momentum(optimizer)
 
     @property
     def sets_momentum(self) -> bool:
@@ -89,7 +85,8 @@ class TrainingSchedule:
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Tell an epoch's metrics to a schedule that looks at one."""
         if self._lr is not None:
-            self._lr.observe(metrics)
+            with placed("lr_schedule"):
+                self._lr.observe(metrics)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a schedule saw; most see nothing."""
@@ -127,12 +124,18 @@ def _set_momentum(group: dict[str, Any], momentum: float) -> bool:
     return True
 
 
+def _without_momentum(optimizer: torch.optim.Optimizer) -> BadConfigurationError:
+    return BadConfigurationError(
+        "must be an optimizer with momentum or betas where a schedule sets the momentum, which "
+        f"{type(optimizer).__name__} has not (one_cycle does unless cycle_momentum is false)",
+        keyword="optimizer",
+    )
+
+
 def _checked_batch_size(batch_size: int | str, num_rows: int) -> int:
     if batch_size == "full":
         return num_rows
     if not isinstance(batch_size, int) or not 1 <= batch_size <= num_rows:
-        raise BadConfigurationError(
-            f"batch_size: must be at least 1 and at most the {num_rows} training rows, "
-            f"but got {batch_size}"
-        )
+        rule = f"must be at least 1 and at most the {num_rows} training rows"
+        raise BadConfigurationError(rule, batch_size, keyword="batch_size")
     return batch_size

@@ -10,7 +10,7 @@ from torch import Tensor
 from hpsearch.components.data import Arrays, Data, split_length
 from hpsearch.components.datasets.split_methods import Rows, split_rows
 from hpsearch.components.finetuning import Subset
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, nearest_names
 from hpsearch.training.batches import LastBatch, batch_sizes, epoch_order
 
 
@@ -65,8 +65,8 @@ def _divide(subset: Subset, data: Data, rng: np.random.Generator) -> tuple[Rows,
     rest, replayed = _draw(rest, round(len(rest) * subset.replay_fraction), classes, rng)
     if len(chosen) == 0 or len(rest) == 0:
         raise BadConfigurationError(
-            f"finetune: subset must choose some of the {num_rows} training rows and leave some, "
-            f"but chooses {len(chosen)} and leaves {len(rest)}"
+            f"subset must choose some of the {num_rows} training rows and leave some, but chooses "
+            f"{len(chosen)} and leaves {len(rest)}"
         )
     return np.concatenate([chosen, replayed]), rest
 
@@ -83,16 +83,16 @@ def _is_wanted(subset: Subset, data: Data) -> NDArray[np.bool_]:
     classes = _classes(data)
     if classes is None:
         raise BadConfigurationError(
-            "finetune.classes: needs arrays with one class a row, but the data set has "
-            f"{'others' if isinstance(data.train, Arrays) else 'a torch Dataset'}"
+            "needs arrays with one class a row, but the data set has "
+            f"{'others' if isinstance(data.train, Arrays) else 'a torch Dataset'}",
+            keyword="classes",
         )
     known = {name: number for number, name in enumerate(data.class_names)}
     unknown = [name for name in map(str, subset.classes) if name not in known]
     if unknown:
-        raise BadConfigurationError(
-            f"finetune.classes: must be classes of the data set ({', '.join(known)}), "
-            f"but got {unknown[0]!r}"
-        )
+        rule = f"must be classes of the data set ({', '.join(known)})"
+        near = nearest_names(unknown[0], known)
+        raise BadConfigurationError(rule, unknown[0], keyword="classes", nearest=near)
     return np.isin(classes, [known[str(name)] for name in subset.classes])
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,11 +19,20 @@ from hpsearch.components.data import Data
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.initializers.from_data import initialize_from_data
 from hpsearch.components.models.feedforward import check_batch_size
-from hpsearch.components.optimizers import build_optimizer, hold_iterate
-from hpsearch.components.tasks import epoch_metrics, task_for
+from hpsearch.components.optimizers import hold_iterate
+from hpsearch.components.tasks import epoch_metrics
+from hpsearch.errors import placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.batches import Batch, Batches, batch_sizes, batches_of
-from hpsearch.training.building import build, build_all, draw_weights, new_model
+from hpsearch.training.building import (
+    build,
+    build_all,
+    draw_weights,
+    for_each,
+    new_model,
+    new_optimizer,
+    new_task,
+)
 from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
 from hpsearch.training.forgetting import ForgettingMeter
@@ -34,6 +43,7 @@ from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
+_Result = TypeVar("_Result")
 SplitName = Literal["train", "rest", "val", "test"]
 #: rows of a batch when nothing is learned from it: more leave the caches of a CPU
 EVAL_BATCH_SIZE = 256
@@ -61,7 +71,7 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.device = config, data, torch.device(device)
         self.epoch = 0
-        self.task = task_for(data, config.values.get("task"), Path(config.folder))
+        self.task = new_task(config, data)
         self.task.criterion.to(self.device)
         self._stream = stream
         seed_all(self._seed("model"))
@@ -71,12 +81,13 @@ class Trainer:
         draw_weights(self.model, config, data, self.task)
         self.model.to(self.device)
         subset: Subset | None = getattr(self._tuning, "subset", None)
-        self._rows = TrainingRows(data, subset, config.values.get("last_batch"), self._subset_seed)
-        self._forgetting = (
-            ForgettingMeter(self.task, subset.metric) if subset is not None else None
-        )
+        last_batch = config.values.get("last_batch")
+        with placed("finetune"):
+            self._rows = TrainingRows(data, subset, last_batch, self._subset_seed)
+            self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
         self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
-        check_batch_size(self.model, self._pace.batch_size(1))
+        with placed("batch_size"):
+            check_batch_size(self.model, self._pace.batch_size(1))
         initialize_from_data(self.model, self._first_inputs)
         self._augmentations = build_all(
             config,
@@ -100,7 +111,7 @@ class Trainer:
         """The optimizer; made when first needed, since the first one of a process takes seconds
         (torch imports its compiler), and a model that is only evaluated needs none."""
         groups = parameter_groups(self.model, self.task, self._tuning)
-        return build_optimizer(self.config.values["optimizer"], groups, Path(self.config.folder))
+        return new_optimizer(self.config, groups)
 
     def try_optimizer(self, *, always: bool = False) -> None:
         """Build the optimizer, by default only where more is asked of it than each can do.
@@ -140,8 +151,7 @@ class Trainer:
             metrics, grad_norm = self._train()
             measured = self._measure()
         self._update.hold_average()
-        for callback in self._callbacks:
-            callback.before_evaluation(self.model, self._read_train)
+        self._call(lambda callback: callback.before_evaluation(self.model, self._read_train))
         metrics |= self._evaluate_epoch()
         metrics["lr"] = float(self.optimizer.param_groups[0]["lr"])
         metrics |= {"grad_norm": grad_norm, **measured}
@@ -248,13 +258,20 @@ class Trainer:
     def _measure(self) -> dict[str, float]:
         """Return what callbacks measure by themselves; nothing else notices."""
         found: dict[str, float] = {}
-        devices = [self.device] if self.device.type == "cuda" else []
-        for callback in self._callbacks:
-            measure = getattr(callback, "measure", None)  # users' own may have none
-            if measure is not None:
-                with torch.random.fork_rng(devices):
-                    found |= measure(self.model, self.task.loss, self._drawn_batches())
+        for measured in self._call(self._measured_by):
+            found |= measured
         return found
+
+    def _measured_by(self, callback: Callback) -> dict[str, float]:
+        measure = getattr(callback, "measure", None)  # users' own may have none
+        if measure is None:
+            return {}
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            found: dict[str, float] = measure(self.model, self.task.loss, self._drawn_batches())
+        return found
+
+    def _call(self, call: Callable[[Callback], _Result]) -> list[_Result]:
+        return for_each("callbacks", self._callbacks, call)
 
     def _drawn_batches(self) -> Iterator[Batch]:
         """Yield batches of the epoch's size, or of half the rows where that gives only one."""
@@ -289,10 +306,9 @@ class Trainer:
     def _call_back(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Tell the callbacks of an epoch; returns the metrics anew where weights were changed."""
         is_last = self.epoch >= self.config.max_epochs
-        changed = [
-            callback.after_epoch(self.model, metrics, is_last=is_last)
-            for callback in self._callbacks
-        ]
+        changed = self._call(
+            lambda callback: callback.after_epoch(self.model, metrics, is_last=is_last)
+        )
         self._is_over = any(callback.is_over for callback in self._callbacks)
         return self._evaluate_epoch() if any(changed) else {}
 

@@ -7,17 +7,29 @@ found, all at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from hpsearch.components import Data
-from hpsearch.errors import SpecError
+from hpsearch.errors import Problem, SpecError
 from hpsearch.process import borrowed_process
-from hpsearch.spec import Draft, SearchSpec, draft_spec, read_draft
+from hpsearch.spec import Draft, SearchSpec, read_draft
 from hpsearch.validation.disk import check_disk as check_disk
-from hpsearch.validation.functions import check_training_function
+from hpsearch.validation.functions import training_function_problems
 from hpsearch.validation.notes import data_notes as data_notes
-from hpsearch.validation.settings import check_settings
+from hpsearch.validation.outcomes import unique
+from hpsearch.validation.recommended import with_recommended_ranges
+from hpsearch.validation.settings import settings_problems
 from hpsearch.validation.trials import check_built_in_trial
+
+
+class Checked(NamedTuple):
+    """A checked spec with recommended ranges filled in, and the data set that was loaded for that,
+    if any."""
+
+    spec: SearchSpec
+    data: Data | None
 
 
 def load_checked_spec(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpec:
@@ -28,28 +40,40 @@ def load_checked_spec(path: str | Path, overrides: Sequence[str] = ()) -> Search
 @borrowed_process()
 def check(draft: Draft) -> SearchSpec:
     """Return the spec of a draft; raises SpecError with every problem of shape or meaning."""
-    return check_draft(draft)[0]
+    return check_draft(draft).spec
 
 
 @borrowed_process()
-def check_spec(spec: SearchSpec) -> tuple[SearchSpec, Data | None]:
-    """Check the meaning of a spec; returns it with recommended ranges filled in, and the data
-    set that was loaded for that, if any.
-
-    Raises SpecError with every problem.
-    """
-    return check_draft(draft_spec(spec.to_dict(), spec.folder))
+def check_spec(spec: SearchSpec) -> Checked:
+    """Check the meaning of a spec; raises SpecError with every problem."""
+    return check_draft(Draft.of(spec))
 
 
-def check_draft(draft: Draft) -> tuple[SearchSpec, Data | None]:
-    """Return the spec of a draft as `check_spec` does."""
-    problems = list(draft.problems)
-    data = None
-    if draft.raw.get("trainable") is not None:
-        check_training_function(draft, problems)
-    else:
-        data = check_built_in_trial(draft, problems)
-    check_settings(draft, problems)
+def check_draft(draft: Draft) -> Checked:
+    """Check a draft, which stays as it is; raises SpecError with every problem of shape or
+    meaning."""
+    draft = _with_ranges(draft)
+    data, problems = _check_trial(draft)
+    problems = unique([*draft.problems, *problems, *settings_problems(draft)])
     if problems or draft.spec is None:
         raise SpecError(problems)
-    return draft.spec.model_copy(update=draft.sections), data
+    return Checked(draft.spec, data)
+
+
+def _with_ranges(draft: Draft) -> Draft:
+    """Return a draft with recommended ranges filled in."""
+    if _is_training_function(draft):
+        return draft
+    sections = with_recommended_ranges(draft.sections, draft.folder)
+    spec = draft.spec and draft.spec.model_copy(update=sections)
+    return replace(draft, sections=sections, spec=spec)
+
+
+def _check_trial(draft: Draft) -> tuple[Data | None, list[Problem]]:
+    if _is_training_function(draft):
+        return None, [*training_function_problems(draft)]
+    return check_built_in_trial(draft)
+
+
+def _is_training_function(draft: Draft) -> bool:
+    return draft.raw.get("trainable") is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hpsearch import registry
@@ -17,32 +17,29 @@ _NAME = re.compile(r"[\w-]+")
 _METHODS = ("train_epoch", "state_dict", "load_state_dict")
 
 
-def check_training_function(draft: Draft, problems: list[Problem]) -> None:
-    """Check `trainable` and `space`, and that nothing of a built-in trial stands beside them."""
-    for section in SECTIONS:
-        if draft.raw.get(section) is not None:
+def training_function_problems(draft: Draft) -> Iterator[Problem]:
+    """Yield what is wrong with `trainable` and `space`, and what of a built-in trial stands beside
+    them."""
+    defaults = {**dict.fromkeys(SECTIONS), "precision": "fp32", "compile": False}
+    for section, default in defaults.items():
+        if draft.raw.get(section, default) != default:
             rule = "must not stand beside trainable, which does this itself"
-            problems.append(Problem(section, rule, draft.raw[section]))
-    for option, default in (("precision", "fp32"), ("compile", False)):
-        if draft.raw.get(option, default) != default:
-            rule = "must not stand beside trainable, which does this itself"
-            problems.append(Problem(option, rule, draft.raw[option]))
+            yield Problem(section, rule, draft.raw[section])
     if isinstance(draft.raw["trainable"], str):
-        _check_trainable(draft.raw["trainable"], draft.folder, problems)
-    _check_space(draft, problems)
+        yield from _trainable_problems(draft.raw["trainable"], draft.folder)
+    yield from _space_problems(draft)
 
 
-def _check_trainable(name: str, folder: Path, problems: list[Problem]) -> None:
+def _trainable_problems(name: str, folder: Path) -> list[Problem]:
     try:
         component = registry.get("trainable", name, folder)
     except UserCodeError as error:
-        problems.append(Problem.of(error, "trainable"))
+        return [error.problem.below("trainable")]
     except KeyError:
         known = registry.names("trainable")
         rule = "must be module:function, file.py:function or a registered name"
-        problems.append(Problem("trainable", rule, name, nearest_names(name, known)))
-    else:
-        problems += _signature_problems(component)
+        return [Problem("trainable", rule, name, nearest_names(name, known))]
+    return _signature_problems(component)
 
 
 def _signature_problems(component: Component) -> list[Problem]:
@@ -64,15 +61,14 @@ def _signature_problems(component: Component) -> list[Problem]:
     return found
 
 
-def _check_space(draft: Draft, problems: list[Problem]) -> None:
+def _space_problems(draft: Draft) -> list[Problem]:
     space = draft.sections.get("space", {})
     if isinstance(space, Unreadable) or space is None:
-        return
+        return []
     if not isinstance(space, Mapping):
         rule = "must map the names of hyperparameters to values, ranges or choices"
-        problems.append(Problem("space", rule, draft.raw["space"]))
-        return
-    problems += _name_problems(space, "space")
+        return [Problem("space", rule, draft.raw["space"])]
+    return _name_problems(space, "space")
 
 
 def _name_problems(tree: Tree, path: str) -> list[Problem]:

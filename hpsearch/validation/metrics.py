@@ -10,30 +10,24 @@ from hpsearch import registry
 from hpsearch.components import Data, epoch_metrics, task_for
 from hpsearch.components.callbacks import callback_metrics
 from hpsearch.components.tasks import NO_DATA, Task, undefined_scores
-from hpsearch.errors import (
-    BadConfigurationError,
-    HpsearchError,
-    Problem,
-    UserCodeError,
-    nearest_names,
-)
+from hpsearch.errors import Problem, UserCodeError, nearest_names
 from hpsearch.registry import ComponentOf, MetricName
 from hpsearch.spec import Draft, Tree, join
 from hpsearch.validation.kinds import kinds_that_report
+from hpsearch.validation.outcomes import parted, problem_of, unique
 from hpsearch.validation.signatures import Alternative, alternatives, check_section, samples
 
 
-def check_metrics(
-    draft: Draft,
-    found: Mapping[str, list[Alternative]],
-    data: Data | None,
-    problems: list[Problem],
-) -> None:
-    """Check the objective, and the metrics that schedules and callbacks look at.
+def metric_problems(
+    draft: Draft, found: Mapping[str, list[Alternative]], data: Data | None
+) -> Iterator[Problem]:
+    """Yield what is wrong with the task, the objective, and the metrics that schedules and
+    callbacks look at.
 
     Where the task is unknown, they must be ones of a task that it could be.
     """
-    tasks = tasks_of(draft, found.get("task"), data, problems)
+    tasks, problems = tasks_of(draft, found.get("task"), data)
+    yield from problems
     known = reported_metrics(draft, tasks, need_all="task" in found)
     if not known:
         return
@@ -42,12 +36,12 @@ def check_metrics(
     metric = objective.get("metric") if isinstance(objective, Mapping) else None
     if isinstance(metric, str):
         cause = _cause(metric, data)
-        problems += _problems("objective.metric", metric, known, undefined, cause)
+        yield from _problems("objective.metric", metric, known, undefined, cause)
     known = [name for name in known if name != "seconds"]  # an epoch's are known after it
     for alternative in chain.from_iterable(found.values()):
         for place, name in _watched(alternative, draft.folder):
-            new = _problems(place, name, known, undefined) if isinstance(name, str) else []
-            problems += [problem for problem in new if problem not in problems]
+            if isinstance(name, str):
+                yield from _problems(place, name, known, undefined)
 
 
 def undefined_metrics(tasks: Sequence[Sequence[Task]], data: Data | None) -> dict[str, str]:
@@ -111,40 +105,38 @@ def _watched(alternative: Alternative, folder: Path) -> Iterator[tuple[str, obje
             yield from samples(tree, place)
         of = registry.marked(parameter, ComponentOf)
         if of is not None and key in alternative.keywords:
-            for inner in check_section(of, tree, place, folder, []):  # told of where it is checked
+            # its problems are reported where it is checked
+            for inner in parted(check_section(of, tree, place, folder))[0]:
                 yield from _watched(inner, folder)
 
 
 def tasks_of(
-    draft: Draft, found: list[Alternative] | None, data: Data | None, problems: list[Problem]
-) -> list[list[Task]]:
-    """Build the tasks that trials may have, by alternative; where it is unknown, all there are."""
+    draft: Draft, found: list[Alternative] | None, data: Data | None
+) -> tuple[list[list[Task]], list[Problem]]:
+    """Build the tasks that trials may have, by alternative; where it is unknown, all there are.
+
+    Returns the problems of those that can't be built, too.
+    """
     if found is None:
         kinds = [data.kind] if data is not None else registry.names("task")
         found = [Alternative("task", registry.get("task", kind), {}) for kind in kinds]
-    tasks = [_tasks(alternative, draft, data, problems) for alternative in found]
-    return [alike for alike in tasks if alike]
+    built = [parted(_tasks(alternative, draft, data)) for alternative in found]
+    tasks = [alike for alike, _ in built if alike]
+    return tasks, unique(chain.from_iterable(problems for _, problems in built))
 
 
-def _tasks(
-    alternative: Alternative, draft: Draft, data: Data | None, problems: list[Problem]
-) -> list[Task]:
+def _tasks(alternative: Alternative, draft: Draft, data: Data | None) -> Iterator[Task | Problem]:
     """Build a task with each of its losses and so on."""
-    found: list[Task] = []
     for _, keywords in samples(alternative.keywords, alternative.path):
         try:
             if data is None:
                 offered = {**NO_DATA, "folder": draft.folder}
-                task = alternative.component.build(keywords, **offered)
+                yield alternative.component.build(keywords, **offered)
             else:
                 section = {"name": alternative.component.name, **keywords}
-                task = task_for(data, section, draft.folder)
-        except (HpsearchError, BadConfigurationError) as error:
-            problem = Problem.of(error, alternative.path)
-            problems += [problem] if problem not in problems else []
-        else:
-            found.append(task)
-    return found
+                yield task_for(data, section, draft.folder)
+        except Exception as error:  # user code may raise anything
+            yield problem_of(error).below(alternative.path)
 
 
 def _in_all(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

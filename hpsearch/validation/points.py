@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hpsearch.errors import Problem, nearest_names
@@ -11,29 +11,29 @@ from hpsearch.space import Parameter, SearchSpace
 from hpsearch.spec import Scalar, SearchSpec, join
 
 
-def check_points(spec: SearchSpec, problems: list[Problem]) -> None:
-    """Check `search.points`: their number, their names, their values, and their conditions."""
+def point_problems(spec: SearchSpec) -> Iterator[Problem]:
+    """Yield what is wrong with `search.points`: number, names, values, and conditions."""
     points, trials = spec.search.points, spec.search.trials
     if len(points) > trials:
         rule = f"must be at most as many as the trials ({trials})"
-        problems.append(Problem("search.points", rule, len(points)))
+        yield Problem("search.points", rule, len(points))
     parameters = {parameter.name: parameter for parameter in SearchSpace.of(spec).parameters}
     for i, point in enumerate(points):
         path = join("search.points", i)
-        problems += _name_problems(point, path, parameters)
+        yield from _name_problems(point, path, parameters)
         values, found = _fitting_values(point, path, parameters)
-        problems += found or _condition_problems(values, path, parameters)
+        yield from found or _condition_problems(values, path, parameters)
 
 
-def check_warm_start(spec: SearchSpec, problems: list[Problem]) -> None:
-    """Check that `search.warm_start` names other searches, each once."""
+def warm_start_problems(spec: SearchSpec) -> Iterator[Problem]:
+    """Yield what `search.warm_start` names that isn't another search, or comes twice."""
     names = spec.search.warm_start
     for i, name in enumerate(names):
         path = join("search.warm_start", i)
         if name == spec.name:
-            problems.append(Problem(path, "must be another search than this one", name))
+            yield Problem(path, "must be another search than this one", name)
         if name in names[:i]:
-            problems.append(Problem(path, "must be named once only", name))
+            yield Problem(path, "must be named once only", name)
 
 
 def _name_problems(

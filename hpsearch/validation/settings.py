@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hpsearch.errors import Problem, SpecError, UserCodeError
+from hpsearch.errors import Problem, SpecError
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Asha, Draft, SearchSpec
-from hpsearch.validation.points import check_points, check_warm_start
+from hpsearch.validation.outcomes import problem_of, problems_in
+from hpsearch.validation.points import point_problems, warm_start_problems
 from hpsearch.validation.signatures import check_component
 
 
-def check_settings(draft: Draft, problems: list[Problem]) -> None:
-    """Check the section `search`, as far as its shape allows."""
+def settings_problems(draft: Draft) -> Iterator[Problem]:
+    """Yield what is wrong with the section `search`, as far as its shape allows to tell."""
     search = draft.raw.get("search", {})
     if not isinstance(search, Mapping):
         return
-    _check_sampler(draft, search.get("sampler", "auto"), problems)
-    _check_grace_period(search.get("early_stopping", {}), problems)
+    yield from _sampler_problems(draft, search.get("sampler", "auto"))
+    yield from _grace_period_problems(search.get("early_stopping", {}))
     if draft.spec is not None:
-        check_points(draft.spec, problems)
-        check_warm_start(draft.spec, problems)
-        _check_databases(draft.spec, problems)
+        yield from point_problems(draft.spec)
+        yield from warm_start_problems(draft.spec)
+        yield from _database_problems(draft.spec)
 
 
-def _check_databases(spec: SearchSpec, problems: list[Problem]) -> None:
+def _database_problems(spec: SearchSpec) -> Iterator[Problem]:
     if spec.storage is not None and spec.storage == spec.tracking_uri:
         # Both number the versions of their tables in one called alembic_version.
         rule = (
             "must be another database than storage: Optuna's tables and MLflow's can't share one"
         )
-        problems.append(Problem("tracking_uri", rule))
+        yield Problem("tracking_uri", rule)
 
 
-def _check_sampler(draft: Draft, sampler: Any, problems: list[Problem]) -> None:
+def _sampler_problems(draft: Draft, sampler: Any) -> Sequence[Problem]:
     named = {"name": sampler} if isinstance(sampler, str) else sampler
     if not isinstance(named, Mapping):
-        return
-    found = check_component("sampler", named, "search.sampler", draft.folder, problems)
+        return []
+    problems = problems_in(check_component("sampler", named, "search.sampler", draft.folder))
     spec = draft.spec
-    if not found or spec is None:
-        return
+    if problems or spec is None:
+        return problems
     try:  # some samplers can't search every space
         make_sampler(
             spec.search.sampler,
@@ -54,12 +55,13 @@ def _check_sampler(draft: Draft, sampler: Any, problems: list[Problem]) -> None:
             folder=draft.folder,
         )
     except SpecError as error:
-        problems += error.problems
-    except UserCodeError as error:
-        problems.append(Problem.of(error, "search.sampler"))
+        return error.problems
+    except Exception as error:  # user code may raise anything
+        return [problem_of(error, value=spec.search.sampler).below("search.sampler")]
+    return []
 
 
-def _check_grace_period(early_stopping: Any, problems: list[Problem]) -> None:
+def _grace_period_problems(early_stopping: Any) -> Iterator[Problem]:
     if not isinstance(early_stopping, Mapping):
         return
     defaults = Asha()
@@ -67,4 +69,4 @@ def _check_grace_period(early_stopping: Any, problems: list[Problem]) -> None:
     last = early_stopping.get("max_epochs", defaults.max_epochs)
     if isinstance(first, int) and isinstance(last, int) and first > last >= 1:
         rule = f"must be at most max_epochs ({last})"
-        problems.append(Problem("search.early_stopping.grace_period", rule, first))
+        yield Problem("search.early_stopping.grace_period", rule, first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +18,7 @@ from hpsearch.errors import Problem, UserCodeError, nearest_names
 from hpsearch.registry import Component, ComponentOf
 from hpsearch.spec import Choices, Range, Tree, Unreadable, join, to_plain
 from hpsearch.spec.trees import rule_of
+from hpsearch.validation.outcomes import problems_in
 
 
 @dataclass(frozen=True)
@@ -29,53 +30,54 @@ class Alternative:
     keywords: Mapping[str, Tree]
 
 
-def check_component(
-    family: str, tree: Tree, path: str, folder: Path, problems: list[Problem]
-) -> list[Alternative]:
-    """Check each component that a section may come to; returns those without a problem."""
-    found = []
+#: of a component that a section may come to: it is well, or has a problem
+Outcome = Alternative | Problem
+
+
+def check_component(family: str, tree: Tree, path: str, folder: Path) -> Iterator[Outcome]:
+    """Yield each component that a section may come to, or what is wrong with it."""
     for place, section in alternatives(tree, path):
-        for name_place, name in _names(section, place, family, problems):
-            component = _find(family, name, name_place, folder, problems)
-            if component is None:
+        if not isinstance(section, Mapping):
+            yield Problem(place, f"must be the name of a component ({family})", section)
+            continue
+        keywords = {key: value for key, value in section.items() if key != "name"}
+        for component in _components(family, section, place, folder):
+            if isinstance(component, Problem):
+                yield component
                 continue
-            keywords = {key: value for key, value in section.items() if key != "name"}
             alternative = Alternative(place, component, keywords)
-            if not (new := _keyword_problems(alternative, folder)):
-                found.append(alternative)
-            problems += [problem for problem in new if problem not in problems]
-    return found
+            problems = _keyword_problems(alternative, folder)
+            yield from problems
+            if not problems:
+                yield alternative
 
 
-def check_section(
-    of: ComponentOf, tree: Tree, path: str, folder: Path, problems: list[Problem]
-) -> list[Alternative]:
-    """Check each component that a value may come to: one, or several."""
-    found = []
+def check_section(of: ComponentOf, tree: Tree, path: str, folder: Path) -> Iterator[Outcome]:
+    """Yield each component that a value may come to, one or several, or what is wrong with it."""
     for place, value in alternatives(tree, path):
         if value is None and of.optional:
             continue
-        if of.mapped and isinstance(value, Mapping):
-            one = replace(of, mapped=False, optional=False)
-            for key, item in value.items():
-                found += check_section(one, item, join(place, key), folder, problems)
-        elif of.mapped:
-            rule = f"must be a mapping from names to components ({of.family})"
-            problems.append(Problem(place, rule, to_plain(value)))
-        elif not of.many:
-            new: list[Problem] = []
-            section = of.written_out(value)
-            found += check_component(of.family, section, place, folder, new)
+        if of.mapped or of.many:
+            yield from _check_several(of, value, place, folder)
+            continue
+        section = of.written_out(value)
+        for each in check_component(of.family, section, place, folder):
             # what was not written out by the user has no place of its own
-            problems += new if section is value else [replace(each, path=place) for each in new]
-        elif isinstance(value, list | tuple):
-            one = replace(of, many=False)
-            for i, item in enumerate(value):
-                found += check_section(one, item, join(place, i), folder, problems)
-        else:
-            rule = f"must be a list of components ({of.family})"
-            problems.append(Problem(place, rule, to_plain(value)))
-    return found
+            yield each if section is value else replace(each, path=place)
+
+
+def _check_several(of: ComponentOf, value: Tree, place: str, folder: Path) -> Iterator[Outcome]:
+    items: Iterable[tuple[Any, Tree]]
+    if of.mapped and isinstance(value, Mapping):
+        one, items = replace(of, mapped=False, optional=False), value.items()
+    elif not of.mapped and isinstance(value, list | tuple):
+        one, items = replace(of, many=False), enumerate(value)
+    else:
+        form = "mapping from names to components" if of.mapped else "list of components"
+        yield Problem(place, f"must be a {form} ({of.family})", to_plain(value))
+        return
+    for key, item in items:
+        yield from check_section(one, item, join(place, key), folder)
 
 
 def check_value(tree: Tree, annotation: Any, path: str) -> list[Problem]:
@@ -176,36 +178,30 @@ def _one_by_one(columns: list[list[tuple[str, Any]]]) -> list[list[Any]]:
     return [first, *others]
 
 
-def _names(
-    section: Tree, path: str, family: str, problems: list[Problem]
-) -> Iterator[tuple[str, str]]:
-    """Yield the names that a section may have; a name may be chosen from several too."""
-    if not isinstance(section, Mapping):
-        problems.append(Problem(path, f"must be the name of a component ({family})", section))
-        return
+def _components(
+    family: str, section: Mapping[str, Tree], path: str, folder: Path
+) -> Iterator[Component | Problem]:
+    """Yield the components that a section may name; a name may be chosen from several too."""
     place = join(path, "name")
     if "name" not in section:
-        problems.append(Problem(place, "must be given"))
+        yield Problem(place, "must be given")
         return
     for name_place, name in alternatives(section["name"], place):
         if isinstance(name, str):
-            yield name_place, name
+            yield _find(family, name, name_place, folder)
         else:
-            problems.append(Problem(name_place, "must be a text", name))
+            yield Problem(name_place, "must be a text", name)
 
 
-def _find(
-    family: str, name: str, path: str, folder: Path, problems: list[Problem]
-) -> Component | None:
+def _find(family: str, name: str, path: str, folder: Path) -> Component | Problem:
     try:
         return registry.get(family, name, folder)
     except UserCodeError as error:
-        problems.append(Problem.of(error, path))
+        return error.problem.below(path)
     except KeyError:
         known = registry.names_like(family, name)
         rule = f"must be one of {', '.join(known)}, or yours as module:factory"
-        problems.append(Problem(path, rule, name, nearest_names(name, known)))
-    return None
+        return Problem(path, rule, name, nearest_names(name, known))
 
 
 def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
@@ -248,10 +244,8 @@ def _value_problems(
     of = registry.marked(parameter, ComponentOf)
     if of is None:
         return check_value(tree, _annotation(parameter), path)
-    problems: list[Problem] = []
     optional = of.optional or parameter.default is None
-    check_section(replace(of, optional=optional), tree, path, folder, problems)
-    return problems
+    return problems_in(check_section(replace(of, optional=optional), tree, path, folder))
 
 
 def _annotation(parameter: inspect.Parameter) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import torch
@@ -10,7 +12,7 @@ from annotated_types import Ge
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data, task_for
-from hpsearch.errors import BadConfigurationError, HpsearchError, Problem
+from hpsearch.errors import ComponentError, Problem, place_of
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
     Choices,
@@ -24,8 +26,8 @@ from hpsearch.spec import (
 from hpsearch.training.batches import LastBatch
 from hpsearch.training.trainer import Trainer
 from hpsearch.validation.kinds import stated_kind
-from hpsearch.validation.metrics import check_metrics
-from hpsearch.validation.recommended import with_recommended_ranges
+from hpsearch.validation.metrics import metric_problems
+from hpsearch.validation.outcomes import parted, problem_of, unique
 from hpsearch.validation.signatures import (
     Alternative,
     check_section,
@@ -42,50 +44,54 @@ PLAIN_SECTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def check_built_in_trial(draft: Draft, problems: list[Problem]) -> Data | None:
-    """Check the sections of a trial, and return its data set where it can be loaded."""
-    sections = draft.sections = with_recommended_ranges(draft.sections, draft.folder)
-    for section in REQUIRED:
-        if sections.get(section) is None:
-            rule = "must be given (or trainable, for a training function of yours)"
-            problems.append(Problem(section, rule))
-    if sections.get("space") is not None:
-        rule = "must stand beside trainable only; ranges of a component stand at its keywords"
-        problems.append(Problem("space", rule, draft.raw["space"]))
-    found = {
-        section: check_section(of, sections[section], section, draft.folder, problems)
+def check_built_in_trial(draft: Draft) -> tuple[Data | None, list[Problem]]:
+    """Check the sections of a trial; returns its data set, if it can be loaded, and problems."""
+    checked = {
+        section: parted(check_section(of, draft.sections[section], section, draft.folder))
         for section, of in COMPONENT_SECTIONS.items()
-        if sections.get(section) is not None
+        if draft.sections.get(section) is not None
     }
+    found = {section: alternatives for section, (alternatives, _) in checked.items()}
+    problems = [*_missing(draft), *chain.from_iterable(new for _, new in checked.values())]
     for section, (annotation, default) in PLAIN_SECTIONS.items():
-        problems += check_value(sections.get(section, default), annotation, section)
-    data = _load_data(draft, found.get("dataset", []), problems)
+        problems += check_value(draft.sections.get(section, default), annotation, section)
+    data, data_problems = _load_data(draft, found.get("dataset", []))
+    problems += data_problems
     if data is not None:
-        problems += _batch_size_problems(sections.get("batch_size", 64), data)
-    check_metrics(draft, found, data, problems)
-    if data is not None:
-        if not {problem.path.partition(".")[0] for problem in problems} & _BUILT_WITH:
-            one = data.fold(0) if data.folds else data
-            problems += _building_problems(draft, found, one)
-        problems += _augmentation_problems(found.get("augmentations", []), data)
-    return data
+        problems += _batch_size_problems(draft.sections.get("batch_size", 64), data)
+    problems += metric_problems(draft, found, data)
+    if data is None:
+        return None, problems
+    if not {problem.path.partition(".")[0] for problem in problems} & _BUILT_WITH:
+        problems += _building_problems(draft, found, data.fold(0) if data.folds else data)
+    return data, [*problems, *_augmentation_problems(found.get("augmentations", []), data)]
 
 
-def _load_data(draft: Draft, found: list[Alternative], problems: list[Problem]) -> Data | None:
+def _missing(draft: Draft) -> Iterator[Problem]:
+    """Yield what sections are missing or too many."""
+    for section in REQUIRED:
+        if draft.sections.get(section) is None:
+            rule = "must be given (or trainable, for a training function of yours)"
+            yield Problem(section, rule)
+    if draft.sections.get("space") is not None:
+        rule = "must stand beside trainable only; ranges of a component stand at its keywords"
+        yield Problem("space", rule, draft.raw["space"])
+
+
+def _load_data(draft: Draft, found: list[Alternative]) -> tuple[Data | None, list[Problem]]:
     section = draft.sections.get("dataset")
-    searched = list(_searched(section, "dataset"))
-    for path, tree in searched:
-        rule = "must be a constant: all trials share one data set"
-        problems.append(Problem(path, rule, to_plain(tree)))
+    rule = "must be a constant: all trials share one data set"
+    searched = [
+        Problem(path, rule, to_plain(tree)) for path, tree in _searched(section, "dataset")
+    ]
     if searched or not found:
-        return None
+        return None, searched
     seed = draft.spec.search.seed if draft.spec else 0  # without a spec the data only checks it
     try:
         said = stated_kind(draft)
-        return load_data(to_plain(section), seed=seed, folder=draft.folder, said=said)
-    except HpsearchError as error:
-        problems.append(Problem.of(error, "dataset"))
-        return None
+        return load_data(to_plain(section), seed=seed, folder=draft.folder, said=said), []
+    except ComponentError as error:
+        return None, [error.problem.below("dataset")]
 
 
 def _searched(tree: Tree, path: str) -> Iterator[tuple[str, Tree]]:
@@ -126,14 +132,15 @@ def _building_problems(
     ]
     try:
         task_for(data, corners(draft.sections.get("task"))[0], draft.folder)
-    except (HpsearchError, BadConfigurationError):  # told of where the objective is checked
+    except Exception:  # reported where the objective is checked
         return []
-    problems = []
-    for alternative in tried:
-        chosen = {**first, alternative.component.family: alternative}
-        found_now = _building_problem(alternative, chosen, draft, data)
-        problems += [problem for problem in found_now if problem not in problems]
-    return problems
+    return unique(
+        problem
+        for alternative in tried
+        for problem in _building_problem(
+            alternative, {**first, alternative.component.family: alternative}, draft, data
+        )
+    )
 
 
 def _building_problem(
@@ -151,27 +158,30 @@ def _building_problem(
                 is_users = registry.is_user_code(values["optimizer"]["name"])
                 trainer.try_optimizer(always=is_users)
         except Exception as error:  # user code may raise anything
-            problems.append(_problem_of(error, alternative, corner, data, draft.sections))
+            problems.append(_problem_in_trial(error, alternative, chosen, values, data))
         else:
             return []
     return problems[:1]
 
 
-def _problem_of(
+def _problem_in_trial(
     error: Exception,
-    alternative: Alternative,
-    corner: int,
+    tried: Alternative,
+    chosen: Mapping[str, Alternative],
+    values: Mapping[str, Any],
     data: Data,
-    sections: Iterable[str] = (),
 ) -> Problem:
-    """Return what an error says of what was tried, or of another of these sections."""
-    if isinstance(error, HpsearchError | BadConfigurationError):
-        named = str(error).partition(": ")[0].partition(".")[0]
-        is_other = named in sections and named != alternative.path.partition(".")[0]
-        return Problem.of(error, named if is_other else alternative.path)
-    cause = f"{type(error).__name__}: {error}"
-    rule = f"must build for examples of the shape {data.input_shape} ({cause})"
-    return Problem(alternative.path, rule, _values(alternative, corner))
+    """Return what an error says of a component of a trial, at its place in the spec.
+
+    Errors have places in a trial's configuration, where no choices are left.
+    """
+    section, _, below = (place_of(error) or tried.component.family).partition(".")
+    rule = f"must build for examples of the shape {data.input_shape}"
+    problem = problem_of(error, rule, values.get(section))
+    if section not in chosen:
+        return problem
+    at = chosen[section].path
+    return replace(problem, path=join(at, below) if below else at)
 
 
 def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
@@ -208,7 +218,9 @@ def _augmentation_problems(found: list[Alternative], data: Data) -> list[Problem
             try:
                 alternative.component.build(keywords, **offered)
             except Exception as error:  # user code may raise anything
-                failed.append(_problem_of(error, alternative, corner, data))
+                rule = f"must build for examples of the shape {data.input_shape}"
+                value = _values(alternative, corner)
+                failed.append(problem_of(error, rule, value).below(alternative.path))
         problems += failed[:1] if len(failed) == 2 else []
     return problems
 

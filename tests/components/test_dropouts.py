@@ -69,10 +69,10 @@ class TestEveryPlainForm:
 
     @pytest.mark.parametrize("name", RECURRENT)
     def test_recurrent_ones_are_refused_elsewhere(self, name: str) -> None:
-        rule = f"model.dropout: must be a form for nets without recurrence, but got {name}"
+        rule = f"^dropout: must be a form for nets without recurrence, but got {name!r}"
         with pytest.raises(BadConfigurationError, match=rule):
             build_model({"name": "mlp", "dropout": name}, (4,), 3, Path())
-        with pytest.raises(BadConfigurationError, match="model.conv_dropout: must be a form for"):
+        with pytest.raises(BadConfigurationError, match="^conv_dropout: must be a form for"):
             build_model(_CNN | {"conv_dropout": name}, (1, 8, 8), 10, Path())
 
 

@@ -169,7 +169,7 @@ class TestFromCheckpoint:
         assert (model[-1].weight == 0).all()
 
     def test_another_architecture_is_told(self, tmp_path: Path, trained: Trainer) -> None:
-        with pytest.raises(BadConfigurationError, match=r"model.checkpoint: .* differs in 1\."):
+        with pytest.raises(BadConfigurationError, match=r"^checkpoint: .* differs in 1\."):
             build_model(self.section(hidden_sizes=[9, 8]), (13,), 3, tmp_path)
 
     def test_a_missing_file_is_told(self, tmp_path: Path) -> None:

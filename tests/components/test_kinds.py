@@ -72,7 +72,7 @@ def test_what_can_be_meant_in_two_ways_names_both(name: str) -> None:
     count, least, most = len(np.unique(targets)), min(targets), max(targets)
     assert f"classification into {count} classes ({least}" in decision.doubt
     assert f"regression of numbers from {least:g} to {most:g}" in decision.doubt
-    with pytest.raises(DataError, match="dataset.kind: must be given") as raised:
+    with pytest.raises(DataError, match="^kind: must be given") as raised:
         decision.require("the target 'y'")
     assert "the target 'y' can be read in two ways: classification into" in str(raised.value)
     for kind in decision.readings:
@@ -191,7 +191,7 @@ class TestDatasets:
 
     def test_real_numbers_without_fractions_are_in_doubt(self, tmp_path: Path) -> None:
         targets = "torch.arange(60) % 2 * 1.0"
-        with pytest.raises(DataError, match="dataset.kind: must be given"):
+        with pytest.raises(DataError, match="^kind: must be given"):
             self.load(tmp_path, targets)
         data = self.load(tmp_path, targets, kind="classification")
         assert (data.output_size, int(data.train[1][1])) == (2, 1)

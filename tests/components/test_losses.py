@@ -334,7 +334,7 @@ def test_a_users_loss(tmp_path: Path) -> None:
         return make_loss(f"user_losses.py:{name}", 3, folder=tmp_path)
 
     assert built("make_quartic")(torch.full((2, 1), 2.0), torch.zeros(2, 1)).item() == 16
-    with pytest.raises(UserCodeError, match="task.loss: .*no_loss must return a function"):
+    with pytest.raises(UserCodeError, match="^loss: .*no_loss must return a function"):
         built("no_loss")
 
 

@@ -129,7 +129,7 @@ class TestAsAModel:
     def test_a_missing_column_is_told(
         self, tmp_path: Path, table: dict[str, Any], keyword: str
     ) -> None:
-        with pytest.raises(DataError, match=f"dataset.{keyword}: must be a column of .*'sad'"):
+        with pytest.raises(DataError, match=f"^{keyword}: must be a column of .*'sad'"):
             load_data({**table, keyword: "sad"}, seed=0, folder=tmp_path)
 
 

@@ -93,7 +93,9 @@ def test_a_users_model(tmp_path: Path) -> None:
     )
     model = build("user_models.py:net", (6,), tmp_path, width=5)
     assert model(torch.zeros(2, 6)).shape == (2, 10)
-    with pytest.raises(UserCodeError, match="user_models.py:no_net must return a .*Module, got 3"):
+    with pytest.raises(
+        UserCodeError, match="user_models.py:no_net must return a .*Module, but got 3"
+    ):
         build("user_models.py:no_net", (6,), tmp_path)
 
 

@@ -473,7 +473,9 @@ def test_a_users_optimizer(tmp_path: Path) -> None:
     params = [{"params": [nn.Parameter(torch.ones(2))]}]
     section = {"name": "user_optimizers.py:adagrad", "lr": 0.1}
     assert isinstance(build_optimizer(section, params, tmp_path), torch.optim.Adagrad)
-    with pytest.raises(UserCodeError, match="wrong must return a torch.optim.Optimizer, got None"):
+    with pytest.raises(
+        UserCodeError, match="wrong must return a torch.optim.Optimizer, but got None"
+    ):
         build_optimizer({"name": "user_optimizers.py:wrong"}, params, tmp_path)
 
 

@@ -178,7 +178,7 @@ def test_warmup_hands_over_to_a_whole_schedule() -> None:
 
 def test_plateau_names_the_metrics_that_there_are() -> None:
     schedule = lr_schedule("plateau", metric="val_los")
-    with pytest.raises(BadConfigurationError, match="lr_schedule.metric: must be a metric of"):
+    with pytest.raises(BadConfigurationError, match="^metric: must be a metric of"):
         schedule.observe({"val_loss": 1.0})
 
 
@@ -236,20 +236,20 @@ def test_the_pace_counts_the_steps_that_are_taken(
 
 def test_a_momentum_schedule_needs_momentum(wine: Data) -> None:
     trainer = make(wine, lr_schedule={"name": "one_cycle"}, optimizer={"name": "adagrad"})
-    with pytest.raises(BadConfigurationError, match="needs an optimizer with momentum or betas"):
+    with pytest.raises(
+        BadConfigurationError, match="^optimizer: must be an optimizer with momentum or betas"
+    ):
         trainer.train_epoch()
 
 
 @pytest.mark.parametrize(
-    ("sections", "place"),
-    [
-        ({"lr_schedule": "one_cycle"}, "optimizer.choices.1"),
-        ({"momentum_schedule": "cyclical"}, "momentum_schedule"),
-    ],
+    "sections", [{"lr_schedule": "one_cycle"}, {"momentum_schedule": "cyclical"}]
 )
-def test_that_it_does_is_known_before(sections: dict[str, Any], place: str) -> None:
+def test_that_it_does_is_known_before(sections: dict[str, Any]) -> None:
     optimizer = {"choices": ["adam", "adagrad"]}
-    with pytest.raises(SpecError, match=rf"{place}: .*needs an optimizer with momentum") as caught:
+    with pytest.raises(
+        SpecError, match=r"^optimizer.choices.1: must be an optimizer with momentum"
+    ) as caught:
         check(draft_spec(changed(optimizer=optimizer, **sections)))
     assert len(caught.value.problems) == 1
     check(draft_spec(changed(optimizer="adam", **sections)))

@@ -122,7 +122,7 @@ def test_the_data_says_what_the_task_is(wine: Data, diabetes: Data) -> None:
 
 @pytest.mark.parametrize("section", [{"name": "regression"}, {"name": "regression", "loss": "l1"}])
 def test_a_task_for_other_targets(wine: Data, section: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="task.name: regression needs .* are for classification"):
+    with pytest.raises(DataError, match="^name: regression needs .* are for classification"):
         task_for(wine, section)
 
 
@@ -184,7 +184,7 @@ class TestSoftTargets:
     @pytest.mark.parametrize(
         ("file", "kind", "message"),
         [
-            ("labels", "classification", "must add up to 1 .* row .* take kind: multilabel"),
+            ("labels", "classification", "must add up to 1 .* row .* take `kind: multilabel`"),
             ("one_target", "multilabel", r"multilabel needs targets of the shape \(rows, columns"),
         ],
     )
@@ -224,16 +224,16 @@ class TestWhatFits:
     @pytest.mark.parametrize(
         ("section", "message"),
         [
-            ({"loss": "mse"}, "task.loss: must be for targets of classification, but mse is for"),
-            ({"loss": "l2_svm", "head": "softmax"}, "task.head: must be svm for this loss, but"),
-            ({"head": "linear"}, "task.head: must be softmax for this loss, but got 'linear'"),
-            ({"metrics": ["mae"]}, "task.metrics: must be for targets of classification, but mae"),
-            ({"loss": "l1_svm", "metrics": ["ece"]}, "task.metrics: ece needs probabilities"),
-            ({"metrics": ["ece", {"name": "ece", "num_bins": 5}]}, "task.metrics: .* 'ece' twice"),
-            ({"loss": "brier", "label_smoothing": 0.1}, "task.label_smoothing: must be given as"),
+            ({"loss": "mse"}, "^loss: must be for targets of classification, but mse is for"),
+            ({"loss": "l2_svm", "head": "softmax"}, "^head: must be svm for this loss, but"),
+            ({"head": "linear"}, "^head: must be softmax for this loss, but got 'linear'"),
+            ({"metrics": ["mae"]}, "^metrics.0: must be for targets of classification, but mae"),
+            ({"loss": "l1_svm", "metrics": ["ece"]}, "^metrics.0: ece needs probabilities"),
+            ({"metrics": ["ece", {"name": "ece", "num_bins": 5}]}, "^metrics: .* 'ece' twice"),
+            ({"loss": "brier", "label_smoothing": 0.1}, "^label_smoothing: must be given as"),
             (
                 {"metrics": [{"name": "top_k_accuracy", "k": 3}]},
-                "task.metrics: top_k_accuracy needs a k below the 3 classes, but got 3",
+                "^metrics.0.k: top_k_accuracy needs a k below the 3 classes, but got 3",
             ),
         ],
     )

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from hpsearch.errors import Problem, SpecError
+from hpsearch.errors import SpecError
 from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.spec import Scalar, SearchSpec, draft_spec
 from hpsearch.validation import check
-from hpsearch.validation.points import check_points, check_warm_start
+from hpsearch.validation.points import point_problems, warm_start_problems
 from tests.support.sampling import MIXED, PLANE, sampler_of, space_of
 from tests.support.specs import make_spec
 
@@ -108,8 +108,7 @@ class TestValidation:
         ],
     )
     def test_points_that_cannot_be_tried(self, point: dict[str, Any], expected: str) -> None:
-        problems: list[Problem] = []
-        check_points(with_search(MIXED, points=[{"depth": 1}, point]), problems)
+        problems = [*point_problems(with_search(MIXED, points=[{"depth": 1}, point]))]
         assert len(problems) == 1
         assert str(problems[0]).startswith(expected)
 
@@ -120,14 +119,11 @@ class TestValidation:
             {"optimizer.adam.lr": 1e-5, "sizes": [64, 32]},
             {"sizes": "[64]"},
         ]
-        problems: list[Problem] = []
-        check_points(with_search(MIXED, points=points), problems)
-        assert problems == []
+        assert [*point_problems(with_search(MIXED, points=points))] == []
 
     def test_all_problems_are_told(self) -> None:
-        problems: list[Problem] = []
         points = [{"depth": 0, "no": 1}, {"dropout": 2}, {"depth": 3}]
-        check_points(with_search(MIXED, points=points, trials=2), problems)
+        problems = point_problems(with_search(MIXED, points=points, trials=2))
         assert [problem.path for problem in problems] == [
             "search.points",
             "search.points.0.no",
@@ -136,8 +132,7 @@ class TestValidation:
         ]
 
     def test_earlier_searches_are_others_and_differ(self) -> None:
-        problems: list[Problem] = []
-        check_warm_start(with_search(PLANE, warm_start=["a", "new", "a"]), problems)
+        problems = warm_start_problems(with_search(PLANE, warm_start=["a", "new", "a"]))
         assert [str(problem) for problem in problems] == [
             "search.warm_start.1: must be another search than this one, but got 'new'",
             "search.warm_start.2: must be named once only, but got 'a'",

@@ -14,7 +14,7 @@ import yaml
 import hpsearch.errors
 import hpsearch.spec.trees
 import hpsearch.spec.units
-from hpsearch.errors import DataError, Problem, SpecError, nearest_names
+from hpsearch.errors import Problem, SpecError, nearest_names
 from hpsearch.spec import (
     Asha,
     Choices,
@@ -312,14 +312,6 @@ class TestProblems:
             "modell",
             "name",
         }
-
-    def test_of_an_error_with_a_place_of_its_own(self) -> None:
-        error = DataError("dataset.path: must be a file, but got 'x'")
-        assert str(Problem.of(error, "dataset")) == str(error)
-        elsewhere = DataError("pooling: leaves nothing")
-        assert str(Problem.of(elsewhere, "model")) == "model: pooling: leaves nothing"
-        deeper = Problem.of(ValueError("model.channels: too many"), "model.choices.1")
-        assert str(deeper) == "model.choices.1.channels: too many"
 
     def test_nearest_names_are_best_first(self) -> None:
         assert (

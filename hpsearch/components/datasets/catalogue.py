@@ -201,9 +201,9 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
         content = gzip.decompress(path.read_bytes())
     except OSError as error:
         raise DataError(
-            f"dataset: fashion_mnist needs {path}, but: {error.strerror or error}. Install the "
-            "four files by `apt-get install dataset-fashion-mnist` (Debian, Ubuntu), or put them "
-            "into a folder and name it as dataset.data_dir"
+            f"fashion_mnist needs {path}, but: {error.strerror or error}. Install the four files "
+            "by `apt-get install dataset-fashion-mnist` (Debian, Ubuntu), or put them into a "
+            "folder and name it as `data_dir`"
         ) from error
     num_axes = content[3]
     shape = np.frombuffer(content, ">i4", num_axes, offset=4)

@@ -104,7 +104,7 @@ def likeness(texts: Texts, column: str, decimal: str, thousands: str | None) -> 
     if formats := _date_formats(present):
         told = " or ".join(f"'{form}'" for form in formats[:3])
         example = f"looks like dates, such as {present[0]!r}"
-        return f"{example}: dataset.dates: {{{column}: FORMAT}} with {told} reads them"
+        return f"{example}: `dates: {{{column}: FORMAT}}` with {told} reads them"
     pattern = _number_pattern(decimal, thousands)
     are_numbers = [pattern.fullmatch(text.translate(_PLAIN_SIGNS)) is not None for text in present]
     if others := _few(present, are_numbers):
@@ -154,7 +154,7 @@ def _mixed(usual: str, others: Texts) -> str:
         told = ", ".join(map(repr, others[:_FEW]))
         return f"has {usual}, but {len(others)} other texts too, such as {told}: correct them"
     told = ", ".join(map(repr, others))
-    takes = f"dataset.na_values: [{told}] takes {'them' if len(others) > 1 else 'it'} for missing"
+    takes = f"`na_values: [{told}]` takes {'them' if len(others) > 1 else 'it'} for missing"
     return f"has {usual}, but texts too, such as {told}: {takes}"
 
 
@@ -181,8 +181,8 @@ def _number_settings(texts: Texts, decimal: str, thousands: str | None) -> Itera
             continue
         if separator is not None and as_numbers(texts, point, None) is not None:
             continue  # it isn't needed
-        told = [f"dataset.decimal: '{point}'"] if is_new_point else []
-        told += [f'dataset.thousands: "{separator}"'] if separator not in (None, thousands) else []
+        told = [f"`decimal: '{point}'`"] if is_new_point else []
+        told += [f'`thousands: "{separator}"`'] if separator not in (None, thousands) else []
         if told:
             yield " with ".join(told)
 

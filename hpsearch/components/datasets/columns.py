@@ -55,9 +55,8 @@ class ReadingRule:
 
     def __post_init__(self) -> None:
         if self.thousands == self.decimal:
-            raise DataError(
-                f"dataset.thousands: must not be dataset.decimal, but both are {self.decimal!r}"
-            )
+            rule = f"must not be `decimal`, but both are {self.decimal!r}"
+            raise DataError(rule, keyword="thousands")
 
     @property
     def date_formats(self) -> dict[str, str | None]:
@@ -144,7 +143,7 @@ def _beyond_float32(cells: Series[Any], numbers: Series[Any]) -> str:
     return (
         f"must have finite numbers of at most {np.finfo(np.float32).max:.2g}, but "
         f"{is_beyond.sum()} are not, such as {example}: correct them, or name the column in "
-        "dataset.drop"
+        "`drop`"
     )
 
 
@@ -164,7 +163,7 @@ def as_feature(reading: ColumnReading) -> ColumnReading:
     if reading.reading != "category" or reading.distinct <= MAX_CATEGORIES or reading.doubt:
         return reading
     rule = f"must be numbers or at most {MAX_CATEGORIES} different texts"
-    return replace(reading, doubt=f"{rule}, but has {reading.distinct}: name it in dataset.drop")
+    return replace(reading, doubt=f"{rule}, but has {reading.distinct}: name it in `drop`")
 
 
 def _read_typed(column: Series[Any]) -> _Found | None:
@@ -198,7 +197,7 @@ def _holds_no_values(column: Series[Any]) -> _Found | None:
         return None
     doubt = (
         f"must have a number, a text or a date in each cell, but has {type(first).__name__}: "
-        "name it in dataset.drop, or write one column a number"
+        "name it in `drop`, or write one column a number"
     )
     return _Found("category", "no single values", column.map(str), doubt)
 
@@ -232,10 +231,10 @@ def _read_texts(texts: Series[Any], name: str, rule: ReadingRule) -> _Found:
 def _read_different(texts: Texts, name: str, rule: ReadingRule) -> _Found:
     """Read the different texts of a column."""
     if not texts:
-        rule_broken = "has no value in any row: name it in dataset.drop"
+        rule_broken = "has no value in any row: name it in `drop`"
         return _Found("empty", "no cell has a value", [], rule_broken)
     if name in rule.categories:
-        return _Found("category", "named in dataset.categories", texts)
+        return _Found("category", "named in `categories`", texts)
     if name in rule.date_formats:
         return _read_dates(texts, rule.date_formats[name])
     missing = sorted(text for text in texts if is_missing(text))
@@ -257,23 +256,23 @@ def _read_dates(texts: Texts, date_format: str | None) -> _Found:
     if days is not None:
         return _Found("date", f"dates of the format {form}, as days since 1970", days)
     wrong = next(text for text in texts if as_dates([text], date_format) is None)
-    doubt = f"must hold dates of the format {form} (dataset.dates), but has {wrong!r}"
+    doubt = f"must hold dates of the format {form} (`dates`), but has {wrong!r}"
     return _Found("category", "no dates", texts, doubt)
 
 
 def _read_categories(texts: Texts, name: str, rule: ReadingRule) -> _Found:
     found = _Found("category", f"{len(texts)} texts", texts)
     if told := likeness(texts, name, rule.decimal, rule.thousands):
-        found.doubt = f"{told}; otherwise name it in dataset.categories or dataset.drop"
+        found.doubt = f"{told}; otherwise name it in `categories` or `drop`"
     elif len(texts) > 2 and (rest := unit(texts)):
         found.warning = (
             f"looks like numbers with {rest!r}, such as {texts[0]!r}, and is taken for "
-            f"{len(texts)} categories: write plain numbers, or name it in dataset.categories"
+            f"{len(texts)} categories: write plain numbers, or name it in `categories`"
         )
     elif missing := [text for text in texts if is_missing(text)]:
         told = ", ".join(map(repr, missing))
         found.warning = (
-            f"has the category {told}: dataset.na_values: [{told}] takes it for missing, "
-            "dataset.categories takes it as it is"
+            f"has the category {told}: `na_values: [{told}]` takes it for missing, `categories` "
+            "takes it as it is"
         )
     return found

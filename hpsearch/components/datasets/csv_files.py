@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.components.datasets.columns import ColumnsError, ReadingRule
-from hpsearch.components.datasets.encodings import check_is_text, encoding_problem, known_encodings
+from hpsearch.components.datasets.encodings import check_is_text, encoding_rule, known_encodings
 from hpsearch.components.datasets.tables import TableColumns, read_table_columns
 from hpsearch.errors import DataError, nearest_names
 
@@ -59,7 +59,7 @@ def read_csv(file: Path, form: CsvForm, rule: ReadingRule) -> DataFrame:
         **common,
     )
     if table.empty:
-        raise DataError(f"dataset.path: must be a table with rows, but {file} has none")
+        raise DataError(f"must be a table with rows, but {file} has none", keyword="path")
     assert isinstance(table, pandas.DataFrame)
     return table
 
@@ -74,7 +74,7 @@ def read_csv_table(
         returned = read_table_columns(table, file, columns, rule)
     except DataError as error:
         if hint and not isinstance(error, ColumnsError):
-            raise DataError(f"{error}; {hint}") from error
+            error.problem = replace(error.problem, hint=hint)
         raise
     return {**returned, "warnings": [hint] if hint else []}
 
@@ -86,7 +86,7 @@ def missing_header(names: Iterable[str]) -> str:
         return ""
     return (
         f"the first line looks like data, as {values[0]!r}: without a header set "
-        "dataset.header: false, which names the columns 0, 1, 2 …"
+        "`header: false`, which names the columns 0, 1, 2 …"
     )
 
 
@@ -99,23 +99,24 @@ def _parse(file: Path, form: CsvForm, **options: Any) -> DataFrame:
             table: DataFrame = pandas.read_csv(file, **options)
             return table
     except UnicodeError as error:
-        raise DataError(encoding_problem(file, form.encoding, error)) from error
+        rule = encoding_rule(file, form.encoding, error)
+        raise DataError(rule, keyword="encoding") from error
     except LookupError as error:
-        near = " or ".join(map(repr, nearest_names(form.encoding, known_encodings())))
-        hint = f"; did you mean {near}?" if near else ""
         raise DataError(
-            "dataset.encoding: must be an encoding of Python's, such as utf-8 or cp1252, but got "
-            f"{form.encoding!r}{hint}"
+            "must be an encoding of Python's, such as utf-8 or cp1252",
+            form.encoding,
+            keyword="encoding",
+            nearest=nearest_names(form.encoding, known_encodings()),
         ) from error
     except pandas.errors.ParserWarning as error:
         raise DataError(
-            f"dataset.path: lines of {file} must have as many fields as its first, but some have "
-            "more: look for a separator at their ends, or in a text without quotes"
+            f"lines of {file} must have as many fields as its first, but some have more: look for "
+            "a separator at their ends, or in a text without quotes",
+            keyword="path",
         ) from error
     except (OSError, ValueError) as error:  # the parsers' own errors are ValueErrors
-        raise DataError(
-            f"dataset.path: must be a file that read_csv reads, but {file}: {error}"
-        ) from error
+        rule = f"must be a file that read_csv reads, but {file}: {error}"
+        raise DataError(rule, keyword="path") from error
 
 
 def _names(fields: Sequence[str], file: Path, form: CsvForm) -> list[str]:
@@ -128,15 +129,17 @@ def _names(fields: Sequence[str], file: Path, form: CsvForm) -> list[str]:
     ]
     if len(names) == 1 and (other := _other_separator(names[0], form.separator)):
         raise DataError(
-            f"dataset.separator: must be what stands between the fields of {file}, but with "
-            f"{form.separator!r} it has one column, {names[0]!r:.80}; try separator: {other}"
+            f"must be what stands between the fields of {file}, but with {form.separator!r} it "
+            f"has one column, {names[0]!r:.80}; try `separator: {other}`",
+            keyword="separator",
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        hint = missing_header(names)
         raise DataError(
-            f"dataset.path: columns of {file} must have names of their own, but {twice!r} stands "
-            f"{names.count(twice)} times{f'; {hint}' if hint else ''}"
+            f"columns of {file} must have names of their own, but {twice!r} stands "
+            f"{names.count(twice)} times",
+            keyword="path",
+            hint=missing_header(names),
         )
     return names
 

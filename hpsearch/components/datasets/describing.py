@@ -15,7 +15,7 @@ from hpsearch.components.datasets.factory_output import Source
 from hpsearch.components.datasets.loading import read_data, source_warnings, targets_name
 from hpsearch.components.datasets.targets import encode
 from hpsearch.components.tasks.kinds import KindDecision, Statement
-from hpsearch.errors import HpsearchError
+from hpsearch.errors import ComponentError, Problem
 
 #: features of arrays that are told of one by one
 MAX_FEATURES = 50
@@ -23,12 +23,12 @@ MAX_FEATURES = 50
 
 @dataclass(frozen=True)
 class Description:
-    """The columns, what is learned, what to know, and what is wrong: `problem` is an error."""
+    """The columns, what is learned, what to know, and what is wrong, with its own keyword."""
 
     columns: tuple[ColumnReading, ...]
     learned: str = ""
     warnings: tuple[str, ...] = ()
-    problem: HpsearchError | None = None
+    problem: Problem | None = None
 
 
 def describe_data(
@@ -42,27 +42,27 @@ def describe_data(
     try:
         source, _, decision = read_data(section, seed=seed, folder=folder, said=said)
     except ColumnsError as error:
-        return Description(error.columns, problem=error)
-    except HpsearchError as error:
-        return Description((), problem=error)
+        return Description(error.columns, problem=error.problem)
+    except ComponentError as error:
+        return Description((), problem=error.problem)
     columns = [
         _as_target(each, decision) if each.reading == "target" else each
         for each in source.columns or _columns(source)
     ]
-    problem: HpsearchError | None = None
+    problem: Problem | None = None
     try:
         decision.require(targets_name(source))
         if isinstance(source.splits["train"], Arrays):
             encode(source, decision.kind)
-    except HpsearchError as error:
-        problem = error
+    except ComponentError as error:
+        problem = error.problem
     learned = f"{decision.kind}, because {decision.reason}" if problem is None else ""
     return Description(tuple(columns), learned, source_warnings(source), problem)
 
 
 def _as_target(reading: ColumnReading, decision: KindDecision) -> ColumnReading:
     if decision.doubt:
-        return replace(reading, doubt=f"{decision.doubt}: set dataset.kind")
+        return replace(reading, doubt=f"{decision.doubt}: set `kind`")
     return replace(reading, reading=f"target ({decision.kind})", why=decision.reason)
 
 

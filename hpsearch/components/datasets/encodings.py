@@ -20,7 +20,7 @@ _NO_TEXT = {
     b"PK\3\4": "a zip archive or a workbook: export a sheet as CSV",
     b"\xd0\xcf\x11\xe0": "a workbook: export a sheet as CSV",
     b"\x1f\x8b": "compressed by gzip: let its name end in .gz",
-    b"PAR1": "a Parquet file: set dataset.name: parquet",
+    b"PAR1": "a Parquet file: take the data set parquet",
 }
 _COMPRESSED = {".gz", ".bz2", ".zip", ".xz", ".zst", ".tar"}
 #: bytes that show what a file holds
@@ -34,15 +34,14 @@ def check_is_text(file: Path, encoding: str) -> None:
     with file.open("rb") as stream:
         content = stream.read(_HEAD)
     if not content.strip():
-        raise DataError(f"dataset.path: must be a table with rows, but {file} is empty")
+        raise DataError(f"must be a table with rows, but {file} is empty", keyword="path")
     if kind := next((kind for mark, kind in _NO_TEXT.items() if content.startswith(mark)), None):
-        raise DataError(f"dataset.path: must be a table as text, but {file} is {kind}")
+        raise DataError(f"must be a table as text, but {file} is {kind}", keyword="path")
     if b"\0" in content and "16" not in encoding and "32" not in encoding:
         guess = _wide_encoding(content)
-        found = f"it has null bytes; try encoding: {guess}" if guess else "it has null bytes"
-        raise DataError(
-            f"dataset.encoding: must be that of {file}, but {encoding} can't read it: {found}"
-        )
+        found = f"it has null bytes; try `encoding: {guess}`" if guess else "it has null bytes"
+        rule = f"must be that of {file}, but {encoding} can't read it: {found}"
+        raise DataError(rule, keyword="encoding")
 
 
 def _wide_encoding(content: bytes) -> str:
@@ -54,16 +53,16 @@ def _wide_encoding(content: bytes) -> str:
     return "utf-16-be" if high and not low else "utf-16-le" if low and not high else ""
 
 
-def encoding_problem(file: Path, encoding: str, error: UnicodeError) -> str:
+def encoding_rule(file: Path, encoding: str, error: UnicodeError) -> str:
     """Say which byte can't be read, and which encoding reads it, with the words around it."""
     content = file.read_bytes()
-    rule = f"dataset.encoding: must be that of {file}, but {encoding} can't read it"
+    rule = f"must be that of {file}, but {encoding} can't read it"
     position = _first_wrong(content, encoding)
     for other in _ENCODINGS:
         if other != encoding and _first_wrong(content, other) is None:
             around = content[max((position or 0) - 20, 0) : (position or 0) + 20]
             words = " ".join(around.decode(other, "replace").split())
-            return f"{rule} at byte {position}; {other} reads there {words!r}: encoding: {other}"
+            return f"{rule} at byte {position}; {other} reads there {words!r}: `encoding: {other}`"
     return f"{rule}: {error}"
 
 

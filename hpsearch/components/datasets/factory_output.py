@@ -160,7 +160,7 @@ def _array(value: Any, name: str, key: str) -> np.ndarray[Any, Any]:
 def check_finite(values: np.ndarray[Any, Any], what: str) -> None:
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
-        raise DataError(f"dataset: {what} must be finite, but {bad} of {values.size} are not")
+        raise DataError(f"{what} must be finite, but {bad} of {values.size} are not")
 
 
 def _describe(value: Any) -> str:

@@ -19,7 +19,8 @@ def resolve(folder: Path, path: str) -> Path:
     """Return the file that `path` names from the spec's folder; DataError if it is missing."""
     file = folder / path
     if not file.is_file():
-        raise DataError(f"dataset.path: must be a file (from the spec's folder), but got {file}")
+        rule = f"must be a file (from the spec's folder), but got {file}"
+        raise DataError(rule, keyword="path")
     return file
 
 
@@ -28,9 +29,8 @@ def read_table(file: Path, reader: Callable[..., DataFrame], **options: Any) -> 
     try:
         return reader(file, **options)
     except (OSError, ValueError) as error:  # the parsers' own errors are ValueErrors
-        raise DataError(
-            f"dataset.path: must be a file that {reader.__name__} reads, but {file}: {error}"
-        ) from error
+        rule = f"must be a file that {reader.__name__} reads, but {file}: {error}"
+        raise DataError(rule, keyword="path") from error
 
 
 def read_npz(
@@ -41,10 +41,8 @@ def read_npz(
 
     def pick(keyword: str, name: str | None) -> np.ndarray[Any, Any]:
         if name not in arrays:
-            raise DataError(
-                f"dataset.{keyword}: must be an array of {file} ({', '.join(arrays)}), "
-                f"but got {name!r}"
-            )
+            rule = f"must be an array of {file} ({', '.join(arrays)})"
+            raise DataError(rule, name, keyword=keyword, nearest=nearest_names(name, arrays))
         return np.asarray(arrays[name])
 
     found: dict[str, Any] = {
@@ -59,16 +57,14 @@ def read_npz(
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray[Any, Any]]:
-    rule = (
-        f"dataset.path: must be an .npz file of plain arrays, as numpy.savez writes it, but {file}"
-    )
+    rule = f"must be an .npz file of plain arrays, as numpy.savez writes it, but {file}"
     if not zipfile.is_zipfile(file):
-        raise DataError(f"{rule} is none")
+        raise DataError(f"{rule} is none", keyword="path")
     try:
         with np.load(file, allow_pickle=False) as content:
             return {name: content[name] for name in content.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{rule}: {error}") from error
+        raise DataError(f"{rule}: {error}", keyword="path") from error
 
 
 def check_columns(table: DataFrame, file: Path | str, keyword: str, names: Sequence[str]) -> None:
@@ -76,9 +72,6 @@ def check_columns(table: DataFrame, file: Path | str, keyword: str, names: Seque
     known = [str(name) for name in table.columns]
     for name in names:
         if name not in known:
-            near = nearest_names(name, known)
-            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise DataError(
-                f"dataset.{keyword}: must be a column of {file} ({', '.join(known[:20])}"
-                f"{', ...' if len(known) > 20 else ''}), but got {name!r}{hint}"
-            )
+            some = f"{', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
+            rule, near = f"must be a column of {file} ({some})", nearest_names(name, known)
+            raise DataError(rule, name, keyword=keyword, nearest=near)

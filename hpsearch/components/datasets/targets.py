@@ -35,7 +35,7 @@ def decide(
     Of Datasets the first rows are looked at.
     """
     if given != "auto":
-        return KindDecision(given, "dataset.kind states it")
+        return KindDecision(given, "`kind` states it")
     if source.kind is not None:
         return KindDecision(source.kind, "the data set states it")
     train = source.splits["train"]
@@ -65,7 +65,7 @@ def encode(source: Source, kind: Kind) -> tuple[dict[str, Arrays], tuple[str, ..
         return _with_targets(splits, _numbers(targets)), ()
     if targets.ndim > 1:
         raise DataError(
-            f"dataset: classes need one target a row, but the targets' shape is {targets.shape}"
+            f"classes need one target a row, but the targets' shape is {targets.shape}"
         )
     classes, names = _classes(targets, source.class_names)
     return _with_targets(splits, classes), names
@@ -102,7 +102,8 @@ def as_learned(
     elif kind == "classification" and y.is_floating_point() and y.numel() == 1:
         dtype = torch.int64
         if not are_whole(_first_targets(splits["train"], name)):
-            raise DataError("dataset.kind: classification needs class numbers, but got fractions")
+            rule = "classification needs class numbers, but got fractions"
+            raise DataError(rule, keyword="kind")
     if dtype == y.dtype:
         return dict(splits)
     return {key: Converted(split, dtype) for key, split in splits.items()}
@@ -132,14 +133,12 @@ def _first_targets(dataset: Dataset[Any], name: str) -> Values:
 
 def _numbers(targets: Values) -> Float:
     if targets.dtype.kind not in "fiu":
-        first = targets.tolist()[0]
-        raise DataError(
-            f"dataset.kind: regression needs targets that are numbers, but got {first!r}"
-        )
+        rule = "regression needs targets that are numbers"
+        raise DataError(rule, targets.tolist()[0], keyword="kind")
     columns = targets.astype(np.float32).reshape(len(targets), -1)
     check_finite(columns, "targets")
     if (columns == columns[0]).all():
-        raise DataError(f"dataset: targets must differ, but all are {columns[0, 0]:g}")
+        raise DataError(f"targets must differ, but all are {columns[0, 0]:g}")
     return columns
 
 
@@ -152,16 +151,16 @@ def _classes(targets: Values, known: tuple[str, ...]) -> tuple[Values, tuple[str
     if known:
         if values.dtype.kind not in "iu" or values[0] < 0 or values[-1] >= len(names):
             raise DataError(
-                f"dataset: targets must be numbers of the {len(names)} classes, from 0, "
+                f"targets must be numbers of the {len(names)} classes, from 0, "
                 f"but there are {values[0]} to {values[-1]}"
             )
         classes = targets
     if len(names) < 2:
-        raise DataError(f"dataset: there must be at least two classes, but got {names}")
+        raise DataError("there must be at least two classes", names)
     if not known and len(names) == len(targets) > 2:
         raise DataError(
-            f"dataset: classes must have several rows, but each of {len(names)} rows has a class "
-            f"of its own ({listed(names)})"
+            f"classes must have several rows, but each of {len(names)} rows has a class of its "
+            f"own ({listed(names)})"
         )
     return classes.astype(np.int64), names
 
@@ -182,22 +181,22 @@ def _degrees(targets: np.ndarray[Any, Any], kind: str) -> Float:
     what = "degrees of labels" if kind == "multilabel" else "shares of classes"
     if targets.ndim != 2 or targets.dtype.kind not in "fiub":
         raise DataError(
-            f"dataset.kind: {kind} needs targets of the shape (rows, columns), {what}, but got "
-            f"{targets.dtype} of the shape {targets.shape}"
+            f"{kind} needs targets of the shape (rows, columns), {what}, but got {targets.dtype} "
+            f"of the shape {targets.shape}",
+            keyword="kind",
         )
     columns = targets.astype(np.float32)
     check_finite(columns, "targets")
     if columns.min() < 0 or columns.max() > 1:
         raise DataError(
-            f"dataset: {what} must be from 0 to 1, but there are {columns.min():g} to "
-            f"{columns.max():g}"
+            f"{what} must be from 0 to 1, but there are {columns.min():g} to {columns.max():g}"
         )
     sums = columns.sum(1)
     wrong = int(np.abs(sums - 1).argmax())
     if kind == "classification" and abs(sums[wrong] - 1) > SHARES_TOLERANCE:
         raise DataError(
-            f"dataset: {what} must add up to 1 in each row, but those of row {wrong} add up to "
-            f"{sums[wrong]:g} (for labels that don't exclude each other take kind: multilabel)"
+            f"{what} must add up to 1 in each row, but those of row {wrong} add up to "
+            f"{sums[wrong]:g} (for labels that don't exclude each other take `kind: multilabel`)"
         )
     return columns
 
@@ -206,7 +205,7 @@ def _column_names(source: Source, columns: Float) -> tuple[str, ...]:
     names = source.class_names or tuple(map(str, range(columns.shape[1])))
     if len(names) != columns.shape[1]:
         raise DataError(
-            f"dataset: targets must have a column for each of the {len(names)} classes, "
+            f"targets must have a column for each of the {len(names)} classes, "
             f"but have {columns.shape[1]}"
         )
     return names

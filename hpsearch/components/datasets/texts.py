@@ -75,8 +75,7 @@ def _sayings(file: Path) -> list[str]:
         content = file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise DataError(
-            f"dataset: fortunes needs {file}, but: {error.strerror or error}. Install the files "
-            "by `apt-get install fortunes` (Debian, Ubuntu), or name their folder as "
-            "dataset.data_dir"
+            f"fortunes needs {file}, but: {error.strerror or error}. Install the files by "
+            "`apt-get install fortunes` (Debian, Ubuntu), or name their folder as `data_dir`"
         ) from error
     return [text.strip() for text in f"\n{content}\n".split("\n%\n") if text.strip()]

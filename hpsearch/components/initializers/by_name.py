@@ -227,10 +227,10 @@ def _begin_with_prior(last: Sequence[Layer], prior: Tensor | None) -> None:
     bias = last[0].bias if last else None
     if bias is None or prior is None or prior.shape != bias.shape:
         raise BadConfigurationError(
-            "initializer.output_bias: log_prior needs classes or labels in memory, and a last "
-            "layer with a bias for each, but there are "
-            f"{0 if prior is None else len(prior)} classes or labels and "
-            f"{0 if bias is None else len(bias)} biases"
+            "log_prior needs classes or labels in memory, and a last layer with a bias for each, "
+            f"but there are {0 if prior is None else len(prior)} classes or labels and "
+            f"{0 if bias is None else len(bias)} biases",
+            keyword="output_bias",
         )
     with torch.no_grad():
         bias.copy_(prior)

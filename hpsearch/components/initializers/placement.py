@@ -144,8 +144,9 @@ def _check_patterns(placement: Placement, names: Sequence[str]) -> None:
     for pattern in placement.layers or ():
         if not any(fnmatchcase(name, pattern) for name in names):
             raise BadConfigurationError(
-                "initializer.layers: each pattern must fit the name of a weight "
-                f"({', '.join(names)}), but {pattern!r} fits none"
+                f"each pattern must fit the name of a weight ({', '.join(names)}), but "
+                f"{pattern!r} fits none",
+                keyword="layers",
             )
 
 
@@ -158,6 +159,7 @@ def _check_others(placement: Placement) -> None:
         inner = [key for key in INITIALIZER.written_out(other) or () if key in shared]
         if inner:
             raise BadConfigurationError(
-                f"initializer.{place}: must have keywords of its own alone: {inner[0]} is said "
-                f"of the whole model, beside {place.partition('.')[0]}"
+                f"must have keywords of its own alone: {inner[0]} is said of the whole model, "
+                f"beside {place.partition('.')[0]}",
+                keyword=place,
             )

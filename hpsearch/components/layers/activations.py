@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
+from hpsearch.errors import placed
 from hpsearch.registry import ComponentOf, Recommended, register
 
 #: annotation of a keyword that is an activation, by its name or with keywords
@@ -17,8 +18,9 @@ Alpha = Annotated[float, Gt(0), Recommended(0.1, 2.0)]
 
 
 def make_activation(section: Any) -> nn.Module:
-    """Build the activation that a name, or a mapping with `name`, stands for."""
-    module: nn.Module = ACTIVATION.build(section)
+    """Build the activation that a model's keyword `activation` stands for."""
+    with placed("activation"):
+        module: nn.Module = ACTIVATION.build(section)
     return module
 
 

@@ -21,6 +21,7 @@ from hpsearch.components.layers.step_norms import (
     SequenceBatchNorm,
     StepBatchNorm,
 )
+from hpsearch.errors import placed
 from hpsearch.registry import ComponentOf, Recommended, register
 
 CELL = ComponentOf("cell")
@@ -33,8 +34,10 @@ Gamma = Annotated[float, Ge(0), Recommended(0.03, 1.0, log=True)]
 def make_cell(
     section: Any, input_size: int, hidden_size: int, folder: Path | None = None
 ) -> nn.Module:
-    """Build the cell that a name, or a mapping with `name`, stands for."""
-    cell: nn.Module = CELL.build(section, folder, input_size=input_size, hidden_size=hidden_size)
+    """Build the cell that a model's keyword `cell` stands for."""
+    sizes = {"input_size": input_size, "hidden_size": hidden_size}
+    with placed("cell"):
+        cell: nn.Module = CELL.build(section, folder, **sizes)
     return cell
 
 

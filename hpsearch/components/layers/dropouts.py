@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.tasks.heads import Head
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, Recommended, register
 
 Rate = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.5)]
@@ -38,19 +38,19 @@ def make_dropout(
     section: Any,
     of: ComponentOf = DROPOUT,
     *,
-    place: str = "model.dropout",
+    keyword: str = "dropout",
     is_recurrent: bool = False,
 ) -> nn.Module:
     """Build the dropout that a rate, a name, or a mapping with `name` stands for.
 
-    Raises BadConfigurationError for a `RecurrentDropout` where the net isn't recurrent.
+    `keyword` is the model's whose value that is. Raises BadConfigurationError for a
+    `RecurrentDropout` where the net isn't recurrent.
     """
-    module: nn.Module = of.build(section)
-    if isinstance(module, RecurrentDropout) and not is_recurrent:
-        raise BadConfigurationError(
-            f"{place}: must be a form for nets without recurrence, but got "
-            f"{of.written_out(section)['name']}"
-        )
+    with placed(keyword):
+        module: nn.Module = of.build(section)
+        if isinstance(module, RecurrentDropout) and not is_recurrent:
+            name = of.written_out(section)["name"]
+            raise BadConfigurationError("must be a form for nets without recurrence", name)
     return module
 
 
@@ -222,7 +222,8 @@ class MonteCarlo(nn.Module):
         self._head = (head,)  # in a tuple, since it is the task's and no part of the model
         if not any(map(_is_dropout, model.modules())):
             raise BadConfigurationError(
-                "model.mc_dropout_samples: needs a model with dropout modules, but it has none"
+                "needs a model with dropout modules, but it has none",
+                keyword="mc_dropout_samples",
             )
 
     def layer_groups(self) -> list[list[nn.Module]]:

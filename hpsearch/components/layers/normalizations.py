@@ -28,7 +28,7 @@ from hpsearch.components.layers.norm_modules import (
     StreamingNorm,
     UnitRows,
 )
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, Recommended, register
 
 #: annotation of a keyword that is a normalisation
@@ -44,8 +44,9 @@ NewWeight = Annotated[float, Interval(gt=0, le=1), Recommended(0.01, 0.3, log=Tr
 
 
 def make_norm(section: Any, num_features: int, num_dims: int) -> Normalization:
-    """Build the normalisation that a name, or a mapping with `name`, stands for."""
-    norm: Normalization = NORM.build(section, num_features=num_features, num_dims=num_dims)
+    """Build the normalisation that a model's keyword `norm` stands for."""
+    with placed("norm"):
+        norm: Normalization = NORM.build(section, num_features=num_features, num_dims=num_dims)
     return norm
 
 
@@ -103,7 +104,7 @@ def instance(
     """Mean 0, variance 1 of each channel of each image over its places (Ulyanov et al., 2016)."""
     if num_dims == 0:
         raise BadConfigurationError(
-            "model.norm: instance normalises over the places of an image, but there are none"
+            "instance normalises over the places of an image, but there are none"
         )
     return nn.InstanceNorm2d(num_features, eps, affine=affine)
 
@@ -164,8 +165,9 @@ def streaming(
     """
     if gradient_long + gradient_short > 1 + 1e-9:
         raise BadConfigurationError(
-            "model.norm: gradient_long and gradient_short of streaming must be at most 1 "
-            f"together, but got {gradient_long:g} and {gradient_short:g}"
+            "gradient_long and gradient_short of streaming must be at most 1 together, but got "
+            f"{gradient_long:g} and {gradient_short:g}",
+            keyword="gradient_long",
         )
     is_mixed, has_gradient = gradient == "mixed", gradient != "detach"
     streamed = StreamedGradient(num_features, gradient_long, gradient_short, kappa)
@@ -185,7 +187,8 @@ def weight(learn_g: bool = True, data_init: bool = False) -> Normalization:
     """
     if data_init and not learn_g:
         raise BadConfigurationError(
-            "model.norm: data_init of weight sets g, and needs learn_g, but that is false"
+            "data_init of weight sets g, and needs learn_g, but that is false",
+            keyword="data_init",
         )
     if data_init:
         return lambda layer: begin_with_data(weight_norm(layer), standardize)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
-from hpsearch.errors import UserCodeError
+from hpsearch.errors import UserCodeError, placed
 from hpsearch.registry import ComponentOf
 
 #: annotation of a keyword that is a loss
@@ -40,13 +40,14 @@ def make_loss(
     class_counts: Sequence[int] = (),
     folder: Path | None = None,
 ) -> Loss:
-    """Build the loss that a name, or a mapping with `name`, stands for."""
-    loss = LOSS.build(section, folder, output_size=output_size, class_counts=class_counts)
-    if isinstance(loss, Loss):
-        return loss
-    if not callable(loss):
-        name = LOSS.written_out(section)["name"]
-        raise UserCodeError(f"task.loss: {name} must return a function, but got {loss!r}")
+    """Build the loss that a keyword `loss`, a name or a mapping with `name`, stands for."""
+    with placed("loss"):
+        loss = LOSS.build(section, folder, output_size=output_size, class_counts=class_counts)
+        if isinstance(loss, Loss):
+            return loss
+        if not callable(loss):
+            name = LOSS.written_out(section)["name"]
+            raise UserCodeError(f"{name} must return a function", loss)
     return _UsersLoss(loss)
 
 

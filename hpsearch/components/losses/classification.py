@@ -131,8 +131,9 @@ def brier() -> Loss:
 def _balanced(class_counts: Sequence[int]) -> list[float]:
     if not class_counts:
         raise BadConfigurationError(
-            "task.loss.class_weights: balanced needs the rows of each class, which are known of "
-            "arrays only, but got a Dataset"
+            "balanced needs the rows of each class, which are known of arrays only, but got a "
+            "Dataset",
+            keyword="class_weights",
         )
     counts = np.maximum(class_counts, 1)  # a class without rows is never weighted in training
     weights: list[float] = (sum(class_counts) / (len(counts) * counts)).tolist()

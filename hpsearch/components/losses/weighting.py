@@ -66,8 +66,7 @@ def weighted(
     """sum w L of the targets' losses L with constant weights w, as Keras's loss_weights."""
     if len(weights) != output_size:
         raise BadConfigurationError(
-            f"task.loss.weights: must be one for each of the {output_size} targets, "
-            f"but got {weights!r}"
+            f"must be one for each of the {output_size} targets", weights, keyword="weights"
         )
     return PerTarget(_one_each(loss, output_size), FixedWeighting(weights))
 

@@ -60,7 +60,7 @@ def top_k_accuracy(output_size: int, k: Annotated[int, Ge(1)] = 3) -> Metric:
     """The share of rows whose class is among the k likeliest, as `top_3_accuracy`."""
     if k >= output_size:
         raise BadConfigurationError(
-            f"task.metrics: top_k_accuracy needs a k below the {output_size} classes, but got {k}"
+            f"top_k_accuracy needs a k below the {output_size} classes", k, keyword="k"
         )
 
     def measure(seen: Predictions) -> float:

@@ -64,7 +64,7 @@ def build_model(
         keywords, folder=folder, input_shape=input_shape, output_size=output_size
     )
     if not isinstance(model, nn.Module):
-        raise UserCodeError(f"model.name: {name} must return a torch.nn.Module, got {model!r}")
+        raise UserCodeError(f"{name} must return a torch.nn.Module", model, keyword="name")
     return MonteCarlo(model, num_samples, head or Linear()) if num_samples else model
 
 
@@ -220,8 +220,9 @@ def check_outputs(
     shape = tuple(getattr(outputs, "shape", ()))
     if shape != expected:
         raise UserCodeError(
-            f"model.name: {name} must give outputs of the shape {expected} for two examples, but "
-            f"got {shape or type(outputs).__name__}"
+            f"{name} must give outputs of the shape {expected} for two examples, but got "
+            f"{shape or type(outputs).__name__}",
+            keyword="name",
         )
 
 
@@ -236,8 +237,9 @@ def check_batch_size(model: nn.Module, batch_size: int) -> None:
     """Refuse to train norms by a batch's statistics on single examples."""
     if batch_size == 1 and has_batch_statistics(model):
         raise BadConfigurationError(
-            "batch_size: must be at least 2 for a model that is normalised by the statistics of a "
-            "batch (group and layer norm train on single examples), but got 1"
+            "must be at least 2 for a model that is normalised by the statistics of a batch "
+            "(group and layer norm train on single examples)",
+            batch_size,
         )
 
 
@@ -248,23 +250,24 @@ def _check_residuals(
         return
     if not any(isinstance(module, Residual) for block in blocks for module in block):
         raise BadConfigurationError(
-            "model.norm_position: pre_norm_residual needs a layer whose outputs have the shape of "
-            f"its inputs, but of the widths {', '.join(map(str, sizes))} no two neighbours are "
-            "the same, or kernel_size is even"
+            "pre_norm_residual needs a layer whose outputs have the shape of its inputs, but of "
+            f"the widths {', '.join(map(str, sizes))} no two neighbours are the same, or "
+            "kernel_size is even",
+            keyword="norm_position",
         )
 
 
 def _conv_dropouts(section: Any) -> list[nn.Module]:
     if section is None:
         return []
-    return [make_dropout(section, SPATIAL_DROPOUT, place="model.conv_dropout")]
+    return [make_dropout(section, SPATIAL_DROPOUT, keyword="conv_dropout")]
 
 
 def _image_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(input_shape) != 3:
         raise BadConfigurationError(
-            "model: cnn needs images of the shape (channels, height, width), but an example of "
-            f"the data set has the shape {input_shape}"
+            "cnn needs images of the shape (channels, height, width), but an example of the data "
+            f"set has the shape {input_shape}"
         )
     depth, height, width = input_shape
     return depth, height, width
@@ -272,9 +275,10 @@ def _image_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _pooled_away(input_shape: tuple[int, ...], pool: int, place: str) -> BadConfigurationError:
     return BadConfigurationError(
-        f"model.channels: pooling by {pool} after each convolution must leave at least 1x1 of a "
+        f"pooling by {pool} after each convolution must leave at least 1x1 of a "
         f"{input_shape[1]}x{input_shape[2]} image, but {place}: use fewer channels or a smaller "
-        "pool"
+        "pool",
+        keyword="channels",
     )
 
 

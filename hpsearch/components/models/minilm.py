@@ -65,8 +65,8 @@ class MiniLM(nn.Module):
         if not is_id.all():
             wrong = x[~is_id][0]
             raise BadConfigurationError(
-                f"model: minilm needs ids of word pieces, {START} first and all below "
-                f"{NUM_PIECES}, as the data set text_csv has them, but the data set has {wrong:g}"
+                f"minilm needs ids of word pieces, {START} first and all below {NUM_PIECES}, as "
+                f"the data set text_csv has them, but the data set has {wrong:g}"
             )
 
     def layer_groups(self) -> list[list[nn.Module]]:
@@ -101,13 +101,13 @@ def minilm(input_shape: tuple[int, ...], output_size: int, dropout: Rate = 0.1) 
     """
     if len(input_shape) != 1 or not 3 <= input_shape[0] <= MAX_LENGTH:
         raise BadConfigurationError(
-            f"model: minilm needs 3 to {MAX_LENGTH} ids of word pieces a row, but an example of "
-            f"the data set has the shape {input_shape}"
+            f"minilm needs 3 to {MAX_LENGTH} ids of word pieces a row, but an example of the "
+            f"data set has the shape {input_shape}"
         )
     model = MiniLM(output_size, dropout)
-    user, error = "model.name: minilm", BadConfigurationError
-    safetensors = optional_package("safetensors.torch", user, INSTALL, error)
-    weights = safetensors.load_file(_folder(user, error) / "model.safetensors")
+    error = BadConfigurationError
+    safetensors = optional_package("safetensors.torch", "minilm", INSTALL, error)
+    weights = safetensors.load_file(_folder("minilm", error) / "model.safetensors")
     model.load_state_dict(_renamed(weights), strict=False)
     mark_pretrained([module for group in model.layer_groups()[:-1] for module in group])
     return model
@@ -115,8 +115,8 @@ def minilm(input_shape: tuple[int, ...], output_size: int, dropout: Rate = 0.1) 
 
 def word_pieces(texts: Iterable[str], length: int) -> NDArray[np.float32]:
     """Return texts as a data set's `x` for minilm: ids (rows, length), cut off or padded by 0."""
-    tokenizers = optional_package("tokenizers", "dataset", INSTALL, DataError)
-    path = _folder("dataset", DataError) / "tokenizer.json"
+    tokenizers = optional_package("tokenizers", "this data set", INSTALL, DataError)
+    path = _folder("this data set", DataError) / "tokenizer.json"
     tokenizer = tokenizers.Tokenizer.from_file(str(path))
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length)

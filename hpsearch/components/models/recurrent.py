@@ -133,19 +133,19 @@ def _num_inputs(input_shape: tuple[int, ...]) -> int:
     if len(input_shape) == 3:
         return input_shape[0] * input_shape[2]
     raise BadConfigurationError(
-        "model: rnn needs sequences of the shape (time, features) or images, but an example of "
-        f"the data set has the shape {input_shape}"
+        "rnn needs sequences of the shape (time, features) or images, but an example of the data "
+        f"set has the shape {input_shape}"
     )
 
 
 def _check_dropout(cell: nn.Module, dropout: RecurrentDropout) -> None:
     if not isinstance(cell, Cell):
         raise BadConfigurationError(
-            "model.dropout: recurrent forms need one of hpsearch's cells, but got "
-            f"{type(cell).__name__}"
+            f"recurrent forms need one of hpsearch's cells, but got {type(cell).__name__}",
+            keyword="dropout",
         )
     if dropout.needs_gates and cell.num_gates == 1:
         raise BadConfigurationError(
-            "model.dropout: rec_mem drops the candidate of a gated cell (lstm, gru), but rnn "
-            "cells have none"
+            "rec_mem drops the candidate of a gated cell (lstm, gru), but rnn cells have none",
+            keyword="dropout",
         )

@@ -60,7 +60,7 @@ def build_optimizer(
     optimizer = component.build(keywords, params=params)
     if not isinstance(optimizer, Optimizer):
         raise UserCodeError(
-            f"optimizer.name: {name} must return a torch.optim.Optimizer, got {optimizer!r}"
+            f"{name} must return a torch.optim.Optimizer", optimizer, keyword="name"
         )
     for group in optimizer.param_groups:
         group["lr"] *= group.pop("lr_factor", 1.0)

@@ -272,8 +272,9 @@ class _LBFGS(torch.optim.LBFGS):
         groups = [each if isinstance(each, dict) else {"params": [each]} for each in params]
         if any("lr_factor" in group for group in groups):
             raise BadConfigurationError(
-                "optimizer.name: lbfgs takes all parameters alike, but a part of the model has "
-                "a learning rate of its own"
+                "lbfgs takes all parameters alike, but a part of the model has a learning rate of "
+                "its own",
+                keyword="name",
             )
         flat = itertools.chain.from_iterable(group["params"] for group in groups)
         super().__init__(list(flat), *args, **keywords)

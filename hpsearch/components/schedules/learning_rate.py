@@ -19,6 +19,7 @@ from hpsearch.components.schedules.progress import (
     Schedule,
     as_metric_schedule,
 )
+from hpsearch.errors import placed
 from hpsearch.registry import ComponentOf, Recommended, register
 
 
@@ -123,7 +124,8 @@ class Warmup:
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Pass an epoch's metrics on, from the first on that doesn't end within the rise."""
         if not self._rises:
-            self._seen.observe(metrics)
+            with placed("then"):
+                self._seen.observe(metrics)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the other schedule saw."""
@@ -145,7 +147,9 @@ def warmup(
     torch's LinearLR, which knows no start at 0: there the k-th of n steps has the factor
     k / (n + 1). `then` begins with the first step after `epochs`, as if training began there.
     """
-    return Warmup(epochs, start_factor, ComponentOf("lr_schedule").build(then))
+    with placed("then"):
+        schedule = ComponentOf("lr_schedule").build(then)
+    return Warmup(epochs, start_factor, schedule)
 
 
 def _cosine(start: float, end: float, way: float) -> float:

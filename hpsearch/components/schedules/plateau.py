@@ -36,7 +36,7 @@ class Plateau:
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Take the metrics of an epoch."""
-        found = watched(metrics, self._metric, "lr_schedule")
+        found = watched(metrics, self._metric)
         if found is None:
             return
         value = self._sign * found

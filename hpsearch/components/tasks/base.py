@@ -79,8 +79,9 @@ def task_for(
     )
     if task.kind != data.kind:
         raise DataError(
-            f"task.name: {name} needs targets for {task.kind}, but the data set's are for "
-            f"{data.kind}, because {data.kind_reason} (dataset.kind sets how they are read)"
+            f"{name} needs targets for {task.kind}, but the data set's are for {data.kind}, "
+            f"because {data.kind_reason} (the data set's `kind` sets how they are read)",
+            keyword="name",
         )
     return task
 

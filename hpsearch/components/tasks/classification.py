@@ -57,8 +57,9 @@ def classification(
     """
     if loss is not None and label_smoothing:
         raise BadConfigurationError(
-            "task.label_smoothing: must be given as the loss's own keyword where there is a loss, "
-            f"but got {label_smoothing}"
+            "must be given as the loss's own keyword where there is a loss",
+            label_smoothing,
+            keyword="label_smoothing",
         )
     default = {"name": "cross_entropy", "label_smoothing": label_smoothing}
     targets = Targets("classification", output_size, class_counts, soft_targets)

@@ -54,8 +54,9 @@ class KindDecision:
         """Raise DataError where the decision is in doubt; `what` names the targets."""
         if self.doubt:
             raise DataError(
-                f"dataset.kind: must be given ({' or '.join(self.readings)}), as {what} can be "
-                f"read in two ways: {self.doubt}; {self.reason}"
+                f"must be given ({' or '.join(self.readings)}), as {what} can be read in two "
+                f"ways: {self.doubt}; {self.reason}",
+                keyword="kind",
             )
 
 
@@ -135,7 +136,7 @@ def _of_columns(targets: Values) -> KindDecision:
         return KindDecision("multilabel", f"the targets are {num_columns} truth values a row")
     if targets.dtype.kind not in "fiu":
         raise DataError(
-            f"dataset: classes need one target a row, but the targets' shape is {targets.shape}"
+            f"classes need one target a row, but the targets' shape is {targets.shape}"
         )
     numbers = f"regression of {num_columns} numbers"
     if np.isin(targets, (0, 1)).all():
@@ -169,6 +170,6 @@ def _check_present(missing: Values) -> None:
     rows = np.asarray(missing.reshape(len(missing), -1).any(axis=1))
     if rows.any():
         raise DataError(
-            f"dataset: every row must have a target, but {int(rows.sum())} of {len(rows)} have "
-            f"none, the first is row {int(rows.argmax())} (from 0): leave them out"
+            f"every row must have a target, but {int(rows.sum())} of {len(rows)} have none, the "
+            f"first is row {int(rows.argmax())} (from 0): leave them out"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ from hpsearch.components.data import Kind
 from hpsearch.components.losses import LOSS, Loss, class_shares, make_loss
 from hpsearch.components.metrics import METRICS, Metric, Predictions
 from hpsearch.components.tasks.heads import HEAD, Head
-from hpsearch.errors import BadConfigurationError, UserCodeError
+from hpsearch.errors import BadConfigurationError, UserCodeError, placed
 
 
 @dataclass(frozen=True)
@@ -130,26 +130,26 @@ def make_parts(
     made_loss = make_loss(section, targets.output_size, targets.class_counts, folder)
     _check_loss(made_loss, LOSS.written_out(section)["name"], targets)
     made_head = _make_head(made_loss, head, targets, folder)
-    scores = tuple(_make_metric(each, made_head, targets, folder) for each in metrics)
+    scores = tuple(_make_metrics(metrics, made_head, targets, folder))
     names = [name for metric in scores for name in metric.names]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise BadConfigurationError(
-            f"task.metrics: must have names of their own, but got {twice!r} twice"
-        )
+        rule = f"must have names of their own, but got {twice!r} twice"
+        raise BadConfigurationError(rule, keyword="metrics")
     return TaskComponents(made_loss, made_head, scores, reports_loss=loss is not None)
 
 
 def _check_loss(loss: Loss, name: str, targets: Targets) -> None:
     if loss.kinds and targets.kind not in loss.kinds:
         raise BadConfigurationError(
-            f"task.loss: must be for targets of {targets.kind}, but {name} is for "
-            f"{' or '.join(loss.kinds)}"
+            f"must be for targets of {targets.kind}, but {name} is for {' or '.join(loss.kinds)}",
+            keyword="loss",
         )
     if loss.needs_soft_targets and not targets.are_soft:
         raise BadConfigurationError(
-            f"task.loss: {name} needs targets that are shares of classes, but the data set's "
-            "are classes (cross_entropy takes both)"
+            f"{name} needs targets that are shares of classes, but the data set's are classes "
+            "(cross_entropy takes both)",
+            keyword="loss",
         )
 
 
@@ -157,19 +157,26 @@ def _make_head(loss: Loss, section: Any, targets: Targets, folder: Path | None) 
     kind = targets.kind
     section = section or (loss.heads[0] if loss.heads else _USUAL_HEADS[kind])
     name = HEAD.written_out(section)["name"]
-    head = HEAD.build(section, folder, kind=kind)
-    if not isinstance(head, Head):
-        raise UserCodeError(f"task.head: {name} must return a Head, but got {head!r}")
-    if loss.heads and name not in loss.heads:
-        raise BadConfigurationError(
-            f"task.head: must be {' or '.join(loss.heads)} for this loss, but got {name!r}"
-        )
-    if head.kinds and kind not in head.kinds:
-        raise BadConfigurationError(
-            f"task.head: must be for targets of {kind}, but {name} is for "
-            f"{' or '.join(head.kinds)}"
-        )
+    with placed("head"):
+        head = HEAD.build(section, folder, kind=kind)
+        if not isinstance(head, Head):
+            raise UserCodeError(f"{name} must return a Head", head)
+        if loss.heads and name not in loss.heads:
+            raise BadConfigurationError(f"must be {' or '.join(loss.heads)} for this loss", name)
+        if head.kinds and kind not in head.kinds:
+            raise BadConfigurationError(
+                f"must be for targets of {kind}, but {name} is for {' or '.join(head.kinds)}"
+            )
     return head
+
+
+def _make_metrics(
+    sections: Sequence[Any], head: Head, targets: Targets, folder: Path | None
+) -> Iterator[Metric]:
+    for number, section in enumerate(sections):
+        with placed("metrics", number):
+            metric = _make_metric(section, head, targets, folder)
+        yield metric
 
 
 def _make_metric(section: Any, head: Head, targets: Targets, folder: Path | None) -> Metric:
@@ -178,16 +185,15 @@ def _make_metric(section: Any, head: Head, targets: Targets, folder: Path | None
         section, folder, output_size=targets.output_size, class_counts=targets.class_counts
     )
     if not isinstance(metric, Metric):
-        raise UserCodeError(f"task.metrics: {name} must return a Metric, but got {metric!r}")
+        raise UserCodeError(f"{name} must return a Metric", metric)
     if metric.kinds and targets.kind not in metric.kinds:
         raise BadConfigurationError(
-            f"task.metrics: must be for targets of {targets.kind}, but {name} is for "
-            f"{' or '.join(metric.kinds)}"
+            f"must be for targets of {targets.kind}, but {name} is for {' or '.join(metric.kinds)}"
         )
     if metric.needs_probabilities and not head.gives_probabilities:
         raise BadConfigurationError(
-            f"task.metrics: {name} needs probabilities, but the task's head gives scores: "
-            "take a loss of probabilities, or calibrate the final model"
+            f"{name} needs probabilities, but the task's head gives scores: take a loss of "
+            "probabilities, or calibrate the final model"
         )
     return metric
 

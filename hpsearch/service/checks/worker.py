@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpsearch.errors import HpsearchError, Problem, SpecError
+from hpsearch.errors import HpsearchError, NoValue, Problem, SpecError
 from hpsearch.service.checks.static import static_problems
 from hpsearch.spec import read_text
 
@@ -68,11 +68,10 @@ def foreign_places(
 
 
 def _plain(problem: Problem, folder: str) -> dict[str, Any]:
-    has_value = problem != Problem(problem.path, problem.rule, nearest=problem.nearest)
     told = {
         "path": problem.path,
         "rule": problem.rule,
-        "value": repr(problem.value) if has_value else None,
+        "value": None if problem.value is NoValue else repr(problem.value),
         "text": str(problem),
     }
     short = {

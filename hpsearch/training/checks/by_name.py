@@ -23,7 +23,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from hpsearch import registry
 from hpsearch.components.data import Arrays, Split
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, register
 from hpsearch.training.batches import batches_of
 from hpsearch.training.cross_validation import CrossValidation
@@ -76,7 +76,8 @@ def check_trial(trainer: Trainer | CrossValidation, sections: list[Any]) -> list
     warnings = []
     for finding in run_checks(first, sections):
         if not finding.ok and finding.severity == "error":
-            raise BadConfigurationError(f"checks.{finding.check}: {finding.message}")
+            with placed("checks"):
+                raise BadConfigurationError(finding.message, keyword=finding.check)
         if not finding.ok:
             _log.warning("trial %d: %s", first.config.number, finding)
             warnings.append(finding)

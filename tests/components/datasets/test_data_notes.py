@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,14 +72,14 @@ class TestCommand:
         assert (
             "data: regression, because only regression reports the objective val_r2, and" in text
         )
-        assert "warning: column 'id' numbers the rows from 0, and is left out" in text
+        assert "warning: dataset: column 'id' numbers the rows from 0, and is left out" in text
 
     def test_names_what_is_in_doubt_and_ends_with_an_error(self, tmp_path: Path) -> None:
         write(tmp_path, a=["1,5", "2,5"] * 30, y=np.arange(60) % 5 + 1)
         (tmp_path / "s.yaml").write_text(spec_text("val_loss", {}))
         status, text = show("data", folder=tmp_path)
         assert status != 0
-        assert "in doubt" in text and "dataset.decimal: ','" in text
+        assert "in doubt" in text and "`decimal: ','`" in text
         status, text = show("data", "--set", "dataset.categories=[a]", folder=tmp_path)
         assert status != 0
         assert "dataset.kind: must be given" in text
@@ -152,7 +153,9 @@ class TestUndefined:
         why = found.undefined["val_roc_auc"]
         assert why == "the validation split has no row of class 'c' (1 in all)"
         assert "val_roc_auc" in found.metrics
-        assert found.warnings[0].startswith("a class has one row, so that not every split has")
+        assert found.warnings[0].startswith(
+            "dataset: a class has one row, so that not every split has"
+        )
 
     def test_as_an_objective_it_is_refused(self, tmp_path: Path) -> None:
         write(tmp_path, y=LONELY)
@@ -233,7 +236,7 @@ def noted(tmp_path: Path) -> tuple[Record, SearchFolder]:
 
 TOLD = (
     "val_roc_auc: not reported, because the validation split has no row of class 'c' (1 in all)",
-    "column 'index' numbers the rows from 0: dataset.drop: ['index'], or auto, leaves it out",
+    "dataset: column 'index' numbers the rows from 0: `drop: ['index']`, or auto, leaves it out",
 )
 
 
@@ -256,7 +259,8 @@ def test_the_report_tells_it_and_which_metrics_are_missing(
     assert "val_mcc: trial 0 doesn't have them at its last epoch" in text
     for told in TOLD:
         assert told in text
-        assert told.replace("'", "&#x27;") in report.to_html()
+        shown = re.sub("`(.*?)`", r"<code>\1</code>", told.replace("'", "&#x27;"))
+        assert shown in report.to_html()
 
 
 def test_the_start_and_the_status_of_a_search_tell_it(noted: tuple[Record, SearchFolder]) -> None:

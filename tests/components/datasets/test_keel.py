@@ -47,7 +47,7 @@ def test_imbalanced_sets() -> None:
 
 
 def test_missing_values() -> None:
-    with pytest.raises(DataError, match=r"4 of 177 lack some; .* missing: drop"):
+    with pytest.raises(DataError, match=r"4 of 177 lack some; .* `missing: drop`"):
         load("keel", set="cleveland-0_vs_4")
     data = load("keel", set="cleveland-0_vs_4", missing="drop")
     assert sum(len(arrays(split)) for split in (data.train, data.val, data.test)) == 173
@@ -56,9 +56,9 @@ def test_missing_values() -> None:
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"set": "magik"}, "dataset.set: must be a data set of KEEL.*'magik'.*mean 'magic'"),
-        ({"set": "magic", "fold": 11}, "dataset.fold: must be at most 10 for magic.*got 11"),
-        ({"set": "glass0", "fold": 3}, "dataset.fold: must be at most 2 for glass0.*got 3"),
+        ({"set": "magik"}, "set: must be a data set of KEEL.*'magik'.*mean 'magic'"),
+        ({"set": "magic", "fold": 11}, "fold: must be at most 10 for magic.*got 11"),
+        ({"set": "glass0", "fold": 3}, "fold: must be at most 2 for glass0.*got 3"),
     ],
 )
 def test_mistakes(keywords: dict[str, Any], message: str) -> None:

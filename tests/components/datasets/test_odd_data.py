@@ -26,7 +26,7 @@ class TestCells:
         values, reading = read(["\u22121.5", "2.5"])
         assert (values, reading.doubt) == ([-1.5, 2.5], "")
         assert read(["1\u2019250.50", "-12.25"], thousands="'")[0] == [1250.5, -12.25]
-        assert 'dataset.thousands: "\'"' in read(["1\u2019250.50", "-12.25"])[1].doubt
+        assert '`thousands: "\'"`' in read(["1\u2019250.50", "-12.25"])[1].doubt
 
     @pytest.mark.parametrize("form", ["{}%", "{} kg", "USD {}", "-€{}"])
     def test_units_are_seen_beside_negative_numbers(self, form: str) -> None:
@@ -39,7 +39,7 @@ class TestCells:
             (["01/31/2020 09:15 PM", "02/01/2020 11:00 AM"], "'%m/%d/%Y %I:%M %p' reads them"),
             (["Jan 2020", "Feb 2021"], "'%b %Y' reads them"),
             (["2020-01-01", "2020-01-02", "2020-13-01"], "has dates, but texts too"),
-            (["31.01.2020", "01.02.2020", "-"], "dataset.na_values: ['-'] takes it for missing"),
+            (["31.01.2020", "01.02.2020", "-"], "`na_values: ['-']` takes it for missing"),
         ],
     )
     def test_dates_are_no_categories(self, cells: list[str], told: str) -> None:
@@ -47,7 +47,7 @@ class TestCells:
 
     def test_texts_among_numbers_are_named_as_far_as_they_are_few(self) -> None:
         few = read(["1", "2", "3", "?", "none given"])[1].doubt
-        assert "dataset.na_values: ['?', 'none given'] takes them for missing" in few
+        assert "`na_values: ['?', 'none given']` takes them for missing" in few
         many = read([*map(str, range(9)), "(1)", "(2)", "(3)", "(4)"])[1].doubt
         assert "4 other texts too, such as '(1)', '(2)', '(3)'" in many and "na_values" not in many
 
@@ -79,9 +79,7 @@ class TestTypedCells:
         assert set(np.unique(self.load(tmp_path, decimals))) == set(np.arange(7) / 2)
 
     def test_a_table_without_rows(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            DataError, match="dataset.path: must be a table with rows, but .* none"
-        ):
+        with pytest.raises(DataError, match="^path: must be a table with rows, but .* none"):
             self.load(tmp_path, [])
 
     @staticmethod
@@ -105,9 +103,9 @@ class TestFiles:
                 gzip.compress(b"a,y\n1,2\n", mtime=0),
                 r"compressed by gzip: let its name end in \.gz",
             ),
-            ("a,y\n1,2\n".encode("utf-16-le"), "null bytes; try encoding: utf-16-le"),
-            ("a,y\n1,ü\n".encode("utf-16-be"), "null bytes; try encoding: utf-16-be"),
-            ("a,y\n1,2\n".encode("utf-32"), "try encoding: utf-32"),
+            ("a,y\n1,2\n".encode("utf-16-le"), "null bytes; try `encoding: utf-16-le"),
+            ("a,y\n1,ü\n".encode("utf-16-be"), "null bytes; try `encoding: utf-16-be"),
+            ("a,y\n1,2\n".encode("utf-32"), "try `encoding: utf-32"),
             (b"a,y\n1,x\x00\n2,x\n", "has null bytes$"),
         ],
     )
@@ -124,7 +122,7 @@ class TestFiles:
 class TestColumns:
     @pytest.mark.parametrize("target", [[], ["y", "y"]])
     def test_targets_must_differ(self, tmp_path: Path, target: list[str]) -> None:
-        with pytest.raises(DataError, match="dataset.target: must name different columns"):
+        with pytest.raises(DataError, match="^target: must name different columns"):
             load(tmp_path, table(cycled("1.5", "2.5")), target=target)
 
     def test_the_index_of_joined_tables(self, tmp_path: Path) -> None:
@@ -154,7 +152,7 @@ class TestArrays:
             ),
             ({"y": Y + 1j}, "y of train must be real numbers or texts, but is complex128"),
             ({"x": X[:, :0]}, r"x of train must be .* of the shape \(40, 0\)"),
-            ({"x_val": X[:9]}, "dataset.y_val: must be an array of .* but got None"),
+            ({"x_val": X[:9]}, "y_val: must be an array of .* but got None"),
         ],
     )
     def test_that_do_not_match(self, tmp_path: Path, arrays: dict[str, Any], told: str) -> None:
@@ -169,7 +167,7 @@ class TestArrays:
         np.save(tmp_path / "a.npy", X)
         if content is not None:
             (tmp_path / "a.npy").write_bytes(content)
-        with pytest.raises(DataError, match=r"dataset.path: must be an .npz file .* is none$"):
+        with pytest.raises(DataError, match=r"^path: must be an .npz file .* is none$"):
             load_data({"name": "npz", "path": "a.npy"}, seed=0, folder=tmp_path)
 
 

@@ -144,18 +144,18 @@ def test_a_users_factory_names_its_groups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"split": "group"}, r"dataset.split: must not be group, as .* no groups"),
-        ({"group": "patients"}, r"dataset.group: must be a column .* did you mean 'patient'"),
+        ({"split": "group"}, r"^split: must not be group, as .* no groups"),
+        ({"group": "patients"}, r"^group: must be a column .* did you mean 'patient'"),
         (
             {"time": "patient"},
-            r"column 'patient' .* must be numbers or ISO 8601 dates, as dataset.time orders",
+            r"column 'patient' .* must be numbers or ISO 8601 dates, as `time` orders",
         ),
-        ({"group": "patient", "time": "day"}, r"dataset.split: must be given \(group or chron"),
-        ({"time": "day", "stratify": False}, r"dataset.stratify: must not be given, as a chron"),
-        ({"group": "ill"}, r"dataset.test_fraction: must leave groups on both sides"),
-        ({"group": "patient", "folds": 25}, r"dataset.folds: must be at most 24 with 24 groups"),
-        ({"time": "day", "folds": 96}, r"dataset.folds: must be at most 95 with 96 rows"),
-        ({"time": "day", "train_rows": 78}, r"dataset.train_rows: must be at most the 77 rows"),
+        ({"group": "patient", "time": "day"}, r"^split: must be given \(group or chron"),
+        ({"time": "day", "stratify": False}, r"^stratify: must not be given, as a chron"),
+        ({"group": "ill"}, r"^test_fraction: must leave some of .* groups on both sides"),
+        ({"group": "patient", "folds": 25}, r"^folds: must be at most 24 with 24 groups"),
+        ({"time": "day", "folds": 96}, r"^folds: must be at most 95 with 96 rows"),
+        ({"time": "day", "train_rows": 78}, r"^train_rows: must be at most the 77 rows"),
     ],
 )
 def test_mistakes(folder: Path, keywords: dict[str, Any], message: str) -> None:
@@ -167,5 +167,5 @@ def test_mistakes(folder: Path, keywords: dict[str, Any], message: str) -> None:
 def test_a_data_set_with_splits_of_its_own_is_not_split(tmp_path: Path) -> None:
     pair = "(np.eye(4), np.arange(4) % 2)"
     name = user_factory(tmp_path, f"return {{k: {pair} for k in ('train', 'val', 'test')}}")
-    with pytest.raises(DataError, match=r"dataset.split: must not be given, as .* of its own"):
+    with pytest.raises(DataError, match=r"^split: must not be given, as .* of its own"):
         load(name, tmp_path, split="chronological")

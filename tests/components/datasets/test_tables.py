@@ -52,25 +52,25 @@ class TestNumbers:
     @pytest.mark.parametrize(
         ("cells", "keywords", "told"),
         [
-            (["1,5", "2,25"], {}, r"numbers, such as '1,5': dataset.decimal: ',' reads them"),
-            (["1.234,5", "7"], {}, "dataset.decimal: ',' with dataset.thousands: \".\" reads"),
-            (["1,234", "5,678"], {}, "dataset.thousands: \",\" or dataset.decimal: ',' reads"),
-            (["1,234,567", "2"], {}, 'numbers, such as .*: dataset.thousands: "," reads them'),
-            (["1 234", "5 678"], {}, 'dataset.thousands: " " reads them'),
-            (["1'234", "5'678"], {}, 'dataset.thousands: "\'" reads them'),
-            (["1.5", "2.5"], {"decimal": ","}, r"numbers, such as '1.5': dataset.decimal: '.'"),
-            (["12,5", "3,1"], {"thousands": ","}, r"such as '12,5': dataset.decimal: ','"),
+            (["1,5", "2,25"], {}, r"numbers, such as '1,5': `decimal: ','` reads them"),
+            (["1.234,5", "7"], {}, "`decimal: ','` with `thousands: \".\"` reads"),
+            (["1,234", "5,678"], {}, "`thousands: \",\"` or `decimal: ','` reads"),
+            (["1,234,567", "2"], {}, 'numbers, such as .*: `thousands: ","` reads them'),
+            (["1 234", "5 678"], {}, '`thousands: " "` reads them'),
+            (["1'234", "5'678"], {}, '`thousands: "\'"` reads them'),
+            (["1.5", "2.5"], {"decimal": ","}, r"numbers, such as '1.5': `decimal: '.'"),
+            (["12,5", "3,1"], {"thousands": ","}, r"such as '12,5': `decimal: ','"),
             (["1", "2", "3", "?"], {}, r"numbers, but texts too, such as '\?'.*na_values: \['\?"),
-            (["0", "1", "2", "3+"], {}, r"such as '3\+': .* name it in dataset.categories"),
+            (["0", "1", "2", "3+"], {}, r"such as '3\+': .* name it in `categories`"),
         ],
     )
     def test_in_doubt_are_refused_with_the_keyword_to_set(
         self, tmp_path: Path, cells: list[str], keywords: dict[str, Any], told: str
     ) -> None:
-        with pytest.raises(ColumnsError, match="dataset: column 'a' of .*t.csv") as raised:
+        with pytest.raises(ColumnsError, match="^column 'a' of .*t.csv") as raised:
             load(tmp_path, table(cells, ";"), separator=";", **keywords)
         assert raised.match(told)
-        assert "otherwise name it in dataset.categories or dataset.drop" in str(raised.value)
+        assert "otherwise name it in `categories` or `drop`" in str(raised.value)
         as_is = load(tmp_path, table(cells, ";"), separator=";", **keywords, categories=["a"])
         assert sum(name.startswith("a_") for name in as_is.feature_names) == len(cells)
 
@@ -78,7 +78,7 @@ class TestNumbers:
     def test_have_one_mark_for_decimals_and_another_for_thousands(
         self, tmp_path: Path, keywords: dict[str, Any]
     ) -> None:
-        with pytest.raises(DataError, match="dataset.thousands: must not be dataset.decimal"):
+        with pytest.raises(DataError, match="^thousands: must not be `decimal`"):
             load(tmp_path, table(["0.125", "1.5"]), **keywords)
 
     def test_with_units_are_warned_of(self, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ class TestDates:
     @pytest.mark.parametrize(
         ("cells", "told"),
         [
-            (["31.12.2024", "01.02.2024"], "{a: FORMAT} with '%d.%m.%Y' reads them"),
+            (["31.12.2024", "01.02.2024"], "{a: FORMAT}` with '%d.%m.%Y' reads them"),
             (["01/02/2024", "03/04/2024"], "with '%d/%m/%Y' or '%m/%d/%Y' reads them"),
             (["Jan 5 1999", "5 Jan 1999"], ""),
             (["05 Jan 1999 12:30", "06 Jan 1999 13:00"], "'%d %b %Y %H:%M'"),
@@ -176,14 +176,14 @@ class TestMissing:
             load(tmp_path, table([""]))
         data = load(tmp_path, table([""]), drop="auto")
         assert data.feature_names == ("b",)
-        assert "column 'a' has no value, and is left out (dataset.drop: auto)" in data.warnings
+        assert "column 'a' has no value, and is left out (`drop: auto`)" in data.warnings
 
 
 class TestFiles:
     def test_another_separator(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"dataset.separator: .* one column.* separator: ';'"):
+        with pytest.raises(DataError, match=r"^separator: .* one column.* `separator: ';'`"):
             load(tmp_path, table(["1,5", "2,5"], ";"))
-        with pytest.raises(DataError, match=r'dataset.separator: .*; try separator: "\\t"'):
+        with pytest.raises(DataError, match=r'^separator: .*; try `separator: "\\t"`'):
             load(tmp_path, table(["1", "2"], "\t"), separator=";")
 
     def test_more_fields_than_the_header(self, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ class TestFiles:
     def test_another_encoding_is_named(self, tmp_path: Path, encoding: str) -> None:
         text = table(["Café", "Thé"]).encode(encoding)
         named = "utf-16" if encoding == "utf-16" else "cp1252"
-        with pytest.raises(DataError, match=f"utf-8 can't read it.* encoding: {named}") as raised:
+        with pytest.raises(DataError, match=f"utf-8 can't read it.* `encoding: {named}") as raised:
             load(tmp_path, text)
         if named == "cp1252":
             assert "Café" in str(raised.value)
@@ -202,9 +202,7 @@ class TestFiles:
         assert data.feature_names == ("b", "a_Café", "a_Thé")
 
     def test_an_encoding_that_nobody_knows(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            DataError, match=r"dataset.encoding: must be an .* did you mean 'cp125"
-        ):
+        with pytest.raises(DataError, match=r"^encoding: must be an .* did you mean 'cp125"):
             load(tmp_path, table(["1"]), encoding="cp12522")
 
     def test_a_byte_order_mark_is_no_part_of_a_name(self, tmp_path: Path) -> None:
@@ -223,8 +221,8 @@ class TestFiles:
         rng = np.random.default_rng(0)
         rows = "".join(f"{a:.1f},{b:.2f},{'no' if a > 0 else 'yes'}\n" for a, b in
                        rng.normal(size=(60, 2)))  # fmt: skip
-        with pytest.raises(DataError, match=r"dataset.target: .*the first line looks like data.*"
-                           r"dataset.header: false"):  # fmt: skip
+        with pytest.raises(DataError, match=r"^target: .*the first line looks like data.*"
+                           r"`header: false`"):  # fmt: skip
             load(tmp_path, rows)
         data = load(tmp_path, rows, header=False, target="2")
         assert (data.feature_names, data.class_names) == (("0", "1"), ("no", "yes"))
@@ -251,7 +249,7 @@ class TestFiles:
         )
         frame.to_parquet(tmp_path / "t")
         section = {"name": "parquet", "path": "t", "target": "y", "standardize": False}
-        with pytest.raises(ColumnsError, match="column 'text' of .* dataset.decimal: ','"):
+        with pytest.raises(ColumnsError, match="column 'text' of .* `decimal: ','"):
             load_data(section, seed=0, folder=tmp_path)
         data = load_data({**section, "decimal": ","}, seed=0, folder=tmp_path)
         assert data.feature_names == ("day", "flag", "text", "whole", "group_u", "group_v")
@@ -289,12 +287,12 @@ class TestSuspects:
         told = f"column {name!r} {why}"
         data = load(tmp_path, text)
         assert [each for each in data.warnings if each.startswith(told)] == list(data.warnings)
-        assert f"dataset.drop: [{name!r}], or auto, leaves it out" in data.warnings[0]
+        assert f"`drop: [{name!r}]`, or auto, leaves it out" in data.warnings[0]
         assert any(feature.startswith(name) for feature in data.feature_names)
         dropped = load(tmp_path, text, drop="auto")
         assert dropped.feature_names == ("noise",)
         assert dropped.warnings[0].startswith(told)
-        assert "is left out (dataset.drop: auto)" in dropped.warnings[0]
+        assert "is left out (`drop: auto`)" in dropped.warnings[0]
         listed = load(tmp_path, text, drop=[name])
         assert (listed.feature_names, listed.warnings) == (("noise",), ())
         kept = load(tmp_path, text, drop="auto", features=[name, "noise"])
@@ -349,9 +347,9 @@ class TestSuspects:
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"features": ["a"], "drop": ["a"]}, "features: must not name what dataset.drop names"),
-        ({"drop": ["y"]}, "drop: must not name what dataset.target names, but got 'y'"),
-        ({"dates": ["a"], "categories": ["a"]}, "categories: must not name what dataset.dates"),
+        ({"features": ["a"], "drop": ["a"]}, "features: must not name what `drop` names"),
+        ({"drop": ["y"]}, "drop: must not name what `target` names, but got 'y'"),
+        ({"dates": ["a"], "categories": ["a"]}, "categories: must not name what `dates`"),
         ({"categories": ["aa"]}, r"categories: must be a column of .* did you mean 'a'"),
         ({"dates": {"c": None}}, "dates: must be a column of"),
         ({"features": ["z"]}, "features: must be a column of"),
@@ -360,7 +358,7 @@ class TestSuspects:
 def test_keywords_name_columns_once(
     tmp_path: Path, keywords: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(DataError, match=f"dataset.{message}"):
+    with pytest.raises(DataError, match=f"^{message}"):
         load(tmp_path, table(["1", "2"]), **keywords)
 
 
