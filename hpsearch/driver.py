@@ -32,7 +32,7 @@ from hpsearch.registry import user_files
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.warm_start import Earlier, warm_started
-from hpsearch.tracking import Tracker, log_report, open_ahead, register_best, sync
+from hpsearch.tracking import Tracker, import_ahead, log_report, register_best, sync
 from hpsearch.training.launchers import exports_model
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.observations import Observations
@@ -79,7 +79,7 @@ class Driver:
         uri, artifacts = self.runs.tracking_of(self.record.spec, self.tracking_uri)
         tracker = Tracker(self.record, uri, artifacts, after=self._reported)
         tracker.start()
-        threading.Thread(target=_open_ahead, args=(self._reported, uri), daemon=True).start()
+        threading.Thread(target=_import_ahead, args=(self._reported, uri), daemon=True).start()
         try:
             if self.on_start is not None:
                 self.on_start(self.record, self.folder)
@@ -143,13 +143,13 @@ class Driver:
         return final
 
 
-def _open_ahead(reported: threading.Event, tracking_uri: str) -> None:
+def _import_ahead(reported: threading.Event, tracking_uri: str) -> None:
     """Import what the end of the search needs, which takes seconds, beside the training; but not
     while workers start: they import torch on the same cores."""
     reported.wait()
     with suppress(Exception):  # it is done again where it is needed
         importlib.import_module("hpsearch.analysis.report")
-        open_ahead(tracking_uri)
+        import_ahead(tracking_uri)
 
 
 def close_unattended(record: Record, folder: SearchFolder) -> None:

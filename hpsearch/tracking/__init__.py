@@ -5,7 +5,7 @@ tags, so that a view can be rebuilt at any time: what is there already isn't wri
 """
 
 from hpsearch.tracking.models import register_best
-from hpsearch.tracking.operations import address_of_run, log_report, open_ahead, sync
+from hpsearch.tracking.operations import address_of_run, import_ahead, log_report, sync
 from hpsearch.tracking.tracker import Tracker
 
-__all__ = ["Tracker", "address_of_run", "log_report", "open_ahead", "register_best", "sync"]
+__all__ = ["Tracker", "address_of_run", "log_report", "import_ahead", "register_best", "sync"]

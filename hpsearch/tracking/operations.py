@@ -15,12 +15,12 @@ from hpsearch.record import Record
 from hpsearch.tracking.store import mlflow_settings, open_client
 
 
-def open_ahead(tracking_uri: str) -> None:
-    """Open a store before it is needed: the first time in a process, that takes seconds."""
-    with as_tracking_errors(tracking_uri):
-        import hpsearch.tracking.writer  # noqa: F401
+def import_ahead(tracking_uri: str) -> None:
+    """Import what `register_best` and `log_report` need, which takes seconds."""
+    import hpsearch.tracking.writer  # noqa: F401
 
-        open_client(tracking_uri)
+    if not tracking_uri.startswith("http"):
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 
 def sync(record: Record, tracking_uri: str, artifacts: Path | None = None) -> None:
