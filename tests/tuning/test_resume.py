@@ -56,7 +56,7 @@ def test_one_driver_at_a_time_and_stop_from_another_terminal(folder: Path) -> No
     process = start("run", "killed.yaml", cwd=folder)
     wait_for_epochs(folder, 5, process)
     for refused in (resume_search, sync_search):
-        with pytest.raises(SearchRunningError, match="runs already"):
+        with pytest.raises(SearchRunningError, match="is running"):
             refused("killed", folder / "runs")
     record = stop_search("killed", folder / "runs")
     finish(process, folder, status=130)
