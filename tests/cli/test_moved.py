@@ -240,7 +240,7 @@ def test_a_store_elsewhere_is_found_to_point_to_the_old_folder(
     moved = Runs(search.place.path.rename(tmp_path / "moved"))
     folder = moved.search("small")
     (problem,) = check_search(folder.open_record(), folder, other).problems
-    assert "`hpsearch sync small` mends it" in problem
+    assert "run `hpsearch sync small`" in problem
     assert f"but got '{search.place.artifacts.as_uri()}/small'" in problem
     sync_search("small", moved.path, other)
     assert check_search(folder.open_record(), folder, other).problems == ()

@@ -213,7 +213,7 @@ def test_what_the_store_refuses_holds_up_nothing_else(
         wait_until(lambda: len(store.trials()) == 1)
         store.client.delete_run(store.trials()[0].info.run_id)  # as a user may, in the UI
         record.report(0, 2, {"val_accuracy": 0.2})
-        wait_until(lambda: "MLflow refuses trial-0000" in caplog.text)
+        wait_until(lambda: "MLflow refused trial-0000" in caplog.text)
         add_trial(record, [0.5], Outcome.COMPLETED)
     assert store.trials()[1].info.status == "FINISHED"
 
@@ -227,7 +227,7 @@ def test_a_follower_that_dies_is_replaced(
         (follower,) = followers(os.getpid())
         follower.kill()
         record.report(0, 2, {"val_accuracy": 0.2})
-        wait_until(lambda: "is started again" in caplog.text)
+        wait_until(lambda: "restarting it" in caplog.text)
         record.end_trial(0, Outcome.COMPLETED)
     (run,) = store.trials().values()
     assert store.curve(run, "val_accuracy") == [(1, 0.1), (2, 0.2)]
