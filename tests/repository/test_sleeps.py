@@ -11,8 +11,6 @@ import pytest
 TESTS = Path(__file__).parents[1]
 #: the one place that polls
 POLLING = Path("support/polling.py")
-#: files whose sleeps are still to be replaced by a clock that is passed in
-ALLOWED = {Path("tuning/test_control.py"), Path("tuning/test_search.py")}
 
 
 def sleeps(source: str) -> Iterator[int]:
@@ -42,7 +40,7 @@ def test_no_test_sleeps() -> None:
     found = [
         f"{path}:{line}"
         for path in (file.relative_to(TESTS) for file in TESTS.rglob("*.py"))
-        if path not in {POLLING, *ALLOWED}
+        if path != POLLING
         for line in sleeps((TESTS / path).read_text())
     ]
     assert found == []

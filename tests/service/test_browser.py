@@ -121,7 +121,7 @@ def test_a_search_is_live(team: Team, visit: Visit) -> None:
         record.report(0, 3, {"val_accuracy": 0.8125})
         record.end_trial(0, Outcome.COMPLETED)
         _tell(team, record)
-        page.locator("dd", has_text="0.8125").wait_for(timeout=15_000)
+        page.locator("dd", has_text="0.8125").wait_for(timeout=60_000)
         page.locator('[data-figure="objective"].js-plotly-plot').wait_for()
         assert page.evaluate("window.isTheSame")  # it was not loaded again
         assert (
@@ -160,7 +160,7 @@ def test_the_list_is_live(team: Team, visit: Visit) -> None:
         assert "0.51" in row.inner_text()
         record.report(0, 3, {"val_accuracy": 0.8125})
         _tell(team, record)
-        row.get_by_text("0.8125").wait_for(timeout=15_000)
+        row.get_by_text("0.8125").wait_for(timeout=60_000)
 
 
 def test_a_page_says_when_its_session_has_ended(team: Team, visit: Visit) -> None:
@@ -168,7 +168,7 @@ def test_a_page_says_when_its_session_has_ended(team: Team, visit: Visit) -> Non
         page.get_by_role("status").get_by_text("live", exact=True).wait_for()
         for token in team.service.tokens.list():
             team.service.tokens.revoke(token["id"])
-        page.get_by_text("this page is no longer live").wait_for(timeout=15_000)
+        page.get_by_text("this page is no longer live").wait_for(timeout=60_000)
 
 
 def test_it_can_be_used_from_the_keyboard(visit: Visit) -> None:
