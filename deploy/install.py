@@ -24,6 +24,7 @@ SETTINGS = {
     "cert": "SSL_CERT_FILE",
     "trusted-host": "UV_INSECURE_HOST",
     "no-index": "UV_NO_INDEX",
+    "proxy": "ALL_PROXY",
 }
 REQUIREMENTS = (
     ("--requirement", "requirements.lock"),

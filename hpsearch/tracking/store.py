@@ -2,18 +2,22 @@
 
 MLflow makes its tables by over fifty migrations, and SQLite keeps each as it comes. A process that
 dies in between leaves a file that MLflow refuses ever after, and two that make the tables of one
-file are in each other's way. So they are made in a file apart, and come to their place whole.
+file are in each other's way. So they are made in a file apart, once for each version of MLflow,
+and come to their place whole.
 
 MLflow is imported inside the functions: it takes seconds.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import logging
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -70,8 +74,8 @@ def make_tables(tracking_uri: str) -> None:
     try:
         if not _has_tables(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with mlflow_settings(), TemporaryDirectory() as folder:
-                _write(path, _statements(Path(folder) / path.name))
+            with mlflow_settings():
+                _write(path, _statements())
     except (sqlite3.Error, OSError) as error:
         raise TrackingError(f"{tracking_uri} can't be used: {error}") from error
 
@@ -97,13 +101,33 @@ def _any_table(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
 
 
-def _statements(draft: Path) -> list[str]:
-    """Return what makes the tables that MLflow makes in a new file."""
+def _statements() -> list[str]:
+    """Return what makes the tables that MLflow makes in a new file, kept in the user's cache: its
+    migrations take seconds, and make the same of each version."""
+    kept = _cache() / f"mlflow-{importlib.metadata.version('mlflow')}.json"
+    with suppress(OSError, ValueError):
+        return list(map(str, json.loads(kept.read_bytes())))
+    statements = _migrated()
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_name(f"{kept.name}.{uuid.uuid4().hex}")
+        draft.write_text(json.dumps(statements))
+        draft.replace(kept)
+    return statements
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpsearch"
+
+
+def _migrated() -> list[str]:
     from mlflow.db import upgrade
 
-    upgrade.callback(f"sqlite:///{draft}")  # `mlflow db upgrade`, which makes no experiment yet
-    with closing(_connect(draft)) as connection:
-        begin, *statements, commit = connection.iterdump()
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / "mlflow.db"
+        upgrade.callback(f"sqlite:///{draft}")  # `mlflow db upgrade`, which makes no experiment
+        with closing(_connect(draft)) as connection:
+            begin, *statements, commit = connection.iterdump()
     assert (begin, commit) == ("BEGIN TRANSACTION;", "COMMIT;")
     return statements
 

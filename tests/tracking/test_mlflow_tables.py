@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,8 @@ def opener(path: Path, temporary: Path) -> subprocess.Popen[bytes]:
     """Start a process that opens a store as a driver's follower does."""
     temporary.mkdir(exist_ok=True)
     command = [sys.executable, "-c", OPEN, f"sqlite:///{path}"]
-    return subprocess.Popen(command, env={"TMPDIR": str(temporary)})
+    environment = {"TMPDIR": str(temporary), "XDG_CACHE_HOME": str(temporary)}
+    return subprocess.Popen(command, env=environment)
 
 
 def bytes_in(folder: Path) -> int:
@@ -63,6 +67,28 @@ def test_tables_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
     made = path.read_bytes()
     make_tables(f"sqlite:///{path}")
     assert path.read_bytes() == made
+
+
+@pytest.mark.parametrize("kept", [None, "", "{"])
+def test_tables_are_the_same_from_the_cache_and_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str | None
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_tables(f"sqlite:///{tmp_path / 'first.db'}")
+    [cached] = (tmp_path / "cache" / "hpsearch").iterdir()
+    whole = json.loads(cached.read_bytes())
+    if kept is None:  # it is used
+        monkeypatch.setattr("hpsearch.tracking.store._migrated", lambda: pytest.fail("again"))
+    else:  # it is of no use, and replaced
+        cached.write_text(kept)
+    make_tables(f"sqlite:///{tmp_path / 'second.db'}")
+    assert len(json.loads(cached.read_bytes())) == len(whole)  # whose order may differ
+    assert made(tmp_path / "second.db") == made(tmp_path / "first.db")
+
+
+def made(path: Path) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return sorted(connection.execute("SELECT type, name FROM sqlite_master"))
 
 
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) -> None:

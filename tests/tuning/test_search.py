@@ -83,8 +83,10 @@ def quick(config, trial):
     if not marker.exists():
         marker.touch()
         os._exit(1)
+    (marker.parent / f"process-{os.getpid()}").touch()
     for epoch in range(1, 4):
-        time.sleep(0.25)
+        if len(list(marker.parent.glob("process-*"))) < 2:  # the other worker is starting
+            time.sleep(0.25)
         yield {"score": 0.5, "process": os.getpid()}
 
 def plain(config, trial):
@@ -331,7 +333,7 @@ def test_a_trial_whose_worker_dies_as_it_takes_it_is_tried_again(
 def test_trials_shorter_than_a_workers_start_keep_all_slots_busy(
     tmp_path: Path, user_code: Path
 ) -> None:
-    spec = user_spec(user_code, "quick", trials=28, marker=str(tmp_path / "marker"))
+    spec = user_spec(user_code, "quick", trials=120, marker=str(tmp_path / "marker"))
     search = spec.search.model_copy(update={"max_concurrent": 2})
     record = run_search(spec.model_copy(update={"search": search}), tmp_path / "runs").record
     processes = Counter(trial.curve[1]["process"] for trial in record.trials)
