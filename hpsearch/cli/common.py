@@ -73,7 +73,7 @@ def open_search(name: str, runs: Path) -> tuple[SearchFolder, Record]:
 def say(text: str) -> None:
     """Print a line, if there is anything to say."""
     if text:
-        console.print(text, soft_wrap=True)
+        console.print(text, soft_wrap=True, markup=False)
 
 
 def use_tracking_token(runs: Runs) -> None:

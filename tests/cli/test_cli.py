@@ -45,9 +45,10 @@ def test_run_shows_progress_result_and_what_to_do_next(
     for text in ("3/3 trials", "leaderboard", "test_accuracy", "hpsearch ui", "hpsearch best"):
         assert text in ran.stdout
     assert "Traceback" not in ran.stdout + ran.stderr
-    first = ran.stdout.splitlines()[0]
-    assert first.startswith("search tiny in ")
-    assert first.endswith(": classification into 3 classes, because the data set states it")
+    checking, search = ran.stdout.splitlines()[:2]
+    assert checking == "tiny.yaml: checking it while Ray starts"
+    assert search.startswith("search tiny in ")
+    assert search.endswith(": classification into 3 classes, because the data set states it")
 
 
 @pytest.mark.usefixtures("ran")
