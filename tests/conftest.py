@@ -15,15 +15,34 @@ if TYPE_CHECKING:
     from tests.support.whole import Search
 
 
-#: files of minutes: begun first, or one worker would end with them alone
-LONG = ("test_resume", "test_search", "test_team_cli", "test_examples", "test_postgresql")
+#: files of minutes, which `make test` leaves out, the longest first
+LONG = (
+    "tuning/test_search.py",
+    "tuning/test_resume.py",
+    "cli/test_team_cli.py",
+    "repository/test_examples.py",
+    "cli/test_no_best.py",
+    "cli/test_home.py",
+    "repository/test_wheel.py",
+    "repository/test_docs.py",
+    "repository/test_pages.py",
+    "record/test_postgresql.py",
+    "cli/test_moved.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first."""
-    items.sort(
-        key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
-    )
+    """Mark the longest files and put them first, or one worker would end with them alone."""
+    tests = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.relative_to(tests).as_posix()
+        return LONG.index(name) if name in LONG else len(LONG)
+
+    for item in items:
+        if rank(item) < len(LONG):
+            item.add_marker("long")
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

@@ -30,10 +30,12 @@ SEARCHED = {
 SEARCH_ALL = """
 import sys
 from hpsearch import load_spec, run_search
-from hpsearch.tuning.on_ray.experiment import ray_cluster
+from hpsearch.spec import Resources
+from hpsearch.tuning.on_ray.cluster import ray_cluster
 
 short = ["search.trials=3", "search.max_concurrent=1", "search.early_stopping={max_epochs: 2}"]
-with ray_cluster(None):
+with ray_cluster(None) as cluster:
+    cluster.slots(Resources(), None)  # waits for it
     for spec in sys.argv[1:]:
         run_search(load_spec(spec, short))
 """
