@@ -36,7 +36,6 @@ from hpsearch.tracking import Tracker, import_ahead, log_report, register_best, 
 from hpsearch.training.launchers import exports_model
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.observations import Observations
-from hpsearch.tuning.on_ray.cluster import Cluster
 from hpsearch.tuning.on_ray.experiment import run_trials
 from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
 from hpsearch.validation import data_notes
@@ -52,7 +51,7 @@ Watcher = Callable[[Record, SearchFolder], None]
 class Driver:
     """One run of a search: from wherever its record is to its report, its model and MLflow's view.
 
-    The caller holds the search's lock, and `slots` trials at the same time fit its `cluster`.
+    The caller holds the search's lock, and has a cluster that `slots` trials at the same time fit.
     `on_start` is called before the first trial, with the record and the folder. `tracking_uri` is
     where MLflow is reached, if not at the search's own.
     """
@@ -61,7 +60,6 @@ class Driver:
     runs: Runs
     folder: SearchFolder
     data: Data | None
-    cluster: Cluster
     slots: int
     on_start: Watcher | None = None
     tracking_uri: str | None = None
@@ -87,7 +85,6 @@ class Driver:
                 self._run_trials()
             final = self._final_model()
         finally:
-            self.cluster.close()  # which takes as long as the rest
             tracker.finish()
             from hpsearch.analysis import SearchReport, write_report
 

@@ -65,7 +65,7 @@ def run_search(
         folder = create_search(spec, place, earlier, facts, code)
         with folder.drive():
             record = folder.take_over()
-            return Driver(record, place, folder, data, cluster, slots, on_start).run()
+            return Driver(record, place, folder, data, slots, on_start).run()
 
 
 def create_search(
@@ -235,4 +235,4 @@ def _go_on(
         if spec != record.spec or record.state in ("running", "stopped"):
             record.go_on(spec)
             folder.write_spec(spec)
-        return Driver(record, place, folder, data, cluster, slots, on_start, tracking_uri).run()
+        return Driver(record, place, folder, data, slots, on_start, tracking_uri).run()

@@ -37,7 +37,7 @@ _QUIETLY: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERR
 
 
 class Cluster:
-    """A connection to a Ray cluster, made and closed by a thread of its own.
+    """A connection to a Ray cluster, made by a thread of its own.
 
     That thread lives as long as the connection: the kernel kills Ray's processes when the thread
     that started them ends.
@@ -73,12 +73,12 @@ class Cluster:
         return min(slots, max_concurrent or slots)
 
     def close(self) -> None:
-        """Let the thread disconnect, without waiting for it."""
-        self._closing.set()
-
-    def join(self) -> None:
-        """Wait until it has disconnected."""
+        """Disconnect, once nothing else is done: Ray ends a process that drops an object of a
+        cluster while it is shut down."""
         if self._thread.ident is not None:
+            self._is_connected.wait()
+            ray.shutdown()
+            self._closing.set()
             self._thread.join()
 
     def _run(self) -> None:
@@ -88,7 +88,6 @@ class Cluster:
             self._error = error
         self._is_connected.set()
         self._closing.wait()
-        ray.shutdown()
 
 
 @contextmanager
@@ -104,7 +103,6 @@ def ray_cluster(address: str | None) -> Iterator[Cluster]:
             yield cluster
         finally:
             cluster.close()
-            cluster.join()
 
 
 def _join(address: str) -> None:
