@@ -132,6 +132,17 @@ def place_of(error: Exception) -> str:
     return place
 
 
+def problem_of(error: Exception, rule: str = "must build", value: Any = NoValue) -> Problem:
+    """Return what an error says, at the place where the component stands that raised it.
+
+    A component that knows what is wrong says it itself; of any other error of a user's code
+    `rule` says what it had to do, given `value`.
+    """
+    if isinstance(error, ComponentError):
+        return error.problem
+    return Problem(place_of(error), f"{rule} ({type(error).__name__}: {error})", value)
+
+
 def nearest_names(name: object, known: Iterable[str]) -> tuple[str, ...]:
     """Return the known names that a typing mistake could have meant, best first.
 

@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from hpsearch.errors import ComponentError
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -90,14 +92,6 @@ class PausingRule(Protocol):
         ...
 
 
-class KeywordError(ValueError):
-    """A keyword of a rule that its type allows, but not the others: `rule` says which."""
-
-    def __init__(self, keyword: str, rule: str, value: object) -> None:
-        super().__init__(f"{keyword}: {rule}, but got {value!r}")
-        self.keyword, self.rule, self.value = keyword, rule, value
-
-
 def sign_of(direction: str) -> float:
     """Return what makes an objective a score, of which more is better."""
     return 1.0 if direction == "maximize" else -1.0
@@ -106,17 +100,18 @@ def sign_of(direction: str) -> float:
 def geometric_rungs(first: int, factor: int, last: int) -> tuple[int, ...]:
     """Return the epochs first, first·factor, first·factor², … below `last`, and `last`.
 
-    Raises KeywordError, which names them as rules do: grace_period, reduction_factor, max_epochs.
+    Raises ComponentError at `grace_period` or `reduction_factor`, as rules call them.
 
     >>> geometric_rungs(1, 3, 27)
     (1, 3, 9, 27)
     """
     if first > last:
-        raise KeywordError("grace_period", f"must be at most max_epochs ({last})", first)
+        rule = f"must be at most max_epochs ({last})"
+        raise ComponentError(rule, first, keyword="grace_period")
     if first < 1:
-        raise KeywordError("grace_period", "must be at least 1", first)
+        raise ComponentError("must be at least 1", first, keyword="grace_period")
     if factor < 2:
-        raise KeywordError("reduction_factor", "must be at least 2", factor)
+        raise ComponentError("must be at least 2", factor, keyword="reduction_factor")
     rungs = []
     while first < last:
         rungs.append(first)

@@ -9,9 +9,9 @@ from typing import Annotated
 from annotated_types import Interval
 
 from hpsearch import registry
-from hpsearch.early_stopping.base import EarlyStopper, KeywordError
+from hpsearch.early_stopping.base import EarlyStopper
 from hpsearch.early_stopping.median import FullBudget
-from hpsearch.errors import Problem, SpecError, nearest_names
+from hpsearch.errors import Problem, SpecError, nearest_names, problem_of
 from hpsearch.spec import Direction, EarlyStopping, SearchSpec
 from hpsearch.spec.stopping import DEFAULT_MAX_EPOCHS, MAX_EPOCHS
 
@@ -50,12 +50,8 @@ def make_rule(settings: EarlyStopping, direction: Direction, folder: Path) -> Ea
     offered = {"max_epochs": settings.max_epochs, "direction": direction}
     try:
         rule: EarlyStopper = component.build(settings.keywords, **offered)
-    except KeywordError as error:
-        place = f"{PLACE}.{error.keyword}"
-        raise SpecError([Problem(place, error.rule, error.value)]) from error
     except Exception as error:  # a rule of the user's may raise anything
-        must = f"must build ({type(error).__name__}: {error})"
-        raise SpecError([Problem(PLACE, must, settings.name)]) from error
+        raise SpecError([problem_of(error, value=settings.name).below(PLACE)]) from error
     if problem := _problem(rule, settings.max_epochs):
         raise SpecError([problem])
     return rule

@@ -11,11 +11,11 @@ from hpsearch.components import Data, epoch_metrics, task_for
 from hpsearch.components.callbacks import callback_metrics
 from hpsearch.components.finetuning import LEAVES_REST
 from hpsearch.components.tasks import NO_DATA, Task, undefined_scores
-from hpsearch.errors import Problem, UserCodeError, nearest_names
+from hpsearch.errors import Problem, UserCodeError, nearest_names, problem_of
 from hpsearch.registry import ComponentOf, MetricName
 from hpsearch.spec import Draft, Tree, join
 from hpsearch.validation.kinds import kinds_that_report
-from hpsearch.validation.outcomes import parted, problem_of, unique
+from hpsearch.validation.outcomes import parted, unique
 from hpsearch.validation.signatures import Alternative, alternatives, check_section, samples
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from hpsearch.errors import ComponentError, NoValue, Problem, place_of
+from hpsearch.errors import Problem
 
 _Good = TypeVar("_Good")
 
@@ -34,14 +34,3 @@ def unique(problems: Iterable[Problem]) -> list[Problem]:
         if each not in found:
             found.append(each)
     return found
-
-
-def problem_of(error: Exception, rule: str = "must build", value: object = NoValue) -> Problem:
-    """Return what an error says, at the place where the component stands that raised it.
-
-    A component that knows what is wrong says it itself; of any other error of a user's code
-    `rule` says what it had to do, given `value`.
-    """
-    if isinstance(error, ComponentError):
-        return error.problem
-    return Problem(place_of(error), f"{rule} ({type(error).__name__}: {error})", value)

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 
 from hpsearch.components import Data
 from hpsearch.early_stopping import EarlyStopper, make_rule
-from hpsearch.errors import Problem, SpecError, UserCodeError
+from hpsearch.errors import Problem, SpecError, UserCodeError, problem_of
 from hpsearch.registry import is_user_code
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Draft, EarlyStopping, SearchSpec, TrialConfig
 from hpsearch.spec.trees import named
 from hpsearch.training.launchers import suiting, suits
-from hpsearch.validation.outcomes import parted, problem_of, problems_in
+from hpsearch.validation.outcomes import parted, problems_in
 from hpsearch.validation.points import point_problems, warm_start_problems
 from hpsearch.validation.signatures import check_component
 

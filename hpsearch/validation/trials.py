@@ -11,7 +11,7 @@ import torch
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data, task_for
-from hpsearch.errors import ComponentError, Problem, place_of
+from hpsearch.errors import ComponentError, Problem, place_of, problem_of
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
     VALUE_SECTIONS,
@@ -27,7 +27,7 @@ from hpsearch.spec import (
 from hpsearch.training.trainer import Trainer
 from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.metrics import metric_problems
-from hpsearch.validation.outcomes import parted, problem_of, unique
+from hpsearch.validation.outcomes import parted, unique
 from hpsearch.validation.signatures import (
     Alternative,
     check_section,

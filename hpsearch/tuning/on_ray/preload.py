@@ -8,7 +8,7 @@ import torch  # noqa: E402
 
 import hpsearch.tuning.on_ray.actor  # noqa: E402, F401
 
-# The first optimizer of a process imports torch's compiler, which takes two seconds.
+# The first optimizer of a process imports torch's compiler.
 torch.optim.SGD([torch.zeros(1, requires_grad=True)])
 gc.freeze()  # what is there now stays
 gc.enable()
