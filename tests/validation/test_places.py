@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from hpsearch.validation import check, check_draft, check_spec
 from hpsearch.validation.diagnosis import diagnose
 from tests.support.cli import hpsearch
 from tests.support.specs import GOOD, changed
+from tests.support.user_modules import user_module
 
 CODE = """
 import numpy as np
@@ -32,12 +32,9 @@ def data():
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with a user's code, which is forgotten after the test."""
-    (tmp_path / "code_of_mine.py").write_text(CODE)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path
-    sys.modules.pop("code_of_mine", None)
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with user_module(tmp_path, "code_of_mine", CODE):
+        yield tmp_path
 
 
 def problems(raw: dict[str, Any], folder: Path = Path()) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hpsearch.spec import draft_spec, load_spec
 from hpsearch.validation import check, check_spec, load_checked_spec
 from tests.support.problems import USER_CODE, problems_of
 from tests.support.specs import GOOD, changed
+from tests.support.user_modules import user_module
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 FUNCTION: dict[str, Any] = {
@@ -30,12 +30,9 @@ FUNCTION: dict[str, Any] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with code of a user's, which is forgotten after the test."""
-    (tmp_path / "code_of_user.py").write_text(USER_CODE)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path
-    sys.modules.pop("code_of_user", None)
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with user_module(tmp_path, "code_of_user", USER_CODE):
+        yield tmp_path
 
 
 class TestGoodSpecs:
