@@ -6,7 +6,8 @@ What imports torch or Ray Tune is imported inside the functions, once Ray is sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from hpsearch.user_code import code_hashes
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
+    from hpsearch.components import Data
     from hpsearch.driver import Watcher
     from hpsearch.samplers.warm_start import Earlier
 
@@ -50,17 +52,12 @@ def run_search(
     """
     place = Runs(runs)
     place.check_new(spec.name)
-    with ray_cluster(address) as cluster:
-        # These import torch, Tune and the catalogue: seconds in which Ray starts.
+    with _prepared(spec, place.existing_folder, address) as (spec, data, slots):
         from hpsearch.driver import Driver, read_earlier
-        from hpsearch.validation import check_disk, check_spec
 
-        spec, data = check_spec(spec)
         earlier, problems = read_earlier(place, spec.search.warm_start)
         if problems:
             raise SpecError(problems)
-        slots = cluster.slots(spec.resources, spec.search.max_concurrent)
-        check_disk(spec, data, slots, place.existing_folder)
         facts, code = collect_facts(spec.folder), code_hashes(spec)
         folder = create_search(spec, place, earlier, facts, code)
         with folder.drive():
@@ -223,16 +220,32 @@ def _go_on(
     tracking_uri: str | None = None,
 ) -> SearchReport:
     spec = bound.spec
-    with ray_cluster(address) as cluster:
+    with _prepared(spec, folder.path, address) as (_, data, slots):
         from hpsearch.driver import Driver
-        from hpsearch.validation import check_disk, check_spec
 
-        _, data = check_spec(spec)
-        slots = cluster.slots(spec.resources, spec.search.max_concurrent)
-        check_disk(spec, data, slots, folder.path)
         record.bind(spec.folder, bound.code)
         # One that has ended lacks only its report, its model and MLflow's view.
         if spec != record.spec or record.state in ("running", "stopped"):
             record.go_on(spec)
             folder.write_spec(spec)
         return Driver(record, place, folder, data, slots, on_start, tracking_uri).run()
+
+
+@contextmanager
+def _prepared(
+    spec: SearchSpec, folder: Path, address: str | None
+) -> Iterator[tuple[SearchSpec, Data | None, int]]:
+    """Check a spec, and the disk of an existing folder, while the cluster starts.
+
+    Yields the spec with recommended ranges, its data, and the trials that the cluster can train
+    at the same time.
+    """
+    with ray_cluster(address) as cluster:
+        # These import torch, Tune and the catalogue: seconds in which Ray starts.
+        import hpsearch.driver  # noqa: F401
+        from hpsearch.validation import check_disk, check_spec
+
+        spec, data = check_spec(spec)
+        slots = cluster.slots(spec.resources, spec.search.max_concurrent)
+        check_disk(spec, data, slots, folder)
+        yield spec, data, slots
