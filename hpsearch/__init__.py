@@ -1,13 +1,15 @@
 """hpsearch: hyperparameter search for PyTorch.
 
 The public names, imported on first use so that `import hpsearch` is quick. A name that is added
-here is part of the Python API and stays.
+here is part of the Python API and stays. What a script calls is there right away.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from hpsearch.reporting import TrialStopped, checkpoint_dir, report
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
@@ -29,9 +31,12 @@ __all__ = [
     "Stop",
     "Trainer",
     "TrialConfig",
+    "TrialStopped",
+    "checkpoint_dir",
     "extend_search",
     "load_spec",
     "register",
+    "report",
     "resume_search",
     "run_search",
     "stop_search",

@@ -6,8 +6,9 @@ filled by hpsearch; all others are keywords of the spec, so that a signature is 
     @register("model", "mlp")
     def mlp(input_shape, output_size, hidden_sizes: list[int] = [128], dropout: float = 0.0): ...
 
-Of the families two are no part of a configuration: `early_stopping`, the rules that stop trials
-(`hpsearch.early_stopping`), and `launcher`, what trains a trial (`hpsearch.training.launchers`).
+Of the families three are no part of a configuration: `early_stopping`, the rules that stop trials
+(`hpsearch.early_stopping`), `launcher`, what trains a trial (`hpsearch.training.launchers`), and
+`metric_source`, where a command's metrics come from (`hpsearch.training.command.sources`).
 
 Users register theirs with the same decorator, by an entry point in the group
 `hpsearch.components`, or not at all: a spec may name `package.module:factory` or
@@ -69,7 +70,8 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "check": ("trainer",),
     "sampler": ("space", "seed", "direction", "rungs", "slots"),
     "early_stopping": ("max_epochs", "direction"),
-    "launcher": ("config", "data", "device"),
+    "launcher": ("config", "data", "device", "folders"),
+    "metric_source": ("working_dir", "files"),
     "trainable": ("config", "trial"),
 }
 #: what a name such as `os:system` is told

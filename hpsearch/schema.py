@@ -52,6 +52,10 @@ def json_schema() -> Schema:
         definitions[family] = _component(family)
     properties["space"]["type"] = "object"
     properties["launcher"] |= {"anyOf": [_component("launcher"), {"type": "null"}]}
+    properties["metrics"] |= {"anyOf": [*_metric_sources(), {"type": "null"}]}
+    words: Schema = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}
+    definitions["Command"]["properties"]["run"] |= {**words, "type": ["string", "array"]}
+    properties["command"]["anyOf"] = [{"type": "string"}, words, *properties["command"]["anyOf"]]
     search = definitions["SearchSettings"]["properties"]
     for setting, schema_of in (
         ("sampler", _component("sampler")),
@@ -62,6 +66,7 @@ def json_schema() -> Schema:
     definitions["Range"] = _without_titles(Range.model_json_schema())
     schema["anyOf"] = [
         {"required": ["trainable"]},
+        {"required": ["command"]},
         {"required": ["dataset", "model", "optimizer"]},
     ]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
@@ -130,6 +135,19 @@ def _component(family: str) -> Schema:
     objects = [_keywords(registry.get(family, name)) for name in names]
     known = [{"enum": names}] if names else []
     return {"anyOf": [*known, _USER_CODE, *objects, own]}
+
+
+def _metric_sources() -> Iterator[Schema]:
+    """Yield the schemas of where metrics come from, whose name may be called `from`."""
+    for schema in _component("metric_source")["anyOf"]:
+        yield schema
+        if "properties" in schema:
+            properties = {
+                "from" if key == "name" else key: child
+                for key, child in schema["properties"].items()
+            }
+            required = ["from", *(key for key in schema["required"] if key != "name")]
+            yield {**schema, "properties": properties, "required": required}
 
 
 def _early_stopping() -> Schema:

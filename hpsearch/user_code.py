@@ -10,6 +10,7 @@ import ast
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def code_hashes(spec: SearchSpec) -> dict[str, str]:
     Files that are named by an absolute path, and what is beside them, keep theirs.
     """
     folder = Path(spec.folder)
-    modules = set(_modules(spec.to_dict()))
+    modules = _named_modules(spec)
     fixed = {Path(module).parent for module in modules if os.path.isabs(module)}
     hashes = {}
     for path in _all_files(modules, folder):
@@ -39,8 +40,21 @@ def code_hashes(spec: SearchSpec) -> dict[str, str]:
 def missing_files(spec: SearchSpec) -> list[str]:
     """Return the files that a spec names and that aren't there, as it names them."""
     folder = Path(spec.folder)
-    modules = {module for module in _modules(spec.to_dict()) if module.endswith(".py")}
+    modules = {module for module in _named_modules(spec) if module.endswith(".py")}
     return sorted(module for module in modules if not (folder / module).is_file())
+
+
+def scripts(words: Sequence[str]) -> list[str]:
+    """Return the scripts and modules that a command line runs, as far as it shows.
+
+    >>> scripts(["torchrun", "--nproc-per-node", "2", "train.py", "--lr", "{lr}"])
+    ['train.py']
+    >>> scripts(["python", "-m", "package.train"])
+    ['package.train']
+    """
+    files = [word for word in words if word.endswith(".py") and "{" not in word]
+    modules = [name for flag, name in pairwise(words) if flag == "-m"]
+    return [*files[:1], *modules]
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -72,6 +86,10 @@ def _all_files(modules: Iterable[str], folder: Path) -> set[Path]:
             found.add(path)
             waiting += _imported(path, roots)
     return found
+
+
+def _named_modules(spec: SearchSpec) -> set[str]:
+    return {*_modules(spec.to_dict()), *(scripts(spec.command.run) if spec.command else ())}
 
 
 def _modules(value: Any) -> Iterator[str]:

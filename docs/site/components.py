@@ -28,7 +28,7 @@ Every keyword may be a constant, `{choices: [...]}` or, where it is a number, a 
 """
 _FIXED = "\nKeywords are constants, the same for all trials.\n"
 #: families whose keywords can't be searched
-_CONSTANT = ("dataset", "early_stopping", "launcher", "sampler")
+_CONSTANT = ("dataset", "early_stopping", "launcher", "metric_source", "sampler")
 
 
 def pages() -> Iterator[Page]:

@@ -39,6 +39,11 @@ SUBJECTS = {
         "hpsearch.early_stopping.base.EarlyStopper",
         "hpsearch.early_stopping.base.Stop",
     ],
+    "Scripts": [
+        "hpsearch.reporting.report",
+        "hpsearch.reporting.checkpoint_dir",
+        "hpsearch.reporting.TrialStopped",
+    ],
     "Training functions": ["hpsearch.training.user_code.functions.FunctionTrial"],
     "One trial without a search": [
         "hpsearch.spec.trials.TrialConfig",

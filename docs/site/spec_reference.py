@@ -40,7 +40,12 @@ by choices of components.
 #: settings that name a component, as their families do
 _OF_SETTINGS = {of.family for of in COMPONENT_SETTINGS.values()}
 #: a model's section in a spec
-_MODELS = {"objective": "Objective", "search": "SearchSettings", "resources": "Resources"}
+_MODELS = {
+    "objective": "Objective",
+    "command": "Command",
+    "search": "SearchSettings",
+    "resources": "Resources",
+}
 
 
 def pages() -> Iterator[Page]:
@@ -76,9 +81,10 @@ def _component_table(schema: Mapping[str, Any]) -> str:
 
 
 def _section_default(section: str, schema: Mapping[str, Any]) -> str:
-    with_trainable, with_components = schema["anyOf"]
+    *with_own_code, with_components = schema["anyOf"]
     if section in with_components["required"]:
-        return f"required without `{with_trainable['required'][0]}`"
+        own = " or ".join(code(each["required"][0]) for each in with_own_code)
+        return f"required without {own}"
     default = SearchSpec.model_fields[section].default
     return code(default["name"]) if default else ""
 

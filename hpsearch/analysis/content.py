@@ -5,6 +5,7 @@ In a text, `backticks` mark what is a name.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -60,7 +61,8 @@ def introduction(record: Record) -> str:
     """Say what was searched, in a few sentences."""
     spec, progress = record.spec, summary(record)
     stopping = spec.search.early_stopping
-    what = f"`{spec.trainable}`" if spec.trainable else _model_and_data(record)
+    own = spec.trainable or (spec.command and shlex.join(spec.command.run))
+    what = f"`{own}`" if own else _model_and_data(record)
     reason = f" ({record.reason})" if record.reason else ""
     return (
         f"The search {_STATES[record.state]} {show_seconds(progress.seconds_used)}{reason}: "

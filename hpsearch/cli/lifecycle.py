@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,17 +26,32 @@ from hpsearch.cli.common import (
 )
 from hpsearch.cli.following import follow
 from hpsearch.cli.open import open_searches
+from hpsearch.cli.scripts import CommandArgument, spec_of_command
 from hpsearch.cli.searches import Budget, Code
-from hpsearch.errors import HpsearchError
+from hpsearch.errors import HpsearchError, Problem, SpecError
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
     from hpsearch.driver import Watcher
+    from hpsearch.spec import Draft
 
 
 @app.command()
 def run(
-    spec: SpecArgument,
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC]", help="YAML file of a search.")
+    ] = None,
+    command: CommandArgument = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of hyperparameters, for a command: --space FILE -- COMMAND."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Metric that the command of --space reports.")
+    ] = None,
+    direction: Annotated[
+        str | None, typer.Option(help="maximize or minimize, with --metric.")
+    ] = None,
     overrides: SetOption = [],  # noqa: B006
     runs: RunsOption = RUNS,
     name: Annotated[
@@ -45,12 +60,12 @@ def run(
     address: AddressOption = None,
 ) -> None:
     """Run a search to its end."""
-    say(f"{spec}: checking it while Ray starts")
+    say(f"{space or spec}: checking it while Ray starts")
     from hpsearch.runs import Runs
-    from hpsearch.spec import read_draft
 
     overrides = [*overrides, *([f"name={json.dumps(name)}"] if name else [])]
-    draft = read_draft(spec, overrides)
+    words = [str(word) for word in ([spec] if spec else [])] + (command or [])
+    draft = _draft(words, space, metric, direction, overrides)
     if draft.spec is None:
         from hpsearch.validation import check
 
@@ -68,6 +83,37 @@ def run(
         return run_search(checked, runs, address=address, on_start=watch)
 
     follow(start, runs)
+
+
+def _draft(
+    words: Sequence[str],
+    space: Path | None,
+    metric: str | None,
+    direction: str | None,
+    overrides: Sequence[str],
+) -> Draft:
+    """Return the draft of a spec's file, or of a command and its space."""
+    from hpsearch.spec import apply_override, draft_spec, load_yaml, read_draft
+
+    if space is None:
+        if len(words) != 1:
+            rule = "must be one spec, or --space FILE -- COMMAND"
+            raise SpecError([Problem("run", rule, " ".join(words))])
+        return read_draft(words[0], overrides)
+    if not words:
+        raise SpecError([Problem("--space", "must come with a command: --space FILE -- COMMAND")])
+    try:
+        document = load_yaml(space.read_text())
+    except (OSError, ValueError) as error:
+        raise SpecError(
+            [Problem(str(space), f"must be a readable YAML file ({error})")]
+        ) from error
+    if not isinstance(document, dict):
+        raise SpecError([Problem(str(space), "must be a mapping of hyperparameters", document)])
+    raw = spec_of_command(words, document, metric, direction)
+    for override in overrides:
+        apply_override(raw, override)
+    return draft_spec(raw, Path())
 
 
 @app.command()

@@ -90,7 +90,7 @@ def diagnose(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
 
     checked, data = check_draft(read_draft(spec, overrides))
     if data is None:
-        raise HpsearchError(f"{spec}: trainable: only trials of components can be diagnosed")
+        raise HpsearchError(f"{spec}: only trials of components can be diagnosed")
     table = Table("trial", "check", "", "found", box=None)
     failed = False
     for name, finding in diagnose(checked, data):

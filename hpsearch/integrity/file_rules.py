@@ -10,7 +10,7 @@ from pathlib import Path
 from hpsearch.errors import Problem, RunsError
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import SearchFolder
-from hpsearch.training.checkpoints import CheckpointStore, load_state
+from hpsearch.training.checkpoints import FILES, CheckpointStore, load_state
 
 _CHECKPOINT = re.compile(r"epoch-(\d{4,})\.pt")
 
@@ -60,7 +60,7 @@ def _stray_files(record: Record, folder: SearchFolder) -> Iterator[Problem]:
             continue
         for file in sorted(path.glob("*")):
             is_being_written = path in unfinished and file.suffix == ".tmp"
-            if epoch_of_name(file) is None and not is_being_written:
+            if not (epoch_of_name(file) is not None or file.name == FILES or is_being_written):
                 yield Problem(str(file), "must be a checkpoint, named epoch-NNNN.pt")
 
 

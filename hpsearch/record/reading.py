@@ -110,6 +110,8 @@ class ReadableRecord:
             values=trial.values,
             metric=self.spec.objective.metric,
             trainable=self.spec.trainable,
+            command=self.spec.plain_command,
+            metrics=self.spec.metrics,
             launcher=self.spec.launcher,
             precision=self.spec.precision,
             compile=self.spec.compile,

@@ -5,6 +5,7 @@ Whether names, keywords and data fit each other is checked by `hpsearch.validati
 """
 
 from hpsearch.spec.advice import advice
+from hpsearch.spec.command import Command
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import (
     COMPONENT_SECTIONS,
@@ -50,6 +51,7 @@ __all__ = [
     "METRIC_NAME_RULE",
     "SECTIONS",
     "Choices",
+    "Command",
     "Direction",
     "Draft",
     "EarlyStopping",

@@ -19,6 +19,7 @@ from pydantic import (
 
 from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import AUTO, ComponentOf
+from hpsearch.spec.command import CommandSetting, with_source_names
 from hpsearch.spec.settings import (
     BUDGETS,
     Objective,
@@ -167,9 +168,19 @@ class SearchSpec(Frozen):
     trainable: Annotated[str | None, ComponentOf("trainable")] = Field(
         None, description="a training function or class: package.module:train"
     )
-    space: Annotated[Section, Field(description="the hyperparameters of `trainable`, by name")] = (
-        None
+    command: CommandSetting | None = Field(
+        None, description="a script that is run for each trial: python train.py"
     )
+    metrics: Annotated[
+        dict[str, Any] | None,
+        BeforeValidator(with_source_names),
+        ComponentOf("metric_source", optional=True),
+    ] = Field(
+        None, description="where a command's metrics come from; by default hpsearch.report()"
+    )
+    space: Annotated[
+        Section, Field(description="the hyperparameters of `trainable` or `command`, by name")
+    ] = None
     launcher: Annotated[
         dict[str, Any] | None, BeforeValidator(named), ComponentOf("launcher", optional=True)
     ] = Field(
@@ -203,9 +214,19 @@ class SearchSpec(Frozen):
         return self.search.early_stopping.max_epochs
 
     @property
+    def is_own_code(self) -> bool:
+        """Whether trials are a training function or a script of the user's (see `space`)."""
+        return self.trainable is not None or self.command is not None
+
+    @property
+    def plain_command(self) -> dict[str, Any] | None:
+        """`command` as plain values, as a trial's configuration has it."""
+        return None if self.command is None else self.command.model_dump(mode="json")
+
+    @property
     def trial_sections(self) -> dict[str, Tree]:
-        """What makes a trial: the sections of components, or the space of a training function."""
-        if self.trainable is not None:
+        """What makes a trial: the sections of components, or the space of the user's own code."""
+        if self.is_own_code:
             return {"space": self.space or {}}
         return {section: getattr(self, section) for section in SECTIONS}
 
@@ -263,7 +284,7 @@ class SearchSpec(Frozen):
         for section in (*SECTIONS, "space"):
             if section in plain:
                 plain[section] = to_plain(getattr(self, section))
-        if self.trainable is not None:  # the defaults of built-in trials say nothing of it
+        if self.is_own_code:  # the defaults of built-in trials say nothing of it
             plain = {key: value for key, value in plain.items() if key not in SECTIONS}
         return plain
 
@@ -280,7 +301,7 @@ def _marked(model: type[BaseModel], kind: type[_Mark]) -> dict[str, _Mark]:
 
 
 #: fields that name components, but are no part of a trial's configuration
-_SETTINGS = ("trainable", "launcher")
+_SETTINGS = ("trainable", "launcher", "metrics")
 #: the parts of a trial that name components, and what each may name
 COMPONENT_SECTIONS: Mapping[str, ComponentOf] = {
     name: of for name, of in _marked(SearchSpec, ComponentOf).items() if name not in _SETTINGS

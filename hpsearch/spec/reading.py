@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from hpsearch.errors import Problem, SpecError, nearest_names
+from hpsearch.spec.command import Command
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import SECTIONS, SearchSpec, with_named_components
 from hpsearch.spec.settings import Objective, Resources, SearchSettings
@@ -156,4 +157,5 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("objective",): Objective,
     ("search",): SearchSettings,
     ("resources",): Resources,
+    ("command",): Command,
 }

@@ -10,8 +10,8 @@ from typing import Any
 class TrialConfig:
     """All that a worker needs to train one trial; plain values, so that it travels as JSON.
 
-    `values` holds the trial sections with each range replaced by its number, or, for a training
-    function, `{"space": {...}}`. The same TrialConfig gives the same curve.
+    `values` holds the trial sections with each range replaced by its number, or, for a user's own
+    code, `{"space": {...}}`. The same TrialConfig gives the same curve.
     """
 
     number: int
@@ -20,6 +20,8 @@ class TrialConfig:
     values: dict[str, Any]
     metric: str = ""  # the objective: what a training function must report
     trainable: str | None = None
+    command: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None  # where those of a command come from
     launcher: dict[str, Any] | None = None
     precision: str = "fp32"
     compile: bool = False
@@ -28,6 +30,11 @@ class TrialConfig:
     folder: str = "."
     checkpoint_every: int | None = None  # epochs; None: by the clock
     checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
+
+    @property
+    def is_own_code(self) -> bool:
+        """Whether the trial is a training function or a script of the user's."""
+        return self.trainable is not None or self.command is not None
 
     @property
     def device(self) -> str:

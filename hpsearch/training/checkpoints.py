@@ -10,7 +10,8 @@ import os
 import pickle
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,14 +30,18 @@ _ARRAYS: list[Any] = [
     np._core.multiarray.scalar,  # type: ignore[attr-defined]
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGSUOVmM"},
 ]
+#: the folder of what the command of a trial writes
+FILES = "files"
 _RULE = "must hold tensors, arrays and plain values only, for which no code need run"
 
 
 class CheckpointStore:
-    """A trial's checkpoints: `FOLDER/trial-0007/epoch-0003.pt`."""
+    """A trial's checkpoints: `FOLDER/trial-0007/epoch-0003.pt`, and the `files` of its command."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self.folder = folder / f"trial-{number:04d}"
+        #: what a command writes itself; its own code keeps these files whole
+        self.files = self.folder / FILES
 
     def save(self, epoch: int, state: dict[str, Any]) -> Path:
         """Write a state atomically and drop the older ones; returns its file."""
@@ -58,9 +63,21 @@ class CheckpointStore:
         """Return the newest checkpoint, if there is one."""
         return max(self.folder.glob("epoch-*.pt"), default=None, key=lambda path: path.name)
 
+    def num_bytes(self, checkpoint: Path) -> int:
+        """Return the size of a checkpoint and of the command's files; FileNotFoundError where it
+        is gone."""
+        return checkpoint.stat().st_size + sum(_sizes(self.files))
+
     def delete(self) -> None:
         """Remove all checkpoints of the trial."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # the command replaces its files meanwhile
+            if not path.is_symlink() and path.is_file():
+                yield path.stat().st_size
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from hpsearch.components import Data
 from hpsearch.errors import UserCodeError, placed
 from hpsearch.registry import ComponentOf, register
 from hpsearch.spec import TrialConfig
+from hpsearch.training.command import CommandTrainer, TrialFolders
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.protocol import EpochTrainer
 from hpsearch.training.trainer import Trainer
@@ -36,7 +37,10 @@ _Suits = Callable[[TrialConfig, Data | None], bool]
 @register(
     FAMILY,
     "components",
-    traits={SUITS: lambda config, data: not config.trainable and not _folds(data), EXPORTS: True},
+    traits={
+        SUITS: lambda config, data: not config.is_own_code and not _folds(data),
+        EXPORTS: True,
+    },
 )
 def components(config: TrialConfig, data: Data, device: torch.device) -> Trainer:
     """Trains the model of the spec's sections."""
@@ -46,7 +50,7 @@ def components(config: TrialConfig, data: Data, device: torch.device) -> Trainer
 @register(
     FAMILY,
     "cross_validation",
-    traits={SUITS: lambda config, data: not config.trainable and _folds(data), EXPORTS: True},
+    traits={SUITS: lambda config, data: not config.is_own_code and _folds(data), EXPORTS: True},
 )
 def cross_validation(config: TrialConfig, data: Data, device: torch.device) -> CrossValidation:
     """Trains the model of the spec's sections once a fold of the data, side by side."""
@@ -73,8 +77,17 @@ def class_(config: TrialConfig, device: torch.device) -> ClassTrainer:
     return ClassTrainer(config, device, config.metric or None)
 
 
+@register(FAMILY, "command", traits={SUITS: lambda config, _: config.command is not None})
+def command(config: TrialConfig, folders: TrialFolders | None) -> CommandTrainer:
+    """Runs the command that `command` gives."""
+    return CommandTrainer(config, folders)
+
+
 def launch(
-    config: TrialConfig, data: Data | None, device: str | torch.device = "cpu"
+    config: TrialConfig,
+    data: Data | None,
+    device: str | torch.device = "cpu",
+    folders: TrialFolders | None = None,
 ) -> EpochTrainer:
     """Return the trainer of a trial.
 
@@ -84,7 +97,12 @@ def launch(
     with placed("launcher"):
         section = config.launcher or {"name": suiting(config, data)}
     trainer: EpochTrainer = ComponentOf(FAMILY).build(
-        section, Path(config.folder), config=config, data=data, device=torch.device(device)
+        section,
+        Path(config.folder),
+        config=config,
+        data=data,
+        device=torch.device(device),
+        folders=folders,
     )
     return trainer
 

@@ -24,6 +24,11 @@ def output_file(outputs: Path, number: int) -> Path:
     return outputs / f"trial-{number:04d}.log"
 
 
+def output_folder(outputs: Path, number: int) -> Path:
+    """Return the folder of the files that a trial's command makes beside its checkpoints."""
+    return outputs / f"trial-{number:04d}"
+
+
 class TrialOutput:
     """Takes what this process prints until it is closed; nothing if the file can't be opened."""
 

@@ -34,7 +34,8 @@ class Retention:
         Returns why the search must end, once all checkpoints take more than its quota.
         """
         with suppress(FileNotFoundError):  # its worker has written a newer one, and will say so
-            self._num_bytes[number] = (self._folder / checkpoint).stat().st_size
+            store = CheckpointStore(self._folder, number)
+            self._num_bytes[number] = store.num_bytes(self._folder / checkpoint)
         quota, num_bytes = self._record.spec.search.disk_quota, sum(self._num_bytes.values())
         if quota is None or num_bytes <= quota:
             return None

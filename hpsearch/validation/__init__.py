@@ -15,6 +15,7 @@ from hpsearch.components import Data
 from hpsearch.errors import Problem, SpecError
 from hpsearch.process import borrowed_process
 from hpsearch.spec import Draft, SearchSpec, read_draft
+from hpsearch.validation.commands import command_problems
 from hpsearch.validation.disk import check_disk as check_disk
 from hpsearch.validation.functions import training_function_problems
 from hpsearch.validation.notes import data_notes as data_notes
@@ -63,7 +64,7 @@ def check_draft(draft: Draft) -> Checked:
 
 def _with_ranges(draft: Draft) -> Draft:
     """Return a draft with recommended ranges filled in."""
-    if _is_training_function(draft):
+    if _is_own_code(draft):
         return draft
     sections = with_recommended_ranges(draft.sections, draft.folder)
     spec = draft.spec and draft.spec.model_copy(update=sections)
@@ -71,10 +72,12 @@ def _with_ranges(draft: Draft) -> Draft:
 
 
 def _check_trial(draft: Draft) -> tuple[Data | None, list[Problem]]:
-    if _is_training_function(draft):
+    if draft.raw.get("trainable") is not None:
         return None, [*training_function_problems(draft)]
+    if draft.raw.get("command") is not None:
+        return None, [*command_problems(draft)]
     return check_built_in_trial(draft)
 
 
-def _is_training_function(draft: Draft) -> bool:
-    return draft.raw.get("trainable") is not None
+def _is_own_code(draft: Draft) -> bool:
+    return any(draft.raw.get(setting) is not None for setting in ("trainable", "command"))

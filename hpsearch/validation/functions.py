@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from hpsearch import registry
 from hpsearch.errors import Problem, UserCodeError, nearest_names
 from hpsearch.registry import Component
-from hpsearch.spec import SECTIONS, Choices, Draft, Tree, Unreadable, join
-from hpsearch.validation.signatures import alternatives
+from hpsearch.spec import Draft
+from hpsearch.validation.own_code import beside_problems, space_problems
 
-_NAME = re.compile(r"[\w-]+")
 _METHODS = ("train_epoch", "state_dict", "load_state_dict")
 
 
 def training_function_problems(draft: Draft) -> Iterator[Problem]:
     """Yield what is wrong with `trainable` and `space`, and what of a built-in trial stands beside
     them."""
-    defaults = {**dict.fromkeys(SECTIONS), "precision": "fp32", "compile": False}
-    for section, default in defaults.items():
-        if draft.raw.get(section, default) != default:
-            rule = "must not stand beside trainable, which does this itself"
-            yield Problem(section, rule, draft.raw[section])
+    yield from beside_problems(draft, "trainable")
+    for setting in ("command", "metrics"):
+        if draft.raw.get(setting) is not None:
+            yield Problem(setting, "must not stand beside trainable", draft.raw[setting])
     if isinstance(draft.raw["trainable"], str):
         yield from _trainable_problems(draft.raw["trainable"], draft.folder)
-    yield from _space_problems(draft)
+    yield from space_problems(draft)
 
 
 def _trainable_problems(name: str, folder: Path) -> list[Problem]:
@@ -58,33 +55,4 @@ def _signature_problems(component: Component) -> list[Problem]:
     if required:
         rule = "must take the arguments config and trial, and no other without a default"
         found.append(Problem("trainable", rule, f"{name}({', '.join(required)})"))
-    return found
-
-
-def _space_problems(draft: Draft) -> list[Problem]:
-    space = draft.sections.get("space", {})
-    if isinstance(space, Unreadable) or space is None:
-        return []
-    if not isinstance(space, Mapping):
-        rule = "must map the names of hyperparameters to values, ranges or choices"
-        return [Problem("space", rule, draft.raw["space"])]
-    return _name_problems(space, "space")
-
-
-def _name_problems(tree: Tree, path: str) -> list[Problem]:
-    """Check the names in a tree: its parameters are named by their paths, joined by dots."""
-    if isinstance(tree, Choices):
-        return [
-            problem
-            for place, choice in alternatives(tree, path)
-            for problem in _name_problems(choice, place)
-        ]
-    if not isinstance(tree, Mapping):
-        return []
-    found = []
-    for key, child in tree.items():
-        if not _NAME.fullmatch(key):
-            rule = "a hyperparameter's name must be made of letters, digits, '_' and '-'"
-            found.append(Problem(join(path, key), rule, key))
-        found += _name_problems(child, join(path, key))
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,8 +42,15 @@ def launcher_problems(draft: Draft, data: Data | None) -> Iterator[Problem]:
         return  # there is none, or its shape is wrong
     found, problems = parted(check_component("launcher", raw, "launcher", draft.folder))
     yield from problems
-    config = TrialConfig(0, 0, 1, {}, trainable=draft.raw.get("trainable"))
-    config = replace(config, folder=str(draft.folder))
+    config = TrialConfig(
+        0,
+        0,
+        1,
+        {},
+        trainable=draft.raw.get("trainable"),
+        command=draft.spec.plain_command if draft.spec else None,
+        folder=str(draft.folder),
+    )
     for name in (alternative.component.name for alternative in found):
         with suppress(UserCodeError, KeyError):  # of `trainable`: reported there
             if not suits(name, config, data, default=True):

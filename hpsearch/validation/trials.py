@@ -68,11 +68,14 @@ def _missing(draft: Draft) -> Iterator[Problem]:
     """Yield what sections are missing or too many."""
     for section in REQUIRED:
         if draft.sections.get(section) is None:
-            rule = "must be given (or trainable, for a training function of yours)"
+            rule = "must be given (or trainable or command, for code of yours)"
             yield Problem(section, rule)
     if draft.sections.get("space") is not None:
-        rule = "must stand beside trainable only; ranges of a component stand at its keywords"
+        rule = "must stand beside trainable or command; ranges of a component are at its keywords"
         yield Problem("space", rule, draft.raw["space"])
+    if draft.raw.get("metrics") is not None:
+        rule = "must stand beside command only; those of a task are in the section task"
+        yield Problem("metrics", rule, draft.raw["metrics"])
 
 
 def _load_data(draft: Draft, found: list[Alternative]) -> tuple[Data | None, list[Problem]]:

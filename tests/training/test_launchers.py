@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hpsearch.registry import register
 from hpsearch.runs import Runs
 from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import CrossValidation, Trainer, launch
+from hpsearch.training.command import CommandTrainer
 from hpsearch.training.launchers import exports_model, suiting
 from hpsearch.training.user_code.functions import ClassTrainer, FunctionTrainer
 from hpsearch.validation import check_spec
@@ -94,6 +96,7 @@ def test_each_kind_of_trial_has_its_launcher(folder: Path, wine: Data) -> None:
         (built_in, wine_folds, "cross_validation", CrossValidation),
         (user_config(folder, "function"), None, "function", FunctionTrainer),
         (user_config(folder, "Net"), None, "class", ClassTrainer),
+        (replace(built_in, command={"run": ["true"]}), None, "command", CommandTrainer),
     ]
     assert sorted(name for _, _, name, _ in expected) == registry.names("launcher")
     for config, data, name, kind in expected:
@@ -140,7 +143,7 @@ def test_a_search_trains_by_a_launcher_in_a_file(folder: Path, ray_cluster: None
 @pytest.mark.parametrize(
     ("launcher", "expected"),
     [
-        ("componentss", "launcher.name: must be one of class, components, cross_validation, func"),
+        ("componentss", "launcher.name: must be one of class, command, components, cross_valida"),
         ({"name": "components", "n": 1}, "launcher.n: must be a keyword of launcher components"),
         ("function", "launcher.name: must suit the other sections, as components does, but got"),
         ("cross_validation", "launcher.name: must suit the other sections, as components does"),

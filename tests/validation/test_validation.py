@@ -222,7 +222,7 @@ class TestComponents:
     @pytest.mark.parametrize("section", ["dataset", "model", "optimizer"])
     def test_that_are_needed(self, section: str) -> None:
         raw = {key: value for key, value in GOOD.items() if key != section}
-        expected = f"{section}: must be given (or trainable, for a training function of yours)"
+        expected = f"{section}: must be given (or trainable or command, for code of yours)"
         assert expected in problems_of(raw)
 
     def test_the_documented_example_of_samples(self) -> None:
@@ -295,7 +295,7 @@ class TestTrials:
                 "but got 'val_acuracy'; did you mean 'val_accuracy'",
             ),
             ({"objective": {"metric": "val_r2"}}, "objective.metric: must be a metric that every"),
-            ({"space": {"lr": 1}}, "space: must stand beside trainable only"),
+            ({"space": {"lr": 1}}, "space: must stand beside trainable or command"),
         ],
     )
     def test_that_cannot_work(self, sections: dict[str, Any], expected: str) -> None:

@@ -149,6 +149,8 @@ def _taken(
     for name in ("name", "trainable"):
         if again.raw.get(name) != draft.raw.get(name):
             raise SpecError([Problem(name, "must stay as it was submitted", again.raw.get(name))])
+    if draft.spec is not None and again.spec.command != draft.spec.command:
+        raise SpecError([Problem("command", "must stay as it was submitted")])
     resolved = again.spec.to_dict()
     read_text(again.spec.to_yaml(), "spec", draft.folder)  # as the table will hold it
     return resolved
@@ -157,5 +159,5 @@ def _taken(
 def _names_code(raw: Any) -> bool:
     """Whether a spec may name code anywhere: `module:factory`."""
     if isinstance(raw, Mapping):
-        return any(map(_names_code, raw.values()))
+        return "command" in raw or any(map(_names_code, raw.values()))
     return any(map(_names_code, raw)) if isinstance(raw, list) else ":" in str(raw)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import math
+import os
 import time
 import traceback
 from pathlib import Path
@@ -25,8 +26,9 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training import CrossValidation, Trainer, launch, make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks.by_name import check_trial
+from hpsearch.training.command import CommandError, LostProcessError, TrialFolders
 from hpsearch.training.protocol import EpochTrainer
-from hpsearch.tuning.output import TrialOutput, output_file
+from hpsearch.tuning.output import TrialOutput, output_file, output_folder
 from hpsearch.tuning.report import Report
 
 #: seconds of training that the loss of a worker may cost a trial
@@ -66,6 +68,8 @@ class TrialActor(tune.Trainable):
         try:
             report = dataclasses.replace(self._train_epoch(), warnings=self._warnings)
             self._warnings = ()
+        except LostProcessError:
+            os._exit(1)  # the trial has lost its worker: it is tried again as if this one had died
         except Exception as error:  # the trial's own code may raise anything
             report = report_error(self._epoch, error)
             self._drop_trainer()  # if the trial is tried again, it goes on from its checkpoint
@@ -149,7 +153,7 @@ class TrialActor(tune.Trainable):
     def _new_trainer(self, is_first: bool) -> EpochTrainer:
         """Return the trainer of an attempt; the first one's trial is checked."""
         trial, data = self._trial, self._data
-        trainer = launch(trial, data, trial.device)
+        trainer = launch(trial, data, trial.device, self._folders())
         if is_first and data is not None and (checks := trial.values.get("checks")):
             checked = (
                 trainer
@@ -159,6 +163,13 @@ class TrialActor(tune.Trainable):
             found = check_trial(checked, checks)
             self._warnings = tuple(CheckWarning(f.check, f.message, f.severity) for f in found)
         return trainer
+
+    def _folders(self) -> TrialFolders | None:
+        """Return where the trial's own files are, unless nobody keeps what it prints."""
+        if self._outputs is None:
+            return None
+        outputs = output_folder(Path(self._outputs), self._trial.number)
+        return TrialFolders(self._store.files, outputs)
 
     def _save(self, trainer: EpochTrainer, metrics: dict[str, float] | None = None) -> str:
         """Write the state, and the report that goes with it: a driver that dies before it takes
@@ -183,6 +194,8 @@ def report_error(epoch: int, error: Exception) -> Report:
     if _is_out_of_memory(error):
         reason = str(error).partition("\n")[0]
         return Report(epoch, outcome=Outcome.OUT_OF_MEMORY, reason=_device_memory() + reason)
+    if isinstance(error, CommandError):
+        return Report(epoch, outcome=Outcome.FAILED, error=error.raised, traceback=error.tail)
     return Report(
         epoch,
         outcome=Outcome.FAILED,

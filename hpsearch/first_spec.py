@@ -1,0 +1,288 @@
+"""A first spec for a script: what it reads from its command line, and ranges for what is known.
+
+Options are read by argparse's own list of them, by `--cfg job` of Hydra, or else from the text
+that `--help` prints.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpsearch.errors import HpsearchError
+from hpsearch.script_hooks import ARGPARSE_OPTIONS
+from hpsearch.training.command.arguments import flat
+from hpsearch.training.command.trainer import command_path
+from hpsearch.user_code import scripts
+
+TIMEOUT_S = 120.0
+DEFAULT_METRIC = "val_accuracy"
+_HELP_OPTION = re.compile(r"^\s+(?:-\w(?:[ ,]+[A-Z_]+)?[, ]+)?(--[\w.-]+)(?:[= ]|$)")
+_HELP_DEFAULT = re.compile(r"[(\[]default(?:: |=| )([^)\]]+)[)\]]")
+_LOWER_IS_BETTER = re.compile(r"loss|error|perplexity|ppl|mse|mae|nll|bpc")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a script: `--batch-size`, or `optimizer.lr` of Hydra."""
+
+    word: str
+    default: Any = None
+    choices: tuple[Any, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The hyperparameter: `batch_size`."""
+        return self.word.lstrip("-").replace("-", "_")
+
+
+@dataclass
+class FirstSpec:
+    """What becomes of a script's options in a spec."""
+
+    words: list[str]
+    space: dict[str, Any] = field(default_factory=dict)
+    max_epochs: int | None = None
+    others: list[Option] = field(default_factory=list)
+    is_hydra: bool = False
+    metric: str = DEFAULT_METRIC
+
+
+def first_spec(words: Sequence[str], folder: Path) -> FirstSpec:
+    """Return a first spec for a script; raises HpsearchError where it can't be run."""
+    options, is_hydra = read_options(words, folder)
+    spec = FirstSpec(list(words), is_hydra=is_hydra)
+    given = {word.partition("=")[0] for word in words}
+    for option in options:
+        if option.word not in given:
+            _place(spec, option)
+    spec.metric = _reported_metric(words, folder) or DEFAULT_METRIC
+    return spec
+
+
+def read_options(words: Sequence[str], folder: Path) -> tuple[list[Option], bool]:
+    """Return the options of a script, and whether they are Hydra's."""
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch) / "options.json"
+        python_path = [str(ARGPARSE_OPTIONS), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
+            "HPSEARCH_OPTIONS": str(target),
+            "COLUMNS": "200",
+        }
+        help_text = _output([*words, "--help"], folder, environment)
+        if target.is_file():
+            return [_of_argparse(each) for each in json.loads(target.read_text())], False
+    if "hydra" in help_text.lower():
+        config = yaml.safe_load(_output([*words, "--cfg", "job"], folder, {})) or {}
+        return [Option(name, value) for name, value in flat(config).items()], True
+    return list(_of_help(help_text)), False
+
+
+def to_yaml(spec: FirstSpec, name: str) -> str:
+    """Return the spec as YAML, with comments on what to look at."""
+    command: dict[str, Any] = {"run": spec.words}
+    if spec.is_hydra:
+        command["arguments"] = "hydra"
+    best = "minimize" if _LOWER_IS_BETTER.search(spec.metric) else "maximize"
+    parts = [
+        {"command": command if spec.is_hydra else spec.words},
+        {"space": spec.space},
+        {"objective": {"metric": spec.metric, "direction": best}},
+        {"search": {"trials": 32, "early_stopping": {"name": "asha", **_budget(spec)}}},
+    ]
+    texts = [
+        yaml.safe_dump(part, sort_keys=False, default_flow_style=None, width=96) for part in parts
+    ]
+    comments = [
+        "# how a trial is started; {lr} stands for a hyperparameter of `space`\n",
+        f"# ranges to look at{_unsearched(spec)}\n",
+        "# what the script reports: hpsearch.report(epoch=..., "
+        f"{spec.metric}=...), or see `metrics`\n",
+        "# epochs of a trial that is never stopped, and how many trials\n",
+    ]
+    parts_of_text = (f"{c}{t}" for c, t in zip(comments, texts, strict=True))
+    return "\n".join([f"name: {json.dumps(name)}\n", *parts_of_text])
+
+
+def _budget(spec: FirstSpec) -> dict[str, int]:
+    return {"max_epochs": spec.max_epochs or 27}
+
+
+def _unsearched(spec: FirstSpec) -> str:
+    names = ", ".join(option.word for option in spec.others)
+    return f"; not searched: {names}" if names else ""
+
+
+def _place(spec: FirstSpec, option: Option) -> None:
+    """Search an option, fill it in, or leave it to the script."""
+    key = option.name.rpartition(".")[2]
+    if key in _EPOCHS:
+        spec.max_epochs = int(option.default) if option.default else None
+        _add_words(spec, option, "max_epochs")
+    elif filled := _FILLED.get(key):
+        _add_words(spec, option, filled)
+    elif (tree := _range(key, option)) is not None:
+        *parents, last = option.name.split(".") if spec.is_hydra else [option.name]
+        node = spec.space
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = tree
+        if not spec.is_hydra:
+            _add_words(spec, option, option.name)
+    else:
+        spec.others.append(option)
+
+
+def _add_words(spec: FirstSpec, option: Option, name: str) -> None:
+    filled = f"{{{name}}}"
+    spec.words += [f"{option.word}={filled}"] if spec.is_hydra else [option.word, filled]
+
+
+def _range(key: str, option: Option) -> Any:
+    """Return the range or the choices of a hyperparameter that is known by its name."""
+    if option.choices and key in _CHOSEN:
+        return {"choices": list(option.choices)}
+    for names, make in _RANGES:
+        if key in names:
+            default = option.default
+            is_number = isinstance(default, int | float) and not isinstance(default, bool)
+            return make(default if is_number and default > 0 else None)
+    return None
+
+
+def _around(factor: float, typical: float) -> Callable[[float | None], dict[str, Any]]:
+    """Return a logarithmic range around the default."""
+
+    def make(default: float | None) -> dict[str, Any]:
+        middle = default or typical
+        return {"low": _rounded(middle / factor), "high": _rounded(middle * factor), "log": True}
+
+    return make
+
+
+def _fixed(low: float, high: float) -> Callable[[float | None], dict[str, Any]]:
+    return lambda default: {"low": min(low, default or low), "high": max(high, default or high)}
+
+
+def _powers_around(typical: int) -> Callable[[float | None], dict[str, Any]]:
+    """Return powers of two from a quarter of the default to four times it."""
+
+    def make(default: float | None) -> dict[str, Any]:
+        exponent = round(math.log2(default or typical))
+        powers = [2**e for e in range(max(0, exponent - 2), exponent + 3)]
+        return {"choices": sorted({*powers, int(default or typical)})}
+
+    return make
+
+
+def _layers(default: float | None) -> dict[str, Any]:
+    return {"low": 1, "high": max(4, 2 * int(default or 2))}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.1g}")
+
+
+_EPOCHS = {"epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "nepochs"}
+_CHOSEN = {"optimizer", "optim", "opt", "activation", "act", "scheduler", "lr_scheduler", "norm"}
+_FILLED = {
+    "seed": "seed",
+    "random_seed": "seed",
+    **dict.fromkeys(
+        ("output_dir", "save_dir", "checkpoint_dir", "ckpt_dir", "out_dir"), "checkpoint_dir"
+    ),
+    **dict.fromkeys(("log_dir", "logdir", "logging_dir"), "output_dir"),
+}
+_RANGES: tuple[tuple[set[str], Callable[[float | None], dict[str, Any]]], ...] = (
+    ({"lr", "learning_rate", "base_lr", "max_lr", "peak_lr"}, _around(30, 1e-3)),
+    (
+        {"batch_size", "train_batch_size", "bs", "per_device_train_batch_size", "bsz"},
+        _powers_around(64),
+    ),
+    ({"momentum"}, _fixed(0.5, 0.99)),
+    ({"beta1", "adam_beta1"}, _fixed(0.8, 0.98)),
+    ({"beta2", "adam_beta2"}, _fixed(0.9, 0.9999)),
+    ({"weight_decay", "wd", "l2"}, _around(100, 1e-4)),
+    ({"dropout", "dropout_rate", "drop", "drop_rate", "p_drop"}, _fixed(0.0, 0.6)),
+    ({"label_smoothing", "smoothing"}, _fixed(0.0, 0.2)),
+    ({"warmup_ratio"}, _fixed(0.0, 0.2)),
+    ({"gamma"}, _fixed(0.1, 1.0)),
+    ({"clip", "grad_clip", "clip_grad", "max_grad_norm", "gradient_clip_val"}, _around(10, 1.0)),
+    (
+        {"hidden_size", "hidden_dim", "hidden", "width", "num_hidden", "n_embd", "embed_dim"},
+        _powers_around(128),
+    ),
+    ({"num_layers", "n_layers", "n_layer", "layers", "depth"}, _layers),
+)
+
+
+def _of_argparse(found: Mapping[str, Any]) -> Option:
+    word = next((each for each in found["names"] if each.startswith("--")), found["names"][0])
+    return Option(word, found["default"], tuple(found["choices"] or ()))
+
+
+def _of_help(text: str) -> Iterator[Option]:
+    """Yield the options that a help text lists, with the defaults that it states."""
+    entries: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        if match := _HELP_OPTION.match(line):
+            entries.append((match[1], line))
+        elif entries and line.strip():
+            entries[-1] = (entries[-1][0], f"{entries[-1][1]} {line.strip()}")
+    for word, description in entries:
+        if word != "--help":
+            stated = _HELP_DEFAULT.search(description)
+            yield Option(word, _value(stated[1]) if stated else None)
+
+
+def _value(text: str) -> Any:
+    with suppress(ValueError, SyntaxError):
+        return ast.literal_eval(text)
+    return text
+
+
+def _output(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
+    try:
+        done = subprocess.run(
+            words,
+            cwd=folder,
+            env={**os.environ, "PATH": command_path(), **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+    except OSError as error:
+        raise HpsearchError(f"{words[0]}: can't be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise HpsearchError(f"{' '.join(words)}: must end within {TIMEOUT_S:g} s") from error
+    if done.returncode != 0:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise HpsearchError(f"{' '.join(words)}: must print the script's options: {last[0]}")
+    return done.stdout
+
+
+def _reported_metric(words: Sequence[str], folder: Path) -> str | None:
+    """Return the metric that a script reports by `hpsearch.report`, one of validation first."""
+    names: list[str] = []
+    for script in scripts(words):
+        with suppress(OSError, SyntaxError, ValueError):
+            for node in ast.walk(ast.parse((folder / script).read_text())):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("report"):
+                    names += [each.arg for each in node.keywords if each.arg]
+    metrics = [name for name in names if name not in ("epoch", "step", "on_stop")]
+    best = [name for name in metrics if re.match("val|eval|test|valid", name)]
+    return next(iter(best or metrics), None)

@@ -1,0 +1,137 @@
+"""What a script says to the search that runs it as a trial.
+
+    import hpsearch
+    hpsearch.report(epoch=epoch, val_accuracy=accuracy)
+
+Outside a search nothing happens, so the script still runs by itself. Any process of the trial may
+report. Python's standard library only: a script pays milliseconds for it.
+
+A report is a line of JSON on a Unix socket, answered by a line of JSON once the search wants the
+trial to go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+#: variables of a trial's environment: the socket, and the folder of its checkpoints
+SOCKET, CHECKPOINT_DIR = "HPSEARCH_SOCKET", "HPSEARCH_CHECKPOINT_DIR"
+#: where launchers of several processes say which one this is
+_RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+OnStop = Literal["terminate", "raise"]
+
+
+class TrialStopped(SystemExit):
+    """Raised by `report(..., on_stop="raise")` where the trial is stopped.
+
+    The script may clean up. Uncaught it ends the script quietly, as `sys.exit()` does.
+    """
+
+
+def is_trial() -> bool:
+    """Whether this process belongs to a trial that a search runs as a command."""
+    return SOCKET in os.environ
+
+
+def report(
+    metrics: Mapping[str, Any] | None = None,
+    /,
+    *,
+    epoch: int | None = None,
+    step: int | None = None,
+    on_stop: OnStop = "terminate",
+    **more: Any,
+) -> None:
+    """Report metrics of an epoch, or of a step; returns when the search wants the trial to go on.
+
+    Metrics are numbers, or arrays and tensors of one element. Without `epoch` and `step` each
+    report that holds the search's objective counts as an epoch. A trial that is stopped gets
+    SIGTERM, or with `on_stop="raise"` TrialStopped is raised here. In distributed training rank 0
+    decides; the other ranks may report too, and are stopped at the same report. Outside a search
+    this does nothing. Raises TypeError for a metric that is no number.
+    """
+    if not is_trial():
+        return
+    values = {name: _number(name, value) for name, value in {**(metrics or {}), **more}.items()}
+    message = {"rank": _rank(), "metrics": values, "on_stop": on_stop}
+    message |= {"epoch": _count("epoch", epoch), "step": _count("step", step)}
+    with _lock:
+        answer = _connection().ask(message)
+    if answer["stop"]:
+        raise TrialStopped
+
+
+def checkpoint_dir(default: str | Path = "checkpoints") -> Path:
+    """Return the folder for the script's checkpoints, in which a restarted script finds them.
+
+    The search keeps it for retries, pauses and its best trials, and deletes it with the trial's
+    other files. Outside a search it is `default`.
+    """
+    folder = Path(os.environ.get(CHECKPOINT_DIR, default))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class _Connection:
+    """A process' own connection to its trial; what is forked opens another."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(os.environ[SOCKET])
+        self._answers = self._socket.makefile("rb")
+
+    def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
+        line = self._answers.readline()
+        # no answer: the trial's worker is gone, and whoever supervises this process will end it
+        answer: dict[str, Any] = json.loads(line) if line else {"stop": True}
+        return answer
+
+
+_lock = threading.Lock()
+_current: _Connection | None = None
+
+
+def _connection() -> _Connection:
+    global _current
+    if _current is None or _current.pid != os.getpid():
+        _current = _Connection()
+    return _current
+
+
+def _number(name: str, value: Any) -> float:
+    if hasattr(value, "item"):  # an array or a tensor of one element
+        value = value.item()
+    try:
+        return float(value) if not isinstance(value, str | bytes) else _refuse(name, value)
+    except (TypeError, ValueError):
+        return _refuse(name, value)
+
+
+def _refuse(name: str, value: Any) -> float:
+    raise TypeError(f"hpsearch.report: {name} must be a number, but got {value!r}")
+
+
+def _count(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    number = value.item() if hasattr(value, "item") else value
+    if isinstance(number, bool) or number != int(number) or number < 0:
+        raise TypeError(f"hpsearch.report: {name} must be a whole number >= 0, but got {value!r}")
+    return int(number)
+
+
+def _rank() -> int:
+    """Return the rank of this process: torch.distributed's, or that which its launcher set."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    return next((int(os.environ[name]) for name in _RANKS if os.environ.get(name)), 0)

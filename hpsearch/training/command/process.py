@@ -1,0 +1,145 @@
+"""A trial's command as it runs: its supervisor, its output, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from hpsearch.training.command import supervisor
+
+#: lines of standard error that are kept to say why a command failed
+TAIL_LINES = 60
+#: characters of a line of output that are looked at
+MAX_LINE = 100_000
+_CHUNK = 1 << 16
+
+
+class CommandProcess:
+    """Runs a command with all that it starts; its output is also this process' output."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        grace: float,
+        selector: selectors.BaseSelector,
+    ) -> None:
+        self._selector = selector
+        self._grace = grace
+        read_end, write_end = os.pipe()
+        # -I -S: the supervisor starts in milliseconds, and no variable of the user's changes it
+        program = [sys.executable, "-I", "-S", supervisor.__file__, str(write_end), str(grace)]
+        self._supervisor = subprocess.Popen(
+            [*program, *command],
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(write_end,),
+            start_new_session=True,
+        )
+        os.close(write_end)
+        self._status = os.fdopen(read_end, "rb")
+        #: lines of its output that were not taken yet, and the last ones of standard error
+        self.lines: list[str] = []
+        self.errors: deque[str] = deque(maxlen=TAIL_LINES)
+        self.exit_code: int | None = None
+        self.start_error: str | None = None
+        self._readers = [
+            _Lines(self._stream("stdout"), 1, self.lines.append),
+            _Lines(self._stream("stderr"), 2, self.errors.append),
+        ]
+        for reader in self._readers:
+            os.set_blocking(reader.file.fileno(), False)
+            selector.register(reader.file, selectors.EVENT_READ, partial(self._read, reader))
+        selector.register(self._status, selectors.EVENT_READ, self._end)
+        self.has_ended = False
+
+    def take_lines(self) -> list[str]:
+        """Return the lines of standard output that are new."""
+        taken = self.lines[:]
+        self.lines.clear()
+        return taken
+
+    def stop(self) -> None:
+        """End the command and all that it started; returns when that is done."""
+        with suppress(BrokenPipeError):
+            self._stream("stdin").close()
+        while not self.has_ended:
+            for key, _ in self._selector.select():
+                key.data()
+        for file in (*self._files, self._status):
+            file.close()
+
+    @property
+    def _files(self) -> list[IO[bytes]]:
+        return [reader.file for reader in self._readers]
+
+    def _stream(self, name: str) -> IO[bytes]:
+        stream: IO[bytes] = getattr(self._supervisor, name)
+        return stream
+
+    def _read(self, reader: _Lines) -> None:
+        if not reader.read():
+            self._selector.unregister(reader.file)
+
+    def _end(self) -> None:
+        """Take the supervisor's last words: the tree has ended."""
+        line = self._status.readline()
+        status: dict[str, Any] = json.loads(line) if line else {"error": "its supervisor died"}
+        self.exit_code, self.start_error = status.get("exit_code"), status.get("error")
+        self.has_ended = True
+        self._supervisor.wait()
+        for reader in self._readers:
+            reader.drain()
+        for file in (*self._files, self._status):
+            with suppress(KeyError):  # at its end of file already
+                self._selector.unregister(file)
+
+
+class _Lines:
+    """Copies a pipe to a descriptor of this process and splits it into lines."""
+
+    def __init__(self, file: IO[bytes], copy_to: int, take: Callable[[str], None]) -> None:
+        self.file = file
+        self._copy_to = copy_to
+        self._take = take
+        self._rest = b""
+
+    def read(self) -> bool:
+        """Read a chunk of a pipe that is readable; returns False at its end."""
+        chunk = os.read(self.file.fileno(), _CHUNK)
+        _write(self._copy_to, chunk)
+        # progress bars end their lines by \r
+        *lines, self._rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            self._keep(line)
+        self._rest = self._rest[-MAX_LINE:]
+        return bool(chunk)
+
+    def drain(self) -> None:
+        """Read the rest, once nothing writes to the pipe any more."""
+        with suppress(BlockingIOError):
+            while self.read():
+                pass
+        self._keep(self._rest)
+
+    def _keep(self, line: bytes) -> None:
+        if line.strip():
+            self._take(line[:MAX_LINE].decode(errors="replace"))
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

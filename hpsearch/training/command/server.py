@@ -1,0 +1,152 @@
+"""The socket at which the processes of a trial report (`hpsearch.report`)."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import shutil
+import socket
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hpsearch.errors import UserCodeError
+from hpsearch.training.command.epochs import ScriptReport
+
+#: called with a report of rank 0; returns whether it must wait for a decision
+OnReport = Callable[[ScriptReport], bool]
+_STOP, _CONTINUE = b'{"stop": true}\n', b'{"stop": false}\n'
+_CHUNK = 1 << 16
+#: the epoch and the step of a report
+_Place = tuple[int | None, int | None]
+_NOWHERE: _Place = (None, None)
+
+
+@dataclass(eq=False)
+class _Client:
+    socket: socket.socket
+    received: bytes = b""
+    rank: int = 0
+    raises: bool = False
+
+
+class ReportServer:
+    """Takes the reports of a trial's processes and holds those that wait for a decision.
+
+    Ranks other than 0 only say where they are. Those that ask to be stopped by an exception wait
+    for the decision on rank 0's report, so that all are stopped at the same one.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector, on_report: OnReport) -> None:
+        self._selector = selector
+        self._on_report = on_report
+        self._folder = Path(tempfile.mkdtemp(prefix="hpsearch-"))  # a socket's path is short
+        self.path = self._folder / "report"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(str(self.path))
+        self._socket.listen()
+        self._clients: set[_Client] = set()
+        self._waiting: list[_Client] = []
+        #: by rank, the epochs or steps that it reported, in order
+        self._places: defaultdict[int, list[_Place]] = defaultdict(list)
+        self._num_released = 0  # reports of rank 0 that were answered
+        self._stops = False
+        selector.register(self._socket, selectors.EVENT_READ, self._accept)
+
+    def release(self) -> None:
+        """Let all go on that wait."""
+        self._num_released = len(self._places[0])
+        waiting, self._waiting = self._waiting, []
+        for client in waiting:
+            if client.rank == 0 or self._is_decided(client.rank):
+                self._answer(client, _CONTINUE)
+            else:
+                self._waiting.append(client)
+
+    def stop(self) -> bool:
+        """Raise TrialStopped where reports wait that ask for it; returns whether any does."""
+        self._stops = True
+        asking = [client for client in self._waiting if client.raises]
+        for client in asking:
+            self._answer(client, _STOP)
+        return bool(asking)
+
+    def close(self) -> None:
+        """Close the socket and remove it."""
+        for client in list(self._clients):
+            self._drop(client)
+        self._selector.unregister(self._socket)
+        self._socket.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _accept(self) -> None:
+        client = _Client(self._socket.accept()[0])
+        self._clients.add(client)
+        self._selector.register(client.socket, selectors.EVENT_READ, partial(self._read, client))
+
+    def _read(self, client: _Client) -> None:
+        try:
+            chunk = client.socket.recv(_CHUNK)
+        except ConnectionError:
+            chunk = b""
+        if not chunk:
+            self._drop(client)
+            return
+        *lines, client.received = (client.received + chunk).split(b"\n")
+        for line in lines:
+            self._take(client, json.loads(line))
+
+    def _take(self, client: _Client, message: dict[str, Any]) -> None:
+        client.rank, client.raises = message["rank"], message["on_stop"] == "raise"
+        place = (message["epoch"], message["step"])
+        if self._stops:
+            self._answer(client, _STOP)
+            return
+        places = self._places[client.rank]
+        if place == _NOWHERE or place not in places[-1:]:  # an epoch may be reported in parts
+            places.append(place)
+        self._compare_ranks(client.rank)
+        if client.rank != 0:
+            waits = client.raises and not self._is_decided(client.rank)
+            self._waiting.append(client) if waits else self._answer(client, _CONTINUE)
+        elif self._on_report(ScriptReport(message["metrics"], *place)):
+            self._waiting.append(client)
+        else:
+            self._answer(client, _CONTINUE)
+
+    def _compare_ranks(self, rank: int) -> None:
+        """Raise where the newest report of a rank is of another epoch than rank 0's like it."""
+        first = self._places[0]
+        for other in list(self._places) if rank == 0 else [rank]:
+            places = self._places[other]
+            i = min(len(first), len(places)) - 1
+            if i >= 0 and first[i] != places[i]:
+                where = f"{_said(places[i])} where rank 0 reports {_said(first[i])}"
+                raise UserCodeError(
+                    f"report {i + 1} of rank {other}: {where}; all ranks must report the same"
+                )
+
+    def _is_decided(self, rank: int) -> bool:
+        return len(self._places[rank]) <= self._num_released
+
+    def _answer(self, client: _Client, answer: bytes) -> None:
+        with suppress(OSError):  # the process has ended
+            client.socket.sendall(answer)
+
+    def _drop(self, client: _Client) -> None:
+        self._clients.discard(client)
+        self._waiting = [each for each in self._waiting if each is not client]
+        self._selector.unregister(client.socket)
+        client.socket.close()
+
+
+def _said(place: _Place) -> str:
+    named = [
+        f"{name} {at}" for name, at in zip(("epoch", "step"), place, strict=True) if at is not None
+    ]
+    return " and ".join(named) or "no epoch"

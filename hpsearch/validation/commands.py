@@ -1,0 +1,126 @@
+"""Whether the spec of a command can work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hpsearch.errors import ComponentError, Problem, nearest_names
+from hpsearch.spec import Choices, Command, Draft, Range, Tree, join
+from hpsearch.training.command.arguments import FILLED, flat, placeholders, style_of, variable
+from hpsearch.training.command.sources import FAMILY
+from hpsearch.training.command.trainer import command_path
+from hpsearch.user_code import scripts
+from hpsearch.validation.outcomes import parted
+from hpsearch.validation.own_code import beside_problems, space_problems
+from hpsearch.validation.signatures import check_component
+
+
+def command_problems(draft: Draft) -> Iterator[Problem]:
+    """Yield what is wrong with `command`, `metrics` and `space`, and what stands beside them."""
+    yield from beside_problems(draft, "command")
+    yield from space_problems(draft)
+    command = draft.spec.command if draft.spec is not None else None
+    if command is None:  # its shape is wrong
+        return
+    yield from _program_problems(command, draft.folder)
+    yield from _placeholder_problems(command, draft)
+    yield from _variable_problems(command, draft)
+    yield from _metrics_problems(command, draft)
+
+
+def _program_problems(command: Command, folder: Path) -> Iterator[Problem]:
+    program = command.run[0]
+    is_path = os.sep in program
+    where = str(folder / program) if is_path else program
+    if not placeholders([program]) and shutil.which(where, path=command_path()) is None:
+        rule = "must be an executable file" if is_path else "must be a command on the PATH"
+        yield Problem("command.run", rule, program)
+    for script in scripts(command.run):
+        if script.endswith(".py") and not (folder / script).is_file():
+            near = nearest_names(script, (path.name for path in folder.glob("*.py")))
+            yield Problem("command.run", f"must name a file below {folder}", script, near)
+
+
+def _placeholder_problems(command: Command, draft: Draft) -> Iterator[Problem]:
+    searched = _names(draft.sections.get("space") or {})
+    used = set(placeholders(command.run))
+    for name in sorted(used - searched - set(FILLED)):
+        known = [*searched, *FILLED]
+        rule = "must be a hyperparameter of `space`, or one of " + ", ".join(FILLED)
+        hint = "a brace that stands for itself is written twice"
+        yield Problem("command.run", rule, f"{{{name}}}", nearest_names(name, known), hint)
+    for name in sorted(searched & set(FILLED)):
+        yield Problem(join("space", name), "must have another name: hpsearch fills it in", name)
+    unused = sorted(searched - used)
+    if style_of(command) == "none" and unused and command.arguments is None:
+        rule = "must have a placeholder for every hyperparameter, and has none for"
+        hint = "or set command.arguments"
+        yield Problem("command.run", f"{rule} {', '.join(unused)}", hint=hint)
+
+
+def _variable_problems(command: Command, draft: Draft) -> Iterator[Problem]:
+    if style_of(command) != "environment":
+        return
+    for name in sorted(_names(draft.sections.get("space") or {})):
+        if variable(name) in os.environ:
+            rule = "must have another name: this machine has the variable"
+            yield Problem(join("space", name), rule, variable(name))
+
+
+def _metrics_problems(command: Command, draft: Draft) -> Iterator[Problem]:
+    metrics = draft.spec.metrics if draft.spec is not None else None
+    if metrics is None:
+        return
+    found, problems = parted(check_component(FAMILY, metrics, "metrics", draft.folder))
+    yield from problems
+    for alternative in found:
+        try:
+            alternative.component.build(
+                dict(alternative.keywords), working_dir=draft.folder, files=draft.folder
+            )
+        except ComponentError as error:
+            yield error.problem.below("metrics")
+    path = metrics.get("path")
+    if isinstance(path, str):
+        yield from _path_problems(command, draft, path)
+
+
+def _path_problems(command: Command, draft: Draft, path: str) -> Iterator[Problem]:
+    """Yield where several trials would write to the same files."""
+    names = placeholders([path])
+    known = [*_names(draft.sections.get("space") or {}), *FILLED]
+    for name in names:
+        if name not in known:
+            rule = "must be a hyperparameter of `space`, or one of " + ", ".join(FILLED)
+            yield Problem("metrics.path", rule, f"{{{name}}}", nearest_names(name, known))
+    is_shared = not set(names) & {"trial", "checkpoint_dir", "output_dir"}
+    if is_shared and command.working_dir == "spec":
+        rule = "must be another for each trial"
+        hint = "put {output_dir} or {trial} in it, or set command.working_dir: trial"
+        yield Problem("metrics.path", rule, path, hint=hint)
+
+
+def _names(space: Tree) -> set[str]:
+    """Return the names of all hyperparameters, and of those that only some configurations have."""
+    if not isinstance(space, Mapping):  # its shape is wrong
+        return set()
+    return {name for each in _expanded(space) for name in flat(each)}
+
+
+def _expanded(tree: Tree) -> Iterator[dict[str, Tree]]:
+    """Yield mappings whose union has every name of a space."""
+    yield {key: _first(child) for key, child in tree.items()}
+    for key, child in tree.items():
+        for alternative in child.choices if isinstance(child, Choices) else [child]:
+            if isinstance(alternative, Mapping):
+                for inner in _expanded(alternative):
+                    yield {key: inner}
+
+
+def _first(tree: Tree) -> Tree:
+    if isinstance(tree, Choices):
+        return _first(tree.choices[0])
+    return tree.low if isinstance(tree, Range) else tree

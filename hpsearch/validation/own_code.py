@@ -1,0 +1,51 @@
+"""What the specs of a training function and of a command have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from hpsearch.errors import Problem
+from hpsearch.spec import SECTIONS, Choices, Draft, Tree, Unreadable, join
+from hpsearch.validation.signatures import alternatives
+
+_NAME = re.compile(r"[\w-]+")
+
+
+def beside_problems(draft: Draft, what: str) -> Iterator[Problem]:
+    """Yield what of a trial of components stands beside `trainable` or `command`."""
+    defaults = {**dict.fromkeys(SECTIONS), "precision": "fp32", "compile": False}
+    for section, default in defaults.items():
+        if draft.raw.get(section, default) != default:
+            rule = f"must not stand beside {what}, which does this itself"
+            yield Problem(section, rule, draft.raw[section])
+
+
+def space_problems(draft: Draft) -> list[Problem]:
+    """Return what is wrong with `space`."""
+    space = draft.sections.get("space", {})
+    if isinstance(space, Unreadable) or space is None:
+        return []
+    if not isinstance(space, Mapping):
+        rule = "must map the names of hyperparameters to values, ranges or choices"
+        return [Problem("space", rule, draft.raw["space"])]
+    return _name_problems(space, "space")
+
+
+def _name_problems(tree: Tree, path: str) -> list[Problem]:
+    """Check the names in a tree: its parameters are named by their paths, joined by dots."""
+    if isinstance(tree, Choices):
+        return [
+            problem
+            for place, choice in alternatives(tree, path)
+            for problem in _name_problems(choice, place)
+        ]
+    if not isinstance(tree, Mapping):
+        return []
+    found = []
+    for key, child in tree.items():
+        if not _NAME.fullmatch(key):
+            rule = "a hyperparameter's name must be made of letters, digits, '_' and '-'"
+            found.append(Problem(join(path, key), rule, key))
+        found += _name_problems(child, join(path, key))
+    return found

@@ -1,0 +1,156 @@
+"""`hpsearch init`, and what `run --space` makes of a command."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+
+from hpsearch.cli.scripts import name_of, spec_of_command
+from hpsearch.errors import HpsearchError, SpecError
+from hpsearch.first_spec import Option, first_spec, read_options, to_yaml
+from hpsearch.spec import SearchSpec, read_text
+from hpsearch.validation import check
+
+ARGPARSE = """
+    import argparse, hpsearch
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--save-dir", default="out")
+    parser.add_argument("--no-cuda", action="store_true")
+    parser.parse_args()
+    hpsearch.report(epoch=1, train_loss=1.0, val_loss=0.5)
+"""
+HYDRA = """
+    import hydra
+    @hydra.main(version_base=None, config_path="conf", config_name="config")
+    def main(config): ...
+    main()
+"""
+#: prints its own help, as click and others do
+TEXT = '''
+    import sys
+    print("""usage: train
+
+      -b, --batch-size INTEGER  Rows of a step.  [default: 32]
+      --lr FLOAT                The rate
+                                (default: 0.5)
+      --help                    Show this.""")
+'''
+
+
+def spec_of(script: str, folder: Path) -> SearchSpec:
+    """Return the checked first spec of a script."""
+    (folder / "train.py").write_text(dedent(script))
+    text = to_yaml(first_spec(["python", "train.py"], folder), "first")
+    return check(read_text(text, "search.yaml", folder))
+
+
+def test_a_script_with_argparse(tmp_path: Path) -> None:
+    spec = spec_of(ARGPARSE, tmp_path)
+    words = " ".join(spec.command.run)
+    assert "--batch-size {batch_size} --epochs {max_epochs} --lr {lr}" in words
+    assert "--seed {seed} --save-dir {checkpoint_dir}" in words
+    assert spec.max_epochs == 14
+    assert spec.to_dict()["space"] == {
+        "batch_size": {"choices": [16, 32, 64, 128, 256]},
+        "lr": {"low": 0.0003, "high": 0.3, "log": True},
+        "optimizer": {"choices": ["sgd", "adam"]},
+    }
+    assert (spec.objective.metric, spec.objective.direction) == ("val_loss", "minimize")
+
+
+def test_what_the_command_says_stays(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(dedent(ARGPARSE))
+    spec = first_spec(["python", "train.py", "--lr", "0.5", "--epochs=3"], tmp_path)
+    assert "lr" not in spec.space
+    assert "{max_epochs}" not in spec.words
+
+
+def test_a_script_with_hydra(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").write_text(
+        "optimizer: {name: sgd, lr: 0.01}\ntrainer: {max_epochs: 5}\ndropout: 0.1\n"
+    )
+    spec = spec_of(HYDRA, tmp_path)
+    assert spec.command.arguments == "hydra"
+    assert spec.command.run[-1] == "trainer.max_epochs={max_epochs}"
+    assert spec.to_dict()["space"] == {
+        "optimizer": {"lr": {"low": 0.0003, "high": 0.3, "log": True}},
+        "dropout": {"low": 0.0, "high": 0.6},
+    }
+
+
+def test_a_script_with_a_help_text(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(dedent(TEXT))
+    options, is_hydra = read_options(["python", "train.py"], tmp_path)
+    assert options == [Option("--batch-size", 32), Option("--lr", 0.5)]
+    assert not is_hydra
+
+
+def test_a_script_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import missing_module")
+    with pytest.raises(HpsearchError, match="print the script's options: ModuleNotFoundError"):
+        first_spec(["python", "train.py"], tmp_path)
+
+
+def test_reading_options_does_not_train(tmp_path: Path) -> None:
+    script = f"{dedent(ARGPARSE)}\nopen('trained', 'w')"
+    (tmp_path / "train.py").write_text(script)
+    first_spec(["python", "train.py"], tmp_path)
+    assert os.listdir(tmp_path) == ["train.py"]
+
+
+@pytest.mark.parametrize(
+    ("document", "metric", "expected"),
+    [
+        (
+            {"lr": {"low": 0, "high": 1}},
+            "acc",
+            {"space": {"lr": {"low": 0, "high": 1}}, "objective": {"metric": "acc"}},
+        ),
+        (
+            {"space": {"lr": 1}, "objective": {"metric": "loss"}, "name": "mine"},
+            None,
+            {"space": {"lr": 1}, "objective": {"metric": "loss"}, "name": "mine"},
+        ),
+    ],
+)
+def test_a_command_and_its_space(
+    document: dict[str, Any], metric: str | None, expected: dict[str, Any]
+) -> None:
+    words = ["python", "train.py"]
+    spec = spec_of_command(words, document, metric, None)
+    assert spec == {"name": "train", "command": {"run": words}, **expected}
+
+
+def test_a_command_needs_a_metric() -> None:
+    with pytest.raises(SpecError, match="--metric: must name the metric"):
+        spec_of_command(["python", "train.py"], {"lr": 1}, None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["python", "src/train.py"], "train"),
+        (["python", "-m", "pkg.train"], "pkg.train"),
+        (["./my train.sh"], "my-train.sh"),
+    ],
+)
+def test_a_search_is_named_by_its_script(words: list[str], name: str) -> None:
+    assert name_of(words) == name
+
+
+def test_yaml_keeps_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(dedent(ARGPARSE))
+    text = to_yaml(first_spec(["python", "train.py"], tmp_path), "first")
+    assert yaml.safe_load(text)["name"] == "first"
+    assert "# ranges to look at; not searched: --no-cuda" in text
