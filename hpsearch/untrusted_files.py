@@ -20,6 +20,8 @@ from typing import BinaryIO
 from hpsearch.errors import UnsafeFileError
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+#: folders in each other that are walked
+MAX_DEPTH = 100
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -46,6 +48,24 @@ def file_status(root: Path, *parts: str) -> os.stat_result | None:
             return os.fstat(file.fileno())
     except (FileNotFoundError, UnsafeFileError):
         return None
+
+
+def regular_files(root: Path, *parts: str) -> Iterator[tuple[str, ...]]:
+    """Yield the regular files below a folder, as paths from it; links and the like are left out.
+
+    Raises FileNotFoundError where there is no such folder, UnsafeFileError for a link on the way,
+    or for folders nested deeper than MAX_DEPTH.
+    """
+    if len(parts) > MAX_DEPTH:
+        raise UnsafeFileError(f"{'/'.join(parts)}: must be nested at most {MAX_DEPTH} deep")
+    with _parent(root, (*parts, "any")) as folder, os.scandir(folder) as entries:
+        found = sorted((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
+    for name, status in found:
+        if stat.S_ISREG(status.st_mode):
+            yield (name,)
+        elif stat.S_ISDIR(status.st_mode):
+            for below in regular_files(root, *parts, name):
+                yield (name, *below)
 
 
 def create_empty(root: Path, *parts: str) -> None:

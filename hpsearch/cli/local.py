@@ -23,6 +23,7 @@ from hpsearch.errors import CodeChangedError, HpsearchError, Problem, SearchExis
 from hpsearch.growing_file import GrowingFile
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
+from hpsearch.spec.trials import FILES
 from hpsearch.tuning.output import output_file
 from hpsearch.untrusted_files import open_regular
 
@@ -190,9 +191,12 @@ class LocalSearches:
         if trial is None or trial.checkpoint is None:
             raise HpsearchError(f"{name}: {_why_no_best(record)}")
         source = search.checkpoints / trial.checkpoint
-        target = folder / f"{name}-trial-{trial.number}{source.suffix}"
+        is_command = record.spec.command is not None
+        target = folder / f"{name}-trial-{trial.number}{'' if is_command else source.suffix}"
         if target.exists():
             raise SearchExistsError(f"{target} exists: choose another folder (--to)")
+        if is_command:
+            return Path(shutil.copytree(source.parent / FILES, target, symlinks=True))
         return Path(shutil.copyfile(source, target))
 
     def _open(self, name: str) -> tuple[SearchFolder, Record]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from hpsearch.errors import Problem, RunsError
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import SearchFolder
-from hpsearch.training.checkpoints import FILES, CheckpointStore, load_state
+from hpsearch.spec.trials import FILES
+from hpsearch.training.checkpoints import CheckpointStore, load_state
 
 _CHECKPOINT = re.compile(r"epoch-(\d{4,})\.pt")
 

@@ -118,7 +118,8 @@ class ReadableRecord:
             cpu=self.spec.resources.cpu,
             gpu=max(self.spec.resources.gpu, 1.0) if trial.alone else self.spec.resources.gpu,
             folder=self.spec.folder,
-            checkpoint_every=self.spec.search.checkpoint_every,
+            # how far a command got is a few bytes; its checkpoints are its own files
+            checkpoint_every=1 if self.spec.command else self.spec.search.checkpoint_every,
         )
 
     def objective(self, trial: TrialRecord) -> float | None:

@@ -17,6 +17,7 @@ from hpsearch.errors import SearchRunningError, UnsafeFileError
 from hpsearch.record import Record
 from hpsearch.record.untrusted import UntrustedJournal
 from hpsearch.runs import SearchFolder
+from hpsearch.spec.trials import FILES
 from hpsearch.tuning.output import output_file
 from hpsearch.untrusted_files import (
     create_empty,
@@ -24,6 +25,7 @@ from hpsearch.untrusted_files import (
     locked,
     open_regular,
     read_end,
+    regular_files,
     remove_below,
 )
 
@@ -73,6 +75,13 @@ class SearchFiles:
     def checkpoint(self, name: str, checkpoint: str) -> BinaryIO:
         """Open a checkpoint that a record names; raises as open_regular does."""
         return open_regular(self._runs, name, "checkpoints", *checkpoint.split("/"))
+
+    def command_files(self, name: str, checkpoint: str) -> Iterator[tuple[str, BinaryIO]]:
+        """Yield the files that lie beside a command's checkpoint, by name, each open."""
+        parts = (name, "checkpoints", checkpoint.split("/")[0], FILES)
+        for path in regular_files(self._runs, *parts):
+            with open_regular(self._runs, *parts, *path) as file:
+                yield "/".join(path), file
 
     def log_end(self, name: str) -> str:
         """Return the last lines of a driver's log; nothing where that can't be read."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+#: beside a trial's checkpoints, the folder of those that its command writes itself
+FILES = "files"
+
 
 @dataclass(frozen=True)
 class TrialConfig:

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from hpsearch.errors import RunsError, UserCodeError
+from hpsearch.spec.trials import FILES
 
 #: what is loaded beside torch's own: arrays and their numbers, which only hold data
 _ARRAYS: list[Any] = [
@@ -30,8 +31,6 @@ _ARRAYS: list[Any] = [
     np._core.multiarray.scalar,  # type: ignore[attr-defined]
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGSUOVmM"},
 ]
-#: the folder of what the command of a trial writes
-FILES = "files"
 _RULE = "must hold tensors, arrays and plain values only, for which no code need run"
 
 

@@ -30,6 +30,7 @@ from hpsearch.service.http.auth import TheService, TheUser
 from hpsearch.service.http.errors import PlainJson
 from hpsearch.service.http.schemas import TEXT_PATTERN, TrialPage
 from hpsearch.service.summaries import clean_text
+from hpsearch.service.zipping import zipped
 
 router = APIRouter(prefix="/searches/{name}", tags=["results"])
 #: seconds between two looks at a log that is followed
@@ -130,11 +131,17 @@ def best(name: Name, service: TheService, user: TheUser) -> Response:
 
 @router.get("/model", response_class=StreamingResponse)
 def model(name: Name, service: TheService, user: TheUser) -> Response:
-    """Download the best trial's checkpoint."""
-    trial = _best_trial(_record(service, name))
+    """Download the best trial's checkpoint; that of a command is a ZIP archive of its files."""
+    record = _record(service, name)
+    trial = _best_trial(record)
     not_kept = f"{name}: the checkpoint of trial {trial.number} is not kept"
     if trial.checkpoint is None:
         raise ConflictError(not_kept)
+    if record.spec.command is not None:
+        files = service.files.command_files(name, trial.checkpoint)
+        archive = f'attachment; filename="{name}-trial-{trial.number}.zip"'
+        headers = {"Content-Disposition": archive}
+        return StreamingResponse(zipped(files), headers=headers, media_type="application/zip")
     try:
         file = service.files.checkpoint(name, trial.checkpoint)
     except FileNotFoundError as error:
