@@ -115,6 +115,8 @@ class ReadableRecord:
             launcher=self.spec.launcher,
             precision=self.spec.precision,
             compile=self.spec.compile,
+            process_launcher=self.spec.resources.launcher,
+            processes=self.spec.resources.num_processes,
             cpu=self.spec.resources.cpu,
             gpu=max(self.spec.resources.gpu, 1.0) if trial.alone else self.spec.resources.gpu,
             folder=self.spec.folder,

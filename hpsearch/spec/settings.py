@@ -111,3 +111,17 @@ class Resources(Frozen):
     gpu: float = Field(
         0.0, ge=0.0, le=1_000.0, description="GPUs of a trial, or a fraction of one"
     )
+    launcher: Literal["torchrun", "accelerate"] | None = Field(
+        None, description="starts a trial's command as several processes, on one machine"
+    )
+    processes: int | None = Field(
+        None,
+        ge=1,
+        le=1_000,
+        description="processes that `launcher` starts; default: one a GPU",
+    )
+
+    @property
+    def num_processes(self) -> int:
+        """Processes of a trial."""
+        return self.processes or max(1, int(self.gpu)) if self.launcher else 1

@@ -28,6 +28,8 @@ class TrialConfig:
     launcher: dict[str, Any] | None = None
     precision: str = "fp32"
     compile: bool = False
+    process_launcher: str | None = None  # what starts the `processes` of a command
+    processes: int = 1
     cpu: int = 1
     gpu: float = 0.0
     folder: str = "."

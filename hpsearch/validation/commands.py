@@ -14,7 +14,7 @@ from hpsearch.training.command.sources import FAMILY
 from hpsearch.training.command.trainer import command_path
 from hpsearch.user_code import scripts
 from hpsearch.validation.outcomes import parted
-from hpsearch.validation.own_code import beside_problems, space_problems
+from hpsearch.validation.own_code import beside_problems, process_problems, space_problems
 from hpsearch.validation.signatures import check_component
 
 
@@ -22,6 +22,7 @@ def command_problems(draft: Draft) -> Iterator[Problem]:
     """Yield what is wrong with `command`, `metrics` and `space`, and what stands beside them."""
     yield from beside_problems(draft, "command")
     yield from space_problems(draft)
+    yield from process_problems(draft)
     command = draft.spec.command if draft.spec is not None else None
     if command is None:  # its shape is wrong
         return

@@ -22,6 +22,9 @@ def training_function_problems(draft: Draft) -> Iterator[Problem]:
     for setting in ("command", "metrics"):
         if draft.raw.get(setting) is not None:
             yield Problem(setting, "must not stand beside trainable", draft.raw[setting])
+    if draft.spec is not None and draft.spec.resources.launcher is not None:
+        rule = "must stand beside command only"
+        yield Problem("resources.launcher", rule, draft.spec.resources.launcher)
     if isinstance(draft.raw["trainable"], str):
         yield from _trainable_problems(draft.raw["trainable"], draft.folder)
     yield from space_problems(draft)

@@ -21,6 +21,23 @@ def beside_problems(draft: Draft, what: str) -> Iterator[Problem]:
             yield Problem(section, rule, draft.raw[section])
 
 
+def process_problems(draft: Draft) -> Iterator[Problem]:
+    """Yield what is wrong with the processes of a trial."""
+    if draft.spec is None:
+        return
+    resources = draft.spec.resources
+    if resources.launcher is None:
+        if (resources.processes or 1) > 1:
+            rule = "must come with resources.launcher, which starts them"
+            yield Problem("resources.processes", rule, resources.processes)
+    elif resources.gpu % 1:
+        rule = "must be a whole number with a launcher: its processes share no GPU"
+        yield Problem("resources.gpu", rule, resources.gpu)
+    elif 0 < resources.gpu < resources.num_processes:
+        rule = f"must be at most the number of GPUs ({resources.gpu:g})"
+        yield Problem("resources.processes", rule, resources.num_processes)
+
+
 def space_problems(draft: Draft) -> list[Problem]:
     """Return what is wrong with `space`."""
     space = draft.sections.get("space", {})

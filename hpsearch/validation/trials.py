@@ -73,6 +73,9 @@ def _missing(draft: Draft) -> Iterator[Problem]:
     if draft.sections.get("space") is not None:
         rule = "must stand beside trainable or command; ranges of a component are at its keywords"
         yield Problem("space", rule, draft.raw["space"])
+    if draft.spec is not None and draft.spec.resources.launcher is not None:
+        rule = "must stand beside command only"
+        yield Problem("resources.launcher", rule, draft.spec.resources.launcher)
     if draft.raw.get("metrics") is not None:
         rule = "must stand beside command only; those of a task are in the section task"
         yield Problem("metrics", rule, draft.raw["metrics"])

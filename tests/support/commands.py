@@ -41,6 +41,7 @@ def make_trainer(
     max_epochs: int = 5,
     space: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> CommandTrainer:
     """Return the trainer of a script, which is written to a folder."""
     (path / "train.py").write_text(dedent(script))
@@ -54,6 +55,7 @@ def make_trainer(
         command=Command.model_validate(settings).model_dump(mode="json"),
         metrics=dict(metrics) if metrics else None,
         folder=str(path),
+        **more,
     )
     return CommandTrainer(config, folders_in(path))
 

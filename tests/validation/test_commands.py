@@ -98,6 +98,15 @@ def test_what_can_work(changes: dict[str, Any], folder: Path) -> None:
         ({"metrics": {**STDOUT, "pattern": "a"}}, "metrics.pattern: must have a group named as"),
         ({"metrics": {"from": "csv", "path": "log"}}, "metrics.path: must be another for each"),
         ({"metrics": {"from": "csv", "path": "{x}"}}, "metrics.path: must be a hyperparameter"),
+        ({"resources": {"processes": 2}}, "resources.processes: must come with resources.launch"),
+        (
+            {"resources": {"gpu": 0.5, "launcher": "torchrun"}},
+            "resources.gpu: must be a whole number with a launcher",
+        ),
+        (
+            {"resources": {"gpu": 1, "launcher": "torchrun", "processes": 2}},
+            "resources.processes: must be at most the number of GPUs (1), but got 2",
+        ),
         ({"launcher": "function"}, "launcher.name: must suit the other sections, as command does"),
     ],
 )

@@ -16,10 +16,15 @@ _ERROR = re.compile(
 _OUT_OF_MEMORY = re.compile(
     r"OutOfMemoryError|CUDA out of memory|\bMemoryError\b|can't allocate memory"
 )
-#: what torchrun says of a rank that was killed
+#: what torch puts before the lines of a rank
+_RANK = re.compile(r"^\[rank\d+\]: ?")
+#: errors of launchers, which only say that a process has failed
+_OF_LAUNCHERS = ("ChildFailedError", "CalledProcessError", "SignalException")
+#: what torchrun says of the rank that failed first, and of one that was killed
+_ROOT_CAUSE = "Root Cause (first observed failure)"
 _KILLED_RANK = re.compile(r"Signal (9|15) \(SIG\w+\) received by PID")
 #: lines of standard error in a message
-SHOWN_LINES = 20
+SHOWN_LINES = 40
 
 
 class CommandError(TrialError):
@@ -37,24 +42,40 @@ class LostProcessError(TrialError):
 
 def failure(exit_code: int, errors: Sequence[str]) -> Exception:
     """Return the error that ends a trial whose command has failed."""
-    tail = "\n".join(errors[-SHOWN_LINES:])
-    if exit_code in (-signal.SIGKILL, -signal.SIGTERM) or _KILLED_RANK.search(tail):
+    end = "\n".join(errors[-SHOWN_LINES:])
+    # torchrun ends the other ranks too, and they fail by what the first one did
+    cause = end.rpartition(_ROOT_CAUSE)[2] if _ROOT_CAUSE in end else ""
+    lines = _lines_of_rank(errors, cause)
+    if exit_code in (-signal.SIGKILL, -signal.SIGTERM) or _KILLED_RANK.search(cause):
         how = signal.Signals(-exit_code).name if exit_code < 0 else "a signal to one of its ranks"
         return LostProcessError(f"the command was killed by {how}")
-    if _OUT_OF_MEMORY.search(tail):
-        return MemoryError(next(line for line in reversed(errors) if _OUT_OF_MEMORY.search(line)))
-    return CommandError(raised(exit_code, errors), tail)
-
-
-def raised(exit_code: int, errors: Sequence[str]) -> RaisedError:
-    """Return the exception of a Python traceback in standard error, or the exit code."""
-    for i in range(len(errors) - 1, -1, -1):
-        if errors[i].startswith("Traceback (most recent call last)"):
-            if found := _from_traceback(errors[i + 1 :]):
-                return found
-            break
+    if _OUT_OF_MEMORY.search(end):
+        return MemoryError(next(line for line in reversed(lines) if _OUT_OF_MEMORY.search(line)))
+    raised = _last_raised(lines)
+    if raised is not None:
+        start, error = raised
+        return CommandError(error, "\n".join(lines[start:][:SHOWN_LINES]))
     how = f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
-    return RaisedError(how, errors[-1].strip() if errors else "it printed no error")
+    last = lines[-1].strip() if lines else "it printed no error"
+    return CommandError(RaisedError(how, last), end)
+
+
+def _lines_of_rank(errors: Sequence[str], cause: str) -> Sequence[str]:
+    """Return the lines of the rank that failed first, if they are marked; else all."""
+    rank = re.search(r"rank +: (\d+)", cause)
+    prefix = f"[rank{rank[1]}]" if rank else "[rank"
+    marked = [line for line in errors if line.startswith(prefix)]
+    return [_RANK.sub("", line) for line in marked or errors]
+
+
+def _last_raised(lines: Sequence[str]) -> tuple[int, RaisedError] | None:
+    """Return the last exception of Python's, and the line where its traceback begins."""
+    for i in range(len(lines) - 1, -1, -1):
+        if lines[i].startswith("Traceback (most recent call last)"):
+            found = _from_traceback(lines[i + 1 :])
+            if found is not None and found.type.rpartition(".")[2] not in _OF_LAUNCHERS:
+                return i, found
+    return None
 
 
 def _from_traceback(lines: Sequence[str]) -> RaisedError | None:

@@ -17,7 +17,7 @@ from typing import IO, Any
 from hpsearch.training.command import supervisor
 
 #: lines of standard error that are kept to say why a command failed
-TAIL_LINES = 60
+TAIL_LINES = 300
 #: characters of a line of output that are looked at
 MAX_LINE = 100_000
 _CHUNK = 1 << 16

@@ -22,6 +22,7 @@ from hpsearch.training.command.arguments import fill, invocation, placeholders
 from hpsearch.training.command.epochs import EpochMetrics
 from hpsearch.training.command.failures import failure
 from hpsearch.training.command.process import CommandProcess
+from hpsearch.training.command.processes import launched
 from hpsearch.training.command.server import ReportServer
 from hpsearch.training.command.sources import FAMILY, MetricSource
 from hpsearch.training.command.working_dir import linked_folder
@@ -152,9 +153,8 @@ class _Run:
             CHECKPOINT_DIR: str(folders.checkpoints.resolve()),
         }
         self._grace = command.stop_grace
-        self._process = CommandProcess(
-            called.words, folder, environment, self._grace, self._selector
-        )
+        words = launched(called.words, config)
+        self._process = CommandProcess(words, folder, environment, self._grace, self._selector)
 
     def wait(self) -> bool:
         """Let waiting reports go on and take what comes; returns whether the command has ended."""
@@ -238,7 +238,7 @@ def _environment(
         **inherited,
         "PATH": command_path(),
         "PYTHONUNBUFFERED": "1",  # lines are read as they come
-        "OMP_NUM_THREADS": str(config.cpu),
+        "OMP_NUM_THREADS": str(max(1, config.cpu // config.processes)),
         **wanted,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         **own,
