@@ -20,7 +20,7 @@ from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.spec import SearchSpec
 from hpsearch.tracking import sync
-from hpsearch.tuning.on_ray.cluster import ray_cluster
+from hpsearch.tuning.on_ray.cluster import fills_machine, ray_cluster
 from hpsearch.user_code import code_hashes
 
 if TYPE_CHECKING:
@@ -240,7 +240,8 @@ def _prepared(
     Yields the spec with recommended ranges, its data, and the trials that the cluster can train
     at the same time.
     """
-    with ray_cluster(address) as cluster:
+    limits = spec.search.max_concurrent, spec.search.trials
+    with ray_cluster(address, fills_machine(spec.resources, *limits)) as cluster:
         # These import torch, Tune and the catalogue: seconds in which Ray starts.
         import hpsearch.driver  # noqa: F401
         from hpsearch.validation import check_disk, check_spec

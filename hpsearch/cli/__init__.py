@@ -6,6 +6,7 @@ A command is a function in the module of its kind, and works on folders and serv
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 from typing import NoReturn
@@ -25,6 +26,7 @@ GC_THRESHOLD = 100_000
 def main() -> None:
     """Run the command line; errors that a user can mend are printed without a traceback."""
     gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
+    atexit.register(gc.freeze)  # else Python's end looks for garbage in all that was imported
     try:
         os.environ.update(home_settings())  # of this process, and of those that it starts
         app()

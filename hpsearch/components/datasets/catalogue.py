@@ -9,7 +9,7 @@ quantities. `groups`, a label for each row to train, says which rows belong toge
 standardises them.
 
 Libraries that only reading needs are imported where they are used: every worker imports this
-module, and none reads data (scikit-learn alone costs it two seconds).
+module, and none reads data.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from annotated_types import MinLen
 from numpy.typing import NDArray
 
+from hpsearch.components.datasets import bundled
 from hpsearch.components.datasets.columns import ReadingRule
 from hpsearch.components.datasets.csv_files import CsvForm, read_csv_table
 from hpsearch.components.datasets.files import read_npz, read_table, resolve
@@ -50,27 +51,27 @@ FASHION_MNIST_CLASSES = (
 @register("dataset", "digits")
 def digits() -> Returned:
     """1,797 handwritten digits of 8x8 pixels, 10 classes (scikit-learn)."""
-    bunch = _bundled("load_digits")
-    images = bunch.images[:, None] / 16  # (rows, 1, 8, 8), pixels from 0 to 1
-    return {"train": (images, bunch.target), "classes": [str(name) for name in range(10)]}
+    images, classes = bundled.read_digits()
+    pixels = images[:, None] / 16  # (rows, 1, 8, 8), from 0 to 1
+    return {"train": (pixels, classes), "classes": [str(name) for name in range(10)]}
 
 
 @register("dataset", "wine")
 def wine() -> Returned:
     """178 wines of 3 cultivars by 13 measurements (scikit-learn)."""
-    return _table("load_wine")
+    return _table(bundled.read_wine())
 
 
 @register("dataset", "breast_cancer")
 def breast_cancer() -> Returned:
     """569 tumours, malignant or benign, by 30 measurements (scikit-learn)."""
-    return _table("load_breast_cancer")
+    return _table(bundled.read_breast_cancer())
 
 
 @register("dataset", "diabetes")
 def diabetes() -> Returned:
     """442 patients by 10 measurements; the target is the disease's progress (scikit-learn)."""
-    return _table("load_diabetes")
+    return _table(bundled.read_diabetes())
 
 
 @register("dataset", "fashion_mnist")
@@ -169,20 +170,12 @@ def npz(
     return read_npz(resolve(folder, path), splits, groups)
 
 
-def _bundled(loader: str) -> Any:
-    import sklearn.datasets
-
-    return getattr(sklearn.datasets, loader)()
-
-
-def _table(loader: str) -> Returned:
-    bunch = _bundled(loader)
-    classes = tuple(map(str, bunch.get("target_names", ())))
+def _table(table: bundled.Table) -> Returned:
     return {
-        "train": (bunch.data, bunch.target),
-        "classes": classes,
-        "features": tuple(map(str, bunch.feature_names)),
-        "kind": "classification" if classes else "regression",
+        "train": (table.x, table.y),
+        "classes": table.class_names,
+        "features": table.feature_names,
+        "kind": "classification" if table.class_names else "regression",
     }
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
@@ -31,8 +31,11 @@ _LOCAL_CLUSTER: dict[str, Any] = {
     "address": "local",  # not one that happens to run on this machine
     "num_cpus": available_cpus(),
     "include_dashboard": False,
-    "_system_config": SYSTEM_CONFIG,
 }
+#: starts a worker for each processor when Ray is up, and keeps them when Tune reserves processors
+_PRESTART = {"enable_worker_prestart": True, "num_workers_soft_limit": available_cpus()}
+#: what Tune gives to the processes of trials
+_TRIALS = {"PL_DISABLE_FORK": "1"}
 _QUIETLY: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
@@ -43,8 +46,9 @@ class Cluster:
     that started them ends.
     """
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, address: str | None, prestart: bool) -> None:
         self._address = address
+        self._prestart = prestart
         self._error: BaseException | None = None
         self._is_connected = threading.Event()
         self._closing = threading.Event()
@@ -82,27 +86,41 @@ class Cluster:
             self._thread.join()
 
     def _run(self) -> None:
-        try:
-            _join(self._address) if self._address else _start()
-        except BaseException as error:  # raised where it is waited for
-            self._error = error
-        self._is_connected.set()
-        self._closing.wait()
+        with ExitStack() as stack:
+            try:
+                if self._address:
+                    _join(self._address)
+                elif self._prestart:
+                    _start(_PRESTART)
+                    stack.enter_context(_inherited_environment())
+                else:
+                    _start({})
+            except BaseException as error:  # raised where it is waited for
+                self._error = error
+            self._is_connected.set()
+            self._closing.wait()
 
 
 @contextmanager
-def ray_cluster(address: str | None) -> Iterator[Cluster]:
+def ray_cluster(address: str | None, prestart: bool = False) -> Iterator[Cluster]:
     """Join the Ray cluster at an address, or start one on this machine, for the time being.
 
-    Both take seconds, in which the body of the `with` goes on.
+    Both take seconds, in which the body of the `with` goes on. With `prestart` a new one starts a
+    worker for each processor at the same time; see `fills_machine`.
     """
-    cluster = Cluster(address)
+    cluster = Cluster(address, prestart)
     with environment(TUNE):
         cluster.start()
         try:
             yield cluster
         finally:
             cluster.close()
+
+
+def fills_machine(resources: Resources, *limits: int | None) -> bool:
+    """Return whether trials of a CPU each, at most so many, need a worker on each processor."""
+    at_most = min((limit for limit in limits if limit is not None), default=available_cpus())
+    return resources.cpu == 1 and resources.gpu == 0 and at_most >= available_cpus()
 
 
 def _join(address: str) -> None:
@@ -114,12 +132,29 @@ def _join(address: str) -> None:
             raise ClusterError(f"no Ray cluster at {address}: {error}") from error
 
 
-def _start() -> None:
-    with environment(IMPORTED_WITH | new_cluster_settings()):
+def _start(settings: Mapping[str, Any]) -> None:
+    config = {**SYSTEM_CONFIG, **settings}
+    with environment(IMPORTED_WITH | new_cluster_settings() | _TRIALS):
         try:
-            ray.init(**_LOCAL_CLUSTER, **_QUIETLY)
+            ray.init(**_LOCAL_CLUSTER, **_QUIETLY, _system_config=config)
         except Exception as error:  # Ray raises a bare one when a process of its takes over 30 s
             raise ClusterError(f"Ray can't be started on this machine: {error}") from error
+
+
+@contextmanager
+def _inherited_environment() -> Iterator[None]:
+    """Have Tune ask for workers without an environment of their own, as those started ahead are.
+
+    On a cluster of this process they inherit it.
+    """
+    from ray.tune.execution import class_cache
+
+    own, propagated = class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, set()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = own, propagated
 
 
 def _check_reachable(address: str) -> None:

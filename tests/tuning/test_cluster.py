@@ -1,0 +1,63 @@
+"""The cluster that a search starts on this machine: workers are ready when trials come."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from hpsearch.provenance import available_cpus
+from hpsearch.spec import Resources
+from hpsearch.tuning.on_ray.cluster import fills_machine
+
+#: prints the workers that start by themselves, those of Tune's actors, and a variable of Tune's
+PROGRAM = """
+import os, psutil, ray
+from ray.tune.execution import class_cache
+from hpsearch.provenance import available_cpus
+from hpsearch.spec import Resources
+from hpsearch.tuning.on_ray.cluster import ray_cluster
+from tests.support.polling import wait_until
+
+class Actor:
+    def describe(self):
+        return os.getpid(), {name: os.environ[name] for name in expected}
+
+def workers():
+    children = psutil.Process().children(recursive=True)
+    return {each.pid for each in children if each.name().startswith("ray::IDLE")}
+
+expected = dict(class_cache.DEFAULT_ENV_VARS)
+with ray_cluster(None, prestart=True) as cluster:
+    number = cluster.slots(Resources(), None)
+    wait_until(lambda: len(workers()) == number)
+    ahead = workers()
+    remote = class_cache._ActorClassCache().get(Actor).options(num_cpus=1)
+    actors = [remote.remote() for _ in range(number)]
+    found = ray.get([actor.describe.remote() for actor in actors])
+    del actors
+assert {pid for pid, _ in found} == ahead, (found, ahead)
+assert all(environment == expected for _, environment in found)
+assert class_cache.DEFAULT_ENV_VARS == expected
+"""
+
+
+def test_tune_takes_the_workers_that_started_ahead() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("resources", "limits", "fills"),
+    [
+        (Resources(), (None, available_cpus()), True),
+        (Resources(), (available_cpus() - 1, 100), False),  # others would be started for nothing
+        (Resources(cpu=2), (None, 100), False),
+        (Resources(gpu=0.5), (None, 100), False),
+    ],
+)
+def test_workers_start_ahead_only_where_trials_use_all(
+    resources: Resources, limits: tuple[int | None, int], fills: bool
+) -> None:
+    assert fills_machine(resources, *limits) is fills
