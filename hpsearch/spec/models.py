@@ -21,6 +21,7 @@ from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import AUTO, ComponentOf
 from hpsearch.spec.settings import (
     BUDGETS,
+    Loader,
     Objective,
     Resources,
     SearchSettings,
@@ -164,6 +165,7 @@ class SearchSpec(Frozen):
         "fp32", description="bf16 computes in mixed precision"
     )
     compile: bool = Field(False, description="train through torch.compile")
+    loader: Loader = Field(Loader(), description="how a data set is read that isn't in memory")
     trainable: Annotated[str | None, ComponentOf("trainable")] = Field(
         None, description="a training function or class: package.module:train"
     )

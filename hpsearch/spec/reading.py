@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from hpsearch.errors import Problem, SpecError, nearest_names
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import SECTIONS, SearchSpec, with_named_components
-from hpsearch.spec.settings import Objective, Resources, SearchSettings
+from hpsearch.spec.settings import Loader, Objective, Resources, SearchSettings
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
 
@@ -156,4 +156,5 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("objective",): Objective,
     ("search",): SearchSettings,
     ("resources",): Resources,
+    ("loader",): Loader,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -23,6 +23,7 @@ class TrialConfig:
     launcher: dict[str, Any] | None = None
     precision: str = "fp32"
     compile: bool = False
+    loader: dict[str, Any] = field(default_factory=dict)  # how Datasets are read
     cpu: int = 1
     gpu: float = 0.0
     folder: str = "."

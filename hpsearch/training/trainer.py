@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -23,7 +23,7 @@ from hpsearch.components.optimizers import hold_iterate
 from hpsearch.components.tasks import epoch_metrics
 from hpsearch.errors import placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
-from hpsearch.training.batches import Batch, Batches, batch_sizes, batches_of
+from hpsearch.training.batches import Batches, batch_sizes, batches_of
 from hpsearch.training.building import (
     build,
     build_all,
@@ -37,8 +37,9 @@ from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
 from hpsearch.training.forgetting import ForgettingMeter
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
+from hpsearch.training.loader import Batch, Reading, Transform
 from hpsearch.training.pacing import TrainingSchedule
-from hpsearch.training.rows import TrainingRows
+from hpsearch.training.rows import TrainingRows, check_last_batch
 from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
@@ -74,6 +75,8 @@ class Trainer:
         self.task = new_task(config, data)
         self.task.criterion.to(self.device)
         self._stream = stream
+        self._splits: dict[str, Batches] = {}
+        self._transforms: Sequence[Transform] = ()  # of single images, where they are read
         seed_all(self._seed("model"))
         self.model = new_model(config, data, self.task)
         self._tuning = build(config, "finetune", model=self.model)  # it may replace the head
@@ -82,6 +85,8 @@ class Trainer:
         self.model.to(self.device)
         subset: Subset | None = getattr(self._tuning, "subset", None)
         last_batch = config.values.get("last_batch")
+        with placed("last_batch"):
+            check_last_batch(data, last_batch)
         with placed("finetune"):
             self._rows = TrainingRows(data, subset, last_batch, self._subset_seed)
             self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
@@ -205,7 +210,9 @@ class Trainer:
             self._forgetting.before = state["score_before"]
 
     def close(self) -> None:
-        """See EpochTrainer: nothing is open."""
+        """End the processes that read Datasets."""
+        for batches in self._splits.values():
+            batches.close()
 
     def _evaluate(self, split: str, keep: bool) -> Totals:
         totals = Totals(self.task, self.epoch, split, keep=keep)
@@ -230,7 +237,8 @@ class Trainer:
         self.model.train()
         if self._tuning is not None:
             self._tuning.set_modes()
-        for step, batch in enumerate(batches.read(batch_size, order)):
+        reading = self._reading("train", self._transforms)
+        for step, batch in enumerate(batches.read(batch_size, order, reading)):
             if step and self._pace.changes_within_epochs:
                 self._pace.begin_step(self.optimizer, self.epoch, step)
             x, y = self._augmented(batch)
@@ -277,7 +285,9 @@ class Trainer:
         """Yield batches of the epoch's size, or of half the rows where that gives only one."""
         size = min(self._pace.batch_size(self.epoch), max(2, len(self._rows) // 2))
         generator = torch.Generator().manual_seed(self._seed("measure"))
-        for batch in self._batches("train").read(size, self._rows.order(size, 1, generator)):
+        order = self._rows.order(size, 1, generator)
+        reading = self._reading("measure", self._transforms)
+        for batch in self._batches("train").read(size, order, reading):
             if len(batch[1]) == size:
                 yield self._augmented(batch)
 
@@ -292,7 +302,8 @@ class Trainer:
 
     def _first_inputs(self) -> Tensor:
         batch_size = self._pace.batch_size(1)
-        return next(self._batches("train").read(batch_size, self._order(1)[:batch_size]))[0]
+        batches, order = self._batches("train"), self._order(1)[:batch_size]
+        return next(batches.read(batch_size, order, self._reading("first")))[0]
 
     def _read_train(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self._read("train", self._pace.batch_size(self.epoch))
@@ -320,13 +331,18 @@ class Trainer:
     def _read(self, split: str, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         rows = {"train": self._rows.trained, "rest": self._rows.rest}
         batches = self._batches("train" if split in rows else split)
-        return batches.read(batch_size, rows.get(split))
+        return batches.read(batch_size, rows.get(split), self._reading(split))
+
+    def _reading(self, purpose: str, transforms: Sequence[Transform] = ()) -> Reading:
+        return Reading(self._seed(f"read {purpose}"), self.epoch, transforms)
 
     def _batches(self, split: str) -> Batches:
-        examples = getattr(self.data, split)
-        if examples is None:
-            raise ValueError(f"the data has no {split} split")
-        return batches_of(examples, self.device)
+        if split not in self._splits:
+            examples = getattr(self.data, split)
+            if examples is None:
+                raise ValueError(f"the data has no {split} split")
+            self._splits[split] = batches_of(examples, self.device, self.config.loader)
+        return self._splits[split]
 
     @property
     def _subset_seed(self) -> int:

@@ -11,6 +11,7 @@ from hpsearch import registry
 from hpsearch.errors import Problem, UserCodeError, nearest_names
 from hpsearch.registry import Component
 from hpsearch.spec import SECTIONS, Choices, Draft, Tree, Unreadable, join
+from hpsearch.spec.settings import Loader
 from hpsearch.validation.signatures import alternatives
 
 _NAME = re.compile(r"[\w-]+")
@@ -20,7 +21,12 @@ _METHODS = ("train_epoch", "state_dict", "load_state_dict")
 def training_function_problems(draft: Draft) -> Iterator[Problem]:
     """Yield what is wrong with `trainable` and `space`, and what of a built-in trial stands beside
     them."""
-    defaults = {**dict.fromkeys(SECTIONS), "precision": "fp32", "compile": False}
+    others = {
+        "precision": "fp32",
+        "compile": False,
+        "loader": Loader().model_dump(exclude_none=True),
+    }
+    defaults = {**dict.fromkeys(SECTIONS), **others}
     for section, default in defaults.items():
         if draft.raw.get(section, default) != default:
             rule = "must not stand beside trainable, which does this itself"

@@ -17,7 +17,16 @@ from hpsearch.spec import (
     default_of,
 )
 
-SETTINGS = {"name", "objective", "search", "resources", "storage", "tracking_uri", "folder"}
+SETTINGS = {
+    "name",
+    "objective",
+    "search",
+    "resources",
+    "loader",
+    "storage",
+    "tracking_uri",
+    "folder",
+}
 OPTIONS = {"precision", "compile", "trainable", "space", "launcher"}
 
 
