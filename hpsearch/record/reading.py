@@ -113,6 +113,7 @@ class ReadableRecord:
             launcher=self.spec.launcher,
             precision=self.spec.precision,
             compile=self.spec.compile,
+            device_type=self.spec.device,
             loader=self.spec.loader.model_dump(),
             cpu=self.spec.resources.cpu,
             gpu=max(self.spec.resources.gpu, 1.0) if trial.alone else self.spec.resources.gpu,

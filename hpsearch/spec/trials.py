@@ -26,11 +26,12 @@ class TrialConfig:
     loader: dict[str, Any] = field(default_factory=dict)  # how Datasets are read
     cpu: int = 1
     gpu: float = 0.0
+    device_type: str | None = None  # what the spec names
     folder: str = "."
     checkpoint_every: int | None = None  # epochs; None: by the clock
     checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
 
     @property
     def device(self) -> str:
-        """Where the trial trains: a GPU only if it asks for one."""
-        return "cuda" if self.gpu > 0 else "cpu"
+        """Where the trial trains: what the spec says, or a GPU if it asks for one."""
+        return self.device_type or ("cuda" if self.gpu > 0 else "cpu")

@@ -13,15 +13,17 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from hpsearch.components.augmentations import Augmentation
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import Callback, callback_metrics
-from hpsearch.components.data import Data
+from hpsearch.components.data import Data, LazyRows
 from hpsearch.components.finetuning import Subset
+from hpsearch.components.image_transforms import PerImage
 from hpsearch.components.initializers.from_data import initialize_from_data
 from hpsearch.components.models.feedforward import check_batch_size
 from hpsearch.components.optimizers import hold_iterate
 from hpsearch.components.tasks import epoch_metrics
-from hpsearch.errors import placed
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.batches import Batches, batch_sizes, batches_of
 from hpsearch.training.building import (
@@ -76,7 +78,6 @@ class Trainer:
         self.task.criterion.to(self.device)
         self._stream = stream
         self._splits: dict[str, Batches] = {}
-        self._transforms: Sequence[Transform] = ()  # of single images, where they are read
         seed_all(self._seed("model"))
         self.model = new_model(config, data, self.task)
         self._tuning = build(config, "finetune", model=self.model)  # it may replace the head
@@ -91,16 +92,11 @@ class Trainer:
             self._rows = TrainingRows(data, subset, last_batch, self._subset_seed)
             self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
         self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
+        self._accumulate: int = config.values.get("accumulate") or 1
         with placed("batch_size"):
             check_batch_size(self.model, self._pace.batch_size(1))
         initialize_from_data(self.model, self._first_inputs)
-        self._augmentations = build_all(
-            config,
-            "augmentations",
-            input_shape=data.input_shape,
-            output_size=data.output_size,
-            kind=data.kind,
-        )
+        self._augmentations, self._transforms = self._new_augmentations()
         measured = callback_metrics(config.values.get("callbacks"), Path(config.folder))
         known = epoch_metrics(self.task, has_rest=subset is not None, measured=measured)
         self._callbacks: list[Callback] = build_all(config, "callbacks", metrics=known)
@@ -109,6 +105,8 @@ class Trainer:
         self._penalties = build_all(config, "regularizers", model=self.model)
         self._projections = build_all(config, "constraints", model=self.model)
         self._is_over = False
+        is_half = config.precision == "fp16"
+        self._scaler = torch.amp.GradScaler(self.device.type) if is_half else None
         self._forward = self._compile() if config.compile else self.model
 
     @cached_property
@@ -116,7 +114,12 @@ class Trainer:
         """The optimizer; made when first needed, since the first one of a process takes seconds
         (torch imports its compiler), and a model that is only evaluated needs none."""
         groups = parameter_groups(self.model, self.task, self._tuning)
-        return new_optimizer(self.config, groups)
+        made = new_optimizer(self.config, groups)
+        if self._scaler is not None and getattr(made, "needs_closure", False):
+            with placed("precision"):
+                rule = "must be fp32 or bf16 for an optimizer that takes several gradients a step"
+                raise BadConfigurationError(rule, "fp16")
+        return made
 
     def try_optimizer(self, *, always: bool = False) -> None:
         """Build the optimizer, by default only where more is asked of it than each can do.
@@ -191,6 +194,7 @@ class Trainer:
             "optimizer": copied_to_cpu(optimizer_state(self.optimizer)),
             "criterion": copied_to_cpu(self.task.criterion.state_dict()),
             "pace": copied_to_cpu(self._pace.state_dict()),
+            "scaler": self._scaler.state_dict() if self._scaler is not None else None,
             "callbacks": [copied_to_cpu(callback.state_dict()) for callback in self._callbacks],
             "score_before": self._forgetting.before if self._forgetting is not None else None,
         }
@@ -203,6 +207,8 @@ class Trainer:
         load_optimizer_state(self.optimizer, copied_to_cpu(state["optimizer"]))
         self.task.criterion.load_state_dict(state["criterion"])
         self._pace.load_state_dict(state["pace"])
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
         for callback, kept in zip(self._callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(kept)
         self._is_over = any(callback.is_over for callback in self._callbacks)
@@ -247,7 +253,25 @@ class Trainer:
             if norm is not None:
                 norms.append(norm)
             totals.add(outputs, y)
-        return totals.summary(), torch.stack(norms).mean().item()
+        # none where each of these gradients has overflowed in half precision
+        return totals.summary(), torch.stack(norms).mean().item() if norms else 0.0
+
+    def _new_augmentations(self) -> tuple[list[Augmentation], list[Transform]]:
+        """Build what changes batches, and single images where they are read; these come first."""
+        data = self.data
+        built = build_all(
+            self.config,
+            "augmentations",
+            input_shape=data.input_shape,
+            output_size=data.output_size,
+            kind=data.kind,
+            input_scale=data.x_scale,
+        )
+        of_images = [each for each in built if isinstance(each, PerImage)]
+        others = [each for each in built if not isinstance(each, PerImage)]
+        if isinstance(data.train, LazyRows):
+            return others, [each.transform for each in of_images]
+        return [*of_images, *others], []
 
     @cached_property
     def _update(self) -> Update:
@@ -261,6 +285,8 @@ class Trainer:
             clip=build(self.config, "gradient_clip"),
             noise=build(self.config, "gradient_noise"),
             projections=self._projections,
+            accumulate=self._accumulate,
+            scaler=self._scaler,
         )
 
     def _measure(self) -> dict[str, float]:
@@ -356,7 +382,8 @@ class Trainer:
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         if self.config.precision == "fp32":
             return _NO_AUTOCAST
-        return torch.autocast(self.device.type, torch.bfloat16)
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.config.precision]
+        return torch.autocast(self.device.type, dtype)
 
 
 _NO_AUTOCAST = contextlib.nullcontext()

@@ -27,7 +27,7 @@ SETTINGS = {
     "tracking_uri",
     "folder",
 }
-OPTIONS = {"precision", "compile", "trainable", "space", "launcher"}
+OPTIONS = {"precision", "device", "compile", "trainable", "space", "launcher"}
 
 
 def test_every_field_is_a_section_or_a_setting() -> None:

@@ -209,6 +209,9 @@ PLAIN: dict[str, tuple[Any, ...]] = {
     "batch_size": (10, 16, "full"),
     "last_batch": ("keep", "drop", "pad", "wrap"),
 }
+UNSEEN_SECTIONS: dict[str, str] = {
+    "accumulate": "the same gradient in parts; test_precision.py sees them",
+}
 #: fields of a trial → another value
 FIELDS: dict[str, Any] = {"number": 1, "seed": 1, "max_epochs": 3, "precision": "bf16"}
 UNSEEN_FIELDS: dict[str, str] = {
@@ -217,6 +220,7 @@ UNSEEN_FIELDS: dict[str, str] = {
     "launcher": "another trainer in place of the sections'",
     "compile": "the same computation by another program",
     "loader": "the same rows; test_loader.py sees who reads them",
+    "device_type": "the same computation by another device",
     "cpu": "what is asked of the cluster",
     "gpu": "what is asked of the cluster",
     "folder": "where files are; seen by the keywords that name some",
