@@ -48,7 +48,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "loss": ("output_size", "class_counts"),
     "head": ("kind",),
     "metric": ("output_size", "class_counts"),
-    "model": ("folder", "input_shape", "output_size"),
+    "model": ("folder", "input_shape", "output_size", "input_scale"),
     "cell": ("input_size", "hidden_size"),
     "activation": (),
     "norm": ("num_features", "num_dims"),
@@ -63,7 +63,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "gradient_noise": (),
     "regularizer": ("model",),
     "constraint": ("model",),
-    "augmentation": ("input_shape", "output_size", "kind"),
+    "augmentation": ("input_shape", "output_size", "kind", "input_scale"),
     "callback": ("metrics",),
     "finetune": ("model",),
     "calibration": ("kind",),
@@ -211,10 +211,22 @@ class Component:
         }
 
 
+@dataclass(frozen=True)
+class _Library:
+    """Another library's components of a family; their names here begin with its prefix."""
+
+    prefix: str
+    find: Callable[[str], Component]
+    known: Callable[[], list[str]]
+
+    def holds(self, name: str) -> bool:
+        return name.startswith(self.prefix)
+
+
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _components: dict[str, dict[str, Component]] = {family: {} for family in INJECTED}
 _shared: dict[str, Factory] = {}
-_libraries: dict[tuple[str, str], tuple[Callable[[str], Component], Callable[[], list[str]]]] = {}
+_libraries: dict[str, list[_Library]] = {}
 #: the spec's folder, while a component is built
 _folder: ContextVar[Path | None] = ContextVar("_folder", default=None)
 _plugins_loaded = False
@@ -244,11 +256,12 @@ def register(
 def register_library(
     family: str, prefix: str, find: Callable[[str], Component], known: Callable[[], list[str]]
 ) -> None:
-    """Offer another library's components of a family as `prefix:name`.
+    """Offer another library's components of a family by names that begin with a prefix.
 
-    `find` returns one by its name, or raises KeyError; `known` lists the names.
+    It ends with a mark: `po:` for `po:lion`. `find` returns one by its name in the library, or
+    raises KeyError; `known` lists these names.
     """
-    _libraries[family, prefix] = (find, known)
+    _libraries.setdefault(family, []).append(_Library(prefix, find, known))
 
 
 def share_keywords(family: str, schema: Factory) -> None:
@@ -272,15 +285,19 @@ def names(family: str) -> list[str]:
 
 def names_like(family: str, name: str) -> list[str]:
     """Return the names among which an unknown one may be meant: a library's, by its prefix."""
-    prefix = name.partition(":")[0]
-    if (family, prefix) not in _libraries:
+    library = _library(family, name)
+    if library is None:
         return names(family)
-    return [f"{prefix}:{each}" for each in _libraries[family, prefix][1]()]
+    return [f"{library.prefix}{each}" for each in library.known()]
 
 
 def libraries(family: str) -> dict[str, list[str]]:
     """Return the names that other libraries have in a family, by the libraries' prefixes."""
-    return {prefix: known() for (of, prefix), (_, known) in _libraries.items() if of == family}
+    return {each.prefix: each.known() for each in _libraries.get(family, [])}
+
+
+def _library(family: str, name: str) -> _Library | None:
+    return next((each for each in _libraries.get(family, []) if each.holds(name)), None)
 
 
 def marked(parameter: inspect.Parameter, kind: type[_Mark]) -> _Mark | None:
@@ -290,8 +307,8 @@ def marked(parameter: inspect.Parameter, kind: type[_Mark]) -> _Mark | None:
 
 def is_user_code(name: str) -> bool:
     """Whether a name points at user code (`module:factory`) rather than at the registry."""
-    prefix, colon, _ = name.partition(":")
-    return bool(colon) and all(prefix != each for _, each in _libraries)
+    libraries = (each for of_family in _libraries.values() for each in of_family)
+    return ":" in name and not any(each.holds(name) for each in libraries)
 
 
 def get(family: str, name: str, folder: Path | None = None) -> Component:
@@ -304,8 +321,9 @@ def get(family: str, name: str, folder: Path | None = None) -> Component:
     if is_user_code(name):
         return Component(family, name, import_factory(name, folder or _folder.get()))
     _load_plugins()
-    prefix, colon, rest = name.partition(":")
-    return _libraries[family, prefix][0](rest) if colon else _components[family][name]
+    if (library := _library(family, name)) is not None:
+        return library.find(name.removeprefix(library.prefix))
+    return _components[family][name]
 
 
 def import_factory(name: str, folder: Path | None = None) -> Factory:

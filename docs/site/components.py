@@ -27,6 +27,8 @@ Every keyword may be a constant, `{choices: [...]}` or, where it is a number, a 
 `{low: ..., high: ...}`; `auto` stands for the recommended range.
 """
 _FIXED = "\nKeywords are constants, the same for all trials.\n"
+#: names of a library that are listed one by one
+MOST_NAMES = 120
 #: families whose keywords can't be searched
 _CONSTANT = ("dataset", "early_stopping", "launcher", "metric_source", "sampler")
 
@@ -82,5 +84,7 @@ def _as_spec(default: str) -> str:
 
 
 def _library(prefix: str, names: list[str]) -> str:
-    listed = ", ".join(code(f"{prefix}:{name}") for name in names)
-    return f"## {prefix}:NAME\n\nThose of another library, with its keywords: {listed}.\n"
+    shown = names if len(names) <= MOST_NAMES else [*names[:MOST_NAMES], "…"]
+    listed = ", ".join(code(f"{prefix}{name}") if name != "…" else name for name in shown)
+    count = f"{len(names)} of another library"
+    return f"## {prefix}NAME\n\n{count}, with its keywords: {listed}.\n"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import ConcatDataset, Dataset
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 Float = NDArray[np.float32]
 Kind = Literal["classification", "multilabel", "regression"]
@@ -32,8 +36,52 @@ class Arrays:
         return Arrays(self.x[index], self.y[index])
 
 
-#: the examples of one split: arrays, or a map-style Dataset that is read through a DataLoader
-Split = Arrays | Dataset[Any]
+class LazyRows(Dataset[Any]):
+    """Examples read when they are needed, whose targets `y` are known as those of Arrays are."""
+
+    y: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of an example."""
+
+    @abstractmethod
+    def rows(self, index: NDArray[np.int64]) -> Self:
+        """Return the examples at these rows, which are not read yet."""
+
+    @abstractmethod
+    def joined(self, others: LazyRows) -> Self:
+        """Return these examples and others of the same data set."""
+
+    @abstractmethod
+    def read(self, index: Sequence[int]) -> Tensor:
+        """Return rows as they are kept, such as 8-bit pixels."""
+
+    @abstractmethod
+    def as_inputs(self, kept: Tensor) -> Tensor:
+        """Return what `read` gives as inputs of a model, float32 and scaled, on its device."""
+
+    @abstractmethod
+    def scaled(self, scale: Scale) -> Self:
+        """Return the examples with their inputs mapped once more."""
+
+    def sample(self, num_rows: int) -> Float:
+        """Return the inputs of rows spread evenly over all."""
+        index = np.linspace(0, len(self) - 1, min(num_rows, len(self))).astype(np.int64)
+        return self.as_inputs(self.read(index.tolist())).numpy()
+
+    def share(self) -> None:
+        """Have what is kept of the rows in common with processes that are forked from now on."""
+
+
+#: rows whose targets are known
+KnownRows = Arrays | LazyRows
+#: the examples of one split: rows, or a Dataset that is read through a DataLoader
+Split = KnownRows | Dataset[Any]
 
 
 @dataclass(frozen=True)
@@ -123,7 +171,7 @@ class Data:
 
         Nothing for targets of another kind, or where Datasets are read.
         """
-        if self.kind != "classification" or not isinstance(self.train, Arrays):
+        if self.kind != "classification" or not isinstance(self.train, KnownRows):
             return ()
         if self.has_soft_targets:
             return tuple(np.rint(self.train.y.sum(0)).astype(int).tolist())
@@ -139,7 +187,7 @@ class Data:
         if self.class_counts:
             counts = np.array(self.class_counts) + 0.5
             return tuple((counts / counts.sum()).tolist())
-        if self.kind != "multilabel" or not isinstance(self.train, Arrays):
+        if self.kind != "multilabel" or not isinstance(self.train, KnownRows):
             return ()
         return tuple(((self.train.y.sum(0) + 0.5) / (len(self.train) + 1)).tolist())
 
@@ -148,13 +196,13 @@ class Data:
         """Whether targets are shares of classes, rather than classes."""
         if self.kind != "classification":
             return False
-        if isinstance(self.train, Arrays):
+        if isinstance(self.train, KnownRows):
             return bool(self.train.y.dtype.kind == "f")
-        return torch.as_tensor(self.train[0][1]).is_floating_point()
+        return torch.as_tensor(next(first_examples(self.train, 1))[1]).is_floating_point()
 
     def fold(self, number: int) -> Data:
         """Return one fold as data with a training and a validation split."""
-        assert isinstance(self.train, Arrays)  # load_data makes folds of arrays only
+        assert isinstance(self.train, KnownRows)  # load_data makes folds of no others
         train, val = (self.train.rows(rows) for rows in self.folds[number])
         return standardized(replace(self, train=train, val=val, folds=()))
 
@@ -164,9 +212,48 @@ class Data:
         if isinstance(train, Arrays) and isinstance(self.val, Arrays):
             x, y = (train.x, self.val.x), (train.y, self.val.y)
             train = Arrays(np.concatenate(x), np.concatenate(y))
+        elif isinstance(train, LazyRows) and isinstance(self.val, LazyRows):
+            train = train.joined(self.val)
         elif not isinstance(train, Arrays) and not isinstance(self.val, Arrays | None):
-            train = ConcatDataset([train, self.val])
+            is_stream = isinstance(train, IterableDataset) or isinstance(self.val, IterableDataset)
+            train = (Stream if is_stream else ConcatDataset)([train, self.val])
         return standardized(replace(self, train=train, val=None, folds=()))
+
+
+#: rows and bytes, at most, from which the scale of examples is fitted that aren't in memory
+SCALE_ROWS, SCALE_BYTES = 512, 64 * 2**20
+
+
+class Stream(IterableDataset[Any]):
+    """IterableDatasets one after another."""
+
+    def __init__(self, datasets: Sequence[Dataset[Any]]) -> None:
+        self._datasets = datasets
+
+    def __len__(self) -> int:
+        return sum(map(split_length, self._datasets))
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.chain.from_iterable(map(all_examples, self._datasets))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell those of an epoch that ask for it."""
+        for dataset in self._datasets:
+            if set_epoch := getattr(dataset, "set_epoch", None):
+                set_epoch(epoch)
+
+
+def all_examples(split: Dataset[Any]) -> Iterator[Any]:
+    """Yield the examples of a Dataset, of a stream as many as its length says."""
+    length = split_length(split)
+    if isinstance(split, IterableDataset):
+        return itertools.islice(split, length)
+    return (split[i] for i in range(length))
+
+
+def first_examples(split: Dataset[Any], num_rows: int) -> Iterator[Any]:
+    """Yield the first examples of a Dataset, at most so many."""
+    return itertools.islice(all_examples(split), num_rows)
 
 
 def split_length(split: Split) -> int:
@@ -179,13 +266,17 @@ def standardized(data: Data) -> Data:
 
     Scales add up: data that was standardised before keeps its map from raw values.
     """
-    if not isinstance(data.train, Arrays):
+    if not isinstance(data.train, KnownRows):
         return data
     none = Scale.identity()
-    x = Scale.fit(data.train.x) if data.standardize else none
+    x = Scale.fit(_inputs(data.train)) if data.standardize else none
     y = Scale.fit(data.train.y) if data.kind == "regression" else none
 
-    def apply(split: Arrays) -> Arrays:
+    def apply(split: Split | None) -> Any:
+        if isinstance(split, LazyRows):
+            return split if x is none else split.scaled(x)
+        if not isinstance(split, Arrays):
+            return split
         return Arrays(
             split.x if x is none else x.apply(split.x),
             split.y if y is none else y.apply(split.y),
@@ -194,11 +285,19 @@ def standardized(data: Data) -> Data:
     return replace(
         data,
         train=apply(data.train),
-        val=apply(data.val) if isinstance(data.val, Arrays) else data.val,
-        test=apply(data.test) if isinstance(data.test, Arrays) else data.test,
+        val=apply(data.val),
+        test=apply(data.test),
         x_scale=x.after(data.x_scale),
         y_scale=y.after(data.y_scale),
     )
+
+
+def _inputs(train: KnownRows) -> Float:
+    """Return the inputs to which a scale is fitted: of rows that aren't in memory, of some."""
+    if isinstance(train, Arrays):
+        return train.x
+    most = SCALE_BYTES // (4 * num_features(train.input_shape))
+    return train.sample(max(2, min(SCALE_ROWS, most)))
 
 
 def num_features(shape: tuple[int, ...]) -> int:

@@ -117,6 +117,8 @@ class ReadableRecord:
             compile=self.spec.compile,
             process_launcher=self.spec.resources.launcher,
             processes=self.spec.resources.num_processes,
+            device_type=self.spec.device,
+            loader=self.spec.loader.model_dump(),
             cpu=self.spec.resources.cpu,
             gpu=max(self.spec.resources.gpu, 1.0) if trial.alone else self.spec.resources.gpu,
             folder=self.spec.folder,

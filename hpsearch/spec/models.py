@@ -22,6 +22,7 @@ from hpsearch.registry import AUTO, ComponentOf
 from hpsearch.spec.command import CommandSetting, with_source_names
 from hpsearch.spec.settings import (
     BUDGETS,
+    Loader,
     Objective,
     Resources,
     SearchSettings,
@@ -141,6 +142,11 @@ class SearchSpec(Frozen):
         ),
         Field(description="examples of a training step"),
     ] = 64
+    accumulate: Annotated[
+        Section,
+        ValueOf(Annotated[int, Ge(1)]),
+        Field(description="parts in which a batch is computed, to take less memory"),
+    ] = 1
     last_batch: Annotated[
         Section,
         ValueOf(LastBatch | None),
@@ -161,10 +167,16 @@ class SearchSpec(Frozen):
         ComponentOf("check", many=True, optional=True),
         Field(description="what is tried on a trial before it trains"),
     ] = None
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16 computes in mixed precision"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="bf16 and fp16 compute in mixed precision; fp16 scales the loss"
+    )
+    device: Literal["cpu", "mps"] | None = Field(
+        None,
+        description="what trials train on that get no GPU of the cluster: the CPU by default, or "
+        "Apple's GPU",
     )
     compile: bool = Field(False, description="train through torch.compile")
+    loader: Loader = Field(Loader(), description="how a data set is read that isn't in memory")
     trainable: Annotated[str | None, ComponentOf("trainable")] = Field(
         None, description="a training function or class: package.module:train"
     )

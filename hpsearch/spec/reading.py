@@ -14,7 +14,7 @@ from hpsearch.errors import Problem, SpecError, nearest_names
 from hpsearch.spec.command import Command
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import SECTIONS, SearchSpec, with_named_components
-from hpsearch.spec.settings import Objective, Resources, SearchSettings
+from hpsearch.spec.settings import Loader, Objective, Resources, SearchSettings
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
 
@@ -158,4 +158,5 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("search",): SearchSettings,
     ("resources",): Resources,
     ("command",): Command,
+    ("loader",): Loader,
 }

@@ -104,6 +104,21 @@ def limit_problems(search: SearchSettings) -> list[Problem]:
     return []
 
 
+class Loader(Frozen):
+    """How a data set that isn't in memory is read; no setting changes what is read."""
+
+    num_workers: int = Field(
+        0, ge=0, le=256, description="processes of a trial that read; 0 reads in the trial's own"
+    )
+    prefetch_factor: int = Field(
+        2, ge=1, le=1_000, description="batches that each of them reads in advance"
+    )
+    persistent_workers: bool = Field(True, description="whether they stay from epoch to epoch")
+    pin_memory: bool | None = Field(
+        None, description="whether batches for a GPU wait in pinned memory; default: yes"
+    )
+
+
 class Resources(Frozen):
     """What one trial asks of the cluster; a fraction of a GPU is shared with other trials."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 #: beside a trial's checkpoints, the folder of those that its command writes itself
@@ -30,8 +30,10 @@ class TrialConfig:
     compile: bool = False
     process_launcher: str | None = None  # what starts the `processes` of a command
     processes: int = 1
+    loader: dict[str, Any] = field(default_factory=dict)  # how Datasets are read
     cpu: int = 1
     gpu: float = 0.0
+    device_type: str | None = None  # what the spec names
     folder: str = "."
     checkpoint_every: int | None = None  # epochs; None: by the clock
     checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
@@ -43,5 +45,5 @@ class TrialConfig:
 
     @property
     def device(self) -> str:
-        """Where the trial trains: a GPU only if it asks for one."""
-        return "cuda" if self.gpu > 0 else "cpu"
+        """Where the trial trains: what the spec says, or a GPU if it asks for one."""
+        return self.device_type or ("cuda" if self.gpu > 0 else "cpu")

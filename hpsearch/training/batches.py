@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from hpsearch.components.data import Arrays, Split, split_length
+from hpsearch.components.data import Arrays, LazyRows, Split, split_length
 from hpsearch.spec import LastBatch
+from hpsearch.training.loader import Batch, DatasetLoader, Reading
 
-Batch = tuple[Tensor, Tensor]
-
+PLAIN = Reading()
 #: rows gathered at a time: enough to amortise the call, few enough to stay in a CPU's cache
 GATHER_ROWS = 1024
 
@@ -27,14 +27,24 @@ class Batches(Protocol):
     def __len__(self) -> int:
         """The number of rows."""
 
-    def read(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+    def read(
+        self, batch_size: int, order: Tensor | None = None, reading: Reading = PLAIN
+    ) -> Iterator[Batch]:
         """Yield rows in batches, in this order (int64, on the CPU), or all as they stand."""
 
+    def close(self) -> None:
+        """Let go of what reads."""
 
-def batches_of(split: Split, device: torch.device) -> Batches:
-    """Return the batches of a split; arrays become tensors on the device once per process."""
+
+def batches_of(
+    split: Split, device: torch.device, loader: Mapping[str, Any] | None = None
+) -> Batches:
+    """Return the batches of a split; arrays become tensors on the device once per process.
+
+    `loader` says how a Dataset is read, as the spec's section does.
+    """
     if not isinstance(split, Arrays):
-        return LoadedBatches(split, device)
+        return LoadedBatches(split, device, loader or {})
     by_device = _tensors.setdefault(split, {})
     if device not in by_device:
         with torch.inference_mode(False):  # an evaluation may be the first to need what is kept
@@ -86,7 +96,12 @@ class TensorBatches:
     def __len__(self) -> int:
         return len(self.y)
 
-    def read(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+    def close(self) -> None:
+        """Tensors stay for the next trial."""
+
+    def read(
+        self, batch_size: int, order: Tensor | None = None, reading: Reading = PLAIN
+    ) -> Iterator[Batch]:
         """Yield views; with an order, of many rows gathered at once."""
         sizes = batch_sizes(len(self) if order is None else len(order), batch_size)
         if order is None:
@@ -100,23 +115,32 @@ class TensorBatches:
 
 
 class LoadedBatches:
-    """Batches of a Dataset, collated by a DataLoader."""
+    """Batches of a Dataset, read by a DataLoader."""
 
-    def __init__(self, dataset: Dataset[Any], device: torch.device) -> None:
-        self._dataset = dataset
-        self._device = device
+    def __init__(
+        self, dataset: Dataset[Any], device: torch.device, settings: Mapping[str, Any]
+    ) -> None:
+        self._dataset, self._device = dataset, device
+        self._loader = DatasetLoader(dataset, settings, device)
 
     def __len__(self) -> int:
         return split_length(self._dataset)
 
-    def read(self, batch_size: int, order: Tensor | None = None) -> Iterator[Batch]:
+    def read(
+        self, batch_size: int, order: Tensor | None = None, reading: Reading = PLAIN
+    ) -> Iterator[Batch]:
         """Yield collated batches; targets of a regression get an axis for targets."""
         rows = torch.arange(len(self)) if order is None else order
-        sizes = batch_sizes(len(rows), batch_size)
-        index = [part.tolist() for part in torch.split(rows, sizes)]
-        for x, y in DataLoader(self._dataset, batch_sampler=index):
+        for kept, y in self._loader.read(rows, batch_sizes(len(rows), batch_size), reading):
+            x = kept.to(self._device, non_blocking=True)
+            if isinstance(self._dataset, LazyRows):
+                x = self._dataset.as_inputs(x)
             y = y.reshape(len(y), -1).float() if y.is_floating_point() else y.long()
-            yield x.to(self._device), y.to(self._device)
+            yield x, y.to(self._device, non_blocking=True)
+
+    def close(self) -> None:
+        """End the processes that read."""
+        self._loader.close()
 
 
 _tensors: WeakKeyDictionary[Arrays, dict[torch.device, TensorBatches]] = WeakKeyDictionary()

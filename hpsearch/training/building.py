@@ -67,7 +67,7 @@ def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
     """Build a configuration's model for data; its outputs have the shape that the task needs."""
     section, shapes = config.values["model"], (data.input_shape, data.output_size)
     with placed("model"):
-        model = build_model(section, *shapes, Path(config.folder), task.head)
+        model = build_model(section, *shapes, Path(config.folder), task.head, data.x_scale)
         check_outputs(model, section["name"], *shapes)
         if isinstance(data.train, Arrays):
             check_examples(model, data.train.x)

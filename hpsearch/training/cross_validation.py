@@ -68,7 +68,9 @@ class CrossValidation:
         self._last = [dict(fold) for fold in state["metrics"]]
 
     def close(self) -> None:
-        """See EpochTrainer: nothing is open."""
+        """End the processes that read Datasets."""
+        for trainer in self.trainers:
+            trainer.close()
 
 
 def _folds(data: Data) -> list[Data]:

@@ -6,13 +6,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
-from hpsearch.components.data import Arrays, Data, split_length
+from hpsearch.components.data import Data, KnownRows, split_length
 from hpsearch.components.datasets.split_methods import Rows, split_rows
 from hpsearch.components.finetuning import Subset
 from hpsearch.errors import BadConfigurationError, nearest_names
 from hpsearch.spec import LastBatch
 from hpsearch.training.batches import batch_sizes, epoch_order
+
+
+def check_last_batch(data: Data, last_batch: LastBatch | None) -> None:
+    """Refuse to fill the last batch of a stream with rows that were read before."""
+    if isinstance(data.train, IterableDataset) and last_batch in ("pad", "wrap"):
+        raise BadConfigurationError("must be keep or drop for an IterableDataset", last_batch)
 
 
 class TrainingRows:
@@ -26,6 +33,9 @@ class TrainingRows:
         self, data: Data, subset: Subset | None, last_batch: LastBatch | None, seed: int
     ) -> None:
         self._last_batch: LastBatch = last_batch or "keep"
+        if isinstance(data.train, IterableDataset) and subset is not None:
+            rule = "subset needs rows by number, but an IterableDataset has none"
+            raise BadConfigurationError(rule)
         self._length = split_length(data.train)
         self.trained: Tensor | None = None
         self.rest: Tensor | None = None
@@ -85,7 +95,7 @@ def _is_wanted(subset: Subset, data: Data) -> NDArray[np.bool_]:
     if classes is None:
         raise BadConfigurationError(
             "needs arrays with one class a row, but the data set has "
-            f"{'others' if isinstance(data.train, Arrays) else 'a torch Dataset'}",
+            f"{'others' if isinstance(data.train, KnownRows) else 'a torch Dataset'}",
             keyword="classes",
         )
     known = {name: number for number, name in enumerate(data.class_names)}
@@ -98,5 +108,5 @@ def _is_wanted(subset: Subset, data: Data) -> NDArray[np.bool_]:
 
 
 def _classes(data: Data) -> Rows | None:
-    is_hard = isinstance(data.train, Arrays) and data.train.y.dtype == np.int64
-    return data.train.y if isinstance(data.train, Arrays) and is_hard else None
+    is_hard = isinstance(data.train, KnownRows) and data.train.y.dtype == np.int64
+    return data.train.y if isinstance(data.train, KnownRows) and is_hard else None

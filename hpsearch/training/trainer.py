@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -13,17 +13,19 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from hpsearch.components.augmentations import Augmentation
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import Callback, callback_metrics
-from hpsearch.components.data import Data
+from hpsearch.components.data import Data, LazyRows
 from hpsearch.components.finetuning import Subset
+from hpsearch.components.image_transforms import PerImage
 from hpsearch.components.initializers.from_data import initialize_from_data
 from hpsearch.components.models.feedforward import check_batch_size
 from hpsearch.components.optimizers import hold_iterate
 from hpsearch.components.tasks import epoch_metrics
-from hpsearch.errors import placed
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
-from hpsearch.training.batches import Batch, Batches, batch_sizes, batches_of
+from hpsearch.training.batches import Batches, batch_sizes, batches_of
 from hpsearch.training.building import (
     build,
     build_all,
@@ -37,8 +39,9 @@ from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
 from hpsearch.training.forgetting import ForgettingMeter
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
+from hpsearch.training.loader import Batch, Reading, Transform
 from hpsearch.training.pacing import TrainingSchedule
-from hpsearch.training.rows import TrainingRows
+from hpsearch.training.rows import TrainingRows, check_last_batch
 from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
@@ -74,6 +77,7 @@ class Trainer:
         self.task = new_task(config, data)
         self.task.criterion.to(self.device)
         self._stream = stream
+        self._splits: dict[str, Batches] = {}
         seed_all(self._seed("model"))
         self.model = new_model(config, data, self.task)
         self._tuning = build(config, "finetune", model=self.model)  # it may replace the head
@@ -82,20 +86,17 @@ class Trainer:
         self.model.to(self.device)
         subset: Subset | None = getattr(self._tuning, "subset", None)
         last_batch = config.values.get("last_batch")
+        with placed("last_batch"):
+            check_last_batch(data, last_batch)
         with placed("finetune"):
             self._rows = TrainingRows(data, subset, last_batch, self._subset_seed)
             self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
         self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
+        self._accumulate: int = config.values.get("accumulate") or 1
         with placed("batch_size"):
             check_batch_size(self.model, self._pace.batch_size(1))
         initialize_from_data(self.model, self._first_inputs)
-        self._augmentations = build_all(
-            config,
-            "augmentations",
-            input_shape=data.input_shape,
-            output_size=data.output_size,
-            kind=data.kind,
-        )
+        self._augmentations, self._transforms = self._new_augmentations()
         measured = callback_metrics(config.values.get("callbacks"), Path(config.folder))
         known = epoch_metrics(self.task, has_rest=subset is not None, measured=measured)
         self._callbacks: list[Callback] = build_all(config, "callbacks", metrics=known)
@@ -104,6 +105,8 @@ class Trainer:
         self._penalties = build_all(config, "regularizers", model=self.model)
         self._projections = build_all(config, "constraints", model=self.model)
         self._is_over = False
+        is_half = config.precision == "fp16"
+        self._scaler = torch.amp.GradScaler(self.device.type) if is_half else None
         self._forward = self._compile() if config.compile else self.model
 
     @cached_property
@@ -111,7 +114,12 @@ class Trainer:
         """The optimizer; made when first needed, since the first one of a process takes seconds
         (torch imports its compiler), and a model that is only evaluated needs none."""
         groups = parameter_groups(self.model, self.task, self._tuning)
-        return new_optimizer(self.config, groups)
+        made = new_optimizer(self.config, groups)
+        if self._scaler is not None and getattr(made, "needs_closure", False):
+            with placed("precision"):
+                rule = "must be fp32 or bf16 for an optimizer that takes several gradients a step"
+                raise BadConfigurationError(rule, "fp16")
+        return made
 
     def try_optimizer(self, *, always: bool = False) -> None:
         """Build the optimizer, by default only where more is asked of it than each can do.
@@ -186,6 +194,7 @@ class Trainer:
             "optimizer": copied_to_cpu(optimizer_state(self.optimizer)),
             "criterion": copied_to_cpu(self.task.criterion.state_dict()),
             "pace": copied_to_cpu(self._pace.state_dict()),
+            "scaler": self._scaler.state_dict() if self._scaler is not None else None,
             "callbacks": [copied_to_cpu(callback.state_dict()) for callback in self._callbacks],
             "score_before": self._forgetting.before if self._forgetting is not None else None,
         }
@@ -198,6 +207,8 @@ class Trainer:
         load_optimizer_state(self.optimizer, copied_to_cpu(state["optimizer"]))
         self.task.criterion.load_state_dict(state["criterion"])
         self._pace.load_state_dict(state["pace"])
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
         for callback, kept in zip(self._callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(kept)
         self._is_over = any(callback.is_over for callback in self._callbacks)
@@ -205,7 +216,9 @@ class Trainer:
             self._forgetting.before = state["score_before"]
 
     def close(self) -> None:
-        """See EpochTrainer: nothing is open."""
+        """End the processes that read Datasets."""
+        for batches in self._splits.values():
+            batches.close()
 
     def _evaluate(self, split: str, keep: bool) -> Totals:
         totals = Totals(self.task, self.epoch, split, keep=keep)
@@ -230,7 +243,8 @@ class Trainer:
         self.model.train()
         if self._tuning is not None:
             self._tuning.set_modes()
-        for step, batch in enumerate(batches.read(batch_size, order)):
+        reading = self._reading("train", self._transforms)
+        for step, batch in enumerate(batches.read(batch_size, order, reading)):
             if step and self._pace.changes_within_epochs:
                 self._pace.begin_step(self.optimizer, self.epoch, step)
             x, y = self._augmented(batch)
@@ -239,7 +253,25 @@ class Trainer:
             if norm is not None:
                 norms.append(norm)
             totals.add(outputs, y)
-        return totals.summary(), torch.stack(norms).mean().item()
+        # none where each of these gradients has overflowed in half precision
+        return totals.summary(), torch.stack(norms).mean().item() if norms else 0.0
+
+    def _new_augmentations(self) -> tuple[list[Augmentation], list[Transform]]:
+        """Build what changes batches, and single images where they are read; these come first."""
+        data = self.data
+        built = build_all(
+            self.config,
+            "augmentations",
+            input_shape=data.input_shape,
+            output_size=data.output_size,
+            kind=data.kind,
+            input_scale=data.x_scale,
+        )
+        of_images = [each for each in built if isinstance(each, PerImage)]
+        others = [each for each in built if not isinstance(each, PerImage)]
+        if isinstance(data.train, LazyRows):
+            return others, [each.transform for each in of_images]
+        return [*of_images, *others], []
 
     @cached_property
     def _update(self) -> Update:
@@ -253,6 +285,8 @@ class Trainer:
             clip=build(self.config, "gradient_clip"),
             noise=build(self.config, "gradient_noise"),
             projections=self._projections,
+            accumulate=self._accumulate,
+            scaler=self._scaler,
         )
 
     def _measure(self) -> dict[str, float]:
@@ -277,7 +311,9 @@ class Trainer:
         """Yield batches of the epoch's size, or of half the rows where that gives only one."""
         size = min(self._pace.batch_size(self.epoch), max(2, len(self._rows) // 2))
         generator = torch.Generator().manual_seed(self._seed("measure"))
-        for batch in self._batches("train").read(size, self._rows.order(size, 1, generator)):
+        order = self._rows.order(size, 1, generator)
+        reading = self._reading("measure", self._transforms)
+        for batch in self._batches("train").read(size, order, reading):
             if len(batch[1]) == size:
                 yield self._augmented(batch)
 
@@ -292,7 +328,8 @@ class Trainer:
 
     def _first_inputs(self) -> Tensor:
         batch_size = self._pace.batch_size(1)
-        return next(self._batches("train").read(batch_size, self._order(1)[:batch_size]))[0]
+        batches, order = self._batches("train"), self._order(1)[:batch_size]
+        return next(batches.read(batch_size, order, self._reading("first")))[0]
 
     def _read_train(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self._read("train", self._pace.batch_size(self.epoch))
@@ -320,13 +357,18 @@ class Trainer:
     def _read(self, split: str, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         rows = {"train": self._rows.trained, "rest": self._rows.rest}
         batches = self._batches("train" if split in rows else split)
-        return batches.read(batch_size, rows.get(split))
+        return batches.read(batch_size, rows.get(split), self._reading(split))
+
+    def _reading(self, purpose: str, transforms: Sequence[Transform] = ()) -> Reading:
+        return Reading(self._seed(f"read {purpose}"), self.epoch, transforms)
 
     def _batches(self, split: str) -> Batches:
-        examples = getattr(self.data, split)
-        if examples is None:
-            raise ValueError(f"the data has no {split} split")
-        return batches_of(examples, self.device)
+        if split not in self._splits:
+            examples = getattr(self.data, split)
+            if examples is None:
+                raise ValueError(f"the data has no {split} split")
+            self._splits[split] = batches_of(examples, self.device, self.config.loader)
+        return self._splits[split]
 
     @property
     def _subset_seed(self) -> int:
@@ -340,7 +382,8 @@ class Trainer:
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         if self.config.precision == "fp32":
             return _NO_AUTOCAST
-        return torch.autocast(self.device.type, torch.bfloat16)
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.config.precision]
+        return torch.autocast(self.device.type, dtype)
 
 
 _NO_AUTOCAST = contextlib.nullcontext()

@@ -22,6 +22,9 @@ class Update:
 
     An optimizer whose `step` wants a closure (backstitch, L-BFGS) may take the gradient several
     times; each time the batch sees the same dropout masks, and batch norm's statistics move once.
+    With `accumulate` a batch is computed in so many parts, whose gradients add up to its own. A
+    `scaler` keeps small gradients from vanishing in half precision, and leaves out a step whose
+    gradient has overflowed.
     """
 
     model: nn.Module
@@ -33,6 +36,8 @@ class Update:
     clip: Clipping | None = None
     noise: Noise | None = None
     projections: Sequence[Projection] = ()
+    accumulate: int = 1
+    scaler: torch.amp.GradScaler | None = None
 
     def __post_init__(self) -> None:
         groups = self.optimizer.param_groups
@@ -51,7 +56,7 @@ class Update:
             outputs, norm = self._step_with_closure(x, y, measure)
         else:
             outputs, _, norm = self._gradient(x, y, measure)
-            self.optimizer.step()
+            self._take_step()
         self._project()
         return outputs, norm
 
@@ -72,13 +77,38 @@ class Update:
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         for param in self._params:
             param.grad = None
-        with self.autocast():
-            outputs = self.forward(x)
-        loss = self.loss(outputs.float(), y)
-        for penalty in self.penalties:
-            loss = loss + penalty()
-        torch.autograd.backward(loss)
-        return outputs.detach(), loss.detach(), self._finish_gradient(measure)
+        outputs, loss = self._backward(x, y)
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        return outputs, loss, self._finish_gradient(measure)
+
+    def _backward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Take the gradient of a batch, part by part; returns its outputs and its loss."""
+        num_parts = max(1, min(self.accumulate, len(x) // 2))  # batch norm needs two rows
+        kept: list[Tensor] = []
+        losses: list[Tensor] = []
+        for part, targets in zip(
+            x.tensor_split(num_parts), y.tensor_split(num_parts), strict=True
+        ):
+            with self.autocast():
+                outputs = self.forward(part)
+            loss = self.loss(outputs.float(), targets)
+            loss = loss if num_parts == 1 else loss * (len(part) / len(x))
+            for penalty in () if losses else self.penalties:
+                loss = loss + penalty()
+            torch.autograd.backward(loss if self.scaler is None else self.scaler.scale(loss))
+            kept.append(outputs.detach())
+            losses.append(loss.detach())
+        if num_parts == 1:
+            return kept[0], losses[0]
+        return torch.cat(kept), torch.stack(losses).sum()
+
+    def _take_step(self) -> None:
+        if self.scaler is None:
+            self.optimizer.step()
+            return
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
     def _finish_gradient(self, measure: bool) -> Tensor | None:
         """Clip, and add noise; returns the norm before that, if asked for."""
@@ -87,6 +117,8 @@ class Update:
         params = [param for param in self._params if param.grad is not None]
         grads = [param.grad for param in params if param.grad is not None]
         norm = get_total_norm(grads)
+        if self.scaler is not None and not bool(norm.isfinite()):
+            return None  # the step is left out
         if self.clip is not None:
             self.clip(params, norm)
         if self._std:
@@ -123,8 +155,11 @@ class _GeneratorStates:
         self._device = device
         self._cpu = torch.get_rng_state()
         self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self._mps = torch.mps.get_rng_state() if device.type == "mps" else None
 
     def restore(self) -> None:
         torch.set_rng_state(self._cpu)
         if self._cuda is not None:
             torch.cuda.set_rng_state(self._cuda, self._device)
+        if self._mps is not None:
+            torch.mps.set_rng_state(self._mps)

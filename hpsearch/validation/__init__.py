@@ -21,7 +21,11 @@ from hpsearch.validation.functions import training_function_problems
 from hpsearch.validation.notes import data_notes as data_notes
 from hpsearch.validation.outcomes import unique
 from hpsearch.validation.recommended import with_recommended_ranges
-from hpsearch.validation.settings import launcher_problems, settings_problems
+from hpsearch.validation.settings import (
+    device_problems,
+    launcher_problems,
+    settings_problems,
+)
 from hpsearch.validation.trials import check_built_in_trial
 
 
@@ -56,6 +60,7 @@ def check_draft(draft: Draft) -> Checked:
     draft = _with_ranges(draft)
     data, problems = _check_trial(draft)
     problems += [*launcher_problems(draft, data), *settings_problems(draft)]
+    problems += device_problems(draft.spec)
     problems = unique([*draft.problems, *problems])
     if problems or draft.spec is None:
         raise SpecError(problems)

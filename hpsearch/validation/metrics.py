@@ -11,7 +11,7 @@ from hpsearch.components import Data, epoch_metrics, task_for
 from hpsearch.components.callbacks import callback_metrics
 from hpsearch.components.finetuning import LEAVES_REST
 from hpsearch.components.tasks import NO_DATA, Task, undefined_scores
-from hpsearch.errors import Problem, UserCodeError, nearest_names, problem_of
+from hpsearch.errors import ComponentError, Problem, UserCodeError, nearest_names, problem_of
 from hpsearch.registry import ComponentOf, MetricName
 from hpsearch.spec import Draft, Tree, join
 from hpsearch.validation.kinds import kinds_that_report
@@ -159,7 +159,7 @@ def _leaves_rest(section: Tree, folder: Path) -> bool:
             registry.get("finetune", str(name), folder).traits.get(LEAVES_REST, False)
             for _, name in alternatives(names, "name")
         )
-    except (KeyError, UserCodeError):  # reported where the section is checked
+    except (KeyError, ComponentError):  # reported where the section is checked
         return False
 
 

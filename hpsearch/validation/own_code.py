@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from hpsearch.errors import Problem
 from hpsearch.spec import SECTIONS, Choices, Draft, Tree, Unreadable, join
+from hpsearch.spec.settings import Loader
 from hpsearch.validation.signatures import alternatives
 
 _NAME = re.compile(r"[\w-]+")
@@ -14,7 +15,12 @@ _NAME = re.compile(r"[\w-]+")
 
 def beside_problems(draft: Draft, what: str) -> Iterator[Problem]:
     """Yield what of a trial of components stands beside `trainable` or `command`."""
-    defaults = {**dict.fromkeys(SECTIONS), "precision": "fp32", "compile": False}
+    others = {
+        "precision": "fp32",
+        "compile": False,
+        "loader": Loader().model_dump(exclude_none=True),
+    }
+    defaults = {**dict.fromkeys(SECTIONS), **others}
     for section, default in defaults.items():
         if draft.raw.get(section, default) != default:
             rule = f"must not stand beside {what}, which does this itself"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch import registry
-from hpsearch.errors import UserCodeError
+from hpsearch.errors import ComponentError
 from hpsearch.registry import AUTO, Component, ComponentOf
 from hpsearch.spec import COMPONENT_SECTIONS, VALUE_SECTIONS, Choices, Range, Tree
 
@@ -68,7 +68,7 @@ def _components(name: Tree, family: str, folder: Path) -> list[Component]:
     found = []
     for each in names:
         # what isn't a name, or not a known one, is told of when the component is checked
-        with contextlib.suppress(KeyError, UserCodeError):
+        with contextlib.suppress(KeyError, ComponentError):
             if isinstance(each, str):
                 found.append(registry.get(family, each, folder))
     return found

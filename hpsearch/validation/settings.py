@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from hpsearch.components import Data
@@ -56,6 +57,17 @@ def launcher_problems(draft: Draft, data: Data | None) -> Iterator[Problem]:
             if not suits(name, config, data, default=True):
                 rule = f"must suit the other sections, as {suiting(config, data)} does"
                 yield Problem("launcher.name", rule, name)
+
+
+def device_problems(spec: SearchSpec | None) -> Iterator[Problem]:
+    """Yield what is wrong with the device that a spec names."""
+    if spec is None or spec.device is None:
+        return
+    if spec.resources.gpu > 0:
+        rule = "must not be given where trials get GPUs of the cluster (resources.gpu)"
+        yield Problem("device", rule, spec.device)
+    elif spec.device == "mps" and not torch.backends.mps.is_available():
+        yield Problem("device", "must be a device that this machine has (cpu)", spec.device)
 
 
 def _database_problems(spec: SearchSpec) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
 from hpsearch import registry
-from hpsearch.errors import Problem, UserCodeError, nearest_names
+from hpsearch.errors import ComponentError, Problem, nearest_names
 from hpsearch.registry import Component, ComponentOf
 from hpsearch.spec import Choices, Range, Tree, Unreadable, join, to_plain
 from hpsearch.spec.trees import rule_of
@@ -193,14 +193,19 @@ def _components(
             yield Problem(name_place, "must be a text", name)
 
 
+#: names that an error lists one by one
+_MOST_NAMES = 200
+
+
 def _find(family: str, name: str, path: str, folder: Path) -> Component | Problem:
     try:
         return registry.get(family, name, folder)
-    except UserCodeError as error:
+    except ComponentError as error:  # of the user's code, or of a library that isn't there
         return error.problem.below(path)
     except KeyError:
         known = registry.names_like(family, name)
-        rule = f"must be one of {', '.join(known)}, or yours as module:factory"
+        shown = known if len(known) <= _MOST_NAMES else [*known[:5], f"… {known[-1]}"]
+        rule = f"must be one of {', '.join(shown)}, or yours as module:factory"
         return Problem(path, rule, name, nearest_names(name, known))
 
 

@@ -213,6 +213,7 @@ def _augmentation_problems(found: list[Alternative], data: Data) -> list[Problem
         "input_shape": data.input_shape,
         "output_size": data.output_size,
         "kind": data.kind,
+        "input_scale": data.x_scale,
     }
     problems = []
     for alternative in found:

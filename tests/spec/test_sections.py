@@ -17,8 +17,26 @@ from hpsearch.spec import (
     default_of,
 )
 
-SETTINGS = {"name", "objective", "search", "resources", "storage", "tracking_uri", "folder"}
-OPTIONS = {"precision", "compile", "trainable", "command", "metrics", "space", "launcher"}
+SETTINGS = {
+    "name",
+    "objective",
+    "search",
+    "resources",
+    "loader",
+    "storage",
+    "tracking_uri",
+    "folder",
+}
+OPTIONS = {
+    "precision",
+    "device",
+    "compile",
+    "trainable",
+    "command",
+    "metrics",
+    "space",
+    "launcher",
+}
 
 
 def test_every_field_is_a_section_or_a_setting() -> None:

@@ -53,6 +53,12 @@ FULL: dict[str, Any] = {
     "gradient_clip": {"choices": [None, 1.0]},
     "precision": "bf16",
     "compile": True,
+    "loader": {
+        "num_workers": 2,
+        "prefetch_factor": 3,
+        "persistent_workers": False,
+        "pin_memory": True,
+    },
     "search": {
         "trials": 7,
         "epochs": 100,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from hpsearch.components import load_data
+from hpsearch.components import Arrays, load_data
 from hpsearch.components.models.feedforward import build_model
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
@@ -77,10 +77,15 @@ class Loaded:
         """Return its splits, and what is known of it."""
         data = load_data(section, seed=0, folder=folder)
         splits: list[Any] = [data.train, data.val, data.test]
-        arrays = [array for split in splits if split for array in (split.x, split.y)]
+        arrays = [array for split in splits if split for array in (inputs_of(split), split.y)]
         folds = [rows for fold in data.folds for rows in fold]
         known = [data.kind, str(data.class_names), str(data.feature_names), data.output_size]
         return {"arrays": [*arrays, *folds], "known": known}
+
+
+def inputs_of(split: Any) -> Any:
+    """Return the inputs of a split, which may not be in memory."""
+    return split.x if isinstance(split, Arrays) else split.sample(len(split))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "dataset.fortunes": {"topics": ["law", "love"], "data_dir": "one", "length": 8},
     "dataset.fashion_mnist": {"data_dir": "one"},
     "dataset.keel": {"set": "iris"},
+    "dataset.image_folder": {"path": "one images", "image_size": [4, 5]},
     "loss.weighted": {"weights": [1.0, 2.0]},
     "metric.top_k_accuracy": {"k": 2},
     "model.mlp": MLP,
@@ -94,6 +95,8 @@ CONTEXTS: dict[str, Context] = {
     "dataset.npz.groups": Context(values=("who",)),
     "dataset.fortunes.topics": Context(values=(["law", "work"],)),
     "dataset.*.data_dir": Context(values=("two",)),
+    "dataset.image_folder.path": Context(values=("two images",)),
+    "dataset.image_folder.image_size": Context(values=(3, [5, 4])),
     "dataset.keel.set": Context(values=("glass0",)),
     "dataset.keel.missing": Context({"set": "cleveland-0_vs_4"}, values=("drop",), refuses=True),
     "dataset.logic_gate.stratify": Context({"gate": "xor", "train_rows": 2}),
@@ -149,6 +152,7 @@ UNSEEN: dict[str, str] = {
     "dataset.logic_gate.folds": "refused: it has a val split of its own",
     "dataset.logic_gate.split": "refused: it has a val and a test split of its own",
     "dataset.fashion_mnist.test_fraction": "refused: it has a test split of its own",
+    "dataset.image_folder.cache": "where decoded images are kept; test_image_folder.py sees it",
     "dataset.text_csv.standardize": "ids of word pieces are no quantities; true is refused",
     "dataset.fortunes.standardize": "ids of word pieces are no quantities; true is refused",
     "task.regression.head": "numbers have one head, linear",
@@ -205,6 +209,9 @@ PLAIN: dict[str, tuple[Any, ...]] = {
     "batch_size": (10, 16, "full"),
     "last_batch": ("keep", "drop", "pad", "wrap"),
 }
+UNSEEN_SECTIONS: dict[str, str] = {
+    "accumulate": "the same gradient in parts; test_precision.py sees them",
+}
 #: fields of a trial → another value
 FIELDS: dict[str, Any] = {"number": 1, "seed": 1, "max_epochs": 3, "precision": "bf16"}
 UNSEEN_FIELDS: dict[str, str] = {
@@ -212,6 +219,8 @@ UNSEEN_FIELDS: dict[str, str] = {
     "trainable": "a training function in place of all sections",
     "launcher": "another trainer in place of the sections'",
     "compile": "the same computation by another program",
+    "loader": "the same rows; test_loader.py sees who reads them",
+    "device_type": "the same computation by another device",
     "cpu": "what is asked of the cluster",
     "gpu": "what is asked of the cluster",
     "folder": "where files are; seen by the keywords that name some",

@@ -341,8 +341,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Data, Data]:
 
 class TestDatasets:
     def test_they_train_as_arrays_do(self, pair: tuple[Data, Data]) -> None:
-        # The DataLoader draws a seed of its own, so only a net without dropout is the same.
-        curves = [train(Trainer(config(model={"name": "mlp"}), data), 2) for data in pair]
+        curves = [train(Trainer(config(), data), 2) for data in pair]
         assert curves[0] == curves[1]
         assert Trainer(config(), pair[1]).evaluate("test")
 

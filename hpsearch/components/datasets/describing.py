@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpsearch.components.data import Arrays
+from hpsearch.components.data import Arrays, LazyRows
 from hpsearch.components.datasets.columns import ColumnReading, ColumnsError
 from hpsearch.components.datasets.factory_output import Source
 from hpsearch.components.datasets.loading import read_data, source_warnings, targets_name
@@ -69,6 +69,10 @@ def _as_target(reading: ColumnReading, decision: KindDecision) -> ColumnReading:
 def _columns(source: Source) -> list[ColumnReading]:
     """Return the readings of what isn't a table: features of arrays, and the targets."""
     train = source.splits["train"]
+    if isinstance(train, LazyRows):
+        shape = " x ".join(map(str, train.input_shape))
+        why = f"{len(train)} examples of {shape} numbers, read when they are needed"
+        return [ColumnReading("x", "number", why), _array("y", "target", "", train.y)]
     if not isinstance(train, Arrays):
         why = "read example by example"
         return [ColumnReading("x", "torch Dataset", why), ColumnReading("y", "target", why)]

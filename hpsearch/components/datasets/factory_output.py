@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from hpsearch.components.data import Arrays, Kind, Split
 from hpsearch.components.datasets.columns import ColumnReading
@@ -29,7 +29,7 @@ _OTHER_KEYS = (
 )
 _FORM = (
     "(x, y), or a mapping with 'train' and, where there are any, 'val' and 'test', "
-    "each (x, y) of arrays or tensors, or each a map-style torch Dataset"
+    "each (x, y) of arrays or tensors, or each a torch Dataset"
 )
 
 
@@ -87,9 +87,10 @@ def read_source(returned: Any, name: str) -> Source:
 
 def _split(value: Any, name: str, key: str) -> Split:
     if isinstance(value, Dataset):
-        if isinstance(value, IterableDataset) or not hasattr(value, "__len__"):
+        if not hasattr(value, "__len__"):
             raise UserCodeError(
-                f"{name}: {key} must be a Dataset with a length, but got {_describe(value)}"
+                f"{name}: {key} must be a Dataset with a __len__, the rows of an epoch, but got "
+                f"{_describe(value)}"
             )
         return value
     if not isinstance(value, tuple | list) or len(value) != 2:

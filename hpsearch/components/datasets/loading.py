@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hpsearch import registry
-from hpsearch.components.data import Arrays, Data, standardized
+from hpsearch.components.data import Data, Kind, KnownRows, LazyRows, standardized
 from hpsearch.components.datasets.factory_output import Source, read_source
 from hpsearch.components.datasets.splitting import SplitSettings, divide
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
@@ -35,8 +35,8 @@ def load_data(
     """
     source, preparation, decision = read_data(section, seed=seed, folder=folder, said=said)
     decision.require(targets_name(source))
-    if all(isinstance(split, Arrays) for split in source.splits.values()):
-        return _from_arrays(source, preparation, decision, seed)
+    if all(isinstance(split, KnownRows) for split in source.splits.values()):
+        return _from_rows(source, preparation, decision, seed)
     return _from_datasets(source, preparation, decision, section["name"])
 
 
@@ -89,7 +89,7 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
         refused["standardize"] = "inputs that are no quantities"
     if given.get("folds") is not None:
         refused["val_fraction"] = "folds, which take its place"
-    if not all(isinstance(split, Arrays) for split in splits.values()):
+    if not all(isinstance(split, KnownRows) for split in splits.values()):
         untouched = given.keys() - {"kind"}
         refused |= dict.fromkeys(untouched, "torch Datasets, which are used as they are")
     for key in given:
@@ -98,15 +98,15 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
             raise DataError(rule, given[key], keyword=key)
 
 
-def _from_arrays(
+def _from_rows(
     source: Source, preparation: SplitSettings, decision: KindDecision, seed: int
 ) -> Data:
-    splits, class_names = encode(source, decision.kind)
+    splits, class_names = _learned(source, decision.kind)
     folds = divide(splits, source, preparation, seed)
     train = splits["train"]
     data = Data(
         kind=decision.kind,
-        input_shape=train.x.shape[1:],
+        input_shape=train.input_shape if isinstance(train, LazyRows) else train.x.shape[1:],
         output_size=len(class_names) or train.y.shape[1],
         train=train,
         val=splits.get("val"),
@@ -122,13 +122,26 @@ def _from_arrays(
     return data if folds else standardized(data)
 
 
+def _learned(source: Source, kind: Kind) -> tuple[dict[str, KnownRows], tuple[str, ...]]:
+    """Return the splits with targets as they are learned, and the names of classes or labels."""
+    lazy = {key: split for key, split in source.splits.items() if isinstance(split, LazyRows)}
+    if not lazy:
+        arrays, names = encode(source, kind)
+        return dict(arrays), names
+    if kind != "classification":
+        raise DataError(
+            "must be classification, as the data set has classes", kind, keyword="kind"
+        )
+    return dict(lazy), source.class_names
+
+
 def source_warnings(source: Source) -> tuple[str, ...]:
     """Return what the user should know of a data set as it was read."""
     columns = [f"column {each.column!r} {each.warning}" for each in source.columns if each.warning]
     return (*source.warnings, *columns)
 
 
-def _lonely_classes(splits: Mapping[str, Arrays], class_names: tuple[str, ...]) -> list[str]:
+def _lonely_classes(splits: Mapping[str, KnownRows], class_names: tuple[str, ...]) -> list[str]:
     """Warn of classes with one row, which is in one split and never in another."""
     classes = np.concatenate([split.y for split in splits.values()])
     if classes.dtype != np.int64:
@@ -144,7 +157,7 @@ def _lonely_classes(splits: Mapping[str, Arrays], class_names: tuple[str, ...]) 
 def _from_datasets(
     source: Source, preparation: SplitSettings, decision: KindDecision, name: str
 ) -> Data:
-    splits = {k: split for k, split in source.splits.items() if not isinstance(split, Arrays)}
+    splits = {k: split for k, split in source.splits.items() if not isinstance(split, KnownRows)}
     if len(splits) < len(source.splits):
         raise UserCodeError(f"{name}: must return arrays or Datasets, but got both")
     if "val" not in splits:

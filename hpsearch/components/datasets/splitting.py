@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Interval
 
-from hpsearch.components.data import Arrays
+from hpsearch.components.data import KnownRows
 from hpsearch.components.datasets.factory_output import Source
 from hpsearch.components.datasets.split_methods import (
     DIVISIONS,
@@ -49,7 +49,7 @@ class SplitSettings:
 
 
 def divide(
-    splits: dict[str, Arrays], source: Source, preparation: SplitSettings, seed: int
+    splits: dict[str, KnownRows], source: Source, preparation: SplitSettings, seed: int
 ) -> tuple[Pair, ...]:
     """Complete the splits in place; returns the folds of the training rows, if there are any."""
     rng = np.random.default_rng(seed)
@@ -139,6 +139,6 @@ def _draw_rows(
     return split_rows(available, count, classes, rng)[1]
 
 
-def _classes(arrays: Arrays, preparation: SplitSettings) -> Rows | None:
+def _classes(rows: KnownRows, preparation: SplitSettings) -> Rows | None:
     """The classes by which a draw is stratified; none in a regression."""
-    return arrays.y if preparation.stratify and arrays.y.dtype == np.int64 else None
+    return rows.y if preparation.stratify and rows.y.dtype == np.int64 else None

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
-from hpsearch.components.data import Arrays, Float, Kind, split_length
+from hpsearch.components.data import (
+    Arrays,
+    Float,
+    Kind,
+    Stream,
+    all_examples,
+    first_examples,
+    split_length,
+)
 from hpsearch.components.datasets.factory_output import Source, check_finite
 from hpsearch.components.tasks.kinds import (
     SHARES_TOLERANCE,
@@ -21,7 +29,7 @@ from hpsearch.components.tasks.kinds import (
     listed,
     plain_targets,
 )
-from hpsearch.errors import DataError, UserCodeError
+from hpsearch.errors import DataError, HpsearchError, UserCodeError
 
 #: examples of a Dataset that are looked at
 CHECKED_ROWS = 100
@@ -79,7 +87,7 @@ def describe_dataset(
     Targets may be shares of classes, or degrees of labels, of which the first rows are checked.
     Without names of the classes all targets are read once, to count them.
     """
-    x, y = _example(dataset, 0, name)
+    x, y = _examples(dataset, 1, name)[0]
     shape = tuple(x.shape)
     if kind == "multilabel" or (kind == "classification" and y.is_floating_point()):
         targets = _first_targets(dataset, name)
@@ -88,14 +96,14 @@ def describe_dataset(
         return shape, y.numel()
     if source.class_names:
         return shape, len(source.class_names)
-    return shape, 1 + max(int(dataset[i][1]) for i in range(split_length(dataset)))
+    return shape, 1 + max(int(y) for _, y in all_examples(dataset))
 
 
 def as_learned(
     splits: Mapping[str, Dataset[Any]], kind: Kind, name: str
 ) -> dict[str, Dataset[Any]]:
     """Return Datasets whose targets have the type that a kind is learned from."""
-    _, y = _example(splits["train"], 0, name)
+    _, y = _examples(splits["train"], 1, name)[0]
     dtype = y.dtype
     if kind != "classification" and not y.is_floating_point():
         dtype = torch.float32
@@ -106,11 +114,17 @@ def as_learned(
             raise DataError(rule, keyword="kind")
     if dtype == y.dtype:
         return dict(splits)
-    return {key: Converted(split, dtype) for key, split in splits.items()}
+    return {key: converted(split, dtype) for key, split in splits.items()}
+
+
+def converted(dataset: Dataset[Any], dtype: torch.dtype) -> Dataset[Any]:
+    """Return a Dataset with targets of another type than it gives."""
+    kind = ConvertedStream if isinstance(dataset, IterableDataset) else Converted
+    return kind(dataset, dtype)
 
 
 class Converted(Dataset[Any]):
-    """A Dataset whose targets are of another type than it gives."""
+    """A map-style Dataset whose targets are of another type than it gives."""
 
     def __init__(self, dataset: Dataset[Any], dtype: torch.dtype) -> None:
         self._dataset, self._dtype = dataset, dtype
@@ -123,11 +137,23 @@ class Converted(Dataset[Any]):
         return x, torch.as_tensor(y).to(self._dtype)
 
 
+class ConvertedStream(Stream):
+    """An IterableDataset whose targets are of another type than it gives."""
+
+    def __init__(self, dataset: Dataset[Any], dtype: torch.dtype) -> None:
+        super().__init__([dataset])
+        self._dtype = dtype
+
+    def __iter__(self) -> Iterator[tuple[Any, torch.Tensor]]:
+        for x, y in super().__iter__():
+            yield x, torch.as_tensor(y).to(self._dtype)
+
+
 def _first_targets(dataset: Dataset[Any], name: str) -> Values:
     """The targets of the first rows; of one where that is a class number."""
-    is_real = _example(dataset, 0, name)[1].is_floating_point()
-    rows = range(min(CHECKED_ROWS, split_length(dataset)) if is_real else 1)
-    targets = torch.stack([_example(dataset, i, name)[1] for i in rows]).numpy()
+    is_real = _examples(dataset, 1, name)[0][1].is_floating_point()
+    rows = _examples(dataset, CHECKED_ROWS if is_real else 1, name)
+    targets = torch.stack([y for _, y in rows]).numpy()
     return targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
 
 
@@ -165,15 +191,24 @@ def _classes(targets: Values, known: tuple[str, ...]) -> tuple[Values, tuple[str
     return classes.astype(np.int64), names
 
 
-def _example(dataset: Dataset[Any], index: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _examples(
+    dataset: Dataset[Any], most: int, name: str
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the first examples, at most so many, as tensors."""
+    found: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
-        x, y = (torch.as_tensor(part) for part in dataset[index])
+        for x, y in first_examples(dataset, most):
+            found.append((torch.as_tensor(x), torch.as_tensor(y)))
+    except HpsearchError:
+        raise
     except Exception as error:  # a user's Dataset may raise anything
         raise UserCodeError(
-            f"{name}: a Dataset's examples must be pairs of tensors, but number {index} gives: "
-            f"{type(error).__name__}: {error}"
+            f"{name}: a Dataset's examples must be pairs of tensors, but number {len(found)} "
+            f"gives: {type(error).__name__}: {error}"
         ) from error
-    return x, y
+    if not found:
+        raise UserCodeError(f"{name}: a Dataset must have examples, but has none")
+    return found
 
 
 def _degrees(targets: np.ndarray[Any, Any], kind: str) -> Float:

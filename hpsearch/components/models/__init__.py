@@ -5,6 +5,13 @@ A new model is a registered factory in the module of its kind.
 
 from __future__ import annotations
 
-from hpsearch.components.models import feedforward, minilm, perceptron, pretrained, recurrent
+from hpsearch.components.models import (
+    feedforward,
+    image_libraries,
+    minilm,
+    perceptron,
+    pretrained,
+    recurrent,
+)
 
-__all__ = ["feedforward", "minilm", "perceptron", "pretrained", "recurrent"]
+__all__ = ["feedforward", "image_libraries", "minilm", "perceptron", "pretrained", "recurrent"]

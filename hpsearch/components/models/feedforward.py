@@ -13,7 +13,7 @@ from annotated_types import Ge
 from torch import nn
 
 from hpsearch import registry
-from hpsearch.components.data import Float, num_features
+from hpsearch.components.data import Float, Scale, num_features
 from hpsearch.components.layers.activations import (
     ActivationSection,
     is_monotone,
@@ -48,11 +48,12 @@ def build_model(
     output_size: int,
     folder: Path,
     head: Head | None = None,
+    scale: Scale | None = None,
 ) -> nn.Module:
     """Build the model of a spec's section; UserCodeError if a factory returns no Module.
 
-    The `head` says what predictions are of which `mc_dropout_samples` takes the mean; by default
-    they are the outputs.
+    `scale` is how inputs came from raw values. The `head` says what predictions are of which
+    `mc_dropout_samples` takes the mean; by default they are the outputs.
     """
     keywords = dict(section)
     name = keywords.pop("name")
@@ -61,7 +62,11 @@ def build_model(
     if "mc_dropout_samples" not in component.own_keywords:
         num_samples = keywords.pop("mc_dropout_samples", 0)
     model = component.build(
-        keywords, folder=folder, input_shape=input_shape, output_size=output_size
+        keywords,
+        folder=folder,
+        input_shape=input_shape,
+        output_size=output_size,
+        input_scale=scale or Scale.identity(),
     )
     if not isinstance(model, nn.Module):
         raise UserCodeError(f"{name} must return a torch.nn.Module", model, keyword="name")

@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from hpsearch.components.data import Scale
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.packages import optional_package
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, register
 
+NO_SCALE = Scale.identity()
 #: what efficientnet-lite was trained on: (pixel - mean) / std of pixels from 0 to 1
 EFFICIENTNET_MEAN, EFFICIENTNET_STD = 0.498, 0.502
 
@@ -88,6 +90,7 @@ def from_checkpoint(
     output_size: int,
     architecture: Annotated[Any, ComponentOf("model")],
     checkpoint: str,
+    input_scale: Scale = NO_SCALE,
 ) -> nn.Module:
     """The model of an earlier search: its `architecture`, and the file of its weights.
 
@@ -96,8 +99,9 @@ def from_checkpoint(
     new; all other weights must fit.
     """
     shapes = {"input_shape": input_shape, "output_size": output_size}
+    offered: dict[str, Any] = {"folder": folder, "input_scale": input_scale, **shapes}
     with placed("architecture"):
-        model: nn.Module = ComponentOf("model").build(architecture, folder, **shapes)
+        model: nn.Module = ComponentOf("model").build(architecture, **offered)
     load_body(model, _weights_in(folder / checkpoint))
     return model
 

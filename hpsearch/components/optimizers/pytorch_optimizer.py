@@ -48,7 +48,7 @@ def component(name: str) -> Component:
     return Component("optimizer", f"po:{name}", _factory(made))
 
 
-register_library("optimizer", "po", component, names)
+register_library("optimizer", "po:", component, names)
 
 
 def _factory(made: type[Optimizer]) -> Any:

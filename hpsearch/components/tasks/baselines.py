@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpsearch.components.data import Arrays, Data
+from hpsearch.components.data import Data, KnownRows
 from hpsearch.components.losses import class_shares
 from hpsearch.components.tasks import Task
 
@@ -26,19 +26,19 @@ def baseline_scores(task: Task, data: Data) -> Scores:
     them have, `uniform` all classes alike; a regression has `mean` and `median`. What isn't
     finite, such as the log loss of a wrong certainty, is left out.
     """
-    if not isinstance(data.train, Arrays):
+    if not isinstance(data.train, KnownRows):
         return {}
     scores: Scores = {}
     for name, forecast in _forecasts(data, data.train).items():
         outputs = task.head.inverse(forecast)
         scores[name] = {}
         for split, arrays in {"val": data.val, "test": data.test}.items():
-            if isinstance(arrays, Arrays):
+            if isinstance(arrays, KnownRows):
                 scores[name] |= _scores(task, outputs, arrays, split)
     return scores
 
 
-def _forecasts(data: Data, train: Arrays) -> dict[str, Tensor]:
+def _forecasts(data: Data, train: KnownRows) -> dict[str, Tensor]:
     """One forecast (outputs,) for all rows."""
     if data.kind == "regression":
         return {
@@ -60,7 +60,7 @@ def _forecasts(data: Data, train: Arrays) -> dict[str, Tensor]:
     }
 
 
-def _scores(task: Task, outputs: Tensor, arrays: Arrays, split: str) -> dict[str, float]:
+def _scores(task: Task, outputs: Tensor, arrays: KnownRows, split: str) -> dict[str, float]:
     targets = torch.from_numpy(arrays.y.copy())
     targets = targets.double() if targets.is_floating_point() else targets
     rows = outputs.expand(len(targets), -1)

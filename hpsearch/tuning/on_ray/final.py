@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hpsearch.components import Arrays, Data
+from hpsearch.components.data import KnownRows, first_examples
 from hpsearch.components.tasks.baselines import Scores, baseline_scores
 from hpsearch.spec import Resources, TrialConfig
 from hpsearch.training import (
@@ -104,8 +105,10 @@ def _load_weights(trained: Trainer | CrossValidation, state: Mapping[str, Any]) 
 
 def _example(data: Data) -> NDArray[np.float32]:
     """The first training rows, as raw inputs."""
-    if not isinstance(data.train, Arrays):
-        rows = [torch.as_tensor(data.train[i][0]) for i in range(EXAMPLE_ROWS)]
+    train = data.train
+    if not isinstance(train, KnownRows):
+        rows = [torch.as_tensor(x) for x, _ in first_examples(train, EXAMPLE_ROWS)]
         return torch.stack(rows).float().numpy()
-    raw: NDArray[np.float32] = data.train.x[:EXAMPLE_ROWS] * data.x_scale.std + data.x_scale.mean
+    x = train.x[:EXAMPLE_ROWS] if isinstance(train, Arrays) else train.sample(EXAMPLE_ROWS)
+    raw: NDArray[np.float32] = x * data.x_scale.std + data.x_scale.mean
     return raw

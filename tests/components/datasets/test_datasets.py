@@ -419,7 +419,7 @@ class TestUserFactories:
             (
                 "return type('Endless', (torch.utils.data.IterableDataset,), "
                 "{'__iter__': lambda self: iter(())})()",
-                "must be a Dataset with a length",
+                "must be a Dataset with a __len__, the rows of an epoch",
             ),
         ],
     )
