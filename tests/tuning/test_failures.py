@@ -9,7 +9,7 @@ import pytest
 from hpsearch.outcome import Outcome, RaisedError
 from hpsearch.record import Record, TrialRecord
 from hpsearch.tuning.failures import common_failure
-from hpsearch.tuning.on_ray.actor import report_error
+from hpsearch.tuning.trial_errors import report_error
 from tests.support.records import make_spec
 
 
