@@ -38,6 +38,7 @@ def import_factory(name: str, folder: Path | None = None) -> Callable[..., Any]:
     module_name, _, attribute = name.rpartition(":")
     if module_name.partition(".")[0] in sys.stdlib_module_names and module_name[-3:] != ".py":
         raise UserCodeError(f"{name}: {NOT_PYTHONS_OWN}")
+    _fix_relative_path()
     if folder is not None:
         _put_on_path(folder)
     try:
@@ -60,7 +61,7 @@ def as_program(module_name: str, folder: Path | None) -> Iterator[None]:
     """Have the working directory and the `sys.argv` of a program that is this module."""
     arguments, sys.argv = sys.argv, program_arguments(module_name, folder)
     try:
-        with _working_directory(folder):
+        with working_directory(folder):
             yield
     finally:
         sys.argv = arguments
@@ -99,7 +100,8 @@ def exit_reason(error: SystemExit) -> str:
 
 
 @contextmanager
-def _working_directory(folder: Path | None) -> Iterator[None]:
+def working_directory(folder: Path | None) -> Iterator[None]:
+    """Have a folder as this process' working directory meanwhile, if it is there."""
     if folder is None or not folder.is_dir():
         yield
         return
@@ -182,6 +184,12 @@ def _is_installed(name: str, but_for: Path) -> bool:
     folders = [place for place in sys.path if Path(place).name in PACKAGE_FOLDERS]
     found = importlib.machinery.PathFinder.find_spec(name, folders)
     return found is not None and found.origin != str(but_for)
+
+
+def _fix_relative_path() -> None:
+    """Find what lies in the caller's folder, as notebooks do, from another folder too."""
+    if "" in sys.path and (here := os.getcwd()) not in sys.path:
+        sys.path.insert(sys.path.index("") + 1, here)
 
 
 def _put_on_path(folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from hpsearch.components import Data
 from hpsearch.errors import Problem, SpecError
+from hpsearch.importing import working_directory
 from hpsearch.process import borrowed_process
 from hpsearch.spec import Draft, SearchSpec, read_draft
 from hpsearch.validation.disk import check_disk as check_disk
@@ -52,9 +53,10 @@ def check_spec(spec: SearchSpec) -> Checked:
 def check_draft(draft: Draft) -> Checked:
     """Check a draft, which stays as it is; raises SpecError with every problem of shape or
     meaning."""
-    draft = _with_ranges(draft)
-    data, problems = _check_trial(draft)
-    problems += [*launcher_problems(draft, data), *settings_problems(draft)]
+    with working_directory(draft.folder):  # where the user's code runs
+        draft = _with_ranges(draft)
+        data, problems = _check_trial(draft)
+        problems += [*launcher_problems(draft, data), *settings_problems(draft)]
     problems = unique([*draft.problems, *problems])
     if problems or draft.spec is None:
         raise SpecError(problems)

@@ -4,13 +4,16 @@ work."""
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from hpsearch.errors import ClusterError
 from hpsearch.process import environment
@@ -45,6 +48,9 @@ class Cluster:
 
     def __init__(self, address: str | None) -> None:
         self._address = address
+        # Ray takes them from the process, where users' code may be imported by then.
+        script = os.path.dirname(os.path.realpath(sys.argv[0]))
+        self.code_paths = [script, os.getcwd()] if script in sys.path else [os.getcwd()]
         self._error: BaseException | None = None
         self._is_connected = threading.Event()
         self._closing = threading.Event()
@@ -83,7 +89,8 @@ class Cluster:
 
     def _run(self) -> None:
         try:
-            _join(self._address) if self._address else _start()
+            job = JobConfig(_py_driver_sys_path=self.code_paths)
+            _join(self._address, job) if self._address else _start(job)
         except BaseException as error:  # raised where it is waited for
             self._error = error
         self._is_connected.set()
@@ -105,19 +112,19 @@ def ray_cluster(address: str | None) -> Iterator[Cluster]:
             cluster.close()
 
 
-def _join(address: str) -> None:
+def _join(address: str, job: JobConfig) -> None:
     with environment(IMPORTED_WITH):
         try:
             _check_reachable(address)
-            ray.init(address=address, **_QUIETLY)
+            ray.init(address=address, job_config=job, **_QUIETLY)
         except OSError as error:
             raise ClusterError(f"no Ray cluster at {address}: {error}") from error
 
 
-def _start() -> None:
+def _start(job: JobConfig) -> None:
     with environment(IMPORTED_WITH | new_cluster_settings()):
         try:
-            ray.init(**_LOCAL_CLUSTER, **_QUIETLY)
+            ray.init(job_config=job, **_LOCAL_CLUSTER, **_QUIETLY)
         except Exception as error:  # Ray raises a bare one when a process of its takes over 30 s
             raise ClusterError(f"Ray can't be started on this machine: {error}") from error
 
