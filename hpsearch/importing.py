@@ -93,7 +93,7 @@ def exit_reason(error: SystemExit) -> str:
     how = f"by SystemExit({'' if error.code is None else repr(error.code)})"
     steps = list(traceback.walk_tb(error.__traceback__))
     places = [(frame.f_code.co_filename, line) for frame, line in steps]
-    file, line = next((each for each in reversed(places) if _is_users(each[0])), ("", 0))
+    file, line = next((each for each in reversed(places) if is_users_file(each[0])), ("", 0))
     at = f"line {line} of {file} " if file else ""
     said = [frame.f_locals.get("message") for frame, _ in steps if _is_argparse(frame)]
     return f"{at}ended the program {how}" + (f": {said[-1]}" if said else "")
@@ -116,8 +116,8 @@ def working_directory(folder: Path | None) -> Iterator[None]:
             os.chdir(before)
 
 
-def _is_users(file: str) -> bool:
-    """Whether a file is neither Python's, an installed package's nor ours."""
+def is_users_file(file: str) -> bool:
+    """Whether a file of code is neither Python's, an installed package's nor ours."""
     foreign = {sysconfig.get_path("stdlib"), str(Path(__file__).parent)}
     is_package = not set(PACKAGE_FOLDERS).isdisjoint(Path(file).parts)
     return not is_package and not any(Path(file).is_relative_to(each) for each in foreign)

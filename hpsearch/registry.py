@@ -316,12 +316,6 @@ def _user_code_from(folder: Path | None) -> Iterator[None]:
         _folder.reset(before)
 
 
-def user_files(name: str, folder: str | Path) -> list[Path]:
-    """Return the file that holds the user's code of this name; none for a module's."""
-    module_name = name.rpartition(":")[0]
-    return [Path(folder) / module_name] if module_name.endswith(".py") else []
-
-
 def _check_family(family: str) -> None:
     if family not in INJECTED:
         raise ValueError(f"family must be one of {sorted(INJECTED)}, but got {family!r}")

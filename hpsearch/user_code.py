@@ -1,7 +1,8 @@
 """A user's code that a spec names: which files it is, and whether they are as they were.
 
 These are the files that the spec names, and all that they import which lies beside them or below
-the spec's folder. They are found by reading, without importing anything.
+the spec's folder. They are found by reading, without importing anything; only `loaded_modules`
+looks at what this process has imported.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpsearch.importing import is_users_file
 from hpsearch.spec import SearchSpec
 
 #: bytes of a file that are looked at: it is code
@@ -41,6 +44,24 @@ def missing_files(spec: SearchSpec) -> list[str]:
     folder = Path(spec.folder)
     modules = {module for module in _modules(spec.to_dict()) if module.endswith(".py")}
     return sorted(module for module in modules if not (folder / module).is_file())
+
+
+def loaded_modules(spec: SearchSpec) -> dict[str, Path]:
+    """Return the files of all modules of the user's that this process has imported, by name.
+
+    They are beside the files that the spec names, or below its folder.
+    """
+    folder = Path(spec.folder).resolve()
+    named = (module for module in _modules(spec.to_dict()) if module.endswith(".py"))
+    roots = {folder, *((folder / module).resolve().parent for module in named)}
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name == "__main__" or not file or not is_users_file(file):
+            continue
+        if any(Path(file).resolve().is_relative_to(root) for root in roots):
+            found[name] = Path(file)
+    return found
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
