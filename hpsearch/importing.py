@@ -13,7 +13,7 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,16 @@ def program_arguments(module_name: str, folder: Path | None) -> list[str]:
     if module_name.endswith(".py"):
         return [str(((folder or Path()) / module_name).absolute())]
     return [getattr(sys.modules.get(module_name), "__file__", None) or module_name]
+
+
+def import_ahead(names: Iterable[str], folder: Path) -> None:
+    """Import what `module:factory` names stand for, as far as that works.
+
+    What they set as they are imported then belongs to the process, and not to a trial.
+    """
+    for name in names:
+        with suppress(UserCodeError):  # raised again where it is wanted
+            import_factory(name, folder)
 
 
 def exit_reason(error: SystemExit) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.importing import is_users_file
-from hpsearch.spec import SearchSpec
+from hpsearch.registry import is_user_code
+from hpsearch.spec import SearchSpec, TrialConfig
 
 #: bytes of a file that are looked at: it is code
 MAX_BYTES = 5_000_000
@@ -64,6 +65,12 @@ def loaded_modules(spec: SearchSpec) -> dict[str, Path]:
     return found
 
 
+def trial_factories(trial: TrialConfig) -> list[str]:
+    """Return what names code of the user's in a trial's configuration."""
+    named = [trial.trainable] if trial.trainable else _factories(trial.values)
+    return [name for name in named if is_user_code(name)]
+
+
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Say which files differ.
 
@@ -97,17 +104,23 @@ def _all_files(modules: Iterable[str], folder: Path) -> set[Path]:
 
 def _modules(value: Any) -> Iterator[str]:
     """Yield what may be modules in `module:factory` and `file.py:factory` anywhere in a spec."""
+    for name in _factories(value):
+        yield name.rpartition(":")[0]
+
+
+def _factories(value: Any) -> Iterator[str]:
+    """Yield what may be `module:factory` or `file.py:factory`."""
     if isinstance(value, Mapping):
         for child in value.values():
-            yield from _modules(child)
+            yield from _factories(child)
     elif isinstance(value, list | tuple):
         for child in value:
-            yield from _modules(child)
+            yield from _factories(child)
     elif isinstance(value, str):
         module, _, factory = value.rpartition(":")
         is_dotted = all(map(str.isidentifier, module.split(".")))
         if factory.isidentifier() and (is_dotted or module.endswith(".py")):
-            yield module
+            yield value
 
 
 def _imported(path: Path, roots: Sequence[Path]) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import multiprocessing
 import signal
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 import torch.utils.data
 
+from hpsearch.importing import is_users_file
 from hpsearch.process import keep_process
 from hpsearch.training.user_code import lockstep
 
@@ -37,6 +39,7 @@ class ProcessState:
         self._hooks = [(module, dict(_hooks_of(module))) for module in _WITH_HOOKS]
         self._modes = [get() for get, _ in _MODES]
         self._threads = set(threading.enumerate())
+        self._loggers = set(logging.root.manager.loggerDict)
 
     def restore(self) -> str:
         """Put the state back; returns what can't be, or nothing."""
@@ -51,6 +54,9 @@ class ProcessState:
         for (get, put), mode in zip(_MODES, self._modes, strict=True):
             if get() != mode:
                 put(mode)
+        for name in logging.root.manager.loggerDict.keys() - self._loggers:
+            if _is_users_logger(name):
+                logging.getLogger(name).handlers.clear()
         _let_loaders_handle_signals()
         return left
 
@@ -73,6 +79,13 @@ class ProcessState:
         for thread in set(threading.enumerate()) - self._threads:
             if thread.is_alive() and not thread.daemon and not _is_of_pool(thread):
                 yield f"the thread {thread.name}"
+
+
+def _is_users_logger(name: str) -> bool:
+    """Whether no package has a logger, which sets it up once as it is imported."""
+    module = sys.modules.get(name.partition(".")[0])
+    file = getattr(module, "__file__", None)
+    return module is None or (file is not None and is_users_file(file))
 
 
 def _is_of_pool(thread: threading.Thread) -> bool:

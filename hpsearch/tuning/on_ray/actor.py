@@ -22,7 +22,7 @@ from ray import tune
 
 from hpsearch.components import Data
 from hpsearch.errors import DivergedError
-from hpsearch.importing import program_arguments
+from hpsearch.importing import import_ahead, program_arguments
 from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.process import given_up_after
 from hpsearch.spec import TrialConfig
@@ -34,6 +34,7 @@ from hpsearch.training.user_code.process_state import ProcessState
 from hpsearch.tuning.output import TrialOutput, output_file
 from hpsearch.tuning.report import Report
 from hpsearch.tuning.trial_errors import UsedWorkerError, report_error
+from hpsearch.user_code import trial_factories
 
 #: seconds of training that the loss of a worker may cost a trial
 CHECKPOINT_INTERVAL_S = 30.0
@@ -106,11 +107,13 @@ class TrialActor(tune.Trainable):
         self._warnings = ()
         self._store = CheckpointStore(self._checkpoints, trial.number)
         self._saved_at = time.monotonic()
-        self._enter_process()
+        self._process: ProcessState | None = None
 
     def _enter_process(self) -> None:
         """Make the process what the trial's code finds, until the trial has left it."""
-        self._process: ProcessState | None = ProcessState()
+        # Modules stay loaded, so what they set as they are imported must stay too.
+        import_ahead(trial_factories(self._trial), Path(self._trial.folder))
+        self._process = ProcessState()
         torch.set_num_threads(self._trial.cpu)
         if self._trial.trainable:
             module = self._trial.trainable.rpartition(":")[0]
@@ -191,8 +194,7 @@ class TrialActor(tune.Trainable):
         self._check_fresh()
         self._num_attempts += 1
         self._started_at = self._epoch
-        if self._process is None:
-            self._enter_process()
+        self._enter_process()
 
     def _is_due(self) -> bool:
         """Whether the trial's state is written after this epoch."""

@@ -123,7 +123,7 @@ class AttemptCallback(_Stateless, Callback):
         error = _error_of(trial)
         return self._control.lose_worker(
             trial_number(trial),
-            _reason(error),
+            death_reason(error),
             out_of_memory=isinstance(error, OutOfMemoryError),
             # Ray has no type for a node's death
             is_blameless=isinstance(error, UsedWorkerError) or "its node has died" in str(error),
@@ -142,7 +142,8 @@ def _error_of(trial: Trial) -> Any:
         return error
 
 
-def _reason(error: Any) -> str:
+def death_reason(error: Any) -> str:
+    """Say why a worker died, by what Tune caught, in one line."""
     if error is None:
         return "its process ended without a reason that Ray knows"
     return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
