@@ -111,19 +111,17 @@ def exit_reason(error: SystemExit) -> str:
 
 @contextmanager
 def working_directory(folder: Path | None) -> Iterator[None]:
-    """Have a folder as this process' working directory meanwhile, if it is there."""
-    if folder is None or not folder.is_dir():
-        yield
-        return
+    """Have a folder as this process' working directory meanwhile, if it can be entered."""
     before = None
-    with suppress(FileNotFoundError):  # it was removed
+    with suppress(OSError):  # either may have been removed
         before = os.getcwd()
-    os.chdir(folder)
+        os.chdir(folder or before)
     try:
         yield
     finally:
         if before is not None:
-            os.chdir(before)
+            with suppress(OSError):
+                os.chdir(before)
 
 
 def is_users_file(file: str) -> bool:

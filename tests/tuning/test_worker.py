@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+from hpsearch.components import Data
 from hpsearch.outcome import Outcome
 from hpsearch.process import keep_process
 from hpsearch.spec import TrialConfig
@@ -171,6 +174,34 @@ def test_an_objective_that_never_comes_fails_the_trial_and_its_lack_is_said(
     first, second = step(worker), step(worker)
     assert "the report of epoch 1 lacks the objective 'score'" in str(*first.warnings)
     assert "no report held the objective 'score', only 'loss'" in str(second.why)
+
+
+class Gain(nn.Linear):
+    """Reads a file beside the spec whenever it is called."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return float(Path("gain.txt").read_text()) * super().forward(x)
+
+
+def build(input_shape: tuple[int, ...], output_size: int) -> nn.Module:
+    return Gain(input_shape[0], output_size)
+
+
+def test_components_find_the_spec_s_folder_too(wine: Data, tmp_path: Path) -> None:
+    (tmp_path / "gain.txt").write_text("0.5")
+    values = {
+        "model": {"name": f"{__name__}:build"},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "batch_size": 32,
+    }
+    worker = TrialActor.__new__(TrialActor)
+    trial = TrialConfig(0, 0, 2, values, folder=str(tmp_path))
+    here = Path.cwd()
+    worker.setup({"trial": trial}, wine, str(tmp_path / "c"))
+    assert step(worker).why is None
+    assert Path.cwd() == tmp_path
+    worker.cleanup()
+    assert Path.cwd() == here
 
 
 def test_a_process_that_hangs_is_ended_and_shows_where() -> None:
