@@ -28,7 +28,6 @@ from hpsearch.errors import (
     TrackingError,
 )
 from hpsearch.record import Record
-from hpsearch.registry import user_files
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.warm_start import Earlier, warm_started
@@ -38,6 +37,7 @@ from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.experiment import run_trials
 from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
+from hpsearch.user_code import loaded_modules
 from hpsearch.validation import data_notes
 
 if TYPE_CHECKING:
@@ -200,7 +200,6 @@ def _track_results(
     fails here is logged and fails nothing."""
     try:
         if final is not None and record.best is not None:
-            name = record.best.values["model"]["name"]
             register_best(
                 record,
                 tracking_uri,
@@ -208,7 +207,7 @@ def _track_results(
                 final.module,
                 final.example,
                 final.test_metrics,
-                code_paths=user_files(name, record.spec.folder),
+                modules=loaded_modules(record.spec),
             )
         files = [folder.spec, folder.report_md, folder.report_html]
         log_report(record, tracking_uri, files)

@@ -26,9 +26,10 @@ from hpsearch.home import home_settings
 Restore = Callable[[], None]
 #: names of folders on `sys.path` that hold installed packages
 PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+_STDERR = 2
 _lock = threading.Lock()
 _depth = 0
-_restores: list[Restore] = []
+_restore: Restore = lambda: None  # noqa: E731  # set while the process is borrowed
 
 
 @contextmanager
@@ -104,11 +105,33 @@ def kept_logging() -> Iterator[None]:
         restore()
 
 
+def keep_process() -> Restore:
+    """Return what puts this process back, once, to how it is now."""
+    restores = [keep() for keep in _KEEP]
+
+    def restore_all() -> None:
+        with ExitStack() as stack:  # all of them, whatever one raises
+            for restore in restores:
+                stack.callback(restore)
+
+    return restore_all
+
+
+@contextmanager
+def given_up_after(seconds: float) -> Iterator[None]:
+    """End this process with status 1, and say where it hangs, unless the body ends in time."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def _enter() -> None:
-    global _depth
+    global _depth, _restore
     with _lock:
         if _depth == 0:
-            _restores[:] = [keep() for keep in _KEEP]
+            _restore = keep_process()
         _depth += 1
 
 
@@ -117,9 +140,7 @@ def _leave() -> None:
     with _lock:
         _depth -= 1
         if _depth == 0:
-            with ExitStack() as stack:  # all of them, whatever one raises
-                for restore in _restores:
-                    stack.callback(restore)
+            _restore()
 
 
 def _environment() -> Restore:

@@ -20,21 +20,17 @@ Annotations say more than types: `ComponentOf` marks a keyword that is itself a 
 
 from __future__ import annotations
 
-import importlib
-import importlib.machinery
+import copy
 import importlib.metadata
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from hpsearch.errors import UserCodeError
-from hpsearch.process import PACKAGE_FOLDERS
+from hpsearch.importing import called_as_program, import_factory
 
 Factory = Callable[..., Any]
 _Mark = TypeVar("_Mark")
@@ -74,8 +70,6 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "metric_source": ("working_dir", "files"),
     "trainable": ("config", "trial"),
 }
-#: what a name such as `os:system` is told
-NOT_PYTHONS_OWN = "must be code of yours or of a package, not of Python's own library"
 ENTRY_POINT_GROUP = "hpsearch.components"
 
 
@@ -194,13 +188,19 @@ class Component:
     def build(self, keywords: Mapping[str, Any], **offered: Any) -> Any:
         """Call the factory with the spec's keywords and those offered that it declares.
 
-        A whole number is a real one where the factory declares those. Components that it builds in
-        turn are looked up from the same `folder`, if one is offered.
+        A whole number is a real one where the factory declares those, and each call gets lists and
+        mappings of its own. Components that it builds in turn are looked up from the same
+        `folder`, if one is offered.
         """
         parameters = inspect.signature(self.factory).parameters
         wanted = {name: value for name, value in offered.items() if name in parameters}
-        with _user_code_from(offered.get("folder")):
-            return self.factory(**wanted, **self._as_declared(keywords))
+        with _user_code_from(offered.get("folder")), self._program():
+            return self.factory(**wanted, **self._as_declared(copy.deepcopy(dict(keywords))))
+
+    def _program(self) -> AbstractContextManager[None]:
+        """Where the factory is called: as a program of its own, if it is a user's."""
+        is_users = is_user_code(self.name)
+        return called_as_program(self.name, _folder.get()) if is_users else nullcontext()
 
     def _as_declared(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
         whole = [name for name, value in keywords.items() if type(value) in (int, list)]
@@ -326,33 +326,6 @@ def get(family: str, name: str, folder: Path | None = None) -> Component:
     return _components[family][name]
 
 
-def import_factory(name: str, folder: Path | None = None) -> Factory:
-    """Import `package.module:factory` or `path/to/file.py:factory`.
-
-    The spec's folder (and a file's own) is put on `sys.path`, so that modules beside it can be
-    imported, and instances can be unpickled by module name later.
-    """
-    module_name, _, attribute = name.rpartition(":")
-    if module_name.partition(".")[0] in sys.stdlib_module_names and module_name[-3:] != ".py":
-        raise UserCodeError(f"{name}: {NOT_PYTHONS_OWN}")
-    if folder is not None:
-        _put_on_path(folder)
-    try:
-        module = (
-            _import_file((folder or Path()) / module_name)
-            if module_name.endswith(".py")
-            else importlib.import_module(module_name)
-        )
-        factory = getattr(module, attribute)
-    except Exception as error:  # user code may raise anything while it is imported
-        raise UserCodeError(
-            f"{name}: can't be imported: {type(error).__name__}: {error}"
-        ) from error
-    if not callable(factory):
-        raise UserCodeError(f"{name}: must be callable, but got {factory!r}")
-    return factory  # type: ignore[no-any-return]  # callable() narrows Any to nothing better
-
-
 @contextmanager
 def _user_code_from(folder: Path | None) -> Iterator[None]:
     """Look up users' files from a folder meanwhile; from the same as before if there is none."""
@@ -361,52 +334,6 @@ def _user_code_from(folder: Path | None) -> Iterator[None]:
         yield
     finally:
         _folder.reset(before)
-
-
-def user_files(name: str, folder: str | Path) -> list[Path]:
-    """Return the file that holds the user's code of this name; none for a module's."""
-    module_name = name.rpartition(":")[0]
-    return [Path(folder) / module_name] if module_name.endswith(".py") else []
-
-
-def _import_file(path: Path) -> Any:
-    path = path.resolve()
-    loaded = sys.modules.get(path.stem)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
-        return loaded
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    if loaded is not None:
-        raise ImportError(f"a module {path.stem!r} is loaded already: rename {path.name}")
-    if _is_installed(path.stem, but_for=path):
-        rule = f"an installed module is named {path.stem!r}, and workers may have loaded it"
-        raise ImportError(f"{rule}: rename {path.name}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
-    _put_on_path(path.parent)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[path.stem]
-        raise
-    return module
-
-
-def _is_installed(name: str, but_for: Path) -> bool:
-    """Whether Python or an installed package has a module of this name, other than that file."""
-    if name in sys.stdlib_module_names:
-        return True
-    folders = [place for place in sys.path if Path(place).name in PACKAGE_FOLDERS]
-    found = importlib.machinery.PathFinder.find_spec(name, folders)
-    return found is not None and found.origin != str(but_for)
-
-
-def _put_on_path(folder: Path) -> None:
-    entry = str(folder.resolve())
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
 
 
 def _check_family(family: str) -> None:

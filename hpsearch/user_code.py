@@ -1,7 +1,8 @@
 """A user's code that a spec names: which files it is, and whether they are as they were.
 
 These are the files that the spec names, and all that they import which lies beside them or below
-the spec's folder. They are found by reading, without importing anything.
+the spec's folder. They are found by reading, without importing anything; only `loaded_modules`
+looks at what this process has imported.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hpsearch.spec import SearchSpec
+from hpsearch.importing import is_users_file
+from hpsearch.registry import is_user_code
+from hpsearch.spec import SearchSpec, TrialConfig
 
 #: bytes of a file that are looked at: it is code
 MAX_BYTES = 5_000_000
@@ -57,6 +61,30 @@ def scripts(words: Sequence[str]) -> list[str]:
     return [*files[:1], *modules]
 
 
+def loaded_modules(spec: SearchSpec) -> dict[str, Path]:
+    """Return the files of all modules of the user's that this process has imported, by name.
+
+    They are beside the files that the spec names, or below its folder.
+    """
+    folder = Path(spec.folder).resolve()
+    named = (module for module in _modules(spec.to_dict()) if module.endswith(".py"))
+    roots = {folder, *((folder / module).resolve().parent for module in named)}
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name == "__main__" or not file or not is_users_file(file):
+            continue
+        if any(Path(file).resolve().is_relative_to(root) for root in roots):
+            found[name] = Path(file)
+    return found
+
+
+def trial_factories(trial: TrialConfig) -> list[str]:
+    """Return what names code of the user's in a trial's configuration."""
+    named = [trial.trainable] if trial.trainable else _factories(trial.values)
+    return [name for name in named if is_user_code(name)]
+
+
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Say which files differ.
 
@@ -94,17 +122,23 @@ def _named_modules(spec: SearchSpec) -> set[str]:
 
 def _modules(value: Any) -> Iterator[str]:
     """Yield what may be modules in `module:factory` and `file.py:factory` anywhere in a spec."""
+    for name in _factories(value):
+        yield name.rpartition(":")[0]
+
+
+def _factories(value: Any) -> Iterator[str]:
+    """Yield what may be `module:factory` or `file.py:factory`."""
     if isinstance(value, Mapping):
         for child in value.values():
-            yield from _modules(child)
+            yield from _factories(child)
     elif isinstance(value, list | tuple):
         for child in value:
-            yield from _modules(child)
+            yield from _factories(child)
     elif isinstance(value, str):
         module, _, factory = value.rpartition(":")
         is_dotted = all(map(str.isidentifier, module.split(".")))
         if factory.isidentifier() and (is_dotted or module.endswith(".py")):
-            yield module
+            yield value
 
 
 def _imported(path: Path, roots: Sequence[Path]) -> Iterator[Path]:

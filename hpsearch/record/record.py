@@ -192,7 +192,8 @@ class Record(ReadableRecord):
 
     def note_warnings(self, number: int, warnings: Iterable[CheckWarning]) -> None:
         """Note what the checks of a trial found, which did not end it."""
-        self.trials[number].warnings = list(warnings)
+        known = self.trials[number].warnings
+        self.trials[number].warnings = list(dict.fromkeys([*known, *warnings]))
         self._set(number, "warnings", [asdict(each) for each in self.trials[number].warnings])
 
     def set_alone(self, number: int) -> None:

@@ -126,6 +126,11 @@ class Resources(Frozen):
     gpu: float = Field(
         0.0, ge=0.0, le=1_000.0, description="GPUs of a trial, or a fraction of one"
     )
+    reuse: Literal["auto", "never"] = Field(
+        "auto",
+        description="whether a trial's process may train others after it: auto, or never; "
+        "what modules of yours hold is kept between such trials",
+    )
     launcher: Literal["torchrun", "accelerate"] | None = Field(
         None, description="starts a trial's command as several processes, on one machine"
     )

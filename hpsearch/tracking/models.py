@@ -9,6 +9,7 @@ import copy
 import importlib.metadata
 import json
 import logging
+import shutil
 import tempfile
 import time
 import warnings
@@ -38,13 +39,14 @@ def register_best(
     model: nn.Module,
     input_example: np.ndarray[Any, Any],
     test_metrics: Mapping[str, float] | None = None,
-    code_paths: Sequence[Path] = (),
+    modules: Mapping[str, Path] | None = None,
 ) -> str:
     """Log a trial's model under its run, register it under the search's name; return its URI.
 
     The newest is also `models:/NAME@best`. `mlflow.pytorch.load_model` gives back the module,
-    in evaluation mode. `input_example` is a batch of inputs; `code_paths` are the modules of the
-    user's that the model is made of. What a driver that died has done of it isn't done again.
+    in evaluation mode. `input_example` is a batch of inputs; `modules` are the files of the user's
+    modules that the model may be made of, by name. What a driver that died has done of it isn't
+    done again.
     """
     with as_tracking_errors(tracking_uri):
         from hpsearch.tracking.writer import find_trial
@@ -54,7 +56,7 @@ def register_best(
         if run is None:
             raise TrackingError(f"{tracking_uri} has no run of trial {trial.number}")
         logged = _logged_before(client, run) or _log_model(
-            client, run, trial, model, input_example, code_paths
+            client, run, trial, model, input_example, modules or {}
         )
         _log_test_metrics(client, run, trial, logged.model_id, test_metrics or {})
         return _register(client, record.name, run.info.run_id, logged)
@@ -78,7 +80,7 @@ def _log_model(
     trial: TrialRecord,
     model: nn.Module,
     input_example: np.ndarray[Any, Any],
-    code_paths: Sequence[Path],
+    modules: Mapping[str, Path],
 ) -> Any:
     from mlflow.entities import LoggedModelOutput
 
@@ -91,10 +93,22 @@ def _log_model(
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
-        _save_model(path, logged, model, input_example, code_paths)
+        code = _copied_modules(Path(folder) / "modules", modules)
+        _save_model(path, logged, model, input_example, code)
         client.log_model_artifacts(logged.model_id, str(path))
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=trial.epochs)])
     return client.finalize_logged_model(logged.model_id, "READY")
+
+
+def _copied_modules(folder: Path, modules: Mapping[str, Path]) -> list[Path]:
+    """Copy modules to where a folder on `sys.path` has them; returns what to put there."""
+    for name, file in modules.items():
+        place = folder.joinpath(*name.split("."))
+        is_package = file.name == "__init__.py"
+        copied = place / file.name if is_package else place.with_suffix(file.suffix)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copied)
+    return sorted(folder.iterdir()) if modules else []
 
 
 def _save_model(

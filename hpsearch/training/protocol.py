@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from hpsearch.outcome import CheckWarning
+
+
+class AfterLastEpochError(Exception):
+    """Raised for an error after the last epoch, whose metrics stand; the error is its cause."""
+
+    def __init__(self, metrics: dict[str, float], error: Exception) -> None:
+        super().__init__(str(error))
+        self.metrics, self.error = metrics, error
 
 
 class EpochTrainer(Protocol):
@@ -28,3 +38,11 @@ class EpochTrainer(Protocol):
 
     def close(self) -> None:
         """Let go of what is open."""
+
+
+@runtime_checkable
+class WarningTrainer(Protocol):
+    """A trainer that finds what its user should know of the trial, and that doesn't end it."""
+
+    def take_warnings(self) -> list[CheckWarning]:
+        """Return what was found since the last call."""

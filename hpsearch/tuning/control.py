@@ -137,17 +137,17 @@ class SearchControl:
                 yield number
 
     def lose_worker(
-        self, number: int, reason: str, *, out_of_memory: bool = False, with_node: bool = False
+        self, number: int, reason: str, *, out_of_memory: bool = False, is_blameless: bool = False
     ) -> bool:
         """Note that a trial's worker died; True if the trial must not be tried again.
 
         Nobody's fault, unless it took more memory than its node has, or it happens again and
-        again at the same place while its node lives on.
+        again at the same place and the trial isn't `is_blameless`: its node lives on.
         """
         if self.record.trials[number].outcome is not None:
             return True
         self._live[number] = math.inf
-        if with_node:
+        if is_blameless:
             return False
         deaths = self._deaths[number] = self._deaths.get(number, 0) + 1
         if out_of_memory:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from hpsearch.components import Data
 from hpsearch.errors import Problem, SpecError
+from hpsearch.importing import working_directory
 from hpsearch.process import borrowed_process
 from hpsearch.spec import Draft, SearchSpec, read_draft
 from hpsearch.validation.commands import command_problems
@@ -57,10 +58,11 @@ def check_spec(spec: SearchSpec) -> Checked:
 def check_draft(draft: Draft) -> Checked:
     """Check a draft, which stays as it is; raises SpecError with every problem of shape or
     meaning."""
-    draft = _with_ranges(draft)
-    data, problems = _check_trial(draft)
-    problems += [*launcher_problems(draft, data), *settings_problems(draft)]
-    problems += device_problems(draft.spec)
+    with working_directory(draft.folder):  # where the user's code runs
+        draft = _with_ranges(draft)
+        data, problems = _check_trial(draft)
+        problems += [*launcher_problems(draft, data), *settings_problems(draft)]
+        problems += device_problems(draft.spec)
     problems = unique([*draft.problems, *problems])
     if problems or draft.spec is None:
         raise SpecError(problems)

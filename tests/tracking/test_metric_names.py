@@ -23,7 +23,7 @@ from hpsearch.spec import SearchSpec, draft_spec
 from hpsearch.tracking import names, sync
 from hpsearch.tracking.audit import read_runs
 from hpsearch.tracking.names import mlflow_name
-from hpsearch.training.user_code.functions import read_metrics
+from hpsearch.training.user_code.reports import read_metrics
 from hpsearch.validation import check
 from tests.support.mlflow_store import Store
 

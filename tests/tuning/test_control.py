@@ -14,6 +14,7 @@ import pytest
 
 from hpsearch.early_stopping import make_early_stopper
 from hpsearch.outcome import Outcome, StoppedBy
+from hpsearch.process import keep_process
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import make_sampler
 from hpsearch.spec import Resources, SearchSpec
@@ -22,6 +23,15 @@ from hpsearch.tuning.control import STOP_INTERVAL_S, SearchControl
 from hpsearch.tuning.on_ray.actor import TrialActor
 from tests.support.clock import FakeClock
 from tests.support.specs import make_spec
+
+
+@pytest.fixture(autouse=True)
+def own_process() -> Iterator[None]:
+    """Workers have processes of their own; here they share this one, by turns."""
+    restore = keep_process()
+    yield
+    restore()
+
 
 TRAIN = """
 import math
@@ -332,7 +342,7 @@ def test_only_the_time_of_an_attempt_counts_to_a_trials_limit(tmp_path: Path) ->
     clock.now += 61
     assert not list(control.end_overdue())  # it waits for a worker
     control.start_attempt(0)
-    assert not control.lose_worker(0, "its node is gone", with_node=True)
+    assert not control.lose_worker(0, "its node is gone", is_blameless=True)
     clock.now += 61
     assert not list(control.end_overdue())
     control.start_attempt(0)

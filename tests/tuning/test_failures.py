@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hpsearch.outcome import Outcome, RaisedError
 from hpsearch.record import Record, TrialRecord
 from hpsearch.tuning.failures import common_failure
-from hpsearch.tuning.on_ray.actor import report_error
+from hpsearch.tuning.on_ray.searcher import death_reason
+from hpsearch.tuning.trial_errors import report_error
 from tests.support.records import make_spec
 
 
@@ -69,3 +71,14 @@ def test_a_record_keeps_the_fields(tmp_path: Path, error: RaisedError | None) ->
     assert read == record.trials[0]
     if error is not None:
         assert (read.error, read.reason) == (error, "OSError: gone")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (None, "its process ended without a reason that Ray knows"),
+        (OSError("gone\nfor good"), "OSError: gone"),
+    ],
+)
+def test_a_death_has_a_reason(error: Any, expected: str) -> None:
+    assert death_reason(error) == expected

@@ -8,32 +8,36 @@
             yield {"train_loss": ..., "val_accuracy": ...}
             trial.save_checkpoint(model.state_dict())
 
-A plain function does the same with `trial.report(metrics)`. A class has `__init__(config, trial)`,
-`train_epoch()` returning metrics (None to end early), `state_dict()` and `load_state_dict(state)`.
+What stands after the loop runs after the last epoch. A plain function does the same with
+`trial.report(metrics)`. A class has `__init__(config, trial)`, `train_epoch()` returning metrics
+(None to end early), `state_dict()` and `load_state_dict(state)`.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 import io
 import logging
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from hpsearch import registry
-from hpsearch.errors import DivergedError, UserCodeError
-from hpsearch.spec import METRIC_NAME_RULE, TrialConfig, is_metric_name
+from hpsearch.errors import UserCodeError
+from hpsearch.importing import program_arguments
+from hpsearch.outcome import CheckWarning
+from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import check_loadable, load_state
+from hpsearch.training.protocol import AfterLastEpochError
 from hpsearch.training.seeds import derive_seed, seed_all
 from hpsearch.training.user_code.lockstep import Lockstep
+from hpsearch.training.user_code.reports import Objective, read_metrics
+from hpsearch.training.user_code.settings import UserSettings
 
 
 class Trial:
@@ -42,7 +46,8 @@ class Trial:
     def __init__(self, config: TrialConfig, device: torch.device, epoch: int = 0) -> None:
         self.number = config.number
         self.max_epochs = config.max_epochs
-        self.seed = derive_seed(config.seed, config.number, _PURPOSE)
+        #: below 2**32: numpy and others refuse larger ones
+        self.seed = derive_seed(config.seed, config.number, _PURPOSE) % 2**32
         self.device = device
         self.epoch = epoch
 
@@ -76,12 +81,14 @@ class FunctionTrial(Trial):
         save after the report, or pass `trial.epoch + 1` before it. Raises UserCodeError for other
         objects, which could be loaded only by running code from the file.
         """
+        trained = self.epoch if epoch is None else epoch
+        if trained > self.max_epochs:
+            self._lockstep.cut_short()
         buffer = io.BytesIO()  # a copy at once: training goes on in the same tensors
         torch.save(state, buffer)
         check_loadable(buffer, "save_checkpoint")
         self._saved.checkpoint = buffer.getvalue()
-        self._saved.epoch = self.epoch if epoch is None else epoch
-        self._lockstep.check_wanted()
+        self._saved.epoch = trained
 
     def load_checkpoint(self) -> Any | None:
         """Return the state to go on from; None where the trial starts from scratch."""
@@ -91,10 +98,7 @@ class FunctionTrial(Trial):
 
 
 class FunctionTrainer:
-    """Trains by a training function.
-
-    The function runs in a thread of its own, which moves only during `train_epoch`.
-    """
+    """Trains by a training function, which runs in the thread that calls `train_epoch`."""
 
     end_reason = "returned"
 
@@ -103,7 +107,8 @@ class FunctionTrainer:
     ) -> None:
         self._config = config
         self._device = torch.device(device)
-        self._objective = objective
+        self._objective = Objective(objective)
+        self._warnings: list[CheckWarning] = []
         self._begin(_Saved())
 
     @property
@@ -112,20 +117,25 @@ class FunctionTrainer:
         return self._trial.epoch
 
     def train_epoch(self) -> dict[str, float] | None:
-        """Run the function up to its next report; None if it returned instead.
+        """Run the function up to its next report, after the last to its end; None if it returned.
 
-        Raises UserCodeError for a report that is no mapping of names to numbers or lacks the
-        objective, DivergedError for one that isn't finite, and whatever the function raises.
+        A report without the objective gets its last value. Raises UserCodeError for one that is
+        no mapping of names to numbers, and at the end if none held the objective; DivergedError
+        for one that isn't finite; whatever the function raises, as AfterLastEpochError once all
+        epochs are reported.
         """
         started = time.perf_counter()
         if not self._lockstep.advance():
             if self.epoch == 0:
                 raise UserCodeError(f"{self._config.trainable}: returned before its first report")
+            self._objective.require(str(self._config.trainable))
             return None
-        metrics = read_metrics(self._lockstep.item, self.epoch + 1, self._objective)
+        metrics = read_metrics(self._lockstep.item, self.epoch + 1)
+        self._warn(self._objective.fill_in(metrics, self.epoch + 1))
         metrics.setdefault("seconds", time.perf_counter() - started)
         self._trial.epoch += 1
-        self._let_it_save()
+        if self.epoch == self._config.max_epochs:
+            self._finish(metrics)
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
@@ -133,12 +143,22 @@ class FunctionTrainer:
 
         These may be fewer than were reported; 0 and None if it never saved.
         """
-        return {"epoch": self._saved.epoch, "checkpoint": self._saved.checkpoint}
+        return {
+            "epoch": self._saved.epoch,
+            "checkpoint": self._saved.checkpoint,
+            "objective": self._objective.last,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Start the function anew from a state."""
+        """Start the function again from a state."""
         self.close()
+        self._objective.last = state.get("objective")  # older states have none
         self._begin(_Saved(state["epoch"], state["checkpoint"]))
+
+    def take_warnings(self) -> list[CheckWarning]:
+        """Return what the user should know of the reports since the last call."""
+        warnings, self._warnings = self._warnings, []
+        return warnings
 
     def close(self) -> None:
         """End the function where it waits; its `finally` blocks run."""
@@ -147,7 +167,7 @@ class FunctionTrainer:
     def _begin(self, saved: _Saved) -> None:
         name = f"{self._config.trainable} (trial {self._config.number})"
         self._saved = saved
-        self._lockstep = Lockstep(self._run, name)
+        self._lockstep = Lockstep(self._run, name, *_program(self._config))
         self._trial = FunctionTrial(self._config, self._device, saved, self._lockstep)
 
     def _run(self) -> None:
@@ -160,14 +180,21 @@ class FunctionTrainer:
         finally:
             result.close()
 
-    def _let_it_save(self) -> None:
-        """After the last report let the function go on as far as its checkpoint.
-
-        Not if it has never saved: it would train an epoch more for nothing.
-        """
-        last = self._config.max_epochs
-        if self.epoch == last and self._saved.epoch < last and (self._saved.epoch or last == 1):
+    def _finish(self, metrics: dict[str, float]) -> None:
+        """Let the function run to its end: what follows its loop, and its last checkpoint."""
+        self._objective.require(str(self._config.trainable))
+        try:
             self._lockstep.advance(is_last=True)
+        except Exception as error:
+            raise AfterLastEpochError(metrics, error) from error
+        if self._lockstep.was_cut_short:
+            fact = f"reports more than trial.max_epochs ({self.epoch}) epochs"
+            advice = "the last one was trained in vain, and nothing after the loop ran"
+            self._warn(CheckWarning("report", f"{fact}: {advice}"))
+
+    def _warn(self, warning: CheckWarning | None) -> None:
+        if warning is not None:
+            self._warnings.append(warning)
 
 
 class ClassTrainer:
@@ -178,10 +205,14 @@ class ClassTrainer:
     def __init__(
         self, config: TrialConfig, device: torch.device | str, objective: str | None = None
     ) -> None:
-        self._name = config.trainable
-        self._objective = objective
+        self._name = str(config.trainable)
+        self._max_epochs = config.max_epochs
+        self._objective = Objective(objective)
+        self._warnings: list[CheckWarning] = []
         self._trial = Trial(config, torch.device(device))
-        self._object = _call_user_code(config, self._trial)
+        self._settings = UserSettings(*_program(config))
+        with self._settings.applied():
+            self._object = _call_user_code(config, self._trial)
 
     @property
     def epoch(self) -> int:
@@ -191,30 +222,46 @@ class ClassTrainer:
     def train_epoch(self) -> dict[str, float] | None:
         """See FunctionTrainer."""
         started = time.perf_counter()
-        report = self._object.train_epoch()
+        with self._settings.applied():
+            report = self._object.train_epoch()
         if report is None:
             if self.epoch == 0:
                 raise UserCodeError(f"{self._name}: ended before its first epoch")
+            self._objective.require(self._name)
             return None
-        metrics = read_metrics(report, self.epoch + 1, self._objective)
+        metrics = read_metrics(report, self.epoch + 1)
+        warning = self._objective.fill_in(metrics, self.epoch + 1)
+        self._warnings += [] if warning is None else [warning]
         metrics.setdefault("seconds", time.perf_counter() - started)
         self._trial.epoch += 1
+        if self.epoch == self._max_epochs:
+            self._objective.require(self._name)
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
         """Return the object's state, and how many epochs it was trained."""
-        return {"epoch": self.epoch, "checkpoint": self._object.state_dict()}
+        with self._settings.applied():
+            state = self._object.state_dict()
+        return {"epoch": self.epoch, "checkpoint": state, "objective": self._objective.last}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        self._object.load_state_dict(state["checkpoint"])
+        with self._settings.applied():
+            self._object.load_state_dict(state["checkpoint"])
+        self._objective.last = state.get("objective")
         self._trial.epoch = state["epoch"]
+
+    def take_warnings(self) -> list[CheckWarning]:
+        """Return what the user should know of the reports since the last call."""
+        warnings, self._warnings = self._warnings, []
+        return warnings
 
     def close(self) -> None:
         """Let the object clean up, if it has a method `close`; what that raises is logged."""
         try:
-            getattr(self._object, "close", lambda: None)()
-        except Exception:
+            with self._settings.applied():
+                getattr(self._object, "close", lambda: None)()
+        except (Exception, SystemExit):
             _log.warning("%s raised after its end", self._name, exc_info=True)
 
 
@@ -224,41 +271,8 @@ def is_class(config: TrialConfig) -> bool:
     return inspect.isclass(registry.get("trainable", name, folder).factory)
 
 
-def read_metrics(report: Any, epoch: int, objective: str | None = None) -> dict[str, float]:
-    """Turn what user code reports into metrics; numpy's and torch's scalars are numbers too.
-
-    >>> read_metrics({"loss": np.float32(0.5)}, epoch=1)
-    {'loss': 0.5}
-    """
-    place = f"the report of epoch {epoch}"
-    if not isinstance(report, Mapping):
-        raise UserCodeError(f"{place}: must map names to numbers, but got {report!r}")
-    metrics = {name: _number(name, value, place) for name, value in report.items()}
-    if objective is not None and objective not in metrics:
-        got = ", ".join(map(repr, metrics)) or "nothing"
-        raise UserCodeError(f"{place}: must hold the objective {objective!r}, but got {got}")
-    if metrics.get("epoch", epoch) != epoch:
-        rule = f"{place}: its 'epoch' must be {epoch}"
-        raise UserCodeError(f"{rule} (epochs count from 1), but got {metrics['epoch']:g}")
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise DivergedError(f"{name} is {value} at epoch {epoch}")
-    metrics.pop("epoch", None)
-    return metrics
-
-
 _PURPOSE = "training function"
 _log = logging.getLogger(__name__)
-
-
-def _number(name: Any, value: Any, place: str) -> float:
-    if not is_metric_name(name):
-        raise UserCodeError(f"{place}: a metric's name {METRIC_NAME_RULE}, but got {name!r}")
-    if isinstance(value, torch.Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
-        value = value.item()
-    if not isinstance(value, Real):
-        raise UserCodeError(f"{place}: {name} must be a number, but got {value!r}")
-    return float(value)
 
 
 def _call_user_code(config: TrialConfig, trial: Trial) -> Any:
@@ -266,4 +280,10 @@ def _call_user_code(config: TrialConfig, trial: Trial) -> Any:
     seed = derive_seed(config.seed, config.number, _PURPOSE, trial.epoch)
     seed_all(seed)
     component = registry.get("trainable", str(config.trainable), Path(config.folder))
-    return component.build({}, config=dict(config.values["space"]), trial=trial)
+    return component.build({}, config=copy.deepcopy(config.values["space"]), trial=trial)
+
+
+def _program(config: TrialConfig) -> tuple[Path, list[str]]:
+    """Where a trial's code runs, and its sys.argv."""
+    folder = Path(config.folder)
+    return folder, program_arguments(str(config.trainable).rpartition(":")[0], folder)

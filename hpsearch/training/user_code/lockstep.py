@@ -1,29 +1,50 @@
-"""A function that runs step by step: in a thread that moves only while its owner waits."""
+"""A function that runs step by step, in its owner's thread, which may be the main one.
+
+Signals, multiprocessing, DataLoader workers and torch.distributed want the main thread. So the
+function is a greenlet: it has a stack of its own, on which it waits between two steps.
+"""
 
 from __future__ import annotations
 
+import contextvars
 import logging
-import threading
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from hpsearch.errors import UserCodeError
+from greenlet import GreenletExit, getcurrent, greenlet
 
-#: seconds that a function has to unwind once it is closed
-UNWINDING_TIME_S = 10.0
+from hpsearch.errors import UserCodeError
+from hpsearch.importing import exit_reason
+from hpsearch.training.user_code.settings import UserSettings
+
+#: how often a function may ignore its end before it is left where it waits
+MAX_IGNORED_ENDS = 100
+#: functions that ignored their ends: to forget one would try to end it again
+abandoned: list[Lockstep] = []
 
 
 class Lockstep:
-    """Runs a function from one `put` to the next; the function calls `put` and `check_wanted`."""
+    """Runs a function from one `put` to the next, which the function calls.
 
-    def __init__(self, function: Callable[[], None], name: str) -> None:
+    All in one thread. `folder` and `arguments` are the function's working directory and sys.argv.
+    """
+
+    def __init__(
+        self, function: Callable[[], None], name: str, folder: Path, arguments: list[str]
+    ) -> None:
         self.item: Any = None
-        self._function = function
-        self._error: Exception | None = None
+        #: whether the function put another item after its last
+        self.was_cut_short = False
+        self._function, self._name = function, name
+        self._error: BaseException | None = None
         self._is_over = self._is_last = self._is_closed = False
-        self._wanted, self._ready = threading.Semaphore(0), threading.Semaphore(0)
-        # A daemon: a function that never returns must not keep the process alive.
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._num_ends = 0
+        self._process = os.getpid()
+        self._settings = UserSettings(folder, arguments)
+        self._greenlet = greenlet(self._run)
+        self._greenlet.gr_context = contextvars.copy_context()
 
     def advance(self, is_last: bool = False) -> bool:
         """Let the function run until it puts the next `item`; False if it returned instead.
@@ -32,58 +53,79 @@ class Lockstep:
         """
         if self._is_over:
             return False
-        if not self._thread.is_alive():
-            self._thread.start()
         self._is_last = is_last
-        self._wanted.release()
-        self._ready.acquire()
+        self._switch()
         if self._error is not None:
             raise self._error
         return not self._is_over
 
     def close(self) -> None:
-        """End the function where it waits, so that it unwinds; what it raises then is logged."""
-        if self._is_over or not self._thread.is_alive():
+        """End the function where it waits, so that it unwinds; what it raises then is logged.
+
+        Only KeyboardInterrupt is passed on.
+        """
+        if self._is_over or not self._greenlet:
             self._is_over = True
             return
         self._is_closed = True
-        self._wanted.release()
-        self._thread.join(UNWINDING_TIME_S)
-        if self._thread.is_alive():
-            _log.warning("%s goes on after its end", self._thread.name)
-        elif self._error is not None:
-            _log.warning("%s raised after its end", self._thread.name, exc_info=self._error)
+        self._switch()
+        if isinstance(self._error, KeyboardInterrupt):
+            raise self._error
+        if self._error is not None:
+            _log.warning("%s raised after its end", self._name, exc_info=self._error)
 
     def put(self, item: Any) -> None:
         """Hand over an item; returns when the next is wanted."""
-        self.check_wanted()
+        if getcurrent() is not self._greenlet or os.getpid() != self._process:
+            rule = "must be reported from the thread and process of the training function"
+            raise UserCodeError(f"{self._name}: metrics {rule}")
+        self.cut_short()
         self.item = item
-        self._ready.release()
-        self._wanted.acquire()
+        self._wait()
         if self._is_closed:
-            raise _Ended
+            self._end()
 
-    def check_wanted(self) -> None:
-        """Unwind the function here if no further item is wanted."""
+    def cut_short(self) -> None:
+        """Unwind the function from here if nothing more is wanted of it."""
         if self._is_last or self._is_closed:
-            raise _Ended
+            self.was_cut_short |= self._is_last
+            self._end()
+
+    def _switch(self) -> None:
+        self._greenlet.parent = getcurrent()
+        with self._settings.applied():
+            self._greenlet.switch()
+
+    def _wait(self) -> None:
+        assert self._greenlet.parent is not None
+        self._greenlet.parent.switch()
+
+    def _end(self) -> None:
+        """Unwind the function from here; leave it where it is if it goes on again and again."""
+        self._num_ends += 1
+        if self._num_ends > MAX_IGNORED_ENDS:
+            _log.warning("%s ignores its end", self._name)
+            abandoned.append(self)
+            self._is_over = True
+            while True:
+                self._wait()
+        raise _Ended
 
     def _run(self) -> None:
-        self._wanted.acquire()
         try:
             self._function()
-        except _Ended:
+        except GreenletExit:
             pass
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             self._error = error
         except BaseException as error:  # sys.exit() would end the worker, and other trials
-            self._error = UserCodeError(f"{self._thread.name}: raised {error!r}")
+            why = exit_reason(error) if isinstance(error, SystemExit) else f"raised {error!r}"
+            self._error = UserCodeError(f"{self._name}: {why}").with_traceback(error.__traceback__)
             self._error.__cause__ = error
         self._is_over = True
-        self._ready.release()
 
 
-class _Ended(BaseException):
+class _Ended(GreenletExit):  # type: ignore[misc]  # greenlet ships no types
     """Unwinds a function of which nothing more is wanted; `except Exception` lets it pass."""
 
 

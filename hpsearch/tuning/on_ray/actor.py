@@ -11,8 +11,9 @@ import dataclasses
 import gc
 import math
 import os
+import sys
 import time
-import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,26 @@ import torch
 from ray import tune
 
 from hpsearch.components import Data
-from hpsearch.errors import BadConfigurationError, DivergedError
-from hpsearch.outcome import CheckWarning, Outcome, RaisedError
+from hpsearch.errors import DivergedError
+from hpsearch.importing import import_ahead, program_arguments
+from hpsearch.outcome import CheckWarning, Outcome
+from hpsearch.process import given_up_after
 from hpsearch.spec import TrialConfig
 from hpsearch.training import CrossValidation, Trainer, launch, make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks.by_name import check_trial
-from hpsearch.training.command import CommandError, LostProcessError, TrialFolders
-from hpsearch.training.protocol import EpochTrainer
+from hpsearch.training.command import LostProcessError, TrialFolders
+from hpsearch.training.protocol import AfterLastEpochError, EpochTrainer, WarningTrainer
+from hpsearch.training.user_code.process_state import ProcessState
 from hpsearch.tuning.output import TrialOutput, output_file, output_folder
 from hpsearch.tuning.report import Report
+from hpsearch.tuning.trial_errors import UsedWorkerError, report_error
+from hpsearch.user_code import trial_factories
 
 #: seconds of training that the loss of a worker may cost a trial
 CHECKPOINT_INTERVAL_S = 30.0
+#: seconds that user code has to unwind at the end of its trial, before its worker is given up
+UNWINDING_TIME_S = 60
 
 
 class TrialActor(tune.Trainable):
@@ -54,25 +62,38 @@ class TrialActor(tune.Trainable):
         self._warnings: tuple[CheckWarning, ...] = ()
         self._outputs = outputs
         self._output: TrialOutput | None = None
+        self._num_attempts = 0
+        self._left = ""  # what earlier attempts left in this process for good
+        self._failures: set[Any] = set()  # of attempts that found it fresh
         self._begin(config["trial"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Forget the last trial and take the next."""
+        """Forget the last trial and take the next; UsedWorkerError if it needs a fresh worker."""
         self._end()
+        self._check_fresh()
         self._begin(new_config["trial"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train an epoch; never raises."""
+        """Train an epoch; raises UsedWorkerError where only a fresh worker can tell."""
         self._take_output()
         try:
-            report = dataclasses.replace(self._train_epoch(), warnings=self._warnings)
-            self._warnings = ()
+            report = self._train_epoch()
         except LostProcessError:
             os._exit(1)  # the trial has lost its worker: it is tried again as if this one had died
-        except Exception as error:  # the trial's own code may raise anything
+        except UsedWorkerError:
+            raise
+        except AfterLastEpochError as error:
+            self._epoch += 1
+            report = dataclasses.replace(
+                report_error(self._epoch, error.error), metrics=error.metrics
+            )
+        except (Exception, SystemExit) as error:  # the trial's own code may raise anything
             report = report_error(self._epoch, error)
+        report = dataclasses.replace(report, warnings=self._take_warnings())
+        if report.outcome is not None:
             self._drop_trainer()  # if the trial is tried again, it goes on from its checkpoint
+        self._check_failure(report)
         if self._output is not None:
             self._output.limit()
         return {"report": report}
@@ -85,11 +106,23 @@ class TrialActor(tune.Trainable):
         # The trainer itself is made in the first step, where what user code raises is caught.
         self._trial = trial
         self._trainer: EpochTrainer | None = None
-        self._epoch = 0
+        self._epoch = self._started_at = 0
         self._warnings = ()
         self._store = CheckpointStore(self._checkpoints, trial.number)
         self._saved_at = time.monotonic()
-        torch.set_num_threads(trial.cpu)
+        self._process: ProcessState | None = None
+
+    def _enter_process(self) -> None:
+        """Make the process what the trial's code finds, until the trial has left it."""
+        # Modules stay loaded, so what they set as they are imported must stay too.
+        import_ahead(trial_factories(self._trial), Path(self._trial.folder))
+        self._process = ProcessState()
+        torch.set_num_threads(self._trial.cpu)
+        if self._trial.trainable:
+            module = self._trial.trainable.rpartition(":")[0]
+            sys.argv = program_arguments(module, Path(self._trial.folder))
+        with suppress(OSError):  # a trial without code of users doesn't need it
+            os.chdir(self._trial.folder)
 
     def _take_output(self) -> None:
         # Not before it trains: Tune may give the trial to another worker while this one starts,
@@ -109,13 +142,43 @@ class TrialActor(tune.Trainable):
     def _drop_trainer(self) -> None:
         trainer, self._trainer = self._trainer, None
         if trainer is not None:
-            trainer.close()
+            with given_up_after(UNWINDING_TIME_S):
+                trainer.close()
+            del trainer
+        process, self._process = self._process, None
+        if process is not None:
+            self._left = self._left or process.restore()
+
+    def _take_warnings(self) -> tuple[CheckWarning, ...]:
+        found = self._warnings
+        self._warnings = ()
+        if isinstance(self._trainer, WarningTrainer):
+            found = (*found, *self._trainer.take_warnings())
+        return found
+
+    def _check_fresh(self) -> None:
+        if self._left:
+            raise UsedWorkerError(f"an earlier trial left {self._left}")
+
+    def _check_failure(self, report: Report) -> None:
+        """Raise UsedWorkerError for a failure that what earlier attempts left may have caused.
+
+        One before the first report is believed in a fresh worker, or if it happened there too.
+        """
+        if report.outcome is not Outcome.FAILED or report.error is None:
+            return
+        if self._num_attempts == 1:
+            self._failures.add(report.error.key)
+        elif self._epoch == self._started_at and report.error.key not in self._failures:
+            raise UsedWorkerError(f"before its first report: {report.error}")
 
     def _train_epoch(self) -> Report:
         trainer = self._trainer
         if trainer is None:
+            self._start_attempt()
             trainer, reported = self._make_trainer()
             self._trainer, self._epoch = trainer, trainer.epoch
+            self._started_at = self._epoch
             if reported is not None:
                 # The driver may have died before it took this report. It knows what it has.
                 return Report(self._epoch, reported, self._newest_checkpoint())
@@ -129,6 +192,12 @@ class TrialActor(tune.Trainable):
                 raise DivergedError(f"{name} is {value} at epoch {self._epoch}")
         checkpoint = self._save(trainer, metrics) if self._is_due() else None
         return Report(self._epoch, metrics, checkpoint)
+
+    def _start_attempt(self) -> None:
+        self._check_fresh()
+        self._num_attempts += 1
+        self._started_at = self._epoch
+        self._enter_process()
 
     def _is_due(self) -> bool:
         """Whether the trial's state is written after this epoch."""
@@ -183,46 +252,3 @@ class TrialActor(tune.Trainable):
         newest = self._store.newest()
         assert newest is not None
         return str(newest.relative_to(self._checkpoints))
-
-
-def report_error(epoch: int, error: Exception) -> Report:
-    """Sort an exception into the outcomes of a trial (DESIGN, outcome table)."""
-    if isinstance(error, DivergedError):
-        return Report(epoch, outcome=Outcome.DIVERGED, reason=str(error))
-    if isinstance(error, BadConfigurationError):
-        return Report(epoch, outcome=Outcome.BAD_CONFIGURATION, reason=str(error))
-    if _is_out_of_memory(error):
-        reason = str(error).partition("\n")[0]
-        return Report(epoch, outcome=Outcome.OUT_OF_MEMORY, reason=_device_memory() + reason)
-    if isinstance(error, CommandError):
-        return Report(epoch, outcome=Outcome.FAILED, error=error.raised, traceback=error.tail)
-    return Report(
-        epoch,
-        outcome=Outcome.FAILED,
-        error=_raised(error),
-        traceback="".join(traceback.format_exception(error)),
-    )
-
-
-def _raised(error: Exception) -> RaisedError:
-    """Return an exception's type, message and the line that raised it, as plain values."""
-    kind, message = type(error).__name__, str(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return RaisedError(kind, message)
-    last = frames[-1]
-    return RaisedError(kind, message, last.filename, last.lineno, last.name)
-
-
-def _device_memory() -> str:
-    if not torch.cuda.is_available():
-        return ""
-    total = torch.cuda.get_device_properties(0).total_memory
-    return f"needs more than {total / 2**30:.1f} GiB of GPU memory: "
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch's CPU allocator raises a plain RuntimeError
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )

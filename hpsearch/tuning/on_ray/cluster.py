@@ -4,13 +4,16 @@ work."""
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from hpsearch.errors import ClusterError
 from hpsearch.process import environment
@@ -49,6 +52,9 @@ class Cluster:
     def __init__(self, address: str | None, prestart: bool) -> None:
         self._address = address
         self._prestart = prestart
+        # Ray takes them from the process, where users' code may be imported by then.
+        script = os.path.dirname(os.path.realpath(sys.argv[0]))
+        self.code_paths = [script, os.getcwd()] if script in sys.path else [os.getcwd()]
         self._error: BaseException | None = None
         self._is_connected = threading.Event()
         self._closing = threading.Event()
@@ -88,13 +94,14 @@ class Cluster:
     def _run(self) -> None:
         with ExitStack() as stack:
             try:
+                job = JobConfig(_py_driver_sys_path=self.code_paths)
                 if self._address:
-                    _join(self._address)
+                    _join(self._address, job)
                 elif self._prestart:
-                    _start(_PRESTART)
+                    _start(job, _PRESTART)
                     stack.enter_context(_inherited_environment())
                 else:
-                    _start({})
+                    _start(job, {})
             except BaseException as error:  # raised where it is waited for
                 self._error = error
             self._is_connected.set()
@@ -123,20 +130,20 @@ def fills_machine(resources: Resources, *limits: int | None) -> bool:
     return resources.cpu == 1 and resources.gpu == 0 and at_most >= available_cpus()
 
 
-def _join(address: str) -> None:
+def _join(address: str, job: JobConfig) -> None:
     with environment(IMPORTED_WITH):
         try:
             _check_reachable(address)
-            ray.init(address=address, **_QUIETLY)
+            ray.init(address=address, job_config=job, **_QUIETLY)
         except OSError as error:
             raise ClusterError(f"no Ray cluster at {address}: {error}") from error
 
 
-def _start(settings: Mapping[str, Any]) -> None:
+def _start(job: JobConfig, settings: Mapping[str, Any]) -> None:
     config = {**SYSTEM_CONFIG, **settings}
     with environment(IMPORTED_WITH | new_cluster_settings() | _TRIALS):
         try:
-            ray.init(**_LOCAL_CLUSTER, **_QUIETLY, _system_config=config)
+            ray.init(job_config=job, **_LOCAL_CLUSTER, **_QUIETLY, _system_config=config)
         except Exception as error:  # Ray raises a bare one when a process of its takes over 30 s
             raise ClusterError(f"Ray can't be started on this machine: {error}") from error
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
@@ -21,6 +24,7 @@ from hpsearch.tuning.on_ray.searcher import (
     StudySearcher,
     trial_number,
 )
+from hpsearch.tuning.trial_errors import UsedWorkerError
 
 #: trials of one Tune experiment
 GENERATION_TRIALS = 1000
@@ -37,9 +41,24 @@ def run_trials(
     folders = {"checkpoints": str(folder.checkpoints), "outputs": str(folder.outputs)}
     trainable = tune.with_parameters(TrialActor, data=data, **folders)
     trainable = tune.with_resources(trainable, _resources)
-    with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots)}):
+    with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots)}), _no_word_of_used_workers():
         while not control.is_over:
             _run_generation(control, trainable, slots, folder)
+
+
+@contextmanager
+def _no_word_of_used_workers() -> Iterator[None]:
+    """Drop what Tune logs of a trial that needs a fresh worker, which is no error."""
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], UsedWorkerError))
+
+    logger = logging.getLogger("ray.tune.execution.tune_controller")
+    logger.addFilter(is_error)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_error)
 
 
 def _run_generation(
@@ -51,7 +70,7 @@ def _run_generation(
             num_samples=GENERATION_TRIALS,
             search_alg=StudySearcher(control, slots, GENERATION_TRIALS),
             scheduler=RecordScheduler(control),
-            reuse_actors=True,
+            reuse_actors=control.record.spec.resources.reuse == "auto",
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         ),

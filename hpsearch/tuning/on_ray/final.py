@@ -17,6 +17,7 @@ from torch import nn
 from hpsearch.components import Arrays, Data
 from hpsearch.components.data import KnownRows, first_examples
 from hpsearch.components.tasks.baselines import Scores, baseline_scores
+from hpsearch.importing import working_directory
 from hpsearch.spec import Resources, TrialConfig
 from hpsearch.training import (
     CrossValidation,
@@ -60,7 +61,7 @@ def train_final_model(
 
 
 def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
-    with _num_threads(config.cpu):
+    with _num_threads(config.cpu), working_directory(Path(config.folder)):
         return _make_final_model(config, data, checkpoint)
 
 

@@ -18,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.trial_errors import UsedWorkerError
 
 
 class _Stateless:
@@ -122,9 +123,10 @@ class AttemptCallback(_Stateless, Callback):
         error = _error_of(trial)
         return self._control.lose_worker(
             trial_number(trial),
-            f"{type(error).__name__}: {error}".strip().partition("\n")[0],
+            death_reason(error),
             out_of_memory=isinstance(error, OutOfMemoryError),
-            with_node="its node has died" in str(error),  # Ray has no type for it
+            # Ray has no type for a node's death
+            is_blameless=isinstance(error, UsedWorkerError) or "its node has died" in str(error),
         )
 
 
@@ -138,6 +140,13 @@ def _error_of(trial: Trial) -> Any:
         return pickle.loads(Path(trial.pickled_error_file or "").read_bytes())
     except Exception as error:  # it may be of a class that can't be rebuilt
         return error
+
+
+def death_reason(error: Any) -> str:
+    """Say why a worker died, by what Tune caught, in one line."""
+    if error is None:
+        return "its process ended without a reason that Ray knows"
+    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
 
 
 class BudgetStopper(_Stateless, Stopper):
