@@ -33,7 +33,7 @@ class Keyword:
 
 def families() -> list[str]:
     """Return the families that have components."""
-    return [family for family in registry.INJECTED if registry.names(family)]
+    return [family for family in registry.families() if registry.names(family)]
 
 
 def place_of(family: str) -> str:

@@ -27,8 +27,8 @@ from hpsearch.errors import (
     SearchNotFoundError,
     TrackingError,
 )
+from hpsearch.importing import user_files
 from hpsearch.record import Record
-from hpsearch.registry import user_files
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.warm_start import Earlier, warm_started

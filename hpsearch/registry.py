@@ -6,12 +6,11 @@ filled by hpsearch; all others are keywords of the spec, so that a signature is 
     @register("model", "mlp")
     def mlp(input_shape, output_size, hidden_sizes: list[int] = [128], dropout: float = 0.0): ...
 
-Of the families two are no part of a configuration: `early_stopping`, the rules that stop trials
-(`hpsearch.early_stopping`), and `launcher`, what trains a trial (`hpsearch.training.launchers`).
+Two families are no part of a trial's configuration: `sampler` and `early_stopping`.
 
 Users register theirs with the same decorator, by an entry point in the group
 `hpsearch.components`, or not at all: a spec may name `package.module:factory` or
-`path/to/file.py:factory`.
+`path/to/file.py:factory`. `register_family` adds a family, for keywords of their own components.
 
 Annotations say more than types: `ComponentOf` marks a keyword that is itself a component,
 `MetricName` one that names a metric, `Recommended` holds the range that `auto` stands for.
@@ -19,21 +18,16 @@ Annotations say more than types: `ComponentOf` marks a keyword that is itself a 
 
 from __future__ import annotations
 
-import importlib
-import importlib.machinery
-import importlib.metadata
-import importlib.util
 import inspect
-import sys
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-from hpsearch.errors import UserCodeError
-from hpsearch.process import PACKAGE_FOLDERS
+from hpsearch.importing import import_factory, load_plugins
 
 Factory = Callable[..., Any]
 _Mark = TypeVar("_Mark")
@@ -72,9 +66,6 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "launcher": ("config", "data", "device"),
     "trainable": ("config", "trial"),
 }
-#: what a name such as `os:system` is told
-NOT_PYTHONS_OWN = "must be code of yours or of a package, not of Python's own library"
-ENTRY_POINT_GROUP = "hpsearch.components"
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,8 @@ class ComponentOf:
     The value is its name or a mapping with `name`. With `short`, a number is short for the
     component `default` with that keyword: `dropout: 0.2` for `{name: standard, rate: 0.2}`. With
     `many`, the value is a list of components, with `mapped` a mapping from names of the user's to
-    components; with `optional`, there may be none.
+    components; with `optional`, there may be none. `fixed` says what of a section is the same for
+    all trials of a search: `name` leaves its keywords to be searched.
     """
 
     family: str
@@ -112,6 +104,7 @@ class ComponentOf:
     many: bool = False
     mapped: bool = False
     optional: bool = False
+    fixed: Literal["nothing", "name", "all"] = "nothing"
 
     def __post_init__(self) -> None:
         _check_family(self.family)
@@ -215,7 +208,6 @@ _shared: dict[str, Factory] = {}
 _libraries: dict[tuple[str, str], tuple[Callable[[str], Component], Callable[[], list[str]]]] = {}
 #: the spec's folder, while a component is built
 _folder: ContextVar[Path | None] = ContextVar("_folder", default=None)
-_plugins_loaded = False
 
 
 def register(
@@ -229,14 +221,30 @@ def register(
     _check_family(family)
 
     def decorate(factory: Factory) -> Factory:
-        if name in _components[family]:
-            raise ValueError(f"{family} {name!r} is registered already")
+        if (other := _components[family].get(name)) is not None:
+            where = other.factory.__module__
+            raise ValueError(f"{family} {name!r} is registered already, by {where}")
         _components[family][name] = Component(
             family, name, factory, weight_copies, dict(traits or {})
         )
         return factory
 
     return decorate
+
+
+def register_family(family: str, *injected: str) -> None:
+    """Add a family, so that `ComponentOf(family)` can mark keywords.
+
+    `injected` names the arguments that whoever builds its components supplies. Raises ValueError
+    for a family that exists with other arguments.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", family):
+        rule = "must be made of small letters, digits and _"
+        raise ValueError(f"a family's name {rule}, but got {family!r}")
+    if INJECTED.setdefault(family, injected) != injected:
+        gets = ", ".join(INJECTED[family]) or "nothing"
+        raise ValueError(f"family {family!r} exists already, and its factories get {gets}")
+    _components.setdefault(family, {})
 
 
 def register_library(
@@ -262,9 +270,15 @@ def shared_keywords(family: str) -> dict[str, inspect.Parameter]:
     return _parameters(_shared[family]) if family in _shared else {}
 
 
+def families() -> list[str]:
+    """Return all families, those of installed packages included."""
+    load_plugins()
+    return list(INJECTED)
+
+
 def names(family: str) -> list[str]:
     """Return the names registered in a family, sorted."""
-    _load_plugins()
+    load_plugins()
     return sorted(_components[family])
 
 
@@ -300,37 +314,20 @@ def get(family: str, name: str, folder: Path | None = None) -> Component:
     being built.
     """
     if is_user_code(name):
-        return Component(family, name, import_factory(name, folder or _folder.get()))
-    _load_plugins()
+        return _as_registered(
+            Component(family, name, import_factory(name, folder or _folder.get()))
+        )
+    load_plugins()
     prefix, colon, rest = name.partition(":")
     return _libraries[family, prefix][0](rest) if colon else _components[family][name]
 
 
-def import_factory(name: str, folder: Path | None = None) -> Factory:
-    """Import `package.module:factory` or `path/to/file.py:factory`.
-
-    The spec's folder (and a file's own) is put on `sys.path`, so that modules beside it can be
-    imported, and instances can be unpickled by module name later.
-    """
-    module_name, _, attribute = name.rpartition(":")
-    if module_name.partition(".")[0] in sys.stdlib_module_names and module_name[-3:] != ".py":
-        raise UserCodeError(f"{name}: {NOT_PYTHONS_OWN}")
-    if folder is not None:
-        _put_on_path(folder)
-    try:
-        module = (
-            _import_file((folder or Path()) / module_name)
-            if module_name.endswith(".py")
-            else importlib.import_module(module_name)
-        )
-        factory = getattr(module, attribute)
-    except Exception as error:  # user code may raise anything while it is imported
-        raise UserCodeError(
-            f"{name}: can't be imported: {type(error).__name__}: {error}"
-        ) from error
-    if not callable(factory):
-        raise UserCodeError(f"{name}: must be callable, but got {factory!r}")
-    return factory  # type: ignore[no-any-return]  # callable() narrows Any to nothing better
+def _as_registered(component: Component) -> Component:
+    """Return a component named by its code with what `register` said of it there, if it did."""
+    for known in _components[component.family].values():
+        if known.factory is component.factory:
+            return replace(known, name=component.name)
+    return component
 
 
 @contextmanager
@@ -341,52 +338,6 @@ def _user_code_from(folder: Path | None) -> Iterator[None]:
         yield
     finally:
         _folder.reset(before)
-
-
-def user_files(name: str, folder: str | Path) -> list[Path]:
-    """Return the file that holds the user's code of this name; none for a module's."""
-    module_name = name.rpartition(":")[0]
-    return [Path(folder) / module_name] if module_name.endswith(".py") else []
-
-
-def _import_file(path: Path) -> Any:
-    path = path.resolve()
-    loaded = sys.modules.get(path.stem)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
-        return loaded
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    if loaded is not None:
-        raise ImportError(f"a module {path.stem!r} is loaded already: rename {path.name}")
-    if _is_installed(path.stem, but_for=path):
-        rule = f"an installed module is named {path.stem!r}, and workers may have loaded it"
-        raise ImportError(f"{rule}: rename {path.name}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None  # a .py file always has a loader
-    _put_on_path(path.parent)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[path.stem]
-        raise
-    return module
-
-
-def _is_installed(name: str, but_for: Path) -> bool:
-    """Whether Python or an installed package has a module of this name, other than that file."""
-    if name in sys.stdlib_module_names:
-        return True
-    folders = [place for place in sys.path if Path(place).name in PACKAGE_FOLDERS]
-    found = importlib.machinery.PathFinder.find_spec(name, folders)
-    return found is not None and found.origin != str(but_for)
-
-
-def _put_on_path(folder: Path) -> None:
-    entry = str(folder.resolve())
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
 
 
 def _check_family(family: str) -> None:
@@ -425,13 +376,3 @@ def _mark_in(annotation: Any, kind: type[_Mark]) -> _Mark | None:
         return annotation
     marks = (_mark_in(part, kind) for part in get_args(annotation))
     return next((mark for mark in marks if mark is not None), None)
-
-
-def _load_plugins() -> None:
-    """Import the modules that other distributions offer; they register what they have."""
-    global _plugins_loaded
-    if _plugins_loaded:
-        return
-    _plugins_loaded = True
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        entry_point.load()

@@ -110,7 +110,6 @@ class ReadableRecord:
             values=trial.values,
             metric=self.spec.objective.metric,
             trainable=self.spec.trainable,
-            launcher=self.spec.launcher,
             precision=self.spec.precision,
             compile=self.spec.compile,
             cpu=self.spec.resources.cpu,

@@ -127,7 +127,7 @@ def _transfer(spec: SearchSpec, translator: Translator, earlier: Earlier) -> Tra
 
 def _is_same_task(spec: SearchSpec, earlier: SearchSpec) -> bool:
     """Whether trials of equal sections would be the same; what a seed changes counts as noise."""
-    attributes = ("objective", "trainable", "launcher", "precision", "max_epochs")
+    attributes = ("objective", "trainable", "precision", "max_epochs")
     return Path(spec.folder).resolve() == Path(earlier.folder).resolve() and all(
         getattr(spec, name) == getattr(earlier, name) for name in attributes
     )

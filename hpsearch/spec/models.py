@@ -10,7 +10,6 @@ import yaml
 from annotated_types import Ge
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     Field,
     PlainValidator,
     ValidationInfo,
@@ -27,7 +26,7 @@ from hpsearch.spec.settings import (
     limit_problems,
 )
 from hpsearch.spec.stopping import EarlyStopping
-from hpsearch.spec.trees import Frozen, Range, Tree, named, parse_tree, to_plain
+from hpsearch.spec.trees import Frozen, Range, Tree, parse_tree, to_plain
 
 LastBatch = Literal["keep", "drop", "pad", "wrap"]
 _Mark = TypeVar("_Mark")
@@ -63,7 +62,7 @@ class SearchSpec(Frozen):
     # The sections: these annotations are all that says which there are and what each holds.
     dataset: Annotated[
         Section,
-        ComponentOf("dataset"),
+        ComponentOf("dataset", fixed="all"),
         Field(description="what is learned from; the same for all trials"),
     ] = None
     task: Annotated[
@@ -171,10 +170,10 @@ class SearchSpec(Frozen):
         None
     )
     launcher: Annotated[
-        dict[str, Any] | None, BeforeValidator(named), ComponentOf("launcher", optional=True)
-    ] = Field(
-        None, description="what trains a trial; by default the one that suits the other sections"
-    )
+        Section,
+        ComponentOf("launcher", optional=True, fixed="name"),
+        Field(description="what trains a trial; by default the one that suits the other sections"),
+    ] = None
     search: SearchSettings = Field(
         SearchSettings(), description="budget, seed, sampler and early stopping"
     )
@@ -206,7 +205,9 @@ class SearchSpec(Frozen):
     def trial_sections(self) -> dict[str, Tree]:
         """What makes a trial: the sections of components, or the space of a training function."""
         if self.trainable is not None:
-            return {"space": self.space or {}}
+            beside = {name: getattr(self, name) for name in SECTIONS_BESIDE_TRAINABLE}
+            given = {name: tree for name, tree in beside.items() if tree is not None}
+            return {"space": self.space or {}, **given}
         return {section: getattr(self, section) for section in SECTIONS}
 
     def with_values(self, values: Mapping[str, Any]) -> SearchSpec:
@@ -264,7 +265,7 @@ class SearchSpec(Frozen):
             if section in plain:
                 plain[section] = to_plain(getattr(self, section))
         if self.trainable is not None:  # the defaults of built-in trials say nothing of it
-            plain = {key: value for key, value in plain.items() if key not in SECTIONS}
+            plain = {key: value for key, value in plain.items() if key not in MODEL_SECTIONS}
         return plain
 
     def to_yaml(self) -> str:
@@ -279,20 +280,24 @@ def _marked(model: type[BaseModel], kind: type[_Mark]) -> dict[str, _Mark]:
     return {name: mark for name, mark in marks if isinstance(mark, kind)}
 
 
-#: fields that name components, but are no part of a trial's configuration
-_SETTINGS = ("trainable", "launcher")
+#: a field that names a component, but is no part of a trial's configuration
+_TRAINABLE = "trainable"
+#: sections that a training function's trials have too
+SECTIONS_BESIDE_TRAINABLE = ("launcher",)
 #: the parts of a trial that name components, and what each may name
 COMPONENT_SECTIONS: Mapping[str, ComponentOf] = {
-    name: of for name, of in _marked(SearchSpec, ComponentOf).items() if name not in _SETTINGS
+    name: of for name, of in _marked(SearchSpec, ComponentOf).items() if name != _TRAINABLE
 }
 #: the parts of a trial that are plain values
 VALUE_SECTIONS: Mapping[str, ValueOf] = _marked(SearchSpec, ValueOf)
-#: all parts of a trial built from components; each may hold ranges and choices but `dataset`
+#: all parts of a trial; each may hold ranges and choices, where it isn't `fixed`
 SECTIONS = (*COMPONENT_SECTIONS, *VALUE_SECTIONS)
+#: those that a training function takes the place of
+MODEL_SECTIONS = tuple(name for name in SECTIONS if name not in SECTIONS_BESIDE_TRAINABLE)
 #: settings of a search that name components, by path
 COMPONENT_SETTINGS: Mapping[str, ComponentOf] = {
     **{f"search.{name}": of for name, of in _marked(SearchSettings, ComponentOf).items()},
-    **{name: of for name, of in _marked(SearchSpec, ComponentOf).items() if name in _SETTINGS},
+    _TRAINABLE: _marked(SearchSpec, ComponentOf)[_TRAINABLE],
 }
 
 

@@ -10,8 +10,9 @@ from typing import Any
 class TrialConfig:
     """All that a worker needs to train one trial; plain values, so that it travels as JSON.
 
-    `values` holds the trial sections with each range replaced by its number, or, for a training
-    function, `{"space": {...}}`. The same TrialConfig gives the same curve.
+    `values` holds the trial sections with each range replaced by its number; for a training
+    function these are `space` and, if the spec has one, `launcher`. The same TrialConfig gives the
+    same curve.
     """
 
     number: int
@@ -20,7 +21,6 @@ class TrialConfig:
     values: dict[str, Any]
     metric: str = ""  # the objective: what a training function must report
     trainable: str | None = None
-    launcher: dict[str, Any] | None = None
     precision: str = "fp32"
     compile: bool = False
     cpu: int = 1

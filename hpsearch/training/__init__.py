@@ -38,6 +38,7 @@ def make_trainer(
     config: TrialConfig, data: Data, device: str | torch.device = "cpu"
 ) -> Trainer | CrossValidation:
     """Return the trainer of a spec's model, whatever launcher trains the trials."""
-    trainer = launch(replace(config, launcher=None, trainable=None), data, device)
+    values = {**config.values, "launcher": None}
+    trainer = launch(replace(config, values=values, trainable=None), data, device)
     assert isinstance(trainer, Trainer | CrossValidation)
     return trainer

@@ -10,7 +10,7 @@ from pathlib import Path
 from hpsearch import registry
 from hpsearch.errors import Problem, UserCodeError, nearest_names
 from hpsearch.registry import Component
-from hpsearch.spec import SECTIONS, Choices, Draft, Tree, Unreadable, join
+from hpsearch.spec import MODEL_SECTIONS, Choices, Draft, Tree, Unreadable, join
 from hpsearch.validation.signatures import alternatives
 
 _NAME = re.compile(r"[\w-]+")
@@ -20,7 +20,7 @@ _METHODS = ("train_epoch", "state_dict", "load_state_dict")
 def training_function_problems(draft: Draft) -> Iterator[Problem]:
     """Yield what is wrong with `trainable` and `space`, and what of a built-in trial stands beside
     them."""
-    defaults = {**dict.fromkeys(SECTIONS), "precision": "fp32", "compile": False}
+    defaults = {**dict.fromkeys(MODEL_SECTIONS), "precision": "fp32", "compile": False}
     for section, default in defaults.items():
         if draft.raw.get(section, default) != default:
             rule = "must not stand beside trainable, which does this itself"
@@ -68,7 +68,14 @@ def _space_problems(draft: Draft) -> list[Problem]:
     if not isinstance(space, Mapping):
         rule = "must map the names of hyperparameters to values, ranges or choices"
         return [Problem("space", rule, draft.raw["space"])]
-    return _name_problems(space, "space")
+    return [*_name_problems(space, "space"), *_section_name_problems(space, draft)]
+
+
+def _section_name_problems(space: Mapping[str, Tree], draft: Draft) -> Iterator[Problem]:
+    """Yield the hyperparameters that have the name of a section beside `trainable`."""
+    for name in space.keys() & (draft.sections.keys() - {"space"}):
+        rule = f"must have another name: the spec has a section {name}"
+        yield Problem(f"space.{name}", rule, name)
 
 
 def _name_problems(tree: Tree, path: str) -> list[Problem]:

@@ -18,7 +18,7 @@ from hpsearch.spec import (
 )
 
 SETTINGS = {"name", "objective", "search", "resources", "storage", "tracking_uri", "folder"}
-OPTIONS = {"precision", "compile", "trainable", "space", "launcher"}
+OPTIONS = {"precision", "compile", "trainable", "space"}
 
 
 def test_every_field_is_a_section_or_a_setting() -> None:

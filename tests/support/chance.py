@@ -30,7 +30,7 @@ SIZES: dict[str, dict[str, list[Any]]] = {
     "cnn": {"channels": [[4], [4, 4]], "hidden_sizes": [[], [8]]},
     "rnn": {"hidden_size": [6]},
 }
-SECTIONS = [section for section in COMPONENT_SECTIONS if section != "dataset"]
+SECTIONS = [section for section in COMPONENT_SECTIONS if section not in ("dataset", "launcher")]
 #: components in components in components
 DEPTH = 2
 

@@ -210,7 +210,6 @@ FIELDS: dict[str, Any] = {"number": 1, "seed": 1, "max_epochs": 3, "precision": 
 UNSEEN_FIELDS: dict[str, str] = {
     "metric": "what a training function must report",
     "trainable": "a training function in place of all sections",
-    "launcher": "another trainer in place of the sections'",
     "compile": "the same computation by another program",
     "cpu": "what is asked of the cluster",
     "gpu": "what is asked of the cluster",

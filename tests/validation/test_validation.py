@@ -267,11 +267,11 @@ class TestTrials:
             ),
             (
                 {"dataset": {"name": "wine", "val_fraction": {"low": 0.1, "high": 0.2}}},
-                "dataset.val_fraction: must be a constant: all trials share one data set",
+                "dataset.val_fraction: must be a constant, the same for all trials",
             ),
             (
                 {"dataset": {"choices": ["wine", "digits"]}},
-                "dataset: must be a constant: all trials share one data set",
+                "dataset: must be a constant, the same for all trials",
             ),
             (
                 {"dataset": {"name": "csv", "path": "none.csv", "target": "y"}},
