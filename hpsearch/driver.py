@@ -26,6 +26,7 @@ from hpsearch.errors import (
     SearchFailedError,
     SearchNotFoundError,
     TrackingError,
+    placed,
 )
 from hpsearch.importing import user_files
 from hpsearch.record import Record
@@ -221,14 +222,16 @@ def _track_results(
 def _make_sampler(
     record: Record, early_stopper: EarlyStopper, slots: int, named: Mapping[str, Any]
 ) -> Sampler:
-    return make_sampler(
-        named,
-        record.space,
-        seed=record.spec.search.seed,
-        direction=record.spec.objective.direction,
-        rungs=early_stopper.rungs,
-        slots=slots,
-    )
+    with placed("search.sampler"):
+        return make_sampler(
+            named,
+            record.space,
+            seed=record.spec.search.seed,
+            direction=record.spec.objective.direction,
+            rungs=early_stopper.rungs,
+            slots=slots,
+            folder=Path(record.spec.folder),
+        )
 
 
 @contextmanager

@@ -160,6 +160,10 @@ class SpecError(HpsearchError):
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def below(self, *keys: str | int) -> SpecError:
+        """Return the error with its problems' paths relative to a place further out."""
+        return SpecError([problem.below(*keys) for problem in self.problems])
+
 
 class UserCodeError(HpsearchError, ComponentError):
     """Raised when code that a spec names can't be imported or returns the wrong thing."""

@@ -79,7 +79,11 @@ def create_search(
     """
     from hpsearch.samplers.warm_start import first_points
 
-    return place.create(spec, facts, first_points(spec, earlier), code, give)
+    try:
+        points = first_points(spec, earlier)
+    except SpecError as error:
+        raise error.below("search.warm_start") from error
+    return place.create(spec, facts, points, code, give)
 
 
 @borrowed_process()

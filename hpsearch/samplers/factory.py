@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch import registry
-from hpsearch.errors import Problem, SpecError, nearest_names
+from hpsearch.errors import UserCodeError, nearest_names
 from hpsearch.samplers.base import Direction, Sampler
 from hpsearch.space import SearchSpace
 
@@ -26,7 +26,7 @@ def make_sampler(
 
     `rungs` are the epochs at which trials are compared, the last one included, ascending;
     `slots` is the number of trials at once; a file of the user's is taken from `folder`.
-    Raises SpecError for an unknown name, and where the sampler can't search this space.
+    Raises UserCodeError for an unknown name, SpecError where the sampler can't search this space.
     """
     keywords = dict(settings)
     name = keywords.pop("name")
@@ -34,9 +34,9 @@ def make_sampler(
         component = registry.get("sampler", name, folder)
     except KeyError as error:
         known = registry.names("sampler")
-        rule = f"must be one of {', '.join(known)}"
-        problem = Problem("search.sampler.name", rule, name, nearest_names(name, known))
-        raise SpecError([problem]) from error
+        rule = f"must be one of {', '.join(known)}, or yours as module:factory"
+        nearest = nearest_names(name, known)
+        raise UserCodeError(rule, name, keyword="name", nearest=nearest) from error
     sampler: Sampler = component.build(
         keywords, space=space, seed=seed, direction=direction, rungs=tuple(rungs), slots=slots
     )

@@ -68,12 +68,13 @@ class WarmStarted:
 def first_points(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[dict[str, Any]]:
     """Return what a search tries first: its user's points, then those of earlier searches.
 
-    Raises SpecError for earlier searches of which no trial fits the search space.
+    Raises SpecError, without a place, for earlier searches of which no trial fits the search
+    space.
     """
     found = transfers(spec, earlier)
     problems = [
         Problem(
-            "search.warm_start",
+            "",
             "must name searches with trials that fit this search space "
             f"(0 of {transfer.num_trials} do)",
             transfer.name,

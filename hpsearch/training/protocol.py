@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+from hpsearch.training.trainer import Trainer
 
 
 class EpochTrainer(Protocol):
@@ -28,3 +30,17 @@ class EpochTrainer(Protocol):
 
     def close(self) -> None:
         """Let go of what is open."""
+
+
+class ModelTrainer(EpochTrainer, Protocol):
+    """Trains the model of a spec's sections, once or once a fold."""
+
+    @property
+    def trainers(self) -> Sequence[Trainer]:
+        """The trainer of each fold; the trainer alone where there are no folds."""
+
+    def load_weights(self, state: Mapping[str, Any]) -> None:
+        """Load the part of a state that evaluation needs: an optimizer takes seconds to make."""
+
+    def final(self) -> Trainer:
+        """Return the trainer of the model to export, trained in full; after `load_weights`."""

@@ -80,7 +80,7 @@ def _early_stopping_problems(draft: Draft, raw: Any) -> Sequence[Problem]:
     try:
         rule = make_rule(settings, direction, draft.folder)
     except SpecError as error:
-        return error.problems
+        return error.below(place).problems
     return _tried(rule, settings.name) if is_user_code(settings.name) else []
 
 

@@ -26,7 +26,7 @@ from hpsearch.components.data import Arrays, Split
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, register
 from hpsearch.training.batches import batches_of
-from hpsearch.training.cross_validation import CrossValidation
+from hpsearch.training.protocol import ModelTrainer
 from hpsearch.training.trainer import Trainer
 
 #: rows that a check looks at
@@ -66,13 +66,13 @@ def run_checks(trainer: Trainer, sections: list[Any] | None = None) -> list[Find
     return found
 
 
-def check_trial(trainer: Trainer | CrossValidation, sections: list[Any]) -> list[Finding]:
+def check_trial(trainer: ModelTrainer, sections: list[Any]) -> list[Finding]:
     """Run a trial's checks: returns and logs the warnings, raises BadConfigurationError for an
     error.
 
     Of a cross validation the first fold stands for all.
     """
-    first = trainer.trainers[0] if isinstance(trainer, CrossValidation) else trainer
+    first = trainer.trainers[0]
     warnings = []
     for finding in run_checks(first, sections):
         if not finding.ok and finding.severity == "error":
