@@ -1,4 +1,4 @@
-"""From the name in a spec to its sampler."""
+"""Building the sampler that a spec names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_sampler(
     """Return the sampler that `settings["name"]` names, with the other settings as keywords.
 
     `rungs` are the epochs at which trials are compared, the last one included, ascending;
-    `slots` is the number of trials at once; a file of the user's is taken from `folder`.
+    `slots` is the number of concurrent trials; users' files are relative to `folder`.
     Raises UserCodeError for an unknown name, SpecError where the sampler can't search this space.
     """
     keywords = dict(settings)

@@ -58,19 +58,19 @@ class SearchSpec(Frozen):
     """A search, as its user wrote it, with every default filled in."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="of the search")
-    objective: Objective = Field(description="what is optimised")
+    objective: Objective = Field(description="the metric to optimise")
     # The sections: these annotations are all that says which there are and what each holds.
     dataset: Annotated[
         Section,
         ComponentOf("dataset", fixed="all"),
-        Field(description="what is learned from; the same for all trials"),
+        Field(description="the data set; the same for all trials"),
     ] = None
     task: Annotated[
         Section,
         ComponentOf("task", optional=True),
         Field(description="loss and metrics; by default those for the data set's targets"),
     ] = None
-    model: Annotated[Section, ComponentOf("model"), Field(description="the net")] = None
+    model: Annotated[Section, ComponentOf("model"), Field(description="the model")] = None
     finetune: Annotated[
         Section,
         ComponentOf("finetune", optional=True),
@@ -79,12 +79,12 @@ class SearchSpec(Frozen):
     initializer: Annotated[
         Section,
         ComponentOf("initializer", optional=True),
-        Field(description="how weights are drawn before training"),
+        Field(description="how weights are initialized"),
     ] = Field({"name": "torch_default"})
     augmentations: Annotated[
         Section,
         ComponentOf("augmentation", many=True, optional=True),
-        Field(description="batches changed at random while training"),
+        Field(description="random changes of training batches"),
     ] = None
     regularizers: Annotated[
         Section,
@@ -97,14 +97,12 @@ class SearchSpec(Frozen):
     gradient_clip: Annotated[
         Section,
         ComponentOf("gradient_clip", default="norm", short="max_norm", optional=True),
-        Field(description="greatest norm of the gradient, or a way to clip; null doesn't clip"),
+        Field(description="maximum norm of the gradient, or another clipping; null: none"),
     ] = None
     gradient_noise: Annotated[
         Section,
         ComponentOf("gradient_noise", default="gaussian", short="std", optional=True),
-        Field(
-            description="standard deviation of normal noise added to the gradient, or more of it"
-        ),
+        Field(description="standard deviation of noise added to the gradient, or its component"),
     ] = None
     constraints: Annotated[
         Section,
@@ -137,27 +135,27 @@ class SearchSpec(Frozen):
         ValueOf(
             Annotated[int, Ge(1)] | Literal["full"], recommended=Range(low=16, high=256, log=True)
         ),
-        Field(description="examples of a training step"),
+        Field(description="examples per training step"),
     ] = 64
     last_batch: Annotated[
         Section,
         ValueOf(LastBatch | None),
-        Field(description="what becomes of the rows that don't fill a batch; kept by default"),
+        Field(description="how the incomplete last batch is handled; kept by default"),
     ] = None
     callbacks: Annotated[
         Section,
         ComponentOf("callback", many=True, optional=True),
-        Field(description="what happens at the end of each epoch of a trial"),
+        Field(description="what runs at the end of each epoch"),
     ] = None
     calibration: Annotated[
         Section,
         ComponentOf("calibration", optional=True),
-        Field(description="how the final model's probabilities are corrected"),
+        Field(description="how the final model's probabilities are calibrated"),
     ] = None
     checks: Annotated[
         Section,
         ComponentOf("check", many=True, optional=True),
-        Field(description="what is tried on a trial before it trains"),
+        Field(description="checks run on a trial before it trains"),
     ] = None
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="bf16 computes in mixed precision"
@@ -177,7 +175,7 @@ class SearchSpec(Frozen):
     search: SearchSettings = Field(
         SearchSettings(), description="budget, seed, sampler and early stopping"
     )
-    resources: Resources = Field(Resources(), description="what one trial gets of the cluster")
+    resources: Resources = Field(Resources(), description="what one trial requests of the cluster")
     storage: str | None = Field(
         None,
         pattern=r"^postgresql(\+\w+)?://",

@@ -94,8 +94,8 @@ def suiting(config: TrialConfig, data: Data | None) -> str:
     """Return the name of the registered launcher that suits a trial."""
     found = [name for name in registry.names(FAMILY) if suits(name, config, data)]
     if len(found) != 1:
-        rule = "must be given: of the registered ones"
-        raise UserCodeError(f"{rule} {' and '.join(found) or 'none'} suits the trial")
+        which = f"{' and '.join(found)} suit" if found else "no registered one suits"
+        raise UserCodeError(f"must be given: {which} the trial")
     return found[0]
 
 

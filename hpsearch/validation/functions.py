@@ -23,7 +23,7 @@ def training_function_problems(draft: Draft) -> Iterator[Problem]:
     defaults = {**dict.fromkeys(MODEL_SECTIONS), "precision": "fp32", "compile": False}
     for section, default in defaults.items():
         if draft.raw.get(section, default) != default:
-            rule = "must not stand beside trainable, which does this itself"
+            rule = "must not be given with trainable, which does this itself"
             yield Problem(section, rule, draft.raw[section])
     if isinstance(draft.raw["trainable"], str):
         yield from _trainable_problems(draft.raw["trainable"], draft.folder)

@@ -214,7 +214,7 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
         if key in parameters:
             found += _value_problems(value, parameters[key], place, folder)
         elif key in registry.INJECTED[component.family]:
-            found.append(Problem(place, f"must not be given: {what} gets it by itself", key))
+            found.append(Problem(place, f"must not be given: {what} gets it from hpsearch", key))
         elif not component.takes_any_keyword:
             near = nearest_names(key, parameters)
             known = f" ({', '.join(parameters)})" if parameters else ", which has none"
@@ -225,7 +225,7 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
     return found
 
 
-_TOO_LARGE = "must be a number that fits: 64 bits an integer, 32 bits a real one (3.4e+38)"
+_TOO_LARGE = "must fit into a 64-bit integer or a 32-bit float (3.4e+38)"
 
 
 def _is_too_large(value: int | float) -> bool:

@@ -73,7 +73,7 @@ def _missing(draft: Draft) -> Iterator[Problem]:
             rule = "must be given (or trainable, for a training function of yours)"
             yield Problem(section, rule)
     if draft.sections.get("space") is not None:
-        rule = "must stand beside trainable only; ranges of a component stand at its keywords"
+        rule = "must be given with trainable only; ranges of a component are its keywords' values"
         yield Problem("space", rule, draft.raw["space"])
 
 
