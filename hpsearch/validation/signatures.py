@@ -259,6 +259,4 @@ def _value_problem(error: ValidationError, path: str, annotation: Any) -> Proble
     index = [str(key) for key in entries[0]["loc"] if isinstance(key, int)]
     value = entries[0]["input"]
     known = [name for name in get_args(annotation) if isinstance(name, str)]
-    rule, _, hint = rule.partition("; did you mean ")  # a validator may know names itself
-    nearest = tuple(hint.rstrip("?").split(" or ")) if hint else nearest_names(value, known)
-    return Problem(".".join([path, *index]), rule, value, nearest)
+    return Problem(".".join([path, *index]), rule, value, nearest_names(value, known))

@@ -20,6 +20,7 @@ from ray import tune
 
 from hpsearch.components import Data
 from hpsearch.errors import BadConfigurationError, DivergedError
+from hpsearch.formatting import show_bytes
 from hpsearch.outcome import CheckWarning, Outcome, RaisedError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import launch, make_trainer
@@ -200,7 +201,7 @@ def _device_memory() -> str:
     if not torch.cuda.is_available():
         return ""
     total = torch.cuda.get_device_properties(0).total_memory
-    return f"needs more than {total / 2**30:.1f} GiB of GPU memory: "
+    return f"needs more than {show_bytes(total)} of GPU memory: "
 
 
 def _is_out_of_memory(error: Exception) -> bool:
