@@ -1,4 +1,4 @@
-"""The driver of a search: from wherever its record is to its report."""
+"""The driver of a search: it runs a search from its record to its report."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from hpsearch.errors import (
     SearchFailedError,
     SearchNotFoundError,
     TrackingError,
+    placed,
 )
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
@@ -49,11 +50,11 @@ Watcher = Callable[[Record, SearchFolder], None]
 
 @dataclass
 class Driver:
-    """One run of a search: from wherever its record is to its report, its model and MLflow's view.
+    """One run of a search, from the state of its record to report, model and MLflow's view.
 
-    The caller holds the search's lock, and has a cluster that `slots` trials at the same time fit.
-    `on_start` is called before the first trial, with the record and the folder. `tracking_uri` is
-    where MLflow is reached, if not at the search's own.
+    The caller holds the search's lock and a cluster with room for `slots` concurrent trials.
+    `on_start` is called before the first trial, with the record and the folder. `tracking_uri`
+    replaces the address of the search's MLflow store.
     """
 
     record: Record
@@ -67,9 +68,9 @@ class Driver:
     _reported: threading.Event = field(default_factory=threading.Event, init=False)
 
     def run(self) -> SearchReport:
-        """Run what is left of the search.
+        """Run the rest of the search.
 
-        What raises here leaves the record as it is, and the search can be resumed. Raises
+        An error leaves the record as it is, and the search can be resumed. Raises
         SearchFailedError if the first trials all failed alike.
         """
         if self.data is not None:
@@ -101,7 +102,7 @@ class Driver:
         early_stopper = make_early_stopper(record.spec)
         earlier, lost = read_earlier(self.runs, record.spec.search.warm_start)
         for problem in lost:  # its points are in the record
-            _log.warning("%s: %s goes on without its results", problem, record.name)
+            _log.warning("%s: %s continues without its results", problem, record.name)
         control = SearchControl(
             record,
             warm_started(
@@ -121,7 +122,7 @@ class Driver:
         control.close()
 
     def _final_model(self) -> FinalModel | None:
-        """Score the best model once on the test split, unless the search may still go on."""
+        """Score the best model once on the test split, unless the search may be resumed."""
         record, best = self.record, self.record.best
         if self.data is None or best is None or best.checkpoint is None:
             return None
@@ -141,7 +142,7 @@ class Driver:
 
 
 def _import_ahead(reported: threading.Event, tracking_uri: str) -> None:
-    """Import what the end of the search needs, which takes seconds, beside the training; but not
+    """Import what the end of the search needs, which takes seconds, during the training; but not
     while workers start: they import torch on the same cores."""
     reported.wait()
     with suppress(Exception):  # it is done again where it is needed
@@ -175,7 +176,7 @@ def deliver_closed(
 
 
 def read_earlier(place: Runs, names: Iterable[str]) -> tuple[list[Earlier], list[Problem]]:
-    """Return what earlier searches can teach, and a problem for each that can't be read."""
+    """Return the trials of earlier searches, and a problem for each that can't be read."""
     earlier, problems = [], []
     for name in names:
         try:
@@ -188,7 +189,7 @@ def read_earlier(place: Runs, names: Iterable[str]) -> tuple[list[Earlier], list
 
 
 def earlier_of(record: Record) -> Earlier:
-    """Return what a search can teach others."""
+    """Return a search as a warm start of others."""
     rungs = make_registered_stopper(record.spec).rungs
     return Earlier(record.spec, tuple(Observations(record).read()), rungs)
 
@@ -220,14 +221,16 @@ def _track_results(
 def _make_sampler(
     record: Record, early_stopper: EarlyStopper, slots: int, named: Mapping[str, Any]
 ) -> Sampler:
-    return make_sampler(
-        named,
-        record.space,
-        seed=record.spec.search.seed,
-        direction=record.spec.objective.direction,
-        rungs=early_stopper.rungs,
-        slots=slots,
-    )
+    with placed("search.sampler"):
+        return make_sampler(
+            named,
+            record.space,
+            seed=record.spec.search.seed,
+            direction=record.spec.objective.direction,
+            rungs=early_stopper.rungs,
+            slots=slots,
+            folder=Path(record.spec.folder),
+        )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 HpsearchError                     exit status 2 on the command line
 ├── SpecError                     what a user wrote in a spec is wrong; carries every problem
 ├── UserCodeError                 a user's factory can't be imported, or returns something else
+├── PluginError                   an installed package's components can't be imported
 ├── DataError                     a data set is missing or can't be used
 ├── RunsError                     the runs folder can't be used
 │   ├── SearchExistsError         a search of this name is there already
@@ -161,9 +162,17 @@ class SpecError(HpsearchError):
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def below(self, *keys: str | int) -> SpecError:
+        """Return the error with its problems' paths relative to a place further out."""
+        return SpecError([problem.below(*keys) for problem in self.problems])
+
 
 class UserCodeError(HpsearchError, ComponentError):
     """Raised when code that a spec names can't be imported or returns the wrong thing."""
+
+
+class PluginError(HpsearchError):
+    """Raised when an entry point of an installed package can't be imported."""
 
 
 class DataError(HpsearchError, ComponentError):

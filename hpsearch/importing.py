@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import os
 import sys
 import sysconfig
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hpsearch.errors import UserCodeError
+from hpsearch.errors import PluginError, UserCodeError
 from hpsearch.process import PACKAGE_FOLDERS
 
 #: what a name such as `os:system` is told
 NOT_PYTHONS_OWN = "must be code of yours or of a package, not of Python's own library"
+ENTRY_POINT_GROUP = "hpsearch.components"
 _SCRIPT_HINT = (
     "a module must only define things when it is imported: put the rest below "
     '`if __name__ == "__main__":`, or run the script as it is with `command:`'
@@ -153,6 +156,12 @@ def _relative_import_hint(error: Exception, name: str, folder: Path | None) -> s
     )
 
 
+def user_files(name: str, folder: str | Path) -> list[Path]:
+    """Return the file that holds the user's code of this name; none for a module's."""
+    module_name = name.rpartition(":")[0]
+    return [Path(folder) / module_name] if module_name.endswith(".py") else []
+
+
 def _import_module(name: str, folder: Path | None) -> Any:
     if name.endswith(".py"):
         return _import_file((folder or Path()) / name)
@@ -204,3 +213,35 @@ def _put_on_path(folder: Path) -> None:
     entry = str(folder.resolve())
     if entry not in sys.path:
         sys.path.insert(0, entry)
+
+
+_plugins_lock = threading.RLock()
+_plugins_loaded = False
+_plugin_error = ""
+
+
+def load_plugins() -> None:
+    """Import the modules that installed packages offer as entry points, once; they register what
+    they have. Raises PluginError, each time, where one can't be imported."""
+    global _plugins_loaded, _plugin_error
+    with _plugins_lock:
+        if not _plugins_loaded:
+            _plugins_loaded = True  # a module that is imported here may ask for names itself
+            _plugin_error = _import_plugins()
+    if _plugin_error:
+        raise PluginError(_plugin_error)
+
+
+def _import_plugins() -> str:
+    """Return what is wrong with the first entry point that can't be imported; empty if none."""
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            entry_point.load()
+        except Exception as error:  # a package may raise anything while it is imported
+            package = entry_point.dist
+            whose = f"package {package.name} {package.version}" if package else "a package"
+            what = f"{ENTRY_POINT_GROUP}: {entry_point.name} = {entry_point.value}"
+            reason = f"{type(error).__name__}: {error}"
+            rule = f"its entry point ({what}) can't be imported ({reason})"
+            return f"{whose}: {rule}; repair or uninstall it"
+    return ""

@@ -85,8 +85,9 @@ class LiveView:
     def _show_lines(self, record: Record) -> None:
         last = ""
         while not self._done.wait(LINE_INTERVAL_S):
-            line = progress_line(record, summary(record))
-            if line != last:
+            progress = summary(record)
+            line = progress_line(record, progress)
+            if line != last and progress.ended < progress.planned:  # the report shows the end
                 self._console.print(line, soft_wrap=True, highlight=False, markup=False)
                 last = line
 
@@ -101,7 +102,7 @@ def progress_line(record: Record, progress: Progress) -> str:
     best = "none yet"
     if progress.leader is not None:
         best = f"{show(progress.leader_value)} (trial {progress.leader.number})"
-    left = "" if progress.seconds_left is None else f", {show_seconds(progress.seconds_left)} left"
+    left = f", {show_seconds(progress.seconds_left)} left" if progress.seconds_left else ""
     return (
         f"{progress.ended}/{progress.planned} trials, {progress.running} running, "
         f"{progress.stopped_early} stopped early, {progress.failed} failed; "
@@ -131,10 +132,13 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
         )
         facts.add_row("", escape(_configuration(progress.leader)))
     facts.add_row("epochs", f"{progress.epochs_used} used, {progress.epochs_saved} saved")
-    left = "unknown" if progress.seconds_left is None else show_seconds(progress.seconds_left)
+    left = ""
+    if record.state == "running":
+        seconds = progress.seconds_left
+        left = f", {'unknown' if seconds is None else show_seconds(seconds)} left"
     saved = show_seconds(progress.seconds_saved)
     used = show_seconds(progress.seconds_used)
-    facts.add_row("time", f"{used} used, {saved} saved by early stopping, {left} left")
+    facts.add_row("time", f"{used} used, {saved} saved by early stopping{left}")
     return facts
 
 

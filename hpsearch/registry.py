@@ -6,13 +6,12 @@ filled by hpsearch; all others are keywords of the spec, so that a signature is 
     @register("model", "mlp")
     def mlp(input_shape, output_size, hidden_sizes: list[int] = [128], dropout: float = 0.0): ...
 
-Of the families three are no part of a configuration: `early_stopping`, the rules that stop trials
-(`hpsearch.early_stopping`), `launcher`, what trains a trial (`hpsearch.training.launchers`), and
-`metric_source`, where a command's metrics come from (`hpsearch.training.command.sources`).
+Three families are no part of a trial's configuration: `sampler`, `early_stopping` and
+`metric_source`, where a command's metrics come from.
 
 Users register theirs with the same decorator, by an entry point in the group
 `hpsearch.components`, or not at all: a spec may name `package.module:factory` or
-`path/to/file.py:factory`.
+`path/to/file.py:factory`. `register_family` adds a family, for keywords of their own components.
 
 Annotations say more than types: `ComponentOf` marks a keyword that is itself a component,
 `MetricName` one that names a metric, `Recommended` holds the range that `auto` stands for.
@@ -21,16 +20,16 @@ Annotations say more than types: `ComponentOf` marks a keyword that is itself a 
 from __future__ import annotations
 
 import copy
-import importlib.metadata
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-from hpsearch.importing import called_as_program, import_factory
+from hpsearch.importing import called_as_program, import_factory, load_plugins
 
 Factory = Callable[..., Any]
 _Mark = TypeVar("_Mark")
@@ -70,7 +69,6 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "metric_source": ("working_dir", "files"),
     "trainable": ("config", "trial"),
 }
-ENTRY_POINT_GROUP = "hpsearch.components"
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,8 @@ class ComponentOf:
     The value is its name or a mapping with `name`. With `short`, a number is short for the
     component `default` with that keyword: `dropout: 0.2` for `{name: standard, rate: 0.2}`. With
     `many`, the value is a list of components, with `mapped` a mapping from names of the user's to
-    components; with `optional`, there may be none.
+    components; with `optional`, there may be none. `fixed` says what of a section is the same for
+    all trials of a search: `name` leaves its keywords to be searched.
     """
 
     family: str
@@ -108,6 +107,7 @@ class ComponentOf:
     many: bool = False
     mapped: bool = False
     optional: bool = False
+    fixed: Literal["nothing", "name", "all"] = "nothing"
 
     def __post_init__(self) -> None:
         _check_family(self.family)
@@ -229,7 +229,6 @@ _shared: dict[str, Factory] = {}
 _libraries: dict[str, list[_Library]] = {}
 #: the spec's folder, while a component is built
 _folder: ContextVar[Path | None] = ContextVar("_folder", default=None)
-_plugins_loaded = False
 
 
 def register(
@@ -243,14 +242,30 @@ def register(
     _check_family(family)
 
     def decorate(factory: Factory) -> Factory:
-        if name in _components[family]:
-            raise ValueError(f"{family} {name!r} is registered already")
+        if (other := _components[family].get(name)) is not None:
+            where = other.factory.__module__
+            raise ValueError(f"{family} {name!r} is registered already, by {where}")
         _components[family][name] = Component(
             family, name, factory, weight_copies, dict(traits or {})
         )
         return factory
 
     return decorate
+
+
+def register_family(family: str, *injected: str) -> None:
+    """Add a family, so that `ComponentOf(family)` can mark keywords.
+
+    `injected` names the arguments that whoever builds its components supplies. Raises ValueError
+    for a family that exists with other arguments.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", family):
+        rule = "must be made of small letters, digits and _"
+        raise ValueError(f"a family's name {rule}, but got {family!r}")
+    if INJECTED.setdefault(family, injected) != injected:
+        gets = ", ".join(INJECTED[family]) or "nothing"
+        raise ValueError(f"family {family!r} exists already, and its factories get {gets}")
+    _components.setdefault(family, {})
 
 
 def register_library(
@@ -277,9 +292,15 @@ def shared_keywords(family: str) -> dict[str, inspect.Parameter]:
     return _parameters(_shared[family]) if family in _shared else {}
 
 
+def families() -> list[str]:
+    """Return all families, those of installed packages included."""
+    load_plugins()
+    return list(INJECTED)
+
+
 def names(family: str) -> list[str]:
     """Return the names registered in a family, sorted."""
-    _load_plugins()
+    load_plugins()
     return sorted(_components[family])
 
 
@@ -319,11 +340,21 @@ def get(family: str, name: str, folder: Path | None = None) -> Component:
     being built.
     """
     if is_user_code(name):
-        return Component(family, name, import_factory(name, folder or _folder.get()))
-    _load_plugins()
+        return _as_registered(
+            Component(family, name, import_factory(name, folder or _folder.get()))
+        )
+    load_plugins()
     if (library := _library(family, name)) is not None:
         return library.find(name.removeprefix(library.prefix))
     return _components[family][name]
+
+
+def _as_registered(component: Component) -> Component:
+    """Return a component named by its code with what `register` said of it there, if it did."""
+    for known in _components[component.family].values():
+        if known.factory is component.factory:
+            return replace(known, name=component.name)
+    return component
 
 
 @contextmanager
@@ -372,13 +403,3 @@ def _mark_in(annotation: Any, kind: type[_Mark]) -> _Mark | None:
         return annotation
     marks = (_mark_in(part, kind) for part in get_args(annotation))
     return next((mark for mark in marks if mark is not None), None)
-
-
-def _load_plugins() -> None:
-    """Import the modules that other distributions offer; they register what they have."""
-    global _plugins_loaded
-    if _plugins_loaded:
-        return
-    _plugins_loaded = True
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        entry_point.load()

@@ -36,7 +36,10 @@ from hpsearch.spec import (
 
 Schema = dict[str, Any]
 
-_OF_SETTINGS = {of.family for of in COMPONENT_SETTINGS.values()}
+#: families whose components are the same for all trials, with their keywords
+CONSTANT_FAMILIES = {of.family for of in COMPONENT_SETTINGS.values()} | {
+    of.family for of in COMPONENT_SECTIONS.values() if of.fixed == "all"
+}
 _EMPTY = {"type": "object", "maxProperties": 0}
 _USER_CODE = {"type": "string", "pattern": ":", "description": "module:factory or file.py:factory"}
 
@@ -48,10 +51,9 @@ def json_schema() -> Schema:
     del properties["folder"]
     for section, schema_of in _section_schemas():
         properties[section] = {**schema_of, "description": properties[section]["description"]}
-    for family in registry.INJECTED:
+    for family in registry.families():
         definitions[family] = _component(family)
     properties["space"]["type"] = "object"
-    properties["launcher"] |= {"anyOf": [_component("launcher"), {"type": "null"}]}
     properties["metrics"] |= {"anyOf": [*_metric_sources(), {"type": "null"}]}
     words: Schema = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}
     definitions["Command"]["properties"]["run"] |= {**words, "type": ["string", "array"]}
@@ -110,8 +112,8 @@ def _components(of: ComponentOf) -> Schema:
             "anyOf": [mapping, _choices(mapping), *([{"type": "null"}] if of.optional else [])]
         }
     one: Schema = {"$ref": f"#/$defs/{of.family}"}
-    if of.family == "dataset":
-        return one
+    if of.fixed != "nothing":
+        return {"anyOf": [one, {"type": "null"}]} if of.optional else one
     named = {"name": _choices({"type": "string"})}
     chosen_name = {"type": "object", "properties": named, "required": ["name"]}
     if of.short:
@@ -179,7 +181,7 @@ def _keyword(component: Component, key: str, parameter: inspect.Parameter) -> Sc
     if parameter.default is None or isinstance(parameter.default, str | int | float):
         constant["default"] = parameter.default
     is_component = registry.marked(parameter, ComponentOf) is not None
-    if is_component or component.family in ("dataset", *_OF_SETTINGS):
+    if is_component or component.family in CONSTANT_FAMILIES:
         return constant
     searched = searchable(constant)
     return _with_recommended(searched) if key in component.recommended else searched

@@ -1,4 +1,4 @@
-"""Searches: run from a spec, resumed, extended, stopped, synchronized with MLflow.
+"""Running, resuming, extending and stopping searches, and syncing them to MLflow.
 
 What imports torch or Ray Tune is imported inside the functions, once Ray is starting.
 """
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from hpsearch.driver import Watcher
     from hpsearch.samplers.warm_start import Earlier
 
-#: seconds between two looks at whether a driver has stopped
+#: seconds between checks whether a driver has stopped
 POLL_S = 0.2
-#: how long the workers of a driver that was killed live on; they may still write checkpoints
+#: seconds that workers outlive a killed driver; they may still write checkpoints
 WORKERS_END_S = 3.0
 
 
@@ -45,10 +45,10 @@ def run_search(
 ) -> SearchReport:
     """Run a search to its end and return its report.
 
-    Everything is kept in the folder `runs`. `address` joins a Ray cluster; without it Ray is
-    started on this machine. `on_start` is given the record before the first trial, to watch it.
-    Ctrl-C ends the search cleanly. Raises SpecError before anything starts, and
-    SearchFailedError if the first trials all fail alike or the checkpoints exceed the quota.
+    All files are kept in the folder `runs`. `address` joins a Ray cluster; by default Ray is
+    started on this machine. `on_start` is called with the record before the first trial. Ctrl-C
+    ends the search cleanly. Raises SpecError before anything starts, and SearchFailedError if the
+    first trials all fail alike or the checkpoints exceed the quota.
     """
     place = Runs(runs)
     place.check_new(spec.name)
@@ -73,13 +73,17 @@ def create_search(
     code: Mapping[str, str] | None,
     give: Callable[[Path], None] | None = None,
 ) -> SearchFolder:
-    """Make the folder and the record of a checked search; `resume_search` goes on with it.
+    """Create the folder and the record of a checked search, for `resume_search` to run.
 
     See `Runs.create`.
     """
     from hpsearch.samplers.warm_start import first_points
 
-    return place.create(spec, facts, first_points(spec, earlier), code, give)
+    try:
+        points = first_points(spec, earlier)
+    except SpecError as error:
+        raise error.below("search.warm_start") from error
+    return place.create(spec, facts, points, code, give)
 
 
 @borrowed_process()
@@ -94,15 +98,14 @@ def resume_search(
     budget: Mapping[str, float] | None = None,
     tracking_uri: str | None = None,
 ) -> SearchReport:
-    """Continue a search that did not come to its end, from wherever its record is.
+    """Resume an unfinished search from its record.
 
-    Trials that ended stay as they are, the others go on from their newest checkpoints. A search
-    that its user stopped goes on too, with other trials for those that were cancelled. `folder`
-    is where the spec's folder is from now on; code that is no longer as it was is used only if
-    `changed_code` says so. `budget` replaces the spec's (as `SearchSpec.budget`); `tracking_uri`
-    is where MLflow is reached, if not at the search's own. Raises SearchEndedError if it has
-    ended, SearchRunningError if a driver works on it, CodeChangedError, and what `run_search`
-    raises.
+    Ended trials are kept, the others continue from their newest checkpoints. A search that its
+    user stopped is resumed too, with new trials in place of the cancelled ones. `folder` is the
+    new path of the spec's folder; changed code is refused unless `changed_code` is set. `budget`
+    replaces the spec's (see `SearchSpec.budget`), `tracking_uri` the address of the search's
+    MLflow store. Raises SearchEndedError if it has ended, SearchRunningError if a driver works on
+    it, CodeChangedError, and what `run_search` raises.
     """
     place = Runs(runs)
     search = place.search(name)
@@ -132,10 +135,10 @@ def extend_search(
     changed_code: bool = False,
     on_start: Watcher | None = None,
 ) -> SearchReport:
-    """Give a search so many trials, epochs, seconds or bytes of disk more, and go on with it.
+    """Add trials, epochs, seconds or bytes of disk to a search's budget, and resume it.
 
     Raises SpecError for epochs, seconds or bytes where its spec has no such budget, and what
-    `resume_search` raises, which has the other arguments too.
+    `resume_search` raises; see there for the other arguments.
     """
     place = Runs(runs)
     search = place.search(name)
@@ -148,10 +151,10 @@ def extend_search(
 
 
 def stop_search(name: str, runs: str | Path = "runs", *, timeout: float = 120.0) -> Record:
-    """Stop a search, whether a driver works on it or has died, and return its record after that.
+    """Stop a search, running or interrupted, and return its record.
 
-    After `timeout` seconds its driver may still be at it. Raises SearchEndedError if the search
-    has ended.
+    Waits up to `timeout` seconds for its driver, which may then still be running. Raises
+    SearchEndedError if the search has ended.
     """
     place = Runs(runs)
     folder = place.search(name)
@@ -172,10 +175,10 @@ def stop_search(name: str, runs: str | Path = "runs", *, timeout: float = 120.0)
 
 
 def close_search(name: str, runs: str | Path = "runs", tracking_uri: str | None = None) -> Record:
-    """Bring a search that nobody drives to its end: its record, its report and MLflow's view.
+    """End a search that has no driver: its record, its report and MLflow's view.
 
-    What has been done of it isn't done again. `tracking_uri` is where MLflow is reached, if not
-    at the search's own. Raises SearchRunningError, and TrackingError where MLflow isn't reached.
+    Idempotent. `tracking_uri` replaces the address of the search's MLflow store. Raises
+    SearchRunningError, and TrackingError if MLflow can't be reached.
     """
     place = Runs(runs)
     folder = place.search(name)
@@ -196,10 +199,10 @@ def _close(record: Record, place: Runs, folder: SearchFolder, tracking_uri: str 
 
 
 def sync_search(name: str, runs: str | Path = "runs", tracking_uri: str | None = None) -> str:
-    """Make MLflow's view of a search agree with its record; returns the store's URI.
+    """Sync MLflow's view of a search with its record; returns the store's URI.
 
-    `tracking_uri` names another store than the search's own. Raises SearchRunningError while a
-    driver works on it (which does the same), and TrackingError if the store can't be used.
+    `tracking_uri` replaces the search's own store. Raises SearchRunningError while a driver works
+    on it (which syncs it anyway), and TrackingError if the store can't be used.
     """
     place = Runs(runs)
     folder = place.search(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -200,25 +199,6 @@ class TestUserCode:
             registry.get("model", "mended.py:f", tmp_path)
         path.write_text("def f(): return 'well'\n")
         assert registry.get("model", "mended.py:f", tmp_path).build({}) == "well"
-
-
-def test_plug_ins_of_other_distributions_register_themselves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "plugin_for_hpsearch.py").write_text(
-        "from hpsearch.registry import register\n"
-        "@register('model', 'plugged_in')\n"
-        "def plugged_in(): return 'plugged in'\n"
-    )
-    metadata = tmp_path / "plugin-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
-    entry = f"[{registry.ENTRY_POINT_GROUP}]\nmine = plugin_for_hpsearch\n"
-    (metadata / "entry_points.txt").write_text(entry)
-    monkeypatch.syspath_prepend(tmp_path)
-    assert importlib.metadata.entry_points(group=registry.ENTRY_POINT_GROUP).names >= {"mine"}
-    monkeypatch.setattr(registry, "_plugins_loaded", False)
-    assert registry.get("model", "plugged_in").build({}) == "plugged in"
 
 
 def test_components_within_components_are_of_the_same_folder(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from docs.site.json_types import default_text, type_text
 from docs.site.markdown import Page, code, escape, table
 from hpsearch import catalogue, registry
 from hpsearch.catalogue import Keyword
-from hpsearch.schema import json_schema
+from hpsearch.schema import CONSTANT_FAMILIES, json_schema
 
 FOLDER = "reference/components"
 _HEAD = """\
@@ -29,8 +29,6 @@ Every keyword may be a constant, `{choices: [...]}` or, where it is a number, a 
 _FIXED = "\nKeywords are constants, the same for all trials.\n"
 #: names of a library that are listed one by one
 MOST_NAMES = 120
-#: families whose keywords can't be searched
-_CONSTANT = ("dataset", "early_stopping", "launcher", "metric_source", "sampler")
 
 
 def pages() -> Iterator[Page]:
@@ -57,7 +55,7 @@ def _family_page(family: str, place: str, definition: Mapping[str, Any]) -> str:
         if "const" in each.get("properties", {}).get("name", {})
     }
     parts = [f"# {family}\n", f"Named in: {place}.\n"]
-    parts.append(_FIXED if family in _CONSTANT else _LEGEND)
+    parts.append(_FIXED if family in CONSTANT_FAMILIES else _LEGEND)
     if everywhere := catalogue.shared(family):
         parts += ["## Keywords of all\n", _keywords(everywhere, next(iter(schemas.values())))]
     for component, keywords in catalogue.components(family):

@@ -34,8 +34,9 @@ A component is written as its name, `relu`, or as a mapping with `name` and its 
 _SECTIONS = """
 ## Sections of components
 
-A trial is made of these. All but `dataset` may be searched, by ranges and choices inside them or
-by choices of components.
+A trial is made of these. All but `dataset` and the name of `launcher` may be searched, by ranges
+and choices inside them or by choices of components. [Sections of your
+own](../how-to/own-component.md#a-section-of-your-own) are keywords of a launcher.
 """
 #: settings that name a component, as their families do
 _OF_SETTINGS = {of.family for of in COMPONENT_SETTINGS.values()}

@@ -160,11 +160,11 @@ def _best(record: Record, progress: Progress) -> Section:
 
 
 def _data(record: Record) -> list[Section]:
-    """What the data was taken for, what to know of it, and which metrics are missing."""
+    """The task that the data gives, its warnings, and which metrics are missing."""
     learned, told = record.data.description, [*record.data.told, *missing_metrics(record)]
     if not learned and not told:
         return []
-    text = (f"The data was taken for {learned}.",) if learned else ()
+    text = (f"The task is {learned}.",) if learned else ()
     table = (Table(("warning",), _rows((each,) for each in told)),) if told else ()
     return [Section("Data", (*text, *table))]
 
@@ -214,7 +214,7 @@ def _trials(record: Record) -> Section:
     rows = _rows((each.label, str(each.trials), str(each.epochs)) for each in endings(record))
     table = Table(("outcome", "trials", "epochs"), rows)
     shown = len(shown_trials(record))
-    thinned = f"The figures draw {shown} of them: those that lead, and an even sample."
+    thinned = f"The figures show {shown} of them: the leaders and an even sample."
     blocks = (table, thinned) if shown < len(record.trials) else (table,)
     return Section("Trials", blocks, ("objective", "curves"))
 
@@ -235,7 +235,7 @@ def _leaderboard(record: Record) -> Section:
         for trial in top
     )
     header = ("trial", f"`{record.spec.objective.metric}`", "epochs", "outcome")
-    text = "Trials that completed first, then those that trained longest."
+    text = "Completed trials first, then those that trained longest."
     table = Table((*header, *(f"`{name}`" for name in names)), rows)
     only_completed = all(trial.outcome is Outcome.COMPLETED for trial in top)
     return Section("Leaderboard", (table,) if only_completed else (text, table))

@@ -26,7 +26,7 @@ Probability = Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)]
 
 @register("augmentation", "shift")
 def shift(input_shape: tuple[int, ...], max_pixels: Pixels = 2) -> Augmentation:
-    """Images moved by up to `max_pixels` up, down and to the sides; 0 moves in."""
+    """Images shifted by up to `max_pixels` in each direction, filled with 0."""
     return _cropped(input_shape, "shift", max_pixels, "constant")
 
 
@@ -36,7 +36,7 @@ def crop(
     padding: Pixels = 4,
     mode: Literal["reflect", "replicate", "constant"] = "reflect",
 ) -> Augmentation:
-    """Images padded on all sides, and cut out at their old size (Krizhevsky et al., 2012)."""
+    """Images padded on all sides, then cropped to their size (Krizhevsky et al., 2012)."""
     if mode == "reflect" and padding >= min(input_shape[-2:], default=0):
         raise BadConfigurationError(
             "must be less than the image's height and width to be reflected "
@@ -53,7 +53,7 @@ def flip(
     probability: Probability = 0.5,
     axis: Literal["horizontal", "vertical"] = "horizontal",
 ) -> Augmentation:
-    """Images mirrored with a probability: left and right (horizontal), or top and bottom."""
+    """Images flipped with a probability: left to right (horizontal), or top to bottom."""
     _check_images(input_shape, "flip")
     dim = -1 if axis == "horizontal" else -2
 
@@ -68,7 +68,7 @@ def flip(
 def cutout(
     input_shape: tuple[int, ...], size: Annotated[int, Ge(1), Recommended(2, 16)] = 8
 ) -> Augmentation:
-    """A square of zeros around a random place (DeVries & Taylor, 2017); borders may cut it."""
+    """A square of zeros at a random position (DeVries & Taylor, 2017), clipped at borders."""
     _check_images(input_shape, "cutout")
     height, width = input_shape[-2:]
 
@@ -85,7 +85,7 @@ def rotation(
     input_shape: tuple[int, ...],
     max_degrees: Annotated[float, Interval(ge=0, le=180), Recommended(5.0, 30.0)] = 10.0,
 ) -> Augmentation:
-    """Images turned about their centre by up to `max_degrees` either way; 0 moves in.
+    """Images rotated by up to `max_degrees` in either direction, filled with 0.
 
     Pixels between pixels are interpolated (bilinear), so that images become a little smoother.
     """
@@ -155,7 +155,7 @@ def cutmix(
 def gaussian_noise(
     std: Annotated[float, Ge(0), Recommended(0.01, 1.0, log=True)] = 0.1,
 ) -> Augmentation:
-    """Normal noise added to every input; `std` is in units of the (standardised) inputs."""
+    """Gaussian noise added to every input; `std` is in units of the (standardised) inputs."""
     return lambda x, y: (x + std * torch.randn_like(x), y)
 
 

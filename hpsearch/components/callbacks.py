@@ -68,7 +68,7 @@ def callback_metrics(
 
 @register("callback", "recalibrate_bn")
 class RecalibrateBatchNorm(Callback):
-    """Batch norm's statistics anew, with the current weights, before each evaluation.
+    """Recomputes batch norm's statistics with the current weights before each evaluation.
 
     The running statistics become the mean over the batches of the training split, instead of an
     exponential moving average over weights that are gone. Norms that fine-tuning has frozen keep

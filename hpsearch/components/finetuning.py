@@ -129,7 +129,7 @@ def feature_extract(model: nn.Module) -> FineTuning:
 def replace_head(
     model: nn.Module, head_lr_factor: HeadFactor = 10.0, num_frozen: Count = 0
 ) -> FineTuning:
-    """A newly drawn head, at `head_lr_factor` times the rate of the layers before it.
+    """A new head, at `head_lr_factor` times the rate of the layers before it.
 
     The initializer draws it, as it does the layers of a model that is new.
     """

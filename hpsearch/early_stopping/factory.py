@@ -16,7 +16,6 @@ from hpsearch.spec import Direction, EarlyStopping, SearchSpec
 from hpsearch.spec.stopping import DEFAULT_MAX_EPOCHS, MAX_EPOCHS
 
 FAMILY = "early_stopping"
-PLACE = "search.early_stopping"
 
 
 def _shared(
@@ -29,16 +28,20 @@ registry.share_keywords(FAMILY, _shared)
 
 
 def make_early_stopper(spec: SearchSpec) -> EarlyStopper:
-    """Return the rule that a spec names; raises as `make_rule`."""
+    """Return the rule that a spec names; raises as `make_rule`, with places in the spec."""
     settings, direction = spec.search.early_stopping, spec.objective.direction
-    return make_rule(settings, direction, Path(spec.folder))
+    try:
+        return make_rule(settings, direction, Path(spec.folder))
+    except SpecError as error:
+        raise error.below("search", FAMILY) from error
 
 
 def make_rule(settings: EarlyStopping, direction: Direction, folder: Path) -> EarlyStopper:
     """Return the rule that settings name; a file of the user's is taken from `folder`.
 
-    Raises SpecError for an unknown name, for keywords that the rule refuses and for rungs that
-    don't ascend to `max_epochs`; UserCodeError where a rule of the user's can't be imported.
+    Raises SpecError, with places from the rule's, for an unknown name, for keywords that the rule
+    refuses and for rungs that don't ascend to `max_epochs`; UserCodeError where a rule of the
+    user's can't be imported.
     """
     try:
         component = registry.get(FAMILY, settings.name, folder)
@@ -46,12 +49,12 @@ def make_rule(settings: EarlyStopping, direction: Direction, folder: Path) -> Ea
         known = registry.names(FAMILY)
         must = f"must be one of {', '.join(known)}, or yours as module:factory"
         nearest = nearest_names(settings.name, known)
-        raise SpecError([Problem(f"{PLACE}.name", must, settings.name, nearest)]) from error
+        raise SpecError([Problem("name", must, settings.name, nearest)]) from error
     offered = {"max_epochs": settings.max_epochs, "direction": direction}
     try:
         rule: EarlyStopper = component.build(settings.keywords, **offered)
     except Exception as error:  # a rule of the user's may raise anything
-        raise SpecError([problem_of(error, value=settings.name).below(PLACE)]) from error
+        raise SpecError([problem_of(error, value=settings.name)]) from error
     if problem := _problem(rule, settings.max_epochs):
         raise SpecError([problem])
     return rule
@@ -74,11 +77,11 @@ def _problem(rule: EarlyStopper, max_epochs: int) -> Problem | None:
     missing = [name for name in ("report", "finish") if not callable(getattr(rule, name, None))]
     if missing:
         must = "must make a rule with the methods report and finish (hpsearch.early_stopping)"
-        return Problem(f"{PLACE}.name", must, f"{type(rule).__name__} without {missing[0]}")
+        return Problem("name", must, f"{type(rule).__name__} without {missing[0]}")
     rungs = getattr(rule, "rungs", None)
     must = f"must make a rule whose rungs are epochs that ascend to max_epochs ({max_epochs})"
     is_sequence = isinstance(rungs, tuple | list) and all(type(each) is int for each in rungs)
     if not is_sequence or not rungs or rungs[-1] != max_epochs:
-        return Problem(f"{PLACE}.name", must, rungs)
+        return Problem("name", must, rungs)
     ascends = all(a < b for a, b in zip(rungs, rungs[1:], strict=False))
-    return None if ascends and rungs[0] >= 1 else Problem(f"{PLACE}.name", must, rungs)
+    return None if ascends and rungs[0] >= 1 else Problem("name", must, rungs)

@@ -20,6 +20,7 @@ from hpsearch.tracking.run_content import (
     as_test_metric,
     search_content,
     trial_content,
+    without_space_level,
 )
 
 #: values by metric and step
@@ -79,10 +80,8 @@ def _trial_problems(
         return
     place = f"MLflow's run {runs[0].id} of trial {trial.number}"
     content = trial_content(record, trial)
-    sections = record.spec.trial_sections
-    yield from _state_problems(
-        place, content, runs[0], sections.get("space", sections), TRIAL_TAGS
-    )
+    sections = without_space_level(record.spec.trial_sections)
+    yield from _state_problems(place, content, runs[0], sections, TRIAL_TAGS)
     wanted, stored = _wanted(content.points), _stored(runs[0])
     beside = _logged_beside(record, trial) - {name for name, _ in wanted}
     yield from _point_problems(

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DataNotes:
-    """What the data was taken for, and what speaks against it.
+    """How the data was read, and what speaks against it.
 
     `metrics` are the names that every trial reports where they are defined; `undefined` says of
     those that aren't why.

@@ -53,8 +53,8 @@ def check_not_shared(
     if _is_same(Path(home), search):
         return
     if (Path(home) / "spec.yaml").is_file():
-        rule = f"its record in the database is that of {home}, which is there"
-        raise RecordError(f"{name}: {rule}: {search} is a copy, which has none of its own")
+        rule = f"the record in the database belongs to {home}, which exists"
+        raise RecordError(f"{name}: {rule}; {search} is a copy without a record of its own")
 
 
 def _runs(search: Path) -> Path:

@@ -112,7 +112,6 @@ class ReadableRecord:
             trainable=self.spec.trainable,
             command=self.spec.plain_command,
             metrics=self.spec.metrics,
-            launcher=self.spec.launcher,
             precision=self.spec.precision,
             compile=self.spec.compile,
             process_launcher=self.spec.resources.launcher,

@@ -261,7 +261,7 @@ class Record(ReadableRecord):
         self._write("sessions", "ended_at", "reason", "state")
 
     def set_data(self, notes: DataNotes) -> None:
-        """Note what the search's data was taken for."""
+        """Write how the search's data was read."""
         if notes != self.data:
             self.data = notes
             self._storage.set_study_user_attr(self._study_id, "data", notes.to_plain())

@@ -1,6 +1,6 @@
-"""Samplers: what is to be tried next.
+"""Samplers: they choose the next configuration.
 
-`Observation` is what a sampler is told, `make_sampler` makes the one that a spec names.
+`Observation` is a sampler's view of a trial; `make_sampler` builds the one that a spec names.
 """
 
 from __future__ import annotations

@@ -33,9 +33,9 @@ MAX_PENDING = 64
 class AutoSampler:
     """A Gaussian process over forecasts of every trial, and the best expected improvement.
 
-    Running trials count as known to be what the model expects ("kriging believer", Ginsbourger
-    et al., 2010), so that suggestions made at the same time differ. A share of the trials,
-    `random_fraction`, is drawn at random, in case the model is wrong about where to look.
+    Running trials are imputed with the model's mean ("kriging believer", Ginsbourger et al.,
+    2010), so that concurrent suggestions differ. A fraction of the trials, `random_fraction`, is
+    drawn at random, as a safeguard against a wrong model.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class AutoSampler:
     def _neighbours(self, parents: Array, rng: np.random.Generator) -> Array:
         """Return points near the parents: two parameters changed on average, one at least.
 
-        Numbers move by a normal step of 0.01 to 0.3, choices are drawn anew.
+        Numbers move by a Gaussian step of scale 0.01 to 0.3, choices are resampled.
         """
         points = np.repeat(parents, NUM_NEIGHBOURS, axis=0)
         num_points, size = points.shape
@@ -133,7 +133,7 @@ class AutoSampler:
 def log_expected_improvement(mean: Array, std: Array, best: float) -> Array:
     """Logarithm of the expected improvement over `best` (LogEI of Ament et al., NeurIPS 2023).
 
-    Far from `best` the improvement itself would be rounded to 0 everywhere.
+    Far from `best` the improvement itself underflows to 0.
     """
     from scipy.special import erfcx, ndtr
 

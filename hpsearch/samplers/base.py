@@ -1,4 +1,4 @@
-"""What a sampler is: a pure function from what is known of a search to its next configuration."""
+"""The interface of samplers: pure functions from observations to the next configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpsearch.spec import Scalar
 
 @dataclass(frozen=True)
 class Observation:
-    """What is known of one trial. Trials that failed or were cancelled teach nothing: no part."""
+    """What is known of one trial; failed and cancelled trials are left out."""
 
     number: int
     params: Mapping[str, Scalar]  # active parameters only
@@ -25,19 +25,19 @@ class Observation:
 class Sampler(Protocol):
     """Chooses configurations.
 
-    A sampler keeps nothing between suggestions: the same seed, trial number and observations
-    give the same configuration, so that a search that died goes on as it would have.
+    A sampler is stateless: the same seed, trial number and observations give the same
+    configuration, so that an interrupted search continues as it would have.
     """
 
     def suggest(
         self, number: int, observations: Sequence[Observation]
     ) -> dict[str, Scalar] | None:
-        """Return the active parameters of trial `number`; None if there is none left to try."""
+        """Return the active parameters of trial `number`; None if the space is exhausted."""
         ...
 
 
 def generator(seed: int, number: int) -> np.random.Generator:
-    """Return the random numbers of one suggestion; earlier searches have negative numbers."""
+    """Return the generator of one suggestion; trials of earlier searches have negative numbers."""
     return np.random.default_rng((seed, number % 2**64))
 
 

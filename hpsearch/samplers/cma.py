@@ -1,4 +1,4 @@
-"""CMA-ES for any search space: CatCMA, replayed from what is known."""
+"""CMA-ES for mixed search spaces: CatCMA, replayed from the observations."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class CatCMASampler:
     """CMA-ES over numbers and categories (CatCMA, Hamano et al., GECCO 2024).
 
-    Evolution keeps a state, a search does not: at each suggestion a new optimizer is told the
-    ended trials by number, a population at a time, each in the order of successive halving
-    (only the order matters to CMA-ES). What a trial has no value for is drawn by the optimizer
-    itself, which leaves its distribution as it is.
+    Samplers are stateless, so each suggestion replays the ended trials through a new optimizer,
+    one population after another, ranked as in successive halving (CMA-ES uses ranks only).
+    Inactive parameters are sampled by the optimizer itself, which leaves their distribution
+    unchanged.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From the name in a spec to its sampler."""
+"""Building the sampler that a spec names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch import registry
-from hpsearch.errors import Problem, SpecError, nearest_names
+from hpsearch.errors import UserCodeError, nearest_names
 from hpsearch.samplers.base import Direction, Sampler
 from hpsearch.space import SearchSpace
 
@@ -25,8 +25,8 @@ def make_sampler(
     """Return the sampler that `settings["name"]` names, with the other settings as keywords.
 
     `rungs` are the epochs at which trials are compared, the last one included, ascending;
-    `slots` is the number of trials at once; a file of the user's is taken from `folder`.
-    Raises SpecError for an unknown name, and where the sampler can't search this space.
+    `slots` is the number of concurrent trials; users' files are relative to `folder`.
+    Raises UserCodeError for an unknown name, SpecError where the sampler can't search this space.
     """
     keywords = dict(settings)
     name = keywords.pop("name")
@@ -34,9 +34,9 @@ def make_sampler(
         component = registry.get("sampler", name, folder)
     except KeyError as error:
         known = registry.names("sampler")
-        rule = f"must be one of {', '.join(known)}"
-        problem = Problem("search.sampler.name", rule, name, nearest_names(name, known))
-        raise SpecError([problem]) from error
+        rule = f"must be one of {', '.join(known)}, or yours as module:factory"
+        nearest = nearest_names(name, known)
+        raise UserCodeError(rule, name, keyword="name", nearest=nearest) from error
     sampler: Sampler = component.build(
         keywords, space=space, seed=seed, direction=direction, rungs=tuple(rungs), slots=slots
     )

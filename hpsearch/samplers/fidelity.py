@@ -1,8 +1,8 @@
-"""What a sampler is fitted on: a view of the record at one fidelity.
+"""The data that samplers are fitted on: the record at one fidelity.
 
 Values of different epochs can't be compared: a model fitted on the last value of every trial
 learns how long trials were trained. So a view holds one rung only, the highest that enough
-trials have reached, and of those every one, whether it was stopped there or not.
+trials have reached, with all trials that reached it, stopped there or not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MIN_POINTS = 8
 
 @dataclass(frozen=True)
 class Scored:
-    """A trial and its score, which is to be maximised."""
+    """A trial and its score; higher is better."""
 
     trial: Observation
     score: float
@@ -26,7 +26,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class View:
-    """Trials at one rung; nothing at all while too little is known to fit a model."""
+    """Trials at one rung; empty while there are too few to fit a model."""
 
     scored: tuple[Scored, ...] = ()
     bad: tuple[Observation, ...] = ()  # worse than any score
@@ -34,16 +34,16 @@ class View:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to fit a model on."""
+        """Whether there is no data to fit a model on."""
         return not self.scored
 
     @property
     def worst(self) -> float:
-        """The least score, which bad trials are given where a model needs a number."""
+        """The lowest score, imputed for bad trials where a model needs a number."""
         return min(scored.score for scored in self.scored)
 
     def limited(self, num_points: int) -> View:
-        """Return at most so many scored and as many bad trials, the best and the newest."""
+        """Return at most this many scored trials, the best, and bad trials, the newest."""
         best_first = sorted(self.scored, key=lambda s: (-s.score, s.trial.number))
         half = num_points // 2
         others = sorted(best_first[half:], key=lambda s: -s.trial.number)
@@ -76,8 +76,8 @@ def make_view(
 def highest_rung(observations: Sequence[Observation], rungs: Sequence[int]) -> int | None:
     """Return the index of the highest rung that `MIN_POINTS` trials have reached.
 
-    Bad configurations count at the first rung, so that a space full of them is learned too; a
-    model still needs two values. None while there is no such rung.
+    Bad configurations count at the first rung, so that a model also learns a space with many of
+    them; it still needs two values. None while there is no such rung.
     """
     last_epochs = [max(t.curve, default=0) for t in observations if t.state != "bad"]
     num_bad = len(observations) - len(last_epochs)
@@ -89,7 +89,7 @@ def highest_rung(observations: Sequence[Observation], rungs: Sequence[int]) -> i
 
 
 def score_at(trial: Observation, rung: int, direction: Direction) -> float | None:
-    """Return a trial's newest value at a rung, to be maximised; None if it didn't get there."""
+    """Return a trial's newest value at a rung, to be maximised; None if it stopped below."""
     value = trial.curve.get(rung)
     if value is None:  # not trained so far, or no metric at that very epoch
         if max(trial.curve, default=0) < rung:
@@ -106,7 +106,7 @@ def rank(
 ) -> list[Observation]:
     """Sort ended trials as successive halving does, best first: by rung, then by score there.
 
-    Bad trials come last. For samplers that need an order only, such as evolution.
+    Bad trials come last. For samplers that use ranks only, such as evolution.
     """
 
     def key(trial: Observation) -> tuple[int, float, int]:

@@ -1,4 +1,4 @@
-"""Configurations that are tried first, whatever the sampler would choose."""
+"""Initial configurations, tried before the sampler's own."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _COMPLETION = 1
 
 
 class FirstPoints:
-    """Tries points first, by number, then what a sampler suggests, whose own count starts there.
+    """Suggests given points first, then those of a sampler, whose trial numbers start there.
 
-    A point maps names of hyperparameters to values. What it leaves out is drawn at random.
+    A point maps names of hyperparameters to values; missing ones are drawn at random.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ def completed(
 ) -> dict[str, Scalar]:
     """Return a configuration with the values of a point that lies in the space.
 
-    A value below a choice means that choice. Every other parameter is drawn.
+    A value for a parameter inside a choice implies that choice. All others are drawn.
     """
     conditions = {parameter.name: parameter.condition for parameter in space.parameters}
     implied = {parent: value for name in point for parent, value in conditions[name]}
@@ -76,9 +76,9 @@ def completed(
 
 
 def fitting_value(distribution: BaseDistribution, value: Any) -> Scalar:
-    """Return a value as its distribution has it; raises ValueError with the rule that it breaks.
+    """Return a value in its distribution's type; ValueError with the rule that it breaks.
 
-    An integer is a real number too, and a list stands for the choice that equals it.
+    An integer is a valid real number, and a list stands for the choice that equals it.
     """
     if isinstance(distribution, CategoricalDistribution):
         return _fitting_choice(distribution, value)

@@ -1,10 +1,10 @@
-"""What early-stopped trials would have reached, as far as the trials that went on can tell.
+"""Forecasts of what early-stopped trials would have reached, from the trials that continued.
 
-Whoever looks only at the trials that reached a high rung forgets all that was stopped below it,
-and tries it again. So each trial is carried upwards, rung by rung, by the regression line of the
-trials that reached both rungs. Since early stopping decided by the lower value alone, those who
-went on are no biased sample of the line. What the carrying costs in certainty is measured on the
-trials whose value at the top is known.
+A model of the trials at a high rung alone ignores all that was stopped below it, and suggests it
+again. So each trial is extrapolated, rung by rung, by the regression line of the trials that
+reached both rungs. Since early stopping selects by the lower value alone, the selection does not
+bias that line. The variance of a forecast is estimated on the trials whose value at the top is
+known.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def best_and_some(
 ) -> Integers:
     """Return indices, the best first: all of them, or half of those chosen the best, and others.
 
-    The others are drawn by `rng`, or without one taken evenly over their ranks.
+    The others are drawn by `rng`, or, without one, spread evenly over their ranks.
     """
     best_first: Integers = np.argsort(-scores, kind="stable")
     if len(scores) <= num_chosen:
@@ -120,8 +120,8 @@ def normal_scores(values: Array) -> Array:
 def _regression(lower: Array, upper: Array) -> Line:
     """Return the least-squares line of the upper on the lower rung.
 
-    One more trial's worth of evidence is for a slope of 1; no slope is negative: a better value
-    is never worse news.
+    The prior is a slope of 1, with the weight of one trial; slopes are not negative: a better
+    value below never lowers the forecast.
     """
     both = ~np.isnan(lower) & ~np.isnan(upper)
     x, y = lower[both], upper[both]

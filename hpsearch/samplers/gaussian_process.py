@@ -1,7 +1,7 @@
-"""Gaussian process regression (Rasmussen & Williams, 2006; "GPML" below), small and quick.
+"""Gaussian process regression (Rasmussen & Williams, 2006; "GPML" below), small and fast.
 
 Matérn-5/2 covariance with a length scale for each group of columns, unit signal variance, mean 0:
-the targets are expected to look standard normal. Length scales and noise maximise the posterior
+targets are assumed to be standardised. Length scales and noise maximise the posterior
 density under the priors of Hvarfner et al. (ICML 2024), "Vanilla Bayesian optimization performs
 great in high dimensions": scales that grow with the square root of the dimension.
 """
@@ -60,7 +60,7 @@ def fit_hyperparameters(
 ) -> tuple[Array, float]:
     """Return the length scales and the noise variance of the highest posterior density.
 
-    `known_noise` are variances of the targets that add to the one to be found.
+    `known_noise` are variances of the targets, added to the fitted one.
     """
     num_groups = int(groups.max()) + 1
     columns = [features[:, groups == group] for group in range(num_groups)]

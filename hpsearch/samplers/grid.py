@@ -22,7 +22,7 @@ class GridSampler:
     """Every configuration once; needs choices, integers and ranges with a step.
 
     Trial n is cell n of the grid, in which the last parameter changes fastest. Cells are counted
-    in the tree of conditions, so that no configuration comes twice and none is listed in memory.
+    in the tree of conditions: no configuration is repeated, and no list of them is kept.
     """
 
     def __init__(self, space: SearchSpace) -> None:

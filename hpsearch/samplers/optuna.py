@@ -1,7 +1,7 @@
 """Optuna's samplers over the view: TPE, a Gaussian process, NSGA-II.
 
-Each suggestion is asked of a fresh study in memory that holds what may be learned from, and of a
-fresh sampler, seeded by the trial's number. Scores are maximised.
+Each suggestion comes from a new in-memory study that holds the view, and a new sampler, seeded
+by the trial's number. Scores are maximised.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_POINTS = 200
 class ViewTPESampler:
     """The tree-structured Parzen estimator over the view (Optuna's TPESampler).
 
-    Independent by parameter unless `multivariate`, which collapses onto copies of the best.
+    Parameters are independent unless `multivariate`, which collapses to copies of the best.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ViewTPESampler:
 
 @register("sampler", "gp")
 class ViewGPSampler:
-    """Optuna's Gaussian process (GPSampler) over the view; takes 0.1 s and more a suggestion."""
+    """Optuna's Gaussian process (GPSampler) over the view; 0.1 s or more per suggestion."""
 
     def __init__(
         self,
@@ -103,9 +103,9 @@ class ViewGPSampler:
 class SteadyNSGAIISampler:
     """Evolution by NSGA-II's crossover and mutation (Optuna's NSGAIISampler).
 
-    The parents are the best of all ended trials, in the order of successive halving. For one
-    objective NSGA-II's elitist choice (Deb et al., 2002, §III-C) is just that; without a border
-    between generations no worker waits, and nothing has to be remembered.
+    The parents are the best of all ended trials, ranked as in successive halving: for one
+    objective that is NSGA-II's elitist selection (Deb et al., 2002, §III-C). It is steady-state,
+    so that no worker waits for a generation to end.
     """
 
     def __init__(
@@ -171,13 +171,13 @@ def _frozen(
 def _all_params(
     trial: Observation, parameters: Sequence[Parameter], random: np.random.Generator
 ) -> dict[str, Scalar]:
-    """A trial's parameters, with random values for those that it lacks, as a genome needs."""
+    """A trial's parameters, with random values for inactive ones: a genome is complete."""
     drawn = {p.name: value_at(p.distribution, random.random()) for p in parameters}
     return drawn | dict(trial.params)
 
 
 def _flat_parameters(space: SearchSpace) -> list[Parameter]:
-    """The parameters without their conditions: some samplers model all of them at once."""
+    """The parameters without their conditions: for samplers that model all of them jointly."""
     return [Parameter(p.name, p.distribution) for p in space.parameters]
 
 

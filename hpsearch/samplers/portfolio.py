@@ -1,11 +1,11 @@
-"""A portfolio: a few configurations of which one or other did well in each earlier search.
+"""A portfolio: a few configurations, at least one of which did well in each earlier search.
 
 It is chosen greedily (Wistuba et al., ICDM 2015; Feurer et al., "Auto-sklearn 2.0", JMLR 2022):
 each new member is the one that most reduces the regret of the best member so far, on average
 over the searches.
-A configuration has a result in one search only, so its regret in each is that of a Gaussian
-process fitted on the forecasts of that search. Far from all that a search has tried it expects
-the average, so that a search only speaks for what it knows.
+A configuration has a result in one search only, so its regret in the others is predicted by a
+Gaussian process fitted on the forecasts of that search. Far from the tried configurations its
+prediction is the mean, so that a search says nothing about regions that it hasn't explored.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MIN_DISTANCE = 0.1
 
 @dataclass(frozen=True)
 class History:
-    """The ended trials of one search, by the parameters of the space that is to be searched."""
+    """The ended trials of one search, by the parameters of the new search space."""
 
     trials: tuple[Observation, ...]
     direction: Direction
@@ -52,7 +52,7 @@ def portfolio(
 ) -> list[dict[str, Scalar]]:
     """Return at most `size` configurations, each of an earlier trial, the most useful first.
 
-    They are better than the median trial of one of the searches at least, and no two are alike.
+    Each is better than the median trial of at least one search, and no two are equal.
     """
     cube = Cube(space)
     known = [_scored(history) for history in histories]
@@ -69,7 +69,7 @@ def portfolio(
 
 
 def _scored(history: History) -> Forecast:
-    """Score the trials; by their order alone where too few are known for a forecast."""
+    """Score the trials; by rank alone where there are too few for a forecast."""
     found = forecast(history.trials, history.rungs, history.direction)
     if found is not None:
         return found
@@ -88,7 +88,7 @@ def _candidates(known: Forecast) -> list[int]:
 def _regrets(known: Forecast, cube: Cube, features: Array) -> Array:
     """Return the expected regret of candidates in one search, (num_candidates,).
 
-    0 is the best that the model expects of any trial, 1 the median trial and all that is worse.
+    0 is the best prediction for any trial, 1 that for the median trial or worse.
     """
     chosen = best_and_some(known.scores, MAX_POINTS)
     trials = cube.features(cube.points([known.trials[i].params for i in chosen]))
@@ -105,8 +105,8 @@ def _regrets(known: Forecast, cube: Cube, features: Array) -> Array:
 def _choose(regrets: Array, features: Array, size: int, min_distance: float) -> list[int]:
     """Return indices of candidates, from regrets (num_searches, num_candidates).
 
-    Once the best of every search is reached, another round begins among those left: the new
-    search may like the second best more.
+    Once the best of every search is included, another round begins with the rest: the second
+    best may do better in the new search.
     """
     chosen: list[int] = []
     nothing = np.ones((len(regrets), 1))  # the median trial, which needs no portfolio

@@ -1,4 +1,4 @@
-"""Samplers that learn nothing: random and quasi-random points of the search space."""
+"""Model-free samplers: random and quasi-random points of the search space."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RandomSampler:
 
 @register("sampler", "qmc")
 class SobolSampler:
-    """The Sobol sequence (scrambled by Owen's method): random, but more even."""
+    """The Sobol sequence with Owen scrambling: more even than random points."""
 
     def __init__(self, space: SearchSpace, seed: int, scramble: bool = True) -> None:
         self._cube = Cube(space)

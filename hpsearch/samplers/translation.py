@@ -1,4 +1,4 @@
-"""From the resolved values of one search's trial to the parameters of another search space."""
+"""Translating a trial's resolved values to the parameters of another search space."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ _MISSING = object()
 
 
 class Translator:
-    """Finds the parameters under which a space gives a trial: `SearchSpace.resolve`, backwards.
+    """Finds the parameters that give a trial's values in a space: inverts `SearchSpace.resolve`.
 
-    Values count, not how the other space came to them: what is constant there may be a range or
-    a choice here.
+    Only values matter: a constant of the other space may be a range or a choice here.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -27,8 +26,8 @@ class Translator:
     def params(self, values: Mapping[str, Any], exact: bool) -> dict[str, Scalar] | None:
         """Return the parameters for resolved sections; None where there are none.
 
-        If `exact`, the space then gives these very sections. Otherwise what it holds constant
-        may differ; but a component's hyperparameters mean nothing to one of another name.
+        If `exact`, the space resolves them to the same sections. Otherwise its constants may
+        differ, but not the names of the components whose hyperparameters are searched.
         """
         if exact and set(values) != set(self._sections):
             return None
@@ -57,7 +56,7 @@ class Translator:
         return params
 
     def _choice(self, value: Any, tree: Choices, path: str, exact: bool) -> dict[str, Scalar]:
-        """Take the choice that is the value; or else, unless `exact`, its namesake."""
+        """Take the choice that equals the value; else, unless `exact`, one of the same name."""
         branches = list(zip(tree.labels, tree.choices, strict=True))
         attempts = [(label, choice, True) for label, choice in branches]
         if not exact:

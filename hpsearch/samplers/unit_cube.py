@@ -1,4 +1,4 @@
-"""The search space as a cube: one coordinate in [0, 1] a parameter, uniform where it is."""
+"""The search space as a unit cube: a coordinate in [0, 1] per parameter."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Integers = NDArray[np.intp]
 class Cube:
     """Maps configurations to points and back.
 
-    Points are rows of (num_parameters,) in the order of the space. A discrete value is the middle
-    of the cell of the points that stand for it; a parameter that doesn't exist is NaN.
+    Points are rows of (num_parameters,) in the order of the space. A discrete value is the centre
+    of its cell; an inactive parameter is NaN.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -47,7 +47,7 @@ class Cube:
         return len(self.parameters)
 
     def params(self, point: Array) -> dict[str, Scalar]:
-        """Return the configuration that a point stands for, active parameters only."""
+        """Return the configuration of a point, active parameters only."""
         params: dict[str, Scalar] = {}
         for parameter, coordinate in zip(self.parameters, point, strict=True):
             if parameter.is_active(params):
@@ -55,7 +55,7 @@ class Cube:
         return params
 
     def point(self, params: Mapping[str, Scalar]) -> Array:
-        """Return the point of a configuration; NaN where a parameter doesn't exist."""
+        """Return the point of a configuration; NaN for inactive parameters."""
         return np.array(
             [
                 coordinate_of(parameter.distribution, params[parameter.name])
@@ -70,7 +70,7 @@ class Cube:
         return np.array([self.point(params) for params in configurations]).reshape(-1, self.size)
 
     def snap(self, points: Array) -> Array:
-        """Move points to the middle of their cells; NaN where a parameter doesn't exist.
+        """Move points to the centres of their cells; NaN for inactive parameters.
 
         All of (num_points, num_parameters).
         """
@@ -85,8 +85,8 @@ class Cube:
     def features(self, points: Array) -> Array:
         """Return snapped points as features of a model, (num_points, num_features).
 
-        A category is a column for each choice, so that any two are at distance 1; what doesn't
-        exist is constant. `feature_groups` says which parameter a column belongs to.
+        Choices are one-hot, scaled so that any two are at distance 1; inactive parameters are
+        constant. `feature_groups` maps columns to parameters.
         """
         columns: list[Array] = []
         for i, coordinates in enumerate(points.T):

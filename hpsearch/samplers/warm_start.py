@@ -1,7 +1,7 @@
-"""Warm starts: what a search takes from earlier ones whose search spaces are compatible.
+"""Warm starts: what a search transfers from earlier ones with compatible search spaces.
 
 Two things: first points, a portfolio of configurations that did well (`first_points`, chosen
-once, when the search is created), and results, where the same trial would be the same here
+when the search is created), and results, where the same trial would have the same result here
 (`warm_started`).
 """
 
@@ -35,7 +35,7 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What a search takes from an earlier one, by the parameters of its own space."""
+    """What is transferred from an earlier search, in the parameters of the new one."""
 
     name: str
     num_trials: int  # that have ended
@@ -66,14 +66,15 @@ class WarmStarted:
 
 
 def first_points(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[dict[str, Any]]:
-    """Return what a search tries first: its user's points, then those of earlier searches.
+    """Return the initial points of a search: its user's, then those of earlier searches.
 
-    Raises SpecError for earlier searches of which no trial fits the search space.
+    Raises SpecError, without a place, for earlier searches of which no trial fits the search
+    space.
     """
     found = transfers(spec, earlier)
     problems = [
         Problem(
-            "search.warm_start",
+            "",
             "must name searches with trials that fit this search space "
             f"(0 of {transfer.num_trials} do)",
             transfer.name,
@@ -94,7 +95,7 @@ def warm_started(
     points: Sequence[Mapping[str, Any]],
     earlier: Sequence[Earlier],
 ) -> Sampler:
-    """Return a sampler that tries points first and knows what earlier searches found."""
+    """Return a sampler that tries points first and is fitted on earlier results too."""
     results = [trial for transfer in transfers(spec, earlier) for trial in transfer.results]
     if results:
         sampler = WarmStarted(sampler, results)
@@ -104,7 +105,7 @@ def warm_started(
 
 
 def transfers(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[Transfer]:
-    """Return what of each earlier search can be used."""
+    """Return what can be transferred from each earlier search."""
     translator = Translator(SearchSpace.of(spec))
     return [_transfer(spec, translator, search) for search in earlier]
 
@@ -126,24 +127,17 @@ def _transfer(spec: SearchSpec, translator: Translator, earlier: Earlier) -> Tra
 
 
 def _is_same_task(spec: SearchSpec, earlier: SearchSpec) -> bool:
-    """Whether trials of equal sections would be the same; what a seed changes counts as noise."""
-    attributes = (
-        "objective",
-        "trainable",
-        "command",
-        "launcher",
-        "precision",
-        "max_epochs",
-    )
+    """Whether trials with equal sections would be the same, but for the noise of seeds."""
+    attributes = ("objective", "trainable", "command", "precision", "max_epochs")
     return Path(spec.folder).resolve() == Path(earlier.folder).resolve() and all(
         getattr(spec, name) == getattr(earlier, name) for name in attributes
     )
 
 
 def _num_points(spec: SearchSpec, found: Sequence[Transfer]) -> int:
-    """Where results hold here too, the sampler knows the rest: one point a search will do.
+    """One point per search suffices where all results hold: the sampler is fitted on the rest.
 
-    At most a third of the trials, so that some are left for what is new.
+    At most a third of the trials, so that the new search explores as well.
     """
     are_known = all(len(t.results) == len(t.history.trials) for t in found)
     return min(len(found) if are_known else NUM_POINTS, max(1, spec.search.trials // 3))

@@ -13,7 +13,10 @@ TRAINING = "train_"
 
 def advice(spec: SearchSpec) -> list[Problem]:
     """Return warnings for a spec: what chooses by a metric of the rows that are trained on."""
-    chosen = [("objective.metric", spec.objective.metric), *_kept_by(spec.callbacks, "callbacks")]
+    chosen = [
+        ("objective.metric", spec.objective.metric),
+        *_watched_by(spec.callbacks, "callbacks"),
+    ]
     return [_overfits(path, metric) for path, metric in chosen if metric.startswith(TRAINING)]
 
 
@@ -22,10 +25,10 @@ def _overfits(path: str, metric: str) -> Problem:
     return Problem(path, rule, metric, (f"val_{metric.removeprefix(TRAINING)}",))
 
 
-def _kept_by(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
-    """Yield the metrics by which early stopping keeps an epoch's weights, with their places."""
+def _watched_by(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the metrics by which callbacks end a training or keep weights, with their places."""
     for place, section in _alternatives(tree, path):
-        if isinstance(section, Mapping) and section.get("name") == "early_stopping":
+        if isinstance(section, Mapping):
             found = _alternatives(section.get("metric"), join(place, "metric"))
             yield from ((where, metric) for where, metric in found if isinstance(metric, str))
 

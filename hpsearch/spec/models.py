@@ -29,7 +29,7 @@ from hpsearch.spec.settings import (
     limit_problems,
 )
 from hpsearch.spec.stopping import EarlyStopping
-from hpsearch.spec.trees import Frozen, Range, Tree, named, parse_tree, to_plain
+from hpsearch.spec.trees import Frozen, Range, Tree, parse_tree, to_plain
 
 LastBatch = Literal["keep", "drop", "pad", "wrap"]
 _Mark = TypeVar("_Mark")
@@ -61,19 +61,19 @@ class SearchSpec(Frozen):
     """A search, as its user wrote it, with every default filled in."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="of the search")
-    objective: Objective = Field(description="what is optimised")
+    objective: Objective = Field(description="the metric to optimise")
     # The sections: these annotations are all that says which there are and what each holds.
     dataset: Annotated[
         Section,
-        ComponentOf("dataset"),
-        Field(description="what is learned from; the same for all trials"),
+        ComponentOf("dataset", fixed="all"),
+        Field(description="the data set; the same for all trials"),
     ] = None
     task: Annotated[
         Section,
         ComponentOf("task", optional=True),
         Field(description="loss and metrics; by default those for the data set's targets"),
     ] = None
-    model: Annotated[Section, ComponentOf("model"), Field(description="the net")] = None
+    model: Annotated[Section, ComponentOf("model"), Field(description="the model")] = None
     finetune: Annotated[
         Section,
         ComponentOf("finetune", optional=True),
@@ -82,12 +82,12 @@ class SearchSpec(Frozen):
     initializer: Annotated[
         Section,
         ComponentOf("initializer", optional=True),
-        Field(description="how weights are drawn before training"),
+        Field(description="how weights are initialized"),
     ] = Field({"name": "torch_default"})
     augmentations: Annotated[
         Section,
         ComponentOf("augmentation", many=True, optional=True),
-        Field(description="batches changed at random while training"),
+        Field(description="random changes of training batches"),
     ] = None
     regularizers: Annotated[
         Section,
@@ -100,14 +100,12 @@ class SearchSpec(Frozen):
     gradient_clip: Annotated[
         Section,
         ComponentOf("gradient_clip", default="norm", short="max_norm", optional=True),
-        Field(description="greatest norm of the gradient, or a way to clip; null doesn't clip"),
+        Field(description="maximum norm of the gradient, or another clipping; null: none"),
     ] = None
     gradient_noise: Annotated[
         Section,
         ComponentOf("gradient_noise", default="gaussian", short="std", optional=True),
-        Field(
-            description="standard deviation of normal noise added to the gradient, or more of it"
-        ),
+        Field(description="standard deviation of noise added to the gradient, or its component"),
     ] = None
     constraints: Annotated[
         Section,
@@ -140,7 +138,7 @@ class SearchSpec(Frozen):
         ValueOf(
             Annotated[int, Ge(1)] | Literal["full"], recommended=Range(low=16, high=256, log=True)
         ),
-        Field(description="examples of a training step"),
+        Field(description="examples per training step"),
     ] = 64
     accumulate: Annotated[
         Section,
@@ -150,22 +148,22 @@ class SearchSpec(Frozen):
     last_batch: Annotated[
         Section,
         ValueOf(LastBatch | None),
-        Field(description="what becomes of the rows that don't fill a batch; kept by default"),
+        Field(description="how the incomplete last batch is handled; kept by default"),
     ] = None
     callbacks: Annotated[
         Section,
         ComponentOf("callback", many=True, optional=True),
-        Field(description="what happens at the end of each epoch of a trial"),
+        Field(description="what runs at the end of each epoch"),
     ] = None
     calibration: Annotated[
         Section,
         ComponentOf("calibration", optional=True),
-        Field(description="how the final model's probabilities are corrected"),
+        Field(description="how the final model's probabilities are calibrated"),
     ] = None
     checks: Annotated[
         Section,
         ComponentOf("check", many=True, optional=True),
-        Field(description="what is tried on a trial before it trains"),
+        Field(description="checks run on a trial before it trains"),
     ] = None
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="bf16 and fp16 compute in mixed precision; fp16 scales the loss"
@@ -194,14 +192,14 @@ class SearchSpec(Frozen):
         Section, Field(description="the hyperparameters of `trainable` or `command`, by name")
     ] = None
     launcher: Annotated[
-        dict[str, Any] | None, BeforeValidator(named), ComponentOf("launcher", optional=True)
-    ] = Field(
-        None, description="what trains a trial; by default the one that suits the other sections"
-    )
+        Section,
+        ComponentOf("launcher", optional=True, fixed="name"),
+        Field(description="what trains a trial; by default the one that suits the other sections"),
+    ] = None
     search: SearchSettings = Field(
         SearchSettings(), description="budget, seed, sampler and early stopping"
     )
-    resources: Resources = Field(Resources(), description="what one trial gets of the cluster")
+    resources: Resources = Field(Resources(), description="what one trial requests of the cluster")
     storage: str | None = Field(
         None,
         pattern=r"^postgresql(\+\w+)?://",
@@ -239,7 +237,9 @@ class SearchSpec(Frozen):
     def trial_sections(self) -> dict[str, Tree]:
         """What makes a trial: the sections of components, or the space of the user's own code."""
         if self.is_own_code:
-            return {"space": self.space or {}}
+            beside = {name: getattr(self, name) for name in SECTIONS_BESIDE_OWN_CODE}
+            given = {name: tree for name, tree in beside.items() if tree is not None}
+            return {"space": self.space or {}, **given}
         return {section: getattr(self, section) for section in SECTIONS}
 
     def with_values(self, values: Mapping[str, Any]) -> SearchSpec:
@@ -297,7 +297,7 @@ class SearchSpec(Frozen):
             if section in plain:
                 plain[section] = to_plain(getattr(self, section))
         if self.is_own_code:  # the defaults of built-in trials say nothing of it
-            plain = {key: value for key, value in plain.items() if key not in SECTIONS}
+            plain = {key: value for key, value in plain.items() if key not in MODEL_SECTIONS}
         return plain
 
     def to_yaml(self) -> str:
@@ -312,20 +312,24 @@ def _marked(model: type[BaseModel], kind: type[_Mark]) -> dict[str, _Mark]:
     return {name: mark for name, mark in marks if isinstance(mark, kind)}
 
 
-#: fields that name components, but are no part of a trial's configuration
-_SETTINGS = ("trainable", "launcher", "metrics")
+#: fields that name a component, but are no part of a trial's configuration
+_SETTINGS = ("trainable", "metrics")
+#: sections that trials of a training function or a command have too
+SECTIONS_BESIDE_OWN_CODE = ("launcher",)
 #: the parts of a trial that name components, and what each may name
 COMPONENT_SECTIONS: Mapping[str, ComponentOf] = {
     name: of for name, of in _marked(SearchSpec, ComponentOf).items() if name not in _SETTINGS
 }
 #: the parts of a trial that are plain values
 VALUE_SECTIONS: Mapping[str, ValueOf] = _marked(SearchSpec, ValueOf)
-#: all parts of a trial built from components; each may hold ranges and choices but `dataset`
+#: all parts of a trial; each may hold ranges and choices, where it isn't `fixed`
 SECTIONS = (*COMPONENT_SECTIONS, *VALUE_SECTIONS)
+#: those that a user's own code takes the place of
+MODEL_SECTIONS = tuple(name for name in SECTIONS if name not in SECTIONS_BESIDE_OWN_CODE)
 #: settings of a search that name components, by path
 COMPONENT_SETTINGS: Mapping[str, ComponentOf] = {
     **{f"search.{name}": of for name, of in _marked(SearchSettings, ComponentOf).items()},
-    **{name: of for name, of in _marked(SearchSpec, ComponentOf).items() if name in _SETTINGS},
+    **{name: _marked(SearchSpec, ComponentOf)[name] for name in _SETTINGS},
 }
 
 

@@ -120,13 +120,13 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     elif isinstance(node, dict):
         node[last] = value
     else:
-        raise SpecError([Problem("--set", f"{path} must lead through mappings or lists", node)])
+        raise SpecError([Problem("--set", f"{path} must lead through mappings and lists", node)])
 
 
 def _child(node: Any, key: str, path: str) -> Any:
     is_index = isinstance(node, list) and key.isdigit() and int(key) < len(node)
     if not is_index and not isinstance(node, dict):
-        raise SpecError([Problem("--set", f"{path} must lead through mappings or lists", node)])
+        raise SpecError([Problem("--set", f"{path} must lead through mappings and lists", node)])
     place = int(key) if is_index else key
     child = node[place] if is_index else node.get(key)
     if child is None:

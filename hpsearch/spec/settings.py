@@ -41,17 +41,17 @@ class SearchSettings(Frozen):
 
     trials: int = Field(32, ge=1, le=MAX_TRIALS, description="configurations to try")
     epochs: int | None = Field(
-        None, ge=1, le=MAX_TRIALS * MAX_EPOCHS, description="epochs to train over all trials"
+        None, ge=1, le=MAX_TRIALS * MAX_EPOCHS, description="total epochs of all trials"
     )
     time_limit: Duration | None = Field(None, description="seconds, or a text such as 30m or 2h")
     gpu_hours: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="GPU-hours that trials may use, added up over them",
+        description="total GPU-hours of all trials",
     )
     trial_time_limit: Duration | None = Field(
-        None, description="seconds that an attempt of a trial may take"
+        None, description="maximum seconds of an attempt of a trial"
     )
     seed: int = Field(0, ge=0, lt=2**63, description="of the sampler and of every trial")
     sampler: Annotated[dict[str, Any], BeforeValidator(named), ComponentOf("sampler")] = Field(
@@ -67,16 +67,16 @@ class SearchSettings(Frozen):
         5,
         ge=1,
         le=MAX_TRIALS,
-        description="the search stops when its first trials, this many, all fail alike",
+        description="stop the search when its first trials, this many, all fail alike",
     )
     points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
-        (), description="configurations to try first: hyperparameters by name, others are drawn"
+        (), description="configurations to try first: hyperparameters by name, the rest is sampled"
     )
     warm_start: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
         (), description="earlier searches in the same runs folder to learn from"
     )
     max_retries: int = Field(
-        0, ge=0, le=MAX_RETRIES, description="attempts that a trial gets after errors of its code"
+        0, ge=0, le=MAX_RETRIES, description="retries of a trial after an exception in its code"
     )
     checkpoint_every: int | None = Field(
         None,

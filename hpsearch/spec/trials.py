@@ -13,8 +13,9 @@ FILES = "files"
 class TrialConfig:
     """All that a worker needs to train one trial; plain values, so that it travels as JSON.
 
-    `values` holds the trial sections with each range replaced by its number, or, for a user's own
-    code, `{"space": {...}}`. The same TrialConfig gives the same curve.
+    `values` holds the trial sections with each range replaced by its number; for a user's own code
+    these are `space` and, if the spec has one, `launcher`. The same TrialConfig gives the same
+    curve.
     """
 
     number: int
@@ -25,7 +26,6 @@ class TrialConfig:
     trainable: str | None = None
     command: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None  # where those of a command come from
-    launcher: dict[str, Any] | None = None
     precision: str = "fp32"
     compile: bool = False
     process_launcher: str | None = None  # what starts the `processes` of a command

@@ -137,8 +137,17 @@ def search_identity(record: Record) -> dict[str, str]:
 
 def trial_values(trial: TrialRecord) -> dict[str, Any]:
     """Return a trial's resolved values as its user knows them: `space` is no level of its own."""
-    values = dict(trial.values)
-    return {**values.pop("space", {}), **values}
+    return without_space_level(trial.values)
+
+
+def without_space_level(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections with what `space` holds in its place.
+
+    >>> without_space_level({"space": {"lr": 0.1}, "launcher": {"name": "ranks"}})
+    {'lr': 0.1, 'launcher': {'name': 'ranks'}}
+    """
+    rest = {name: section for name, section in sections.items() if name != "space"}
+    return {**sections.get("space", {}), **rest}
 
 
 def as_test_metric(name: str) -> str:

@@ -6,17 +6,16 @@ epochs bit for bit. Checks of a trial are in `checks/`, users' training code in 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
 from hpsearch.training import checks
 from hpsearch.training.calibrating import Calibrated, calibrate
-from hpsearch.training.cross_validation import CrossValidation
-from hpsearch.training.export import export_model, refit
+from hpsearch.training.cross_validation import CrossValidation, refit
+from hpsearch.training.export import export_model
 from hpsearch.training.launchers import launch
+from hpsearch.training.protocol import ModelTrainer
 from hpsearch.training.seeds import derive_seed
 from hpsearch.training.trainer import Trainer
 
@@ -36,8 +35,6 @@ __all__ = [
 
 def make_trainer(
     config: TrialConfig, data: Data, device: str | torch.device = "cpu"
-) -> Trainer | CrossValidation:
+) -> ModelTrainer:
     """Return the trainer of a spec's model, whatever launcher trains the trials."""
-    trainer = launch(replace(config, launcher=None, trainable=None), data, device)
-    assert isinstance(trainer, Trainer | CrossValidation)
-    return trainer
+    return CrossValidation(config, data, device) if data.folds else Trainer(config, data, device)

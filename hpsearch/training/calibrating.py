@@ -12,7 +12,7 @@ from hpsearch.components.calibration import Calibration
 from hpsearch.components.losses import class_shares
 from hpsearch.components.metrics import METRICS, Predictions
 from hpsearch.components.metrics.probabilities import top_bins
-from hpsearch.training.cross_validation import CrossValidation
+from hpsearch.training.protocol import ModelTrainer
 from hpsearch.training.trainer import Trainer
 
 #: scores told before and after
@@ -27,7 +27,7 @@ class Calibrated:
     report: dict[str, Any]
 
 
-def calibrate(trainer: Trainer, held_out: Trainer | CrossValidation) -> Calibrated | None:
+def calibrate(trainer: Trainer, held_out: ModelTrainer) -> Calibrated | None:
     """Fit a trainer's calibration on validation rows; None where the configuration has none.
 
     `held_out` has seen no validation row: the trainer itself or, where that was refitted on
@@ -48,9 +48,8 @@ def calibrate(trainer: Trainer, held_out: Trainer | CrossValidation) -> Calibrat
     return Calibrated(calibration, report)
 
 
-def _validation_rows(held_out: Trainer | CrossValidation) -> tuple[Tensor, Tensor]:
-    trainers = held_out.trainers if isinstance(held_out, CrossValidation) else [held_out]
-    outputs, targets = zip(*(trainer.predict("val") for trainer in trainers), strict=True)
+def _validation_rows(held_out: ModelTrainer) -> tuple[Tensor, Tensor]:
+    outputs, targets = zip(*(each.predict("val") for each in held_out.trainers), strict=True)
     return torch.cat(outputs), torch.cat(targets)
 
 

@@ -22,6 +22,7 @@ class CrossValidation:
     def __init__(
         self, config: TrialConfig, data: Data, device: str | torch.device = "cpu"
     ) -> None:
+        self._config, self._data, self._device = config, data, device
         folds = _folds(data)
         self.trainers = [
             Trainer(config, fold, device, stream=f"fold{i}/") for i, fold in enumerate(folds)
@@ -67,10 +68,30 @@ class CrossValidation:
             trainer.load_state_dict(fold)
         self._last = [dict(fold) for fold in state["metrics"]]
 
+    def load_weights(self, state: Mapping[str, Any]) -> None:
+        """See ModelTrainer."""
+        for trainer, fold in zip(self.trainers, state["folds"], strict=True):
+            trainer.load_weights(fold)
+
+    def final(self) -> Trainer:
+        """See ModelTrainer: trained on all rows but the test split's."""
+        return refit(self._config, self._data, self._config.max_epochs, self._device)
+
     def close(self) -> None:
         """End the processes that read Datasets."""
         for trainer in self.trainers:
             trainer.close()
+
+
+def refit(
+    config: TrialConfig, data: Data, epochs: int, device: str | torch.device = "cpu"
+) -> Trainer:
+    """Train a configuration on all rows but the test split's."""
+    trainer = Trainer(config, data.merged(), device, stream="refit/")
+    for _ in range(epochs):
+        if trainer.train_epoch() is None:  # a callback ended it
+            break
+    return trainer
 
 
 def _folds(data: Data) -> list[Data]:

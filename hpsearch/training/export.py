@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hpsearch.components.calibration import Calibration
-from hpsearch.components.data import Data
 from hpsearch.components.layers.modules import Standardize, Unstandardize
 from hpsearch.components.predictors import Predictor
 from hpsearch.components.tasks.heads import Softmax
-from hpsearch.spec import TrialConfig
 from hpsearch.training.trainer import Trainer
 
 
@@ -51,14 +48,3 @@ def _plain(model: nn.Module) -> nn.Module:
         for name, weight in weights.items():
             module.register_parameter(name, nn.Parameter(weight))
     return model
-
-
-def refit(
-    config: TrialConfig, data: Data, epochs: int, device: str | torch.device = "cpu"
-) -> Trainer:
-    """Train a configuration on all rows but the test split's."""
-    trainer = Trainer(config, data.merged(), device, stream="refit/")
-    for _ in range(epochs):
-        if trainer.train_epoch() is None:  # a callback ended it
-            break
-    return trainer

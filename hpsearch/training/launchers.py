@@ -3,10 +3,11 @@
     @register("launcher", "mine")          # or, in a spec, launcher: {name: "launch.py:mine"}
     def mine(config: TrialConfig, data: Data | None, device: torch.device) -> EpochTrainer: ...
 
-A launcher's other parameters are keywords of the spec's `launcher`. Without that setting the one
-is taken whose trait SUITS is true of the trial; a launcher without it must be named. The trainer
-that it returns has the methods of `EpochTrainer`. Only launchers with the trait EXPORTS leave a
-checkpoint that the final model can be made of.
+A launcher's other parameters are keywords of the spec's `launcher`: they may be searched, and may
+be components themselves. Without that section the one is taken whose trait SUITS is true of the
+trial; a launcher without that trait must be named. The trainer that it returns has the methods of
+`EpochTrainer`. Only launchers with the trait EXPORTS leave a checkpoint that the final model can
+be made of.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def launch(
     trial, or several do.
     """
     with placed("launcher"):
-        section = config.launcher or {"name": suiting(config, data)}
+        section = config.values.get(FAMILY) or {"name": suiting(config, data)}
     trainer: EpochTrainer = ComponentOf(FAMILY).build(
         section,
         Path(config.folder),
@@ -111,8 +112,8 @@ def suiting(config: TrialConfig, data: Data | None) -> str:
     """Return the name of the registered launcher that suits a trial."""
     found = [name for name in registry.names(FAMILY) if suits(name, config, data)]
     if len(found) != 1:
-        rule = "must be given: of the registered ones"
-        raise UserCodeError(f"{rule} {' and '.join(found) or 'none'} suits the trial")
+        which = f"{' and '.join(found)} suit" if found else "no registered one suits"
+        raise UserCodeError(f"must be given: {which} the trial")
     return found[0]
 
 
@@ -124,7 +125,8 @@ def suits(name: str, config: TrialConfig, data: Data | None, default: bool = Fal
 
 def exports_model(config: TrialConfig, data: Data | None) -> bool:
     """Whether the model of the spec's sections can be made of a trial's checkpoint."""
-    name = config.launcher["name"] if config.launcher else suiting(config, data)
+    section = config.values.get(FAMILY)
+    name = section["name"] if section else suiting(config, data)
     return bool(registry.get(FAMILY, name, Path(config.folder)).traits.get(EXPORTS, False))
 
 

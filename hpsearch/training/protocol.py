@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from hpsearch.outcome import CheckWarning
+from hpsearch.training.trainer import Trainer
 
 
 class AfterLastEpochError(Exception):
@@ -46,3 +47,17 @@ class WarningTrainer(Protocol):
 
     def take_warnings(self) -> list[CheckWarning]:
         """Return what was found since the last call."""
+
+
+class ModelTrainer(EpochTrainer, Protocol):
+    """Trains the model of a spec's sections, once or once a fold."""
+
+    @property
+    def trainers(self) -> Sequence[Trainer]:
+        """The trainer of each fold; the trainer alone where there are no folds."""
+
+    def load_weights(self, state: Mapping[str, Any]) -> None:
+        """Load the part of a state that evaluation needs: an optimizer takes seconds to make."""
+
+    def final(self) -> Trainer:
+        """Return the trainer of the model to export, trained in full; after `load_weights`."""

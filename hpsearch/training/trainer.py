@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from hpsearch.components.augmentations import Augmentation
 from hpsearch.components.calibration import Calibration
-from hpsearch.components.callbacks import Callback, callback_metrics
+from hpsearch.components.callbacks import callback_metrics
 from hpsearch.components.data import Data, LazyRows
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.image_transforms import PerImage
@@ -24,17 +24,17 @@ from hpsearch.components.models.feedforward import check_batch_size
 from hpsearch.components.optimizers import hold_iterate
 from hpsearch.components.tasks import epoch_metrics
 from hpsearch.errors import BadConfigurationError, placed
-from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
+from hpsearch.spec import TrialConfig
 from hpsearch.training.batches import Batches, batch_sizes, batches_of
 from hpsearch.training.building import (
     build,
     build_all,
     draw_weights,
-    for_each,
     new_model,
     new_optimizer,
     new_task,
 )
+from hpsearch.training.callbacks import Callbacks
 from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
 from hpsearch.training.forgetting import ForgettingMeter
@@ -46,7 +46,6 @@ from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
-_Result = TypeVar("_Result")
 SplitName = Literal["train", "rest", "val", "test"]
 #: rows of a batch when nothing is learned from it: more leave the caches of a CPU
 EVAL_BATCH_SIZE = 256
@@ -99,12 +98,11 @@ class Trainer:
         self._augmentations, self._transforms = self._new_augmentations()
         measured = callback_metrics(config.values.get("callbacks"), Path(config.folder))
         known = epoch_metrics(self.task, has_rest=subset is not None, measured=measured)
-        self._callbacks: list[Callback] = build_all(config, "callbacks", metrics=known)
+        self._callbacks = Callbacks(config, known)
         #: what corrects the probabilities once training is over; not fitted
         self.calibration: Calibration | None = build(config, "calibration", kind=data.kind)
         self._penalties = build_all(config, "regularizers", model=self.model)
         self._projections = build_all(config, "constraints", model=self.model)
-        self._is_over = False
         is_half = config.precision == "fp16"
         self._scaler = torch.amp.GradScaler(self.device.type) if is_half else None
         self._forward = self._compile() if config.compile else self.model
@@ -134,11 +132,13 @@ class Trainer:
 
     @property
     def end_reason(self) -> str:
-        """What ended the training before its budget: `callback early_stopping`."""
-        of, sections = COMPONENT_SECTIONS["callbacks"], self.config.values["callbacks"]
-        pairs = zip(sections, self._callbacks, strict=True)
-        over = [of.written_out(section)["name"] for section, each in pairs if each.is_over]
-        return f"callback {', '.join(over)}"
+        """See EpochTrainer: `callback early_stopping`."""
+        return self._callbacks.end_reason
+
+    @property
+    def trainers(self) -> tuple[Trainer, ...]:
+        """See ModelTrainer."""
+        return (self,)
 
     @keeps_random_states
     def train_epoch(self) -> dict[str, float] | None:
@@ -149,7 +149,7 @@ class Trainer:
         gradient's norm, before clipping, at up to 16 evenly spaced steps; `seconds` is the time
         of training and evaluation. Raises DivergedError at the first loss that is not finite.
         """
-        if self._is_over:
+        if self._callbacks.is_over:
             return None
         start = time.perf_counter()
         if self._forgetting is not None and self._forgetting.before is None:
@@ -159,7 +159,7 @@ class Trainer:
             metrics, grad_norm = self._train()
             measured = self._measure()
         self._update.hold_average()
-        self._call(lambda callback: callback.before_evaluation(self.model, self._read_train))
+        self._callbacks.before_evaluation(self.model, self._read_train)
         metrics |= self._evaluate_epoch()
         metrics["lr"] = float(self.optimizer.param_groups[0]["lr"])
         metrics |= {"grad_norm": grad_norm, **measured}
@@ -195,25 +195,31 @@ class Trainer:
             "criterion": copied_to_cpu(self.task.criterion.state_dict()),
             "pace": copied_to_cpu(self._pace.state_dict()),
             "scaler": self._scaler.state_dict() if self._scaler is not None else None,
-            "callbacks": [copied_to_cpu(callback.state_dict()) for callback in self._callbacks],
+            "callbacks": self._callbacks.state_dict(),
             "score_before": self._forgetting.before if self._forgetting is not None else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         self.epoch = state["epoch"]
-        self.model.load_state_dict(state["model"])
+        self.load_weights(state)
         # The optimizer keeps the tensors it is given.
         load_optimizer_state(self.optimizer, copied_to_cpu(state["optimizer"]))
-        self.task.criterion.load_state_dict(state["criterion"])
         self._pace.load_state_dict(state["pace"])
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
-        for callback, kept in zip(self._callbacks, state["callbacks"], strict=True):
-            callback.load_state_dict(kept)
-        self._is_over = any(callback.is_over for callback in self._callbacks)
+        self._callbacks.load_state_dict(state["callbacks"])
         if self._forgetting is not None:
             self._forgetting.before = state["score_before"]
+
+    def load_weights(self, state: Mapping[str, Any]) -> None:
+        """See ModelTrainer."""
+        self.model.load_state_dict(state["model"])
+        self.task.criterion.load_state_dict(state["criterion"])
+
+    def final(self) -> Trainer:
+        """See ModelTrainer: the trainer itself."""
+        return self
 
     def close(self) -> None:
         """End the processes that read Datasets."""
@@ -290,22 +296,8 @@ class Trainer:
         )
 
     def _measure(self) -> dict[str, float]:
-        """Return what callbacks measure by themselves; nothing else notices."""
-        found: dict[str, float] = {}
-        for measured in self._call(self._measured_by):
-            found |= measured
-        return found
-
-    def _measured_by(self, callback: Callback) -> dict[str, float]:
-        measure = getattr(callback, "measure", None)  # users' own may have none
-        if measure is None:
-            return {}
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            found: dict[str, float] = measure(self.model, self.task.loss, self._drawn_batches())
-        return found
-
-    def _call(self, call: Callable[[Callback], _Result]) -> list[_Result]:
-        return for_each("callbacks", self._callbacks, call)
+        loss = self.task.loss
+        return self._callbacks.measure(self.model, loss, self._drawn_batches, self.device)
 
     def _drawn_batches(self) -> Iterator[Batch]:
         """Yield batches of the epoch's size, or of half the rows where that gives only one."""
@@ -341,13 +333,10 @@ class Trainer:
         return metrics
 
     def _call_back(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Tell the callbacks of an epoch; returns the metrics anew where weights were changed."""
+        """Run the callbacks after an epoch; returns new metrics where weights were changed."""
         is_last = self.epoch >= self.config.max_epochs
-        changed = self._call(
-            lambda callback: callback.after_epoch(self.model, metrics, is_last=is_last)
-        )
-        self._is_over = any(callback.is_over for callback in self._callbacks)
-        return self._evaluate_epoch() if any(changed) else {}
+        changed = self._callbacks.after_epoch(self.model, metrics, is_last=is_last)
+        return self._evaluate_epoch() if changed else {}
 
     def _compile(self) -> Callable[[Tensor], Tensor]:
         # Programs of earlier trials count towards a limit, after which nothing more is compiled.

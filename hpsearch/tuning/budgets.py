@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from hpsearch.formatting import show_seconds
 from hpsearch.record import Record
 
 #: seconds, of which only differences count
@@ -35,7 +36,7 @@ class Budgets:
         limit = self._settings.time_limit
         if limit is None or self._clock() - self._started < limit:
             return None
-        return f"time_limit of {limit:g} s reached"
+        return f"time_limit of {show_seconds(limit)} reached"
 
     def gpu_time_used(self) -> str | None:
         """Say why the search must end, if its trials had GPUs for as long as they may."""

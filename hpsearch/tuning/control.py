@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpsearch.early_stopping import EarlyStopper
+from hpsearch.formatting import show_seconds
 from hpsearch.outcome import Outcome, RaisedError, StoppedBy
 from hpsearch.record import Record, SearchState, TrialRecord
 from hpsearch.samplers import Sampler
@@ -132,7 +133,7 @@ class SearchControl:
         now = self._clock()
         for number, since in list(self._live.items()):
             if now - since > limit:
-                reason = f"trial_time_limit of {limit:g} s reached"
+                reason = f"trial_time_limit of {show_seconds(limit)} reached"
                 self._end_trial(number, Outcome.BAD_CONFIGURATION, reason)
                 yield number
 

@@ -7,6 +7,7 @@ import traceback
 import torch
 
 from hpsearch.errors import BadConfigurationError, DivergedError, UserCodeError
+from hpsearch.formatting import show_bytes
 from hpsearch.importing import exit_reason
 from hpsearch.outcome import Outcome, RaisedError
 from hpsearch.training.command import CommandError
@@ -52,7 +53,7 @@ def _device_memory() -> str:
     if not torch.cuda.is_available():
         return ""
     total = torch.cuda.get_device_properties(0).total_memory
-    return f"needs more than {total / 2**30:.1f} GiB of GPU memory: "
+    return f"needs more than {show_bytes(total)} of GPU memory: "
 
 
 def _is_out_of_memory(error: Exception) -> bool:

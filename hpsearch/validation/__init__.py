@@ -19,14 +19,11 @@ from hpsearch.spec import Draft, SearchSpec, read_draft
 from hpsearch.validation.commands import command_problems
 from hpsearch.validation.disk import check_disk as check_disk
 from hpsearch.validation.functions import training_function_problems
+from hpsearch.validation.launcher import launcher_problems
 from hpsearch.validation.notes import data_notes as data_notes
 from hpsearch.validation.outcomes import unique
 from hpsearch.validation.recommended import with_recommended_ranges
-from hpsearch.validation.settings import (
-    device_problems,
-    launcher_problems,
-    settings_problems,
-)
+from hpsearch.validation.settings import device_problems, settings_problems
 from hpsearch.validation.trials import check_built_in_trial
 
 
@@ -71,8 +68,6 @@ def check_draft(draft: Draft) -> Checked:
 
 def _with_ranges(draft: Draft) -> Draft:
     """Return a draft with recommended ranges filled in."""
-    if _is_own_code(draft):
-        return draft
     sections = with_recommended_ranges(draft.sections, draft.folder)
     spec = draft.spec and draft.spec.model_copy(update=sections)
     return replace(draft, sections=sections, spec=spec)

@@ -9,7 +9,6 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import SearchSpec, TrialConfig
 from hpsearch.training import make_trainer
 from hpsearch.training.checks.by_name import Finding, run_checks
-from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.validation.signatures import corners
 
 
@@ -30,6 +29,5 @@ def diagnose(spec: SearchSpec, data: Data) -> Iterator[tuple[str, Finding]]:
         except BadConfigurationError as error:
             yield name, Finding("build", False, str(error), "error")
             continue
-        first = trainer.trainers[0] if isinstance(trainer, CrossValidation) else trainer
-        for finding in run_checks(first, values.get("checks")):
+        for finding in run_checks(trainer.trainers[0], values.get("checks")):
             yield name, finding

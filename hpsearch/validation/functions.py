@@ -21,9 +21,9 @@ def training_function_problems(draft: Draft) -> Iterator[Problem]:
     yield from beside_problems(draft, "trainable")
     for setting in ("command", "metrics"):
         if draft.raw.get(setting) is not None:
-            yield Problem(setting, "must not stand beside trainable", draft.raw[setting])
+            yield Problem(setting, "must not be given with trainable", draft.raw[setting])
     if draft.spec is not None and draft.spec.resources.launcher is not None:
-        rule = "must stand beside command only"
+        rule = "must be given with command only"
         yield Problem("resources.launcher", rule, draft.spec.resources.launcher)
     if isinstance(draft.raw["trainable"], str):
         yield from _trainable_problems(draft.raw["trainable"], draft.folder)

@@ -14,7 +14,7 @@ from hpsearch.validation.signatures import check_section
 
 
 def data_notes(spec: SearchSpec, data: Data) -> DataNotes:
-    """Return what the data of a checked spec was taken for, and which metrics it doesn't allow."""
+    """Return how the data of a checked spec was read, and which metrics it doesn't allow."""
     draft = Draft.of(spec)
     task = draft.sections.get("task")
     of = COMPONENT_SECTIONS["task"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from hpsearch.errors import Problem
-from hpsearch.spec import SECTIONS, Choices, Draft, Tree, Unreadable, join
+from hpsearch.spec import MODEL_SECTIONS, Choices, Draft, Tree, Unreadable, join
 from hpsearch.spec.settings import Loader
 from hpsearch.validation.signatures import alternatives
 
@@ -20,10 +20,10 @@ def beside_problems(draft: Draft, what: str) -> Iterator[Problem]:
         "compile": False,
         "loader": Loader().model_dump(exclude_none=True),
     }
-    defaults = {**dict.fromkeys(SECTIONS), **others}
+    defaults = {**dict.fromkeys(MODEL_SECTIONS), **others}
     for section, default in defaults.items():
         if draft.raw.get(section, default) != default:
-            rule = f"must not stand beside {what}, which does this itself"
+            rule = f"must not be given with {what}, which does this itself"
             yield Problem(section, rule, draft.raw[section])
 
 
@@ -52,7 +52,14 @@ def space_problems(draft: Draft) -> list[Problem]:
     if not isinstance(space, Mapping):
         rule = "must map the names of hyperparameters to values, ranges or choices"
         return [Problem("space", rule, draft.raw["space"])]
-    return _name_problems(space, "space")
+    return [*_name_problems(space, "space"), *_section_name_problems(space, draft)]
+
+
+def _section_name_problems(space: Mapping[str, Tree], draft: Draft) -> Iterator[Problem]:
+    """Yield the hyperparameters that have the name of a section beside the user's code."""
+    for name in space.keys() & (draft.sections.keys() - {"space"}):
+        rule = f"must have another name: the spec has a section {name}"
+        yield Problem(f"space.{name}", rule, name)
 
 
 def _name_problems(tree: Tree, path: str) -> list[Problem]:

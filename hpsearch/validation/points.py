@@ -75,7 +75,7 @@ def _condition_problems(
             value, by = chosen.setdefault(parent, (needed, name))
             if value == needed and type(value) is type(needed):
                 continue
-            rule = f"must stand only where {parent} is {needed!r}"
+            rule = f"must be given only where {parent} is {needed!r}"
             got = value if by == parent else f"{value} (by {by})"
             problems.append(Problem(join(path, name), rule, got))
             break

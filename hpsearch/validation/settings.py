@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 
-from hpsearch.components import Data
 from hpsearch.early_stopping import EarlyStopper, make_rule
-from hpsearch.errors import Problem, SpecError, UserCodeError, problem_of
+from hpsearch.errors import Problem, SpecError, problem_of
 from hpsearch.registry import is_user_code
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
-from hpsearch.spec import Draft, EarlyStopping, SearchSpec, TrialConfig
+from hpsearch.spec import Draft, EarlyStopping, SearchSpec
 from hpsearch.spec.trees import named
-from hpsearch.training.launchers import suiting, suits
 from hpsearch.validation.outcomes import parted, problems_in
 from hpsearch.validation.points import point_problems, warm_start_problems
 from hpsearch.validation.signatures import check_component
@@ -34,29 +31,6 @@ def settings_problems(draft: Draft) -> Iterator[Problem]:
         yield from point_problems(draft.spec)
         yield from warm_start_problems(draft.spec)
         yield from _database_problems(draft.spec)
-
-
-def launcher_problems(draft: Draft, data: Data | None) -> Iterator[Problem]:
-    """Yield what is wrong with the setting `launcher`, and where it suits no other section."""
-    raw = named(draft.raw.get("launcher"))
-    if not isinstance(raw, Mapping):
-        return  # there is none, or its shape is wrong
-    found, problems = parted(check_component("launcher", raw, "launcher", draft.folder))
-    yield from problems
-    config = TrialConfig(
-        0,
-        0,
-        1,
-        {},
-        trainable=draft.raw.get("trainable"),
-        command=draft.spec.plain_command if draft.spec else None,
-        folder=str(draft.folder),
-    )
-    for name in (alternative.component.name for alternative in found):
-        with suppress(UserCodeError, KeyError):  # of `trainable`: reported there
-            if not suits(name, config, data, default=True):
-                rule = f"must suit the other sections, as {suiting(config, data)} does"
-                yield Problem("launcher.name", rule, name)
 
 
 def device_problems(spec: SearchSpec | None) -> Iterator[Problem]:
@@ -118,7 +92,7 @@ def _early_stopping_problems(draft: Draft, raw: Any) -> Sequence[Problem]:
     try:
         rule = make_rule(settings, direction, draft.folder)
     except SpecError as error:
-        return error.problems
+        return error.below(place).problems
     return _tried(rule, settings.name) if is_user_code(settings.name) else []
 
 

@@ -219,7 +219,7 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
         if key in parameters:
             found += _value_problems(value, parameters[key], place, folder)
         elif key in registry.INJECTED[component.family]:
-            found.append(Problem(place, f"must not be given: {what} gets it by itself", key))
+            found.append(Problem(place, f"must not be given: {what} gets it from hpsearch", key))
         elif not component.takes_any_keyword:
             near = nearest_names(key, parameters)
             known = f" ({', '.join(parameters)})" if parameters else ", which has none"
@@ -230,7 +230,7 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
     return found
 
 
-_TOO_LARGE = "must be a number that fits: 64 bits an integer, 32 bits a real one (3.4e+38)"
+_TOO_LARGE = "must fit into a 64-bit integer or a 32-bit float (3.4e+38)"
 
 
 def _is_too_large(value: int | float) -> bool:
@@ -264,6 +264,4 @@ def _value_problem(error: ValidationError, path: str, annotation: Any) -> Proble
     index = [str(key) for key in entries[0]["loc"] if isinstance(key, int)]
     value = entries[0]["input"]
     known = [name for name in get_args(annotation) if isinstance(name, str)]
-    rule, _, hint = rule.partition("; did you mean ")  # a validator may know names itself
-    nearest = tuple(hint.rstrip("?").split(" or ")) if hint else nearest_names(value, known)
-    return Problem(".".join([path, *index]), rule, value, nearest)
+    return Problem(".".join([path, *index]), rule, value, nearest_names(value, known))

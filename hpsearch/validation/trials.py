@@ -14,10 +14,9 @@ from hpsearch.components import Data, load_data, task_for
 from hpsearch.errors import ComponentError, Problem, place_of, problem_of
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
+    MODEL_SECTIONS,
     VALUE_SECTIONS,
-    Choices,
     Draft,
-    Range,
     Tree,
     TrialConfig,
     default_of,
@@ -25,6 +24,7 @@ from hpsearch.spec import (
     to_plain,
 )
 from hpsearch.training.trainer import Trainer
+from hpsearch.validation.fixed import fixed_problems
 from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.metrics import metric_problems
 from hpsearch.validation.outcomes import parted, unique
@@ -36,6 +36,8 @@ from hpsearch.validation.signatures import (
     samples,
 )
 
+#: sections of components that make the model and its training; the launcher is checked elsewhere
+_COMPONENTS = {name: of for name, of in COMPONENT_SECTIONS.items() if name in MODEL_SECTIONS}
 REQUIRED = ("dataset", "model", "optimizer")
 
 
@@ -43,7 +45,7 @@ def check_built_in_trial(draft: Draft) -> tuple[Data | None, list[Problem]]:
     """Check the sections of a trial; returns its data set, if it can be loaded, and problems."""
     checked = {
         section: parted(check_section(of, draft.sections[section], section, draft.folder))
-        for section, of in COMPONENT_SECTIONS.items()
+        for section, of in _COMPONENTS.items()
         if draft.sections.get(section) is not None
     }
     found = {section: alternatives for section, (alternatives, _) in checked.items()}
@@ -71,22 +73,19 @@ def _missing(draft: Draft) -> Iterator[Problem]:
             rule = "must be given (or trainable or command, for code of yours)"
             yield Problem(section, rule)
     if draft.sections.get("space") is not None:
-        rule = "must stand beside trainable or command; ranges of a component are at its keywords"
+        rule = "must be given with trainable or command only; components have ranges as keywords"
         yield Problem("space", rule, draft.raw["space"])
     if draft.spec is not None and draft.spec.resources.launcher is not None:
-        rule = "must stand beside command only"
+        rule = "must be given with command only"
         yield Problem("resources.launcher", rule, draft.spec.resources.launcher)
     if draft.raw.get("metrics") is not None:
-        rule = "must stand beside command only; those of a task are in the section task"
+        rule = "must be given with command only; those of a task are in the section task"
         yield Problem("metrics", rule, draft.raw["metrics"])
 
 
 def _load_data(draft: Draft, found: list[Alternative]) -> tuple[Data | None, list[Problem]]:
     section = draft.sections.get("dataset")
-    rule = "must be a constant: all trials share one data set"
-    searched = [
-        Problem(path, rule, to_plain(tree)) for path, tree in _searched(section, "dataset")
-    ]
+    searched = fixed_problems(COMPONENT_SECTIONS["dataset"], section, "dataset")
     if searched or not found:
         return None, searched
     seed = draft.spec.search.seed if draft.spec else 0  # without a spec the data only checks it
@@ -95,17 +94,6 @@ def _load_data(draft: Draft, found: list[Alternative]) -> tuple[Data | None, lis
         return load_data(to_plain(section), seed=seed, folder=draft.folder, said=said), []
     except ComponentError as error:
         return None, [error.problem.below("dataset")]
-
-
-def _searched(tree: Tree, path: str) -> Iterator[tuple[str, Tree]]:
-    if isinstance(tree, Range | Choices):
-        yield path, tree
-    elif isinstance(tree, Mapping):
-        for key, child in tree.items():
-            yield from _searched(child, join(path, key))
-    elif isinstance(tree, list | tuple):
-        for i, child in enumerate(tree):
-            yield from _searched(child, join(path, i))
 
 
 def _batch_size_problems(tree: Tree, data: Data) -> list[Problem]:
@@ -204,7 +192,7 @@ _BUILT = ("model", "initializer", "optimizer")
 #: sections that may ask of an optimizer what not each can do: a momentum, several groups
 _ASKING_OPTIMIZERS = {"momentum_schedule", "lr_schedule", "finetune", "task"}
 #: sections that every trainer is built with; one that is wrong would be told of with each model
-_BUILT_WITH = set(COMPONENT_SECTIONS) - {*_BUILT, "dataset"}
+_BUILT_WITH = set(_COMPONENTS) - {*_BUILT, "dataset"}
 
 
 def _augmentation_problems(found: list[Alternative], data: Data) -> list[Problem]:

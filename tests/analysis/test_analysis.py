@@ -434,7 +434,7 @@ def test_many_trials_make_a_small_page(new_record: Callable[..., Record]) -> Non
     assert 1000 < len(drawn) <= 1500
     assert record.best.number in drawn
     assert len(report.to_html()) < 8e6
-    assert f"The figures draw {len(drawn)} of them" in report.to_markdown()
+    assert f"The figures show {len(drawn)} of them" in report.to_markdown()
 
 
 def test_write_report_writes_both_files_and_nothing_else(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_only_one_of_two_copies_writes_to_a_record_in_a_database(tmp_path: Path)
     Record.reopen(database, "small", old)
     assert Record.open(database, "small", copy).spec.folder == str(tmp_path / "copy")
     for use in (Record.reopen, Record.remove):
-        with pytest.raises(RecordError, match=f"is that of {old}, which is there: {copy} is a"):
+        with pytest.raises(RecordError, match=f"belongs to {old}, which exists; {copy} is a"):
             use(database, "small", copy)
     shutil.rmtree(tmp_path / "old")
     assert Record.reopen(database, "small", copy).spec.folder == str(tmp_path / "copy")

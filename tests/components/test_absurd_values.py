@@ -11,7 +11,7 @@ from hpsearch.components.layers.normalizations import make_norm
 from tests.support.problems import problems_of
 from tests.support.specs import changed
 
-SIZE = "must be a number that fits: 64 bits an integer, 32 bits a real one (3.4e+38)"
+SIZE = "must fit into a 64-bit integer or a 32-bit float (3.4e+38)"
 WARM = {"name": "warmup", "epochs": 1e300}
 
 

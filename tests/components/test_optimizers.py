@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +15,10 @@ from torch import Tensor, nn
 from hpsearch import registry
 from hpsearch.components import Data, load_data
 from hpsearch.components.optimizers import build_optimizer, pytorch_optimizer
-from hpsearch.errors import BadConfigurationError, SpecError, UserCodeError
-from hpsearch.spec import Range, draft_spec
-from hpsearch.training.groups import load_optimizer_state, optimizer_state
-from hpsearch.training.seeds import seed_all
-from hpsearch.validation import check
+from hpsearch.errors import BadConfigurationError, UserCodeError
 from hpsearch.validation.signatures import check_value
-from tests.support.specs import changed
+from tests.support.optimizers import Net, descend, step, steps
 from tests.support.trainers import make
-
-
-def steps(name: str, num_steps: int, **keywords: Any) -> Tensor:
-    """Minimise x²/2 + y²·2 from (1, -1); returns the last point."""
-    return descend(name, num_steps, lambda p: p[0] ** 2 / 2 + 2 * p[1] ** 2, **keywords)
-
-
-def descend(
-    name: str, num_steps: int, loss: Callable[[Tensor], Tensor], **keywords: Any
-) -> Tensor:
-    point = nn.Parameter(torch.tensor([1.0, -1.0]))
-    optimizer = build_optimizer({"name": name, **keywords}, [{"params": [point]}], Path())
-    for _ in range(num_steps):
-        step(optimizer, lambda: loss(point))
-    return point.detach()
-
-
-def step(optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]) -> None:
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        with torch.enable_grad():
-            value = loss()
-            torch.autograd.backward(value)
-        return value.detach()
-
-    if getattr(optimizer, "needs_closure", False):
-        optimizer.step(closure)  # type: ignore[arg-type]
-    else:
-        closure()
-        optimizer.step()
-
 
 #: rates at which each gets near the minimum in 500 steps; the others do at 0.05
 RATES = {
@@ -133,38 +96,6 @@ VALLEY: dict[str, dict[str, float]] = {
     "adamod": {"lr": 0.02, "beta3": 0.9},
     "lbfgs": {"lr": 1.0},
 }
-
-
-class Net:
-    """A linear layer with a bias, its optimizer, and ten rows to fit."""
-
-    def __init__(self, name: str, options: list[dict[str, float]] | None = None) -> None:
-        torch.manual_seed(0)
-        self.layer = nn.Linear(3, 2)
-        self.x, self.y = torch.randn(10, 3), torch.randn(10, 2)
-        parts = [[self.layer.weight], [self.layer.bias]]
-        groups = (
-            [{"params": part, **each} for part, each in zip(parts, options, strict=True)]
-            if options
-            else [{"params": [*self.layer.parameters()]}]
-        )
-        self.optimizer = build_optimizer({"name": name}, groups, Path())
-
-    @property
-    def weights(self) -> list[Tensor]:
-        return [param.detach() for param in self.layer.parameters()]
-
-    def train(self, num_steps: int, start: int = 0) -> None:
-        for number in range(start, start + num_steps):
-            rows = torch.randperm(10, generator=torch.Generator().manual_seed(number))[:5]
-            step(
-                self.optimizer,
-                lambda rows=rows: (self.layer(self.x[rows]) - self.y[rows]).square().mean(),
-            )
-
-    def load(self, other: Net) -> None:
-        self.layer.load_state_dict(copy.deepcopy(other.layer.state_dict()))
-        self.optimizer.load_state_dict(copy.deepcopy(other.optimizer.state_dict()))
 
 
 #: constant gradient 2 from 0, the first three positions
@@ -306,137 +237,6 @@ def test_each_trains_convolutions_and_recurrent_layers(
 @pytest.fixture(scope="module")
 def images() -> Data:
     return load_data({"name": "digits", "train_rows": 32, "val_rows": 16}, seed=0)
-
-
-class TestLibrary:
-    @pytest.mark.parametrize("name", pytorch_optimizer.names())
-    def test_each_trains(self, name: str) -> None:
-        component = registry.get("optimizer", f"po:{name}")
-        layer = Net("sgd")
-        optimizer = component.build({}, params=list(layer.layer.parameters()))
-        before = [weight.clone() for weight in layer.weights]
-        layer.optimizer = optimizer
-        layer.train(20)
-        assert all(torch.isfinite(weight).all() for weight in layer.weights)
-        pairs = zip(before, layer.weights, strict=True)
-        assert any(not torch.equal(one, other) for one, other in pairs)
-        assert all("lr" in group for group in optimizer.param_groups)
-
-    @pytest.mark.parametrize("name", pytorch_optimizer.names())
-    def test_each_goes_on_exactly(self, name: str) -> None:
-        """Some count steps, or keep estimates, in their groups."""
-
-        def net() -> Net:
-            made = Net("sgd")
-            section = {"name": f"po:{name}", "lr": 0.01}
-            groups = [{"params": list(made.layer.parameters())}]
-            torch.manual_seed(1)
-            made.optimizer = build_optimizer(section, groups, Path())
-            return made
-
-        whole, first, second = net(), net(), net()
-        seed_all(2)
-        whole.train(6)
-        seed_all(2)
-        first.train(3)
-        second.layer.load_state_dict(copy.deepcopy(first.layer.state_dict()))
-        state = copy.deepcopy(optimizer_state(first.optimizer))
-        load_optimizer_state(second.optimizer, state)
-        second.train(3, start=3)
-        for one, other in zip(whole.weights, second.weights, strict=True):
-            assert torch.equal(one, other)
-
-    def test_keywords_are_the_classs_own(self) -> None:
-        component = registry.get("optimizer", "po:lion")
-        assert {"lr", "betas", "weight_decay"} <= component.keywords.keys()
-        assert not component.takes_any_keyword
-        assert "foreach" not in component.keywords
-
-    def test_the_rate_is_recommended_around_the_librarys_default(self) -> None:
-        spec = check(draft_spec(changed(optimizer={"name": "po:lion", "lr": "auto"})))
-        assert spec.optimizer["lr"] == Range(low=1e-5, high=1e-3, log=True)
-
-    @pytest.mark.parametrize("name", pytorch_optimizer.names())
-    def test_what_a_keyword_must_be_is_known(self, name: str) -> None:
-        """An annotation that can't be checked lets every value through."""
-        component = registry.get("optimizer", f"po:{name}")
-        for key, parameter in component.own_keywords.items():
-            TypeAdapter(parameter.annotation)
-            assert check_value(["?"], parameter.annotation, key) != []
-        assert "lr" in component.recommended
-
-    @pytest.mark.parametrize(("lr", "rule"), [("fast", "number"), (-1.0, "greater than 0")])
-    def test_a_wrong_rate_is_refused(self, lr: Any, rule: str) -> None:
-        with pytest.raises(SpecError, match=rf"optimizer\.lr: must be .*{rule}"):
-            check(draft_spec(changed(optimizer={"name": "po:sgdw", "lr": lr})))
-
-    def test_an_unknown_name_is_answered_with_the_nearest(self) -> None:
-        with pytest.raises(SpecError, match=r"po:lionn.*did you mean 'po:lion'"):
-            check(draft_spec(changed(optimizer={"name": "po:lionn"})))
-
-    def test_is_used_by_a_spec(self) -> None:
-        spec = check(draft_spec(changed(optimizer={"name": "po:lion", "lr": 1e-3})))
-        assert spec.optimizer == {"name": "po:lion", "lr": 1e-3}
-
-
-def reference(update: Callable[..., Tensor], num_steps: int) -> Tensor:
-    point = torch.tensor([1.0, -1.0], dtype=torch.float64)
-    state: dict[str, Tensor] = {}
-    for step in range(1, num_steps + 1):
-        gradient = point * torch.tensor([1.0, 4.0], dtype=torch.float64)
-        point = update(point, gradient, state, step)
-    return point.float()
-
-
-def heavy_ball(point: Tensor, gradient: Tensor, state: dict[str, Tensor], step: int) -> Tensor:
-    gradient = gradient + 0.01 * point
-    state["v"] = 0.9 * state["v"] + gradient if step > 1 else gradient
-    return point - 0.02 * state["v"]
-
-
-def nesterov(point: Tensor, gradient: Tensor, state: dict[str, Tensor], step: int) -> Tensor:
-    gradient = gradient + 0.01 * point
-    state["v"] = 0.9 * state["v"] + gradient if step > 1 else gradient
-    return point - 0.02 * (gradient + 0.9 * state["v"])
-
-
-def adam(point: Tensor, gradient: Tensor, state: dict[str, Tensor], step: int) -> Tensor:
-    return _adam(point, gradient + 0.01 * point, state, step)
-
-
-def adamw(point: Tensor, gradient: Tensor, state: dict[str, Tensor], step: int) -> Tensor:
-    return _adam(point * (1 - 0.02 * 0.01), gradient, state, step)
-
-
-def _adam(point: Tensor, gradient: Tensor, state: dict[str, Tensor], step: int) -> Tensor:
-    state["m"] = 0.8 * state.get("m", 0 * point) + 0.2 * gradient
-    state["s"] = 0.99 * state.get("s", 0 * point) + 0.01 * gradient**2
-    mean, square = state["m"] / (1 - 0.8**step), state["s"] / (1 - 0.99**step)
-    return point - 0.02 * mean / (square.sqrt() + 1e-8)
-
-
-def rmsprop(point: Tensor, gradient: Tensor, state: dict[str, Tensor], step: int) -> Tensor:
-    gradient = gradient + 0.01 * point
-    state["s"] = 0.95 * state.get("s", 0 * point) + 0.05 * gradient**2
-    state["v"] = 0.9 * state.get("v", 0 * point) + gradient / (state["s"].sqrt() + 1e-8)
-    return point - 0.02 * state["v"]
-
-
-@pytest.mark.parametrize(
-    ("name", "update", "keywords"),
-    [
-        ("sgd", heavy_ball, {"momentum": 0.9}),
-        ("nesterov", nesterov, {"momentum": 0.9}),
-        ("adam", adam, {"beta1": 0.8, "beta2": 0.99}),
-        ("adamw", adamw, {"beta1": 0.8, "beta2": 0.99}),
-        ("rmsprop", rmsprop, {"momentum": 0.9, "alpha": 0.95}),
-    ],
-)
-def test_follows_its_equations(
-    name: str, update: Callable[..., Tensor], keywords: dict[str, float]
-) -> None:
-    ours = steps(name, 25, lr=0.02, weight_decay=0.01, **keywords)
-    assert ours.tolist() == pytest.approx(reference(update, 25).tolist(), abs=2e-5)
 
 
 @pytest.mark.parametrize(

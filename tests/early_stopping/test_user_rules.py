@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpsearch import registry, run_search
+from hpsearch import importing, registry, run_search
 from hpsearch.early_stopping import make_early_stopper, make_registered_stopper
 from hpsearch.errors import SpecError
 from hpsearch.outcome import Outcome, StoppedBy
@@ -178,7 +178,7 @@ def test_a_package_adds_a_rule_by_an_entry_point(
     (info / "entry_points.txt").write_text("[hpsearch.components]\nfloor = floor_plugin\n")
     copied = {family: dict(known) for family, known in registry._components.items()}
     monkeypatch.setattr(registry, "_components", copied)
-    monkeypatch.setattr(registry, "_plugins_loaded", False)
+    monkeypatch.setattr(importing, "_plugins_loaded", False)
     monkeypatch.syspath_prepend(str(tmp_path))
     rule = make_early_stopper(spec({"name": "floor", "max_epochs": 3, "floor": 0.9}))
     assert rule.report(0, 2, 0.8)

@@ -1,4 +1,4 @@
-"""Components and training know no paths of a spec: the code that builds one adds its place."""
+"""Lower layers know no paths of a spec: the code that builds a component adds its place."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import pytest
 from hpsearch.spec import SearchSpec
 
 PACKAGE = Path(__file__).parents[2] / "hpsearch"
-FILES = sorted(
-    path for folder in ("components", "training") for path in (PACKAGE / folder).rglob("*.py")
-)
+LOWER = ("components", "training", "samplers", "early_stopping")
+FILES = sorted(path for folder in LOWER for path in (PACKAGE / folder).rglob("*.py"))
 #: `search.trials`, also where the keyword is filled in; `dataset: ` at the start of a message
 PLACE = re.compile(
     rf"(?<![\w.])({'|'.join(SearchSpec.model_fields)})\.([a-z_]|$)"

@@ -97,12 +97,12 @@ class TestValidation:
             ),
             (
                 {"optimizer": "adam", "optimizer.sgd.lr": 0.1},
-                "search.points.1.optimizer.sgd.lr: must stand only where optimizer is 'sgd', "
+                "search.points.1.optimizer.sgd.lr: must be given only where optimizer is 'sgd', "
                 "but got 'adam'",
             ),
             (
                 {"optimizer.sgd.lr": 0.1, "optimizer.adam.lr": 0.1},
-                "search.points.1.optimizer.adam.lr: must stand only where optimizer is 'adam', "
+                "search.points.1.optimizer.adam.lr: must be given only where optimizer is 'adam', "
                 "but got 'sgd (by optimizer.sgd.lr)'",
             ),
         ],

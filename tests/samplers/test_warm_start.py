@@ -134,9 +134,9 @@ class TestTransfers:
         with pytest.raises(SpecError) as caught:
             first_points(spec_of("new", PLANE), earlier)
         assert [str(problem) for problem in caught.value.problems] == [
-            "search.warm_start: must name searches with trials that fit this search space "
+            "must name searches with trials that fit this search space "
             "(0 of 1 do), but got 'other'",
-            "search.warm_start: must name searches with trials that fit this search space "
+            "must name searches with trials that fit this search space "
             "(0 of 0 do), but got 'empty'",
         ]
 

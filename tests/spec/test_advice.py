@@ -50,6 +50,7 @@ class TestObjective:
     ("callbacks", "place"),
     [
         ([{"name": "early_stopping", "metric": "train_loss"}], "callbacks.0.metric"),
+        ([{"name": "mine.py:stop", "metric": "train_loss"}], "callbacks.0.metric"),
         (
             {"choices": [[], [{"name": "early_stopping", "metric": {"choices": ["train_loss"]}}]]},
             "callbacks.choices.1.0.metric.choices.0",

@@ -35,7 +35,6 @@ OPTIONS = {
     "command",
     "metrics",
     "space",
-    "launcher",
 }
 
 

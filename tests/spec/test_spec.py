@@ -423,8 +423,8 @@ class TestOverrides:
         [
             ("search.trials", "--set: must be path=value, but got 'search.trials'"),
             ("=3", "--set: must be path=value, but got '=3'"),
-            ("search.trials.x=3", "--set: search.trials.x must lead through mappings or lists"),
-            ("search.trials.x.y=3", "--set: search.trials.x must lead through mappings or lists"),
+            ("search.trials.x=3", "--set: search.trials.x must lead through mappings and lists"),
+            ("search.trials.x.y=3", "--set: search.trials.x must lead through mappings and lists"),
             ("optimizer.choices.9=3", "--set: optimizer.choices.9 must lead through"),
             ("optimizer.choices.9.lr=3", "--set: optimizer.choices.9 must lead through"),
             ("model.hidden_sizes=[64", "--set: model.hidden_sizes must be given as YAML"),

@@ -16,8 +16,9 @@ from hpsearch.errors import DivergedError, SpecError
 from hpsearch.registry import Component, ComponentOf
 from hpsearch.space import SearchSpace
 from hpsearch.spec import COMPONENT_SECTIONS, SearchSpec, TrialConfig, draft_spec
-from hpsearch.training import CrossValidation, Trainer, calibrate, export_model, make_trainer
+from hpsearch.training import Trainer, calibrate, export_model, make_trainer
 from hpsearch.training.checks.by_name import run_checks
+from hpsearch.training.protocol import ModelTrainer
 from hpsearch.validation import check
 from tests.support.schedules import NEEDED
 from tests.support.space import draw
@@ -30,7 +31,7 @@ SIZES: dict[str, dict[str, list[Any]]] = {
     "cnn": {"channels": [[4], [4, 4]], "hidden_sizes": [[], [8]]},
     "rnn": {"hidden_size": [6]},
 }
-SECTIONS = [section for section in COMPONENT_SECTIONS if section != "dataset"]
+SECTIONS = [section for section in COMPONENT_SECTIONS if section not in ("dataset", "launcher")]
 #: components in components in components
 DEPTH = 2
 
@@ -136,7 +137,7 @@ def trains(seed: int) -> None:
     for number in range(2):
         config = TrialConfig(number, 0, spec.max_epochs, space.resolve(draw(space, rng)))
         trainer = make_trainer(config, data)
-        first = trainer.trainers[0] if isinstance(trainer, CrossValidation) else trainer
+        first = trainer.trainers[0]
         if number == 0:
             run_checks(first)
         try:
@@ -146,7 +147,7 @@ def trains(seed: int) -> None:
         is_given_away(first)
 
 
-def goes_on_exactly(trainer: Trainer | CrossValidation, config: TrialConfig, data: Data) -> None:
+def goes_on_exactly(trainer: ModelTrainer, config: TrialConfig, data: Data) -> None:
     """An epoch after a state was saved and loaded is that without."""
     trainer.train_epoch()
     file = io.BytesIO()

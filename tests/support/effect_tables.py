@@ -217,7 +217,6 @@ FIELDS: dict[str, Any] = {"number": 1, "seed": 1, "max_epochs": 3, "precision": 
 UNSEEN_FIELDS: dict[str, str] = {
     "metric": "what a training function must report",
     "trainable": "a training function in place of all sections",
-    "launcher": "another trainer in place of the sections'",
     "compile": "the same computation by another program",
     "loader": "the same rows; test_loader.py sees who reads them",
     "device_type": "the same computation by another device",

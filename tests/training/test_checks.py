@@ -91,7 +91,7 @@ def net(*between: nn.Module, bias: bool = True) -> nn.Sequential:
         ("logits_not_probs", net().append(Softmax()), "error", "leave the softmax out"),
         ("overfit_tiny_batch", net(Blind()), "warning", "can't fit even these"),
         ("batch_invariance", net(OverTheBatch()), "warning", "differ by"),
-        ("eval_mode", net(AlwaysDrops()), "warning", "change by chance"),
+        ("eval_mode", net(AlwaysDrops()), "warning", "vary between calls"),
         ("missing_bias", net(bias=False), "warning", "no bias"),
     ],
 )
@@ -107,7 +107,7 @@ def test_finds_what_it_is_for(
 def test_loss_at_init(wine: Data) -> None:
     found = finding(make(wine, model=SOUND, initializer={"name": "large"}), "loss_at_init")
     assert not found.ok
-    assert "an even guess has 1.099" in found.message
+    assert "a uniform guess has 1.099" in found.message
 
 
 def test_a_head_that_begins_with_the_frequencies_is_sound(wine: Data) -> None:
@@ -125,7 +125,7 @@ def test_redundant_bias(wine: Data) -> None:
 def test_symmetry(wine: Data) -> None:
     found = finding(make(wine, model=SOUND, initializer={"name": "zeros"}), "symmetry")
     assert (found.ok, found.severity) == (False, "error")
-    assert "all units of layer 1 are the same" in found.message
+    assert "all units of layer 1 are identical" in found.message
 
 
 def test_split_leakage(wine: Data) -> None:

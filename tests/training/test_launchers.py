@@ -118,9 +118,11 @@ def test_a_launcher_that_is_registered_is_taken_where_it_suits(wine: Data) -> No
     width = TrialConfig(3, 0, 2, {"width": 9}, trainable="json.py:none")
     with pytest.raises(UserCodeError):  # others look at what `trainable` names
         launch(width, None)
-    with pytest.raises(UserCodeError, match="components and wide suits the trial"):
+    with pytest.raises(
+        UserCodeError, match="launcher: must be given: components and wide suit the trial"
+    ):
         launch(TrialConfig(3, 0, 2, {**VALUES, "width": 9}), wine)
-    named = TrialConfig(3, 0, 2, {**VALUES, "width": 9}, launcher={"name": "wide"})
+    named = TrialConfig(3, 0, 2, {**VALUES, "width": 9, "launcher": {"name": "wide"}})
     made: Any = launch(named, wine)
     assert made == ("wide", 3, "cpu")
     assert isinstance(launch(TrialConfig(3, 0, 2, VALUES), wine), Trainer)

@@ -369,7 +369,7 @@ def test_a_time_limit_is_looked_at_whenever_asked_and_a_request_to_stop_now_and_
     assert not control.should_stop_all()
     clock.now += 100
     assert control.should_stop_all()
-    assert control.ending == ("finished", "time_limit of 100 s reached")
+    assert control.ending == ("finished", "time_limit of 1 min 40 s reached")
 
 
 def test_time_that_earlier_drivers_took_counts(tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_time_that_earlier_drivers_took_counts(tmp_path: Path) -> None:
     record.sessions = [[record.created_at - 7200, record.created_at], *record.sessions]
     control = Driver(record, tmp_path / "s").control
     assert control.should_stop_all()
-    assert control.ending == ("finished", "time_limit of 3600 s reached")
+    assert control.ending == ("finished", "time_limit of 1 h 0 min reached")
 
 
 def test_a_budget_of_epochs_that_was_used_is_used_after_a_death_too(tmp_path: Path) -> None:

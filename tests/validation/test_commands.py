@@ -89,8 +89,8 @@ def test_what_can_work(changes: dict[str, Any], folder: Path) -> None:
         ),
         ({"space": {"a b": 1}}, "space.a b: a hyperparameter's name must be made of letters"),
         ({"space": [1]}, "space: must map the names of hyperparameters"),
-        ({"model": "mlp"}, "model: must not stand beside command, which does this itself"),
-        ({"trainable": "train.py:f"}, "command: must not stand beside trainable"),
+        ({"model": "mlp"}, "model: must not be given with command, which does this itself"),
+        ({"trainable": "train.py:f"}, "command: must not be given with trainable"),
         ({"metrics": {"from": "stdot"}}, "metrics.name: must be one of csv, jsonl, mlflow"),
         ({"metrics": {"from": "stdout"}}, "metrics.pattern: must be given"),
         ({"metrics": {**STDOUT, "x": 1}}, "metrics.x: must be a keyword of metric_source stdout"),
@@ -118,5 +118,5 @@ def test_what_cannot(changes: dict[str, Any], message: str, folder: Path) -> Non
 
 def test_metrics_stand_beside_a_command_only(folder: Path) -> None:
     raw = {key: value for key, value in SPEC.items() if key != "command"}
-    with pytest.raises(SpecError, match="metrics: must stand beside command only"):
+    with pytest.raises(SpecError, match="metrics: must be given with command only"):
         check(draft_spec({**raw, "metrics": STDOUT}, folder))

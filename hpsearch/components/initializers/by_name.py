@@ -41,7 +41,7 @@ TRUNCATED_STD = 0.87962566103423978
 
 @register("initializer", "torch_default", traits={LEAVES_ALL: True})
 def torch_default(tensor: Tensor) -> None:
-    """Leave weights and biases as torch draws them: uniform, bound sqrt(1/fan_in)."""
+    """torch's own initialization: uniform, bound sqrt(1/fan_in)."""
 
 
 @register(
@@ -116,7 +116,7 @@ def lsuv(tensor: Tensor) -> None:
 def normal(
     tensor: Tensor, std: Annotated[float, Gt(0), Recommended(1e-3, 1.0, log=True)] = 0.01
 ) -> None:
-    """Normal, whatever the layer's size."""
+    """Normal, independent of the layer's size."""
     nn.init.normal_(tensor, std=std)
 
 
@@ -124,7 +124,7 @@ def normal(
 def uniform(
     tensor: Tensor, bound: Annotated[float, Gt(0), Recommended(1e-3, 1.0, log=True)] = 0.05
 ) -> None:
-    """Uniform from -bound to bound, whatever the layer's size."""
+    """Uniform from -bound to bound, independent of the layer's size."""
     nn.init.uniform_(tensor, -bound, bound)
 
 

@@ -47,7 +47,7 @@ _RISING = (
 
 @register("activation", "identity")
 def identity() -> nn.Module:
-    """x: a net of such layers is linear."""
+    """x, the identity: a net of such layers is linear."""
     return nn.Identity()
 
 

@@ -24,7 +24,7 @@ def balanced_accuracy() -> Metric:
 
 @register("metric", "recall_per_class")
 def recall_per_class(output_size: int) -> Metric:
-    """The share of each class's rows that are found, as `recall_0`, `recall_1` and so on."""
+    """The recall of each class, as `recall_0`, `recall_1` and so on."""
     names = tuple(f"recall_{number}" for number in range(output_size))
     return Metric(names, _recalls, needs_probabilities=False)
 

@@ -69,7 +69,7 @@ BaseBatchSize = Annotated[int, Ge(1), Recommended(16, 256, log=True)]
 
 @register("lr_scaling", "none")
 def no_scaling(base_batch_size: BaseBatchSize = 32, regime_adaptation: bool = False) -> Scaling:
-    """The learning rate as given, whatever the batch size.
+    """The same learning rate for all batch sizes.
 
     `regime_adaptation` (Hoffer et al., 2017, arXiv 1705.08741) trains ceil(batch_size /
     base_batch_size) passes over the data an epoch, so that the number of updates stays.

@@ -77,7 +77,7 @@ def cosine_restarts(
     growth: Annotated[int, Ge(1), Recommended(1, 2)] = 2,
     final_factor: Fraction = 0.0,
 ) -> Schedule:
-    """Cosines that begin anew after `first_cycle` epochs, each `growth` times as long (SGDR).
+    """Cosines that restart after `first_cycle` epochs, each `growth` times as long (SGDR).
 
     Loshchilov & Hutter (2017); torch's CosineAnnealingWarmRestarts, whose `growth` is 1.
     With one cycle of 1 epoch and growth 2 the cycles end after 1, 3, 7, 15 … epochs.

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpsearch import importing, registry
+from hpsearch import registry
 from hpsearch.errors import Problem, nearest_names
+from hpsearch.importing import NOT_PYTHONS_OWN
 from hpsearch.spec import COMPONENT_SECTIONS, COMPONENT_SETTINGS, Choices, Draft, join
 from hpsearch.spec.trees import named
 
@@ -59,7 +60,7 @@ def _problems(
     module, _, attribute = name.rpartition(":")
     name_place = place if family == "trainable" else join(place, "name")
     if module.partition(".")[0] in sys.stdlib_module_names and not module.endswith(".py"):
-        yield Problem(name_place, importing.NOT_PYTHONS_OWN, name)
+        yield Problem(name_place, NOT_PYTHONS_OWN, name)
         return
     source = _source(module, folder)
     if source is None:

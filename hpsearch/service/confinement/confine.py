@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--uid", type=int)
     parser.add_argument("--gid", type=int)
     parser.add_argument("--needs", action="append", default=[], type=Path)
-    parser.add_argument("--limited", action="store_true", help="be the first to give way")
+    parser.add_argument("--limited", action="store_true", help="killed first when memory is short")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     try:

@@ -26,7 +26,7 @@ from hpsearch.components.data import Arrays, Split
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, register
 from hpsearch.training.batches import batches_of
-from hpsearch.training.cross_validation import CrossValidation
+from hpsearch.training.protocol import ModelTrainer
 from hpsearch.training.trainer import Trainer
 
 #: rows that a check looks at
@@ -66,13 +66,13 @@ def run_checks(trainer: Trainer, sections: list[Any] | None = None) -> list[Find
     return found
 
 
-def check_trial(trainer: Trainer | CrossValidation, sections: list[Any]) -> list[Finding]:
+def check_trial(trainer: ModelTrainer, sections: list[Any]) -> list[Finding]:
     """Run a trial's checks: returns and logs the warnings, raises BadConfigurationError for an
     error.
 
     Of a cross validation the first fold stands for all.
     """
-    first = trainer.trainers[0] if isinstance(trainer, CrossValidation) else trainer
+    first = trainer.trainers[0]
     warnings = []
     for finding in run_checks(first, sections):
         if not finding.ok and finding.severity == "error":
@@ -86,7 +86,7 @@ def check_trial(trainer: Trainer | CrossValidation, sections: list[Any]) -> list
 
 @register("check", "loss_at_init")
 def loss_at_init(trainer: Trainer) -> Finding | None:
-    """The first loss is within 20 % of ln C, as that of an even guess (CS231n)."""
+    """The first loss is within 20 % of ln C, as that of a uniform guess (CS231n)."""
     counts = trainer.data.class_counts
     if not counts:
         return None
@@ -100,7 +100,7 @@ def loss_at_init(trainer: Trainer) -> Finding | None:
     ok = low <= loss <= high
     advice = "" if ok else "; try another initializer, or standardize the inputs"
     return Finding(
-        "loss_at_init", ok, f"first loss {loss:.3f}, an even guess has {even:.3f}{advice}"
+        "loss_at_init", ok, f"first loss {loss:.3f}, a uniform guess has {even:.3f}{advice}"
     )
 
 
@@ -124,7 +124,7 @@ def logits_not_probs(trainer: Trainer) -> Finding | None:
 
 @register("check", "overfit_tiny_batch")
 def overfit_tiny_batch(trainer: Trainer) -> Finding | None:
-    """A copy of the model learns 20 rows by heart within 300 steps of Adam (CS231n)."""
+    """A copy of the model overfits 20 rows within 300 steps of Adam (CS231n)."""
     x, y = (part[:TINY_ROWS] for part in _rows(trainer))
     model = copy.deepcopy(trainer.model).train()
     _switch_off_dropout(model)
@@ -147,7 +147,7 @@ def overfit_tiny_batch(trainer: Trainer) -> Finding | None:
 
 @register("check", "batch_invariance")
 def batch_invariance(trainer: Trainer) -> Finding | None:
-    """In evaluation a row's outputs don't depend on the rows beside it."""
+    """In evaluation mode a row's outputs don't depend on the rest of its batch."""
     x, _ = _rows(trainer)
     with torch.no_grad():
         together = _outputs(trainer, x[:64])
@@ -160,17 +160,17 @@ def batch_invariance(trainer: Trainer) -> Finding | None:
 
 @register("check", "eval_mode")
 def eval_mode(trainer: Trainer) -> Finding | None:
-    """In evaluation the same rows have the same outputs twice: nothing is dropped at random."""
+    """In evaluation mode two passes over the same rows give the same outputs."""
     x, _ = _rows(trainer)
     with torch.no_grad():
         same = torch.equal(_outputs(trainer, x), _outputs(trainer, x))
-    message = "outputs repeat" if same else "outputs change by chance: dropout in forward()?"
+    message = "outputs repeat" if same else "outputs vary between calls: dropout in forward()?"
     return Finding("eval_mode", same, message)
 
 
 @register("check", "redundant_bias")
 def redundant_bias(trainer: Trainer) -> Finding | None:
-    """No bias right before a normalisation that takes it off again."""
+    """No bias right before a normalisation that cancels it."""
     pairs = [
         name
         for name, layer, follower in _neighbours(trainer.model)
@@ -178,7 +178,7 @@ def redundant_bias(trainer: Trainer) -> Finding | None:
         and isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
         and isinstance(follower, _BatchNorm | _InstanceNorm)
     ]
-    message = f"the biases of {', '.join(pairs)} are taken off again: `bias: false`"
+    message = f"the biases of {', '.join(pairs)} are cancelled by the norm: `bias: false`"
     return Finding("redundant_bias", not pairs, message if pairs else "none")
 
 
@@ -194,7 +194,7 @@ def missing_bias(trainer: Trainer) -> Finding | None:
 
 @register("check", "symmetry")
 def symmetry(trainer: Trainer) -> Finding | None:
-    """After some steps the units of a layer differ: equal ones would stay equal for ever."""
+    """After some steps the units of a layer differ: identical ones stay identical."""
     x, y = _rows(trainer)
     model = copy.deepcopy(trainer.model).train()
     _switch_off_dropout(model)
@@ -209,7 +209,7 @@ def symmetry(trainer: Trainer) -> Finding | None:
         if isinstance(module, nn.Linear | nn.Conv2d) and _rows_are_equal(module.weight)
     ]
     hidden = equal[:-1] if len(equal) > 1 else equal
-    message = f"all units of layer {', '.join(hidden)} are the same: draw their weights at random"
+    message = f"all units of layer {', '.join(hidden)} are identical: use random weights"
     return Finding("symmetry", not equal, message if equal else "units differ", "error")
 
 

@@ -17,7 +17,7 @@ from hpsearch.training.trainer import Trainer
 
 @register("check", "linear_separability")
 def linear_separability(trainer: Trainer) -> Finding | None:
-    """A model without hidden layers has classes that lines separate, unlike XOR's."""
+    """Without hidden layers the classes must be linearly separable, unlike XOR's."""
     if _has_hidden_layers(trainer.model):
         return Finding("linear_separability", True, "the model has hidden layers")
     train = trainer.data.train

@@ -26,7 +26,7 @@ from hpsearch.importing import import_ahead, program_arguments
 from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.process import given_up_after
 from hpsearch.spec import TrialConfig
-from hpsearch.training import CrossValidation, Trainer, launch, make_trainer
+from hpsearch.training import launch, make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks.by_name import check_trial
 from hpsearch.training.command import LostProcessError, TrialFolders
@@ -211,7 +211,9 @@ class TrialActor(tune.Trainable):
     def _make_trainer(self) -> tuple[EpochTrainer, dict[str, float] | None]:
         """Return the trainer, and what it reported last if that was saved with its state."""
         newest = self._store.newest()
-        trainer = self._new_trainer(is_first=newest is None)
+        if newest is None:  # the first attempt
+            self._check_trial()
+        trainer = launch(self._trial, self._data, self._trial.device, self._folders())
         if newest is None:
             return trainer, None
         saved = load_checkpoint(newest, self._trial.device)
@@ -219,19 +221,12 @@ class TrialActor(tune.Trainable):
         is_newest = saved["epoch"] == trainer.epoch  # user code may save before its last report
         return trainer, saved["metrics"] if is_newest else None
 
-    def _new_trainer(self, is_first: bool) -> EpochTrainer:
-        """Return the trainer of an attempt; the first one's trial is checked."""
+    def _check_trial(self) -> None:
+        """Run the trial's checks on a trainer of their own, whatever launcher trains the trial."""
         trial, data = self._trial, self._data
-        trainer = launch(trial, data, trial.device, self._folders())
-        if is_first and data is not None and (checks := trial.values.get("checks")):
-            checked = (
-                trainer
-                if isinstance(trainer, Trainer | CrossValidation)
-                else make_trainer(trial, data, trial.device)  # a launcher of the user's trains
-            )
-            found = check_trial(checked, checks)
+        if data is not None and (checks := trial.values.get("checks")):
+            found = check_trial(make_trainer(trial, data, trial.device), checks)
             self._warnings = tuple(CheckWarning(f.check, f.message, f.severity) for f in found)
-        return trainer
 
     def _folders(self) -> TrialFolders | None:
         """Return where the trial's own files are, unless nobody keeps what it prints."""

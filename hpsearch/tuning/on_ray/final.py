@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,14 +19,7 @@ from hpsearch.components.data import KnownRows, first_examples
 from hpsearch.components.tasks.baselines import Scores, baseline_scores
 from hpsearch.importing import working_directory
 from hpsearch.spec import Resources, TrialConfig
-from hpsearch.training import (
-    CrossValidation,
-    Trainer,
-    calibrate,
-    export_model,
-    make_trainer,
-    refit,
-)
+from hpsearch.training import calibrate, export_model, make_trainer
 from hpsearch.training.checkpoints import load_checkpoint
 
 #: rows of the example that goes with the registered model
@@ -68,11 +61,8 @@ def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalMode
 def _make_final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
     device = config.device
     trained = make_trainer(config, data, device)
-    _load_weights(trained, load_checkpoint(checkpoint, device)["trainer"])
-    if isinstance(trained, Trainer):
-        trainer = trained
-    else:
-        trainer = refit(config, data, config.max_epochs, device)
+    trained.load_weights(load_checkpoint(checkpoint, device)["trainer"])
+    trainer = trained.final()
     calibrated = calibrate(trainer, trained)
     return FinalModel(
         module=export_model(trainer, calibrated.calibration if calibrated else None),
@@ -92,16 +82,6 @@ def _num_threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _load_weights(trained: Trainer | CrossValidation, state: Mapping[str, Any]) -> None:
-    """Load what evaluation needs: to make an optimizer for the rest would take seconds."""
-    if isinstance(trained, CrossValidation):
-        for trainer, fold in zip(trained.trainers, state["folds"], strict=True):
-            _load_weights(trainer, fold)
-    else:
-        trained.model.load_state_dict(state["model"])
-        trained.task.criterion.load_state_dict(state["criterion"])
 
 
 def _example(data: Data) -> NDArray[np.float32]:

@@ -255,7 +255,7 @@ def test_the_report_tells_it_and_which_metrics_are_missing(
 ) -> None:
     report = SearchReport(noted[0])
     text = report.to_markdown()
-    assert "The data was taken for classification of 'y' into 3 classes, because the" in text
+    assert "The task is classification of 'y' into 3 classes, because the" in text
     assert "val_mcc: trial 0 doesn't have them at its last epoch" in text
     for told in TOLD:
         assert told in text

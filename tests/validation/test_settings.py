@@ -1,0 +1,72 @@
+"""The settings of a search: sampler, early stopping, points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.problems import problems_of
+from tests.support.specs import changed
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("search", "expected"),
+        [
+            (
+                {"sampler": "tppe"},
+                "search.sampler.name: must be one of auto, cmaes, gp, grid, nsga2, qmc, random, "
+                "tpe, or yours as module:factory, but got 'tppe'; did you mean 'tpe'?",
+            ),
+            (
+                {"sampler": {"name": "random", "sed": 3}},
+                "search.sampler.sed: must be a keyword of sampler random",
+            ),
+            ({"sampler": "grid"}, "model.dropout: must be choices, integers or a range with a"),
+            (
+                {"early_stopping": {"grace_period": 10, "max_epochs": 9}},
+                "search.early_stopping.grace_period: must be at most max_epochs (9), but got 10",
+            ),
+            (
+                {"early_stopping": "ashaa"},
+                "search.early_stopping.name: must be one of asha, asha_promotion, hyperband, "
+                "median, none, or yours as module:factory, but got 'ashaa'; did you mean 'asha'?",
+            ),
+            (
+                {"early_stopping": {"name": "asha_promotion", "grace_perid": 3}},
+                "search.early_stopping.grace_perid: must be a keyword of early_stopping "
+                "asha_promotion (max_epochs, grace_period, reduction_factor), but got "
+                "'grace_perid'; did you mean 'grace_period'?",
+            ),
+            (
+                {"early_stopping": {"grace_perid": 3}},
+                "search.early_stopping.grace_perid: must be a keyword of early_stopping asha",
+            ),
+            (
+                {"early_stopping": {"name": "none", "grace_period": 1}},
+                "search.early_stopping.grace_period: must be a keyword of early_stopping none "
+                "(max_epochs), but got 'grace_period'",
+            ),
+            (
+                {"early_stopping": {"reduction_factor": 1}},
+                "search.early_stopping.reduction_factor: must be greater than or equal to 2",
+            ),
+            (
+                {"early_stopping": {"grace_period": {"low": 1, "high": 3}}},
+                "search.early_stopping.grace_period: must be a valid integer",
+            ),
+            (
+                {"early_stopping": {"direction": "maximize"}},
+                "search.early_stopping.direction: must not be given: early_stopping asha gets",
+            ),
+            (
+                {"early_stopping": {"name": "median", "grace_period": 28}},
+                "search.early_stopping.grace_period: must be at most max_epochs (27), but got 28",
+            ),
+        ],
+    )
+    def test_that_do_not_fit(self, search: dict[str, Any], expected: str) -> None:
+        found = problems_of(changed(search=search))
+        assert found[0].startswith(expected)
+        assert len(found) == 1
