@@ -23,7 +23,7 @@ import ray
 from hpsearch.provenance import available_cpus
 from hpsearch.record import Record
 from hpsearch.runs import SearchFolder
-from hpsearch.search import run_search
+from hpsearch.searches import run_search
 from hpsearch.spec import draft_spec
 
 CODE = """

@@ -15,17 +15,24 @@ if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
     from hpsearch.early_stopping import EarlyStopper, Stop
     from hpsearch.errors import BadConfigurationError, DivergedError, HpsearchError, SpecError
+    from hpsearch.functional import search
     from hpsearch.registry import register
-    from hpsearch.search import extend_search, resume_search, run_search, stop_search
+    from hpsearch.result import SearchResult
+    from hpsearch.searches import extend_search, resume_search, run_search, stop_search
     from hpsearch.spec import SearchSpec, TrialConfig, load_spec
+    from hpsearch.spec.ranges import Choice, Float, Int
     from hpsearch.training import Trainer
 
 __all__ = [
     "BadConfigurationError",
+    "Choice",
     "DivergedError",
     "EarlyStopper",
+    "Float",
     "HpsearchError",
+    "Int",
     "SearchReport",
+    "SearchResult",
     "SearchSpec",
     "SpecError",
     "Stop",
@@ -39,18 +46,24 @@ __all__ = [
     "report",
     "resume_search",
     "run_search",
+    "search",
     "stop_search",
 ]
 
 _MODULES = {
+    "Choice": "spec.ranges",
+    "Float": "spec.ranges",
+    "Int": "spec.ranges",
+    "SearchResult": "result",
+    "search": "functional",
     "EarlyStopper": "early_stopping",
     "Stop": "early_stopping",
     "SearchReport": "analysis",
     "register": "registry",
-    "extend_search": "search",
-    "resume_search": "search",
-    "run_search": "search",
-    "stop_search": "search",
+    "extend_search": "searches",
+    "resume_search": "searches",
+    "run_search": "searches",
+    "stop_search": "searches",
     "SearchSpec": "spec",
     "Trainer": "training",
     "TrialConfig": "spec",

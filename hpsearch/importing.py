@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hpsearch.errors import PluginError, UserCodeError
@@ -132,6 +133,16 @@ def is_users_file(file: str) -> bool:
     foreign = {sysconfig.get_path("stdlib"), str(Path(__file__).parent)}
     is_package = not set(PACKAGE_FOLDERS).isdisjoint(Path(file).parts)
     return not is_package and not any(Path(file).is_relative_to(each) for each in foreign)
+
+
+def users_modules() -> Iterator[tuple[str, ModuleType, Path]]:
+    """Yield the modules of the user's that this process has imported: name, module, file."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        is_main = name in ("__main__", "__mp_main__")
+        # what isn't a file has another path there, such as torch.ops
+        if not is_main and file and os.path.isabs(file) and is_users_file(file):
+            yield name, module, Path(file)
 
 
 def _is_argparse(frame: Any) -> bool:

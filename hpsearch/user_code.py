@@ -10,13 +10,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hpsearch.importing import is_users_file
+from hpsearch.importing import users_modules
 from hpsearch.registry import is_user_code
 from hpsearch.spec import SearchSpec, TrialConfig
 
@@ -70,12 +69,9 @@ def loaded_modules(spec: SearchSpec) -> dict[str, Path]:
     named = (module for module in _modules(spec.to_dict()) if module.endswith(".py"))
     roots = {folder, *((folder / module).resolve().parent for module in named)}
     found = {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name == "__main__" or not file or not is_users_file(file):
-            continue
-        if any(Path(file).resolve().is_relative_to(root) for root in roots):
-            found[name] = Path(file)
+    for name, _, file in users_modules():
+        if any(file.resolve().is_relative_to(root) for root in roots):
+            found[name] = file
     return found
 
 

@@ -23,10 +23,10 @@ All that a user can cause and mend is a `HpsearchError`; what ends one trial is 
 SUBJECTS = {
     "Specs": ["hpsearch.spec.reading.load_spec", "hpsearch.spec.models.SearchSpec"],
     "Searches": [
-        "hpsearch.search.run_search",
-        "hpsearch.search.resume_search",
-        "hpsearch.search.extend_search",
-        "hpsearch.search.stop_search",
+        "hpsearch.searches.run_search",
+        "hpsearch.searches.resume_search",
+        "hpsearch.searches.extend_search",
+        "hpsearch.searches.stop_search",
     ],
     "What a search found": [
         "hpsearch.analysis.report.SearchReport",

@@ -30,7 +30,7 @@ def resume(
     """Resume a search from its record, with this budget."""
 
     def start(watch: Watcher) -> SearchReport:
-        from hpsearch.search import resume_search
+        from hpsearch.searches import resume_search
 
         _show_token()
         return resume_search(
@@ -48,7 +48,7 @@ def resume(
 @job_app.command()
 def close(name: NameArgument, runs: RunsOption, tracking_uri: TrackingOption = None) -> None:
     """End a search that has no driver."""
-    from hpsearch.search import close_search
+    from hpsearch.searches import close_search
 
     _show_token()
     record = close_search(name, runs, tracking_uri)

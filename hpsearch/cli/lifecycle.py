@@ -78,7 +78,7 @@ def run(
     Runs(runs).check_new(checked.name)
 
     def start(watch: Watcher) -> SearchReport:
-        from hpsearch.search import run_search
+        from hpsearch.searches import run_search
 
         return run_search(checked, runs, address=address, on_start=watch)
 

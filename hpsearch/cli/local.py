@@ -60,7 +60,7 @@ class LocalSearches:
         """See Searches; the driver is a process of its own, which outlives this one."""
         from hpsearch.driver import read_earlier
         from hpsearch.provenance import collect_facts
-        from hpsearch.search import create_search
+        from hpsearch.searches import create_search
         from hpsearch.spec import read_draft, read_text
         from hpsearch.user_code import code_hashes
         from hpsearch.validation import check
@@ -123,7 +123,7 @@ class LocalSearches:
 
     def stop(self, name: str) -> str:
         """See Searches."""
-        from hpsearch.search import stop_search
+        from hpsearch.searches import stop_search
 
         record = stop_search(name, self._path)
         if record.state == "running":
@@ -132,14 +132,14 @@ class LocalSearches:
 
     def resume(self, name: str, address: str | None, code: Code) -> str:
         """See Searches."""
-        from hpsearch.search import resume_search
+        from hpsearch.searches import resume_search
 
         self._go_on(partial(resume_search, name, self._path, address=address), code)
         return ""
 
     def extend(self, name: str, budget: Budget, address: str | None, code: Code) -> str:
         """See Searches."""
-        from hpsearch.search import extend_search
+        from hpsearch.searches import extend_search
 
         more = asdict(budget)
         self._go_on(partial(extend_search, name, self._path, address=address, **more), code)

@@ -28,7 +28,7 @@ def sync(
 ) -> None:
     """Rebuild MLflow's view of a search from its record."""
     from hpsearch.runs import Runs
-    from hpsearch.search import sync_search
+    from hpsearch.searches import sync_search
 
     use_tracking_token(Runs(runs))
     uri = sync_search(name, runs, tracking_uri)

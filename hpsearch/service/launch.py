@@ -14,7 +14,7 @@ from hpsearch.provenance import collect_versions
 from hpsearch.record import Record
 from hpsearch.runs import Runs
 from hpsearch.samplers.warm_start import Earlier
-from hpsearch.search import create_search
+from hpsearch.searches import create_search
 from hpsearch.service.cache.patience import PatientRecords
 from hpsearch.service.settings import Settings
 from hpsearch.spec import SearchSpec, draft_spec, load_yaml

@@ -62,6 +62,20 @@ def register_best(
         return _register(client, record.name, run.info.run_id, logged)
 
 
+def load_best(name: str, tracking_uri: str) -> nn.Module:
+    """Return the best model of a search from the registry, by unpickling: trust its author."""
+    with as_tracking_errors(tracking_uri), kept_logging():
+        import mlflow
+
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(tracking_uri)
+        try:
+            module: nn.Module = mlflow.pytorch.load_model(f"models:/{name}@{ALIAS}")
+        finally:
+            mlflow.set_tracking_uri(before)
+    return module
+
+
 def _logged_before(client: Any, run: Any) -> Any:
     """Return the model of a run that is whole; removes what a driver that died had begun."""
     mine = f"name = '{MODEL_NAME}' AND source_run_id = '{run.info.run_id}'"

@@ -86,7 +86,7 @@ def trial_content(record: Record, trial: TrialRecord) -> RunContent:
         params=flatten(trial_values(trial)),
         tags=_cut_all(
             {
-                "hpsearch.search": record.name,
+                "hpsearch.searches": record.name,
                 TRIAL_TAG: trial.number,
                 **_check_tags(trial),
                 **_end_tags(trial),
@@ -132,7 +132,7 @@ def search_identity(record: Record) -> dict[str, str]:
 
     The time tells it from an earlier search of the same name whose folder was removed.
     """
-    return {"hpsearch.search": record.name, "hpsearch.created_at": repr(record.created_at)}
+    return {"hpsearch.searches": record.name, "hpsearch.created_at": repr(record.created_at)}
 
 
 def trial_values(trial: TrialRecord) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hpsearch.components.callbacks import Callback
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
-from hpsearch.training.loader import Batch
 from hpsearch.training.building import build_all, for_each
 from hpsearch.training.checkpoints import copied_to_cpu
+from hpsearch.training.loader import Batch
 
 _Result = TypeVar("_Result")
 _SECTION = "callbacks"

@@ -20,7 +20,7 @@ from hpsearch.integrity.check import check_search
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
-from hpsearch.search import sync_search
+from hpsearch.searches import sync_search
 from hpsearch.tracking import sync
 from hpsearch.tracking.places import moved_places, rebind
 from hpsearch.user_code import code_hashes

@@ -232,7 +232,7 @@ def test_the_runs_of_an_earlier_search_of_that_name_are_no_problem(search: Searc
     earlier = search.parent().data.tags | {"hpsearch.created_at": "1.0"}
     experiment_id = search.parent().info.experiment_id
     run = search.client.create_run(experiment_id, start_time=1000, tags=earlier)
-    tags = {"hpsearch.search": "small", "hpsearch.trial": "0"}
+    tags = {"hpsearch.searches": "small", "hpsearch.trial": "0"}
     for parent in (run.info.run_id, "0123456789abcdef"):
         search.client.create_run(
             experiment_id, start_time=1000, tags={**tags, "mlflow.parentRunId": parent}

@@ -14,7 +14,7 @@ from hpsearch.errors import RecordError, SearchExistsError, SpecError
 from hpsearch.integrity.check import check_search
 from hpsearch.record import Record
 from hpsearch.runs import Runs
-from hpsearch.search import run_search
+from hpsearch.searches import run_search
 from hpsearch.service.cache.records import Records
 from hpsearch.service.search_files import SearchFiles
 from tests.support.breaking import finish, problems, start, wait_for_epochs, write_search

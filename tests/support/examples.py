@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpsearch.outcome import Outcome
-from hpsearch.search import run_search
+from hpsearch.searches import run_search
 from hpsearch.spec import load_spec
 
 ROOT = Path(__file__).parents[2]

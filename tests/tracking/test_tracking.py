@@ -82,7 +82,7 @@ def test_a_trial_is_a_child_run_with_its_values_and_curves(
     record, store, runs = ended
     run = runs[0]
     assert run.info.run_name == "trial-0000"
-    assert run.data.tags["hpsearch.search"] == NAME
+    assert run.data.tags["hpsearch.searches"] == NAME
     assert run.data.params == {
         "dataset.name": "digits",
         "model.name": "mlp",

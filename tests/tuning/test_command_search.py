@@ -11,7 +11,7 @@ from hpsearch.cli.local import LocalSearches
 from hpsearch.integrity.check import check_search
 from hpsearch.outcome import Outcome
 from hpsearch.runs import Runs
-from hpsearch.search import run_search
+from hpsearch.searches import run_search
 from hpsearch.spec import draft_spec
 from hpsearch.validation import check
 

@@ -18,7 +18,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.provenance import available_cpus
 from hpsearch.record import Record
 from hpsearch.runs import Runs
-from hpsearch.search import extend_search, resume_search, run_search, stop_search, sync_search
+from hpsearch.searches import extend_search, resume_search, run_search, stop_search, sync_search
 from hpsearch.spec import load_spec
 from tests.support.breaking import (
     TRAIN,

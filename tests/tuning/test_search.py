@@ -20,7 +20,7 @@ from hpsearch.integrity.check import check_search
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import Runs
-from hpsearch.search import run_search
+from hpsearch.searches import run_search
 from hpsearch.tuning.on_ray import (
     experiment,
 )

@@ -9,7 +9,7 @@ import pytest
 from hpsearch.analysis import SearchReport
 from hpsearch.outcome import Outcome
 from hpsearch.record import TrialRecord
-from hpsearch.search import run_search
+from hpsearch.searches import run_search
 from tests.support.specs import make_spec
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

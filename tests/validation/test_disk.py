@@ -14,7 +14,7 @@ from hpsearch.errors import SearchEndedError, SearchFailedError, SpecError
 from hpsearch.integrity.check import check_search
 from hpsearch.outcome import Outcome
 from hpsearch.runs import Runs
-from hpsearch.search import extend_search, resume_search, run_search
+from hpsearch.searches import extend_search, resume_search, run_search
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.checkpoints import CheckpointStore

@@ -25,7 +25,7 @@ from hpsearch.live import LiveView, status_text
 from hpsearch.outcome import Outcome
 from hpsearch.record import DataNotes, Record, notes
 from hpsearch.runs import Runs, SearchFolder
-from hpsearch.search import run_search
+from hpsearch.searches import run_search
 from hpsearch.validation import check_spec, data_notes
 from tests.support.datasets import user_factory
 from tests.support.specs import checked, spec_text

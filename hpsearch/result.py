@@ -1,0 +1,85 @@
+"""What a search in one call returns: its report, with the best model at hand."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpsearch.analysis import SearchReport
+from hpsearch.errors import HpsearchError
+from hpsearch.record import Record, TrialRecord
+from hpsearch.runs import Runs
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass
+class BestTrial(TrialRecord):
+    """The best trial, and what is kept of it."""
+
+    result: SearchResult = field(kw_only=True, repr=False)
+
+    def load_model(self) -> nn.Module:
+        """Return the registered model, on raw inputs, in evaluation mode.
+
+        Raises HpsearchError for trials of code of one's own, whose model hpsearch doesn't know.
+        """
+        return self.result.load_model()
+
+    def load_checkpoint(self, device: torch.device | str = "cpu") -> Any:
+        """Return what a training function saved last; for a model's trial its state."""
+        from hpsearch.training.checkpoints import load_checkpoint, load_state
+
+        state = load_checkpoint(self.checkpoint_path, device)["trainer"]
+        if self.result.record.spec.trainable is None:
+            return state
+        saved = state["checkpoint"]
+        return load_state(io.BytesIO(saved), device) if isinstance(saved, bytes) else saved
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The file of the checkpoint."""
+        if self.checkpoint is None:
+            raise HpsearchError(f"trial {self.number} has no checkpoint")
+        return self.result.folder.checkpoints / self.checkpoint
+
+
+class SearchResult(SearchReport):
+    """The report of a search, and its best model."""
+
+    def __init__(self, record: Record, runs: Runs) -> None:
+        super().__init__(record)
+        self._runs = runs
+        self.folder = runs.search(record.name)
+
+    @property
+    def best(self) -> BestTrial | None:
+        """The best of the completed trials."""
+        best = super().best
+        if best is None:
+            return None
+        return BestTrial(**{f.name: getattr(best, f.name) for f in fields(best)}, result=self)
+
+    def load_model(self) -> nn.Module:
+        """See BestTrial."""
+        from hpsearch.tracking.models import load_best
+
+        if self.record.spec.is_own_code:
+            rule = "has no registered model: its training is code of yours; see load_checkpoint()"
+            raise HpsearchError(f"{self.name}: {rule}")
+        if self.best is None:
+            raise HpsearchError(f"{self.name}: no trial has completed yet")
+        uri, _ = self._runs.tracking_of(self.record.spec)
+        return load_best(self.name, uri)
+
+    def predict(self, x: Any) -> Any:
+        """Return the best model's predictions for raw inputs: classes, labels or numbers."""
+        import torch
+
+        model: Any = self.load_model()
+        with torch.no_grad():
+            return model.predict(torch.as_tensor(x, dtype=torch.float32)).numpy()
