@@ -63,14 +63,17 @@ def scripts(words: Sequence[str]) -> list[str]:
 def loaded_modules(spec: SearchSpec) -> dict[str, Path]:
     """Return the files of all modules of the user's that this process has imported, by name.
 
-    They are beside the files that the spec names, or below its folder.
+    They are beside the files that the spec names, or below its folder; none if it names no code.
     """
+    named = [name for name in _factories(spec.to_dict()) if is_user_code(name)]
+    if not named:
+        return {}
     folder = Path(spec.folder).resolve()
-    named = (module for module in _modules(spec.to_dict()) if module.endswith(".py"))
-    roots = {folder, *((folder / module).resolve().parent for module in named)}
+    files = [module for module in _modules(named) if module.endswith(".py")]
+    roots = {folder, *((folder / file).resolve().parent for file in files)}
     found = {}
     for name, _, file in users_modules():
-        if any(file.resolve().is_relative_to(root) for root in roots):
+        if file.is_file() and any(file.resolve().is_relative_to(root) for root in roots):
             found[name] = file
     return found
 

@@ -81,7 +81,7 @@ FULL: dict[str, Any] = {
         "keep_checkpoints": 3,
         "disk_quota": 20_000_000_000,
     },
-    "resources": {"cpu": 2, "gpu": 0.5},
+    "resources": {"cpu": 2, "gpu": 0.5, "reuse": "never"},
     "storage": "postgresql://server/searches",
     "tracking_uri": "http://server:5000",
 }

@@ -65,13 +65,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-def test_it_loads_where_the_code_is_not(folder: Path, tmp_path: Path, store: Store) -> None:
+def test_it_loads_where_the_code_is_not(
+    folder: Path, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = make_spec(folder, model={"name": "nets_entry.py:build", "width": 2})
     model = registry.get("model", "nets_entry.py:build", folder).build({"width": 2})
     sys.path.append(str(folder / ".venv" / "lib" / "python3" / "site-packages"))
     __import__("nets_installed")
+    monkeypatch.chdir(folder)  # torch has modules whose files are mere names
     modules = loaded_modules(spec)
     assert sorted(modules) == NAMES
+    assert loaded_modules(make_spec(folder)) == {}  # it names none
 
     record = make_record(tmp_path)
     add_trial(record, [0.5], Outcome.COMPLETED)

@@ -289,7 +289,7 @@ class TestSettings:
 
     def test_leave_no_event_loop_behind(self, trainers: Trainers) -> None:
         trainers("within_a_loop").train_epoch()
-        assert asyncio.run(asyncio.sleep(0, "another")) == "another"
+        asyncio.run(asyncio.sleep(0))  # raises where a loop is running
 
     @pytest.mark.parametrize("name", ["relative", "Relative"])
     def test_begin_in_the_folder_of_the_spec(
