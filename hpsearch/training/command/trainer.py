@@ -26,6 +26,7 @@ from hpsearch.training.command.processes import launched
 from hpsearch.training.command.server import ReportServer
 from hpsearch.training.command.sources import FAMILY, MetricSource
 from hpsearch.training.command.working_dir import linked_folder
+from hpsearch.training.protocol import AfterLastEpochError
 from hpsearch.training.seeds import derive_seed
 
 #: seconds between two looks at the files of a script
@@ -83,7 +84,10 @@ class CommandTrainer:
             self._wait()
         metrics.setdefault("seconds", time.perf_counter() - started)
         if self.epoch == self._config.max_epochs:
-            self._let_it_finish()
+            try:
+                self._let_it_finish()
+            except Exception as error:  # of the script
+                raise AfterLastEpochError(metrics, error) from error
         return metrics
 
     def state_dict(self) -> dict[str, Any]:

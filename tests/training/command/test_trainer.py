@@ -14,6 +14,7 @@ import pytest
 
 from hpsearch.errors import UserCodeError
 from hpsearch.training.command import CommandError, LostProcessError
+from hpsearch.training.protocol import AfterLastEpochError
 from tests.support.commands import SCRIPT, curve, make_trainer, training
 from tests.support.polling import wait_until
 
@@ -205,8 +206,13 @@ def test_a_failure_names_the_line(tmp_path: Path) -> None:
 
 def test_a_failure_after_the_last_epoch_counts(tmp_path: Path) -> None:
     script = "import hpsearch; hpsearch.report(accuracy=1.0); raise OSError('disk full')"
-    with training(tmp_path, script, max_epochs=1) as trainer, pytest.raises(CommandError):
+    with (
+        training(tmp_path, script, max_epochs=1) as trainer,
+        pytest.raises(AfterLastEpochError) as caught,
+    ):
         trainer.train_epoch()
+    assert caught.value.metrics["accuracy"] == 1.0
+    assert isinstance(caught.value.error, CommandError)
 
 
 def test_a_killed_script_is_a_lost_worker(tmp_path: Path) -> None:
