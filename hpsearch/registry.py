@@ -317,6 +317,11 @@ def libraries(family: str) -> dict[str, list[str]]:
     return {each.prefix: each.known() for each in _libraries.get(family, [])}
 
 
+def library_prefixes(family: str) -> list[str]:
+    """Return how the names of other libraries' components begin in a family."""
+    return [each.prefix for each in _libraries.get(family, [])]
+
+
 def _library(family: str, name: str) -> _Library | None:
     return next((each for each in _libraries.get(family, []) if each.holds(name)), None)
 

@@ -7,6 +7,7 @@ It knows the registered components with their keywords. It is a little more leni
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -133,10 +134,17 @@ def _with_recommended(searched: Schema) -> Schema:
 
 def _component(family: str) -> Schema:
     names = registry.names(family)
-    own: Schema = {"type": "object", "properties": {"name": _USER_CODE}, "required": ["name"]}
     objects = [_keywords(registry.get(family, name)) for name in names]
     known = [{"enum": names}] if names else []
-    return {"anyOf": [*known, _USER_CODE, *objects, own]}
+    others = [_USER_CODE, *map(_of_library, registry.library_prefixes(family))]
+    own: list[Schema] = [
+        {"type": "object", "properties": {"name": each}, "required": ["name"]} for each in others
+    ]
+    return {"anyOf": [*known, *others, *objects, *own]}
+
+
+def _of_library(prefix: str) -> Schema:
+    return {"type": "string", "pattern": f"^{re.escape(prefix)}", "description": f"{prefix}NAME"}
 
 
 def _metric_sources() -> Iterator[Schema]:

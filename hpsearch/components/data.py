@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -129,8 +130,9 @@ class Data:
     `x_scale` and `y_scale` (regression) say how the arrays came from raw values, so that an
     exported model can take raw inputs and give predictions in the targets' own units. With
     `folds`, pairs of (training, validation) rows of `train`, there is no `val`, and each
-    fold is standardised on its own training rows. `kind_reason` says why it is of its kind,
-    `warnings` what its user should know of it.
+    fold is standardised on its own training rows. Inputs that are NaN are filled by a statistic
+    of the training rows, which `missing` names; `x_fill` holds its values once they are known.
+    `kind_reason` says why it is of its kind, `warnings` what its user should know of it.
     """
 
     kind: Kind
@@ -148,6 +150,8 @@ class Data:
     kind_reason: str = ""
     target_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    missing: str | None = None
+    x_fill: Float | None = None
 
     @property
     def description(self) -> str:
@@ -268,6 +272,8 @@ def standardized(data: Data) -> Data:
     """
     if not isinstance(data.train, KnownRows):
         return data
+    data = _filled(data)
+    assert isinstance(data.train, KnownRows)
     none = Scale.identity()
     x = Scale.fit(_inputs(data.train)) if data.standardize else none
     y = Scale.fit(data.train.y) if data.kind == "regression" else none
@@ -290,6 +296,39 @@ def standardized(data: Data) -> Data:
         x_scale=x.after(data.x_scale),
         y_scale=y.after(data.y_scale),
     )
+
+
+def _filled(data: Data) -> Data:
+    """Fill what is missing of the inputs by a statistic of the training rows."""
+    if data.missing is None or data.x_fill is not None or not isinstance(data.train, Arrays):
+        return data
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(Mean of empty|All-NaN) slice")
+        fill = np.nan_to_num(FILLS[data.missing](data.train.x)).astype(np.float32)
+
+    def apply(split: Split | None) -> Any:
+        if not isinstance(split, Arrays):
+            return split
+        return Arrays(np.where(np.isnan(split.x), fill, split.x), split.y)
+
+    splits = {key: apply(getattr(data, key)) for key in ("train", "val", "test")}
+    return replace(data, **splits, x_fill=fill)
+
+
+def _most_frequent(x: Float) -> Float:
+    columns = [column[~np.isnan(column)] for column in x.reshape(len(x), -1).T]
+    counted = [np.unique(column, return_counts=True) for column in columns]
+    modes = [values[counts.argmax()] if len(values) else np.nan for values, counts in counted]
+    return np.array(modes, np.float32).reshape(x.shape[1:])
+
+
+#: ways to fill inputs that are missing, by name: from training rows to a value of each feature
+FILLS: dict[str, Callable[[Float], Float]] = {
+    "mean": lambda x: np.nanmean(x, 0),
+    "median": lambda x: np.nanmedian(x, 0),
+    "most_frequent": _most_frequent,
+    "zero": lambda x: np.zeros(x.shape[1:], np.float32),
+}
 
 
 def _inputs(train: KnownRows) -> Float:

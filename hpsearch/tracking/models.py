@@ -159,16 +159,17 @@ def _save_model(
             signature=infer_signature(input_example, output.numpy()),
             input_example=input_example,
             code_paths=[str(code) for code in code_paths] or None,
-            pip_requirements=_requirements(model),  # else MLflow loads the model to find them
+            pip_requirements=requirements(model),  # else MLflow loads the model to find them
             serialization_format="pickle",
         )
 
 
-def _requirements(model: nn.Module) -> list[str]:
-    packages = ["torch", "numpy"]
-    if any(type(module).__module__.startswith("hpsearch.") for module in model.modules()):
-        packages.append("hpsearch")
-    return [f"{package}=={importlib.metadata.version(package)}" for package in packages]
+def requirements(model: nn.Module) -> list[str]:
+    """Return what must be installed where a model is loaded."""
+    made_of = {type(module).__module__.partition(".")[0] for module in model.modules()}
+    imported = {"torchvision"} if "timm" in made_of else set()
+    packages = {"torch", "numpy", *imported, *(made_of & {"hpsearch", "timm", "torchvision"})}
+    return [f"{package}=={importlib.metadata.version(package)}" for package in sorted(packages)]
 
 
 def _log_test_metrics(

@@ -50,6 +50,7 @@ FULL: dict[str, Any] = {
         ]
     },
     "batch_size": {"low": 16, "high": 128, "step": 16},
+    "accumulate": 2,
     "gradient_clip": {"choices": [None, 1.0]},
     "precision": "bf16",
     "compile": True,
@@ -196,7 +197,7 @@ class TestProblems:
                 "modell: must be a known key, but got 'modell'; did you mean 'model'?",
             ),
             ("folder", "/tmp", "folder: must be a known key, but got 'folder'"),
-            ("precision", "fp16", "precision: must be 'fp32' or 'bf16', but got 'fp16'"),
+            ("precision", "fp8", "precision: must be 'fp32', 'bf16' or 'fp16', but got 'fp8'"),
             ("compile", "yes", "compile: must be a valid boolean, but got 'yes'"),
             ("search", [], "search: must be a mapping, but got []"),
             ("search.trials", 0, "search.trials: must be greater than or equal to 1, but got 0"),

@@ -58,6 +58,7 @@ def _write_cells(folder: Path) -> None:
         "unknown": np.where(rows % 4 < 2, "?", "-"),
         "iso": [f"2024-{i % 12 + 1:02}-{i % 11 + 1:02}" for i in rows],
         "code": rows % 5,
+        "hole": ["" if i % 9 == 8 else "2" if i % 9 < 2 else f"{i % 9 + i // 9}" for i in rows],
         "y": np.where(rows % 3, "more", "less"),
     }
     cells = pd.DataFrame(columns)

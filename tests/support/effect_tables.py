@@ -80,6 +80,7 @@ CONTEXTS: dict[str, Context] = {
     **_of_cells("thousands", "comma", "space", "quote", refuses=True),
     # so are missing values
     **_of_cells("na_values", "code", "unknown", values=(["?"],), refuses=True),
+    **_of_cells("missing", "hole", refuses=True),
     "dataset.text_csv.na_values": Context(values=(["more"],), refuses=True),
     **_of_cells("dates", "iso", values=({"iso": "%Y-%d-%m"},)),
     **_of_cells("categories", "code", values=(["code"],)),

@@ -24,7 +24,7 @@ from annotated_types import MinLen
 from numpy.typing import NDArray
 
 from hpsearch.components.datasets import bundled
-from hpsearch.components.datasets.columns import ReadingRule
+from hpsearch.components.datasets.columns import Missing, ReadingRule
 from hpsearch.components.datasets.csv_files import CsvForm, read_csv_table
 from hpsearch.components.datasets.files import read_npz, read_table, resolve
 from hpsearch.components.datasets.tables import Drop, TableColumns, read_table_columns
@@ -111,6 +111,7 @@ def csv(
     na_values: Sequence[str] = (),
     dates: Dates = (),
     categories: Sequence[str] = (),
+    missing: Missing = "refuse",
 ) -> Returned:
     """A table of yours as text: the target is a column, all others but `drop` are features.
 
@@ -118,8 +119,10 @@ def csv(
     With `drop: auto`, constant columns, ids and copies of the target are no features. Rows alike
     in the column `group`, such as a patient's, stay together in a split; rows are put in the
     order of the column `time`, numbers or ISO 8601 dates, and split by it. Neither is a feature.
+    Cells without a value are refused, or their rows dropped, or filled by the `missing` value: a
+    statistic of the column's training rows; a category that is missing is none of the texts.
     """
-    rule = ReadingRule(decimal, thousands, na_values, dates, categories)
+    rule = ReadingRule(decimal, thousands, na_values, dates, categories, missing)
     file = resolve(folder, path)
     form = CsvForm(separator, encoding, header)
     columns = TableColumns(target, drop, features, group, time)
@@ -140,13 +143,14 @@ def parquet(
     na_values: Sequence[str] = (),
     dates: Dates = (),
     categories: Sequence[str] = (),
+    missing: Missing = "refuse",
 ) -> Returned:
     """A table of yours as Parquet, whose columns of text are read as those of `csv` are."""
     import pandas
 
     file = resolve(folder, path)
     table = read_table(file, pandas.read_parquet)
-    rule = ReadingRule(decimal, thousands, na_values, dates, categories)
+    rule = ReadingRule(decimal, thousands, na_values, dates, categories, missing)
     return read_table_columns(table, file, TableColumns(target, drop, features, group, time), rule)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,6 +32,8 @@ from hpsearch.errors import DataError
 if TYPE_CHECKING:
     from pandas import Series
 
+#: what becomes of cells without a value; but for the first two, they are filled by column
+Missing = Literal["refuse", "drop", "mean", "median", "most_frequent", "zero"]
 #: a column of text with more values than this is taken for a mistake, such as a name or an id
 MAX_CATEGORIES = 100
 _TRUTH = {"true": True, "false": False}
@@ -41,7 +43,7 @@ _SECONDS_A_DAY = 24 * 3600
 
 @dataclass(frozen=True)
 class ReadingRule:
-    """The keywords of a table that say how its cells are read.
+    """The keywords of a table that say how its cells are read, and what becomes of missing ones.
 
     `dates` names columns of ISO 8601 dates, or maps columns to the formats of theirs. Raises
     DataError where `thousands` is the decimal mark, so that 0.125 would be 125.
@@ -52,6 +54,7 @@ class ReadingRule:
     na_values: Sequence[str] = ()
     dates: Sequence[str] | Mapping[str, str | None] = ()
     categories: Sequence[str] = ()
+    missing: Missing = "refuse"
 
     def __post_init__(self) -> None:
         if self.thousands == self.decimal:

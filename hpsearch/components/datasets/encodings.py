@@ -37,6 +37,9 @@ def check_is_text(file: Path, encoding: str) -> None:
         raise DataError(f"must be a table with rows, but {file} is empty", keyword="path")
     if kind := next((kind for mark, kind in _NO_TEXT.items() if content.startswith(mark)), None):
         raise DataError(f"must be a table as text, but {file} is {kind}", keyword="path")
+    if content.startswith(codecs.BOM_UTF8) and not encoding.lower().startswith(("utf", "u8")):
+        rule = f"must be that of {file}, which begins with the mark of utf-8"
+        raise DataError(rule, encoding, keyword="encoding")
     if b"\0" in content and "16" not in encoding and "32" not in encoding:
         guess = _wide_encoding(content)
         found = f"it has null bytes; try `encoding: {guess}`" if guess else "it has null bytes"

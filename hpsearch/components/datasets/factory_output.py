@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hpsearch.components.data import Arrays, Kind, Split
+from hpsearch.components.data import FILLS, Arrays, Kind, Split
 from hpsearch.components.datasets.columns import ColumnReading
 from hpsearch.components.tasks.kinds import KINDS
 from hpsearch.errors import DataError, UserCodeError
@@ -26,6 +26,7 @@ _OTHER_KEYS = (
     "ordered",
     "columns",
     "warnings",
+    "missing",
 )
 _FORM = (
     "(x, y), or a mapping with 'train' and, where there are any, 'val' and 'test', "
@@ -39,7 +40,8 @@ class Source:
 
     `standardize` is false where inputs are no quantities, such as ids of words. `groups` has a
     label for each row of arrays to train; rows that are ordered by time say so. `kind` is what
-    the data set itself says of its targets; a table tells how its `columns` were read.
+    the data set itself says of its targets; a table tells how its `columns` were read. `missing`
+    names what fills NaNs in the arrays.
     """
 
     splits: Mapping[str, Split]
@@ -52,6 +54,7 @@ class Source:
     is_ordered: bool = False
     columns: tuple[ColumnReading, ...] = ()
     warnings: tuple[str, ...] = ()
+    missing: str | None = None
 
 
 def read_source(returned: Any, name: str) -> Source:
@@ -66,7 +69,12 @@ def read_source(returned: Any, name: str) -> Source:
             f"{name}: must return a mapping of {', '.join(SPLITS)}, {', '.join(_OTHER_KEYS)}, "
             f"but got the key {unknown[0]!r}"
         )
-    splits = {key: _split(returned[key], name, key) for key in SPLITS if key in returned}
+    missing = returned.get("missing")
+    if missing not in (None, *FILLS):
+        rule = f"{name}: missing must be one of {', '.join(FILLS)}"
+        raise UserCodeError(f"{rule}, but got {missing!r}")
+    keys = [key for key in SPLITS if key in returned]
+    splits = {key: _split(returned[key], name, key, missing is not None) for key in keys}
     _check_alike(splits, name)
     kind = returned.get("kind")
     if kind is not None and kind not in KINDS:
@@ -82,10 +90,11 @@ def read_source(returned: Any, name: str) -> Source:
         bool(returned.get("ordered", False)),
         tuple(returned.get("columns", ())),
         tuple(map(str, returned.get("warnings", ()))),
+        missing,
     )
 
 
-def _split(value: Any, name: str, key: str) -> Split:
+def _split(value: Any, name: str, key: str, may_lack: bool) -> Split:
     if isinstance(value, Dataset):
         if not hasattr(value, "__len__"):
             raise UserCodeError(
@@ -109,7 +118,7 @@ def _split(value: Any, name: str, key: str) -> Split:
             f"but have the shapes {x.shape} and {y.shape}"
         )
     x = np.ascontiguousarray(x, dtype=np.float32)
-    check_finite(x, f"x of {key}")
+    check_finite(x[~np.isnan(x)] if may_lack else x, f"x of {key}")
     return Arrays(x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
 
 

@@ -115,6 +115,7 @@ def _from_rows(
         class_names=class_names,
         feature_names=source.feature_names,
         standardize=preparation.standardize and source.standardize,
+        missing=source.missing,
         kind_reason=decision.reason,
         target_names=source.target_names,
         warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),

@@ -102,6 +102,7 @@ class Table:
         self.features: list[str] = []
         self.values: dict[str, Series[Any]] = {}
         self.readings: dict[str, ColumnReading] = {}
+        self.missing = rule.missing
         self._rule = rule
         self._is_strict = columns.features is not None
         self._drops = columns.drop == "auto"
@@ -141,8 +142,12 @@ class Table:
 
     def require(self, place: Path | str) -> None:
         """Raise ColumnsError for doubts, for cells without a value, or without any feature."""
-        used = (*self.features, *self.named["target"], *self.named["time"])
-        check_readings(self.readings, used, place)
+        needed = (*self.named["target"], *self.named["time"])
+        if self.missing == "refuse":
+            needed = (*self.features, *needed)
+        elif self.missing == "drop":
+            needed = ()
+        check_readings(self.readings, needed, place, _REMEDY)
         if not self.features:
             told = f"a column of {place} must be a feature, but all are dropped"
             raise ColumnsError(told, list(self.readings.values()))
@@ -154,8 +159,17 @@ class Table:
         return unread_column(self.raw[name], "dropped", why)
 
 
+_REMEDY = (
+    "`missing: drop` leaves their rows out, `missing: median` and others fill features; or name "
+    "the columns in `drop`"
+)
+
+
 def check_readings(
-    readings: Mapping[str, ColumnReading], used: Iterable[str], place: Path | str
+    readings: Mapping[str, ColumnReading],
+    used: Iterable[str],
+    place: Path | str,
+    remedy: str = "fill them, or name the columns in `drop`",
 ) -> None:
     """Raise ColumnsError for doubts, and where columns that are used lack values."""
     if doubts := [each for each in readings.values() if each.doubt]:
@@ -166,8 +180,7 @@ def check_readings(
     if lacking := [readings[name] for name in used if readings[name].missing]:
         counts = ", ".join(f"{each.column} ({each.missing})" for each in lacking)
         raise ColumnsError(
-            f"every cell of {place} must have a value, but some have none: {counts}; fill them, "
-            "or name the columns in `drop`",
+            f"every cell of {place} must have a value, but some have none: {counts}; {remedy}",
             list(readings.values()),
         )
 
@@ -193,8 +206,16 @@ def _as_returned(table: Table) -> dict[str, Any]:
     targets, groups, times = (table.named[key] for key in ("target", "group", "time"))
     values = pandas.DataFrame({name: table.values[name] for name in (*table.features, *targets)})
     raw = table.raw
+    if table.missing == "drop":
+        is_whole = values.notna().all(axis=1)
+        for name in times:
+            is_whole &= table.values[name].notna()
+        if not is_whole.any():
+            rule = "must leave some rows, but each of them lacks a value"
+            raise DataError(rule, "drop", keyword="missing")
+        values, raw = values[is_whole], raw[is_whole]
     if times:
-        order = np.argsort(table.values[times[0]].to_numpy(), kind="stable")
+        order = np.argsort(table.values[times[0]][values.index].to_numpy(), kind="stable")
         values, raw = values.iloc[order], raw.iloc[order]
     categories = [n for n in table.features if table.readings[n].reading == "category"]
     encoded = one_hot(values[table.features], categories)
@@ -205,5 +226,6 @@ def _as_returned(table: Table) -> dict[str, Any]:
         "targets": targets,
         "ordered": bool(times),
         "columns": tuple(table.readings.values()),
+        "missing": table.missing if encoded.isna().any(axis=None) else None,
         **({"groups": raw[groups[0]].to_numpy()} if groups else {}),
     }

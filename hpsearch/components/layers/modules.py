@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hpsearch.components.data import Scale
+from hpsearch.components.data import Float, Scale
 from hpsearch.components.layer_groups import groups_of
 
 
@@ -90,6 +90,20 @@ class Blocks(nn.Sequential):
         if sum(self.sizes) != len(self):
             return groups_of(modules)
         return [list(itertools.islice(modules, size)) for size in self.sizes]
+
+
+class FillMissing(nn.Module):
+    """Inputs that are NaN replaced by a value of each feature."""
+
+    fill: Tensor
+
+    def __init__(self, fill: Float) -> None:
+        super().__init__()
+        self.register_buffer("fill", torch.from_numpy(fill.copy()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Fill a batch of raw inputs."""
+        return torch.where(x.isnan(), self.fill, x)
 
 
 class Standardize(nn.Module):

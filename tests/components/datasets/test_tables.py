@@ -145,7 +145,7 @@ class TestDates:
 class TestMissing:
     @pytest.mark.parametrize("text", ["NA", "n/a", "NaN", "null", "None", "#N/A", "<NA>", ""])
     def test_values_of_numbers_are_counted(self, tmp_path: Path, text: str) -> None:
-        with pytest.raises(ColumnsError, match=r"every cell of .*t.csv .*: a \(20\); fill them"):
+        with pytest.raises(ColumnsError, match=r"every cell of .*: a \(20\); `missing: drop`"):
             load(tmp_path, table(["1.5", text, "3"]))
 
     def test_values_are_named_by_na_values(self, tmp_path: Path) -> None:
