@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 setup: $(READY)
 
-$(READY): requirements.lock requirements-no-deps.lock pyproject.toml deploy/install.py
+$(READY): requirements.lock requirements-no-deps.lock requirements-vision.lock pyproject.toml deploy/install.py
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "hpsearch needs Python 3.11 or newer"'
 	$(PYTHON) -m venv $(VENV)
 	$(PYTHON) deploy/install.py $(VENV)

@@ -30,6 +30,7 @@ REQUIREMENTS = (
     ("--requirement", "requirements.lock"),
     ("--no-deps", "--requirement", "requirements-no-deps.lock"),
     ("--no-deps", "--no-build-isolation", "--editable", "."),
+    ("--no-deps", "--target", "{environment}/vision", "--requirement", "requirements-vision.lock"),
 )
 
 
@@ -41,6 +42,9 @@ def main() -> None:
 
 def install(environment: Path, requirements: Sequence[Sequence[str]]) -> bool:
     """Return whether every one of these could be installed: arguments of `pip install` each."""
+    requirements = [
+        [each.format(environment=environment) for each in arguments] for arguments in requirements
+    ]
     python = environment / "bin" / "python"
     pip = [str(python), "-m", "pip"]
     quietly = ("--quiet", "--disable-pip-version-check")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,15 @@ def ray_cluster() -> Iterator[None]:
     with ray_cluster(None) as cluster:
         cluster.slots(Resources(), None)  # waits for it
         yield
+
+
+@pytest.fixture(scope="module")
+def vision_packages() -> Iterator[None]:
+    """torchvision and timm, from a folder of their own (requirements-vision.lock says why)."""
+    folder = str(Path(sys.prefix) / "vision")
+    sys.path.append(folder)
+    yield
+    sys.path.remove(folder)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from torch import nn
 from hpsearch.components.models.feedforward import build_model
 from hpsearch.tracking.models import requirements
 
+pytestmark = pytest.mark.usefixtures("vision_packages")
+
 
 @pytest.mark.parametrize(
     ("name", "packages"),
