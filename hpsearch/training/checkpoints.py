@@ -30,8 +30,8 @@ _ARRAYS: list[Any] = [
     np._core.multiarray.scalar,  # type: ignore[attr-defined]
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGSUOVmM"},
 ]
-#: the folder of what the command of a trial writes
-FILES = "files"
+#: the folder of what the command of a trial writes, and the log of what it reported
+FILES, FILES_LOG = "files", "files.jsonl"
 _RULE = "must hold tensors, arrays and plain values only, for which no code need run"
 
 

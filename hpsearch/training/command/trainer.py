@@ -18,7 +18,9 @@ from hpsearch.errors import UserCodeError, placed
 from hpsearch.registry import ComponentOf
 from hpsearch.reporting import CHECKPOINT_DIR, SOCKET
 from hpsearch.spec import Command, TrialConfig
+from hpsearch.training.checkpoints import FILES_LOG
 from hpsearch.training.command.arguments import fill, invocation, placeholders
+from hpsearch.training.command.epoch_log import EpochLog
 from hpsearch.training.command.epochs import EpochMetrics
 from hpsearch.training.command.failures import failure
 from hpsearch.training.command.process import CommandProcess
@@ -38,6 +40,11 @@ class TrialFolders:
 
     checkpoints: Path
     outputs: Path
+
+    @property
+    def log(self) -> Path:
+        """The file of what the script reported, which lives as long as its checkpoints."""
+        return self.checkpoints.with_name(FILES_LOG)
 
     @classmethod
     def temporary(cls) -> TrialFolders:
@@ -60,7 +67,9 @@ class CommandTrainer:
         self._config = config
         self._folders = folders or TrialFolders.temporary()
         self._command = Command.model_validate(config.command)
-        self._epochs = EpochMetrics(config.metric, self._command.steps_per_epoch)
+        log = EpochLog(self._folders.log)
+        self._epochs = EpochMetrics(config.metric, self._command.steps_per_epoch, log)
+        self._epochs.resume(self.state_dict(), self._has_checkpoint())
         self._run: _Run | None = None
         self._has_ended = False
 
@@ -97,13 +106,17 @@ class CommandTrainer:
         if state["epoch"] and not folder.is_dir():
             rule = "the checkpoints of the script must stay while the search runs"
             raise UserCodeError(f"{folder}: {rule}, but the folder is gone")
-        self._epochs.resume(state, continues=any(folder.iterdir()) if folder.is_dir() else False)
+        self._epochs.resume(state, self._has_checkpoint())
 
     def close(self) -> None:
         """Stop the script: an exception or SIGTERM, then SIGKILL."""
         run, self._run = self._run, None
         if run is not None:
             run.stop()
+
+    def _has_checkpoint(self) -> bool:
+        folder = self._folders.checkpoints
+        return folder.is_dir() and any(folder.iterdir())
 
     def _wait(self) -> None:
         """Let the script run until something happens."""

@@ -82,6 +82,15 @@ def test_without_a_checkpoint_epochs_that_are_known_are_dropped(tmp_path: Path) 
         assert [*curve_before, *curve(trainer)] == [0.0, 1.0, 2.0, 3.0]
 
 
+def test_a_worker_that_saved_nothing_loses_no_epoch(tmp_path: Path) -> None:
+    """Its script counts from 0 and has a checkpoint of three epochs."""
+    with training(tmp_path) as trainer:
+        for _ in range(3):
+            trainer.train_epoch()
+    with training(tmp_path) as trainer:
+        assert curve(trainer) == [0.5, 1.5, 2.5, 3.5, 4.5]
+
+
 def test_a_deleted_checkpoint_folder_is_an_error(tmp_path: Path) -> None:
     with (
         training(tmp_path) as trainer,
