@@ -131,7 +131,7 @@ class CommandTrainer:
 
         One that isn't told how many epochs there are would train on: it has its grace to end.
         """
-        is_told = "max_epochs" in placeholders(self._command.run)
+        is_told = {"max_epochs", "max_steps"} & set(placeholders(self._command.run))
         deadline = math.inf if is_told else time.monotonic() + self._command.stop_grace
         while not (self._has_ended or self._epochs.has_more or time.monotonic() > deadline):
             self._wait()
@@ -154,7 +154,7 @@ class _Run:
             if command.working_dir == "trial"
             else spec_folder
         )
-        filled = _filled(config, folders)
+        filled = filled_values(config, command, folders)
         self._source = make_source(config, folder, folders.outputs, filled)
         called = invocation(command, config.values["space"], filled, folders.outputs)
         environment = _environment(config, called.environment, self._source)
@@ -230,9 +230,12 @@ def make_source(
     return source
 
 
-def _filled(config: TrialConfig, folders: TrialFolders) -> dict[str, Any]:
+def filled_values(config: TrialConfig, command: Command, folders: TrialFolders) -> dict[str, Any]:
+    """Return what the placeholders stand for that aren't hyperparameters."""
+    steps = command.steps_per_epoch
     return {
         "max_epochs": config.max_epochs,
+        "max_steps": config.max_epochs * steps if steps is not None else None,
         "seed": derive_seed(config.seed, config.number, _PURPOSE) % 2**32,  # numpy takes no more
         "trial": config.number,
         "checkpoint_dir": folders.checkpoints.resolve(),
