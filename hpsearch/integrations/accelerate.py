@@ -42,6 +42,8 @@ class ReportTracker(GeneralTracker):
     def log(self, values: dict[str, Any], step: int | None = None, **more: Any) -> None:
         """Report numbers; what is none is left out."""
         metrics = {name: value for name, value in values.items() if _is_number(value)}
+        if not metrics:
+            return
         if self.at == "epoch":
             report(metrics, epoch=step, on_stop="raise")
         else:

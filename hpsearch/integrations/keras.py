@@ -23,8 +23,9 @@ class ReportCallback(keras.callbacks.Callback):
         newest = newest_checkpoint(_SUFFIX)
         if newest is None:
             return
-        if self.model.optimizer is not None:  # its variables must be there to be loaded
-            self.model.optimizer.build(self.model.trainable_variables)
+        optimizer = self.model.optimizer
+        if optimizer is not None and not optimizer.built:  # its variables are loaded too
+            optimizer.build(self.model.trainable_variables)
         self.model.load_weights(newest / _WEIGHTS)
         self.model._initial_epoch = epoch_of(newest)  # as Keras' BackupAndRestore does
         saved = json.loads((newest / _LOGS).read_text())
