@@ -15,7 +15,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,14 +32,7 @@ EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/search.yam
 NUM_LINES = {"prints_only": 0, "timm_style": 0}
 #: scripts that don't wait for a decision: where their copies sleep, so that the kill finds them
 RUN_AHEAD = {"prints_only": '    print(f"Epoch', "timm_style": '        print(f"Test'}
-#: their libraries take seconds to import
-SLOW = {"accelerate_tracking", "ddp_torchrun", "lightning_project", "text_classification"}
 WITHOUT_CHECKPOINTS = {"prints_only"}
-
-
-def example(path: Path) -> Any:
-    marks = [pytest.mark.long] if path.name in SLOW else []
-    return pytest.param(path, marks=marks, id=path.name)
 
 
 def copy_of(path: Path, to: Path) -> SearchSpec:
@@ -120,7 +112,7 @@ def output_alone(config: TrialConfig, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("path", [example(path) for path in EXAMPLES])
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_a_script_is_killed_and_stopped_and_ends_as_alone(
     path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
