@@ -16,7 +16,7 @@ from typing import Any
 
 from hpsearch.errors import UserCodeError, placed
 from hpsearch.registry import ComponentOf
-from hpsearch.reporting import CHECKPOINT_DIR, SOCKET
+from hpsearch.reporting import CHECKPOINT_DIR, RANK_VARIABLES, SOCKET
 from hpsearch.spec import Command, TrialConfig
 from hpsearch.training.checkpoints import FILES_LOG
 from hpsearch.training.command.arguments import fill, invocation, placeholders
@@ -248,7 +248,8 @@ def _environment(
 ) -> dict[str, str]:
     """Return the script's environment: this process', in which it finds the same Python."""
     wanted = dict(source.environment())
-    inherited = dict(os.environ)
+    # a worker that Slurm or MPI started has a rank of its own
+    inherited = {key: os.environ[key] for key in os.environ if key not in RANK_VARIABLES}
     paths = [wanted.pop("PYTHONPATH", ""), inherited.get("PYTHONPATH", "")]
     return {
         **inherited,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hpsearch.errors import UserCodeError
+from hpsearch.reporting import RANK_VARIABLES
 from hpsearch.training.command import CommandError, LostProcessError
 from tests.support.commands import SCRIPT, curve, make_trainer, training
 from tests.support.polling import wait_until
@@ -298,6 +299,15 @@ RANKS = """
         children.append(subprocess.Popen(command, env=environment))
     sys.exit(max(child.wait() for child in children))
 """
+
+
+@pytest.mark.parametrize("name", RANK_VARIABLES)
+def test_a_script_does_not_have_the_rank_of_its_worker(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "3")
+    with training(tmp_path, max_epochs=1) as trainer:
+        assert curve(trainer) == [0.5]
 
 
 def test_ranks_are_one_trial(tmp_path: Path) -> None:
