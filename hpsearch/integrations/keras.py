@@ -1,4 +1,4 @@
-"""Keras 3, on any backend: `model.fit(..., callbacks=[ReportCallback()])`."""
+"""Keras 3: `model.fit(..., callbacks=[ReportCallback()])`."""
 
 from __future__ import annotations
 
