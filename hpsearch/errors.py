@@ -26,9 +26,7 @@ HpsearchError                     exit status 2 on the command line
 
 TrialError                        ends one trial, never a search
 ├── DivergedError                 first non-finite loss or metric
-├── BadConfigurationError         the trial found that its configuration can't work
-├── CommandError                  its command failed (training.command)
-└── LostProcessError              its command was killed, as if its worker had died
+└── BadConfigurationError         the trial found that its configuration can't work
 
 ComponentError                    mixed into DataError, UserCodeError and BadConfigurationError:
                                   a component knows the rule, the value and its own keyword; the

@@ -24,7 +24,7 @@ from typing import Any, Literal
 #: variables of a trial's environment: the socket, and the folder of its checkpoints
 SOCKET, CHECKPOINT_DIR = "HPSEARCH_SOCKET", "HPSEARCH_CHECKPOINT_DIR"
 #: where launchers of several processes say which one this is
-_RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
+RANK_VARIABLES = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 OnStop = Literal["terminate", "raise"]
 
 
@@ -134,4 +134,4 @@ def _rank() -> int:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return int(distributed.get_rank())
-    return next((int(os.environ[name]) for name in _RANKS if os.environ.get(name)), 0)
+    return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name)), 0)

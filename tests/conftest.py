@@ -22,6 +22,7 @@ LONG = (
     "tuning/test_resume.py",
     "cli/test_team_cli.py",
     "repository/test_examples.py",
+    "repository/test_scripts_of_others.py",
     "cli/test_no_best.py",
     "cli/test_home.py",
     "repository/test_wheel.py",

@@ -11,7 +11,7 @@ from hpsearch.errors import Problem, RunsError
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import SearchFolder
 from hpsearch.spec.trials import FILES
-from hpsearch.training.checkpoints import CheckpointStore, load_state
+from hpsearch.training.checkpoints import FILES_LOG, CheckpointStore, load_state
 
 _CHECKPOINT = re.compile(r"epoch-(\d{4,})\.pt")
 
@@ -61,7 +61,8 @@ def _stray_files(record: Record, folder: SearchFolder) -> Iterator[Problem]:
             continue
         for file in sorted(path.glob("*")):
             is_being_written = path in unfinished and file.suffix == ".tmp"
-            if not (epoch_of_name(file) is not None or file.name == FILES or is_being_written):
+            is_command_s = file.name in (FILES, FILES_LOG)
+            if not (epoch_of_name(file) is not None or is_command_s or is_being_written):
                 yield Problem(str(file), "must be a checkpoint, named epoch-NNNN.pt")
 
 

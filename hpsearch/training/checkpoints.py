@@ -31,6 +31,8 @@ _ARRAYS: list[Any] = [
     np._core.multiarray.scalar,  # type: ignore[attr-defined]
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGSUOVmM"},
 ]
+#: beside that folder, the log of what the command reported
+FILES_LOG = "files.jsonl"
 _RULE = "must hold tensors, arrays and plain values only, for which no code need run"
 
 

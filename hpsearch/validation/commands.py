@@ -53,6 +53,9 @@ def _placeholder_problems(command: Command, draft: Draft) -> Iterator[Problem]:
         rule = "must be a hyperparameter of `space`, or one of " + ", ".join(FILLED)
         hint = "a brace that stands for itself is written twice"
         yield Problem("command.run", rule, f"{{{name}}}", nearest_names(name, known), hint)
+    if "max_steps" in used and command.steps_per_epoch is None:
+        rule = "must be set where {max_steps} is used"
+        yield Problem("command.steps_per_epoch", rule)
     for name in sorted(searched & set(FILLED)):
         yield Problem(join("space", name), "must have another name: hpsearch fills it in", name)
     unused = sorted(searched - used)

@@ -12,6 +12,7 @@ from hpsearch.integrity.file_rules import file_problems
 from hpsearch.runs import SearchFolder
 from hpsearch.tracking import sync
 from hpsearch.training.checkpoints import CheckpointStore
+from hpsearch.training.command import TrialFolders
 from tests.support.whole import Search, add_checkpoint, add_trial
 
 
@@ -93,6 +94,13 @@ def test_what_is_wrong_in_the_files_is_found(
     problem = break_it(search.folder)
     (found,) = search.check().problems
     assert re.search(f"{problem}$", found)
+
+
+def test_the_files_of_a_command_are_no_problem(search: Search) -> None:
+    store = CheckpointStore(search.folder.checkpoints, 1)
+    store.files.mkdir()
+    TrialFolders(store.files, search.folder.path).log.touch()
+    assert search.check().problems == ()
 
 
 class OfAUser:

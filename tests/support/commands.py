@@ -41,6 +41,7 @@ def make_trainer(
     max_epochs: int = 5,
     space: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    metric: str = "accuracy",
     **more: Any,
 ) -> CommandTrainer:
     """Return the trainer of a script, which is written to a folder."""
@@ -51,7 +52,7 @@ def make_trainer(
         seed=0,
         max_epochs=max_epochs,
         values={"space": {"rate": 0.5} if space is None else dict(space)},
-        metric="accuracy",
+        metric=metric,
         command=Command.model_validate(settings).model_dump(mode="json"),
         metrics=dict(metrics) if metrics else None,
         folder=str(path),

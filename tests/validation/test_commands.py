@@ -82,6 +82,10 @@ def test_what_can_work(changes: dict[str, Any], folder: Path) -> None:
             {"command": "python train.py {lr}", "space": {"lr": 1, "wd": 1}},
             "command.run: must have a placeholder for every hyperparameter, and has none for wd",
         ),
+        (
+            {"command": "python train.py {max_steps} {lr}"},
+            "command.steps_per_epoch: must be set where {max_steps} is used",
+        ),
         ({"space": {"seed": 1}}, "space.seed: must have another name: hpsearch fills it in"),
         (
             {"space": {"path": 1}, "command": {"run": "true", "arguments": "environment"}},

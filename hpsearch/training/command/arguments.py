@@ -16,7 +16,7 @@ from hpsearch.spec import Command
 #: what stands in a command for something else: `{lr}`; `{{` and `}}` are braces
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w.-]*)\}")
 #: what hpsearch fills in beside the hyperparameters
-FILLED = ("max_epochs", "seed", "trial", "checkpoint_dir", "output_dir", "config")
+FILLED = ("max_epochs", "max_steps", "seed", "trial", "checkpoint_dir", "output_dir", "config")
 _FILES = {"json": "config.json", "yaml": "config.yaml"}
 
 

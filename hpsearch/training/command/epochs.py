@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpsearch.errors import UserCodeError
+from hpsearch.training.command.epoch_log import EpochLog
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,14 @@ class EpochMetrics:
     `steps_per_epoch` a report of a step belongs to the last epoch that is complete after it.
     A script whose first epoch is 0 counts from 0. What a restarted script reports again is
     dropped.
+
+    `log` has what earlier runs of the script reported. A worker writes its own state only now and
+    then, and the script's checkpoint may be newer than it.
     """
 
     objective: str
     steps_per_epoch: int | None = None
+    log: EpochLog | None = None
     epoch: int = 0  # the last one that was taken
     counts_from_zero: bool | None = None
     _counted: int = 0
@@ -42,9 +47,14 @@ class EpochMetrics:
 
     def resume(self, state: Mapping[str, Any], continues: bool) -> None:
         """Go on from a state; `continues` where the script finds a checkpoint of its own."""
-        self.epoch = state["epoch"]
-        self.counts_from_zero = state["counts_from_zero"]
-        self._counted = self.epoch if continues else 0
+        self.epoch, self.counts_from_zero = state["epoch"], state["counts_from_zero"]
+        self._ready.clear()
+        logged = self.log.read() if self.log is not None else []
+        for each in logged[self.epoch :]:
+            self._ready.append(dict(each.metrics))
+        if logged:
+            self._last, self.counts_from_zero = dict(logged[-1].metrics), logged[-1].from_zero
+        self._counted = self._known if continues else 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `resume` takes."""
@@ -56,13 +66,14 @@ class EpochMetrics:
             self._joined |= report.metrics
             return False
         epoch = self._epoch_of(report)
-        known = self.epoch + len(self._ready)
         metrics, self._joined = {**self._joined, **report.metrics}, {}
-        if epoch <= known:
+        if epoch <= self._known:
             return False
         before = self._last or metrics
-        self._ready.extend(dict(before) for _ in range(known + 1, epoch))
-        self._ready.append(metrics)
+        new = [*(dict(before) for _ in range(self._known + 1, epoch)), metrics]
+        if self.log is not None:
+            self.log.append(new, self.counts_from_zero)
+        self._ready.extend(new)
         self._last = metrics
         return True
 
@@ -83,13 +94,18 @@ class EpochMetrics:
         """The names that were reported since the objective last was."""
         return tuple(self._joined)
 
+    @property
+    def _known(self) -> int:
+        """The last epoch that was reported."""
+        return self.epoch + len(self._ready)
+
     def _epoch_of(self, report: ScriptReport) -> int:
+        if report.step is not None and self.steps_per_epoch is not None:
+            return (report.step + 1) // self.steps_per_epoch  # steps count from 0 or from 1
         if report.epoch is not None:
             if self.counts_from_zero is None:
                 self.counts_from_zero = report.epoch == 0
             return report.epoch + self.counts_from_zero
-        if report.step is not None and self.steps_per_epoch is not None:
-            return (report.step + 1) // self.steps_per_epoch  # steps count from 0 or from 1
         if self.steps_per_epoch is not None:
             rule = "must give the step, by which steps_per_epoch counts epochs"
             raise UserCodeError(f"a report of {', '.join(report.metrics)}: {rule}")

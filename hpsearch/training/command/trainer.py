@@ -16,9 +16,11 @@ from typing import Any
 
 from hpsearch.errors import UserCodeError, placed
 from hpsearch.registry import ComponentOf
-from hpsearch.reporting import CHECKPOINT_DIR, SOCKET
+from hpsearch.reporting import CHECKPOINT_DIR, RANK_VARIABLES, SOCKET
 from hpsearch.spec import Command, TrialConfig
+from hpsearch.training.checkpoints import FILES_LOG
 from hpsearch.training.command.arguments import fill, invocation, placeholders
+from hpsearch.training.command.epoch_log import EpochLog
 from hpsearch.training.command.epochs import EpochMetrics
 from hpsearch.training.command.failures import failure
 from hpsearch.training.command.process import CommandProcess
@@ -41,6 +43,11 @@ class TrialFolders:
     checkpoints: Path
     outputs: Path
 
+    @property
+    def log(self) -> Path:
+        """The file of what the script reported, which lives as long as its checkpoints."""
+        return self.checkpoints.with_name(FILES_LOG)
+
     @classmethod
     def temporary(cls) -> TrialFolders:
         """Return folders that nobody keeps."""
@@ -62,7 +69,9 @@ class CommandTrainer:
         self._config = config
         self._folders = folders or TrialFolders.temporary()
         self._command = Command.model_validate(config.command)
-        self._epochs = EpochMetrics(config.metric, self._command.steps_per_epoch)
+        log = EpochLog(self._folders.log)
+        self._epochs = EpochMetrics(config.metric, self._command.steps_per_epoch, log)
+        self._epochs.resume(self.state_dict(), self._has_checkpoint())
         self._run: _Run | None = None
         self._has_ended = False
 
@@ -102,13 +111,17 @@ class CommandTrainer:
         if state["epoch"] and not folder.is_dir():
             rule = "the checkpoints of the script must stay while the search runs"
             raise UserCodeError(f"{folder}: {rule}, but the folder is gone")
-        self._epochs.resume(state, continues=any(folder.iterdir()) if folder.is_dir() else False)
+        self._epochs.resume(state, self._has_checkpoint())
 
     def close(self) -> None:
         """Stop the script: an exception or SIGTERM, then SIGKILL."""
         run, self._run = self._run, None
         if run is not None:
             run.stop()
+
+    def _has_checkpoint(self) -> bool:
+        folder = self._folders.checkpoints
+        return folder.is_dir() and any(folder.iterdir())
 
     def _wait(self) -> None:
         """Let the script run until something happens."""
@@ -123,7 +136,7 @@ class CommandTrainer:
 
         One that isn't told how many epochs there are would train on: it has its grace to end.
         """
-        is_told = "max_epochs" in placeholders(self._command.run)
+        is_told = {"max_epochs", "max_steps"} & set(placeholders(self._command.run))
         deadline = math.inf if is_told else time.monotonic() + self._command.stop_grace
         while not (self._has_ended or self._epochs.has_more or time.monotonic() > deadline):
             self._wait()
@@ -146,7 +159,7 @@ class _Run:
             if command.working_dir == "trial"
             else spec_folder
         )
-        filled = _filled(config, folders)
+        filled = filled_values(config, command, folders)
         self._source = make_source(config, folder, folders.outputs, filled)
         called = invocation(command, config.values["space"], filled, folders.outputs)
         environment = _environment(config, called.environment, self._source)
@@ -221,9 +234,12 @@ def make_source(
     return source
 
 
-def _filled(config: TrialConfig, folders: TrialFolders) -> dict[str, Any]:
+def filled_values(config: TrialConfig, command: Command, folders: TrialFolders) -> dict[str, Any]:
+    """Return what the placeholders stand for that aren't hyperparameters."""
+    steps = command.steps_per_epoch
     return {
         "max_epochs": config.max_epochs,
+        "max_steps": config.max_epochs * steps if steps is not None else None,
         "seed": derive_seed(config.seed, config.number, _PURPOSE) % 2**32,  # numpy takes no more
         "trial": config.number,
         "checkpoint_dir": folders.checkpoints.resolve(),
@@ -236,7 +252,8 @@ def _environment(
 ) -> dict[str, str]:
     """Return the script's environment: this process', in which it finds the same Python."""
     wanted = dict(source.environment())
-    inherited = dict(os.environ)
+    # a worker that Slurm or MPI started has a rank of its own
+    inherited = {key: os.environ[key] for key in os.environ if key not in RANK_VARIABLES}
     paths = [wanted.pop("PYTHONPATH", ""), inherited.get("PYTHONPATH", "")]
     return {
         **inherited,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpsearch.errors import UserCodeError
+from hpsearch.training.command.epoch_log import EpochLog
 from hpsearch.training.command.epochs import EpochMetrics, ScriptReport
 
 
@@ -64,6 +66,12 @@ def test_steps_make_epochs(first: int) -> None:
     assert values(epochs, *(of_step(s, acc=float(s)) for s in steps)) == [steps[0], steps[2]]
 
 
+def test_steps_per_epoch_prefers_the_step_to_the_epoch() -> None:
+    epochs = EpochMetrics("acc", steps_per_epoch=100)
+    reports = [ScriptReport({"acc": float(s)}, epoch=0, step=s) for s in (100, 200)]
+    assert values(epochs, *reports) == [100.0, 200.0]
+
+
 def test_steps_per_epoch_needs_steps() -> None:
     with pytest.raises(UserCodeError, match="must give the step"):
         EpochMetrics("acc", steps_per_epoch=10).add(of_epoch(None, acc=1.0))
@@ -86,6 +94,21 @@ def test_a_restarted_script_goes_on(
     epochs.resume(state, continues)
     reports = [of_epoch(i if numbered else None, acc=float(i)) for i in range(4)]
     assert values(epochs, *reports) == expected
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_what_the_worker_did_not_save_is_in_the_log(numbered: bool, tmp_path: Path) -> None:
+    """A script that counts from 0 goes on at its fourth epoch; the worker knows of one."""
+    log = EpochLog(tmp_path / "files.jsonl")
+    reports = [of_epoch(i if numbered else None, acc=float(i)) for i in range(5)]
+    values(EpochMetrics("acc", log=log), *reports[:3])
+    with log.path.open("a") as file:
+        file.write('{"metrics": {"ac')  # killed while it wrote
+    for state in ({"epoch": 0, "counts_from_zero": None}, {"epoch": 1, "counts_from_zero": True}):
+        epochs = EpochMetrics("acc", log=log)
+        epochs.resume(state, continues=True)
+        expected = [0.0, 1.0, 2.0, 3.0, 4.0][state["epoch"] :]
+        assert values(epochs, *reports[len(log.read()) :]) == expected
 
 
 def test_a_known_epoch_waits_for_nothing() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hpsearch.errors import UserCodeError
+from hpsearch.reporting import RANK_VARIABLES
 from hpsearch.training.command import CommandError, LostProcessError
 from hpsearch.training.protocol import AfterLastEpochError
 from tests.support.commands import SCRIPT, curve, make_trainer, training
@@ -81,6 +82,15 @@ def test_without_a_checkpoint_epochs_that_are_known_are_dropped(tmp_path: Path) 
     with training(tmp_path, script, max_epochs=4) as trainer:
         trainer.load_state_dict(state)
         assert [*curve_before, *curve(trainer)] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_worker_that_saved_nothing_loses_no_epoch(tmp_path: Path) -> None:
+    """Its script counts from 0 and has a checkpoint of three epochs."""
+    with training(tmp_path) as trainer:
+        for _ in range(3):
+            trainer.train_epoch()
+    with training(tmp_path) as trainer:
+        assert curve(trainer) == [0.5, 1.5, 2.5, 3.5, 4.5]
 
 
 def test_a_deleted_checkpoint_folder_is_an_error(tmp_path: Path) -> None:
@@ -295,6 +305,15 @@ RANKS = """
         children.append(subprocess.Popen(command, env=environment))
     sys.exit(max(child.wait() for child in children))
 """
+
+
+@pytest.mark.parametrize("name", RANK_VARIABLES)
+def test_a_script_does_not_have_the_rank_of_its_worker(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "3")
+    with training(tmp_path, max_epochs=1) as trainer:
+        assert curve(trainer) == [0.5]
 
 
 def test_ranks_are_one_trial(tmp_path: Path) -> None:
