@@ -78,7 +78,8 @@ class Driver:
         uri, artifacts = self.runs.tracking_of(self.record.spec, self.tracking_uri)
         tracker = Tracker(self.record, uri, artifacts, after=self._reported)
         tracker.start()
-        threading.Thread(target=_import_ahead, args=(self._reported, uri), daemon=True).start()
+        importing = threading.Thread(target=_import_ahead, args=(self._reported, uri), daemon=True)
+        importing.start()
         try:
             if self.on_start is not None:
                 self.on_start(self.record, self.folder)
@@ -91,6 +92,7 @@ class Driver:
 
             write_report(self.record, self.folder)
             tracked = tracker.close()
+            importing.join()
         if tracked and _track_results(self.record, uri, self.folder, final):
             self.record.set_delivered()
         if self.record.state == "failed":

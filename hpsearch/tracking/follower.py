@@ -173,6 +173,7 @@ def main() -> None:
     with mlflow_settings():
         Follower(settings, finishing, tell).run()
     tell(finished=True)
+    os._exit(0)  # the driver waits for it, and Python's own end takes most of a second
 
 
 def _obey(orders: RawIOBase, finishing: threading.Event) -> None:

@@ -23,6 +23,7 @@ from hpsearch.process import kept_logging, quiet
 from hpsearch.record import Record, TrialRecord
 from hpsearch.tracking.operations import as_tracking_errors, open_search
 from hpsearch.tracking.run_content import as_test_metric, flatten, milliseconds, trial_values
+from hpsearch.tracking.store import open_client
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,23 @@ if TYPE_CHECKING:
 
 ALIAS = "best"
 MODEL_NAME = "model"
+
+
+def import_ahead(tracking_uri: str) -> None:
+    """Do once what takes `register_best` and `log_report` seconds: import MLflow, open a store
+    that isn't a server, and have MLflow find out which packages are installed."""
+    with as_tracking_errors(tracking_uri):
+        import hpsearch.tracking.writer  # noqa: F401
+
+        _import_pytorch_flavor()
+        import mlflow.pyfunc  # noqa: F401
+        from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
+
+        if not tracking_uri.startswith("http"):
+            client = open_client(tracking_uri)
+            client.search_logged_models(["0"], max_results=1)
+            client.search_registered_models(max_results=1)
+        warn_dependency_requirement_mismatches(["torch"])
 
 
 def register_best(
@@ -138,8 +156,7 @@ def _save_model(
     nor put in evaluation mode after loading, and not every user's model can be traced. Nothing of
     hpsearch loads it again.
     """
-    with kept_logging():  # it sets the level of all loggers
-        import mlflow.pytorch
+    mlflow = _import_pytorch_flavor()
     import torch
     from mlflow.models import Model, infer_signature
 
@@ -170,6 +187,12 @@ def requirements(model: nn.Module) -> list[str]:
     imported = {"torchvision"} if "timm" in made_of else set()
     packages = {"torch", "numpy", *imported, *(made_of & {"hpsearch", "timm", "torchvision"})}
     return [f"{package}=={importlib.metadata.version(package)}" for package in sorted(packages)]
+
+
+def _import_pytorch_flavor() -> Any:
+    with kept_logging():  # it sets the level of all loggers
+        import mlflow.pytorch
+    return mlflow
 
 
 def _log_test_metrics(

@@ -15,14 +15,6 @@ from hpsearch.record import Record
 from hpsearch.tracking.store import mlflow_settings, open_client
 
 
-def import_ahead(tracking_uri: str) -> None:
-    """Import what `register_best` and `log_report` need, which takes seconds."""
-    import hpsearch.tracking.writer  # noqa: F401
-
-    if not tracking_uri.startswith("http"):
-        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-
-
 def sync(record: Record, tracking_uri: str, artifacts: Path | None = None) -> None:
     """Make MLflow's runs of a search agree with its record, here and now.
 

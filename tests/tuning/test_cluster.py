@@ -11,22 +11,28 @@ from hpsearch.provenance import available_cpus
 from hpsearch.spec import Resources
 from hpsearch.tuning.on_ray.cluster import fills_machine
 
-#: prints the workers that start by themselves, those of Tune's actors, and a variable of Tune's
+#: compares the workers that start by themselves with those of Tune's actors; leaves no process
 PROGRAM = """
 import os, psutil, ray
 from ray.tune.execution import class_cache
 from hpsearch.provenance import available_cpus
 from hpsearch.spec import Resources
-from hpsearch.tuning.on_ray.cluster import ray_cluster
+from hpsearch.tuning.on_ray.cluster import _kill_autoscaler, ray_cluster
 from tests.support.polling import wait_until
 
 class Actor:
     def describe(self):
         return os.getpid(), {name: os.environ[name] for name in expected}
 
+def children():
+    found = psutil.Process().children(recursive=True)
+    return [each for each in found if each.status() != psutil.STATUS_ZOMBIE]
+
+def autoscalers():
+    return [each for each in children() if "autoscaler" in "".join(each.cmdline())]
+
 def workers():
-    children = psutil.Process().children(recursive=True)
-    return {each.pid for each in children if each.name().startswith("ray::IDLE")}
+    return {each.pid for each in children() if each.name().startswith("ray::IDLE")}
 
 expected = dict(class_cache.DEFAULT_ENV_VARS)
 with ray_cluster(None, prestart=True) as cluster:
@@ -37,6 +43,10 @@ with ray_cluster(None, prestart=True) as cluster:
     actors = [remote.remote() for _ in range(number)]
     found = ray.get([actor.describe.remote() for actor in actors])
     del actors
+    assert autoscalers()
+    _kill_autoscaler()
+    assert not autoscalers()
+assert children() == []
 assert {pid for pid, _ in found} == ahead, (found, ahead)
 assert all(environment == expected for _, environment in found)
 assert class_cache.DEFAULT_ENV_VARS == expected

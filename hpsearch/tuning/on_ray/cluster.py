@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import ray
@@ -87,6 +87,7 @@ class Cluster:
         cluster while it is shut down."""
         if self._thread.ident is not None:
             self._is_connected.wait()
+            _kill_autoscaler()
             ray.shutdown()
             self._closing.set()
             self._thread.join()
@@ -162,6 +163,13 @@ def _inherited_environment() -> Iterator[None]:
         yield
     finally:
         class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = own, propagated
+
+
+def _kill_autoscaler() -> None:
+    """End the process that would start more nodes, if this process has started it: by itself it
+    takes longer than the second after which Ray kills it."""
+    with suppress(AttributeError):  # Ray has no public way
+        ray._private.worker._global_node.kill_monitor(check_alive=False)
 
 
 def _check_reachable(address: str) -> None:
