@@ -374,6 +374,8 @@ def _user_code_from(folder: Path | None) -> Iterator[None]:
 
 def _check_family(family: str) -> None:
     if family not in INJECTED:
+        load_plugins()  # it may be a package's
+    if family not in INJECTED:
         raise ValueError(f"family must be one of {sorted(INJECTED)}, but got {family!r}")
 
 

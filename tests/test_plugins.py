@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import hpsearch.components  # noqa: F401  # registers them
 from hpsearch import importing, registry
 from hpsearch.cli import app
 from hpsearch.errors import PluginError
@@ -43,6 +44,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     copied = {family: dict(known) for family, known in registry._components.items()}
     monkeypatch.setattr(registry, "_components", copied)
+    monkeypatch.setattr(registry, "INJECTED", dict(registry.INJECTED))
     monkeypatch.setattr(importing, "_plugins_loaded", False)
     monkeypatch.setattr(importing, "_plugin_error", "")
     yield installed
@@ -54,6 +56,13 @@ def test_their_components_have_plain_names(install: Install) -> None:
     assert registry.get("model", "plugged_in").build({}) == "plugged in"
     assert "plugged_in" in registry.names("model")
     assert "plugged_in" in CliRunner().invoke(app, ["components", "model"]).output
+
+
+def test_their_families_are_known_to_whoever_marks_keywords_with_them(install: Install) -> None:
+    install("from hpsearch.registry import register_family\nregister_family('noise_level')\n")
+    assert "noise_level" not in registry.INJECTED
+    assert registry.ComponentOf("noise_level").family == "noise_level"
+    assert "noise_level" in registry.families()
 
 
 @pytest.mark.parametrize(

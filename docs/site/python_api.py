@@ -34,7 +34,15 @@ SUBJECTS = {
         "hpsearch.record.trials.TrialRecord",
         "hpsearch.outcome.Outcome",
     ],
-    "Components of yours": ["hpsearch.registry.register", "hpsearch.registry.Recommended"],
+    "Components of yours": [
+        "hpsearch.registry.register",
+        "hpsearch.registry.register_family",
+        "hpsearch.registry.ComponentOf",
+        "hpsearch.registry.Recommended",
+    ],
+    "Trainers of yours": [
+        "hpsearch.training.protocol.EpochTrainer",
+    ],
     "Early-stopping rules of yours": [
         "hpsearch.early_stopping.base.EarlyStopper",
         "hpsearch.early_stopping.base.Stop",
