@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -36,6 +38,7 @@ def generated() -> Iterator[markdown.Page]:
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Generate the pages, and put those of a folder where the navigation says `FOLDER/*`."""
+    sys.path.append(str(Path(sys.prefix) / "vision"))  # see requirements-vision.lock
     _made.clear()
     _made.update((page.path, page) for page in generated())
     config.nav = _expanded(config.nav)

@@ -22,6 +22,14 @@ All that a user can cause and mend is a `HpsearchError`; what ends one trial is 
 #: objects by subject; of classes their public members are shown
 SUBJECTS = {
     "Specs": ["hpsearch.spec.reading.load_spec", "hpsearch.spec.models.SearchSpec"],
+    "A search in one call": [
+        "hpsearch.functional.search",
+        "hpsearch.result.SearchResult",
+        "hpsearch.result.BestTrial",
+        "hpsearch.spec.ranges.Float",
+        "hpsearch.spec.ranges.Int",
+        "hpsearch.spec.ranges.Choice",
+    ],
     "Searches": [
         "hpsearch.searches.run_search",
         "hpsearch.searches.resume_search",
