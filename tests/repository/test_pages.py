@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 import yaml
 
 from hpsearch.cli import app
+from hpsearch.components.vision import torchvision
 from hpsearch.runs import Runs
 from hpsearch.validation import load_checked_spec
 from tests.support.examples import FASHION_MNIST
+from tests.support.images import write_images
 from tests.support.pages import DOCS, GENERATED, Page, pages
 
 PAGES = pages()
@@ -66,7 +69,7 @@ def test_links_lead_to_files_and_headings(shown: Page) -> None:
 def test_commands_exist_with_their_options(shown: Page) -> None:
     for words in shown.commands():
         command: Any = typer.main.get_command(app)
-        names = list(words)
+        names = list(words[: words.index("--")] if "--" in words else words)
         while hasattr(command, "commands") and names and not names[0].startswith("-"):
             name = names.pop(0)
             assert name in command.commands, words
@@ -120,9 +123,13 @@ def own_modules() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("shown", "text"), SPECS)
-@pytest.mark.usefixtures("own_modules")
+@pytest.mark.usefixtures("own_modules", "vision_packages")
 def test_specs_are_valid(shown: Page, text: str, tmp_path: Path) -> None:
-    path = write({**shown.files, "spec.yaml": text}, tmp_path) / "spec.yaml"
+    path = write({"train.py": "", **shown.files, "spec.yaml": text}, tmp_path) / "spec.yaml"
+    if "torchvision/resnet18" in text:
+        write_images(tmp_path / "flowers", ("rose", "tulip"), count=60)
+        weights = torchvision("the test", "torchvision.models").resnet18().state_dict()
+        torch.save(weights, tmp_path / "resnet18.pth")
     assert load_checked_spec(path).name == yaml.safe_load(text)["name"]
 
 

@@ -12,6 +12,7 @@ DOCS = ROOT / "docs"
 #: pages that the documentation's build generates
 GENERATED = {
     "reference/spec.md",
+    "reference/components/augmentation.md",
     "reference/components/index.md",
     "reference/api.md",
     "reference/http.md",
