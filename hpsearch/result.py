@@ -11,6 +11,7 @@ from hpsearch.analysis import SearchReport
 from hpsearch.errors import HpsearchError
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import Runs
+from hpsearch.spec.trials import FILES
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,8 @@ class BestTrial(TrialRecord):
         """Return what a training function saved last; for a model's trial its state."""
         from hpsearch.training.checkpoints import load_checkpoint, load_state
 
+        if self.result.record.spec.resources.launcher is not None:
+            return load_state(self.checkpoint_path.parent / FILES / "state.pt", device)["state"]
         state = load_checkpoint(self.checkpoint_path, device)["trainer"]
         if self.result.record.spec.trainable is None:
             return state

@@ -132,7 +132,9 @@ class Resources(Frozen):
         "what modules of yours hold is kept between such trials",
     )
     launcher: Literal["torchrun", "accelerate"] | None = Field(
-        None, description="starts a trial's command as several processes, on one machine"
+        None,
+        description="starts a trial's command or training function as several processes, on "
+        "one machine",
     )
     processes: int | None = Field(
         None,

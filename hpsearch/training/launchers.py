@@ -27,6 +27,7 @@ from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.protocol import EpochTrainer
 from hpsearch.training.trainer import Trainer
 from hpsearch.training.user_code.functions import ClassTrainer, FunctionTrainer, is_class
+from hpsearch.training.user_code.ranks import ranks_trainer
 
 FAMILY = "launcher"
 #: traits: (config, data) → whether it is the one for such a trial; whether it trains the model
@@ -63,8 +64,12 @@ def cross_validation(config: TrialConfig, data: Data, device: torch.device) -> C
     "function",
     traits={SUITS: lambda config, _: bool(config.trainable) and not is_class(config)},
 )
-def function(config: TrialConfig, device: torch.device) -> FunctionTrainer:
-    """Runs the training function that `trainable` names."""
+def function(
+    config: TrialConfig, device: torch.device, folders: TrialFolders | None
+) -> FunctionTrainer | CommandTrainer:
+    """Runs the training function that `trainable` names, in as many processes as asked for."""
+    if config.process_launcher is not None:
+        return ranks_trainer(config, folders)
     return FunctionTrainer(config, device, config.metric or None)
 
 

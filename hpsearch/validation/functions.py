@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hpsearch import registry
 from hpsearch.errors import Problem, UserCodeError, nearest_names
 from hpsearch.registry import Component
 from hpsearch.spec import Draft
-from hpsearch.validation.own_code import beside_problems, space_problems
+from hpsearch.validation.own_code import beside_problems, process_problems, space_problems
 
 _METHODS = ("train_epoch", "state_dict", "load_state_dict")
 
@@ -22,12 +23,23 @@ def training_function_problems(draft: Draft) -> Iterator[Problem]:
     for setting in ("command", "metrics"):
         if draft.raw.get(setting) is not None:
             yield Problem(setting, "must not be given with trainable", draft.raw[setting])
-    if draft.spec is not None and draft.spec.resources.launcher is not None:
-        rule = "must be given with command only"
-        yield Problem("resources.launcher", rule, draft.spec.resources.launcher)
+    yield from process_problems(draft)
+    yield from _rank_problems(draft)
     if isinstance(draft.raw["trainable"], str):
         yield from _trainable_problems(draft.raw["trainable"], draft.folder)
     yield from space_problems(draft)
+
+
+def _rank_problems(draft: Draft) -> Iterator[Problem]:
+    """Yield where a class, which trains in one process, is to have several."""
+    launcher = draft.spec.resources.launcher if draft.spec is not None else None
+    name = draft.raw["trainable"]
+    if launcher is None or not isinstance(name, str):
+        return
+    with suppress(UserCodeError, KeyError):  # reported at `trainable`
+        if inspect.isclass(registry.get("trainable", name, draft.folder).factory):
+            rule = "must be given with a training function or a command: a class has one process"
+            yield Problem("resources.launcher", rule, launcher)
 
 
 def _trainable_problems(name: str, folder: Path) -> list[Problem]:

@@ -76,7 +76,7 @@ def _missing(draft: Draft) -> Iterator[Problem]:
         rule = "must be given with trainable or command only; components have ranges as keywords"
         yield Problem("space", rule, draft.raw["space"])
     if draft.spec is not None and draft.spec.resources.launcher is not None:
-        rule = "must be given with command only"
+        rule = "must be given with command or trainable only"
         yield Problem("resources.launcher", rule, draft.spec.resources.launcher)
     if draft.raw.get("metrics") is not None:
         rule = "must be given with command only; those of a task are in the section task"

@@ -41,7 +41,13 @@ from hpsearch.training.user_code.settings import UserSettings
 
 
 class Trial:
-    """What user code knows of its trial. Epochs count from 1; `epoch` is the last reported."""
+    """What user code knows of its trial. Epochs count from 1; `epoch` is the last reported.
+
+    `rank` is the process' number of `world_size`, where a launcher starts several.
+    """
+
+    rank = 0
+    world_size = 1
 
     def __init__(self, config: TrialConfig, device: torch.device, epoch: int = 0) -> None:
         self.number = config.number
