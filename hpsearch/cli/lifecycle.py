@@ -60,7 +60,8 @@ def run(
     address: AddressOption = None,
 ) -> None:
     """Run a search to its end."""
-    say(f"{space or spec}: checking it while Ray starts")
+    if (source := space or spec) is not None:
+        say(f"{source}: checking it while Ray starts")
     from hpsearch.runs import Runs
 
     overrides = [*overrides, *([f"name={json.dumps(name)}"] if name else [])]

@@ -22,6 +22,8 @@ from hpsearch.training.command.epochs import ScriptReport
 OnReport = Callable[[ScriptReport], bool]
 _STOP, _CONTINUE = b'{"stop": true}\n', b'{"stop": false}\n'
 _CHUNK = 1 << 16
+#: characters of the folder for temporary files: a socket's path has at most 107, on macOS 103
+MAX_FOLDER = 70
 #: the epoch and the step of a report
 _Place = tuple[int | None, int | None]
 _NOWHERE: _Place = (None, None)
@@ -45,7 +47,7 @@ class ReportServer:
     def __init__(self, selector: selectors.BaseSelector, on_report: OnReport) -> None:
         self._selector = selector
         self._on_report = on_report
-        self._folder = Path(tempfile.mkdtemp(prefix="hpsearch-"))  # a socket's path is short
+        self._folder = _short_folder()
         self.path = self._folder / "report"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.bind(str(self.path))
@@ -143,6 +145,12 @@ class ReportServer:
         self._waiting = [each for each in self._waiting if each is not client]
         self._selector.unregister(client.socket)
         client.socket.close()
+
+
+def _short_folder() -> Path:
+    """Return a new folder for the socket, whose path must be short."""
+    is_long = len(tempfile.gettempdir()) > MAX_FOLDER
+    return Path(tempfile.mkdtemp(prefix="hpsearch-", dir="/tmp" if is_long else None))
 
 
 def _said(place: _Place) -> str:

@@ -329,3 +329,13 @@ def test_ranks_must_report_the_same_epochs(tmp_path: Path) -> None:
         pytest.raises(UserCodeError, match="rank 1: epoch 3 where rank 0 reports epoch 2"),
     ):
         curve(trainer)
+
+
+def test_a_long_folder_for_temporary_files_is_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with training(tmp_path) as trainer:
+        assert trainer.train_epoch()["accuracy"] == 0.5
