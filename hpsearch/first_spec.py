@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from hpsearch.user_code import scripts
 
 TIMEOUT_S = 120.0
 DEFAULT_METRIC = "val_accuracy"
-_HELP_OPTION = re.compile(r"^\s+(?:-\w(?:[ ,]+[A-Z_]+)?[, ]+)?(--[\w.-]+)(?:[= ]|$)")
+_HELP_OPTION = re.compile(r"^[\s│|]+(?:-\w(?:[ ,]+[A-Z_]+)?[, ]+)?(--[\w.-]+)(?:[= ]|$)")
 _HELP_DEFAULT = re.compile(r"[(\[]default(?:: |=| )([^)\]]+)[)\]]")
 _LOWER_IS_BETTER = re.compile(r"loss|error|perplexity|ppl|mse|mae|nll|bpc")
 
@@ -41,11 +42,19 @@ class Option:
     word: str
     default: Any = None
     choices: tuple[Any, ...] = ()
+    is_flag: bool = False
 
     @property
     def name(self) -> str:
-        """The hyperparameter: `batch_size`."""
-        return self.word.lstrip("-").replace("-", "_")
+        """The hyperparameter: `batch_size`; a key of Hydra as it is."""
+        is_option = self.word.startswith("-")
+        return self.word.lstrip("-").replace("-", "_") if is_option else self.word
+
+    @property
+    def number(self) -> float | None:
+        """The default, if that is a positive number."""
+        is_number = isinstance(self.default, int | float) and not isinstance(self.default, bool)
+        return self.default if is_number and self.default > 0 else None
 
 
 @dataclass
@@ -63,7 +72,8 @@ class FirstSpec:
 def first_spec(words: Sequence[str], folder: Path) -> FirstSpec:
     """Return a first spec for a script; raises HpsearchError where it can't be run."""
     options, is_hydra = read_options(words, folder)
-    spec = FirstSpec(list(words), is_hydra=is_hydra)
+    escaped = [word.replace("{", "{{").replace("}", "}}") for word in words]
+    spec = FirstSpec(escaped, is_hydra=is_hydra)
     given = {word.partition("=")[0] for word in words}
     for option in options:
         if option.word not in given:
@@ -130,12 +140,12 @@ def _place(spec: FirstSpec, option: Option) -> None:
     """Search an option, fill it in, or leave it to the script."""
     key = option.name.rpartition(".")[2]
     if key in _EPOCHS:
-        spec.max_epochs = int(option.default) if option.default else None
+        spec.max_epochs = int(option.number) if option.number else None
         _add_words(spec, option, "max_epochs")
     elif filled := _FILLED.get(key):
         _add_words(spec, option, filled)
     elif (tree := _range(key, option)) is not None:
-        *parents, last = option.name.split(".") if spec.is_hydra else [option.name]
+        *parents, last = option.name.split(".")
         node = spec.space
         for parent in parents:
             node = node.setdefault(parent, {})
@@ -153,14 +163,13 @@ def _add_words(spec: FirstSpec, option: Option, name: str) -> None:
 
 def _range(key: str, option: Option) -> Any:
     """Return the range or the choices of a hyperparameter that is known by its name."""
-    if option.choices and key in _CHOSEN:
+    make = next((make for names, make in _RANGES if key in names), None)
+    if option.choices and (make is not None or key in _CHOSEN):
         return {"choices": list(option.choices)}
-    for names, make in _RANGES:
-        if key in names:
-            default = option.default
-            is_number = isinstance(default, int | float) and not isinstance(default, bool)
-            return make(default if is_number and default > 0 else None)
-    return None
+    is_other = isinstance(option.default, bool | str | list)  # such as ${lr} of Hydra
+    if make is None or option.is_flag or is_other:
+        return None
+    return make(option.number)
 
 
 def _around(factor: float, typical: float) -> Callable[[float | None], dict[str, Any]]:
@@ -177,10 +186,12 @@ def _fixed(low: float, high: float) -> Callable[[float | None], dict[str, Any]]:
     return lambda default: {"low": min(low, default or low), "high": max(high, default or high)}
 
 
-def _powers_around(typical: int) -> Callable[[float | None], dict[str, Any]]:
+def _powers_around(typical: int) -> Callable[[float | None], dict[str, Any] | None]:
     """Return powers of two from a quarter of the default to four times it."""
 
-    def make(default: float | None) -> dict[str, Any]:
+    def make(default: float | None) -> dict[str, Any] | None:
+        if default is not None and default != int(default):  # a factor, not a number of units
+            return None
         exponent = round(math.log2(default or typical))
         powers = [2**e for e in range(max(0, exponent - 2), exponent + 3)]
         return {"choices": sorted({*powers, int(default or typical)})}
@@ -206,7 +217,7 @@ _FILLED = {
     ),
     **dict.fromkeys(("log_dir", "logdir", "logging_dir"), "output_dir"),
 }
-_RANGES: tuple[tuple[set[str], Callable[[float | None], dict[str, Any]]], ...] = (
+_RANGES: tuple[tuple[set[str], Callable[[float | None], dict[str, Any] | None]], ...] = (
     ({"lr", "learning_rate", "base_lr", "max_lr", "peak_lr"}, _around(30, 1e-3)),
     (
         {"batch_size", "train_batch_size", "bs", "per_device_train_batch_size", "bsz"},
@@ -231,7 +242,8 @@ _RANGES: tuple[tuple[set[str], Callable[[float | None], dict[str, Any]]], ...] =
 
 def _of_argparse(found: Mapping[str, Any]) -> Option:
     word = next((each for each in found["names"] if each.startswith("--")), found["names"][0])
-    return Option(word, found["default"], tuple(found["choices"] or ()))
+    choices = tuple(found["choices"] or ())
+    return Option(word, found["default"], choices, bool(found["is_flag"]))
 
 
 def _of_help(text: str) -> Iterator[Option]:
@@ -256,23 +268,32 @@ def _value(text: str) -> Any:
 
 def _output(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
             cwd=folder,
             env={**os.environ, "PATH": command_path(), **environment},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=TIMEOUT_S,
+            errors="replace",
+            start_new_session=True,
         )
     except OSError as error:
         raise HpsearchError(f"{words[0]}: can't be run: {error.strerror}") from error
+    try:
+        output, errors = process.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise HpsearchError(f"{' '.join(words)}: must end within {TIMEOUT_S:g} s") from error
-    if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        rule = f"must print its options and end within {TIMEOUT_S:g} s"
+        raise HpsearchError(f"{' '.join(words)}: {rule}; does it read --help?") from error
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what it has started
+        process.wait()
+    if process.returncode != 0:
+        last = errors.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
         raise HpsearchError(f"{' '.join(words)}: must print the script's options: {last[0]}")
-    return done.stdout
+    return output
 
 
 def _reported_metric(words: Sequence[str], folder: Path) -> str | None:

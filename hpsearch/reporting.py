@@ -59,6 +59,10 @@ def report(
     """
     if not is_trial():
         return
+    if on_stop not in ("terminate", "raise"):
+        raise TypeError(
+            f"hpsearch.report: on_stop must be terminate or raise, but got {on_stop!r}"
+        )
     values = {name: _number(name, value) for name, value in {**(metrics or {}), **more}.items()}
     message = {"rank": _rank(), "metrics": values, "on_stop": on_stop}
     message |= {"epoch": _count("epoch", epoch), "step": _count("step", step)}
@@ -86,17 +90,19 @@ class _Connection:
         self.pid = os.getpid()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.connect(os.environ[SOCKET])
-        self._answers = self._socket.makefile("rb")
 
     def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
-        line = self._answers.readline()
+        line = b""  # by hand: a signal's handler may ask while this waits
+        while not line.endswith(b"\n") and (byte := self._socket.recv(1)):
+            line += byte
         # no answer: the trial's worker is gone, and whoever supervises this process will end it
         answer: dict[str, Any] = json.loads(line) if line else {"stop": True}
         return answer
 
 
-_lock = threading.Lock()
+# a handler of a signal may report while the script waits in a report
+_lock = threading.RLock()
 _current: _Connection | None = None
 
 
@@ -107,12 +113,20 @@ def _connection() -> _Connection:
     return _current
 
 
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)  # another thread may hold it
+
+
 def _number(name: str, value: Any) -> float:
-    if hasattr(value, "item"):  # an array or a tensor of one element
-        value = value.item()
     try:
-        return float(value) if not isinstance(value, str | bytes) else _refuse(name, value)
-    except (TypeError, ValueError):
+        number = value.item() if hasattr(value, "item") else value  # of one element
+        return float(number) if not isinstance(number, str | bytes) else _refuse(name, value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         return _refuse(name, value)
 
 
@@ -123,8 +137,8 @@ def _refuse(name: str, value: Any) -> float:
 def _count(name: str, value: Any) -> int | None:
     if value is None:
         return None
-    number = value.item() if hasattr(value, "item") else value
-    if isinstance(number, bool) or number != int(number) or number < 0:
+    number = _number(name, value)
+    if isinstance(value, bool) or not number.is_integer() or number < 0:
         raise TypeError(f"hpsearch.report: {name} must be a whole number >= 0, but got {value!r}")
     return int(number)
 

@@ -23,7 +23,10 @@ CommandArgument = Annotated[
 def init(
     command: CommandArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where to write the spec.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Where to write the spec; the script runs in its folder."
+        ),
     ] = Path("search.yaml"),
 ) -> None:
     """Write a first spec for a script, with ranges for the hyperparameters that it has."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from hpsearch.errors import ComponentError, Problem, nearest_names
@@ -27,6 +29,7 @@ def command_problems(draft: Draft) -> Iterator[Problem]:
     if command is None:  # its shape is wrong
         return
     yield from _program_problems(command, draft.folder)
+    yield from _nesting_problems(command, draft)
     yield from _placeholder_problems(command, draft)
     yield from _variable_problems(command, draft)
     yield from _metrics_problems(command, draft)
@@ -43,6 +46,15 @@ def _program_problems(command: Command, folder: Path) -> Iterator[Problem]:
         if script.endswith(".py") and not (folder / script).is_file():
             near = nearest_names(script, (path.name for path in folder.glob("*.py")))
             yield Problem("command.run", f"must name a file below {folder}", script, near)
+
+
+def _nesting_problems(command: Command, draft: Draft) -> Iterator[Problem]:
+    """Yield where two launchers would start processes of each other's."""
+    launcher = draft.spec.resources.launcher if draft.spec is not None else None
+    program = Path(command.run[0]).name
+    if launcher is not None and program in ("torchrun", "accelerate"):
+        rule = f"must not be given with a command that starts processes itself ({program})"
+        yield Problem("resources.launcher", rule, launcher)
 
 
 def _placeholder_problems(command: Command, draft: Draft) -> Iterator[Problem]:
@@ -87,9 +99,22 @@ def _metrics_problems(command: Command, draft: Draft) -> Iterator[Problem]:
             )
         except ComponentError as error:
             yield error.problem.below("metrics")
+    if found and metrics["name"] == "stdout":
+        yield from _group_problems(metrics["pattern"], draft)
     path = metrics.get("path")
     if isinstance(path, str):
         yield from _path_problems(command, draft, path)
+
+
+def _group_problems(pattern: str | list[str], draft: Draft) -> Iterator[Problem]:
+    """Yield where no group of the patterns is the objective."""
+    patterns = [pattern] if isinstance(pattern, str) else pattern
+    with suppress(re.error):  # reported where the source is made
+        groups = [name for each in patterns for name in re.compile(each).groupindex]
+        objective = draft.spec.objective.metric if draft.spec is not None else None
+        if objective is not None and objective.isidentifier() and objective not in groups:
+            rule = f"must have a group named as the objective, (?P<{objective}>...)"
+            yield Problem("metrics.pattern", rule, pattern, nearest_names(objective, groups))
 
 
 def _path_problems(command: Command, draft: Draft, path: str) -> Iterator[Problem]:

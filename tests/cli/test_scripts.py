@@ -154,3 +154,30 @@ def test_yaml_keeps_what_it_says(tmp_path: Path) -> None:
     text = to_yaml(first_spec(["python", "train.py"], tmp_path), "first")
     assert yaml.safe_load(text)["name"] == "first"
     assert "# ranges to look at; not searched: --no-cuda" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "space"),
+    [
+        ('"--dropout", action="store_true"', {}),
+        ('"--lr", type=float, default=0.1, choices=[0.1, 0.2]', {"lr": {"choices": [0.1, 0.2]}}),
+        ('"--width", type=float, default=0.25', {}),
+        ('"--optimizer.lr", type=float, default=1.0', {"optimizer": {"lr": "a range"}}),
+    ],
+)
+def test_an_option_is_searched_by_what_it_takes(
+    option: str, space: dict[str, Any], tmp_path: Path
+) -> None:
+    script = "import argparse; p = argparse.ArgumentParser(); "
+    script += f"p.add_argument({option}); p.parse_args()"
+    (tmp_path / "train.py").write_text(script)
+    found = first_spec(["python", "train.py"], tmp_path).space
+    if "optimizer" in found:
+        found["optimizer"]["lr"] = "a range"
+    assert found == space
+
+
+def test_braces_of_the_command_stay(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(dedent(ARGPARSE).replace("--no-cuda", "--config"))
+    words = first_spec(["python", "train.py", "--config", "{a}"], tmp_path).words
+    assert words[:4] == ["python", "train.py", "--config", "{{a}}"]

@@ -126,7 +126,7 @@ def test_a_search_goes_on_without_those_that_it_was_to_learn_from(
     assert (report.state, report.record.trials[0].params) == ("finished", {"x": 0.25})
     for name in names:
         assert f"{name!r}" in caplog.text
-    assert caplog.text.count("second goes on without its results") == 2
+    assert caplog.text.count("second continues without its results") == 2
 
 
 @pytest.mark.usefixtures("ray_cluster")

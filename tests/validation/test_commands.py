@@ -102,6 +102,14 @@ def test_what_can_work(changes: dict[str, Any], folder: Path) -> None:
         ({"metrics": {**STDOUT, "pattern": "a"}}, "metrics.pattern: must have a group named as"),
         ({"metrics": {"from": "csv", "path": "log"}}, "metrics.path: must be another for each"),
         ({"metrics": {"from": "csv", "path": "{x}"}}, "metrics.path: must be a hyperparameter"),
+        (
+            {"metrics": {"from": "stdout", "pattern": "(?P<acuracy>x)"}},
+            "metrics.pattern: must have a group named as the objective, (?P<accuracy>...)",
+        ),
+        (
+            {"command": "torchrun train.py", "resources": {"launcher": "torchrun"}},
+            "resources.launcher: must not be given with a command that starts processes itself",
+        ),
         ({"resources": {"processes": 2}}, "resources.processes: must come with resources.launch"),
         (
             {"resources": {"gpu": 0.5, "launcher": "torchrun"}},

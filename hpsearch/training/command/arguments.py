@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,8 @@ def text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list | tuple | Mapping):
         return json.dumps(value)
+    if isinstance(value, float) and value < 0 and "e" in repr(value):
+        return format(Decimal(repr(value)), "f")  # argparse takes -1e-05 for an option
     return str(value)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpsearch.errors import UserCodeError
+from hpsearch.spec.stopping import MAX_EPOCHS
 from hpsearch.training.command.epoch_log import EpochLog
 
 
@@ -37,6 +38,7 @@ class EpochMetrics:
 
     objective: str
     steps_per_epoch: int | None = None
+    max_epochs: int = MAX_EPOCHS
     log: EpochLog | None = None
     epoch: int = 0  # the last one that was taken
     counts_from_zero: bool | None = None
@@ -62,6 +64,8 @@ class EpochMetrics:
 
     def add(self, report: ScriptReport) -> bool:
         """Take a report; returns whether it completed an epoch that is new."""
+        if report.epoch is not None and self.counts_from_zero is None:
+            self.counts_from_zero = report.epoch == 0
         if self.objective not in report.metrics:
             self._joined |= report.metrics
             return False
@@ -69,6 +73,7 @@ class EpochMetrics:
         metrics, self._joined = {**self._joined, **report.metrics}, {}
         if epoch <= self._known:
             return False
+        epoch = min(epoch, max(self._known, self.max_epochs) + 1)
         before = self._last or metrics
         new = [*(dict(before) for _ in range(self._known + 1, epoch)), metrics]
         if self.log is not None:
@@ -103,9 +108,8 @@ class EpochMetrics:
         if report.step is not None and self.steps_per_epoch is not None:
             return (report.step + 1) // self.steps_per_epoch  # steps count from 0 or from 1
         if report.epoch is not None:
-            if self.counts_from_zero is None:
-                self.counts_from_zero = report.epoch == 0
-            return report.epoch + self.counts_from_zero
+            self._counted = report.epoch + bool(self.counts_from_zero)
+            return self._counted
         if self.steps_per_epoch is not None:
             rule = "must give the step, by which steps_per_epoch counts epochs"
             raise UserCodeError(f"a report of {', '.join(report.metrics)}: {rule}")

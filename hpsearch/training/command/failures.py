@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 
 from hpsearch.errors import TrialError
 from hpsearch.outcome import RaisedError
 
 _FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>.+)')
-_ERROR = re.compile(
-    r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)?): ?(?P<message>.*)"
-)
+#: the line below the frames of a traceback
+_ERROR = re.compile(r"(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?")
 _OUT_OF_MEMORY = re.compile(
     r"OutOfMemoryError|CUDA out of memory|\bMemoryError\b|can't allocate memory"
 )
@@ -46,18 +46,34 @@ def failure(exit_code: int, errors: Sequence[str]) -> Exception:
     # torchrun ends the other ranks too, and they fail by what the first one did
     cause = end.rpartition(_ROOT_CAUSE)[2] if _ROOT_CAUSE in end else ""
     lines = _lines_of_rank(errors, cause)
-    if exit_code in (-signal.SIGKILL, -signal.SIGTERM) or _KILLED_RANK.search(cause):
-        how = signal.Signals(-exit_code).name if exit_code < 0 else "a signal to one of its ranks"
-        return LostProcessError(f"the command was killed by {how}")
-    if _OUT_OF_MEMORY.search(end):
-        return MemoryError(next(line for line in reversed(lines) if _OUT_OF_MEMORY.search(line)))
+    if _is_kill(exit_code) or _KILLED_RANK.search(cause):
+        how = "a signal to one of its ranks" if cause else _named(exit_code)
+        return LostProcessError(f"the command was killed: {how}")
     raised = _last_raised(lines)
     if raised is not None:
         start, error = raised
+        if _OUT_OF_MEMORY.search(str(error)):
+            return MemoryError(str(error))
         return CommandError(error, "\n".join(lines[start:][:SHOWN_LINES]))
-    how = f"exit code {exit_code}" if exit_code >= 0 else signal.Signals(-exit_code).name
+    if out_of_memory := next((each for each in errors if _OUT_OF_MEMORY.search(each)), None):
+        return MemoryError(out_of_memory)
+    how = _named(exit_code)
     last = lines[-1].strip() if lines else "it printed no error"
     return CommandError(RaisedError(how, last), end)
+
+
+def _is_kill(exit_code: int) -> bool:
+    """Whether a command, or what a shell ran as one, was killed by another."""
+    kills = (signal.SIGKILL, signal.SIGTERM)
+    return any(exit_code in (-number, 128 + number) for number in kills)
+
+
+def _named(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    with suppress(ValueError):  # a real-time signal has no name
+        return signal.Signals(-exit_code).name
+    return f"signal {-exit_code}"
 
 
 def _lines_of_rank(errors: Sequence[str], cause: str) -> Sequence[str]:
@@ -81,11 +97,11 @@ def _last_raised(lines: Sequence[str]) -> tuple[int, RaisedError] | None:
 def _from_traceback(lines: Sequence[str]) -> RaisedError | None:
     frames = [match for line in lines if (match := _FRAME.fullmatch(line))]
     for line in lines:
-        if not line.startswith(" ") and (match := _ERROR.match(line)):
+        if not line.startswith(" ") and (match := _ERROR.fullmatch(line)):
             last = frames[-1] if frames else None
             return RaisedError(
                 match["type"],
-                match["message"],
+                match["message"] or "",
                 last["file"] if last else None,
                 int(last["line"]) if last else None,
                 last["function"] if last else None,

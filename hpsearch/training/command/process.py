@@ -56,6 +56,7 @@ class CommandProcess:
         self.errors: deque[str] = deque(maxlen=TAIL_LINES)
         self.exit_code: int | None = None
         self.start_error: str | None = None
+        self.is_lost = False  # its supervisor was killed
         self._readers = [
             _Lines(self._stream("stdout"), 1, self.lines.append),
             _Lines(self._stream("stderr"), 2, self.errors.append),
@@ -91,13 +92,14 @@ class CommandProcess:
         return stream
 
     def _read(self, reader: _Lines) -> None:
-        if not reader.read():
+        if not self.has_ended and not reader.read():
             self._selector.unregister(reader.file)
 
     def _end(self) -> None:
         """Take the supervisor's last words: the tree has ended."""
         line = self._status.readline()
-        status: dict[str, Any] = json.loads(line) if line else {"error": "its supervisor died"}
+        status: dict[str, Any] = json.loads(line) if line else {}
+        self.is_lost = not status
         self.exit_code, self.start_error = status.get("exit_code"), status.get("error")
         self.has_ended = True
         self._supervisor.wait()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from hpsearch.spec import TrialConfig
 
@@ -37,4 +37,6 @@ def launched(words: Sequence[str], config: TrialConfig) -> tuple[str, ...]:
 
 def _program(words: Sequence[str], no_python: str) -> Sequence[str]:
     """Return what a launcher runs by Python, or, with this option, by itself."""
-    return words[1:] if _PYTHON.fullmatch(PurePath(words[0]).name) else (no_python, *words)
+    is_ours = words[0] == sys.executable or _PYTHON.fullmatch(words[0])
+    is_script = len(words) > 1 and (words[1] == "-m" or words[1].endswith(".py"))
+    return words[1:] if is_ours and is_script else (no_python, *words)

@@ -107,7 +107,7 @@ class ReportServer:
         client.rank, client.raises = message["rank"], message["on_stop"] == "raise"
         place = (message["epoch"], message["step"])
         if self._stops:
-            self._answer(client, _STOP)
+            self._answer(client, _STOP if client.raises else _CONTINUE)
             return
         places = self._places[client.rank]
         if place == _NOWHERE or place not in places[-1:]:  # an epoch may be reported in parts

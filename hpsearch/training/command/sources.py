@@ -25,6 +25,7 @@ from hpsearch.training.command.epochs import ScriptReport
 
 FAMILY = "metric_source"
 At = Literal["epoch", "step"]
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class MetricSource(Protocol):
@@ -33,8 +34,9 @@ class MetricSource(Protocol):
     def environment(self) -> Mapping[str, str]:
         """Return the variables that the script needs for it."""
 
-    def read(self, lines: Sequence[str]) -> Iterable[ScriptReport]:
-        """Return what is new, given the new lines of output; called again and again."""
+    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+        """Return what is new, given the new lines of output; called again and again, and once
+        before the script starts, whose end is `at_end`."""
 
     def missing(self) -> str:
         """Say what the script didn't do where nothing was found."""
@@ -47,7 +49,7 @@ class Reports:
     def environment(self) -> Mapping[str, str]:
         return {}
 
-    def read(self, lines: Sequence[str]) -> Iterable[ScriptReport]:
+    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
         return ()
 
     def missing(self) -> str:
@@ -62,7 +64,7 @@ class Output:
     """Lines of standard output that match a pattern with named groups.
 
     `pattern` is a regular expression, or a list of them. The groups `epoch` and `step` say where a
-    line belongs, all others are metrics: `epoch (?P<epoch>\\d+).* acc=(?P<val_accuracy>[\\d.]+)`.
+    line belongs, all others are metrics: `epoch (?P<epoch>\\d+).* acc=(?P<acc>[-+\\d.eE]*\\d)`.
     """
 
     def __init__(self, pattern: str | list[str]) -> None:
@@ -73,15 +75,15 @@ class Output:
     def environment(self) -> Mapping[str, str]:
         return {}
 
-    def read(self, lines: Sequence[str]) -> Iterable[ScriptReport]:
-        for line in lines:
+    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+        for line in (_COLOUR.sub("", each) for each in lines):
             for pattern in self._patterns:
                 if match := pattern.search(line):
                     found = _numbers(match.groupdict(), line)
                     yield _report(found, f"the line {line!r}")
 
     def missing(self) -> str:
-        return f"no line of its output matches the pattern {self._pattern}"
+        return f"no line of its standard output matches the pattern {self._pattern}"
 
 
 class _Files:
@@ -90,7 +92,8 @@ class _Files:
     def __init__(self, path: str, working_dir: Path) -> None:
         self._pattern = path
         self._working_dir = working_dir
-        self._sizes: dict[Path, int] = {}
+        #: size and time of change of each file when it was last looked at
+        self._seen: dict[Path, tuple[int, int]] = {}
 
     def environment(self) -> Mapping[str, str]:
         return {}
@@ -99,60 +102,81 @@ class _Files:
         return f"no metrics were found in {self._working_dir / self._pattern}"
 
     def _changed(self) -> Iterator[Path]:
-        """Yield the files that have another size than when they were last looked at."""
+        """Yield the files that are not as they were when they were last looked at."""
         place = Path(self._pattern)
-        root, pattern = (
-            (Path(place.anchor), place.relative_to(place.anchor))
-            if (place.is_absolute())
-            else (self._working_dir, place)
-        )
-        for path in sorted(root.glob(str(pattern))):
-            if path.is_file() and (size := path.stat().st_size) != self._sizes.get(path):
-                self._sizes[path] = size
-                yield path
+        root, pattern = self._working_dir, str(place)
+        if place.is_absolute():
+            root, pattern = Path(place.anchor), str(place.relative_to(place.anchor))
+        for path in sorted(root.glob(pattern)):
+            if path.is_file():
+                status = path.stat()
+                seen = (status.st_size, status.st_mtime_ns)
+                if seen != self._seen.get(path):
+                    self._seen[path] = seen
+                    yield path
+
+
+class _Rows(_Files):
+    """Files of rows, each of which is a report.
+
+    Rows that were there before the script started, of an earlier run of it, count only where they
+    say their epoch or step: those are known by it.
+    """
+
+    def __init__(self, path: str, working_dir: Path, names: Mapping[str, str]) -> None:
+        super().__init__(path, working_dir)
+        self._names = names
+        self._num_read: dict[Path, int] = {}
+        self._has_begun = False
+
+    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+        if at_end:
+            self._seen.clear()  # a last row without a line end was left
+        has_begun, self._has_begun = self._has_begun, True
+        for path in self._changed():
+            rows = list(self._rows(path, at_end))
+            first = self._num_read.get(path, 0)
+            if len(rows) < first:  # the script has written the file again
+                first = 0
+            self._num_read[path] = len(rows)
+            for row in rows[first:]:
+                report = _report(_renamed(row, self._names), str(path))
+                if has_begun or report.epoch is not None or report.step is not None:
+                    yield report
+
+    def _rows(self, path: Path, at_end: bool) -> Iterable[Mapping[str, Any]]:
+        """Return the rows of a file, without a last one that may not be whole yet."""
+        raise NotImplementedError
 
 
 @register(FAMILY, "jsonl")
-class JsonLines(_Files):
+class JsonLines(_Rows):
     """A file with a JSON object a line: numbers are metrics, `epoch` and `step` say where."""
 
     def __init__(
         self, path: str, working_dir: Path, epoch: str = "epoch", step: str = "step"
     ) -> None:
-        super().__init__(path, working_dir)
-        self._names = {epoch: "epoch", step: "step"}
-        self._read: dict[Path, int] = {}
+        super().__init__(path, working_dir, {epoch: "epoch", step: "step"})
 
-    def read(self, lines: Sequence[str]) -> Iterable[ScriptReport]:
-        for path in self._changed():
-            with path.open("rb") as file:
-                file.seek(self._read.get(path, 0))
-                whole, _, _ = file.read().rpartition(b"\n")
-            self._read[path] = self._read.get(path, 0) + len(whole) + bool(whole)
-            for line in whole.splitlines():
-                if line.strip():
-                    yield _report(_renamed(_parsed(line, path), self._names), str(path))
+    def _rows(self, path: Path, at_end: bool) -> Iterable[Mapping[str, Any]]:
+        lines = path.read_bytes().split(b"\n")
+        whole = lines if at_end else lines[:-1]
+        return [_parsed(line, path) for line in whole if line.strip()]
 
 
 @register(FAMILY, "csv")
-class CsvRows(_Files):
+class CsvRows(_Rows):
     """A CSV file with a header, such as Lightning's CSVLogger writes; empty cells are left out."""
 
     def __init__(
         self, path: str, working_dir: Path, epoch: str = "epoch", step: str = "step"
     ) -> None:
-        super().__init__(path, working_dir)
-        self._names = {epoch: "epoch", step: "step"}
-        self._rows: dict[Path, int] = {}
+        super().__init__(path, working_dir, {epoch: "epoch", step: "step"})
 
-    def read(self, lines: Sequence[str]) -> Iterable[ScriptReport]:
-        # the whole file: loggers write it again where a new metric needs a column
-        for path in self._changed():
-            whole, _, _ = path.read_text(errors="replace").rpartition("\n")
-            rows = list(csv.DictReader(whole.splitlines()))
-            for row in rows[self._rows.get(path, 0) :]:
-                yield _report(_renamed(row, self._names), str(path))
-            self._rows[path] = len(rows)
+    def _rows(self, path: Path, at_end: bool) -> Iterable[Mapping[str, Any]]:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+        whole = lines if at_end else lines[:-1]
+        return list(csv.DictReader(whole, skipinitialspace=True))
 
 
 @register(FAMILY, "tensorboard")
@@ -168,7 +192,7 @@ class TensorBoard(_Files):
         self._loaders: dict[Path, Any] = {}
         _event_files()
 
-    def read(self, lines: Sequence[str]) -> Iterable[ScriptReport]:
+    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
         for path in self._changed():
             if path not in self._loaders:
                 self._loaders[path] = _event_files()(str(path))
@@ -196,19 +220,29 @@ class MLflowRuns:
             "MLFLOW_ALLOW_FILE_STORE": "true",
         }
 
-    def read(self, lines: Sequence[str]) -> Iterable[ScriptReport]:
-        by_step: dict[int, dict[str, Any]] = {}
+    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+        by_step: dict[int, dict[str, float]] = {}
+        without_step: dict[int, dict[str, float]] = {}
         for path in sorted(self._folder.glob("*/*/metrics/**/*")):
             if not path.is_file():
                 continue
             name = path.as_posix().partition("/metrics/")[2]
-            entries = path.read_text().splitlines()
-            for entry in entries[self._read.get(path, 0) :]:
-                _, value, step, *_ = entry.split()
-                by_step.setdefault(int(step), {})[name] = float(value)
+            entries = [entry.split() for entry in path.read_text().splitlines()]
+            for i in range(self._read.get(path, 0), len(entries)):
+                _, value, step, *_ = entries[i]
+                # without a step MLflow writes 0 each time
+                repeats = i > 0 and step == entries[i - 1][2]
+                of = (
+                    without_step.setdefault(i, {})
+                    if repeats
+                    else by_step.setdefault(int(step), {})
+                )
+                of[name] = float(value)
             self._read[path] = len(entries)
         for epoch, values in sorted(by_step.items()):
             yield _report({**values, self._at: epoch}, "MLflow's run")
+        for _, values in sorted(without_step.items()):
+            yield _report(values, "MLflow's run")
 
     def missing(self) -> str:
         return "it logged no metrics to MLflow, at the MLFLOW_TRACKING_URI of its environment"
@@ -235,7 +269,7 @@ class WandbLogs:
             "PYTHONPATH": str(WANDB_LOGS),
         }
 
-    def read(self, lines: Sequence[str]) -> Iterable[ScriptReport]:
+    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
         return ()
 
     def missing(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import os
 import selectors
@@ -19,10 +20,10 @@ from hpsearch.registry import ComponentOf
 from hpsearch.reporting import CHECKPOINT_DIR, RANK_VARIABLES, SOCKET
 from hpsearch.spec import Command, TrialConfig
 from hpsearch.training.checkpoints import FILES_LOG
-from hpsearch.training.command.arguments import fill, invocation, placeholders
+from hpsearch.training.command.arguments import fill, flat, invocation, placeholders, text
 from hpsearch.training.command.epoch_log import EpochLog
 from hpsearch.training.command.epochs import EpochMetrics
-from hpsearch.training.command.failures import failure
+from hpsearch.training.command.failures import LostProcessError, failure
 from hpsearch.training.command.process import CommandProcess
 from hpsearch.training.command.processes import launched
 from hpsearch.training.command.server import ReportServer
@@ -70,7 +71,9 @@ class CommandTrainer:
         self._folders = folders or TrialFolders.temporary()
         self._command = Command.model_validate(config.command)
         log = EpochLog(self._folders.log)
-        self._epochs = EpochMetrics(config.metric, self._command.steps_per_epoch, log)
+        self._epochs = EpochMetrics(
+            config.metric, self._command.steps_per_epoch, config.max_epochs, log
+        )
         self._epochs.resume(self.state_dict(), self._has_checkpoint())
         self._run: _Run | None = None
         self._has_ended = False
@@ -138,7 +141,9 @@ class CommandTrainer:
         """
         is_told = {"max_epochs", "max_steps"} & set(placeholders(self._command.run))
         deadline = math.inf if is_told else time.monotonic() + self._command.stop_grace
-        while not (self._has_ended or self._epochs.has_more or time.monotonic() > deadline):
+        while not self._has_ended and time.monotonic() <= deadline:
+            if self._epochs.has_more and not is_told:
+                break
             self._wait()
         self.close()
 
@@ -155,7 +160,7 @@ class _Run:
         self._folders = folders
         spec_folder = Path(config.folder).resolve()
         folder = (
-            linked_folder(spec_folder, folders.outputs / "working_dir")
+            linked_folder(spec_folder, folders.outputs / "working_dir", _written(config))
             if command.working_dir == "trial"
             else spec_folder
         )
@@ -163,6 +168,8 @@ class _Run:
         self._source = make_source(config, folder, folders.outputs, filled)
         called = invocation(command, config.values["space"], filled, folders.outputs)
         environment = _environment(config, called.environment, self._source)
+        for report in self._source.read([]):
+            epochs.add(report)
         self._selector = selectors.DefaultSelector()
         self._server = ReportServer(self._selector, epochs.add)
         environment |= {
@@ -171,7 +178,11 @@ class _Run:
         }
         self._grace = command.stop_grace
         words = launched(called.words, config)
-        self._process = CommandProcess(words, folder, environment, self._grace, self._selector)
+        try:
+            self._process = CommandProcess(words, folder, environment, self._grace, self._selector)
+        except (OSError, ValueError) as error:  # words that are too long, or have a null
+            self._close()
+            raise UserCodeError(f"the command can't be run: {error}") from error
 
     def wait(self) -> bool:
         """Let waiting reports go on and take what comes; returns whether the command has ended."""
@@ -194,7 +205,11 @@ class _Run:
         """Raise where the command failed, or has reported nothing."""
         process = self._process
         process.stop()
+        for report in self._source.read(process.take_lines(), at_end=True):
+            epochs.add(report)
         self._close()
+        if process.is_lost:
+            raise LostProcessError("the supervisor of the command was killed")
         if process.start_error is not None:
             raise UserCodeError(f"the command can't be run: {process.start_error}")
         if process.exit_code != 0:
@@ -220,13 +235,23 @@ class _Run:
             self._folders.outputs.rmdir()
 
 
+def _written(config: TrialConfig) -> set[str]:
+    """Return what the script writes its metrics to in its working directory."""
+    path = (config.metrics or {}).get("path")
+    is_relative = isinstance(path, str) and not Path(path).is_absolute()
+    return {Path(str(path)).parts[0]} if is_relative else set()
+
+
 def make_source(
     config: TrialConfig, folder: Path, files: Path, filled: Mapping[str, Any]
 ) -> MetricSource:
     """Return where the metrics of a trial come from."""
     section = dict(config.metrics or {"name": "report"})
     if isinstance(section.get("path"), str):
-        section["path"] = fill(section["path"], {**filled, **config.values["space"]})
+        # what is filled in isn't a pattern of paths
+        values = {**filled, **flat(config.values["space"])}
+        escaped = {name: glob.escape(text(value)) for name, value in values.items()}
+        section["path"] = fill(section["path"], escaped)
     with placed("metrics"):
         source: MetricSource = ComponentOf(FAMILY).build(
             section, Path(config.folder), working_dir=folder, files=files.resolve()

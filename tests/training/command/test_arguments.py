@@ -27,6 +27,7 @@ def called(run: Any, space: dict[str, Any], tmp_path: Path, **settings: Any) -> 
         ("python t.py", {"flag": True, "no": False, "off": None}, "python t.py --flag"),
         ("t.py", {"sizes": [3, 4]}, "t.py --sizes 3 4"),
         ("t.py", {"opt": {"name": "sgd", "m": 0.9}}, "t.py --opt sgd --opt.m 0.9"),
+        ("t.py", {"x": -1e-5}, "t.py --x -0.00001"),
         ("t.py --lr={lr} {max_epochs}", {"lr": 1e-5}, "t.py --lr=1e-05 9"),
         ("t.py --epochs {max_epochs}", {"lr": 1}, "t.py --epochs 9 --lr 1"),
         (["t.py", "{{x}}", "{lr}"], {"lr": 1}, "t.py {x} 1"),

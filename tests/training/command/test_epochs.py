@@ -72,6 +72,21 @@ def test_steps_per_epoch_prefers_the_step_to_the_epoch() -> None:
     assert values(epochs, *reports) == [100.0, 200.0]
 
 
+def test_the_first_epoch_counts_whatever_it_reports() -> None:
+    reports = [of_epoch(0, loss=1.0), of_epoch(1, acc=0.1), of_epoch(3, acc=0.3)]
+    assert values(EpochMetrics("acc"), *reports) == [0.1, 0.1, 0.1, 0.3]
+
+
+def test_reports_without_an_epoch_go_on_from_those_with_one() -> None:
+    reports = [of_epoch(0, acc=0.0), of_epoch(None, acc=0.1), of_epoch(None, acc=0.2)]
+    assert values(EpochMetrics("acc"), *reports) == [0.0, 0.1, 0.2]
+
+
+def test_an_epoch_far_away_takes_no_memory() -> None:
+    epochs = EpochMetrics("acc", max_epochs=3)
+    assert values(epochs, of_epoch(10**12, acc=1.0)) == [1.0] * 4
+
+
 def test_steps_per_epoch_needs_steps() -> None:
     with pytest.raises(UserCodeError, match="must give the step"):
         EpochMetrics("acc", steps_per_epoch=10).add(of_epoch(None, acc=1.0))

@@ -99,3 +99,80 @@ def test_a_script_whose_output_is_read_can_be_stopped(tmp_path: Path) -> None:
     metrics = {"name": "stdout", "pattern": r"acc=(?P<accuracy>\d+)"}
     with training(tmp_path, script, metrics=metrics) as trainer:
         assert trainer.train_epoch()["accuracy"] == 0.0
+
+
+def appending(start: str) -> str:
+    """Return a script that appends rows without an epoch, from its checkpoint on."""
+    return dedent(
+        f"""
+        import json, sys, time, hpsearch
+        saved = hpsearch.checkpoint_dir() / "epoch"
+        first = int(saved.read_text()) if saved.exists() else 0
+        for i in range(first, 6):
+            with open(sys.argv[1] + "/log.jsonl", "{start}") as log:
+                log.write(json.dumps({{"accuracy": 100 + i}}) + "\\n")
+            saved.write_text(str(i + 1))
+            time.sleep(0.3)
+        """
+    )
+
+
+def test_rows_of_an_earlier_run_count_once(tmp_path: Path) -> None:
+    metrics = {"name": "jsonl", "path": "{output_dir}/log.jsonl"}
+    command = {"run": ["python", "train.py", "{output_dir}"]}
+    script = appending("a")
+    with training(tmp_path, script, command, max_epochs=6, metrics=metrics, space={}) as trainer:
+        curve_before = [trainer.train_epoch()["accuracy"] for _ in range(3)]
+        state = trainer.state_dict()
+    assert curve_before == [100, 101, 102]
+    with training(tmp_path, script, command, max_epochs=6, metrics=metrics, space={}) as trainer:
+        trainer.load_state_dict(state)
+        assert curve(trainer)[-1] == 105
+
+
+def test_a_last_row_needs_no_line_end(tmp_path: Path) -> None:
+    script = """
+        import json, sys
+        rows = [json.dumps({"epoch": i, "accuracy": i}) for i in range(3)]
+        open(sys.argv[1] + "/log.jsonl", "w").write("\\n".join(rows))
+    """
+    metrics = {"name": "jsonl", "path": "{output_dir}/log.jsonl"}
+    command = {"run": ["python", "train.py", "{output_dir}"]}
+    with training(tmp_path, script, command, max_epochs=3, metrics=metrics, space={}) as trainer:
+        assert curve(trainer) == [0.0, 1.0, 2.0]
+
+
+def test_mlflow_s_metrics_without_a_step_are_epochs(tmp_path: Path) -> None:
+    script = """
+        import mlflow
+        with mlflow.start_run():
+            for i in range(3):
+                mlflow.log_metric("accuracy", i)
+    """
+    with training(tmp_path, script, max_epochs=3, metrics={"name": "mlflow"}) as trainer:
+        assert curve(trainer) == [0.0, 1.0, 2.0]
+
+
+def test_what_is_filled_into_a_path_is_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "runs [1]"
+    folder.mkdir()
+    script = """
+        import sys
+        print('{"epoch": 1, "accuracy": 0.5}', file=open(sys.argv[1] + "/log.jsonl", "w"))
+    """
+    metrics = {"name": "jsonl", "path": "{output_dir}/*.jsonl"}
+    command = {"run": ["python", "train.py", "{output_dir}"]}
+    with training(folder, script, command, max_epochs=1, metrics=metrics, space={}) as trainer:
+        assert curve(trainer) == [0.5]
+
+
+def test_a_file_that_was_there_is_not_the_trial_s(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"epoch": 1, "accuracy": 99}\n')
+    script = """
+        with open("log.jsonl", "a") as log:
+            print('{"epoch": 1, "accuracy": 0.5}', file=log)
+    """
+    command, metrics = {"working_dir": "trial"}, {"name": "jsonl", "path": "log.jsonl"}
+    with training(tmp_path, script, command, max_epochs=1, metrics=metrics) as trainer:
+        assert curve(trainer) == [0.5]
+    assert (tmp_path / "log.jsonl").read_text().count("\n") == 1

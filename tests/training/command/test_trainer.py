@@ -339,3 +339,67 @@ def test_a_long_folder_for_temporary_files_is_no_harm(
     monkeypatch.setattr("tempfile.tempdir", str(long))
     with training(tmp_path) as trainer:
         assert trainer.train_epoch()["accuracy"] == 0.5
+
+
+def test_a_script_that_knows_its_budget_may_report_once_more(tmp_path: Path) -> None:
+    script = """
+        import sys, hpsearch
+        for epoch in range(int(sys.argv[1]) + 1):
+            hpsearch.report(epoch=epoch, accuracy=epoch)
+        (hpsearch.checkpoint_dir() / "final").touch()
+    """
+    command = {"run": ["python", "train.py", "{max_epochs}"]}
+    with training(tmp_path, script, command, max_epochs=2, space={}) as trainer:
+        assert curve(trainer) == [0.0, 1.0]
+    assert (tmp_path / "checkpoints" / "final").exists()
+
+
+def test_a_killed_supervisor_is_a_lost_worker(tmp_path: Path) -> None:
+    script = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    with training(tmp_path, script) as trainer, pytest.raises(LostProcessError, match="superv"):
+        trainer.train_epoch()
+
+
+def test_a_shell_s_killed_child_is_a_lost_worker(tmp_path: Path) -> None:
+    command = {"run": ["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], "arguments": "none"}
+    with training(tmp_path, "", command) as trainer, pytest.raises(LostProcessError, match="137"):
+        trainer.train_epoch()
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ("import os; os.kill(os.getpid(), 40)", "signal 40"),
+        ("raise NotImplementedError", "NotImplementedError"),
+        (
+            "import sys; print('after a MemoryError', file=sys.stderr); raise ValueError('real')",
+            "ValueError",
+        ),
+    ],
+)
+def test_other_failures(script: str, kind: str, tmp_path: Path) -> None:
+    with training(tmp_path, script) as trainer, pytest.raises(CommandError) as caught:
+        trainer.train_epoch()
+    assert caught.value.raised.type == kind
+
+
+def test_a_word_that_is_too_long(tmp_path: Path) -> None:
+    error = pytest.raises(UserCodeError, match="the command can't be run: .*too long")
+    with training(tmp_path, "", space={"rate": "x" * 140_000}) as trainer, error:
+        trainer.train_epoch()
+
+
+def test_a_handler_of_a_signal_may_report(tmp_path: Path) -> None:
+    script = """
+        import signal, sys, hpsearch
+        def stop(number, frame):
+            hpsearch.report(loss=1.0)
+            (hpsearch.checkpoint_dir() / "saved").touch()
+            sys.exit(0)
+        signal.signal(signal.SIGTERM, stop)
+        for epoch in range(9):
+            hpsearch.report(epoch=epoch, accuracy=1.0)
+    """
+    with training(tmp_path, script, command={"stop_grace": 5.0}) as trainer:
+        trainer.train_epoch()
+    assert (tmp_path / "checkpoints" / "saved").exists()
