@@ -325,7 +325,7 @@ def test_ranks_are_one_trial(tmp_path: Path) -> None:
 def test_ranks_must_report_the_same_epochs(tmp_path: Path) -> None:
     script = RANKS.replace("EPOCHS", "([1, 2, 3], [1, 3, 4])")
     with (
-        training(tmp_path, script, max_epochs=3) as trainer,
+        training(tmp_path, script, max_epochs=9) as trainer,
         pytest.raises(UserCodeError, match="rank 1: epoch 3 where rank 0 reports epoch 2"),
     ):
         curve(trainer)
