@@ -107,6 +107,7 @@ NEITHER = {
     "sampler.*": "they choose configurations",
     "early_stopping.*": "they stop trials",
     "launcher.*": "they make trainers",
+    "metric_source.*": "they read metrics",
 }
 
 

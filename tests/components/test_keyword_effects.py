@@ -115,6 +115,7 @@ class Case:
 ELSEWHERE = {
     "early_stopping": "early_stopping/test_stopping_keywords.py",
     "launcher": "training/test_launchers.py",
+    "metric_source": "training/command/test_sources.py",
 }
 FAMILIES = [family for family in registry.INJECTED if family not in ELSEWHERE]
 NAMES = [(family, name) for family in FAMILIES for name in registry.names(family)]

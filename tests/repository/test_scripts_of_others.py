@@ -1,7 +1,7 @@
 """The scripts of `examples/`, as people have them: one line more at most, and each is a trial.
 
 Each is killed in its first epoch's report, restarted, stopped after its second, restarted again,
-and ends as it does without a search.
+and ends as it does without a search; the slow ones aren't stopped in between.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/search.yam
 NUM_LINES = {"prints_only": 0, "timm_style": 0}
 #: scripts that don't wait for a decision: where their copies sleep, so that the kill finds them
 RUN_AHEAD = {"prints_only": '    print(f"Epoch', "timm_style": '        print(f"Test'}
+#: scripts that import for seconds: they are killed and restarted, but not stopped as well
+SLOW = {"accelerate_tracking", "ddp_torchrun", "lightning_project", "text_classification"}
 WITHOUT_CHECKPOINTS = {"prints_only"}
 
 
@@ -123,13 +125,17 @@ def test_a_script_is_killed_and_stopped_and_ends_as_alone(
         os.killpg(process_group(trainer), signal.SIGKILL)
         with pytest.raises(LostProcessError, match="killed"):
             train(trainer, config.max_epochs)
-    with trainer_of(config, folders) as trainer:
-        before = train(trainer, 2)
-        state, group = trainer.state_dict(), process_group(trainer)
-    assert not is_running(group)
+    before: list[float] = []
+    state = None
+    if path.name not in SLOW:
+        with trainer_of(config, folders) as trainer:
+            before = train(trainer, 2)
+            state, group = trainer.state_dict(), process_group(trainer)
+        assert not is_running(group)
     capfd.readouterr()
     with trainer_of(config, folders) as trainer:
-        trainer.load_state_dict(state)
+        if state is not None:
+            trainer.load_state_dict(state)
         curve = [*before, *train(trainer, config.max_epochs)]
         assert trainer.train_epoch() is None
     output = capfd.readouterr().out

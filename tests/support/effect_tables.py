@@ -218,6 +218,10 @@ FIELDS: dict[str, Any] = {"number": 1, "seed": 1, "max_epochs": 3, "precision": 
 UNSEEN_FIELDS: dict[str, str] = {
     "metric": "what a training function must report",
     "trainable": "a training function in place of all sections",
+    "command": "a script in place of all sections",
+    "metrics": "where those of a script come from",
+    "process_launcher": "what starts the processes of a script",
+    "processes": "those of a script",
     "compile": "the same computation by another program",
     "loader": "the same rows; test_loader.py sees who reads them",
     "device_type": "the same computation by another device",
