@@ -375,7 +375,10 @@ def test_no_other_answer_waits_for_files_of_users_to_be_removed(
         remove_below(root, *parts)
 
     monkeypatch.setattr(child, "remove_below", remove)
-    make = "import os\nfor _ in range(2000):\n    os.mkdir('below')\n    os.chdir('below')\n"
+    make = (
+        "import os, tempfile\nos.chdir(tempfile.mkdtemp())\n"
+        "for _ in range(2000):\n    os.mkdir('below')\n    os.chdir('below')\n"
+    )
     (folder / "train.py").write_text(make + TRAIN)
     check_submission(SPEC, folder)
     assert removed_in and threading.main_thread() not in removed_in

@@ -113,7 +113,13 @@ def test_a_driver_does_all_of_its_work_through_it(
     example = np.zeros((2, 4), dtype=np.float32)
     model = nn.Linear(4, 1)
     version = register_best(
-        record, uri, record.best, model, example, {"test_loss": 0.5}, [tmp_path / "nets.py"]
+        record,
+        uri,
+        record.best,
+        model,
+        example,
+        {"test_loss": 0.5},
+        {"nets": tmp_path / "nets.py"},
     )
     (tmp_path / "report.md").write_text("# report\n")
     log_report(record, uri, [tmp_path / "report.md"])
