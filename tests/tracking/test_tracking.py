@@ -91,6 +91,7 @@ def test_a_trial_is_a_child_run_with_its_values_and_curves(
         "optimizer.name": "adam",
         "optimizer.lr": "0.01",
         "batch_size": "32",
+        "accumulate": "1",
     }
     assert store.curve(run, "train_loss") == [(1, 1.0), (2, 0.5)]
     times = [
