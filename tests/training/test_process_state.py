@@ -16,11 +16,13 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from hpsearch.process import keep_process
+from hpsearch.training.user_code import lockstep
 from hpsearch.training.user_code.process_state import ProcessState
 
 
 @pytest.fixture(autouse=True)
-def own_process() -> Iterator[None]:
+def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(lockstep, "abandoned", [])
     restore = keep_process()
     yield
     restore()
@@ -83,7 +85,10 @@ def test_threads_of_pools_and_daemons_are_no_harm(released: threading.Event) -> 
     pool.shutdown()
 
 
-def test_loaders_see_dead_workers_in_each_trial() -> None:
+def test_loaders_see_dead_workers_in_each_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    # loaders of other tests may have set it
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    monkeypatch.setattr("torch.utils.data._utils.signal_handling._SIGCHLD_handler_set", False)
     for _ in range(2):
         state = ProcessState()
         rows = TensorDataset(torch.arange(8.0))
