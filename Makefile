@@ -68,6 +68,7 @@ bench: setup
 soak: setup
 	$(BIN)/pytest tests/soak/searches.py tests/soak/team.py tests/soak/backup.py tests/soak/service.py tests/soak/examples.py \
 		tests/soak/any_spec.py
+	HPSEARCH_SOAK=1 $(BIN)/pytest tests/repository/test_scripts_of_others.py
 
 wheel: setup
 	rm -rf build/lib build/bdist.*

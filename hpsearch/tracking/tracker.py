@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -146,8 +147,9 @@ class Tracker:
         while not self._abandoned.is_set():
             # -P: a user's `random.py` in this folder is none of ours.
             command = [sys.executable, "-P", "-W", "ignore", "-m", "hpsearch.tracking.follower"]
+            # a copy: another thread may change the environment just then, and the call would fail
             with subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
             ) as process:
                 self._process = process
                 self._send(self._settings.to_json().encode() + b"\n")
