@@ -317,7 +317,7 @@ def libraries(family: str) -> dict[str, list[str]]:
     return {each.prefix: each.known() for each in _libraries.get(family, [])}
 
 
-def library_prefixes(family: str) -> list[str]:
+def prefixes_of_libraries(family: str) -> list[str]:
     """Return how the names of other libraries' components begin in a family."""
     return [each.prefix for each in _libraries.get(family, [])]
 

@@ -136,7 +136,7 @@ def _component(family: str) -> Schema:
     names = registry.names(family)
     objects = [_keywords(registry.get(family, name)) for name in names]
     known = [{"enum": names}] if names else []
-    others = [_USER_CODE, *map(_of_library, registry.library_prefixes(family))]
+    others = [_USER_CODE, *map(_of_library, registry.prefixes_of_libraries(family))]
     own: list[Schema] = [
         {"type": "object", "properties": {"name": each}, "required": ["name"]} for each in others
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import library
 
 from hpsearch.components.packages import optional_package
 from hpsearch.errors import BadConfigurationError
@@ -16,7 +17,7 @@ INSTALL = "pip install hpsearch[vision]"
 #: operators that torchvision registers more for as it is imported, whether they are there or not
 _OPERATORS = ("nms", "qnms")
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_library: list[torch.library.Library] = []
+_declared: list[library.Library] = []
 
 
 def torchvision(user: str, module: str = "torchvision") -> Any:
@@ -44,14 +45,14 @@ def timm(user: str) -> Any:
 
 def _declare_missing_operators() -> None:
     found = importlib.util.find_spec("torchvision")
-    if _library or found is None or found.origin is None:
+    if _declared or found is None or found.origin is None:
         return
     for compiled in Path(found.origin).parent.glob("_C*.so"):
         try:
             torch.ops.load_library(str(compiled))  # type: ignore[no-untyped-call]
         except OSError:
-            library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-            _library.append(library)
+            declared: Any = library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+            _declared.append(declared)
             for name in _OPERATORS:
-                library.define(f"{name}{_SIGNATURE}")
+                declared.define(f"{name}{_SIGNATURE}")
             return
