@@ -58,7 +58,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.samplers
 	$(BIN)/python -m benchmarks.record
 	$(BIN)/python -m benchmarks.driver
-	$(BIN)/python -m benchmarks.loading
+	PYTHONPATH=.venv/vision $(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.service
