@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ import cloudpickle
 
 from hpsearch.errors import Problem, SpecError
 from hpsearch.importing import users_modules
+from hpsearch.spec.trees import mapped
 
 #: of the runs folder; no search may have such a name
 FOLDER = ".code"
@@ -38,11 +40,22 @@ def with_named_code(raw: Any, runs: Path, folder: Path) -> Any:
 
     The names are relative to `folder`. Raises SpecError for one that can't be pickled.
     """
-    found = {_name_of(each): each for each in _callables(raw)}
-    if not found:
+    code = _named(_callables(raw))
+    if not code:
         return raw
-    module = _write(found, runs)
-    return _replaced(raw, lambda name: f"{os.path.relpath(module, folder)}:{name}")
+    module = os.path.relpath(_write(code, runs), folder)
+    names = {id(each): f"{module}:{name}" for name, each in code.items()}
+    return mapped(raw, lambda value: names[id(value)] if callable(value) else value)
+
+
+def _named(found: Iterable[Any]) -> dict[str, Any]:
+    """Return functions and classes by name; others of the same name get a number."""
+    code: dict[str, Any] = {}
+    for each in {id(each): each for each in found}.values():
+        stem = _name_of(each)
+        names = itertools.chain([stem], (f"{stem}_{i}" for i in itertools.count(2)))
+        code[next(name for name in names if name not in code)] = each
+    return code
 
 
 def _write(code: Mapping[str, Any], runs: Path) -> Path:
@@ -63,25 +76,10 @@ def _write(code: Mapping[str, Any], runs: Path) -> Path:
     return module
 
 
-def _callables(value: Any) -> Iterator[Any]:
-    if callable(value):
-        yield value
-    elif isinstance(value, Mapping):
-        for child in value.values():
-            yield from _callables(child)
-    elif isinstance(value, list | tuple):
-        for child in value:
-            yield from _callables(child)
-
-
-def _replaced(value: Any, name: Callable[[str], str]) -> Any:
-    if callable(value):
-        return name(_name_of(value))
-    if isinstance(value, Mapping):
-        return {key: _replaced(child, name) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replaced(child, name) for child in value]
-    return value
+def _callables(raw: Any) -> list[Any]:
+    found: list[Any] = []
+    mapped(raw, lambda value: found.append(value) if callable(value) else None)
+    return found
 
 
 def _name_of(code: Any) -> str:

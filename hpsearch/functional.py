@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.errors import Problem, SpecError, nearest_names
 from hpsearch.runs import Runs
 from hpsearch.spec import SearchSettings, SearchSpec, draft_spec
+from hpsearch.spec.trees import mapped
 
 if TYPE_CHECKING:
     from hpsearch.result import SearchResult
@@ -54,12 +54,13 @@ def search(
 
     place, folder = Runs(Path(runs)), Path.cwd()
     raw = _raw_spec(trainable, space, metric, direction, max_epochs, more)
-    raw["name"] = name or _free_name(place, raw, trainable)
+    raw["name"] = name or _free_name(place, trainable)
     named = with_named_code(raw, Path(runs).resolve(), folder)
     draft = draft_spec(named, folder)
     if draft.spec is None:
         raise SpecError(draft.problems)
-    with _view(progress) as watch:
+    with _view(progress) as view:
+        watch = view.watch if view is not None else None
         report = run_search(draft.spec, runs, address=address, on_start=watch)
     return SearchResult(report.record, place)
 
@@ -84,21 +85,17 @@ def _raw_spec(
         given = settings.get("early_stopping", {"name": "asha"})
         stopping = {"name": given} if isinstance(given, str) else dict(given)
         settings["early_stopping"] = {**stopping, "max_epochs": max_epochs}
-    raw = {key: _plain(value) for key, value in more.items() if key not in _SETTINGS}
+    raw = {key: mapped(value, _plain) for key, value in more.items() if key not in _SETTINGS}
     raw |= {"objective": {"metric": metric, "direction": direction}, "search": settings}
     if trainable is not None:
         raw["trainable"] = trainable
     if space is not None:
-        raw["space"] = _plain(space)
+        raw["space"] = mapped(space, _plain)
     return raw
 
 
 def _plain(value: Any) -> Any:
-    """Return a tree with Optuna's distributions as ranges and choices."""
-    if isinstance(value, Mapping):
-        return {key: _plain(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(child) for child in value]
+    """Return a distribution of Optuna as a range or as choices, all else as it is."""
     if not hasattr(value, "to_internal_repr"):
         return value
     if hasattr(value, "choices"):
@@ -108,7 +105,7 @@ def _plain(value: Any) -> Any:
     return {**ends, **({"log": True} if value.log else {}), **step}
 
 
-def _free_name(place: Runs, raw: Mapping[str, Any], trainable: Any) -> str:
+def _free_name(place: Runs, trainable: Any) -> str:
     """Return a name of a search that is not taken."""
     stem = getattr(trainable, "__name__", "search")
     stem = stem if stem.isidentifier() else "search"
@@ -116,8 +113,8 @@ def _free_name(place: Runs, raw: Mapping[str, Any], trainable: Any) -> str:
     return next(name for name in names if not place.has(name))
 
 
-def _view(progress: bool) -> Any:
-    """Return what shows a running search where this runs: a notebook, a terminal, or nowhere."""
+def _view(progress: bool) -> AbstractContextManager[Any]:
+    """Return what shows a running search where this runs: a notebook, a terminal, or nothing."""
     if not progress:
         return nullcontext()
     from hpsearch.notebook import NotebookView, is_notebook
@@ -128,17 +125,4 @@ def _view(progress: bool) -> Any:
 
     from hpsearch.live import LiveView
 
-    return _Watched(LiveView(Console(emoji=False)))
-
-
-@dataclass
-class _Watched:
-    """A terminal's view, as what it begins with."""
-
-    view: Any
-
-    def __enter__(self) -> Any:
-        return self.view.__enter__().watch
-
-    def __exit__(self, *error: Any) -> None:
-        self.view.__exit__(*error)
+    return LiveView(Console(emoji=False))

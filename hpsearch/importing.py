@@ -167,12 +167,6 @@ def _relative_import_hint(error: Exception, name: str, folder: Path | None) -> s
     )
 
 
-def user_files(name: str, folder: str | Path) -> list[Path]:
-    """Return the file that holds the user's code of this name; none for a module's."""
-    module_name = name.rpartition(":")[0]
-    return [Path(folder) / module_name] if module_name.endswith(".py") else []
-
-
 def _import_module(name: str, folder: Path | None) -> Any:
     if name.endswith(".py"):
         return _import_file((folder or Path()) / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 REFRESH_S = 0.5
 #: without a terminal, a line is printed at most this often
 LINE_INTERVAL_S = 5.0
+#: trials of a leaderboard
+NUM_LEADERS = 5
 
 
 class LiveView:
@@ -111,6 +113,13 @@ def progress_line(record: Record, progress: Progress) -> str:
     )
 
 
+def leaderboard_rows(record: Record) -> Iterator[tuple[str, str, str, str]]:
+    """Yield number, objective, epochs and configuration of the leading trials, as texts."""
+    for trial in leaders(record)[:NUM_LEADERS]:
+        value = show(record.objective(trial))
+        yield str(trial.number), value, str(trial.epochs), _configuration(trial)
+
+
 def render_progress(record: Record, progress: Progress) -> RenderableType:
     """Return the panel of a running search."""
     facts = Table.grid(padding=(0, 2))
@@ -177,11 +186,8 @@ def render_report(report: SearchReport) -> RenderableType:
     board = Table(
         "trial", escape(metric), "epochs", "configuration", title="leaderboard", box=None
     )
-    for trial in leaders(record)[:5]:
-        value = record.objective(trial)
-        board.add_row(
-            str(trial.number), show(value), str(trial.epochs), escape(_configuration(trial))
-        )
+    for row in leaderboard_rows(record):
+        board.add_row(*map(escape, row))
     if board.row_count:
         parts.append(board)
     if report.best is not None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import html
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from hpsearch.analysis import summary
-from hpsearch.analysis.leaders import leaders
-from hpsearch.formatting import show, show_seconds
+from hpsearch.live import leaderboard_rows, progress_line
 from hpsearch.record import Record
 from hpsearch.runs import SearchFolder
 
 REFRESH_S = 1.0
-#: trials of the table
-SHOWN = 5
 
 
 def is_notebook() -> bool:
@@ -26,21 +24,22 @@ def is_notebook() -> bool:
 
 
 class NotebookView:
-    """Shows a running search below a cell; its value is what `run_search` calls at the start."""
+    """Shows a running search below a cell."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> Any:
-        return self._watch
+    def __enter__(self) -> NotebookView:
+        return self
 
     def __exit__(self, *error: Any) -> None:
         self._done.set()
         if self._thread is not None:
             self._thread.join()
 
-    def _watch(self, record: Record, folder: SearchFolder) -> None:
+    def watch(self, record: Record, folder: SearchFolder) -> None:
+        """Begin to show a search; `run_search` calls this before the first trial."""
         import IPython.display
 
         HTML: Any = IPython.display.HTML
@@ -59,24 +58,11 @@ class NotebookView:
 
 def progress_html(record: Record) -> str:
     """Return how far a search is, and its leading trials, as a table."""
-    progress, metric = summary(record), record.spec.objective.metric
-    head = (
-        f"<b>{html.escape(record.name)}</b>: {progress.ended} of {progress.planned} trials, "
-        f"{progress.running} running, {progress.stopped_early} stopped early, "
-        f"{progress.failed} failed; {progress.epochs_used} epochs, "
-        f"{show_seconds(progress.seconds_used)}"
-    )
-    columns = ("trial", metric, "epochs", "configuration")
-    rows = []
-    for trial in leaders(record)[:SHOWN]:
-        value = record.objective(trial)
-        params = ", ".join(f"{name}={show(each)}" for name, each in trial.params.items())
-        rows.append((trial.number, show(value), trial.epochs, params))
-    return f"<p>{head}</p>{_table(columns, rows)}"
+    columns = ("trial", record.spec.objective.metric, "epochs", "configuration")
+    line = f"{record.name}: {progress_line(record, summary(record))}"
+    rows = (_row(row, "td") for row in leaderboard_rows(record))
+    return f"<p>{html.escape(line)}</p><table>{_row(columns, 'th')}{''.join(rows)}</table>"
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    def row(cells: tuple[Any, ...], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(c))}</{tag}>" for c in cells) + "</tr>"
-
-    return f"<table>{row(columns, 'th')}{''.join(row(each, 'td') for each in rows)}</table>"
+def _row(cells: Sequence[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"

@@ -73,10 +73,10 @@ def test_a_wrong_range_is_told_at_its_place(tmp_path: Path) -> None:
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     place = Runs(tmp_path)
-    assert _free_name(place, {}, test_a_wrong_range_is_told_at_its_place)[:4] == "test"
-    assert _free_name(place, {}, lambda: 1) == "search"
+    assert _free_name(place, test_a_wrong_range_is_told_at_its_place)[:4] == "test"
+    assert _free_name(place, lambda: 1) == "search"
     place.create(make_spec(name="search"))
-    assert _free_name(place, {}, None) == "search-2"
+    assert _free_name(place, None) == "search-2"
 
 
 def loaded(name: str, folder: Path) -> Any:
@@ -100,6 +100,13 @@ def test_code_is_named_and_kept_with_its_source(tmp_path: Path) -> None:
     assert loaded(name, tmp_path)(2) == 6
     source = next((tmp_path / "runs").rglob("source.txt")).read_text()
     assert "return scale * x" in source
+
+
+def test_code_of_one_name_keeps_apart(tmp_path: Path) -> None:
+    codes = [lambda number=number: number for number in range(3)]
+    raw = {"choices": [*codes, codes[0]]}
+    names = with_named_code(raw, tmp_path / "runs", tmp_path)["choices"]
+    assert [loaded(name, tmp_path)() for name in names] == [0, 1, 2, 0]
 
 
 def test_code_that_cannot_be_pickled_is_an_error(tmp_path: Path) -> None:

@@ -94,27 +94,15 @@ def _draft(
     overrides: Sequence[str],
 ) -> Draft:
     """Return the draft of a spec's file, or of a command and its space."""
-    from hpsearch.spec import apply_override, draft_spec, load_yaml, read_draft
+    from hpsearch.spec.reading import draft_of, read_draft, read_mapping
 
-    if space is None:
-        if len(words) != 1:
-            rule = "must be one spec, or --space FILE -- COMMAND"
-            raise SpecError([Problem("run", rule, " ".join(words))])
-        return read_draft(words[0], overrides)
-    if not words:
-        raise SpecError([Problem("--space", "must come with a command: --space FILE -- COMMAND")])
-    try:
-        document = load_yaml(space.read_text())
-    except (OSError, ValueError) as error:
-        raise SpecError(
-            [Problem(str(space), f"must be a readable YAML file ({error})")]
-        ) from error
-    if not isinstance(document, dict):
-        raise SpecError([Problem(str(space), "must be a mapping of hyperparameters", document)])
-    raw = spec_of_command(words, document, metric, direction)
-    for override in overrides:
-        apply_override(raw, override)
-    return draft_spec(raw, Path())
+    if space is not None:
+        raw = spec_of_command(words, read_mapping(space), metric, direction)
+        return draft_of(raw, Path(), overrides)
+    if len(words) != 1:
+        rule = "must be one spec, or --space FILE -- COMMAND"
+        raise SpecError([Problem("run", rule, " ".join(words))])
+    return read_draft(words[0], overrides)
 
 
 @app.command()

@@ -51,6 +51,8 @@ def spec_of_command(
     direction: str | None,
 ) -> dict[str, Any]:
     """Return a raw spec of a command and a YAML document: a space, or a spec without a command."""
+    if not words:
+        raise SpecError([Problem("--space", "must come with a command: --space FILE -- COMMAND")])
     spec = dict(document) if document.keys() & _OF_SPECS else {"space": dict(document)}
     given = {"metric": metric, "direction": direction}
     objective = {**spec.get("objective", {}), **{k: v for k, v in given.items() if v}}

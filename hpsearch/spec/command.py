@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from hpsearch.spec.trees import Frozen
+from hpsearch.spec.trees import Frozen, named
 from hpsearch.spec.units import Duration
 
 #: how hyperparameters that the command doesn't name reach it
@@ -65,8 +65,7 @@ CommandSetting = Annotated[Command, BeforeValidator(_as_mapping)]
 
 def with_source_names(value: Any) -> Any:
     """Write out a source of metrics: `from` is its name here, and a name alone is short for it."""
-    if isinstance(value, str):
-        return {"name": value}
+    value = named(value)
     if isinstance(value, dict) and "from" in value and "name" not in value:
         return {"name" if key == "from" else key: child for key, child in value.items()}
     return value

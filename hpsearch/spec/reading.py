@@ -53,23 +53,36 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpec:
 def read_draft(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
     """Read a spec as far as it goes, so that all that is wrong with it can be told at once."""
     path = Path(path)
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise SpecError([Problem(str(path), "must be a readable file", error.strerror)]) from error
-    except UnicodeDecodeError as error:
-        raise SpecError([Problem(str(path), f"must be YAML ({error})")]) from error
-    return read_text(text, str(path), path.parent, overrides)
+    return draft_of(read_mapping(path), path.parent, overrides)
 
 
 def read_text(text: str, name: str, folder: str | Path, overrides: Sequence[str] = ()) -> Draft:
     """Read a spec from text as `read_draft` does from a file; errors call it `name`."""
+    return draft_of(_mapping(text, name), folder, overrides)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping of a YAML file; raises SpecError."""
+    try:
+        return _mapping(path.read_text(), str(path))
+    except OSError as error:
+        raise SpecError([Problem(str(path), "must be a readable file", error.strerror)]) from error
+    except UnicodeDecodeError as error:
+        raise SpecError([Problem(str(path), f"must be YAML ({error})")]) from error
+
+
+def _mapping(text: str, name: str) -> dict[str, Any]:
     try:
         raw = load_yaml(text)
     except yaml.YAMLError as error:
         raise SpecError([Problem(name, f"must be YAML ({error})")]) from error
     if not isinstance(raw, dict):
         raise SpecError([Problem(name, "must be a mapping of sections", raw)])
+    return raw
+
+
+def draft_of(raw: dict[str, Any], folder: str | Path, overrides: Sequence[str] = ()) -> Draft:
+    """Check the shape of a spec given as plain values, after `overrides` as `load_spec` has."""
     for override in overrides:
         apply_override(raw, override)
     return draft_spec(raw, folder)

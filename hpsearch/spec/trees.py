@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -204,6 +204,15 @@ def to_plain(tree: Tree) -> Any:
     if isinstance(tree, list | tuple):
         return [to_plain(child) for child in tree]
     return tree
+
+
+def mapped(tree: Any, leaf: Callable[[Any], Any]) -> Any:
+    """Return nested mappings and lists with each of their leaves replaced."""
+    if isinstance(tree, Mapping):
+        return {key: mapped(child, leaf) for key, child in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [mapped(child, leaf) for child in tree]
+    return leaf(tree)
 
 
 def _labels(choices: Sequence[Tree]) -> tuple[Scalar, ...]:

@@ -44,6 +44,12 @@ class TrialConfig:
         return self.trainable is not None or self.command is not None
 
     @property
+    def stop_grace(self) -> float:
+        """Seconds that its command has to end once it is told to; 0 for all others."""
+        grace: float = self.command["stop_grace"] if self.command is not None else 0.0
+        return grace
+
+    @property
     def device(self) -> str:
         """Where the trial trains: what the spec says, or a GPU if it asks for one."""
         return self.device_type or ("cuda" if self.gpu > 0 else "cpu")

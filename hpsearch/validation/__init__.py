@@ -79,7 +79,3 @@ def _check_trial(draft: Draft) -> tuple[Data | None, list[Problem]]:
     if draft.raw.get("command") is not None:
         return None, [*command_problems(draft)]
     return check_built_in_trial(draft)
-
-
-def _is_own_code(draft: Draft) -> bool:
-    return any(draft.raw.get(setting) is not None for setting in ("trainable", "command"))

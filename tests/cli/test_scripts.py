@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from hpsearch.cli import app
 from hpsearch.cli.scripts import name_of, spec_of_command
 from hpsearch.errors import HpsearchError, SpecError
 from hpsearch.first_spec import Option, first_spec, read_options, to_yaml
@@ -181,3 +183,11 @@ def test_braces_of_the_command_stay(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(dedent(ARGPARSE).replace("--no-cuda", "--config"))
     words = first_spec(["python", "train.py", "--config", "{a}"], tmp_path).words
     assert words[:4] == ["python", "train.py", "--config", "{{a}}"]
+
+
+def test_a_space_that_is_no_yaml(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text("lr: {low: 0.1")
+    arguments = ["run", "--space", str(tmp_path / "space.yaml"), "--metric", "x", "--", "true"]
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, SpecError)
+    assert "space.yaml: must be YAML" in str(error)

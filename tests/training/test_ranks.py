@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -36,6 +37,9 @@ CODE = """
             trial.save_checkpoint(model.module.state_dict(), epoch)
             yield {"weight": model.module.weight.item()}
         dist.destroy_process_group()
+
+    def diverges(config, trial):
+        yield {"weight": float("nan")}
 
     def fails(config, trial):
         raise ValueError(f"rank {trial.rank} of {trial.world_size}")
@@ -82,6 +86,12 @@ def test_ranks_train_one_model_and_go_on(tmp_path: Path) -> None:
 def test_four_ranks(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, "train", 4)
     assert trainer.train_epoch()["weight"] == pytest.approx(0.75)
+    trainer.close()
+
+
+def test_a_metric_that_is_not_finite_reaches_the_worker(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, "diverges", 2)
+    assert math.isnan(trainer.train_epoch()["weight"])
     trainer.close()
 
 

@@ -14,6 +14,7 @@ import json
 import math
 import re
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -116,16 +117,18 @@ class _Files:
                     yield path
 
 
-class _Rows(_Files):
+class _Rows(_Files, ABC):
     """Files of rows, each of which is a report.
 
     Rows that were there before the script started, of an earlier run of it, count only where they
     say their epoch or step: those are known by it.
     """
 
-    def __init__(self, path: str, working_dir: Path, names: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: str, working_dir: Path, epoch: str = "epoch", step: str = "step"
+    ) -> None:
         super().__init__(path, working_dir)
-        self._names = names
+        self._names = {epoch: "epoch", step: "step"}
         self._num_read: dict[Path, int] = {}
         self._has_begun = False
 
@@ -134,7 +137,9 @@ class _Rows(_Files):
             self._seen.clear()  # a last row without a line end was left
         has_begun, self._has_begun = self._has_begun, True
         for path in self._changed():
-            rows = list(self._rows(path, at_end))
+            lines_read = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+            # the last line may not be whole yet
+            rows = list(self._rows(lines_read if at_end else lines_read[:-1], path))
             first = self._num_read.get(path, 0)
             if len(rows) < first:  # the script has written the file again
                 first = 0
@@ -144,39 +149,25 @@ class _Rows(_Files):
                 if has_begun or report.epoch is not None or report.step is not None:
                     yield report
 
-    def _rows(self, path: Path, at_end: bool) -> Iterable[Mapping[str, Any]]:
-        """Return the rows of a file, without a last one that may not be whole yet."""
-        raise NotImplementedError
+    @abstractmethod
+    def _rows(self, lines: Sequence[str], path: Path) -> Iterable[Mapping[str, Any]]:
+        """Return the rows of a file's whole lines."""
 
 
 @register(FAMILY, "jsonl")
 class JsonLines(_Rows):
     """A file with a JSON object a line: numbers are metrics, `epoch` and `step` say where."""
 
-    def __init__(
-        self, path: str, working_dir: Path, epoch: str = "epoch", step: str = "step"
-    ) -> None:
-        super().__init__(path, working_dir, {epoch: "epoch", step: "step"})
-
-    def _rows(self, path: Path, at_end: bool) -> Iterable[Mapping[str, Any]]:
-        lines = path.read_bytes().split(b"\n")
-        whole = lines if at_end else lines[:-1]
-        return [_parsed(line, path) for line in whole if line.strip()]
+    def _rows(self, lines: Sequence[str], path: Path) -> Iterable[Mapping[str, Any]]:
+        return (_parsed(line, path) for line in lines if line.strip())
 
 
 @register(FAMILY, "csv")
 class CsvRows(_Rows):
     """A CSV file with a header, such as Lightning's CSVLogger writes; empty cells are left out."""
 
-    def __init__(
-        self, path: str, working_dir: Path, epoch: str = "epoch", step: str = "step"
-    ) -> None:
-        super().__init__(path, working_dir, {epoch: "epoch", step: "step"})
-
-    def _rows(self, path: Path, at_end: bool) -> Iterable[Mapping[str, Any]]:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
-        whole = lines if at_end else lines[:-1]
-        return list(csv.DictReader(whole, skipinitialspace=True))
+    def _rows(self, lines: Sequence[str], path: Path) -> Iterable[Mapping[str, Any]]:
+        return csv.DictReader(lines, skipinitialspace=True)
 
 
 @register(FAMILY, "tensorboard")
@@ -323,7 +314,7 @@ def _whole(value: float | None, name: str, place: str) -> int | None:
     return int(value)
 
 
-def _parsed(line: bytes, path: Path) -> dict[str, Any]:
+def _parsed(line: str, path: Path) -> dict[str, Any]:
     try:
         values = json.loads(line)
     except ValueError as error:

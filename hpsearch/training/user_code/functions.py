@@ -173,11 +173,11 @@ class FunctionTrainer:
     def _begin(self, saved: _Saved) -> None:
         name = f"{self._config.trainable} (trial {self._config.number})"
         self._saved = saved
-        self._lockstep = Lockstep(self._run, name, *_program(self._config))
+        self._lockstep = Lockstep(self._run, name, *program_of(self._config))
         self._trial = FunctionTrial(self._config, self._device, saved, self._lockstep)
 
     def _run(self) -> None:
-        result = _call_user_code(self._config, self._trial)
+        result = call_user_code(self._config, self._trial)
         if not inspect.isgenerator(result):
             return
         try:
@@ -216,9 +216,9 @@ class ClassTrainer:
         self._objective = Objective(objective)
         self._warnings: list[CheckWarning] = []
         self._trial = Trial(config, torch.device(device))
-        self._settings = UserSettings(*_program(config))
+        self._settings = UserSettings(*program_of(config))
         with self._settings.applied():
-            self._object = _call_user_code(config, self._trial)
+            self._object = call_user_code(config, self._trial)
 
     @property
     def epoch(self) -> int:
@@ -281,7 +281,7 @@ _PURPOSE = "training function"
 _log = logging.getLogger(__name__)
 
 
-def _call_user_code(config: TrialConfig, trial: Trial) -> Any:
+def call_user_code(config: TrialConfig, trial: Trial) -> Any:
     """Call the function or make the object, seeded for this trial and where it starts."""
     seed = derive_seed(config.seed, config.number, _PURPOSE, trial.epoch)
     seed_all(seed)
@@ -289,7 +289,7 @@ def _call_user_code(config: TrialConfig, trial: Trial) -> Any:
     return component.build({}, config=copy.deepcopy(config.values["space"]), trial=trial)
 
 
-def _program(config: TrialConfig) -> tuple[Path, list[str]]:
+def program_of(config: TrialConfig) -> tuple[Path, list[str]]:
     """Where a trial's code runs, and its sys.argv."""
     folder = Path(config.folder)
     return folder, program_arguments(str(config.trainable).rpartition(":")[0], folder)

@@ -6,7 +6,6 @@ trial that reports to the search as a script does.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
 import os
@@ -18,14 +17,12 @@ from typing import Any
 
 import torch
 
-from hpsearch import registry, reporting
-from hpsearch.importing import program_arguments
+from hpsearch import reporting
 from hpsearch.spec import Command, TrialConfig
 from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.command import CommandTrainer, TrialFolders
-from hpsearch.training.seeds import seed_all
-from hpsearch.training.user_code.functions import Trial
-from hpsearch.training.user_code.reports import read_metrics
+from hpsearch.training.user_code.functions import Trial, call_user_code, program_of
+from hpsearch.training.user_code.reports import read_numbers
 
 
 class RankTrial(Trial):
@@ -45,7 +42,7 @@ class RankTrial(Trial):
 
     def report(self, metrics: Mapping[str, Any]) -> None:
         """Report the metrics of an epoch; returns when the next epoch is wanted."""
-        values = read_metrics(metrics, self.epoch + 1)
+        values = read_numbers(metrics, self.epoch + 1)  # the worker sees one that isn't finite
         self.epoch += 1
         reporting.report(values, epoch=self.epoch, on_stop="raise")
 
@@ -80,12 +77,9 @@ def main() -> None:
     """Call the function of a trial."""
     config = TrialConfig(**json.loads(Path(sys.argv[1]).read_text()))
     trial = RankTrial(config)
-    name, folder = str(config.trainable), Path(config.folder)
-    sys.argv = program_arguments(name.rpartition(":")[0], folder)
+    _, sys.argv = program_of(config)
     torch.set_num_threads(max(1, config.cpu // config.processes))
-    seed_all(trial.seed)
-    component = registry.get("trainable", name, folder)
-    result: Any = component.build({}, config=copy.deepcopy(config.values["space"]), trial=trial)
+    result: Any = call_user_code(config, trial)
     if inspect.isgenerator(result):
         reports: Iterator[Any] = result
         for metrics in reports:

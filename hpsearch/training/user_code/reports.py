@@ -16,9 +16,18 @@ from hpsearch.spec import METRIC_NAME_RULE, is_metric_name
 
 
 def read_metrics(report: Any, epoch: int) -> dict[str, float]:
-    """Turn what user code reports into metrics; numpy's and torch's scalars are numbers too.
+    """Turn what user code reports into metrics; DivergedError for one that isn't finite."""
+    metrics = read_numbers(report, epoch)
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise DivergedError(f"{name} is {value} at epoch {epoch}")
+    return metrics
 
-    >>> read_metrics({"loss": np.float32(0.5)}, epoch=1)
+
+def read_numbers(report: Any, epoch: int) -> dict[str, float]:
+    """Turn what user code reports into numbers; numpy's and torch's scalars are numbers too.
+
+    >>> read_numbers({"loss": np.float32(0.5)}, epoch=1)
     {'loss': 0.5}
     """
     place = f"the report of epoch {epoch}"
@@ -28,9 +37,6 @@ def read_metrics(report: Any, epoch: int) -> dict[str, float]:
     if metrics.get("epoch", epoch) != epoch:
         rule = f"{place}: its 'epoch' must be {epoch}"
         raise UserCodeError(f"{rule} (epochs count from 1), but got {metrics['epoch']:g}")
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise DivergedError(f"{name} is {value} at epoch {epoch}")
     metrics.pop("epoch", None)
     return metrics
 

@@ -142,8 +142,7 @@ class TrialActor(tune.Trainable):
     def _drop_trainer(self) -> None:
         trainer, self._trainer = self._trainer, None
         if trainer is not None:
-            grace = self._trial.command["stop_grace"] if self._trial.command else 0.0
-            with given_up_after(UNWINDING_TIME_S + grace):
+            with given_up_after(UNWINDING_TIME_S + self._trial.stop_grace):
                 trainer.close()
             del trainer
         process, self._process = self._process, None
