@@ -70,6 +70,15 @@ def test_a_process_that_still_runs_is_ended_and_named(released: threading.Event)
     assert process.exitcode == -signal.SIGTERM
 
 
+def test_a_process_that_ran_before_goes_on(released: threading.Event) -> None:
+    process = multiprocessing.get_context("fork").Process(target=released.wait)
+    process.start()
+    assert ProcessState().restore() == ""
+    assert process.is_alive()
+    process.terminate()
+    process.join()
+
+
 def test_a_thread_that_still_runs_is_named(released: threading.Event) -> None:
     state = ProcessState()
     threading.Thread(target=released.wait, name="left").start()

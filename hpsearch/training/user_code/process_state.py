@@ -39,6 +39,7 @@ class ProcessState:
         self._hooks = [(module, dict(_hooks_of(module))) for module in _WITH_HOOKS]
         self._modes = [get() for get, _ in _MODES]
         self._threads = set(threading.enumerate())
+        self._children = set(multiprocessing.active_children())
         self._loggers = set(logging.root.manager.loggerDict)
 
     def restore(self) -> str:
@@ -71,14 +72,17 @@ class ProcessState:
                 torch.distributed.destroy_process_group()
             else:  # to destroy it may wait for ranks that are gone
                 yield "torch.distributed.init_process_group"
-        if multiprocessing.active_children():
+        if self._new_children():
             gc.collect()  # a DataLoader ends its workers when it is forgotten
-        for process in multiprocessing.active_children():
+        for process in self._new_children():
             process.terminate()
             yield f"the process {process.name}"
         for thread in set(threading.enumerate()) - self._threads:
             if thread.is_alive() and not thread.daemon and not _is_of_pool(thread):
                 yield f"the thread {thread.name}"
+
+    def _new_children(self) -> set[multiprocessing.process.BaseProcess]:
+        return set(multiprocessing.active_children()) - self._children
 
 
 def _is_users_logger(name: str) -> bool:
