@@ -30,36 +30,48 @@ class Totals:
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Take a batch."""
+        self.keep(outputs, targets)
+        if len(self._batches) == FLUSH_STEPS:
+            self.flush()
+
+    def keep(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take a batch that is added up by the next `flush`."""
         self._batches.append((outputs, targets))
         self._num_rows += len(targets)
-        if len(self._batches) == FLUSH_STEPS:
-            self._flush()
+
+    def add_sums(self, totals: list[float], num_rows: int) -> None:
+        """Take what the task's totals of so many rows are."""
+        self._num_rows += num_rows
+        self._add(totals)
 
     def summary(self) -> dict[str, float]:
         """Return the metrics, named by the split; DivergedError if a total isn't finite."""
-        self._flush()
+        self.flush()
         metrics = self._task.summary(self._totals, self._num_rows)
         return {f"{self._split}_{name}": value for name, value in metrics.items()}
 
     def rows(self) -> tuple[Tensor, Tensor]:
         """Return all outputs, float32 (rows, output_size), and targets, in the CPU's memory."""
-        self._flush()
+        self.flush()
         assert self._kept is not None
         outputs, targets = (torch.cat(part) for part in zip(*self._kept, strict=True))
         return outputs, targets
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Add up what was kept; DivergedError if a total isn't finite."""
         if not self._batches:
             return
         outputs, targets = (torch.cat(part) for part in zip(*self._batches, strict=True))
         outputs = outputs.float()
-        totals = self._task.totals(outputs, targets).tolist()
+        self._batches.clear()
+        if self._kept is not None:
+            self._kept.append((outputs.cpu(), targets.cpu()))
+        self._add(self._task.totals(outputs, targets).tolist())
+
+    def _add(self, totals: list[float]) -> None:
         if not all(map(math.isfinite, totals)):
             raise DivergedError(
                 f"epoch {self._epoch}: {self._split}_loss must be finite, but got {totals[0]}"
             )
         before = self._totals or [0.0] * len(totals)
         self._totals = [sum(pair) for pair in zip(before, totals, strict=True)]
-        self._batches.clear()
-        if self._kept is not None:
-            self._kept.append((outputs.cpu(), targets.cpu()))

@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,7 @@ from hpsearch.training.building import (
 from hpsearch.training.callbacks import Callbacks
 from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
+from hpsearch.training.dropout_keys import DropoutKeys
 from hpsearch.training.forgetting import ForgettingMeter
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
 from hpsearch.training.loader import Batch, Reading, Transform
@@ -51,6 +53,26 @@ SplitName = Literal["train", "rest", "val", "test"]
 EVAL_BATCH_SIZE = 256
 #: steps of an epoch, evenly spaced, at which the norm of the gradient is taken
 GRAD_NORM_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """The steps of an epoch: which rows, in batches of which sizes.
+
+    `order` is int64 (rows,), `keys` those of the dropout masks, int32 (steps, dropouts).
+    `first_step` counts the steps of the epochs before.
+    """
+
+    order: Tensor
+    batch_size: int
+    sizes: list[int]
+    first_step: int
+    keys: Tensor
+
+    @property
+    def stride(self) -> int:
+        """Steps from one at which the gradient's norm is taken to the next."""
+        return math.ceil(len(self.sizes) / GRAD_NORM_SAMPLES)
 
 
 class Trainer:
@@ -105,6 +127,7 @@ class Trainer:
         self._projections = build_all(config, "constraints", model=self.model)
         is_half = config.precision == "fp16"
         self._scaler = torch.amp.GradScaler(self.device.type) if is_half else None
+        self._keys = DropoutKeys(self.model)
         self._forward = self._compile() if config.compile else self.model
 
     @cached_property
@@ -149,23 +172,67 @@ class Trainer:
         gradient's norm, before clipping, at up to 16 evenly spaced steps; `seconds` is the time
         of training and evaluation. Raises DivergedError at the first loss that is not finite.
         """
-        if self._callbacks.is_over:
+        if self.is_over:
             return None
         start = time.perf_counter()
+        with flushed_denormals():
+            plan = self.begin_epoch()
+            metrics, grad_norm = self._train(plan)
+            measured = self.prepare_evaluation()
+        metrics |= self.evaluate_epoch()
+        metrics |= {"lr": self.lr, "grad_norm": grad_norm, **measured}
+        metrics = self.end_epoch(metrics)
+        metrics["seconds"] = time.perf_counter() - start
+        return metrics
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a callback has ended the training."""
+        return self._callbacks.is_over
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def begin_epoch(self) -> EpochPlan:
+        """Begin the next epoch, whose steps are to be taken as the plan says."""
         if self._forgetting is not None and self._forgetting.before is None:
             self._forgetting.begin(self.evaluate("rest"))
         self.epoch += 1
-        with flushed_denormals():
-            metrics, grad_norm = self._train()
-            measured = self._measure()
-        self._update.hold_average()
+        batch_size, order = self._pace.batch_size(self.epoch), self._order(self.epoch)
+        sizes = batch_sizes(len(order), batch_size)
+        seed_all(self._seed("epoch"))
+        if self._tuning is not None:
+            self._tuning.begin_epoch(self.epoch)
+        self._pace.begin_epoch(self.optimizer, self.epoch)
+        keys = self._keys.begin_epoch(self._seed("dropout"), len(sizes))
+        hold_iterate(self.optimizer)
+        self.model.train()
+        if self._tuning is not None:
+            self._tuning.set_modes()
+        return EpochPlan(order, batch_size, sizes, self._pace.first_step(self.epoch), keys)
+
+    def begin_step(self, step: int) -> None:
+        """Set learning rate, momentum and keys for a step of the epoch, counted from 0."""
+        if step and self._pace.changes_within_epochs:
+            self._pace.begin_step(self.optimizer, self.epoch, step)
+        self._keys.begin_step(step)
+
+    def prepare_evaluation(self) -> dict[str, float]:
+        """Let the model hold what is evaluated; returns what callbacks measured before."""
+        self._keys.end_epoch()
+        seed_all(self._seed("evaluation"))
+        measured = self._measure()
+        self.update.hold_average()
         self._callbacks.before_evaluation(self.model, self._read_train)
-        metrics |= self._evaluate_epoch()
-        metrics["lr"] = float(self.optimizer.param_groups[0]["lr"])
-        metrics |= {"grad_norm": grad_norm, **measured}
+        return measured
+
+    def end_epoch(self, metrics: dict[str, float]) -> dict[str, float]:
+        """End an epoch with its metrics; returns them, new ones where callbacks change weights."""
+        seed_all(self._seed("end of epoch"))
         metrics |= self._call_back(metrics)
         self._pace.observe(metrics)
-        metrics["seconds"] = time.perf_counter() - start
         return metrics
 
     def evaluate(self, split: SplitName) -> dict[str, float]:
@@ -174,7 +241,10 @@ class Trainer:
         Of the training split, `train` are the rows that are trained on and `rest` those that
         fine-tuning on a subset leaves out.
         """
-        totals = self._evaluate(split, keep=bool(self.task.scores))
+        return self.measured(split, self._evaluate(split, keep=bool(self.task.scores)))
+
+    def measured(self, split: str, totals: Totals) -> dict[str, float]:
+        """Return the metrics of a split whose totals these are."""
         scores = self.task.measure(*totals.rows()) if self.task.scores else {}
         return totals.summary() | {f"{split}_{name}": value for name, value in scores.items()}
 
@@ -229,33 +299,20 @@ class Trainer:
     def _evaluate(self, split: str, keep: bool) -> Totals:
         totals = Totals(self.task, self.epoch, split, keep=keep)
         self.model.eval()
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self.autocast():
             for x, y in self._read(split, EVAL_BATCH_SIZE):
                 totals.add(self._forward(x), y)
         return totals
 
-    def _train(self) -> tuple[dict[str, float], float]:
-        batches, batch_size = self._batches("train"), self._pace.batch_size(self.epoch)
-        order = self._order(self.epoch)
-        num_steps = len(batch_sizes(len(order), batch_size))
-        stride = math.ceil(num_steps / GRAD_NORM_SAMPLES)
-        seed_all(self._seed("epoch"))
-        if self._tuning is not None:
-            self._tuning.begin_epoch(self.epoch)
-        self._pace.begin_epoch(self.optimizer, self.epoch)
-        first_step = self._pace.first_step(self.epoch)
+    def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
         totals, norms = Totals(self.task, self.epoch, "train"), []
-        hold_iterate(self.optimizer)
-        self.model.train()
-        if self._tuning is not None:
-            self._tuning.set_modes()
         reading = self._reading("train", self._transforms)
-        for step, batch in enumerate(batches.read(batch_size, order, reading)):
-            if step and self._pace.changes_within_epochs:
-                self._pace.begin_step(self.optimizer, self.epoch, step)
+        batches = self.batches("train").read(plan.batch_size, plan.order, reading)
+        for step, batch in enumerate(batches):
+            self.begin_step(step)
             x, y = self._augmented(batch)
-            measure = step % stride == 0
-            outputs, norm = self._update(x, y, step=first_step + step, measure=measure)
+            measure = step % plan.stride == 0
+            outputs, norm = self.update(x, y, step=plan.first_step + step, measure=measure)
             if norm is not None:
                 norms.append(norm)
             totals.add(outputs, y)
@@ -280,17 +337,19 @@ class Trainer:
         return [*of_images, *others], []
 
     @cached_property
-    def _update(self) -> Update:
+    def update(self) -> Update:
+        """What takes a step."""
         return Update(
             model=self.model,
             forward=self._forward,
             loss=self.task.loss,
             optimizer=self.optimizer,
-            autocast=self._autocast,
+            autocast=self.autocast,
             penalties=self._penalties,
             clip=build(self.config, "gradient_clip"),
             noise=build(self.config, "gradient_noise"),
             projections=self._projections,
+            keys=self._keys,
             accumulate=self._accumulate,
             scaler=self._scaler,
         )
@@ -305,7 +364,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(self._seed("measure"))
         order = self._rows.order(size, 1, generator)
         reading = self._reading("measure", self._transforms)
-        for batch in self._batches("train").read(size, order, reading):
+        for batch in self.batches("train").read(size, order, reading):
             if len(batch[1]) == size:
                 yield self._augmented(batch)
 
@@ -320,13 +379,14 @@ class Trainer:
 
     def _first_inputs(self) -> Tensor:
         batch_size = self._pace.batch_size(1)
-        batches, order = self._batches("train"), self._order(1)[:batch_size]
+        batches, order = self.batches("train"), self._order(1)[:batch_size]
         return next(batches.read(batch_size, order, self._reading("first")))[0]
 
     def _read_train(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self._read("train", self._pace.batch_size(self.epoch))
 
-    def _evaluate_epoch(self) -> dict[str, float]:
+    def evaluate_epoch(self) -> dict[str, float]:
+        """Return what an epoch reports of the splits that it isn't trained on."""
         metrics = self.evaluate("val") if self.data.val is not None else {}
         if self._forgetting is not None:
             metrics |= self._forgetting.measure(self.evaluate("rest"))
@@ -336,7 +396,7 @@ class Trainer:
         """Run the callbacks after an epoch; returns new metrics where weights were changed."""
         is_last = self.epoch >= self.config.max_epochs
         changed = self._callbacks.after_epoch(self.model, metrics, is_last=is_last)
-        return self._evaluate_epoch() if changed else {}
+        return self.evaluate_epoch() if changed else {}
 
     def _compile(self) -> Callable[[Tensor], Tensor]:
         # Programs of earlier trials count towards a limit, after which nothing more is compiled.
@@ -345,13 +405,14 @@ class Trainer:
 
     def _read(self, split: str, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         rows = {"train": self._rows.trained, "rest": self._rows.rest}
-        batches = self._batches("train" if split in rows else split)
+        batches = self.batches("train" if split in rows else split)
         return batches.read(batch_size, rows.get(split), self._reading(split))
 
     def _reading(self, purpose: str, transforms: Sequence[Transform] = ()) -> Reading:
         return Reading(self._seed(f"read {purpose}"), self.epoch, transforms)
 
-    def _batches(self, split: str) -> Batches:
+    def batches(self, split: str) -> Batches:
+        """Return the batches of a split."""
         if split not in self._splits:
             examples = getattr(self.data, split)
             if examples is None:
@@ -368,7 +429,8 @@ class Trainer:
         config, epoch = self.config, self.epoch if epoch is None else epoch
         return derive_seed(config.seed, config.number, self._stream + purpose, epoch)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[None]:
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Return the context of the model's forward pass, as the precision has it."""
         if self.config.precision == "fp32":
             return _NO_AUTOCAST
         dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.config.precision]

@@ -14,6 +14,7 @@ from hpsearch.components.constraints import Projection
 from hpsearch.components.gradients import Clipping, Noise
 from hpsearch.components.optimizers import hold_average
 from hpsearch.components.regularizers import Penalty
+from hpsearch.training.dropout_keys import DropoutKeys
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Update:
     clip: Clipping | None = None
     noise: Noise | None = None
     projections: Sequence[Projection] = ()
+    keys: DropoutKeys | None = None
     accumulate: int = 1
     scaler: torch.amp.GradScaler | None = None
 
@@ -59,6 +61,16 @@ class Update:
             self._take_step()
         self._project()
         return outputs, norm
+
+    def apply(self, take_step: Callable[[], None], *, measure: bool) -> Tensor | None:
+        """Take a step, as this function does, with gradients that are there already.
+
+        Returns the gradient's norm before clipping, if asked for.
+        """
+        norm = self._finish_gradient(measure)
+        take_step()
+        self._project()
+        return norm
 
     def hold_average(self) -> None:
         """Let the model hold its optimizer's average, if there is one; that is projected, too.
@@ -87,9 +99,13 @@ class Update:
         num_parts = max(1, min(self.accumulate, len(x) // 2))  # batch norm needs two rows
         kept: list[Tensor] = []
         losses: list[Tensor] = []
+        first_row = 0
         for part, targets in zip(
             x.tensor_split(num_parts), y.tensor_split(num_parts), strict=True
         ):
+            if self.keys is not None:
+                self.keys.begin_rows(first_row)
+            first_row += len(part)
             with self.autocast():
                 outputs = self.forward(part)
             loss = self.loss(outputs.float(), targets)

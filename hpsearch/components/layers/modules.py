@@ -4,34 +4,61 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hpsearch.components.data import Float, Scale
 from hpsearch.components.layer_groups import groups_of
+from hpsearch.components.layers.counter_bits import bits, counters, threshold
 
 
 class Dropout(nn.Module):
     """Inverted dropout (Srivastava et al., 2014) whose rate is held in tensors.
 
     So trials that differ in the rate alone can run as one program. With rate 0 nothing is
-    drawn, unless a program that is shared with other rates sets `active`.
+    drawn, unless a program that is shared with other rates sets `active`. A trainer gives a key
+    for each step, of which masks are functions; else torch's global generator draws them.
     """
 
     keep: Tensor
     scale: Tensor
+    limit: Tensor
+    key: Tensor
+    first_row: Tensor
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.active = rate > 0
         self.register_buffer("keep", torch.tensor(1 - rate), persistent=False)
         self.register_buffer("scale", torch.tensor(1 / (1 - rate)), persistent=False)
+        limit = torch.tensor(threshold(1 - rate), dtype=torch.int32)
+        self.register_buffer("limit", limit, persistent=False)
+        for name in ("key", "first_row"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.int32), persistent=False)
+        self.has_key, self._num_draws = False, 0
+        self._counters: dict[Any, Tensor] = {}
 
     @property
     def is_on(self) -> bool:
         """Whether anything is dropped now."""
         return self.training and self.active
+
+    def begin_step(self, key: int, first_row: int = 0) -> None:
+        """Draw by this key from now on, for rows of a batch from `first_row` on."""
+        self.key.fill_(key)
+        self.first_row.fill_(first_row)
+        self.begin_pass()
+
+    def begin_pass(self) -> None:
+        """Draw from the start of the key that is set."""
+        self.has_key, self._num_draws = True, 0
+
+    def end_steps(self) -> None:
+        """Draw from torch's global generator again."""
+        self.has_key = False
+        self._counters.clear()
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero each value with probability `1 - keep`, multiply the others by `scale`."""
@@ -39,10 +66,20 @@ class Dropout(nn.Module):
 
     def mask(self, x: Tensor) -> Tensor:
         """Draw factors of the shape of x: `scale` with probability `keep`, else 0."""
+        if self.has_key:
+            return self._mask_by_key(x)
         # floor(uniform + keep) is 1 with probability `keep`. In place on one buffer it takes
         # half of nn.Dropout's time on a CPU, and has batching rules for vmap, unlike `ge_`.
         noise = torch.rand_like(x, dtype=torch.float32)
         return noise.add_(self.keep).floor_().mul_(self.scale).to(x.dtype)
+
+    def _mask_by_key(self, x: Tensor) -> Tensor:
+        place = (x.shape, x.device)
+        if place not in self._counters:
+            self._counters[place] = counters(tuple(x.shape), x.device)
+        drawn = bits(self._counters[place], self.key, self.first_row, self._num_draws)
+        self._num_draws += 1
+        return ((drawn <= self.limit) * self.scale).to(x.dtype)
 
     def extra_repr(self) -> str:
         """Show the rate."""
@@ -53,12 +90,15 @@ class ChannelsLast(nn.Module):
     """Lays images out channels last in memory, which convolutions after it keep.
 
     The weights stay as they are: some optimizers flatten gradients by views, which can't be had
-    of others. The time is the same.
+    of others. The time is the same. A program of several trials sets `active` to False: there
+    images have an axis more.
     """
+
+    active = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the same images (rows, channels, height, width)."""
-        return x.to(memory_format=torch.channels_last)
+        return x.to(memory_format=torch.channels_last) if self.active else x
 
 
 class Residual(nn.Sequential):

@@ -29,6 +29,9 @@ class GhostBatchNorm(BatchNorm):
     each with weight 1 - (1 - momentum)^(1 / parts).
     """
 
+    #: attributes that follow from others and the batch
+    derived = frozenset({"momentum"})
+
     def __init__(self, num_features: int, virtual_batch: int, momentum: float, eps: float) -> None:
         super().__init__(num_features, eps, momentum, affine=True, running=True)
         self._virtual_batch, self._momentum = virtual_batch, momentum
