@@ -1,0 +1,116 @@
+"""`Lanes`: trainers that come and go, each with those that share its program."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from hpsearch.training.lanes.group import LaneGroup, Result
+from hpsearch.training.lanes.probing import why_not
+from hpsearch.training.lanes.programs import obstacle_of, program_of
+from hpsearch.training.trainer import Trainer
+
+
+class ProgramError(Exception):
+    """A program failed in the middle of an epoch; the error is its cause.
+
+    Its trainers are of no use any more: they must be made anew, and join as `alone`.
+    """
+
+
+@dataclass
+class _Group:
+    """The lanes of a program, and what trains them while they stay the same."""
+
+    trainers: list[Trainer] = field(default_factory=list)
+    fused: LaneGroup | None = None
+    #: why its lanes are trained one by one; None: not known yet
+    reason: str | None = None
+
+    def close(self) -> None:
+        if self.fused is not None:
+            self.fused.close()
+            self.fused = None
+
+
+class Lanes:
+    """Trains lanes epoch by epoch, those of a program as one.
+
+        lanes = Lanes()
+        lanes.join(Trainer(config, data))
+        for trainer, result in lanes.train_epoch().items(): ...
+
+    Lanes join and leave between epochs. A lane without others of its program, or whose program
+    can't be shared or doesn't pay (`reasons`), is trained by itself, as its trainer would be.
+    With `always` whether it pays isn't asked.
+    """
+
+    def __init__(self, *, always: bool = False) -> None:
+        self._always = always
+        self._groups: dict[Hashable, _Group] = {}
+        self._turns: deque[Hashable] = deque()
+        self._program: dict[Trainer, Hashable] = {}
+        #: epochs trained by a program that is shared, and by trainers alone
+        self.num_fused = self.num_alone = 0
+
+    def __len__(self) -> int:
+        return len(self._program)
+
+    @property
+    def reasons(self) -> set[str]:
+        """Why lanes that were together were trained one by one."""
+        return {group.reason for group in self._groups.values() if group.reason}
+
+    def join(self, trainer: Trainer, *, alone: bool = False) -> None:
+        """Take a trainer, to be trained by itself if `alone`."""
+        reason = "its program has failed" if alone else obstacle_of(trainer)
+        program: Hashable = ("alone", id(trainer)) if reason else program_of(trainer)
+        group = self._groups.setdefault(program, _Group(reason=reason or None))
+        group.close()
+        group.trainers.append(trainer)
+        self._program[trainer] = program
+        if program not in self._turns:
+            self._turns.append(program)
+
+    def leave(self, trainer: Trainer) -> None:
+        """Let a trainer go; it has its tensors for itself then."""
+        program = self._program.pop(trainer)
+        group = self._groups[program]
+        group.close()
+        group.trainers.remove(trainer)
+        if not group.trainers:
+            self._turns.remove(program)
+            if group.reason is None or program[0] == "alone":  # type: ignore[index]
+                del self._groups[program]
+
+    def train_epoch(self) -> dict[Trainer, Result]:
+        """Train an epoch of the lanes of the program whose turn it is.
+
+        Returns what each reports, or its error.
+        """
+        program = self._turns[0]
+        self._turns.rotate(-1)
+        group = self._groups[program]
+        if len(group.trainers) > 1 and group.reason is None:
+            group.reason = why_not(group.trainers, timed=not self._always)
+        if len(group.trainers) == 1 or group.reason:
+            self.num_alone += len(group.trainers)
+            return {trainer: _train_alone(trainer) for trainer in group.trainers}
+        try:
+            if group.fused is None:
+                group.fused = LaneGroup(group.trainers)
+            results = group.fused.train_epoch()
+        except Exception as error:
+            failure = ProgramError(str(error))
+            failure.__cause__ = error
+            return dict.fromkeys(group.trainers, failure)
+        self.num_fused += len(results)
+        return dict(zip(group.trainers, results, strict=True))
+
+
+def _train_alone(trainer: Trainer) -> Result:
+    try:
+        return trainer.train_epoch()
+    except Exception as error:  # the parts of a trial may be of the user's own
+        return error

@@ -1,0 +1,157 @@
+"""Which trials can share a program: those whose models differ in numbers of their tensors only."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from hpsearch.components.data import Arrays
+from hpsearch.components.layers.dropouts import MonteCarlo
+from hpsearch.components.layers.normalizations import has_batch_statistics
+from hpsearch.spec import TrialConfig
+from hpsearch.training.trainer import Trainer
+
+#: what a module's attributes may hold that can be compared
+_PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, type)
+#: attributes of modules that are no part of the program
+_NOT_COMPARED = frozenset({"training", "active", "has_key", "_num_draws", "_counters"}) | set(
+    vars(nn.Module())
+)
+#: sections that change what a step computes, in ways that lanes don't share
+_UNSHARED_SECTIONS = ("augmentations", "regularizers", "finetune", "gradient_noise")
+
+
+def at(section: str, rule: str) -> str:
+    """Return a reason with the section that it is about."""
+    return f"{section}: {rule}"
+
+
+def obstacle(config: TrialConfig) -> str:
+    """Return why a trial can't share a program, as far as its configuration tells; or nothing."""
+    if config.is_own_code:
+        return "the user's own training code runs by itself"
+    if config.values.get("launcher"):
+        return at("launcher", "its trials run by themselves")
+    if config.compile:
+        return at("compile", "a compiled model has a program of its own")
+    if config.precision == "fp16":
+        return at("precision", "the loss of each fp16 trial has a scale of its own")
+    for section in _UNSHARED_SECTIONS:
+        if config.values.get(section):
+            return at(section, "not shared between trials")
+    return ""
+
+
+def obstacle_of(trainer: Trainer) -> str:
+    """Return why a trainer can't share a program with others like it, or nothing."""
+    if found := obstacle(trainer.config):
+        return found
+    if not isinstance(trainer.data.train, Arrays):
+        return at("dataset", "its rows aren't in memory")
+    if any(isinstance(module, MonteCarlo) for module in trainer.model.modules()):
+        return at("model", "draws dropout masks in evaluation")
+    if getattr(trainer.optimizer, "needs_closure", False):
+        return at("optimizer", "a step takes several gradients")
+    if any(param.is_sparse or not param.is_floating_point() for param in _params(trainer)):
+        return at("model", "has parameters that are no real numbers")
+    if needs_whole_batches(trainer) and trainer.config.values.get("batch_schedule"):
+        return at("batch_schedule", "the model's norms need whole batches, whose sizes change")
+    if needs_whole_batches(trainer) and (trainer.config.values.get("accumulate") or 1) > 1:
+        return at("accumulate", "the model's norms need whole batches")
+    return ""
+
+
+def program_of(trainer: Trainer) -> Hashable:
+    """Return what is the same for trainers that can share a program, and only for those.
+
+    The modules and their attributes, shapes, the groups of the optimizer, task and data; where
+    norms depend on the batch, its size too.
+    """
+    config = trainer.config
+    names = {id(param): name for name, param in _named_params(trainer)}
+    groups = tuple(
+        tuple(names[id(param)] for param in group["params"])
+        for group in trainer.optimizer.param_groups
+    )
+    batch: tuple[Any, ...] = ()
+    if needs_whole_batches(trainer):
+        batch = config.values["batch_size"], config.values.get("last_batch")
+    return (
+        tuple(module_tree(trainer.model)),
+        tuple(module_tree(trainer.task.criterion)),
+        (type(trainer.task), type(trainer.task.head)),
+        groups,
+        (id(trainer.data), str(trainer.device), config.precision),
+        batch,
+    )
+
+
+def needs_whole_batches(trainer: Trainer) -> bool:
+    """Whether a batch can't be computed in parts: its rows change each other's outputs."""
+    return has_batch_statistics(trainer.model) or any(
+        hasattr(module, "long_mean") for module in trainer.model.modules()
+    )
+
+
+def module_tree(module: nn.Module) -> Iterator[Hashable]:
+    """Yield the modules of a model by name: their classes, attributes and the tensors' shapes."""
+    for name, part in module.named_modules():
+        attributes = (
+            (key, _comparable(value))
+            for key, value in sorted(vars(part).items())
+            if key not in _NOT_COMPARED | getattr(part, "derived", frozenset())
+        )
+        tensors = (
+            (key, None if tensor is None else (tuple(tensor.shape), tensor.dtype))
+            for key, tensor in (*part._parameters.items(), *part._buffers.items())
+        )
+        trained = tuple(
+            param is not None and param.requires_grad for param in part._parameters.values()
+        )
+        hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)
+        yield (
+            name,
+            _class_of(part),
+            tuple(attributes),
+            tuple(tensors),
+            trained,
+            tuple(id(hook) for each in hooks for hook in each.values()),
+        )
+
+
+def _class_of(module: nn.Module) -> type:
+    """Return a module's class; torch makes a new one for each module that is parametrized."""
+    if parametrize.is_parametrized(module):
+        return type(module).__bases__[0]
+    return type(module)
+
+
+def _comparable(value: Any) -> Hashable:
+    if isinstance(value, _PLAIN):
+        return type(value), value
+    if isinstance(value, FunctionType | BuiltinFunctionType):
+        return id(value) if getattr(value, "__closure__", None) else value
+    if isinstance(value, list | tuple):
+        return type(value), tuple(map(_comparable, value))
+    if isinstance(value, Mapping):
+        items = ((key, _comparable(child)) for key, child in value.items())
+        return type(value), tuple(items)
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype, value.detach().cpu().numpy().tobytes()
+    return id(value)  # what can't be compared is the same only if it is the same object
+
+
+def _params(trainer: Trainer) -> Iterator[nn.Parameter]:
+    for _, param in _named_params(trainer):
+        yield param
+
+
+def _named_params(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter]]:
+    for prefix, module in (("net", trainer.model), ("criterion", trainer.task.criterion)):
+        for name, param in module.named_parameters():
+            yield f"{prefix}.{name}", param

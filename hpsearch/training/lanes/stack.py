@@ -1,0 +1,240 @@
+"""The tensors of several trainers as stacks: each trainer's are views of its row."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from hpsearch.components.layers.modules import ChannelsLast, Dropout
+from hpsearch.components.tasks import Task
+from hpsearch.training.trainer import Trainer
+
+#: how the names of the model's tensors begin
+_NET = "net."
+
+
+class LaneProgram(nn.Module):
+    """What one lane computes of a batch; its tensors are given with each call."""
+
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        super().__init__()
+        self.net: nn.Module
+        self._task: Task
+        first = trainers[0]
+        self.net, self._task = copy.deepcopy((first.model, first.task))
+        self.criterion = self._task.criterion
+        self.autocast = first.autocast
+        for mine, *theirs in zip(
+            _modules(self), *(_modules_of(trainer) for trainer in trainers), strict=True
+        ):
+            if isinstance(mine, ChannelsLast):
+                mine.active = False
+            elif hasattr(mine, "active"):  # lanes without dropout have the rate 0
+                mine.active = any(module.active for module in theirs)
+
+    def forward(self, x: Tensor, y: Tensor, is_row: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the outputs of a batch and the mean loss over its rows.
+
+        Rows for which `is_row` is false only fill the batch: the loss has no gradient by them.
+        """
+        for module in self.dropouts():
+            module.begin_pass()
+        with self.autocast():
+            outputs = self.net(x)
+        learned = outputs.float()
+        if is_row is not None:
+            wide = is_row.view(-1, *[1] * (learned.ndim - 1))
+            learned = torch.where(wide, learned, learned.detach())
+        return outputs, self._task.loss(learned, y)
+
+    def totals(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the task's totals of rows."""
+        return self._task.totals(outputs.float(), y)
+
+    def dropouts(self) -> Iterator[Dropout]:
+        """Yield the dropout modules in the order of their keys."""
+        return (module for module in self.net.modules() if isinstance(module, Dropout))
+
+
+class Stack:
+    """Rows of parameters, gradients and buffers: a trainer's are views of its row.
+
+    What is trained lies in one matrix, `values` float32 (lanes, parameters), ordered by the
+    optimizer's groups, whose columns `groups` holds. `close` gives trainers tensors of their own.
+    """
+
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        self.trainers = list(trainers)
+        self.program = LaneProgram(trainers)
+        self._names, self.groups = _columns(trainers[0])
+        params = [dict(_named_params(trainer)) for trainer in trainers]
+        rows = [
+            torch.cat([each[name].detach().flatten() for name in self._names]) for each in params
+        ]
+        self.values = torch.stack(rows)
+        self.grads = torch.zeros_like(self.values)
+        self.leaves: dict[str, Tensor] = {}
+        column = 0
+        for name in self._names:
+            shape = params[0][name].shape
+            columns = slice(column, column + shape.numel())
+            self.leaves[name] = _shaped(self.values, columns, shape).detach().requires_grad_()
+            for row, each in enumerate(params):
+                each[name].data = self.values[row, columns].view(shape)
+                each[name].grad = self.grads[row, columns].view(shape)
+            column = columns.stop
+        self.state = self.leaves | self._stacked_others()
+
+    def __len__(self) -> int:
+        return len(self.trainers)
+
+    @property
+    def num_params(self) -> int:
+        """Numbers that a lane trains."""
+        return self.values.shape[1]
+
+    def dropout_buffers(self, name: str) -> list[Tensor]:
+        """Return a buffer of each dropout, (lanes,)."""
+        return [
+            self.state[f"{_NET}{path}.{name}"]
+            for path, module in self.program.net.named_modules()
+            if isinstance(module, Dropout)
+        ]
+
+    def losses(self, x: Tensor, y: Tensor, is_row: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the outputs (lanes, rows, ...) of a batch of each lane, and losses (lanes,)."""
+        lanes = (0, 0, 0, None if is_row is None else 0)
+        found: tuple[Tensor, Tensor] = _vmapped(self._forward, lanes)(self.state, x, y, is_row)
+        return found
+
+    def gradient(self, losses: Tensor, *, add: bool) -> None:
+        """Take the gradient of losses by the lanes' parameters into `grads`, or add it."""
+        found = torch.autograd.grad(losses.sum(), list(self.leaves.values()))
+        flat = [each.reshape(len(self), -1) for each in found]
+        if add:
+            self.grads.add_(torch.cat(flat, 1))
+        else:
+            torch.cat(flat, 1, out=self.grads)
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Return what all lanes make of the same rows, (lanes, rows, ...)."""
+        found: Tensor = _vmapped(self._model, (0, None))(self.state, x)
+        return found
+
+    @torch.no_grad()
+    def totals(self, outputs: Tensor, y: Tensor, *, shared: bool) -> Tensor:
+        """Return each lane's totals of rows, (lanes, totals); targets may be `shared` by all."""
+        lanes = (0, 0, None if shared else 0)
+        found: Tensor = _vmapped(self._totals, lanes)(self.state, outputs, y)
+        return found
+
+    def holds(self, row: int) -> bool:
+        """Whether a lane's tensors are still those of its row."""
+        trainer = self.trainers[row]
+        start, stop = self.values[row].data_ptr(), self.values[row].data_ptr()
+        stop += self.num_params * self.values.element_size()
+        params = dict(_named_params(trainer))
+        return all(start <= params[name].data_ptr() < stop for name in self._names)
+
+    def close(self) -> None:
+        """Let each trainer have its tensors for itself."""
+        for trainer in self.trainers:
+            for _, param in _named_params(trainer):
+                param.data = param.data.clone()
+                param.grad = None
+            for module in _modules_of(trainer):
+                for name, buffer in module._buffers.items():
+                    if buffer is not None:
+                        module._buffers[name] = buffer.clone()
+
+    def _forward(
+        self, state: dict[str, Tensor], x: Tensor, y: Tensor, is_row: Tensor | None
+    ) -> Any:
+        return functional_call(self.program, state, (x, y, is_row))
+
+    def _model(self, state: dict[str, Tensor], x: Tensor) -> Any:
+        own = {
+            name.removeprefix(_NET): tensor
+            for name, tensor in state.items()
+            if name.startswith(_NET)
+        }
+        with self.program.autocast():
+            return functional_call(self.program.net, own, (x,))
+
+    def _totals(self, state: dict[str, Tensor], outputs: Tensor, y: Tensor) -> Tensor:
+        with torch.nn.utils.stateless._reparametrize_module(self.program, state):
+            return self.program.totals(outputs, y)
+
+    def _stacked_others(self) -> dict[str, Tensor]:
+        """Stack buffers, and parameters that aren't trained."""
+        stacked: dict[str, Tensor] = {}
+        for name, *tensors in _zipped(map(_other_tensors, self.trainers)):
+            stacked[name] = torch.stack([tensor.detach() for tensor in tensors])
+        for row, trainer in enumerate(self.trainers):
+            for module, prefix in _named_modules(trainer):
+                for name, buffer in module._buffers.items():
+                    if buffer is not None:
+                        module._buffers[name] = stacked[prefix + name][row]
+        return stacked
+
+
+def _vmapped(function: Any, in_dims: tuple[int | None, ...]) -> Any:
+    return vmap(function, in_dims=in_dims, randomness="error")
+
+
+def _shaped(values: Tensor, columns: slice, shape: torch.Size) -> Tensor:
+    return values[:, columns].view(len(values), *shape)
+
+
+def _columns(trainer: Trainer) -> tuple[list[str], list[slice]]:
+    """Return the trained parameters in the order of the optimizer's groups, and their columns."""
+    known = {id(param): name for name, param in _named_params(trainer)}
+    names, groups, column = [], [], 0
+    for group in trainer.optimizer.param_groups:
+        start = column
+        for param in group["params"]:
+            names.append(known[id(param)])
+            column += param.numel()
+        groups.append(slice(start, column))
+    return names, groups
+
+
+def _zipped(named: Any) -> Iterator[tuple[Any, ...]]:
+    for items in zip(*named, strict=True):
+        yield (items[0][0], *(tensor for _, tensor in items))
+
+
+def _other_tensors(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
+    trained = {id(p) for group in trainer.optimizer.param_groups for p in group["params"]}
+    for module, prefix in _named_modules(trainer):
+        for name, param in module._parameters.items():
+            if param is not None and id(param) not in trained:
+                yield prefix + name, param
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                yield prefix + name, buffer
+
+
+def _named_modules(trainer: Trainer) -> Iterator[tuple[nn.Module, str]]:
+    for root, top in (("net", trainer.model), ("criterion", trainer.task.criterion)):
+        for path, module in top.named_modules():
+            yield module, f"{root}.{path}." if path else f"{root}."
+
+
+def _modules_of(trainer: Trainer) -> list[nn.Module]:
+    return [module for module, _ in _named_modules(trainer)]
+
+
+def _modules(program: LaneProgram) -> list[nn.Module]:
+    return [*program.net.modules(), *program.criterion.modules()]
+
+
+def _named_params(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter]]:
+    for prefix, module in (("net", trainer.model), ("criterion", trainer.task.criterion)):
+        for name, param in module.named_parameters():
+            yield f"{prefix}.{name}", param

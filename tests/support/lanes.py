@@ -1,0 +1,80 @@
+"""Trials beside each other, and the same trials one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hpsearch.components import Data
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer
+from hpsearch.training.lanes.lanes import Lanes
+
+MLP = {"name": "mlp", "hidden_sizes": [8], "dropout": 0.2}
+
+
+@dataclass
+class Trained:
+    """A trainer and what it reported of each epoch, but for the time."""
+
+    trainer: Trainer
+    curve: list[Any]
+
+
+def lane_config(number: int = 0, max_epochs: int = 4, **values: Any) -> TrialConfig:
+    """Return a trial whose learning rate is its own."""
+    sections = {
+        "model": MLP,
+        "optimizer": {"name": "sgd", "lr": 0.02 * (1 + number), "momentum": 0.9},
+        "batch_size": 16,
+    }
+    return TrialConfig(number, 0, max_epochs, values={**sections, **values})
+
+
+def alone(configs: Sequence[TrialConfig], data: Data, epochs: int) -> list[Trained]:
+    """Train trials one by one."""
+    trainers = [Trainer(config, data) for config in configs]
+    return [
+        Trained(trainer, [without_time(trainer.train_epoch()) for _ in range(epochs)])
+        for trainer in trainers
+    ]
+
+
+def together(
+    configs: Sequence[TrialConfig], data: Data, epochs: int
+) -> tuple[list[Trained], Lanes]:
+    """Train the same as lanes; returns the lanes, too."""
+    lanes = Lanes(always=True)
+    trainers = [Trainer(config, data) for config in configs]
+    curves: dict[Trainer, Any] = {trainer: [] for trainer in trainers}
+    for trainer in trainers:
+        lanes.join(trainer)
+    while any(len(curve) < epochs for curve in curves.values()):
+        for trainer, result in lanes.train_epoch().items():
+            if isinstance(result, Exception):
+                raise result
+            curves[trainer].append(without_time(result))
+    return [Trained(trainer, curves[trainer][:epochs]) for trainer in trainers], lanes
+
+
+def without_time(metrics: Any) -> Any:
+    """Return an epoch's metrics but the seconds it took."""
+    return None if metrics is None else {k: v for k, v in metrics.items() if k != "seconds"}
+
+
+def assert_same(one: Trained, other: Trained, tolerance: float = 1e-3) -> None:
+    """Check that curves, outputs and the optimizer's state agree to float tolerance."""
+    for mine, theirs in zip(one.curve, other.curve, strict=True):
+        assert list(mine) == list(theirs)
+        for name in mine:
+            scale = max(abs(mine[name]), 1e-2)
+            assert abs(mine[name] - theirs[name]) <= tolerance * scale, (name, mine, theirs)
+    outputs, others = (each.trainer.predict("val")[0] for each in (one, other))
+    assert torch.allclose(outputs, others, rtol=tolerance, atol=tolerance * outputs.abs().max())
+    ours, states = (each.trainer.state_dict() for each in (one, other))
+    assert ours["model"].keys() == states["model"].keys()
+    kept, held = ours["optimizer"]["state"], states["optimizer"]["state"]
+    assert {k: v.keys() for k, v in kept.items()} == {k: v.keys() for k, v in held.items()}

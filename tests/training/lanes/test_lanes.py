@@ -1,0 +1,187 @@
+"""Lanes come and go, diverge and fail, and no other lane's curve changes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hpsearch.components import Data
+from hpsearch.errors import DivergedError
+from hpsearch.training import Trainer
+from hpsearch.training.lanes.lanes import Lanes, ProgramError
+from hpsearch.training.lanes.probing import best_num_lanes
+from tests.support.lanes import (
+    MLP,
+    Trained,
+    alone,
+    assert_same,
+    lane_config,
+    together,
+    without_time,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Moody(nn.Module):
+    """Its program depends on the data."""
+
+    def __init__(self, features: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return outputs, of positive inputs twice as large."""
+        return self.linear(x) * (2 if x.sum().item() > 0 else 1)
+
+
+def moody(input_shape: tuple[int, ...], output_size: int) -> nn.Module:
+    """A model that can't be batched."""
+    return Moody(input_shape[0], output_size)
+
+
+class Scaled(nn.Module):
+    """Outputs that are scaled by an attribute."""
+
+    def __init__(self, features: int, outputs: int, factor: float) -> None:
+        super().__init__()
+        self.linear, self.factor = nn.Linear(features, outputs), factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return outputs."""
+        return self.linear(x) * self.factor
+
+
+def scaled(input_shape: tuple[int, ...], output_size: int, factor: float = 1.0) -> nn.Module:
+    """A model of the user's own with a number that is no tensor."""
+    return Scaled(input_shape[0], output_size, factor)
+
+
+def own(name: str, **keywords: Any) -> dict[str, Any]:
+    return {"model": {"name": f"{Path(__file__).name}:{name}", **keywords}}
+
+
+def config(number: int, **values: Any) -> Any:
+    made = lane_config(number, **values)
+    return made.__class__(**{**vars(made), "folder": str(Path(__file__).parent)})
+
+
+def test_lanes_of_other_batch_sizes_and_optimizers_share_a_program(wine: Data) -> None:
+    optimizers = [
+        {"name": "sgd", "lr": 0.05, "momentum": 0.9},
+        {"name": "adamw", "lr": 0.01},
+        {"name": "rmsprop", "lr": 0.003},
+    ]
+    configs = [
+        lane_config(number, optimizer=optimizers[number % 3], batch_size=size)
+        for number, size in enumerate([16, 32, 20, 7, 57, 114])
+    ]
+    trainers, lanes = together(configs, wine, 3)
+    for one, other in zip(alone(configs, wine, 3), trainers, strict=True):
+        assert_same(one, other)
+    assert (lanes.num_fused, lanes.num_alone) == (18, 0)
+
+
+def test_batch_norm_shares_a_program_among_equal_batches_only(wine: Data) -> None:
+    model = {**MLP, "norm": "batch"}
+    configs = [
+        lane_config(number, model=model, batch_size=size)
+        for number, size in enumerate([16, 16, 32, 32])
+    ]
+    trainers, lanes = together(configs, wine, 2)
+    for one, other in zip(alone(configs, wine, 2), trainers, strict=True):
+        assert_same(one, other)
+    assert lanes.num_fused == 8
+
+
+def test_lanes_join_and_leave_at_any_epoch(wine: Data) -> None:
+    """A lane's state goes to another, and to a trainer by itself, and back."""
+    configs = [lane_config(number, max_epochs=6) for number in range(5)]
+    expected = alone(configs, wine, 6)
+    draw, lanes = random.Random(0), Lanes(always=True)
+    trainers = [Trainer(each, wine) for each in configs]
+    curves: list[list[Any]] = [[] for _ in trainers]
+    inside: set[int] = set()
+    while any(len(curve) < 6 for curve in curves):
+        for number, trainer in enumerate(trainers):
+            if number in inside and (len(curves[number]) == 6 or draw.random() < 0.3):
+                lanes.leave(trainer)
+                inside.discard(number)
+                state = trainer.state_dict()
+                trainers[number] = Trainer(configs[number], wine)
+                trainers[number].load_state_dict(state)
+            elif number not in inside and len(curves[number]) < 6 and draw.random() < 0.6:
+                lanes.join(trainer)
+                inside.add(number)
+        if inside:
+            for trainer, result in lanes.train_epoch().items():
+                curves[trainers.index(trainer)].append(without_time(result))
+    assert lanes.num_fused > 5
+    for number, trained in enumerate(expected):
+        assert_same(trained, Trained(trainers[number], curves[number]))
+
+
+def test_a_lane_that_diverges_ends_alone(wine: Data) -> None:
+    configs = [lane_config(number) for number in range(3)]
+    wild = lane_config(3, optimizer={"name": "sgd", "lr": 1e30})
+    lanes = Lanes(always=True)
+    trainers = [Trainer(each, wine) for each in (*configs, wild)]
+    for trainer in trainers:
+        lanes.join(trainer)
+    results = lanes.train_epoch()
+    with pytest.raises(DivergedError, match="epoch 1: train_loss must be finite, but got nan"):
+        raise results[trainers[3]]
+    for trained, trainer in zip(alone(configs, wine, 1), trainers, strict=False):
+        assert_same(trained, Trained(trainer, [without_time(results[trainer])]))
+
+
+def test_a_model_that_cannot_be_batched_is_trained_alone(wine: Data) -> None:
+    configs = [config(number, **own("moody")) for number in range(2)]
+    trainers, lanes = together(configs, wine, 2)
+    assert lanes.num_fused == 0
+    assert len(lanes.reasons) == 1
+    assert "vmap" in next(iter(lanes.reasons))
+    for one, other in zip(alone(configs, wine, 2), trainers, strict=True):
+        assert one.curve == other.curve
+
+
+def test_numbers_that_are_no_tensors_make_another_program(wine: Data) -> None:
+    configs = [config(number, **own("scaled", factor=1.0 + number // 2)) for number in range(4)]
+    trainers, lanes = together(configs, wine, 2)
+    for one, other in zip(alone(configs, wine, 2), trainers, strict=True):
+        assert_same(one, other)
+    assert lanes.num_fused == 8
+
+
+def test_an_error_in_a_program_is_told_of_all_its_lanes(wine: Data, monkeypatch: Any) -> None:
+    lanes = Lanes(always=True)
+    trainers = [Trainer(lane_config(number), wine) for number in range(3)]
+    for trainer in trainers:
+        lanes.join(trainer)
+    lanes.train_epoch()
+    monkeypatch.setattr(torch.autograd, "grad", _out_of_memory)
+    results = lanes.train_epoch()
+    assert all(isinstance(result, ProgramError) for result in results.values())
+    assert all(isinstance(e.__cause__, torch.OutOfMemoryError) for e in results.values())
+    monkeypatch.undo()
+    for number, trainer in enumerate(trainers):
+        lanes.leave(trainer)
+        lanes.join(Trainer(lane_config(number), wine), alone=True)
+    assert len(lanes) == 3
+    assert isinstance(next(iter(lanes.train_epoch().values())), dict)
+
+
+def _out_of_memory(*arguments: Any, **keywords: Any) -> None:
+    raise torch.OutOfMemoryError("no memory")
+
+
+def test_how_many_lanes_pay_is_measured_without_a_trace(wine: Data) -> None:
+    one, other = (Trainer(lane_config(0), wine) for _ in range(2))
+    assert best_num_lanes(one, [2, 8]) in (1, 2, 8)
+    mine, theirs = (without_time(trainer.train_epoch()) for trainer in (one, other))
+    assert mine == theirs
