@@ -35,8 +35,9 @@ from hpsearch.samplers.warm_start import Earlier, warm_started
 from hpsearch.tracking import Tracker, import_ahead, log_report, register_best, sync
 from hpsearch.training.launchers import exports_model
 from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.fusing import num_lanes, obstacle
 from hpsearch.tuning.observations import Observations
-from hpsearch.tuning.on_ray.experiment import run_trials
+from hpsearch.tuning.on_ray.experiment import Workers, run_trials
 from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
 from hpsearch.user_code import loaded_modules
 from hpsearch.validation import data_notes
@@ -105,10 +106,14 @@ class Driver:
         earlier, lost = read_earlier(self.runs, record.spec.search.warm_start)
         for problem in lost:  # its points are in the record
             _log.warning("%s: %s continues without its results", problem, record.name)
+        if record.spec.fuse != "off" and not record.spec.is_own_code:
+            record.note_lanes(reasons=list(filter(None, [obstacle(record.spec, self.data)])))
+        workers = Workers(self.slots, num_lanes(record.spec, self.data, self.slots))
+        concurrent = workers.slots * workers.num_lanes
         control = SearchControl(
             record,
             warm_started(
-                _make_sampler(record, early_stopper, self.slots, record.spec.search.sampler),
+                _make_sampler(record, early_stopper, concurrent, record.spec.search.sampler),
                 record.spec,
                 record.first_points,
                 earlier,
@@ -120,7 +125,7 @@ class Driver:
         )
         # The sampler's matrices are small: more threads would only take time from the trials.
         with _cancelled_by_signals(control), threadpool_limits(1):
-            run_trials(control, self.slots, self.data, self.folder)
+            run_trials(control, workers, self.data, self.folder)
         control.close()
 
     def _final_model(self) -> FinalModel | None:

@@ -158,6 +158,8 @@ def render_status(record: Record) -> RenderableType:
     parts: list[RenderableType] = [Text(state, style="bold"), render_progress(record, progress)]
     if record.data.description:
         parts += ["", Text(f"data: {record.data.description}")]
+    if record.lanes.told:
+        parts.append(Text(f"fuse: {record.lanes.told}"))
     parts += map(Text, warning_lines(record.data, advice(record.spec)))
     parts += _render_troubles(record)
     bad = [trial for trial in record.trials if _ended_badly(trial)]

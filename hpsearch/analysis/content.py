@@ -87,6 +87,7 @@ def findings(record: Record, importances: Importances) -> list[Section]:
     return [
         _best(record, progress),
         *_data(record),
+        *_shared_programs(record),
         *_baselines(record),
         *_calibration(record),
         *(failed if progress.best is None else []),  # then they are what matters
@@ -167,6 +168,11 @@ def _data(record: Record) -> list[Section]:
     text = (f"The task is {learned}.",) if learned else ()
     table = (Table(("warning",), _rows((each,) for each in told)),) if told else ()
     return [Section("Data", (*text, *table))]
+
+
+def _shared_programs(record: Record) -> list[Section]:
+    told = record.lanes.told
+    return [Section("Shared programs", (f"{told[0].upper()}{told[1:]}.",))] if told else []
 
 
 def _baselines(record: Record) -> list[Section]:

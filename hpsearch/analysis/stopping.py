@@ -35,13 +35,19 @@ def epochs_saved(record: Record) -> int:
 
 def seconds_saved(record: Record) -> float:
     """Return what those epochs would have taken, at each trial's own mean seconds an epoch."""
-    return sum(_rest(record, trial) * seconds_per_epoch(trial) for trial in _stopped(record))
+    return sum(
+        _rest(record, trial) * _seconds_per_epoch(record, trial) for trial in _stopped(record)
+    )
 
 
-def seconds_per_epoch(trial: TrialRecord) -> float:
-    """Return a trial's mean seconds an epoch; 0 before its first."""
+def _seconds_per_epoch(record: Record, trial: TrialRecord) -> float:
+    """Return a trial's mean seconds an epoch, of its own share where a program trained several;
+    0 before its first."""
     if not trial.reported_at:
         return 0.0
+    if record.lanes.num_fused:
+        shares = trial.metric("seconds").values()
+        return sum(shares) / max(1, len(shares))
     return (max(trial.reported_at.values()) - trial.started_at) / len(trial.reported_at)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+#: reasons that are kept: a search may have many programs
+MAX_REASONS = 8
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,64 @@ class DataNotes:
     def told(self) -> tuple[str, ...]:
         """All that the user should know, a sentence each."""
         return (*self.warnings, *undefined_told(self.undefined))
+
+
+@dataclass(frozen=True)
+class LaneNotes:
+    """How trials shared programs: epochs that were trained by one, and by trials themselves.
+
+    `reasons` say why trials that could have shared one didn't.
+    """
+
+    num_fused: int = 0
+    num_alone: int = 0
+    reasons: tuple[str, ...] = ()
+    #: time of a trial's step by itself over its share of a program's; None: not measured
+    speedup: float | None = None
+
+    @classmethod
+    def read(cls, plain: Any) -> LaneNotes:
+        """Read notes from plain values; what isn't as it should be counts as not there."""
+        found = plain if isinstance(plain, Mapping) else {}
+        counts = (found.get(name) for name in ("fused", "alone"))
+        fused, alone = (count if isinstance(count, int) else 0 for count in counts)
+        speedup = found.get("speedup")
+        known = speedup if isinstance(speedup, float) and math.isfinite(speedup) else None
+        return cls(fused, alone, _texts(found.get("reasons")), known)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the notes as plain values."""
+        return {
+            "fused": self.num_fused,
+            "alone": self.num_alone,
+            "reasons": list(self.reasons),
+            "speedup": self.speedup,
+        }
+
+    def with_more(
+        self,
+        num_fused: int,
+        num_alone: int,
+        reasons: Sequence[str] = (),
+        speedup: float | None = None,
+    ) -> LaneNotes:
+        """Return the notes with more epochs, and reasons that may be known."""
+        new = (reason for reason in reasons if reason not in self.reasons)
+        together = (*self.reasons, *new)[:MAX_REASONS]
+        counts = self.num_fused + num_fused, self.num_alone + num_alone
+        return LaneNotes(*counts, together, speedup or self.speedup)
+
+    @property
+    def told(self) -> str:
+        """What the user should know, in a line; empty where no trials could share a program."""
+        why = "; ".join(self.reasons)
+        if not self.num_fused:
+            return f"trials are trained one by one: {why}" if why else ""
+        share = self.num_fused / (self.num_fused + self.num_alone)
+        told = f"{share:.0%} of the epochs were trained by programs of several trials"
+        if self.speedup is not None:
+            told += f", {self.speedup:.1f} times as fast a step as one by one"
+        return f"{told}; others one by one: {why}" if why else told
 
 
 def undefined_told(undefined: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 
 from hpsearch.errors import RecordError, SearchNotFoundError
 from hpsearch.outcome import Outcome
-from hpsearch.record.notes import DataNotes
+from hpsearch.record.notes import DataNotes, LaneNotes
 from hpsearch.record.places import found_folder, search_folder
 from hpsearch.record.shapes import SearchShape, SearchState, parse
 from hpsearch.record.storage import Place, open_storage
@@ -182,6 +182,9 @@ class ReadableRecord:
         """Return the seconds for which trials had GPUs, times the GPUs that each had."""
         if self.spec.resources.gpu == 0:
             return 0.0
+        gpus = self.spec.resources.gpu
+        if self.lanes.num_fused:  # trials shared the GPUs: each epoch has its share of the time
+            return gpus * sum(sum(trial.metric("seconds").values()) for trial in self.trials)
         return sum(self.config(trial).gpu * trial.seconds_trained() for trial in self.trials)
 
     def _read_state(self, attrs: Mapping[str, Any]) -> SearchShape:
@@ -194,6 +197,7 @@ class ReadableRecord:
         self.ended_at: float | None = read.ended_at
         self.result: dict[str, Any] = read.result
         self.data = DataNotes.read(attrs.get("data"))
+        self.lanes = LaneNotes.read(attrs.get("lanes"))
         #: whether the report, the model and MLflow's view were finished after the end
         self.delivered: bool = read.delivered
         #: begin and end of each driver's work; the end of one that works, or died, is not known

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,7 @@ from optuna.trial import TrialState, create_trial
 from hpsearch.errors import SearchExistsError
 from hpsearch.outcome import CheckWarning, Outcome, RaisedError, StoppedBy
 from hpsearch.process import quiet
-from hpsearch.record.notes import DataNotes
+from hpsearch.record.notes import DataNotes, LaneNotes
 from hpsearch.record.places import check_not_shared, kept_folder, search_folder
 from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.shapes import SearchState
@@ -46,9 +46,14 @@ OPTUNA_STATES = {
 #: Optuna's loggers that announce each new study
 _ANNOUNCING = ("optuna.storages.journal._storage", "optuna.storages._rdb.storage")
 
+#: seconds between two writes of how many epochs shared programs have trained
+LANES_INTERVAL_S = 5.0
+
 
 class Record(ReadableRecord):
     """The record of one search, which its driver writes; mirrored in memory."""
+
+    _lanes_written_at = -math.inf
 
     @classmethod
     def create(
@@ -259,12 +264,33 @@ class Record(ReadableRecord):
         self.sessions = [*self.sessions[:-1], [begin, now]]
         self.ended_at, self.reason, self.state = now, reason, state
         self._write("sessions", "ended_at", "reason", "state")
+        self._write_lanes()
 
     def set_data(self, notes: DataNotes) -> None:
         """Write how the search's data was read."""
         if notes != self.data:
             self.data = notes
             self._storage.set_study_user_attr(self._study_id, "data", notes.to_plain())
+
+    def note_lanes(
+        self,
+        num_fused: int = 0,
+        num_alone: int = 0,
+        reasons: Sequence[str] = (),
+        speedup: float | None = None,
+    ) -> None:
+        """Note epochs that were trained by shared programs and by trials themselves.
+
+        They are written every few seconds, and when the search ends.
+        """
+        self.lanes = self.lanes.with_more(num_fused, num_alone, reasons, speedup)
+        if time.monotonic() - self._lanes_written_at > LANES_INTERVAL_S:
+            self._write_lanes()
+
+    def _write_lanes(self) -> None:
+        self._lanes_written_at = time.monotonic()
+        if self.lanes != LaneNotes():
+            self._storage.set_study_user_attr(self._study_id, "lanes", self.lanes.to_plain())
 
     def set_result(self, **result: Any) -> None:
         """Note what the search found at its end, such as the best trial's test metrics."""

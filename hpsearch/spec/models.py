@@ -31,6 +31,15 @@ from hpsearch.spec.settings import (
 from hpsearch.spec.stopping import EarlyStopping
 from hpsearch.spec.trees import Frozen, Range, Tree, parse_tree, to_plain
 
+
+def _spelled(value: object) -> object:
+    """Return what YAML's `off` and `on` were in the file."""
+    return {False: "off", True: "auto"}[value] if isinstance(value, bool) else value
+
+
+Fuse = Annotated[
+    Literal["auto", "off"] | Annotated[int, Field(ge=1, le=100_000)], BeforeValidator(_spelled)
+]
 LastBatch = Literal["keep", "drop", "pad", "wrap"]
 _Mark = TypeVar("_Mark")
 
@@ -174,6 +183,11 @@ class SearchSpec(Frozen):
         "Apple's GPU",
     )
     compile: bool = Field(False, description="train through torch.compile")
+    fuse: Fuse = Field(
+        "auto",
+        description="trials that one worker trains as one program: at most so many, auto (as many "
+        "as make it faster, which is measured), or off",
+    )
     loader: Loader = Field(Loader(), description="how a data set is read that isn't in memory")
     trainable: Annotated[str | None, ComponentOf("trainable")] = Field(
         None, description="a training function or class: package.module:train"

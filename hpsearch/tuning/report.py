@@ -18,6 +18,7 @@ class Report:
     reason: str | None = None  # of the end, in words, unless `error` says it
     error: RaisedError | None = None
     traceback: str | None = None
+    is_crowded: bool = False  # it had too little memory beside others, and must be tried again
     warnings: tuple[CheckWarning, ...] = ()  # what the trial's checks found, reported once
 
     @property

@@ -18,6 +18,7 @@ def beside_problems(draft: Draft, what: str) -> Iterator[Problem]:
     others = {
         "precision": "fp32",
         "compile": False,
+        "fuse": "auto",
         "loader": Loader().model_dump(exclude_none=True),
     }
     defaults = {**dict.fromkeys(MODEL_SECTIONS), **others}

@@ -47,7 +47,7 @@ def together(
     configs: Sequence[TrialConfig], data: Data, epochs: int
 ) -> tuple[list[Trained], Lanes]:
     """Train the same as lanes; returns the lanes, too."""
-    lanes = Lanes(always=True)
+    lanes = Lanes()
     trainers = [Trainer(config, data) for config in configs]
     curves: dict[Trainer, Any] = {trainer: [] for trainer in trainers}
     for trainer in trainers:

@@ -41,18 +41,20 @@ class Lanes:
         lanes.join(Trainer(config, data))
         for trainer, result in lanes.train_epoch().items(): ...
 
-    Lanes join and leave between epochs. A lane without others of its program, or whose program
-    can't be shared or doesn't pay (`reasons`), is trained by itself, as its trainer would be.
-    With `always` whether it pays isn't asked.
+    Lanes join and leave between epochs. Those of a program that fewer than `fewest` share, or
+    that can't be shared (`reasons`), are trained by themselves, as their trainers would be.
     """
 
-    def __init__(self, *, always: bool = False) -> None:
-        self._always = always
+    def __init__(self, fewest: int = 2) -> None:
+        self.fewest = fewest
         self._groups: dict[Hashable, _Group] = {}
         self._turns: deque[Hashable] = deque()
         self._program: dict[Trainer, Hashable] = {}
         #: epochs trained by a program that is shared, and by trainers alone
         self.num_fused = self.num_alone = 0
+
+    def __contains__(self, trainer: object) -> bool:
+        return trainer in self._program
 
     def __len__(self) -> int:
         return len(self._program)
@@ -92,9 +94,11 @@ class Lanes:
         program = self._turns[0]
         self._turns.rotate(-1)
         group = self._groups[program]
-        if len(group.trainers) > 1 and group.reason is None:
-            group.reason = why_not(group.trainers, timed=not self._always)
-        if len(group.trainers) == 1 or group.reason:
+        is_shared = len(group.trainers) >= max(2, self.fewest)
+        if is_shared and group.reason is None:
+            group.reason = why_not(group.trainers)
+        if not is_shared or group.reason:
+            group.close()
             self.num_alone += len(group.trainers)
             return {trainer: _train_alone(trainer) for trainer in group.trainers}
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,25 +22,25 @@ from hpsearch.training.trainer import Trainer
 NUM_ROWS = 64
 #: numbers may differ by this, relative to the greatest of their tensor: sums in another order
 TOLERANCE = 1e-3
-#: a program is used where a lane's step takes at most this share of the step by itself
-WORTH_IT = 0.85
+#: a program is used where the lanes' steps are so many times as fast as by themselves
+WORTH_IT = 1.15
 #: steps that are timed, of which the quickest counts
 NUM_TIMED = 5
 
 
 @keeps_random_states
-def why_not(trainers: Sequence[Trainer], *, timed: bool = True) -> str:
-    """Return why trainers of one program should be trained one by one, or nothing.
+def why_not(trainers: Sequence[Trainer]) -> str:
+    """Return why trainers of one program must be trained one by one, or nothing.
 
     A step's outputs, loss, gradients and buffers are compared with those that the first trainer
-    gives by itself and, unless not `timed`, its time with theirs. Nothing is changed.
+    gives by itself. Nothing is changed.
     """
     before = tuple(module_tree(trainers[0].model))
     stack = Stack(trainers)
     trial = _Trial(stack)
     try:
         with _no_fallback():
-            reason = trial.why_not(timed=timed)
+            reason = trial.why_not()
     except Exception as error:  # a model may do anything that vmap has no rule for
         reason = at("model", f"can't be batched over trials: {_first_line(error)}")
     finally:
@@ -50,27 +51,36 @@ def why_not(trainers: Sequence[Trainer], *, timed: bool = True) -> str:
     return reason
 
 
-@keeps_random_states
-def best_num_lanes(trainer: Trainer, candidates: Sequence[int]) -> int:
-    """Return the number of lanes like a trainer's at which each takes least time; 1 if none pays.
+@dataclass(frozen=True)
+class Pace:
+    """How many lanes are best, the fewest that pay, and how many times as fast a step is."""
 
-    Those that need more memory than there is are left out.
+    best: int = 1
+    fewest: int = 2
+    speedup: float = 1.0
+
+
+@keeps_random_states
+def measured_pace(trainer: Trainer, candidates: Sequence[int]) -> Pace:
+    """Measure steps of so many lanes like a trainer's, in ascending order; `best` is 1 if none
+    pays. Those that need more memory than there is are left out.
     """
-    best, best_time = 1, float("inf")
+    found: dict[int, float] = {}
     for num_lanes in candidates:
         stack = Stack([trainer] * num_lanes)
         trial = _Trial(stack)
         try:
-            alone = trial.time_alone()
-            seconds = trial.time_fused() / num_lanes
+            found[num_lanes] = trial.time_alone() * num_lanes / trial.time_fused()
         except Exception:  # out of memory, or no program: `why_not` says so
             break
         finally:
             trial.restore()
             stack.close()
-        if seconds < WORTH_IT * alone and seconds < best_time:
-            best, best_time = num_lanes, seconds
-    return best
+    paying = [num_lanes for num_lanes, speedup in found.items() if speedup > WORTH_IT]
+    if not paying:
+        return Pace()
+    best = max(paying, key=lambda num_lanes: found[num_lanes])
+    return Pace(best, min(paying), found[best])
 
 
 class _Trial:
@@ -90,7 +100,7 @@ class _Trial:
         stack.program.train()
         self._first.model.train()
 
-    def why_not(self, *, timed: bool) -> str:
+    def why_not(self) -> str:
         alone = self._alone()
         self.restore()
         fused = self._fused()
@@ -99,13 +109,6 @@ class _Trial:
                 return at("model", "gives other numbers when it is batched over trials")
         if not needs_whole_batches(self._first) and not self._is_mean_of_rows(alone[0]):
             return at("task", "its loss isn't the mean of its rows' losses")
-        if timed:
-            seconds = self.time_fused() / len(self._stack)
-            if seconds > WORTH_IT * (by_itself := self.time_alone()):
-                return (
-                    f"takes {seconds * 1e3:.2g} ms a step and trial, which takes "
-                    f"{by_itself * 1e3:.2g} ms by itself"
-                )
         return ""
 
     def time_alone(self) -> float:

@@ -23,7 +23,7 @@ _NOT_COMPARED = frozenset({"training", "active", "has_key", "_num_draws", "_coun
     vars(nn.Module())
 )
 #: sections that change what a step computes, in ways that lanes don't share
-_UNSHARED_SECTIONS = ("augmentations", "regularizers", "finetune", "gradient_noise")
+UNSHARED_SECTIONS = ("augmentations", "regularizers", "finetune", "gradient_noise")
 
 
 def at(section: str, rule: str) -> str:
@@ -41,7 +41,7 @@ def obstacle(config: TrialConfig) -> str:
         return at("compile", "a compiled model has a program of its own")
     if config.precision == "fp16":
         return at("precision", "the loss of each fp16 trial has a scale of its own")
-    for section in _UNSHARED_SECTIONS:
+    for section in UNSHARED_SECTIONS:
         if config.values.get(section):
             return at(section, "not shared between trials")
     return ""

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
@@ -16,7 +17,10 @@ from hpsearch.process import environment
 from hpsearch.runs import SearchFolder
 from hpsearch.spec import TrialConfig
 from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.lane_pool import LanePool
 from hpsearch.tuning.on_ray.actor import TrialActor
+from hpsearch.tuning.on_ray.lane_actor import LaneActor
+from hpsearch.tuning.on_ray.lanes import LaneCallback, LaneScheduler, LaneSearcher
 from hpsearch.tuning.on_ray.searcher import (
     AttemptCallback,
     BudgetStopper,
@@ -30,20 +34,38 @@ from hpsearch.tuning.trial_errors import UsedWorkerError
 GENERATION_TRIALS = 1000
 
 
+@dataclass(frozen=True)
+class Workers:
+    """What trains trials: so many workers at once, each up to so many trials."""
+
+    slots: int
+    num_lanes: int = 1
+
+
 def run_trials(
-    control: SearchControl, slots: int, data: Data | None, folder: SearchFolder
+    control: SearchControl, workers: Workers, data: Data | None, folder: SearchFolder
 ) -> None:
     """Run the trials of a search until its budget is used or it is stopped.
 
     In generations, each an experiment of its own: what Tune holds and writes grows with the
     trials of an experiment.
     """
-    folders = {"checkpoints": str(folder.checkpoints), "outputs": str(folder.outputs)}
-    trainable = tune.with_parameters(TrialActor, data=data, **folders)
+    parameters: dict[str, Any] = {
+        "data": data,
+        "checkpoints": str(folder.checkpoints),
+        "outputs": str(folder.outputs),
+    }
+    actor: type[tune.Trainable] = TrialActor
+    if workers.num_lanes > 1:
+        measures = control.record.spec.fuse == "auto"
+        parameters |= {"num_lanes": workers.num_lanes, "measures": measures}
+        actor = LaneActor
+    trainable = tune.with_parameters(actor, **parameters)
     trainable = tune.with_resources(trainable, _resources)
-    with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots)}), _no_word_of_used_workers():
+    slots = {"TUNE_MAX_PENDING_TRIALS_PG": str(workers.slots)}
+    with environment(slots), _no_word_of_used_workers():
         while not control.is_over:
-            _run_generation(control, trainable, slots, folder)
+            _run_generation(control, trainable, workers, folder)
 
 
 @contextmanager
@@ -62,14 +84,15 @@ def _no_word_of_used_workers() -> Iterator[None]:
 
 
 def _run_generation(
-    control: SearchControl, trainable: Any, slots: int, folder: SearchFolder
+    control: SearchControl, trainable: Any, workers: Workers, folder: SearchFolder
 ) -> None:
+    searcher, scheduler, callback = _adapters(control, workers)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
             num_samples=GENERATION_TRIALS,
-            search_alg=StudySearcher(control, slots, GENERATION_TRIALS),
-            scheduler=RecordScheduler(control),
+            search_alg=searcher,
+            scheduler=scheduler,
             reuse_actors=control.record.spec.resources.reuse == "auto",
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -78,7 +101,7 @@ def _run_generation(
             name=f"generation-{time.time_ns()}",
             storage_path=str(folder.ray),
             stop=BudgetStopper(control),
-            callbacks=[AttemptCallback(control)],
+            callbacks=[callback],
             # actors write their own checkpoints, which the record knows
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=-1),  # only lost workers count
@@ -86,6 +109,24 @@ def _run_generation(
         ),
     )
     tuner.fit()
+
+
+def _adapters(
+    control: SearchControl, workers: Workers
+) -> tuple[StudySearcher, RecordScheduler, AttemptCallback]:
+    slots = workers.slots
+    if workers.num_lanes == 1:
+        searcher = StudySearcher(control, slots, GENERATION_TRIALS)
+        return searcher, RecordScheduler(control), AttemptCallback(control)
+    spec = control.record.spec
+    pool = LanePool(
+        control, workers.num_lanes, spec.search.max_concurrent, measured=spec.fuse == "auto"
+    )
+    return (
+        LaneSearcher(control, slots, GENERATION_TRIALS, pool),
+        LaneScheduler(control, pool),
+        LaneCallback(control, pool),
+    )
 
 
 def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:

@@ -120,17 +120,16 @@ class AttemptCallback(_Stateless, Callback):
                 ray.kill(trial.temporary_state.ray_actor)
 
     def _lose_worker(self, trial: Trial) -> bool:
-        error = _error_of(trial)
+        error = error_of(trial)
         return self._control.lose_worker(
             trial_number(trial),
             death_reason(error),
             out_of_memory=isinstance(error, OutOfMemoryError),
-            # Ray has no type for a node's death
-            is_blameless=isinstance(error, UsedWorkerError) or "its node has died" in str(error),
+            is_blameless=isinstance(error, UsedWorkerError) or is_of_node(error),
         )
 
 
-def _error_of(trial: Trial) -> Any:
+def error_of(trial: Trial) -> Any:
     """Return what Tune's driver last caught of a trial.
 
     It is read where the driver writes it: Tune's own `get_pickled_error` looks in its storage,
@@ -140,6 +139,11 @@ def _error_of(trial: Trial) -> Any:
         return pickle.loads(Path(trial.pickled_error_file or "").read_bytes())
     except Exception as error:  # it may be of a class that can't be rebuilt
         return error
+
+
+def is_of_node(error: Any) -> bool:
+    """Whether a worker died with its node, for which Ray has no type."""
+    return "its node has died" in str(error)
 
 
 def death_reason(error: Any) -> str:

@@ -14,7 +14,7 @@ from hpsearch.components import Data
 from hpsearch.errors import DivergedError
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
-from hpsearch.training.lanes.probing import best_num_lanes
+from hpsearch.training.lanes.probing import measured_pace
 from tests.support.lanes import (
     MLP,
     Trained,
@@ -103,7 +103,7 @@ def test_lanes_join_and_leave_at_any_epoch(wine: Data) -> None:
     """A lane's state goes to another, and to a trainer by itself, and back."""
     configs = [lane_config(number, max_epochs=6) for number in range(5)]
     expected = alone(configs, wine, 6)
-    draw, lanes = random.Random(0), Lanes(always=True)
+    draw, lanes = random.Random(0), Lanes()
     trainers = [Trainer(each, wine) for each in configs]
     curves: list[list[Any]] = [[] for _ in trainers]
     inside: set[int] = set()
@@ -129,7 +129,7 @@ def test_lanes_join_and_leave_at_any_epoch(wine: Data) -> None:
 def test_a_lane_that_diverges_ends_alone(wine: Data) -> None:
     configs = [lane_config(number) for number in range(3)]
     wild = lane_config(3, optimizer={"name": "sgd", "lr": 1e30})
-    lanes = Lanes(always=True)
+    lanes = Lanes()
     trainers = [Trainer(each, wine) for each in (*configs, wild)]
     for trainer in trainers:
         lanes.join(trainer)
@@ -159,7 +159,7 @@ def test_numbers_that_are_no_tensors_make_another_program(wine: Data) -> None:
 
 
 def test_an_error_in_a_program_is_told_of_all_its_lanes(wine: Data, monkeypatch: Any) -> None:
-    lanes = Lanes(always=True)
+    lanes = Lanes()
     trainers = [Trainer(lane_config(number), wine) for number in range(3)]
     for trainer in trainers:
         lanes.join(trainer)
@@ -182,6 +182,6 @@ def _out_of_memory(*arguments: Any, **keywords: Any) -> None:
 
 def test_how_many_lanes_pay_is_measured_without_a_trace(wine: Data) -> None:
     one, other = (Trainer(lane_config(0), wine) for _ in range(2))
-    assert best_num_lanes(one, [2, 8]) in (1, 2, 8)
+    assert measured_pace(one, [2, 8]).best in (1, 2, 8)
     mine, theirs = (without_time(trainer.train_epoch()) for trainer in (one, other))
     assert mine == theirs

@@ -1,0 +1,44 @@
+"""How many trials of a search may share a worker."""
+
+from __future__ import annotations
+
+from hpsearch.components import Arrays, Data
+from hpsearch.spec import SearchSpec
+from hpsearch.training.lanes.programs import UNSHARED_SECTIONS
+
+#: trials that share a worker, at most, unless the spec says: on a CPU, and on a GPU
+AUTO_LANES, AUTO_LANES_GPU = 32, 256
+#: a search's trials for each that is trained at the same time: a sampler learns from others
+TRIALS_PER_LANE = 4
+
+
+def obstacle(spec: SearchSpec, data: Data | None) -> str:
+    """Return why no trials of a search can share a program, or nothing."""
+    if spec.is_own_code:
+        return "trials are code of the user's own"
+    if spec.launcher is not None:
+        return "launcher trains each trial by itself"
+    if data is None or not isinstance(data.train, Arrays):
+        return "the rows are not in memory"
+    if data.folds:
+        return "each trial trains a net for each fold"
+    if spec.compile:
+        return "compile makes a program of each trial"
+    if spec.precision == "fp16":
+        return "fp16 scales the loss of each trial"
+    if spec.resources.gpu > 1 or spec.resources.reuse == "never":
+        return "resources ask for more than one GPU, or a new process, for each trial"
+    found = [name for name in UNSHARED_SECTIONS if getattr(spec, name) is not None]
+    return f"{found[0]} is not shared between trials" if found else ""
+
+
+def num_lanes(spec: SearchSpec, data: Data | None, slots: int) -> int:
+    """Return how many trials may share a worker of `slots` workers; 1: none does."""
+    if spec.fuse == "off" or obstacle(spec, data):
+        return 1
+    concurrent = spec.search.max_concurrent
+    most = concurrent // slots if concurrent is not None else None
+    if isinstance(spec.fuse, int):
+        return max(1, min(spec.fuse, most or spec.fuse))
+    auto = AUTO_LANES_GPU if spec.resources.gpu else AUTO_LANES
+    return max(1, min(auto, spec.search.trials // (TRIALS_PER_LANE * slots), most or auto))

@@ -1,0 +1,174 @@
+"""Which trials share which worker, without Ray: what joins, what leaves, what a death means."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from hpsearch.spec import TrialConfig
+from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.report import Report
+
+
+@dataclass(frozen=True)
+class LaneReports:
+    """Reports of trials by number, and how many trials their worker can take.
+
+    `num_fused` epochs were trained by shared programs so far, `num_alone` by trials themselves,
+    for `reasons` where trials were together. `speedup` is the time of a trial's step by itself
+    over its share of a program's, once it is measured.
+    """
+
+    reports: tuple[tuple[int, Report], ...]
+    capacity: int
+    num_fused: int = 0
+    num_alone: int = 0
+    reasons: tuple[str, ...] = ()
+    speedup: float | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """The trials that leave a worker and those that join it; none goes on if `is_over`."""
+
+    stop: list[int] = field(default_factory=list)
+    start: list[TrialConfig] = field(default_factory=list)
+    is_over: bool = False
+
+
+@dataclass
+class _Worker:
+    trials: set[int]
+    capacity: int = 1
+    #: takes no others before its first report: it may be one of these that kills workers
+    is_closed: bool = False
+    last: LaneReports | None = None
+
+
+class LanePool:
+    """Gives trials of a control to workers that train up to `num_lanes` at once.
+
+    A worker's death is blamed on a trial that was alone in it. Otherwise its trials go on in two
+    halves, by themselves until they report, so that one that kills its workers is found.
+    """
+
+    def __init__(
+        self, control: SearchControl, num_lanes: int, max_concurrent: int | None, *, measured: bool
+    ) -> None:
+        self._control = control
+        self._num_lanes, self._max_concurrent = num_lanes, max_concurrent
+        self._measured = measured
+        self._workers: dict[str, _Worker] = {}
+        self._halves: deque[list[int]] = deque()
+
+    @property
+    def num_workers(self) -> int:
+        """Workers that have trials."""
+        return len(self._workers)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no worker begins or goes on."""
+        return self._control.is_over and not self._halves
+
+    def begin(self, worker: str) -> list[TrialConfig]:
+        """Return the trials that a new worker begins with; none where there are none now."""
+        if self._halves and not self._control.ending:
+            numbers = self._halves.popleft()
+            self._workers[worker] = _Worker(set(numbers), len(numbers), is_closed=True)
+            return [self._config(number) for number in numbers]
+        capacity = 1 if self._measured else self._num_lanes
+        trials = list(self._next_trials(capacity))
+        if trials:
+            self._workers[worker] = _Worker({trial.number for trial in trials}, capacity)
+        return trials
+
+    def start(self, worker: str) -> None:
+        """Note that a worker starts on its trials."""
+        for number in sorted(self._workers[worker].trials):
+            self._control.start_attempt(number)
+
+    def take(self, worker: str, said: LaneReports) -> Change:
+        """Write what a worker's trials report; returns what changes for it."""
+        mine = self._workers[worker]
+        mine.capacity, mine.is_closed = said.capacity, False
+        self._note(mine, said)
+        stop, crowded = [], []
+        for number, report in said.reports:
+            if report.is_crowded:
+                crowded.append(number)
+            elif self._control.take_report(number, report):
+                stop.append(number)
+        mine.trials -= {*stop, *crowded}
+        start = [] if self._control.ending else list(self._next_trials(mine.capacity, mine))
+        for number in crowded:  # not before, or it would be among them
+            self._control.take_back(number)
+        for trial in start:
+            self._control.start_attempt(trial.number)
+        mine.trials |= {trial.number for trial in start}
+        if not mine.trials:
+            del self._workers[worker]
+        return Change(stop + crowded, start, is_over=not mine.trials)
+
+    def lose(
+        self, worker: str, reason: str, *, out_of_memory: bool = False, is_blameless: bool = False
+    ) -> list[TrialConfig]:
+        """Note that a worker died; returns the trials with which it is started again."""
+        numbers = sorted(self._workers.pop(worker).trials)
+        is_alone = len(numbers) == 1
+        left = [
+            number
+            for number in numbers
+            if not self._control.lose_worker(
+                number,
+                reason,
+                out_of_memory=out_of_memory and is_alone,
+                is_blameless=is_blameless or not is_alone,
+            )
+        ]
+        if not left:
+            return []
+        middle = len(left) if is_alone or is_blameless else (len(left) + 1) // 2
+        if left[middle:]:
+            self._halves.append(left[middle:])
+        self._workers[worker] = _Worker(set(left[:middle]), middle, is_closed=True)
+        return [self._config(number) for number in left[:middle]]
+
+    def give_up(self, worker: str) -> None:
+        """Take back the trials of a worker that isn't started again."""
+        mine = self._workers.pop(worker, None)
+        for number in sorted(mine.trials) if mine is not None else ():
+            if self._control.record.trials[number].outcome is None:
+                self._control.take_back(number)
+
+    def worker_of(self, number: int) -> str | None:
+        """Return the worker that trains a trial."""
+        return next((name for name, mine in self._workers.items() if number in mine.trials), None)
+
+    def _next_trials(self, capacity: int, mine: _Worker | None = None) -> Iterator[TrialConfig]:
+        """Hand out trials until a worker is full, or no more may be trained at once."""
+        num_trials = len(mine.trials) if mine is not None else 0
+        while num_trials < min(capacity, self._num_lanes) and not self._control.is_over:
+            limit = self._max_concurrent
+            if limit is not None and self._control.num_live >= limit:
+                return
+            trial = self._control.next_trial()
+            if trial is None:
+                return
+            num_trials += 1
+            yield self._control.config(trial)
+
+    def _config(self, number: int) -> TrialConfig:
+        return self._control.config(self._control.record.trials[number])
+
+    def _note(self, mine: _Worker, said: LaneReports) -> None:
+        """Add what is new of a worker's counts to the record."""
+        last = mine.last or LaneReports((), 1)
+        mine.last = said
+        self._control.record.note_lanes(
+            said.num_fused - last.num_fused,
+            said.num_alone - last.num_alone,
+            said.reasons,
+            said.speedup,
+        )

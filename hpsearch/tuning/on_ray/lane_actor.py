@@ -1,0 +1,213 @@
+"""The actor that trains several trials at once, as lanes, in a Ray worker.
+
+To Ray Tune it is one trial, whose config holds the trials that it begins with: a process can't be
+several actors, and one message an epoch for all lanes costs the driver less than one each. What
+ends a trial is reported as a value, as `TrialActor` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from hpsearch.components import Data
+from hpsearch.importing import import_ahead
+from hpsearch.outcome import Outcome
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer
+from hpsearch.training.lanes.lanes import Lanes, ProgramError
+from hpsearch.training.lanes.probing import measured_pace
+from hpsearch.training.user_code.process_state import ProcessState
+from hpsearch.tuning.lane_pool import LaneReports
+from hpsearch.tuning.output import TrialOutput, output_file
+from hpsearch.tuning.report import Report
+from hpsearch.tuning.running_trial import RunningTrial
+from hpsearch.tuning.trial_errors import report_error
+from hpsearch.user_code import trial_factories
+
+
+class LaneActor(tune.Trainable):
+    """Ray Tune's view of trials that share a worker: one step is an epoch of some of them."""
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        data: Data | None = None,
+        checkpoints: str = "",
+        outputs: str | None = None,
+        num_lanes: int = 1,
+        measures: bool = True,
+    ) -> None:
+        """Take the first trials. `data` is shared by all.
+
+        `num_lanes` is the greatest number of trials. With `measures` it is only as many as make
+        each trial's step quicker, which is measured after the first epoch.
+        """
+        assert data is not None
+        self._data, self._checkpoints, self._outputs = data, Path(checkpoints), outputs
+        self._num_lanes, self._measures = num_lanes, measures
+        self._process: ProcessState | None = None
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Forget the last trials and take the next."""
+        self.cleanup()
+        self._begin(new_config)
+        return True
+
+    def change(self, stop: list[int], start: list[TrialConfig]) -> None:
+        """Let trials go and take others, before the next step."""
+        for number in stop:
+            self._leave(number)
+        self._new += start
+
+    def step(self) -> dict[str, Any]:
+        """Train an epoch of the trials of one program."""
+        reports = list(self._join_new())
+        if not reports:
+            self._measure()
+            reports = list(self._train_epoch())
+        return {"report": self._described(reports)}
+
+    def cleanup(self) -> None:
+        """Let go of all trials."""
+        for number in list(self._runs):
+            self._leave(number)
+        process, self._process = self._process, None
+        if process is not None:
+            process.restore()
+        if torch.cuda.is_available():
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._new: list[TrialConfig] = [config["trial"], *config["beside"]]
+        self._runs: dict[int, RunningTrial] = {}
+        self._lanes = Lanes()
+        # as measured; until then there is one lane
+        self._capacity = 1 if self._measures else self._num_lanes
+        self._is_measured = not self._measures
+        self._speedup: float | None = None
+        self._alone: set[int] = set()  # trials whose program has failed
+
+    def _join_new(self) -> Iterable[tuple[int, Report]]:
+        """Start the trials that are new; yields what some report again, and errors."""
+        while self._new:
+            trial = self._new.pop(0)
+            self._enter_process(trial)
+            run = RunningTrial(trial, self._data, self._checkpoints, self._outputs)
+            self._runs[trial.number] = run
+            report = self._started(run)
+            if report is not None:
+                yield trial.number, report
+
+    def _started(self, run: RunningTrial) -> Report | None:
+        number = run.trial.number
+        output = self._output_of(number)
+        try:
+            report = run.start()
+            assert isinstance(run.trainer, Trainer)
+            self._lanes.join(run.trainer, alone=number in self._alone)
+        except (Exception, SystemExit) as error:  # the parts of a trial may be of the user's own
+            return self._failed(run, error)
+        finally:
+            if output is not None:
+                output.close()
+        warnings = run.take_warnings()
+        if report is None and not warnings:
+            return None
+        return dataclasses.replace(report or Report(run.epoch), warnings=warnings)
+
+    def _train_epoch(self) -> Iterable[tuple[int, Report]]:
+        if not len(self._lanes):
+            return
+        numbers = {run.trainer: number for number, run in self._runs.items()}
+        results = self._lanes.train_epoch()
+        if any(isinstance(result, ProgramError) for result in results.values()):
+            self._start_alone([numbers[trainer] for trainer in results])
+            return
+        for trainer, result in results.items():
+            run = self._runs[numbers[trainer]]
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                report = run.take(result)
+            except (Exception, SystemExit) as error:
+                report = self._failed(run, error)
+            if report.outcome is not None:
+                self._drop(run)  # if the trial is tried again, it goes on from its checkpoint
+            yield run.trial.number, report
+
+    def _start_alone(self, numbers: list[int]) -> None:
+        """Begin trials again, from their checkpoints, whose program failed within an epoch."""
+        self._capacity = max(1, min(self._capacity, len(self._lanes) // 2))
+        for number in numbers:
+            run = self._runs.pop(number)
+            self._drop(run)
+            self._alone.add(number)
+            self._new.append(run.trial)
+
+    def _failed(self, run: RunningTrial, error: Exception | SystemExit) -> Report:
+        report = report_error(run.epoch, error)
+        if report.outcome is Outcome.OUT_OF_MEMORY and len(self._runs) > 1:
+            # others hold memory too: it is tried again where fewer are
+            self._capacity = max(1, len(self._runs) - 1)
+            return dataclasses.replace(report, outcome=None, is_crowded=True)
+        return report
+
+    def _measure(self) -> None:
+        """Measure how many trials pay, once one has been trained."""
+        first = next((run for run in self._runs.values() if run.epoch), None)
+        if self._is_measured or first is None or not isinstance(first.trainer, Trainer):
+            return
+        self._is_measured = True
+        self._lanes.leave(first.trainer)
+        sizes = [2**power for power in range(2, 11) if 2**power < self._num_lanes]
+        pace = measured_pace(first.trainer, [*sizes, self._num_lanes])
+        self._capacity, self._lanes.fewest = pace.best, pace.fewest
+        self._speedup = pace.speedup if pace.best > 1 else None
+        self._lanes.join(first.trainer)
+
+    def _described(self, reports: list[tuple[int, Report]]) -> LaneReports:
+        lanes = self._lanes
+        return LaneReports(
+            tuple(reports),
+            self._capacity,
+            lanes.num_fused,
+            lanes.num_alone,
+            tuple(lanes.reasons),
+            self._speedup,
+        )
+
+    def _leave(self, number: int) -> None:
+        self._new = [trial for trial in self._new if trial.number != number]
+        run = self._runs.pop(number, None)
+        if run is not None:
+            self._drop(run)
+
+    def _drop(self, run: RunningTrial) -> None:
+        trainer = run.trainer
+        if isinstance(trainer, Trainer) and trainer in self._lanes:
+            self._lanes.leave(trainer)
+        run.drop()
+
+    def _enter_process(self, trial: TrialConfig) -> None:
+        import_ahead(trial_factories(trial), Path(trial.folder))
+        if self._process is None:
+            self._process = ProcessState()
+            torch.set_num_threads(trial.cpu)
+            with suppress(OSError):  # a trial without code of users doesn't need it
+                os.chdir(trial.folder)
+
+    def _output_of(self, number: int) -> TrialOutput | None:
+        if self._outputs is None:
+            return None
+        return TrialOutput(output_file(Path(self._outputs), number))

@@ -1,0 +1,294 @@
+"""Trials that share workers, without Ray: real records, rules, lanes and checkpoints."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hpsearch.components import Data
+from hpsearch.early_stopping import make_early_stopper
+from hpsearch.outcome import Outcome
+from hpsearch.process import keep_process
+from hpsearch.record import Record, TrialRecord
+from hpsearch.samplers import make_sampler
+from hpsearch.spec import SearchSpec
+from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.fusing import num_lanes, obstacle
+from hpsearch.tuning.lane_pool import LanePool, LaneReports
+from hpsearch.tuning.on_ray.lane_actor import LaneActor
+from hpsearch.tuning.report import Report
+from tests.support.specs import make_spec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(autouse=True)
+def own_process() -> Iterator[None]:
+    """Workers have processes of their own; here they share this one, by turns."""
+    restore = keep_process()
+    yield
+    restore()
+
+
+def spec_of(folder: Path, trials: int = 12, rule: str = "asha", **sections: Any) -> SearchSpec:
+    early_stopping = {"name": rule, "max_epochs": 9}
+    search = {"trials": trials, "max_concurrent": None, "early_stopping": early_stopping}
+    model = {"name": "mlp", "hidden_sizes": [8], "dropout": {"low": 0.0, "high": 0.5}}
+    optimizer = {"name": "sgd", "lr": {"low": 1e-3, "high": 1.0, "log": True}}
+    values = {"model": model, "optimizer": optimizer, "dataset": {"name": "wine"}, "fuse": 4}
+    search |= {"sampler": {"name": "random"}, **sections.pop("search", {})}
+    return make_spec(folder, **{**values, **sections, "search": search})
+
+
+class Driver:
+    """One life of a driver, with workers that move in turn."""
+
+    def __init__(self, record: Record, folder: Path, data: Data, lanes: int, slots: int) -> None:
+        spec = record.spec
+        rule = make_early_stopper(spec)
+        sampler = make_sampler(
+            spec.search.sampler,
+            record.space,
+            seed=0,
+            direction="maximize",
+            rungs=rule.rungs,
+            slots=slots * lanes,
+        )
+        self.record, self._checkpoints = record, folder / "checkpoints"
+        self.control = SearchControl(record, sampler, rule, self._checkpoints)
+        self.pool = LanePool(self.control, lanes, spec.search.max_concurrent, measured=False)
+        self._data, self._lanes, self._slots = data, lanes, slots
+        self.workers: deque[tuple[str, LaneActor]] = deque()
+        self._num_started = 0
+
+    def steps(self) -> Iterator[str]:
+        """Train; yields the worker after each of its messages, and ends with the search."""
+        while True:
+            self._begin_workers()
+            if not self.workers:
+                break
+            name, worker = self.workers.popleft()
+            try:
+                change = self.pool.take(name, worker.step()["report"])
+            except ProcessLookupError:
+                self.workers.appendleft((name, worker))
+                self.kill()
+                continue
+            if change.is_over:
+                worker.cleanup()
+            else:
+                worker.change(change.stop, change.start)
+                self.workers.append((name, worker))
+            yield name
+        self.control.close()
+
+    def kill(self, **how: Any) -> None:
+        """Lose the worker whose turn is next; it begins anew with what goes on in it."""
+        name, worker = self.workers.popleft()
+        worker.cleanup()
+        if left := self.pool.lose(name, "killed", **how):
+            self.workers.append((name, self._worker(left)))
+            self.pool.start(name)
+
+    def die(self) -> None:
+        """Take the workers along."""
+        for _, worker in self.workers:
+            worker.cleanup()
+
+    def _begin_workers(self) -> None:
+        while len(self.workers) < self._slots and not self.pool.is_over:
+            name = f"worker {self._num_started}"
+            trials = self.pool.begin(name)
+            if not trials:
+                return
+            self._num_started += 1
+            self.pool.start(name)
+            self.workers.append((name, self._worker(trials)))
+
+    def _worker(self, trials: Any) -> LaneActor:
+        worker = LaneActor.__new__(LaneActor)  # Tune's own set-up makes folders and loggers
+        worker.setup(
+            {"trial": trials[0], "beside": trials[1:]},
+            data=self._data,
+            checkpoints=str(self._checkpoints),
+            num_lanes=self._lanes,
+            measures=False,
+        )
+        return worker
+
+
+def begin(folder: Path, spec: SearchSpec, data: Data, lanes: int = 4, slots: int = 2) -> Driver:
+    return Driver(Record.create(folder / "record.journal", spec), folder, data, lanes, slots)
+
+
+def finished(driver: Driver) -> Record:
+    for _ in driver.steps():
+        pass
+    return driver.record
+
+
+def rows(trial: TrialRecord) -> list[list[float]]:
+    """What a program may change by rounding."""
+    return [[each[k] for k in ("train_loss", "val_loss", "lr")] for each in trial.curve.values()]
+
+
+def test_a_search_by_lanes_trains_what_one_by_one_trains(tmp_path: Path, wine: Data) -> None:
+    """Without early stopping the order of reports decides nothing."""
+    records = []
+    for lanes in (1, 5):
+        folder = tmp_path / str(lanes)
+        folder.mkdir()
+        records.append(finished(begin(folder, spec_of(tmp_path, rule="none"), wine, lanes)))
+    one_by_one, fused = records
+    assert one_by_one.lanes.num_fused == 0
+    assert fused.lanes.num_fused > 60
+    for mine, theirs in zip(fused.trials, one_by_one.trials, strict=True):
+        assert mine.params == theirs.params
+        assert np.allclose(rows(mine), rows(theirs), rtol=1e-3)
+
+
+@pytest.mark.parametrize("rule", ["asha", "asha_promotion", "hyperband", "median"])
+def test_every_rule_of_early_stopping_ends_each_trial_once(
+    tmp_path: Path, wine: Data, rule: str
+) -> None:
+    record = finished(begin(tmp_path, spec_of(tmp_path, rule=rule), wine))
+    assert record.state == "finished"
+    assert len(record.trials) == 12
+    ends = {trial.outcome for trial in record.trials}
+    assert ends <= {Outcome.COMPLETED, Outcome.STOPPED_EARLY}
+    assert Outcome.COMPLETED in ends
+    for trial in record.trials:
+        assert sorted(trial.curve) == list(range(1, trial.epochs + 1))
+
+
+def test_at_most_so_many_trials_at_once(tmp_path: Path, wine: Data) -> None:
+    search = {"trials": 12, "max_concurrent": 3, "early_stopping": {"max_epochs": 3}}
+    driver = begin(tmp_path, spec_of(tmp_path, search=search), wine)
+    for _ in driver.steps():
+        assert driver.control.num_live <= 3
+    assert len(driver.record.trials) == 12
+
+
+def test_a_driver_that_dies_goes_on_with_the_same_trials(tmp_path: Path, wine: Data) -> None:
+    spec = spec_of(tmp_path, rule="none")
+    (tmp_path / "whole").mkdir()
+    whole = finished(begin(tmp_path / "whole", spec, wine))
+    driver = begin(tmp_path, spec, wine)
+    record = driver.record
+    for life in range(4):
+        for number, _ in enumerate(driver.steps()):
+            if number == 5 + life:
+                break
+        driver.die()
+        record = Record.open(tmp_path / "record.journal", record.name)
+        driver = Driver(record, tmp_path, wine, 4, 2)
+    finished(driver)
+    assert [trial.outcome for trial in record.trials] == [t.outcome for t in whole.trials]
+    for mine, theirs in zip(record.trials, whole.trials, strict=True):
+        assert np.allclose(rows(mine), rows(theirs), rtol=1e-3)
+
+
+def test_a_worker_that_dies_costs_no_trial(tmp_path: Path, wine: Data) -> None:
+    driver = begin(tmp_path, spec_of(tmp_path, rule="none"), wine)
+    for number, _ in enumerate(driver.steps()):
+        if number in (3, 4, 5, 9, 20):
+            driver.kill(out_of_memory=number == 9)
+    outcomes = {trial.outcome for trial in driver.record.trials}
+    assert outcomes == {Outcome.COMPLETED}
+    assert all(len(trial.curve) == 9 for trial in driver.record.trials)
+
+
+class Killing(LaneActor):
+    """A worker that dies by one of its trials."""
+
+    bad = 2
+
+    def step(self) -> dict[str, Any]:
+        """Die if that trial is here."""
+        if any(trial.number == self.bad for trial in self._new) or self.bad in self._runs:
+            raise ProcessLookupError
+        return super().step()
+
+
+def test_a_trial_that_kills_its_workers_is_found(tmp_path: Path, wine: Data) -> None:
+    driver = begin(tmp_path, spec_of(tmp_path, rule="none", trials=8), wine, slots=1)
+    make = driver._worker
+
+    def worker(trials: Any) -> LaneActor:
+        made = make(trials)
+        made.__class__ = Killing
+        return made
+
+    driver._worker = worker  # type: ignore[method-assign]
+    finished(driver)
+    bad, *others = sorted(driver.record.trials, key=lambda trial: trial.number != 2)
+    assert bad.outcome is Outcome.FAILED
+    assert bad.reason is not None
+    assert bad.reason.startswith("its worker died 3 times")
+    assert {trial.outcome for trial in others} == {Outcome.COMPLETED}
+
+
+def test_a_trial_without_room_beside_others_goes_on_with_fewer(
+    tmp_path: Path, wine: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = begin(tmp_path, spec_of(tmp_path, rule="none", trials=6), wine, slots=1)
+    sizes = []
+    gradient = torch.autograd.grad
+
+    def grad(outputs: Any, inputs: Any, *arguments: Any, **keywords: Any) -> Any:
+        if len(inputs[0]) > 2 and inputs[0].ndim == 3:
+            raise torch.OutOfMemoryError("no memory")
+        return gradient(outputs, inputs, *arguments, **keywords)
+
+    monkeypatch.setattr(torch.autograd, "grad", grad)
+    for _ in driver.steps():
+        sizes.append(sum(len(worker._runs) for _, worker in driver.workers))
+    assert {trial.outcome for trial in driver.record.trials} == {Outcome.COMPLETED}
+    assert any("OutOfMemoryError" in reason for reason in driver.record.lanes.reasons)
+
+
+def test_reports_are_taken_once(tmp_path: Path, wine: Data) -> None:
+    driver = begin(tmp_path, spec_of(tmp_path), wine, slots=1)
+    trials = driver.pool.begin("worker")
+    driver.pool.start("worker")
+    first = trials[0].number
+    said = LaneReports(((first, Report(1, {"val_accuracy": 0.5})),), capacity=4)
+    assert not driver.pool.take("worker", said).is_over
+    driver.pool.take("worker", replace(said, num_fused=1))
+    assert len(driver.record.trials[first].curve) == 1
+
+
+@pytest.mark.parametrize(
+    ("sections", "reason"),
+    [
+        ({"fuse": "off"}, ""),
+        ({"compile": True}, "compile makes a program of each trial"),
+        ({"gradient_noise": 0.1}, "gradient_noise is not shared between trials"),
+        ({"dataset": {"name": "wine", "folds": 3}}, "each trial trains a net for each fold"),
+    ],
+)
+def test_what_cannot_be_shared_is_known_before(
+    tmp_path: Path, wine: Data, sections: dict[str, Any], reason: str
+) -> None:
+    spec = spec_of(tmp_path, **sections)
+    data = replace(wine, folds=((wine.train.y, wine.train.y),)) if "dataset" in sections else wine
+    assert num_lanes(spec, data, 2) == 1
+    assert obstacle(spec, data) == reason
+
+
+@pytest.mark.parametrize(
+    ("fuse", "trials", "concurrent", "expected"),
+    [(8, 12, None, 8), (8, 12, 6, 3), ("auto", 64, None, 8), ("auto", 7, None, 1), (8, 8, 2, 1)],
+)
+def test_how_many_share_a_worker(
+    tmp_path: Path, wine: Data, fuse: Any, trials: int, concurrent: int | None, expected: int
+) -> None:
+    search = {"trials": trials, "max_concurrent": concurrent, "early_stopping": {"max_epochs": 3}}
+    assert num_lanes(spec_of(tmp_path, fuse=fuse, search=search), wine, 2) == expected
