@@ -22,7 +22,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # All but the proofs that take long, which test-all has too.
 test: setup
-	$(PYTEST) -m 'not long'
+	$(PYTEST) -m 'not long and not soak'
 
 test-all: setup
 	$(PYTEST)
@@ -68,7 +68,7 @@ bench: setup
 soak: setup
 	$(BIN)/pytest tests/soak/searches.py tests/soak/team.py tests/soak/backup.py tests/soak/service.py tests/soak/examples.py \
 		tests/soak/any_spec.py
-	HPSEARCH_SOAK=1 $(BIN)/pytest tests/repository/test_scripts_of_others.py
+	$(BIN)/pytest -m soak tests
 
 wheel: setup
 	rm -rf build/lib build/bdist.*

@@ -85,6 +85,7 @@ def test_ray_starts_for_a_user_whose_home_cannot_be_written(stranger: Stranger) 
     assert (stranger.temporary / f"hpsearch-{UID}" / "ray_token").is_file()
 
 
+@pytest.mark.soak
 def test_ray_starts_for_a_user_whose_home_is_a_file(stranger: Stranger) -> None:
     home = stranger.folder / "file"
     home.touch()

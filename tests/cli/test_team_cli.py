@@ -200,6 +200,7 @@ def test_code_is_checked_as_a_job_on_the_cluster(served: tuple[str, str, Path]) 
     assert list((runs / ".checks").iterdir()) == []
 
 
+@pytest.mark.soak
 def test_a_watched_search_without_a_best_trial_ends_with_status_1(admin: Shell) -> None:
     (admin.folder / "code" / "fails.py").write_text("def train(config, trial): raise KeyError(1)")
     spec = SPEC.replace("train.py", "fails.py").replace("name: team", "name: fails", 1)

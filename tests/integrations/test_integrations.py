@@ -58,7 +58,7 @@ SKORCH = """
 SCRIPTS = {"keras": (KERAS, "loss"), "skorch": (SKORCH, "valid_loss")}
 
 
-@pytest.mark.parametrize("library", ["skorch", pytest.param("keras", marks=pytest.mark.long)])
+@pytest.mark.parametrize("library", ["skorch", pytest.param("keras", marks=pytest.mark.soak)])
 def test_a_script_is_stopped_and_ends_as_alone(
     library: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,12 +28,12 @@ from tests.support.examples import ROOT
 from tests.support.space import draw
 
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/search.yaml"))
-#: those that take minutes together on two cores; `make soak` kills and restarts them too
-IN_SOAK = {
-    *("accelerate_tracking", "char_gpt", "ddp_torchrun", "lightning_project"),
-    "text_classification",
-}
-KILLED = [path for path in EXAMPLES if path.name not in IN_SOAK or os.environ.get("HPSEARCH_SOAK")]
+#: the others take minutes together on two cores; `make soak` kills and restarts them too
+ALWAYS_KILLED = ("digits_argparse", "prints_only")
+KILLED = [
+    pytest.param(path, marks=() if path.name in ALWAYS_KILLED else pytest.mark.soak)
+    for path in EXAMPLES
+]
 #: lines of a script that are there for hpsearch, beside imports
 NUM_LINES = {"prints_only": 0, "timm_style": 0}
 #: scripts that don't wait for a decision: where their copies sleep, so that the kill finds them

@@ -163,7 +163,7 @@ RULES = ["asha", "asha_promotion", "hyperband", "median", "none"]
 @pytest.mark.parametrize(
     ("function", "rule", "seed"),
     [
-        *(("train", rule, seed) for rule in RULES for seed in range(3)),
+        *(("train", rule, seed) for rule in RULES for seed in range(2)),
         *(("gives_up", rule, 3) for rule in RULES[:2]),
     ],
 )
