@@ -13,9 +13,10 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hpsearch.space import SearchSpace
@@ -79,9 +80,16 @@ def trainer_of(config: TrialConfig, folders: TrialFolders) -> Iterator[CommandTr
         trainer.close()
 
 
+def session_of(pid: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return -1
+
+
 def process_group(trainer: CommandTrainer) -> int:
     """Return the process group of the running script."""
-    pid = trainer._run._process._supervisor.pid
+    session = trainer._run._process._supervisor.pid
+    pid = next(pid for pid in psutil.pids() if pid != session and session_of(pid) == session)
     (child, *_) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return os.getpgid(int(child))
 

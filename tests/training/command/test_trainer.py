@@ -360,6 +360,30 @@ def test_a_killed_supervisor_is_a_lost_worker(tmp_path: Path) -> None:
         trainer.train_epoch()
 
 
+def test_a_worker_that_kills_its_children_leaves_no_process(tmp_path: Path) -> None:
+    # as Ray's workers do when they exit
+    script = """
+        import pathlib, subprocess, sys, hpsearch
+        sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        pathlib.Path("pid").write_text(str(sleeper.pid))
+        hpsearch.report(epoch=0, accuracy=0.5)
+        sleeper.wait()
+    """
+    worker = """
+        import os, pathlib, sys, psutil
+        from tests.support.commands import make_trainer
+        folder = pathlib.Path(sys.argv[1])
+        make_trainer(folder, (folder / "script").read_text(), space={}).train_epoch()
+        for child in psutil.Process().children():
+            child.kill()
+        os._exit(1)
+    """
+    (tmp_path / "script").write_text(dedent(script))
+    subprocess.run([sys.executable, "-c", dedent(worker), str(tmp_path)], check=False)
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_alive(pid))
+
+
 def test_a_shell_s_killed_child_is_a_lost_worker(tmp_path: Path) -> None:
     command = {"run": ["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], "arguments": "none"}
     with training(tmp_path, "", command) as trainer, pytest.raises(LostProcessError, match="137"):
