@@ -25,7 +25,7 @@ import yaml
 from hpsearch.errors import HpsearchError
 from hpsearch.script_hooks import ARGPARSE_OPTIONS
 from hpsearch.training.command.arguments import flat
-from hpsearch.training.command.trainer import command_path
+from hpsearch.training.command.environment import command_path
 from hpsearch.user_code import scripts
 
 TIMEOUT_S = 120.0

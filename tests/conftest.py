@@ -30,6 +30,7 @@ LONG = (
     "repository/test_pages.py",
     "record/test_postgresql.py",
     "cli/test_moved.py",
+    "tuning/test_nodes.py",
 )
 
 

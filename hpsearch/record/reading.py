@@ -116,6 +116,7 @@ class ReadableRecord:
             compile=self.spec.compile,
             process_launcher=self.spec.resources.launcher,
             processes=self.spec.resources.num_processes,
+            nodes=self.spec.resources.nodes,
             device_type=self.spec.device,
             loader=self.spec.loader.model_dump(),
             cpu=self.spec.resources.cpu,
@@ -182,7 +183,10 @@ class ReadableRecord:
         """Return the seconds for which trials had GPUs, times the GPUs that each had."""
         if self.spec.resources.gpu == 0:
             return 0.0
-        return sum(self.config(trial).gpu * trial.seconds_trained() for trial in self.trials)
+        nodes = self.spec.resources.nodes
+        return sum(
+            self.config(trial).gpu * nodes * trial.seconds_trained() for trial in self.trials
+        )
 
     def _read_state(self, attrs: Mapping[str, Any]) -> SearchShape:
         self._attrs = attrs

@@ -12,8 +12,8 @@ from pathlib import Path
 from hpsearch.errors import ComponentError, Problem, nearest_names
 from hpsearch.spec import Choices, Command, Draft, Range, Tree, join
 from hpsearch.training.command.arguments import FILLED, flat, placeholders, style_of, variable
+from hpsearch.training.command.environment import command_path
 from hpsearch.training.command.sources import FAMILY
-from hpsearch.training.command.trainer import command_path
 from hpsearch.user_code import scripts
 from hpsearch.validation.outcomes import parted
 from hpsearch.validation.own_code import beside_problems, process_problems, space_problems

@@ -32,6 +32,7 @@ from hpsearch.training.checks.by_name import check_trial
 from hpsearch.training.command import LostProcessError, TrialFolders
 from hpsearch.training.protocol import AfterLastEpochError, EpochTrainer, WarningTrainer
 from hpsearch.training.user_code.process_state import ProcessState
+from hpsearch.tuning.on_ray.nodes import RayNodes
 from hpsearch.tuning.output import TrialOutput, output_file, output_folder
 from hpsearch.tuning.report import Report
 from hpsearch.tuning.trial_errors import UsedWorkerError, report_error
@@ -213,7 +214,8 @@ class TrialActor(tune.Trainable):
         newest = self._store.newest()
         if newest is None:  # the first attempt
             self._check_trial()
-        trainer = launch(self._trial, self._data, self._trial.device, self._folders())
+        nodes = RayNodes(self._trial) if self._trial.nodes > 1 else None
+        trainer = launch(self._trial, self._data, self._trial.device, self._folders(), nodes)
         if newest is None:
             return trainer, None
         saved = load_checkpoint(newest, self._trial.device)

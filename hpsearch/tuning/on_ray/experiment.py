@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ray import tune
@@ -40,7 +41,8 @@ def run_trials(
     """
     folders = {"checkpoints": str(folder.checkpoints), "outputs": str(folder.outputs)}
     trainable = tune.with_parameters(TrialActor, data=data, **folders)
-    trainable = tune.with_resources(trainable, _resources)
+    strategy = "STRICT_SPREAD" if control.record.spec.resources.is_spread else "PACK"
+    trainable = tune.with_resources(trainable, partial(_resources, strategy))
     with environment({"TUNE_MAX_PENDING_TRIALS_PG": str(slots)}), _no_word_of_used_workers():
         while not control.is_over:
             _run_generation(control, trainable, slots, folder)
@@ -88,9 +90,10 @@ def _run_generation(
     tuner.fit()
 
 
-def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+def _resources(strategy: str, config: dict[str, Any]) -> tune.PlacementGroupFactory:
     trial: TrialConfig = config["trial"]
-    return tune.PlacementGroupFactory([{"CPU": trial.cpu, "GPU": trial.gpu}])
+    node = {"CPU": trial.cpu, "GPU": trial.gpu}
+    return tune.PlacementGroupFactory([node] * trial.nodes, strategy=strategy)
 
 
 def _trial_name(trial: Trial) -> str:
