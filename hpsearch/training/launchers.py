@@ -68,11 +68,11 @@ def function(
     config: TrialConfig,
     device: torch.device,
     folders: TrialFolders | None,
-    nodes: OtherNodes | None,
+    other_nodes: OtherNodes | None,
 ) -> FunctionTrainer | CommandTrainer:
     """Runs the training function that `trainable` names, in as many processes as asked for."""
     if config.process_launcher is not None:
-        return ranks_trainer(config, folders, nodes)
+        return ranks_trainer(config, folders, other_nodes)
     return FunctionTrainer(config, device, config.metric or None)
 
 
@@ -88,10 +88,10 @@ def class_(config: TrialConfig, device: torch.device) -> ClassTrainer:
 
 @register(FAMILY, "command", traits={SUITS: lambda config, _: config.command is not None})
 def command(
-    config: TrialConfig, folders: TrialFolders | None, nodes: OtherNodes | None
+    config: TrialConfig, folders: TrialFolders | None, other_nodes: OtherNodes | None
 ) -> CommandTrainer:
     """Runs the command that `command` gives."""
-    return CommandTrainer(config, folders, nodes)
+    return CommandTrainer(config, folders, other_nodes)
 
 
 def launch(
@@ -99,9 +99,9 @@ def launch(
     data: Data | None,
     device: str | torch.device = "cpu",
     folders: TrialFolders | None = None,
-    nodes: OtherNodes | None = None,
+    other_nodes: OtherNodes | None = None,
 ) -> EpochTrainer:
-    """Return the trainer of a trial; `nodes` are those beside this one where it has several.
+    """Return the trainer of a trial; `other_nodes` are those beside this one where it has several.
 
     Raises UserCodeError where the user's code can't be imported, and where no launcher suits the
     trial, or several do.
@@ -115,7 +115,7 @@ def launch(
         data=data,
         device=torch.device(device),
         folders=folders,
-        nodes=nodes,
+        other_nodes=other_nodes,
     )
     return trainer
 

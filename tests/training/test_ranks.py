@@ -69,7 +69,7 @@ def trainer_of(folder: Path, name: str, processes: int, others: OtherNodes | Non
         folder=str(folder),
     )
     folders = TrialFolders(folder / "checkpoints", folder / "outputs")
-    return launch(config, None, folders=folders, nodes=others)
+    return launch(config, None, folders=folders, other_nodes=others)
 
 
 def test_ranks_train_one_model_and_go_on(tmp_path: Path) -> None:
