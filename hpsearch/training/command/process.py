@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple
 
 from hpsearch.training.command import supervisor
 from hpsearch.training.command.failures import CommandEnd
@@ -22,6 +22,7 @@ TAIL_LINES = 300
 #: characters of a line of output that are looked at
 MAX_LINE = 100_000
 _CHUNK = 1 << 16
+Stream = Literal["stdout", "stderr"]
 
 
 class CommandProcess:
@@ -54,12 +55,12 @@ class CommandProcess:
         os.close(write_end)
         self._status = os.fdopen(read_end, "rb")
         #: lines of its output that were not taken yet, and the last ones of standard error
-        self.lines: list[str] = []
+        self.lines: list[Line] = []
         self.errors: deque[str] = deque(maxlen=TAIL_LINES)
         self.end = CommandEnd()
         self._readers = [
-            _Lines(self._stream("stdout"), copy_to[0], self.lines.append),
-            _Lines(self._stream("stderr"), copy_to[1], self.errors.append),
+            _Lines(self._stream("stdout"), copy_to[0], self._keep_output),
+            _Lines(self._stream("stderr"), copy_to[1], self._keep_error),
         ]
         for reader in self._readers:
             os.set_blocking(reader.file.fileno(), False)
@@ -67,8 +68,8 @@ class CommandProcess:
         selector.register(self._status, selectors.EVENT_READ, self._end)
         self.has_ended = False
 
-    def take_lines(self) -> list[str]:
-        """Return the lines of standard output that are new."""
+    def take_lines(self) -> list[Line]:
+        """Return the lines of output that are new."""
         taken = self.lines[:]
         self.lines.clear()
         return taken
@@ -95,6 +96,13 @@ class CommandProcess:
         stream: IO[bytes] = getattr(self._supervisor, name)
         return stream
 
+    def _keep_output(self, text: str) -> None:
+        self.lines.append(Line(text, "stdout"))
+
+    def _keep_error(self, text: str) -> None:
+        self.lines.append(Line(text, "stderr"))
+        self.errors.append(text)
+
     def _read(self, reader: _Lines) -> None:
         if not self.has_ended and not reader.read():
             self._selector.unregister(reader.file)
@@ -116,6 +124,13 @@ class CommandProcess:
             status.get("error"),
             None if status else "the supervisor of the command was killed",
         )
+
+
+class Line(NamedTuple):
+    """A line that a command printed."""
+
+    text: str
+    stream: Stream
 
 
 class _Lines:

@@ -23,6 +23,7 @@ from hpsearch.errors import UserCodeError
 from hpsearch.registry import register
 from hpsearch.script_hooks import WANDB_LOGS
 from hpsearch.training.command.epochs import ScriptReport
+from hpsearch.training.command.process import Line, Stream
 
 FAMILY = "metric_source"
 At = Literal["epoch", "step"]
@@ -35,7 +36,7 @@ class MetricSource(Protocol):
     def environment(self) -> Mapping[str, str]:
         """Return the variables that the script needs for it."""
 
-    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+    def read(self, lines: Sequence[Line], at_end: bool = False) -> Iterable[ScriptReport]:
         """Return what is new, given the new lines of output; called again and again, and once
         before the script starts, whose end is `at_end`."""
 
@@ -50,7 +51,7 @@ class Reports:
     def environment(self) -> Mapping[str, str]:
         return {}
 
-    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+    def read(self, lines: Sequence[Line], at_end: bool = False) -> Iterable[ScriptReport]:
         return ()
 
     def missing(self) -> str:
@@ -62,13 +63,17 @@ class Reports:
 
 @register(FAMILY, "stdout")
 class Output:
-    """Lines of standard output that match a pattern with named groups.
+    """Lines of the output that match a pattern with named groups.
 
     `pattern` is a regular expression, or a list of them. The groups `epoch` and `step` say where a
     line belongs, all others are metrics: `epoch (?P<epoch>\\d+).* acc=(?P<acc>[-+\\d.eE]*\\d)`.
+    Standard error counts too, where Python's logging and tqdm write, unless `stream` says which.
     """
 
-    def __init__(self, pattern: str | list[str]) -> None:
+    def __init__(
+        self, pattern: str | list[str], stream: Stream | Literal["both"] = "both"
+    ) -> None:
+        self._stream = stream
         texts = [pattern] if isinstance(pattern, str) else pattern
         self._patterns = [_compiled(text) for text in texts]
         self._pattern = " or ".join(map(repr, texts))
@@ -76,15 +81,17 @@ class Output:
     def environment(self) -> Mapping[str, str]:
         return {}
 
-    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
-        for line in (_COLOUR.sub("", each) for each in lines):
+    def read(self, lines: Sequence[Line], at_end: bool = False) -> Iterable[ScriptReport]:
+        texts = (each.text for each in lines if self._stream in (each.stream, "both"))
+        for line in (_COLOUR.sub("", text) for text in texts):
             for pattern in self._patterns:
                 if match := pattern.search(line):
                     found = _numbers(match.groupdict(), line)
                     yield _report(found, f"the line {line!r}")
 
     def missing(self) -> str:
-        return f"no line of its standard output matches the pattern {self._pattern}"
+        where = "output" if self._stream == "both" else self._stream
+        return f"no line of its {where} matches the pattern {self._pattern}"
 
 
 class _Files:
@@ -132,7 +139,7 @@ class _Rows(_Files, ABC):
         self._num_read: dict[Path, int] = {}
         self._has_begun = False
 
-    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+    def read(self, lines: Sequence[Line], at_end: bool = False) -> Iterable[ScriptReport]:
         if at_end:
             self._seen.clear()  # a last row without a line end was left
         has_begun, self._has_begun = self._has_begun, True
@@ -183,7 +190,7 @@ class TensorBoard(_Files):
         self._loaders: dict[Path, Any] = {}
         _event_files()
 
-    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+    def read(self, lines: Sequence[Line], at_end: bool = False) -> Iterable[ScriptReport]:
         for path in self._changed():
             if path not in self._loaders:
                 self._loaders[path] = _event_files()(str(path))
@@ -211,7 +218,7 @@ class MLflowRuns:
             "MLFLOW_ALLOW_FILE_STORE": "true",
         }
 
-    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+    def read(self, lines: Sequence[Line], at_end: bool = False) -> Iterable[ScriptReport]:
         by_step: dict[int, dict[str, float]] = {}
         without_step: dict[int, dict[str, float]] = {}
         for path in sorted(self._folder.glob("*/*/metrics/**/*")):
@@ -260,7 +267,7 @@ class WandbLogs:
             "PYTHONPATH": str(WANDB_LOGS),
         }
 
-    def read(self, lines: Sequence[str], at_end: bool = False) -> Iterable[ScriptReport]:
+    def read(self, lines: Sequence[Line], at_end: bool = False) -> Iterable[ScriptReport]:
         return ()
 
     def missing(self) -> str:
