@@ -31,6 +31,7 @@ def init(
 ) -> None:
     """Write a first spec for a script, with ranges for the hyperparameters that it has."""
     from hpsearch.first_spec import first_spec, to_yaml
+    from hpsearch.script_options import TIMEOUT_S
 
     words = command or []
     if not words:
@@ -38,9 +39,13 @@ def init(
     if output.exists():
         rule = "must not exist: choose another with --output"
         raise SpecError([Problem("--output", rule, str(output))])
+    say(f"running {' '.join(words)} --help, for at most {TIMEOUT_S:g} s, to read its options")
     spec = first_spec(words, output.parent)
     output.write_text(to_yaml(spec, name_of(words)))
     say(f"{output}: {', '.join(spec.space) or 'no known hyperparameter'}")
+    if spec.required:
+        missing = ", ".join(option.word for option in spec.required)
+        say(f"warning: the script requires {missing}: add it to the command in {output}")
     say(f"look at it, then: hpsearch validate {output}; hpsearch run {output}")
 
 
