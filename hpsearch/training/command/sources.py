@@ -27,6 +27,8 @@ from hpsearch.training.command.process import Line, Stream
 
 FAMILY = "metric_source"
 At = Literal["epoch", "step"]
+#: of cells in CSV files; of equally frequent ones the first
+_SEPARATORS = (",", ";", "\t", "|")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -171,10 +173,15 @@ class JsonLines(_Rows):
 
 @register(FAMILY, "csv")
 class CsvRows(_Rows):
-    """A CSV file with a header, such as Lightning's CSVLogger writes; empty cells are left out."""
+    """A CSV file with a header, such as Lightning's CSVLogger writes; empty cells are left out.
+
+    Commas, semicolons (then with decimal commas too), tabs or bars separate its cells.
+    """
 
     def _rows(self, lines: Sequence[str], path: Path) -> Iterable[Mapping[str, Any]]:
-        return csv.DictReader(lines, skipinitialspace=True)
+        separator = max(_SEPARATORS, key=lines[0].count) if lines else ","
+        rows = csv.DictReader(lines, skipinitialspace=True, delimiter=separator)
+        return map(_with_points, rows) if separator == ";" else rows
 
 
 @register(FAMILY, "tensorboard")
@@ -272,6 +279,14 @@ class WandbLogs:
 
     def missing(self) -> str:
         return "it logged no metrics to W&B"
+
+
+def _with_points(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Write decimal commas as points."""
+    return {
+        name: value.replace(",", ".") if isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -70,6 +70,27 @@ WRITES = {
 
 
 @pytest.mark.parametrize(
+    "rows",
+    [
+        "epoch;accuracy\n0;0,0\n1;0,25\n",
+        "\ufeffepoch;accuracy\n0;0.0\n1;0.25\n",
+        "\ufeffepoch\taccuracy\n0\t0.0\n1\t0.25\n",
+        "\ufeffepoch, accuracy\n0, 0.0\n1, 0.25\n",
+        "accuracy\n0.0\n0.25\n",
+    ],
+)
+def test_csv_as_people_write_it(rows: str, tmp_path: Path) -> None:
+    script = f"""
+        import sys
+        open(sys.argv[1] + "/log.csv", "w", encoding="utf-8").write({rows!r})
+    """
+    metrics = {"name": "csv", "path": "{output_dir}/log.csv"}
+    command = {"run": ["python", "train.py", "{output_dir}"]}
+    with training(tmp_path, script, command, max_epochs=2, metrics=metrics, space={}) as trainer:
+        assert curve(trainer) == [0.0, 0.25]
+
+
+@pytest.mark.parametrize(
     ("stream", "expected"),
     [("both", [0.0, 0.25, 0.5]), ("stderr", [0.0]), ("stdout", [0.25, 0.5])],
 )
