@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +73,7 @@ def report(
     with _lock:
         answer = _connection().ask(message)
     if answer["stop"]:
+        finish_mlflow_runs()
         raise TrialStopped
 
 
@@ -84,6 +86,14 @@ def checkpoint_dir(default: str | Path = "checkpoints") -> Path:
     folder = Path(os.environ.get(CHECKPOINT_DIR, default))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def finish_mlflow_runs() -> None:
+    """End the runs of MLflow that this thread has open, before what ends them as failed."""
+    mlflow = sys.modules.get("mlflow")
+    with suppress(Exception):  # its server may be gone, and it may be half imported
+        while mlflow is not None and mlflow.active_run() is not None:
+            mlflow.end_run()
 
 
 class _Connection:
