@@ -132,15 +132,20 @@ class CommandRun:
         self._close()
         if error is not None:
             raise error
-        if epochs.epoch == 0 and not epochs.has_more:
-            raise UserCodeError(
-                f"the command ended without a value of the objective {objective!r}: "
-                + (
-                    f"it reported {', '.join(epochs.seen)}"
-                    if epochs.seen
-                    else self._source.missing()
-                )
-            )
+        if epochs.known == 0:
+            rule = f"the command ended without a value of the objective {objective!r}"
+            raise UserCodeError(f"{rule}: {self._lack(epochs)}")
+
+    def _lack(self, epochs: EpochMetrics) -> str:
+        """Say what was missing in a script that completed no epoch."""
+        if epochs.last_step is not None:
+            steps = f"its last step was {epochs.last_step}"
+            return f"{steps}, and an epoch has {epochs.steps_per_epoch} (command.steps_per_epoch)"
+        if epochs.seen:
+            return f"it reported {', '.join(epochs.seen)}"
+        if ranks := sorted(self._server.ranks):
+            return f"rank {ranks[0]} reported, but the metrics of a trial are those of rank 0"
+        return self._source.missing()
 
     def _handle(self, timeout: float) -> None:
         for key, _ in self._selector.select(timeout):

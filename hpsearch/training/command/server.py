@@ -96,6 +96,11 @@ class ReportServer:
             self._answer(client, _STOP)
         return bool(asking)
 
+    @property
+    def ranks(self) -> set[int]:
+        """Those that have reported."""
+        return {rank for rank, places in self._places.items() if places}
+
     def close(self) -> None:
         """Close the socket and remove it."""
         for client in list(self._clients):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -97,12 +98,23 @@ class CommandTrainer:
     def _wait(self) -> None:
         """Let the script run until something happens."""
         if self._run is None:
+            self._forget_unreported()
             self._run = CommandRun(
                 self._config, self._command, self._folders, self._epochs, self._others
             )
         if self._run.wait():
             run, self._run, self._has_ended = self._run, None, True
             run.check_end(self._epochs, self._config.metric)
+
+    def _forget_unreported(self) -> None:
+        """Remove checkpoints that are older than the first report.
+
+        How many epochs they were trained is unknown, so that those to come would be miscounted;
+        steps are counted by the script.
+        """
+        folder = self._folders.checkpoints
+        if self._epochs.known == 0 and self._command.steps_per_epoch is None and folder.is_dir():
+            shutil.rmtree(folder)
 
     def _let_it_finish(self) -> None:
         """After the last epoch wait for the end of the script.
