@@ -31,6 +31,7 @@ LONG = (
     "record/test_postgresql.py",
     "cli/test_moved.py",
     "tuning/test_nodes.py",
+    "test_notebook_kernel.py",
 )
 
 

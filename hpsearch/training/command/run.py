@@ -140,7 +140,7 @@ class CommandRun:
         """Say what was missing in a script that completed no epoch."""
         if epochs.last_step is not None:
             steps = f"its last step was {epochs.last_step}"
-            return f"{steps}, and an epoch has {epochs.steps_per_epoch} (command.steps_per_epoch)"
+            return f"{steps}, and an epoch has {epochs.steps_per_epoch} (steps_per_epoch)"
         if epochs.seen:
             return f"it reported {', '.join(epochs.seen)}"
         if ranks := sorted(self._server.ranks):

@@ -81,6 +81,7 @@ def _run_generation(
             storage_path=str(folder.ray),
             stop=BudgetStopper(control),
             callbacks=[AttemptCallback(control)],
+            progress_reporter=_NoProgress(),
             # actors write their own checkpoints, which the record knows
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=-1),  # only lost workers count
@@ -88,6 +89,16 @@ def _run_generation(
         ),
     )
     tuner.fit()
+
+
+class _NoProgress(tune.ProgressReporter):
+    """Shows nothing: in a notebook Tune's own reporter clears what the cell has shown."""
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Nothing to report."""
 
 
 def _resources(strategy: str, config: dict[str, Any]) -> tune.PlacementGroupFactory:

@@ -367,7 +367,7 @@ def test_a_killed_supervisor_is_a_lost_worker(tmp_path: Path) -> None:
         (
             "hpsearch.report(step=39, accuracy=0.5)",
             {"steps_per_epoch": 100},
-            r"its last step was 39, and an epoch has 100 \(command.steps_per_epoch\)",
+            r"its last step was 39, and an epoch has 100 \(steps_per_epoch\)",
         ),
         (
             "os.environ['RANK'] = '1'; hpsearch.report(epoch=1, accuracy=0.5)",
