@@ -27,6 +27,7 @@ TIMEOUT_S = 60.0
 #: a value of OmegaConf's that must be given
 _MUST_BE_GIVEN = "???"
 _HELP_OPTION = re.compile(r"^[\s│|]+(?:-\w(?:[ ,]+[A-Z_]+)?[, ]+)?(--[\w.-]+)(?:[= ]|$)")
+_HELP_REQUIRED = "[required]"  # as click and typer write it
 _HELP_DEFAULT = re.compile(r"[(\[]default(?:: |=| )([^)\]]+)[)\]]")
 
 
@@ -102,7 +103,8 @@ def _of_help(text: str) -> Iterator[Option]:
     for word, description in entries:
         if word != "--help":
             stated = _HELP_DEFAULT.search(description)
-            yield Option(word, _value(stated[1]) if stated else None)
+            default = _value(stated[1]) if stated else None
+            yield Option(word, default, is_required=_HELP_REQUIRED in description)
 
 
 def _value(text: str) -> Any:

@@ -49,6 +49,7 @@ TEXT = '''
       -b, --batch-size INTEGER  Rows of a step.  [default: 32]
       --lr FLOAT                The rate
                                 (default: 0.5)
+      --data PATH               The rows.  [required]
       --help                    Show this.""")
 '''
 
@@ -98,7 +99,8 @@ def test_a_script_with_hydra(tmp_path: Path) -> None:
 def test_a_script_with_a_help_text(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(dedent(TEXT))
     options, is_hydra = read_options(["python", "train.py"], tmp_path)
-    assert options == [Option("--batch-size", 32), Option("--lr", 0.5)]
+    required = Option("--data", is_required=True)
+    assert options == [Option("--batch-size", 32), Option("--lr", 0.5), required]
     assert not is_hydra
 
 
