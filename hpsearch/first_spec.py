@@ -45,7 +45,7 @@ def first_spec(words: Sequence[str], folder: Path) -> FirstSpec:
     for option in options:
         if not option.is_positional and not given & {option.word, *option.aliases}:
             _place(spec, option)
-    spec.metric = _reported_metric(words, folder) or DEFAULT_METRIC
+    spec.metric = reported_metric(words, folder) or DEFAULT_METRIC
     return spec
 
 
@@ -64,13 +64,12 @@ def to_yaml(spec: FirstSpec, name: str) -> str:
     command: dict[str, Any] = {"run": spec.words}
     if spec.is_hydra:
         command["arguments"] = "hydra"
-    best = "minimize" if _LOWER_IS_BETTER.search(spec.metric) else "maximize"
     missing = ", ".join(option.word for option in spec.required)
     to_give = f"# the script requires, too: {missing}; add it to the command\n" if missing else ""
     parts = [
         {"command": command if spec.is_hydra else spec.words},
         {"space": spec.space},
-        {"objective": {"metric": spec.metric, "direction": best}},
+        {"objective": {"metric": spec.metric, "direction": likely_direction(spec.metric)}},
         {"search": {"trials": 32, "early_stopping": {"name": "asha", **_budget(spec)}}},
     ]
     texts = [
@@ -85,6 +84,15 @@ def to_yaml(spec: FirstSpec, name: str) -> str:
     ]
     parts_of_text = (f"{c}{t}" for c, t in zip(comments, texts, strict=True))
     return "\n".join([f"name: {json.dumps(name)}\n", *parts_of_text])
+
+
+def likely_direction(metric: str) -> str:
+    """Return what a metric's name says of its direction.
+
+    >>> likely_direction("val_loss")
+    'minimize'
+    """
+    return "minimize" if _LOWER_IS_BETTER.search(metric) else "maximize"
 
 
 def _budget(spec: FirstSpec) -> dict[str, int]:
@@ -202,7 +210,7 @@ _RANGES: tuple[tuple[set[str], Callable[[float | None], dict[str, Any] | None]],
 )
 
 
-def _reported_metric(words: Sequence[str], folder: Path) -> str | None:
+def reported_metric(words: Sequence[str], folder: Path) -> str | None:
     """Return the metric that a script reports by `hpsearch.report`, one of validation first."""
     names: list[str] = []
     for script in scripts(words):

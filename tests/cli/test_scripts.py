@@ -176,7 +176,10 @@ def test_reading_options_does_not_train(tmp_path: Path) -> None:
         (
             {"lr": {"low": 0, "high": 1}},
             "acc",
-            {"space": {"lr": {"low": 0, "high": 1}}, "objective": {"metric": "acc"}},
+            {
+                "space": {"lr": {"low": 0, "high": 1}},
+                "objective": {"metric": "acc", "direction": "maximize"},
+            },
         ),
         (
             {"space": {"lr": 1}, "objective": {"metric": "loss"}, "name": "mine"},
@@ -191,6 +194,18 @@ def test_a_command_and_its_space(
     words = ["python", "train.py"]
     spec = spec_of_command(words, document, metric, None)
     assert spec == {"name": "train", "command": {"run": words}, **expected}
+
+
+def test_the_metric_of_a_command_is_what_its_script_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(dedent(ARGPARSE))
+    words = ["python", "train.py"]
+    spec = spec_of_command(words, {"lr": 1}, None, None)
+    assert spec["objective"] == {"metric": "val_loss", "direction": "minimize"}
+    spec = spec_of_command(words, {"lr": 1}, None, "maximize")
+    assert spec["objective"] == {"metric": "val_loss", "direction": "maximize"}
 
 
 def test_a_command_needs_a_metric() -> None:
