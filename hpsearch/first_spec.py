@@ -1,20 +1,12 @@
-"""A first spec for a script: what it reads from its command line, and ranges for what is known.
-
-Options are read by argparse's own list of them, by `--cfg job` of Hydra, or else from the text
-that `--help` prints.
-"""
+"""A first spec for a script: what it reads from its command line, and ranges for what is known."""
 
 from __future__ import annotations
 
 import ast
 import json
 import math
-import os
 import re
-import signal
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,39 +14,11 @@ from typing import Any
 
 import yaml
 
-from hpsearch.errors import HpsearchError
-from hpsearch.script_hooks import ARGPARSE_OPTIONS
-from hpsearch.training.command.arguments import flat
-from hpsearch.training.command.trainer import command_path
+from hpsearch.script_options import Option, read_options
 from hpsearch.user_code import scripts
 
-TIMEOUT_S = 120.0
 DEFAULT_METRIC = "val_accuracy"
-_HELP_OPTION = re.compile(r"^[\s│|]+(?:-\w(?:[ ,]+[A-Z_]+)?[, ]+)?(--[\w.-]+)(?:[= ]|$)")
-_HELP_DEFAULT = re.compile(r"[(\[]default(?:: |=| )([^)\]]+)[)\]]")
 _LOWER_IS_BETTER = re.compile(r"loss|error|perplexity|ppl|mse|mae|nll|bpc")
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option of a script: `--batch-size`, or `optimizer.lr` of Hydra."""
-
-    word: str
-    default: Any = None
-    choices: tuple[Any, ...] = ()
-    is_flag: bool = False
-
-    @property
-    def name(self) -> str:
-        """The hyperparameter: `batch_size`; a key of Hydra as it is."""
-        is_option = self.word.startswith("-")
-        return self.word.lstrip("-").replace("-", "_") if is_option else self.word
-
-    @property
-    def number(self) -> float | None:
-        """The default, if that is a positive number."""
-        is_number = isinstance(self.default, int | float) and not isinstance(self.default, bool)
-        return self.default if is_number and self.default > 0 else None
 
 
 @dataclass
@@ -65,6 +29,7 @@ class FirstSpec:
     space: dict[str, Any] = field(default_factory=dict)
     max_epochs: int | None = None
     others: list[Option] = field(default_factory=list)
+    required: list[Option] = field(default_factory=list)
     is_hydra: bool = False
     metric: str = DEFAULT_METRIC
 
@@ -75,30 +40,23 @@ def first_spec(words: Sequence[str], folder: Path) -> FirstSpec:
     escaped = [word.replace("{", "{{").replace("}", "}}") for word in words]
     spec = FirstSpec(escaped, is_hydra=is_hydra)
     given = {word.partition("=")[0] for word in words}
+    positional = [option for option in options if option.is_positional and option.is_required]
+    spec.required += positional[_num_positional(words) :]
     for option in options:
-        if option.word not in given:
+        if not option.is_positional and not given & {option.word, *option.aliases}:
             _place(spec, option)
-    spec.metric = _reported_metric(words, folder) or DEFAULT_METRIC
+    spec.metric = reported_metric(words, folder) or DEFAULT_METRIC
     return spec
 
 
-def read_options(words: Sequence[str], folder: Path) -> tuple[list[Option], bool]:
-    """Return the options of a script, and whether they are Hydra's."""
-    with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / "options.json"
-        python_path = [str(ARGPARSE_OPTIONS), os.environ.get("PYTHONPATH", "")]
-        environment = {
-            "PYTHONPATH": os.pathsep.join(filter(None, python_path)),
-            "HPSEARCH_OPTIONS": str(target),
-            "COLUMNS": "200",
-        }
-        help_text = _output([*words, "--help"], folder, environment)
-        if target.is_file():
-            return [_of_argparse(each) for each in json.loads(target.read_text())], False
-    if "hydra" in help_text.lower():
-        config = yaml.safe_load(_output([*words, "--cfg", "job"], folder, {})) or {}
-        return [Option(name, value) for name, value in flat(config).items()], True
-    return list(_of_help(help_text)), False
+def _num_positional(words: Sequence[str]) -> int:
+    """Return how many words after the script are arguments without a name."""
+    script = max((i for i, word in enumerate(words) if word in scripts(words)), default=0)
+    after = words[script:]
+    pairs = zip(after, after[1:], strict=False)
+    return sum(
+        not w.startswith("-") and not (b.startswith("-") and "=" not in b) for b, w in pairs
+    )
 
 
 def to_yaml(spec: FirstSpec, name: str) -> str:
@@ -106,18 +64,19 @@ def to_yaml(spec: FirstSpec, name: str) -> str:
     command: dict[str, Any] = {"run": spec.words}
     if spec.is_hydra:
         command["arguments"] = "hydra"
-    best = "minimize" if _LOWER_IS_BETTER.search(spec.metric) else "maximize"
+    missing = ", ".join(option.word for option in spec.required)
+    to_give = f"# the script requires, too: {missing}; add it to the command\n" if missing else ""
     parts = [
         {"command": command if spec.is_hydra else spec.words},
         {"space": spec.space},
-        {"objective": {"metric": spec.metric, "direction": best}},
+        {"objective": {"metric": spec.metric, "direction": likely_direction(spec.metric)}},
         {"search": {"trials": 32, "early_stopping": {"name": "asha", **_budget(spec)}}},
     ]
     texts = [
         yaml.safe_dump(part, sort_keys=False, default_flow_style=None, width=96) for part in parts
     ]
     comments = [
-        "# how a trial is started; {lr} stands for a hyperparameter of `space`\n",
+        f"# how a trial is started; {{lr}} stands for a hyperparameter of `space`\n{to_give}",
         f"# ranges to look at{_unsearched(spec)}\n",
         "# what the script reports: hpsearch.report(epoch=..., "
         f"{spec.metric}=...), or see `metrics`\n",
@@ -125,6 +84,15 @@ def to_yaml(spec: FirstSpec, name: str) -> str:
     ]
     parts_of_text = (f"{c}{t}" for c, t in zip(comments, texts, strict=True))
     return "\n".join([f"name: {json.dumps(name)}\n", *parts_of_text])
+
+
+def likely_direction(metric: str) -> str:
+    """Return what a metric's name says of its direction.
+
+    >>> likely_direction("val_loss")
+    'minimize'
+    """
+    return "minimize" if _LOWER_IS_BETTER.search(metric) else "maximize"
 
 
 def _budget(spec: FirstSpec) -> dict[str, int]:
@@ -152,6 +120,8 @@ def _place(spec: FirstSpec, option: Option) -> None:
         node[last] = tree
         if not spec.is_hydra:
             _add_words(spec, option, option.name)
+    elif option.is_required:
+        spec.required.append(option)
     else:
         spec.others.append(option)
 
@@ -240,63 +210,7 @@ _RANGES: tuple[tuple[set[str], Callable[[float | None], dict[str, Any] | None]],
 )
 
 
-def _of_argparse(found: Mapping[str, Any]) -> Option:
-    word = next((each for each in found["names"] if each.startswith("--")), found["names"][0])
-    choices = tuple(found["choices"] or ())
-    return Option(word, found["default"], choices, bool(found["is_flag"]))
-
-
-def _of_help(text: str) -> Iterator[Option]:
-    """Yield the options that a help text lists, with the defaults that it states."""
-    entries: list[tuple[str, str]] = []
-    for line in text.splitlines():
-        if match := _HELP_OPTION.match(line):
-            entries.append((match[1], line))
-        elif entries and line.strip():
-            entries[-1] = (entries[-1][0], f"{entries[-1][1]} {line.strip()}")
-    for word, description in entries:
-        if word != "--help":
-            stated = _HELP_DEFAULT.search(description)
-            yield Option(word, _value(stated[1]) if stated else None)
-
-
-def _value(text: str) -> Any:
-    with suppress(ValueError, SyntaxError):
-        return ast.literal_eval(text)
-    return text
-
-
-def _output(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
-    try:
-        process = subprocess.Popen(
-            words,
-            cwd=folder,
-            env={**os.environ, "PATH": command_path(), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise HpsearchError(f"{words[0]}: can't be run: {error.strerror}") from error
-    try:
-        output, errors = process.communicate(timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired as error:
-        rule = f"must print its options and end within {TIMEOUT_S:g} s"
-        raise HpsearchError(f"{' '.join(words)}: {rule}; does it read --help?") from error
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # and what it has started
-        process.wait()
-    if process.returncode != 0:
-        last = errors.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-        raise HpsearchError(f"{' '.join(words)}: must print the script's options: {last[0]}")
-    return output
-
-
-def _reported_metric(words: Sequence[str], folder: Path) -> str | None:
+def reported_metric(words: Sequence[str], folder: Path) -> str | None:
     """Return the metric that a script reports by `hpsearch.report`, one of validation first."""
     names: list[str] = []
     for script in scripts(words):

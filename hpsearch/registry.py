@@ -65,7 +65,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "check": ("trainer",),
     "sampler": ("space", "seed", "direction", "rungs", "slots"),
     "early_stopping": ("max_epochs", "direction"),
-    "launcher": ("config", "data", "device", "folders"),
+    "launcher": ("config", "data", "device", "folders", "other_nodes"),
     "metric_source": ("working_dir", "files"),
     "trainable": ("config", "trial"),
 }

@@ -7,7 +7,8 @@ Outside a search nothing happens, so the script still runs by itself. Any proces
 report. Python's standard library only: a script pays milliseconds for it.
 
 A report is a line of JSON on a Unix socket, answered by a line of JSON once the search wants the
-trial to go on.
+trial to go on. Processes on other nodes than the trial's first have a TCP connection, which begins
+with a line that is the trial's secret.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-#: variables of a trial's environment: the socket, and the folder of its checkpoints
+#: variables of a trial's environment: the socket (a path, or tcp://SECRET@HOST:PORT), and the
+#: folder of its checkpoints
 SOCKET, CHECKPOINT_DIR = "HPSEARCH_SOCKET", "HPSEARCH_CHECKPOINT_DIR"
+TCP = "tcp://"
 #: where launchers of several processes say which one this is
 RANK_VARIABLES = ("RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 OnStop = Literal["terminate", "raise"]
@@ -69,6 +73,7 @@ def report(
     with _lock:
         answer = _connection().ask(message)
     if answer["stop"]:
+        finish_mlflow_runs()
         raise TrialStopped
 
 
@@ -83,13 +88,20 @@ def checkpoint_dir(default: str | Path = "checkpoints") -> Path:
     return folder
 
 
+def finish_mlflow_runs() -> None:
+    """End the runs of MLflow that this thread has open, before what ends them as failed."""
+    mlflow = sys.modules.get("mlflow")
+    with suppress(Exception):  # its server may be gone, and it may be half imported
+        while mlflow is not None and mlflow.active_run() is not None:
+            mlflow.end_run()
+
+
 class _Connection:
     """A process' own connection to its trial; what is forked opens another."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.connect(os.environ[SOCKET])
+        self._socket = _connected(os.environ[SOCKET])
 
     def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
@@ -99,6 +111,18 @@ class _Connection:
         # no answer: the trial's worker is gone, and whoever supervises this process will end it
         answer: dict[str, Any] = json.loads(line) if line else {"stop": True}
         return answer
+
+
+def _connected(place: str) -> socket.socket:
+    if not place.startswith(TCP):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(place)
+        return connection
+    secret, _, address = place.removeprefix(TCP).rpartition("@")
+    host, _, port = address.rpartition(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(secret.encode() + b"\n")
+    return connection
 
 
 # a handler of a signal may report while the script waits in a report

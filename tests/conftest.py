@@ -30,6 +30,8 @@ LONG = (
     "repository/test_pages.py",
     "record/test_postgresql.py",
     "cli/test_moved.py",
+    "tuning/test_nodes.py",
+    "test_notebook_kernel.py",
 )
 
 

@@ -13,7 +13,7 @@ from hpsearch.record import Record, TrialRecord
 
 def plain_summary(record: Record) -> dict[str, Any]:
     """Return the numbers of a search that a list of searches shows."""
-    progress = summary(record)
+    progress, resources = summary(record), record.spec.resources
     leader = progress.leader
     return {
         "state": record.state,
@@ -36,7 +36,7 @@ def plain_summary(record: Record) -> dict[str, Any]:
         "seconds": progress.seconds_used,
         "seconds_saved": progress.seconds_saved,
         "gpu_seconds": record.gpu_seconds(),
-        "gpu_seconds_saved": progress.seconds_saved * record.spec.resources.gpu,
+        "gpu_seconds_saved": progress.seconds_saved * resources.gpu * resources.nodes,
     }
 
 

@@ -47,10 +47,12 @@ def run(
         typer.Option(help="YAML file of hyperparameters, for a command: --space FILE -- COMMAND."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="Metric that the command of --space reports.")
+        str | None,
+        typer.Option(help="Metric of the command of --space; default: what its script reports."),
     ] = None,
     direction: Annotated[
-        str | None, typer.Option(help="maximize or minimize, with --metric.")
+        str | None,
+        typer.Option(help="maximize or minimize; default: minimize where the metric is a loss."),
     ] = None,
     overrides: SetOption = [],  # noqa: B006
     runs: RunsOption = RUNS,
@@ -98,6 +100,8 @@ def _draft(
 
     if space is not None:
         raw = spec_of_command(words, read_mapping(space), metric, direction)
+        objective = {"direction": "maximize", **raw["objective"]}
+        say(f"objective: {objective['direction']} {objective['metric']}")
         return draft_of(raw, Path(), overrides)
     if len(words) != 1:
         rule = "must be one spec, or --space FILE -- COMMAND"

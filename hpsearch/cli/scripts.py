@@ -31,6 +31,7 @@ def init(
 ) -> None:
     """Write a first spec for a script, with ranges for the hyperparameters that it has."""
     from hpsearch.first_spec import first_spec, to_yaml
+    from hpsearch.script_options import TIMEOUT_S
 
     words = command or []
     if not words:
@@ -38,9 +39,13 @@ def init(
     if output.exists():
         rule = "must not exist: choose another with --output"
         raise SpecError([Problem("--output", rule, str(output))])
+    say(f"running {' '.join(words)} --help, for at most {TIMEOUT_S:g} s, to read its options")
     spec = first_spec(words, output.parent)
     output.write_text(to_yaml(spec, name_of(words)))
     say(f"{output}: {', '.join(spec.space) or 'no known hyperparameter'}")
+    if spec.required:
+        missing = ", ".join(option.word for option in spec.required)
+        say(f"warning: the script requires {missing}: add it to the command in {output}")
     say(f"look at it, then: hpsearch validate {output}; hpsearch run {output}")
 
 
@@ -50,14 +55,17 @@ def spec_of_command(
     metric: str | None,
     direction: str | None,
 ) -> dict[str, Any]:
-    """Return a raw spec of a command and a YAML document: a space, or a spec without a command."""
+    """Return a raw spec of a command and a YAML document: a space, or a spec without a command.
+
+    The metric is that which the script reports, unless it is given.
+    """
     if not words:
         raise SpecError([Problem("--space", "must come with a command: --space FILE -- COMMAND")])
     spec = dict(document) if document.keys() & _OF_SPECS else {"space": dict(document)}
     given = {"metric": metric, "direction": direction}
     objective = {**spec.get("objective", {}), **{k: v for k, v in given.items() if v}}
-    if "metric" not in objective:
-        raise SpecError([Problem("--metric", "must name the metric that the script reports")])
+    if metric is not None or "metric" not in objective:
+        objective = {**_likely_objective(metric, words), **objective}
     command = spec.get("command", {})
     settings = dict(command) if isinstance(command, Mapping) else {}
     return {
@@ -66,6 +74,16 @@ def spec_of_command(
         "command": {**settings, "run": list(words)},
         "objective": objective,
     }
+
+
+def _likely_objective(metric: str | None, words: Sequence[str]) -> dict[str, str]:
+    """Return the objective for a metric, by default that which a script's own file reports."""
+    from hpsearch.first_spec import likely_direction, reported_metric
+
+    metric = metric or reported_metric(words, Path())
+    if metric is None:
+        raise SpecError([Problem("--metric", "must name the metric that the script reports")])
+    return {"metric": metric, "direction": likely_direction(metric)}
 
 
 def name_of(words: Sequence[str]) -> str:

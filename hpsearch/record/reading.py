@@ -116,6 +116,7 @@ class ReadableRecord:
             compile=self.spec.compile,
             process_launcher=self.spec.resources.launcher,
             processes=self.spec.resources.num_processes,
+            nodes=self.spec.resources.nodes,
             device_type=self.spec.device,
             loader=self.spec.loader.model_dump(),
             cpu=self.spec.resources.cpu,
@@ -182,10 +183,14 @@ class ReadableRecord:
         """Return the seconds for which trials had GPUs, times the GPUs that each had."""
         if self.spec.resources.gpu == 0:
             return 0.0
-        gpus = self.spec.resources.gpu
+        resources = self.spec.resources
         if self.lanes.num_fused:  # trials shared the GPUs: each epoch has its share of the time
-            return gpus * sum(sum(trial.metric("seconds").values()) for trial in self.trials)
-        return sum(self.config(trial).gpu * trial.seconds_trained() for trial in self.trials)
+            seconds = (sum(trial.metric("seconds").values()) for trial in self.trials)
+            return resources.gpu * sum(seconds)
+        return sum(
+            self.config(trial).gpu * resources.nodes * trial.seconds_trained()
+            for trial in self.trials
+        )
 
     def _read_state(self, attrs: Mapping[str, Any]) -> SearchShape:
         self._attrs = attrs

@@ -122,9 +122,12 @@ class Loader(Frozen):
 class Resources(Frozen):
     """What one trial asks of the cluster; a fraction of a GPU is shared with other trials."""
 
-    cpu: int = Field(1, ge=1, le=10_000, description="cores of a trial")
+    cpu: int = Field(1, ge=1, le=10_000, description="cores of a trial, on each of its nodes")
     gpu: float = Field(
-        0.0, ge=0.0, le=1_000.0, description="GPUs of a trial, or a fraction of one"
+        0.0,
+        ge=0.0,
+        le=1_000.0,
+        description="GPUs of a trial, on each of its nodes, or a fraction of one",
     )
     reuse: Literal["auto", "never"] = Field(
         "auto",
@@ -133,17 +136,29 @@ class Resources(Frozen):
     )
     launcher: Literal["torchrun", "accelerate"] | None = Field(
         None,
-        description="starts a trial's command or training function as several processes, on "
-        "one machine",
+        description="starts a trial's command or training function as several processes",
     )
     processes: int | None = Field(
         None,
         ge=1,
         le=1_000,
-        description="processes that `launcher` starts; default: one a GPU",
+        description="processes that `launcher` starts on each node; default: one a GPU",
+    )
+    nodes: int = Field(
+        1, ge=1, le=1_000, description="nodes of a trial; `launcher` starts processes on each"
+    )
+    placement: Literal["pack", "spread"] | None = Field(
+        None,
+        description="where the nodes of a trial are: `spread` (the default), each on a machine "
+        "of its own, or `pack`, on as few machines as have room",
     )
 
     @property
     def num_processes(self) -> int:
-        """Processes of a trial."""
+        """Processes of a trial on each of its nodes."""
         return self.processes or max(1, int(self.gpu)) if self.launcher else 1
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether each node of a trial must be another machine."""
+        return self.nodes > 1 and self.placement != "pack"

@@ -28,10 +28,11 @@ class TrialConfig:
     metrics: dict[str, Any] | None = None  # where those of a command come from
     precision: str = "fp32"
     compile: bool = False
-    process_launcher: str | None = None  # what starts the `processes` of a command
+    process_launcher: str | None = None  # what starts the `processes` of a command on each node
     processes: int = 1
+    nodes: int = 1
     loader: dict[str, Any] = field(default_factory=dict)  # how Datasets are read
-    cpu: int = 1
+    cpu: int = 1  # on each node, as `gpu`
     gpu: float = 0.0
     device_type: str | None = None  # what the spec names
     folder: str = "."

@@ -153,7 +153,7 @@ class _Relay(logging.Handler):
 
 def main() -> None:
     """Follow a record as standard input says."""
-    # The driver decides what a signal to the whole group of processes means.
+    # The driver decides what a signal means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     orders = os.fdopen(0, "rb", buffering=0, closefd=False)

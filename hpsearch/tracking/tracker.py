@@ -149,7 +149,11 @@ class Tracker:
             command = [sys.executable, "-P", "-W", "ignore", "-m", "hpsearch.tracking.follower"]
             # a copy: another thread may change the environment just then, and the call would fail
             with subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=dict(os.environ),
+                process_group=0,  # Ctrl-C is sent to the whole group, and means the driver
             ) as process:
                 self._process = process
                 self._send(self._settings.to_json().encode() + b"\n")

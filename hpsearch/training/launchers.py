@@ -22,7 +22,7 @@ from hpsearch.components import Data
 from hpsearch.errors import UserCodeError, placed
 from hpsearch.registry import ComponentOf, register
 from hpsearch.spec import TrialConfig
-from hpsearch.training.command import CommandTrainer, TrialFolders
+from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.protocol import EpochTrainer
 from hpsearch.training.trainer import Trainer
@@ -65,11 +65,14 @@ def cross_validation(config: TrialConfig, data: Data, device: torch.device) -> C
     traits={SUITS: lambda config, _: bool(config.trainable) and not is_class(config)},
 )
 def function(
-    config: TrialConfig, device: torch.device, folders: TrialFolders | None
+    config: TrialConfig,
+    device: torch.device,
+    folders: TrialFolders | None,
+    other_nodes: OtherNodes | None,
 ) -> FunctionTrainer | CommandTrainer:
     """Runs the training function that `trainable` names, in as many processes as asked for."""
     if config.process_launcher is not None:
-        return ranks_trainer(config, folders)
+        return ranks_trainer(config, folders, other_nodes)
     return FunctionTrainer(config, device, config.metric or None)
 
 
@@ -84,9 +87,11 @@ def class_(config: TrialConfig, device: torch.device) -> ClassTrainer:
 
 
 @register(FAMILY, "command", traits={SUITS: lambda config, _: config.command is not None})
-def command(config: TrialConfig, folders: TrialFolders | None) -> CommandTrainer:
+def command(
+    config: TrialConfig, folders: TrialFolders | None, other_nodes: OtherNodes | None
+) -> CommandTrainer:
     """Runs the command that `command` gives."""
-    return CommandTrainer(config, folders)
+    return CommandTrainer(config, folders, other_nodes)
 
 
 def launch(
@@ -94,8 +99,9 @@ def launch(
     data: Data | None,
     device: str | torch.device = "cpu",
     folders: TrialFolders | None = None,
+    other_nodes: OtherNodes | None = None,
 ) -> EpochTrainer:
-    """Return the trainer of a trial.
+    """Return the trainer of a trial; `other_nodes` are those beside this one where it has several.
 
     Raises UserCodeError where the user's code can't be imported, and where no launcher suits the
     trial, or several do.
@@ -109,6 +115,7 @@ def launch(
         data=data,
         device=torch.device(device),
         folders=folders,
+        other_nodes=other_nodes,
     )
     return trainer
 

@@ -26,7 +26,7 @@ def obstacle(spec: SearchSpec, data: Data | None) -> str:
         return "compile makes a program of each trial"
     if spec.precision == "fp16":
         return "fp16 scales the loss of each trial"
-    if spec.resources.gpu > 1 or spec.resources.reuse == "never":
+    if spec.resources.gpu > 1 or spec.resources.nodes > 1 or spec.resources.reuse == "never":
         return "resources ask for more than one GPU, or a new process, for each trial"
     found = [name for name in UNSHARED_SECTIONS if getattr(spec, name) is not None]
     return f"{found[0]} is not shared between trials" if found else ""

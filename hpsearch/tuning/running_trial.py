@@ -13,7 +13,7 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training import launch, make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks.by_name import check_trial
-from hpsearch.training.command import TrialFolders
+from hpsearch.training.command import OtherNodes, TrialFolders
 from hpsearch.training.protocol import EpochTrainer, WarningTrainer
 from hpsearch.tuning.output import output_folder
 from hpsearch.tuning.report import Report
@@ -40,13 +40,13 @@ class RunningTrial:
         self._store = CheckpointStore(checkpoints, trial.number)
         self._saved_at = time.monotonic()
 
-    def start(self) -> Report | None:
+    def start(self, other_nodes: OtherNodes | None = None) -> Report | None:
         """Make the trainer; returns what the trial reported last if that was saved with its
         state: the driver may have died before it took the report. It knows what it has."""
         newest = self._store.newest()
         if newest is None:  # the first attempt
             self._check()
-        trainer = launch(self.trial, self._data, self.trial.device, self._folders())
+        trainer = launch(self.trial, self._data, self.trial.device, self._folders(), other_nodes)
         self.trainer = trainer
         if newest is None:
             self.epoch = trainer.epoch

@@ -12,11 +12,12 @@ from pathlib import Path
 from hpsearch.errors import ComponentError, Problem, nearest_names
 from hpsearch.spec import Choices, Command, Draft, Range, Tree, join
 from hpsearch.training.command.arguments import FILLED, flat, placeholders, style_of, variable
+from hpsearch.training.command.environment import command_path
 from hpsearch.training.command.sources import FAMILY
-from hpsearch.training.command.trainer import command_path
 from hpsearch.user_code import scripts
 from hpsearch.validation.outcomes import parted
 from hpsearch.validation.own_code import beside_problems, process_problems, space_problems
+from hpsearch.validation.required_arguments import required_problems
 from hpsearch.validation.signatures import check_component
 
 
@@ -32,6 +33,7 @@ def command_problems(draft: Draft) -> Iterator[Problem]:
     yield from _nesting_problems(command, draft)
     yield from _placeholder_problems(command, draft)
     yield from _variable_problems(command, draft)
+    yield from required_problems(command, _names(draft.sections.get("space") or {}), draft.folder)
     yield from _metrics_problems(command, draft)
 
 

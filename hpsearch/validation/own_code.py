@@ -33,7 +33,13 @@ def process_problems(draft: Draft) -> Iterator[Problem]:
     if draft.spec is None:
         return
     resources = draft.spec.resources
+    if resources.placement is not None and resources.nodes == 1:
+        rule = "must come with resources.nodes of 2 or more"
+        yield Problem("resources.placement", rule, resources.placement)
     if resources.launcher is None:
+        if resources.nodes > 1:
+            rule = "must come with resources.launcher, which starts processes on each node"
+            yield Problem("resources.nodes", rule, resources.nodes)
         if (resources.processes or 1) > 1:
             rule = "must come with resources.launcher, which starts them"
             yield Problem("resources.processes", rule, resources.processes)

@@ -17,6 +17,7 @@ from hpsearch.spec import (
     MODEL_SECTIONS,
     VALUE_SECTIONS,
     Draft,
+    Resources,
     Tree,
     TrialConfig,
     default_of,
@@ -75,12 +76,19 @@ def _missing(draft: Draft) -> Iterator[Problem]:
     if draft.sections.get("space") is not None:
         rule = "must be given with trainable or command only; components have ranges as keywords"
         yield Problem("space", rule, draft.raw["space"])
-    if draft.spec is not None and draft.spec.resources.launcher is not None:
-        rule = "must be given with command or trainable only"
-        yield Problem("resources.launcher", rule, draft.spec.resources.launcher)
+    if draft.spec is not None:
+        yield from _process_problems(draft.spec.resources)
     if draft.raw.get("metrics") is not None:
         rule = "must be given with command only; those of a task are in the section task"
         yield Problem("metrics", rule, draft.raw["metrics"])
+
+
+def _process_problems(resources: Resources) -> Iterator[Problem]:
+    defaults = Resources()
+    for name in ("launcher", "processes", "nodes", "placement"):
+        if (value := getattr(resources, name)) != getattr(defaults, name):
+            rule = "must be given with command or trainable only"
+            yield Problem(f"resources.{name}", rule, value)
 
 
 def _load_data(draft: Draft, found: list[Alternative]) -> tuple[Data | None, list[Problem]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -14,9 +16,11 @@ from typer.testing import CliRunner
 from hpsearch.cli import app
 from hpsearch.cli.scripts import name_of, spec_of_command
 from hpsearch.errors import HpsearchError, SpecError
-from hpsearch.first_spec import Option, first_spec, read_options, to_yaml
+from hpsearch.first_spec import first_spec, to_yaml
+from hpsearch.script_options import Option, read_options
 from hpsearch.spec import SearchSpec, read_text
 from hpsearch.validation import check
+from tests.support.polling import wait_until
 
 ARGPARSE = """
     import argparse, hpsearch
@@ -45,6 +49,7 @@ TEXT = '''
       -b, --batch-size INTEGER  Rows of a step.  [default: 32]
       --lr FLOAT                The rate
                                 (default: 0.5)
+      --data PATH               The rows.  [required]
       --help                    Show this.""")
 '''
 
@@ -94,8 +99,62 @@ def test_a_script_with_hydra(tmp_path: Path) -> None:
 def test_a_script_with_a_help_text(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(dedent(TEXT))
     options, is_hydra = read_options(["python", "train.py"], tmp_path)
-    assert options == [Option("--batch-size", 32), Option("--lr", 0.5)]
+    required = Option("--data", is_required=True)
+    assert options == [Option("--batch-size", 32), Option("--lr", 0.5), required]
     assert not is_hydra
+
+
+def test_what_a_script_requires_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("corpus")
+        parser.add_argument("target")
+        parser.add_argument("--lr", type=float, required=True)
+        parser.add_argument("-d", "--data-dir", required=True)
+        parser.add_argument("--run-name", required=True)
+        parser.parse_args()
+    """
+    (tmp_path / "train.py").write_text(dedent(script))
+    monkeypatch.chdir(tmp_path)
+    words = ["python", "train.py", "text.txt", "-d", "data"]
+    result = CliRunner().invoke(app, ["init", "--", *words])
+    assert "warning: the script requires <target>, --run-name: add it" in result.output
+    assert "--lr {lr}" in " ".join(yaml.safe_load(Path("search.yaml").read_text())["command"])
+    assert "# the script requires, too: <target>, --run-name" in Path("search.yaml").read_text()
+
+
+def test_what_a_hydra_config_requires_is_said(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").write_text("lr: ???\ndata:\n  path: ???\n")
+    (tmp_path / "train.py").write_text(dedent(HYDRA))
+    spec = first_spec(["python", "train.py"], tmp_path)
+    assert [option.word for option in spec.required] == ["data.path"]
+    assert spec.space["lr"]["log"]
+
+
+def has_ended(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def test_a_script_that_ignores_help_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+        import pathlib, subprocess, sys
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        pathlib.Path("pid").write_text(str(subprocess.Popen(command).pid))
+        import time
+        time.sleep(600)
+    """
+    (tmp_path / "train.py").write_text(dedent(script))
+    monkeypatch.setattr("hpsearch.script_options.TIMEOUT_S", 3.0)
+    with pytest.raises(HpsearchError, match="ran for 3 s and was stopped; does it ignore --help"):
+        first_spec(["python", "train.py"], tmp_path)
+    child = int((tmp_path / "pid").read_text())
+    wait_until(lambda: has_ended(child))
 
 
 def test_a_script_that_fails(tmp_path: Path) -> None:
@@ -117,7 +176,10 @@ def test_reading_options_does_not_train(tmp_path: Path) -> None:
         (
             {"lr": {"low": 0, "high": 1}},
             "acc",
-            {"space": {"lr": {"low": 0, "high": 1}}, "objective": {"metric": "acc"}},
+            {
+                "space": {"lr": {"low": 0, "high": 1}},
+                "objective": {"metric": "acc", "direction": "maximize"},
+            },
         ),
         (
             {"space": {"lr": 1}, "objective": {"metric": "loss"}, "name": "mine"},
@@ -132,6 +194,18 @@ def test_a_command_and_its_space(
     words = ["python", "train.py"]
     spec = spec_of_command(words, document, metric, None)
     assert spec == {"name": "train", "command": {"run": words}, **expected}
+
+
+def test_the_metric_of_a_command_is_what_its_script_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(dedent(ARGPARSE))
+    words = ["python", "train.py"]
+    spec = spec_of_command(words, {"lr": 1}, None, None)
+    assert spec["objective"] == {"metric": "val_loss", "direction": "minimize"}
+    spec = spec_of_command(words, {"lr": 1}, None, "maximize")
+    assert spec["objective"] == {"metric": "val_loss", "direction": "maximize"}
 
 
 def test_a_command_needs_a_metric() -> None:

@@ -13,16 +13,18 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Command, SearchSpec, TrialConfig
 from hpsearch.training.command import CommandTrainer, LostProcessError, TrialFolders
 from hpsearch.training.command.arguments import invocation
-from hpsearch.training.command.trainer import command_path, filled_values
+from hpsearch.training.command.environment import command_path
+from hpsearch.training.command.run import filled_values
 from hpsearch.validation import load_checked_spec
 from tests.support.examples import ROOT
 from tests.support.space import draw
@@ -79,9 +81,16 @@ def trainer_of(config: TrialConfig, folders: TrialFolders) -> Iterator[CommandTr
         trainer.close()
 
 
+def session_of(pid: int) -> int:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return -1
+
+
 def process_group(trainer: CommandTrainer) -> int:
     """Return the process group of the running script."""
-    pid = trainer._run._process._supervisor.pid
+    session = trainer._run._nodes.process._supervisor.pid
+    pid = next(pid for pid in psutil.pids() if pid != session and session_of(pid) == session)
     (child, *_) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return os.getpgid(int(child))
 

@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import Any
 
 from hpsearch.spec import Command, TrialConfig
-from hpsearch.training.command import CommandTrainer, TrialFolders
+from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
 
 #: reports its rate as the accuracy of each epoch, and goes on from its checkpoint
 SCRIPT = """
@@ -42,6 +42,7 @@ def make_trainer(
     space: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     metric: str = "accuracy",
+    others: OtherNodes | None = None,
     **more: Any,
 ) -> CommandTrainer:
     """Return the trainer of a script, which is written to a folder."""
@@ -58,7 +59,7 @@ def make_trainer(
         folder=str(path),
         **more,
     )
-    return CommandTrainer(config, folders_in(path))
+    return CommandTrainer(config, folders_in(path), others)
 
 
 @contextmanager

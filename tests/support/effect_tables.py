@@ -221,6 +221,7 @@ UNSEEN_FIELDS: dict[str, str] = {
     "command": "a script in place of all sections",
     "metrics": "where those of a script come from",
     "process_launcher": "what starts the processes of a script",
+    "nodes": "the nodes of a script",
     "processes": "those of a script",
     "compile": "the same computation by another program",
     "loader": "the same rows; test_loader.py sees who reads them",

@@ -12,8 +12,9 @@ import pytest
 from hpsearch.errors import SpecError
 from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import launch
-from hpsearch.training.command import CommandError, CommandTrainer, TrialFolders
+from hpsearch.training.command import CommandError, CommandTrainer, OtherNodes, TrialFolders
 from hpsearch.validation import check
+from tests.support.nodes import ThreadNodes
 
 #: each rank has its number as target, so that the weight goes to the mean of the ranks
 CODE = """
@@ -52,7 +53,7 @@ CODE = """
 """
 
 
-def trainer_of(folder: Path, name: str, processes: int) -> Any:
+def trainer_of(folder: Path, name: str, processes: int, others: OtherNodes | None = None) -> Any:
     file = f"code_{folder.name}.py"  # another module in each test
     (folder / file).write_text(dedent(CODE))
     config = TrialConfig(
@@ -64,10 +65,11 @@ def trainer_of(folder: Path, name: str, processes: int) -> Any:
         trainable=f"{file}:{name}",
         process_launcher="torchrun",
         processes=processes,
+        nodes=1 if others is None else 2,
         folder=str(folder),
     )
     folders = TrialFolders(folder / "checkpoints", folder / "outputs")
-    return launch(config, None, folders=folders)
+    return launch(config, None, folders=folders, other_nodes=others)
 
 
 def test_ranks_train_one_model_and_go_on(tmp_path: Path) -> None:
@@ -101,6 +103,29 @@ def test_a_rank_s_error_is_the_trial_s(tmp_path: Path) -> None:
         trainer.train_epoch()
 
 
+def test_ranks_of_two_nodes_train_one_model(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, "train", 2, ThreadNodes())
+    assert trainer.train_epoch()["weight"] == pytest.approx(0.75)
+    trainer.close()
+
+
+def problems_of(folder: Path, name: str, resources: dict[str, Any]) -> list[str]:
+    file = f"code_{folder.name}.py"
+    (folder / file).write_text(dedent(CODE))
+    raw = {
+        "name": "ranks",
+        "trainable": f"{file}:{name}",
+        "space": {"lr": {"low": 0.1, "high": 1.0}},
+        "objective": {"metric": "weight"},
+        "resources": resources,
+    }
+    try:
+        check(draft_spec(raw, folder))
+    except SpecError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
 @pytest.mark.parametrize(
     ("name", "launcher", "expected"),
     [
@@ -112,18 +137,20 @@ def test_a_rank_s_error_is_the_trial_s(tmp_path: Path) -> None:
 def test_what_can_have_several_processes(
     name: str, launcher: str | None, expected: list[str], tmp_path: Path
 ) -> None:
-    file = f"code_{tmp_path.name}.py"
-    (tmp_path / file).write_text(dedent(CODE))
-    raw = {
-        "name": "ranks",
-        "trainable": f"{file}:{name}",
-        "space": {"lr": {"low": 0.1, "high": 1.0}},
-        "objective": {"metric": "weight"},
-        "resources": {"cpu": 2, "launcher": launcher, "processes": 2},
-    }
-    try:
-        check(draft_spec(raw, tmp_path))
-        found = []
-    except SpecError as error:
-        found = [str(problem) for problem in error.problems]
+    found = problems_of(tmp_path, name, {"cpu": 2, "launcher": launcher, "processes": 2})
+    assert [each[: len(want)] for each, want in zip(found, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({"nodes": 2, "launcher": "torchrun", "placement": "pack"}, []),
+        ({"nodes": 2}, ["resources.nodes: must come with resources.launcher"]),
+        ({"placement": "pack"}, ["resources.placement: must come with resources.nodes of 2 or"]),
+    ],
+)
+def test_what_can_have_several_nodes(
+    resources: dict[str, Any], expected: list[str], tmp_path: Path
+) -> None:
+    found = problems_of(tmp_path, "train", resources)
     assert [each[: len(want)] for each, want in zip(found, expected, strict=True)] == expected

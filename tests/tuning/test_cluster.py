@@ -7,14 +7,16 @@ import sys
 
 import pytest
 
+from hpsearch.errors import ClusterError
 from hpsearch.provenance import available_cpus
 from hpsearch.spec import Resources
-from hpsearch.tuning.on_ray.cluster import fills_machine
+from hpsearch.tuning.on_ray.cluster import fills_machine, slots_of_cluster
 
 #: compares the workers that start by themselves with those of Tune's actors; leaves no process
 PROGRAM = """
 import os, psutil, ray
 from ray.tune.execution import class_cache
+from hpsearch.errors import ClusterError
 from hpsearch.provenance import available_cpus
 from hpsearch.spec import Resources
 from hpsearch.tuning.on_ray.cluster import _kill_autoscaler, ray_cluster
@@ -65,9 +67,35 @@ def test_tune_takes_the_workers_that_started_ahead() -> None:
         (Resources(), (available_cpus() - 1, 100), False),  # others would be started for nothing
         (Resources(cpu=2), (None, 100), False),
         (Resources(gpu=0.5), (None, 100), False),
+        (Resources(nodes=2, launcher="torchrun"), (None, 100), False),
     ],
 )
 def test_workers_start_ahead_only_where_trials_use_all(
     resources: Resources, limits: tuple[int | None, int], fills: bool
 ) -> None:
     assert fills_machine(resources, *limits) is fills
+
+
+@pytest.mark.parametrize(
+    ("rooms", "placement", "slots"),
+    [([1, 1], None, 1), ([3, 1], None, 1), ([3, 1], "pack", 2), ([2, 2, 2], None, 3)],
+)
+def test_slots_of_trials_on_two_nodes(rooms: list[int], placement: str, slots: int) -> None:
+    resources = Resources(nodes=2, launcher="torchrun", placement=placement)
+    assert slots_of_cluster(rooms, resources) == slots
+
+
+@pytest.mark.parametrize(
+    ("rooms", "placement", "message"),
+    [
+        ([4, 0], None, "2 machines must have room for a trial, but 1 of the cluster's 2 have"),
+        ([1], "pack", "2 nodes of a trial must fit, but the cluster has 1 CPUs and 0 GPUs 1 time"),
+        ([0, 0], None, "no node of the cluster has 1 CPUs and 0 GPUs"),
+    ],
+)
+def test_a_cluster_that_is_too_small_is_refused(
+    rooms: list[int], placement: str, message: str
+) -> None:
+    resources = Resources(nodes=2, launcher="torchrun", placement=placement)
+    with pytest.raises(ClusterError, match=message):
+        slots_of_cluster(rooms, resources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -132,3 +133,76 @@ def test_metrics_stand_beside_a_command_only(folder: Path) -> None:
     raw = {key: value for key, value in SPEC.items() if key != "command"}
     with pytest.raises(SpecError, match="metrics: must be given with command only"):
         check(draft_spec({**raw, "metrics": STDOUT}, folder))
+
+
+REQUIRES = """
+    import argparse
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-d", "--data-dir", required=True)
+    parser.add_argument("--lr", required=True)
+    parser.add_argument("--model", required=MODEL)
+    parser.parse_args()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "lacks"),
+    [
+        ("python train.py --data-dir data", ""),
+        ("python train.py -d data", ""),
+        ("python train.py --data=data", ""),
+        ("python train.py", "--data-dir"),
+        ("python train.py --l {lr}", "--data-dir"),
+        ("python train.py {lr}", "--data-dir, --lr"),
+    ],
+)
+def test_required_options_are_given(command: str, lacks: str, folder: Path) -> None:
+    (folder / "train.py").write_text(dedent(REQUIRES))
+    expected = f"command.run: must give what train.py requires, and lacks {lacks}"
+    assert problems({"command": command}, folder) == ([expected] if lacks else [])
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        REQUIRES.replace("parse_args()", "parse_args(['--data-dir', 'data'])"),
+        f"{REQUIRES}\n    other = argparse.ArgumentParser()",
+        REQUIRES.replace("parser.parse_args", "parser.add_subparsers"),
+        "import argparse (",
+    ],
+)
+def test_options_that_may_not_be_required(script: str, folder: Path) -> None:
+    (folder / "train.py").write_text(dedent(script))
+    assert problems({"command": "python train.py"}, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lacks"),
+    [
+        ("", "data.path"),
+        ("data.path=data", ""),
+        ("+data=csv", "data.rows"),
+        ("--config-name other", ""),
+    ],
+)
+def test_required_values_of_hydra_are_given(arguments: str, lacks: str, folder: Path) -> None:
+    (folder / "conf" / "data").mkdir(parents=True)
+    (folder / "conf" / "config.yaml").write_text("lr: ???\ndata:\n  path: ???\n")
+    (folder / "conf" / "data" / "csv.yaml").write_text("path: x.csv\nrows: ???\n")
+    script = """
+        import hydra
+        @hydra.main(version_base=None, config_path="conf", config_name="config")
+        def main(config): ...
+    """
+    (folder / "train.py").write_text(dedent(script))
+    command = {"run": f"python train.py {arguments}", "arguments": "hydra"}
+    expected = f"command.run: must give what train.py requires, and lacks {lacks}"
+    assert problems({"command": command}, folder) == ([expected] if lacks else [])
+
+
+def problems(changes: dict[str, Any], folder: Path) -> list[str]:
+    try:
+        check(draft_spec({**SPEC, **changes}, folder))
+    except SpecError as error:
+        return [str(problem) for problem in error.problems]
+    return []

@@ -20,9 +20,10 @@ def _write_options(parser: argparse.ArgumentParser, file: Any = None) -> None:
             "default": _plain(action.default),
             "choices": [_plain(each) for each in action.choices] if action.choices else None,
             "is_flag": action.nargs == 0,
+            "is_required": action.required,
         }
         for action in parser._actions
-        if action.option_strings and action.dest != "help"
+        if action.dest != "help"
     ]
     with open(os.environ[TARGET], "w") as target:
         json.dump(found, target)

@@ -18,6 +18,9 @@ from hpsearch.spec import Command
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][\w.-]*)\}")
 #: what hpsearch fills in beside the hyperparameters
 FILLED = ("max_epochs", "max_steps", "seed", "trial", "checkpoint_dir", "output_dir", "config")
+#: a text that is one to Hydra without quotes: no number, null, true or false
+_HYDRA_WORD = re.compile(r"(?!(?:null|true|false|nan|inf)$)[A-Z_/][\w./@%+-]*", re.IGNORECASE)
+_BEFORE_QUOTE = re.compile(r"(\\*)('|$)")
 _FILES = {"json": "config.json", "yaml": "config.yaml"}
 
 
@@ -69,9 +72,11 @@ def invocation(
     if style == "argparse":
         more = [word for name, value in rest.items() for word in _option(name, value)]
     elif style == "hydra":
-        more = [f"{name}={_hydra(value)}" for name, value in rest.items() if value is not None]
+        more = [f"{name}={_hydra(value)}" for name, value in rest.items()]
     elif style == "environment":
         environment |= {variable(name): text(value) for name, value in rest.items()}
+    if style == "hydra":
+        values = {name: _hydra(value) for name, value in values.items()}
     words = (*_filled(command.run, {**filled, **values}), *more)
     return Invocation(words, environment)
 
@@ -154,9 +159,17 @@ def _hydra(value: Any) -> str:
         return f"[{','.join(map(_hydra, value))}]"
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{key}:{_hydra(child)}' for key, child in value.items())}}}"
-    if isinstance(value, str) and not re.fullmatch(r"[\w./:@%+-]+", value):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if value is None:
+        return "null"
+    if isinstance(value, str) and not _HYDRA_WORD.fullmatch(value):
+        # a backslash is itself but before a quote
+        return f"'{re.sub(_BEFORE_QUOTE, _escaped, value)}'"
     return text(value)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    backslashes, quote = match[1] * 2, match[2]
+    return f"{backslashes}\\'" if quote else backslashes
 
 
 def _write(path: Path, space: Mapping[str, Any]) -> Path:

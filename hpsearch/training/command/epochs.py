@@ -42,6 +42,7 @@ class EpochMetrics:
     log: EpochLog | None = None
     epoch: int = 0  # the last one that was taken
     counts_from_zero: bool | None = None
+    last_step: int | None = None  # of a report with the objective
     _counted: int = 0
     _ready: deque[dict[str, float]] = field(default_factory=deque)
     _joined: dict[str, float] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class EpochMetrics:
             self._ready.append(dict(each.metrics))
         if logged:
             self._last, self.counts_from_zero = dict(logged[-1].metrics), logged[-1].from_zero
-        self._counted = self._known if continues else 0
+        self._counted = self.known if continues else 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `resume` takes."""
@@ -69,13 +70,14 @@ class EpochMetrics:
         if self.objective not in report.metrics:
             self._joined |= report.metrics
             return False
+        self.last_step = report.step
         epoch = self._epoch_of(report)
         metrics, self._joined = {**self._joined, **report.metrics}, {}
-        if epoch <= self._known:
+        if epoch <= self.known:
             return False
-        epoch = min(epoch, max(self._known, self.max_epochs) + 1)
+        epoch = min(epoch, max(self.known, self.max_epochs) + 1)
         before = self._last or metrics
-        new = [*(dict(before) for _ in range(self._known + 1, epoch)), metrics]
+        new = [*(dict(before) for _ in range(self.known + 1, epoch)), metrics]
         if self.log is not None:
             self.log.append(new, self.counts_from_zero)
         self._ready.extend(new)
@@ -100,7 +102,7 @@ class EpochMetrics:
         return tuple(self._joined)
 
     @property
-    def _known(self) -> int:
+    def known(self) -> int:
         """The last epoch that was reported."""
         return self.epoch + len(self._ready)
 

@@ -6,8 +6,9 @@ import re
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
-from hpsearch.errors import TrialError
+from hpsearch.errors import TrialError, UserCodeError
 from hpsearch.outcome import RaisedError
 
 _FRAME = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>.+)')
@@ -23,6 +24,11 @@ _OF_LAUNCHERS = ("ChildFailedError", "CalledProcessError", "SignalException")
 #: what torchrun says of the rank that failed first, and of one that was killed
 _ROOT_CAUSE = "Root Cause (first observed failure)"
 _KILLED_RANK = re.compile(r"Signal (9|15) \(SIG\w+\) received by PID")
+#: what torch raises on a rank whose peers have gone
+_LOST_PEER = re.compile(
+    r"Connection (closed|reset|refused)|Broken pipe|[Tt]imed out|NCCL"
+    r"|Dist(Backend|Network|Store)Error"
+)
 #: lines of standard error in a message
 SHOWN_LINES = 40
 
@@ -38,6 +44,42 @@ class CommandError(TrialError):
 
 class LostProcessError(TrialError):
     """Raised where a trial's command was killed by another, or by the system."""
+
+
+@dataclass(frozen=True)
+class CommandEnd:
+    """How a command ended; without an exit code it was stopped, could not start, or was lost."""
+
+    exit_code: int | None = None
+    errors: tuple[str, ...] = ()  # its last lines of standard error
+    start_error: str | None = None
+    lost: str | None = None  # how it was lost
+
+    @property
+    def error(self) -> Exception | None:
+        """What ends its trial, if it failed."""
+        if self.lost is not None:
+            return LostProcessError(self.lost)
+        if self.start_error is not None:
+            return UserCodeError(f"the command can't be run: {self.start_error}")
+        return failure(self.exit_code, self.errors) if self.exit_code else None
+
+
+def is_consequence(error: Exception) -> bool:
+    """Whether a rank failed because another was gone."""
+    return isinstance(error, CommandError) and bool(_LOST_PEER.search(str(error)))
+
+
+def first_cause(errors: Sequence[Exception]) -> Exception:
+    """Return the error, of those that several nodes ended by, that made the others.
+
+    Where each only lost its connection to another, a rank or a node was lost.
+    """
+    causes = [error for error in errors if not is_consequence(error)]
+    lost = [error for error in causes if isinstance(error, LostProcessError)]
+    if found := [*lost, *causes]:
+        return found[0]
+    return LostProcessError(f"the ranks lost their connection: {errors[0]}")
 
 
 def failure(exit_code: int, errors: Sequence[str]) -> Exception:

@@ -12,19 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple
 
 from hpsearch.training.command import supervisor
+from hpsearch.training.command.failures import CommandEnd
 
 #: lines of standard error that are kept to say why a command failed
 TAIL_LINES = 300
 #: characters of a line of output that are looked at
 MAX_LINE = 100_000
 _CHUNK = 1 << 16
+Stream = Literal["stdout", "stderr"]
 
 
 class CommandProcess:
-    """Runs a command with all that it starts; its output is also this process' output."""
+    """Runs a command with all that it starts; its output is copied to two descriptors."""
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class CommandProcess:
         environment: Mapping[str, str],
         grace: float,
         selector: selectors.BaseSelector,
+        copy_to: tuple[int, int] = (1, 2),
     ) -> None:
         self._selector = selector
         self._grace = grace
@@ -52,14 +55,12 @@ class CommandProcess:
         os.close(write_end)
         self._status = os.fdopen(read_end, "rb")
         #: lines of its output that were not taken yet, and the last ones of standard error
-        self.lines: list[str] = []
+        self.lines: list[Line] = []
         self.errors: deque[str] = deque(maxlen=TAIL_LINES)
-        self.exit_code: int | None = None
-        self.start_error: str | None = None
-        self.is_lost = False  # its supervisor was killed
+        self.end = CommandEnd()
         self._readers = [
-            _Lines(self._stream("stdout"), 1, self.lines.append),
-            _Lines(self._stream("stderr"), 2, self.errors.append),
+            _Lines(self._stream("stdout"), copy_to[0], self._keep_output),
+            _Lines(self._stream("stderr"), copy_to[1], self._keep_error),
         ]
         for reader in self._readers:
             os.set_blocking(reader.file.fileno(), False)
@@ -67,21 +68,25 @@ class CommandProcess:
         selector.register(self._status, selectors.EVENT_READ, self._end)
         self.has_ended = False
 
-    def take_lines(self) -> list[str]:
-        """Return the lines of standard output that are new."""
+    def take_lines(self) -> list[Line]:
+        """Return the lines of output that are new."""
         taken = self.lines[:]
         self.lines.clear()
         return taken
 
     def stop(self) -> None:
         """End the command and all that it started; returns when that is done."""
-        with suppress(BrokenPipeError):
-            self._stream("stdin").close()
+        self.ask_to_end()
         while not self.has_ended:
             for key, _ in self._selector.select():
                 key.data()
         for file in (*self._files, self._status):
             file.close()
+
+    def ask_to_end(self) -> None:
+        """Begin to end the command; another thread may wait for its end."""
+        with suppress(BrokenPipeError):
+            self._stream("stdin").close()
 
     @property
     def _files(self) -> list[IO[bytes]]:
@@ -91,6 +96,13 @@ class CommandProcess:
         stream: IO[bytes] = getattr(self._supervisor, name)
         return stream
 
+    def _keep_output(self, text: str) -> None:
+        self.lines.append(Line(text, "stdout"))
+
+    def _keep_error(self, text: str) -> None:
+        self.lines.append(Line(text, "stderr"))
+        self.errors.append(text)
+
     def _read(self, reader: _Lines) -> None:
         if not self.has_ended and not reader.read():
             self._selector.unregister(reader.file)
@@ -99,8 +111,6 @@ class CommandProcess:
         """Take the supervisor's last words: the tree has ended."""
         line = self._status.readline()
         status: dict[str, Any] = json.loads(line) if line else {}
-        self.is_lost = not status
-        self.exit_code, self.start_error = status.get("exit_code"), status.get("error")
         self.has_ended = True
         self._supervisor.wait()
         for reader in self._readers:
@@ -108,6 +118,19 @@ class CommandProcess:
         for file in (*self._files, self._status):
             with suppress(KeyError):  # at its end of file already
                 self._selector.unregister(file)
+        self.end = CommandEnd(
+            status.get("exit_code"),
+            tuple(self.errors),
+            status.get("error"),
+            None if status else "the supervisor of the command was killed",
+        )
+
+
+class Line(NamedTuple):
+    """A line that a command printed."""
+
+    text: str
+    stream: Stream
 
 
 class _Lines:

@@ -4,35 +4,64 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from hpsearch.spec import TrialConfig
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 
 
-def launched(words: Sequence[str], config: TrialConfig) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Rendezvous:
+    """Where the ranks of several nodes meet: on the first node, which has rank 0."""
+
+    address: str
+    port: int
+
+
+def launched(
+    words: Sequence[str], config: TrialConfig, node: int = 0, meeting: Rendezvous | None = None
+) -> tuple[str, ...]:
     """Return the command that starts a trial's processes; the same one where there is one only.
 
-    Ports are free ones, so that trials side by side don't meet.
+    `node` is the number of the node on which it starts them, `meeting` is given where there are
+    several. Ports are free ones, so that trials side by side don't meet.
     """
     if config.process_launcher is None:
         return tuple(words)
-    number, is_accelerate = str(config.processes), config.process_launcher == "accelerate"
     # On CPUs accelerate starts one process only, and its scripts run under torchrun too.
-    if not is_accelerate or config.gpu == 0:
-        start = ["torchrun", "--standalone", "--nproc-per-node", number]
+    if config.process_launcher != "accelerate" or config.gpu == 0:
+        start = ["torchrun", *_torchrun_options(config, node, meeting)]
         return (*start, *_program(words, "--no-python"))
+    several = ["--multi_gpu"] if config.processes * config.nodes > 1 else []
+    options = _accelerate_options(config, node, meeting)
+    return ("accelerate", "launch", *several, *options, *_program(words, "--no_python"))
+
+
+def _torchrun_options(config: TrialConfig, node: int, meeting: Rendezvous | None) -> Iterator[str]:
+    if meeting is None:
+        yield "--standalone"
+    else:
+        yield from ("--nnodes", str(config.nodes), "--node-rank", str(node))
+        yield from ("--master-addr", meeting.address, "--master-port", str(meeting.port))
+    yield from ("--nproc-per-node", str(config.processes))
+
+
+def _accelerate_options(
+    config: TrialConfig, node: int, meeting: Rendezvous | None
+) -> Iterator[str]:
     settings = {
-        "--num_processes": number,
-        "--num_machines": "1",
+        "--num_processes": config.processes * config.nodes,
+        "--num_machines": config.nodes,
         "--mixed_precision": "no",
         "--dynamo_backend": "no",
-        "--main_process_port": "0",
+        "--main_process_port": meeting.port if meeting is not None else 0,
     }
-    options = [word for option in settings.items() for word in option]
-    several = ["--multi_gpu"] if config.processes > 1 else []
-    return ("accelerate", "launch", *several, *options, *_program(words, "--no_python"))
+    if meeting is not None:
+        settings |= {"--machine_rank": node, "--main_process_ip": meeting.address}
+    for option, value in settings.items():
+        yield from (option, str(value))
 
 
 def _program(words: Sequence[str], no_python: str) -> Sequence[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+import secrets
 import selectors
 import shutil
 import socket
@@ -16,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.errors import UserCodeError
+from hpsearch.reporting import TCP
+from hpsearch.training.command.addresses import family_of
 from hpsearch.training.command.epochs import ScriptReport
 
 #: called with a report of rank 0; returns whether it must wait for a decision
 OnReport = Callable[[ScriptReport], bool]
 _STOP, _CONTINUE = b'{"stop": true}\n', b'{"stop": false}\n'
 _CHUNK = 1 << 16
+_SECRET_BYTES = 32
 #: characters of the folder for temporary files: a socket's path has at most 107, on macOS 103
 MAX_FOLDER = 70
 #: the epoch and the step of a report
@@ -32,6 +37,7 @@ _NOWHERE: _Place = (None, None)
 @dataclass(eq=False)
 class _Client:
     socket: socket.socket
+    is_trusted: bool = True
     received: bytes = b""
     rank: int = 0
     raises: bool = False
@@ -41,24 +47,36 @@ class ReportServer:
     """Takes the reports of a trial's processes and holds those that wait for a decision.
 
     Ranks other than 0 only say where they are. Those that ask to be stopped by an exception wait
-    for the decision on rank 0's report, so that all are stopped at the same one.
+    for the decision on rank 0's report, so that all are stopped at the same one. With `address`,
+    one of this machine's, ranks of other nodes connect by TCP, and show the trial's secret first.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, on_report: OnReport) -> None:
+    def __init__(
+        self, selector: selectors.BaseSelector, on_report: OnReport, address: str | None = None
+    ) -> None:
         self._selector = selector
         self._on_report = on_report
         self._folder = _short_folder()
         self.path = self._folder / "report"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(str(self.path))
-        self._socket.listen()
+        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        local.bind(str(self.path))
+        local.listen()
+        self._sockets = [local]
+        self._secret = secrets.token_hex(_SECRET_BYTES)
+        #: where other nodes report, as `hpsearch.report` reads it
+        self.remote = ""
+        if address is not None:
+            self._sockets.append(socket.create_server((address, 0), family=family_of(address)))
+            port = self._sockets[-1].getsockname()[1]
+            self.remote = f"{TCP}{self._secret}@{address}:{port}"
         self._clients: set[_Client] = set()
         self._waiting: list[_Client] = []
         #: by rank, the epochs or steps that it reported, in order
         self._places: defaultdict[int, list[_Place]] = defaultdict(list)
         self._num_released = 0  # reports of rank 0 that were answered
         self._stops = False
-        selector.register(self._socket, selectors.EVENT_READ, self._accept)
+        for each in self._sockets:
+            selector.register(each, selectors.EVENT_READ, partial(self._accept, each))
 
     def release(self) -> None:
         """Let all go on that wait."""
@@ -78,16 +96,23 @@ class ReportServer:
             self._answer(client, _STOP)
         return bool(asking)
 
+    @property
+    def ranks(self) -> set[int]:
+        """Those that have reported."""
+        return {rank for rank, places in self._places.items() if places}
+
     def close(self) -> None:
         """Close the socket and remove it."""
         for client in list(self._clients):
             self._drop(client)
-        self._selector.unregister(self._socket)
-        self._socket.close()
+        for each in self._sockets:
+            self._selector.unregister(each)
+            each.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _accept(self) -> None:
-        client = _Client(self._socket.accept()[0])
+    def _accept(self, listening: socket.socket) -> None:
+        accepted = listening.accept()[0]
+        client = _Client(accepted, is_trusted=accepted.family == socket.AF_UNIX)
         self._clients.add(client)
         self._selector.register(client.socket, selectors.EVENT_READ, partial(self._read, client))
 
@@ -100,8 +125,19 @@ class ReportServer:
             self._drop(client)
             return
         *lines, client.received = (client.received + chunk).split(b"\n")
+        if not client.is_trusted and not self._is_secret(lines, client):
+            return
         for line in lines:
             self._take(client, json.loads(line))
+
+    def _is_secret(self, lines: list[bytes], client: _Client) -> bool:
+        """Take a remote connection's first line; drop the connection if it isn't the secret."""
+        first = lines.pop(0) if lines else None
+        client.is_trusted = first is not None and hmac.compare_digest(first, self._secret.encode())
+        is_awaited = first is None and len(client.received) <= 2 * _SECRET_BYTES
+        if not client.is_trusted and not is_awaited:
+            self._drop(client)
+        return client.is_trusted
 
     def _take(self, client: _Client, message: dict[str, Any]) -> None:
         client.rank, client.raises = message["rank"], message["on_stop"] == "raise"

@@ -2,7 +2,8 @@
 
     python -I -S supervisor.py FD GRACE COMMAND...
 
-A program of its own, so that nothing is left when the worker dies in whatever way. It ends the
+A program of its own, so that nothing is left when the worker dies in whatever way. It forks itself
+first: Ray's workers kill their children as they exit, and it must outlive them. It ends the
 command's whole tree when a line or the end of file comes on standard input, which the worker
 holds: SIGTERM, then SIGKILL after GRACE seconds. Processes that outlive the command are ended too.
 It is the subreaper of the tree: processes that detach themselves (double fork, setsid) stay its
@@ -27,6 +28,8 @@ POLL_S = 0.01
 
 
 def main() -> None:
+    if os.fork():
+        os._exit(0)
     status, grace, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _ignore)  # not SIG_IGN, which the command would inherit

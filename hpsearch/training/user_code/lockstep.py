@@ -17,6 +17,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from hpsearch.errors import UserCodeError
 from hpsearch.importing import exit_reason
+from hpsearch.reporting import finish_mlflow_runs
 from hpsearch.training.user_code.settings import UserSettings
 
 #: how often a function may ignore its end before it is left where it waits
@@ -102,6 +103,7 @@ class Lockstep:
 
     def _end(self) -> None:
         """Unwind the function from here; leave it where it is if it goes on again and again."""
+        finish_mlflow_runs()
         self._num_ends += 1
         if self._num_ends > MAX_IGNORED_ENDS:
             _log.warning("%s ignores its end", self._name)

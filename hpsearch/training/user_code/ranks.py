@@ -20,7 +20,7 @@ import torch
 from hpsearch import reporting
 from hpsearch.spec import Command, TrialConfig
 from hpsearch.training.checkpoints import check_loadable, load_state
-from hpsearch.training.command import CommandTrainer, TrialFolders
+from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
 from hpsearch.training.user_code.functions import Trial, call_user_code, program_of
 from hpsearch.training.user_code.reports import read_numbers
 
@@ -62,7 +62,9 @@ class RankTrial(Trial):
         return load_state(self._file, self.device)["state"]
 
 
-def ranks_trainer(config: TrialConfig, folders: TrialFolders | None) -> CommandTrainer:
+def ranks_trainer(
+    config: TrialConfig, folders: TrialFolders | None, nodes: OtherNodes | None
+) -> CommandTrainer:
     """Return the trainer of a training function that runs as several processes."""
     folders = folders or TrialFolders.temporary()
     folders.outputs.mkdir(parents=True, exist_ok=True)
@@ -70,7 +72,7 @@ def ranks_trainer(config: TrialConfig, folders: TrialFolders | None) -> CommandT
     path.write_text(json.dumps(asdict(config)))
     command = Command(run=("python", "-m", __name__, str(path)), arguments="none")
     plain = command.model_dump(mode="json")
-    return CommandTrainer(replace(config, command=plain, metrics=None), folders)
+    return CommandTrainer(replace(config, command=plain, metrics=None), folders, nodes)
 
 
 def main() -> None:

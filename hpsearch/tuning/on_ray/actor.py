@@ -26,6 +26,7 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training.command import LostProcessError
 from hpsearch.training.protocol import AfterLastEpochError
 from hpsearch.training.user_code.process_state import ProcessState
+from hpsearch.tuning.on_ray.nodes import RayNodes
 from hpsearch.tuning.output import TrialOutput, output_file
 from hpsearch.tuning.report import Report
 from hpsearch.tuning.running_trial import RunningTrial
@@ -154,7 +155,8 @@ class TrialActor(tune.Trainable):
     def _train_epoch(self) -> Report:
         if self._run.trainer is None:
             self._start_attempt()
-            reported = self._run.start()
+            trial = self._run.trial
+            reported = self._run.start(RayNodes(trial) if trial.nodes > 1 else None)
             self._started_at = self._run.epoch
             if reported is not None:
                 return reported

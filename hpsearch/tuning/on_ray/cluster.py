@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -76,10 +76,7 @@ class Cluster:
         if self._error is not None:
             raise self._error
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        slots = sum(_slots_of_node(node, resources) for node in nodes)
-        if slots == 0:
-            wanted = f"{resources.cpu} CPUs and {resources.gpu:g} GPUs"
-            raise ClusterError(f"resources: no node of the cluster has {wanted} for one trial")
+        slots = slots_of_cluster([_slots_of_node(node, resources) for node in nodes], resources)
         return min(slots, max_concurrent or slots)
 
     def close(self) -> None:
@@ -128,7 +125,8 @@ def ray_cluster(address: str | None, prestart: bool = False) -> Iterator[Cluster
 def fills_machine(resources: Resources, *limits: int | None) -> bool:
     """Return whether trials of a CPU each, at most so many, need a worker on each processor."""
     at_most = min((limit for limit in limits if limit is not None), default=available_cpus())
-    return resources.cpu == 1 and resources.gpu == 0 and at_most >= available_cpus()
+    is_small = resources.cpu == 1 and resources.gpu == 0 and resources.nodes == 1
+    return is_small and at_most >= available_cpus()
 
 
 def _join(address: str, job: JobConfig) -> None:
@@ -177,6 +175,28 @@ def _check_reachable(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+
+
+def slots_of_cluster(rooms: Sequence[int], resources: Resources) -> int:
+    """Return how many trials fit machines that have room for so many nodes of trials each.
+
+    Raises ClusterError where not even one does.
+    """
+    slots, number = sum(rooms) // resources.nodes, resources.nodes
+    if resources.is_spread:  # a machine has at most one node of a trial
+        while slots and sum(min(room, slots) for room in rooms) < slots * number:
+            slots -= 1
+    if slots:
+        return slots
+    wanted = f"{resources.cpu} CPUs and {resources.gpu:g} GPUs"
+    if number == 1 or not any(rooms):
+        raise ClusterError(f"resources: no node of the cluster has {wanted} for one trial")
+    if resources.is_spread:
+        hint = "resources.placement: pack needs fewer"
+        has = f"but {sum(map(bool, rooms))} of the cluster's {len(rooms)} have {wanted}; {hint}"
+        raise ClusterError(f"resources.nodes: {number} machines must have room for a trial, {has}")
+    has = f"but the cluster has {wanted} {sum(rooms)} times"
+    raise ClusterError(f"resources.nodes: {number} nodes of a trial must fit, {has}")
 
 
 def _slots_of_node(available: dict[str, float], resources: Resources) -> int:

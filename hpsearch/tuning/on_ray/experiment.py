@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ray import tune
@@ -61,7 +62,8 @@ def run_trials(
         parameters |= {"num_lanes": workers.num_lanes, "measures": measures}
         actor = LaneActor
     trainable = tune.with_parameters(actor, **parameters)
-    trainable = tune.with_resources(trainable, _resources)
+    strategy = "STRICT_SPREAD" if control.record.spec.resources.is_spread else "PACK"
+    trainable = tune.with_resources(trainable, partial(_resources, strategy))
     slots = {"TUNE_MAX_PENDING_TRIALS_PG": str(workers.slots)}
     with environment(slots), _no_word_of_used_workers():
         while not control.is_over:
@@ -102,6 +104,7 @@ def _run_generation(
             storage_path=str(folder.ray),
             stop=BudgetStopper(control),
             callbacks=[callback],
+            progress_reporter=_NoProgress(),
             # actors write their own checkpoints, which the record knows
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=-1),  # only lost workers count
@@ -129,9 +132,20 @@ def _adapters(
     )
 
 
-def _resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+class _NoProgress(tune.ProgressReporter):
+    """Shows nothing: in a notebook Tune's own reporter clears what the cell has shown."""
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Nothing to report."""
+
+
+def _resources(strategy: str, config: dict[str, Any]) -> tune.PlacementGroupFactory:
     trial: TrialConfig = config["trial"]
-    return tune.PlacementGroupFactory([{"CPU": trial.cpu, "GPU": trial.gpu}])
+    node = {"CPU": trial.cpu, "GPU": trial.gpu}
+    return tune.PlacementGroupFactory([node] * trial.nodes, strategy=strategy)
 
 
 def _trial_name(trial: Trial) -> str:

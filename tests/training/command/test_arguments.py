@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hpsearch.spec import Command
 from hpsearch.training.command.arguments import Invocation, invocation
@@ -49,6 +50,54 @@ def test_the_command_line(run: Any, space: dict[str, Any], words: str, tmp_path:
 )
 def test_hydra(value: Any, word: str, tmp_path: Path) -> None:
     assert called("t.py", {"x": value}, tmp_path, arguments="hydra").words == ("t.py", word)
+
+
+@pytest.mark.parametrize("run", ["t.py", "t.py x={x}"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "sgd",
+            "a/b",
+            "a,b",
+            "a=b",
+            "{a}",
+            "[a]",
+            "it's",
+            "a b",
+            "",
+            "C:\\x",
+            "a\\'b",
+            "a\\",
+            "a:b",
+        ),
+        *("true", "null", "1e3", "1_000", "inf", "-x", "(x)", "~x", "${oc.env:HOME}x", "#"),
+        *(
+            None,
+            True,
+            False,
+            3,
+            -1e-5,
+            1e30,
+            [1, "a,b", None],
+            [["x"], []],
+            {"a": "b,c", "d": None},
+        ),
+    ],
+)
+def test_hydra_reads_the_value(value: Any, run: str, tmp_path: Path) -> None:
+    space = {"x": value} if not isinstance(value, dict) else {"x": [value]}
+    word = called(run, space, tmp_path, arguments="hydra").words[1]
+    override = OverridesParser.create().parse_override(word)
+    assert (override.key_or_group, override.value()) == ("x", space["x"])
+
+
+def test_a_value_that_a_configuration_lacks_is_left_out(tmp_path: Path) -> None:
+    run = ["t.py", "opt={opt}", "opt.m={opt.m}"]
+    assert called(run, {"opt": {"name": "adam"}}, tmp_path, arguments="hydra").words == (
+        "t.py",
+        "opt=adam",
+    )
 
 
 def test_hydra_overrides_nested_keys(tmp_path: Path) -> None:

@@ -69,6 +69,45 @@ WRITES = {
 }
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "epoch;accuracy\n0;0,0\n1;0,25\n",
+        "\ufeffepoch;accuracy\n0;0.0\n1;0.25\n",
+        "\ufeffepoch\taccuracy\n0\t0.0\n1\t0.25\n",
+        "\ufeffepoch, accuracy\n0, 0.0\n1, 0.25\n",
+        "accuracy\n0.0\n0.25\n",
+    ],
+)
+def test_csv_as_people_write_it(rows: str, tmp_path: Path) -> None:
+    script = f"""
+        import sys
+        open(sys.argv[1] + "/log.csv", "w", encoding="utf-8").write({rows!r})
+    """
+    metrics = {"name": "csv", "path": "{output_dir}/log.csv"}
+    command = {"run": ["python", "train.py", "{output_dir}"]}
+    with training(tmp_path, script, command, max_epochs=2, metrics=metrics, space={}) as trainer:
+        assert curve(trainer) == [0.0, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [("both", [0.0, 0.25, 0.5]), ("stderr", [0.0]), ("stdout", [0.25, 0.5])],
+)
+def test_logged_lines_are_read(stream: str, expected: list[float], tmp_path: Path) -> None:
+    script = """
+        import logging, sys
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        logging.info("acc=0.0")
+        sys.stderr.close()
+        print("acc=0.25")
+        print("acc=0.5")
+    """
+    metrics = {"name": "stdout", "pattern": "acc=(?P<accuracy>[0-9.]+)", "stream": stream}
+    with training(tmp_path, script, max_epochs=3, metrics=metrics, space={}) as trainer:
+        assert curve(trainer) == expected
+
+
 @pytest.mark.parametrize("name", WRITES)
 def test_metrics_are_read(name: str, tmp_path: Path) -> None:
     keywords, script = WRITES[name]

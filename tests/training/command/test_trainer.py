@@ -360,6 +360,95 @@ def test_a_killed_supervisor_is_a_lost_worker(tmp_path: Path) -> None:
         trainer.train_epoch()
 
 
+@pytest.mark.parametrize(
+    ("lines", "command", "message"),
+    [
+        ("hpsearch.report(epoch=1, loss=0.5)", {}, "it reported loss"),
+        (
+            "hpsearch.report(step=39, accuracy=0.5)",
+            {"steps_per_epoch": 100},
+            r"its last step was 39, and an epoch has 100 \(steps_per_epoch\)",
+        ),
+        (
+            "os.environ['RANK'] = '1'; hpsearch.report(epoch=1, accuracy=0.5)",
+            {},
+            "rank 1 reported, but the metrics of a trial are those of rank 0",
+        ),
+    ],
+)
+def test_what_a_script_without_an_epoch_lacks(
+    lines: str, command: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    script = f"import os, hpsearch; {lines}"
+    lack = pytest.raises(UserCodeError, match=f"objective 'accuracy': {message}")
+    with training(tmp_path, script, command) as trainer, lack:
+        trainer.train_epoch()
+
+
+@pytest.mark.parametrize("epoch", ["epoch=epoch, ", ""])
+def test_a_script_killed_before_its_first_report_starts_from_scratch(
+    epoch: str, tmp_path: Path
+) -> None:
+    script = f"""
+        import os, pathlib, hpsearch
+        saved = hpsearch.checkpoint_dir() / "epoch"
+        for epoch in range(int(saved.read_text()) if saved.exists() else 0, 3):
+            saved.write_text(str(epoch + 1))
+            if not pathlib.Path("killed").exists():
+                pathlib.Path("killed").touch()
+                os.kill(os.getpid(), 9)
+            hpsearch.report({epoch}accuracy=epoch)
+    """
+    with training(tmp_path, script, space={}) as trainer, pytest.raises(LostProcessError):
+        trainer.train_epoch()
+    with training(tmp_path, script, space={}) as trainer:
+        assert curve(trainer) == [0.0, 1.0, 2.0]
+
+
+def test_steps_are_counted_by_a_script_that_was_killed(tmp_path: Path) -> None:
+    script = """
+        import os, pathlib, hpsearch
+        saved = hpsearch.checkpoint_dir() / "step"
+        first = int(saved.read_text()) if saved.exists() else 0
+        for step in range(first, 8):
+            saved.write_text(str(step + 1))
+            if step == 2 and first == 0:
+                os.kill(os.getpid(), 9)
+            if step % 4 == 3:
+                hpsearch.report(step=step, accuracy=step)
+        print("began at", first)
+    """
+    command = {"steps_per_epoch": 4}
+    with training(tmp_path, script, command, space={}) as trainer, pytest.raises(LostProcessError):
+        trainer.train_epoch()
+    with training(tmp_path, script, command, space={}, max_epochs=2) as trainer:
+        assert curve(trainer) == [3.0, 7.0]
+
+
+def test_a_worker_that_kills_its_children_leaves_no_process(tmp_path: Path) -> None:
+    # as Ray's workers do when they exit
+    script = """
+        import pathlib, subprocess, sys, hpsearch
+        sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        pathlib.Path("pid").write_text(str(sleeper.pid))
+        hpsearch.report(epoch=0, accuracy=0.5)
+        sleeper.wait()
+    """
+    worker = """
+        import os, pathlib, sys, psutil
+        from tests.support.commands import make_trainer
+        folder = pathlib.Path(sys.argv[1])
+        make_trainer(folder, (folder / "script").read_text(), space={}).train_epoch()
+        for child in psutil.Process().children():
+            child.kill()
+        os._exit(1)
+    """
+    (tmp_path / "script").write_text(dedent(script))
+    subprocess.run([sys.executable, "-c", dedent(worker), str(tmp_path)], check=False)
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_alive(pid))
+
+
 def test_a_shell_s_killed_child_is_a_lost_worker(tmp_path: Path) -> None:
     command = {"run": ["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], "arguments": "none"}
     with training(tmp_path, "", command) as trainer, pytest.raises(LostProcessError, match="137"):
