@@ -31,14 +31,21 @@ from hpsearch.spec.settings import (
 from hpsearch.spec.stopping import EarlyStopping
 from hpsearch.spec.trees import Frozen, Range, Tree, parse_tree, to_plain
 
+#: trials of one worker
+MAX_LANES = 100_000
 
-def _spelled(value: object) -> object:
-    """Return what YAML's `off` and `on` were in the file."""
-    return {False: "off", True: "auto"}[value] if isinstance(value, bool) else value
+
+def _fuse(value: object) -> object:
+    """Return what YAML's `off` and `on` were in the file; ValueError for what is no setting."""
+    if isinstance(value, bool):
+        return "auto" if value else "off"
+    if value in ("auto", "off") or (isinstance(value, int) and 1 <= value <= MAX_LANES):
+        return value
+    raise ValueError(f"must be auto, off or a number from 1 to {MAX_LANES:,}")
 
 
 Fuse = Annotated[
-    Literal["auto", "off"] | Annotated[int, Field(ge=1, le=100_000)], BeforeValidator(_spelled)
+    Literal["auto", "off"] | Annotated[int, Field(ge=1, le=MAX_LANES)], BeforeValidator(_fuse)
 ]
 LastBatch = Literal["keep", "drop", "pad", "wrap"]
 _Mark = TypeVar("_Mark")

@@ -31,6 +31,7 @@ OPTIONS = {
     "precision",
     "device",
     "compile",
+    "fuse",
     "trainable",
     "command",
     "metrics",

@@ -54,6 +54,7 @@ FULL: dict[str, Any] = {
     "gradient_clip": {"choices": [None, 1.0]},
     "precision": "bf16",
     "compile": True,
+    "fuse": 8,
     "loader": {
         "num_workers": 2,
         "prefetch_factor": 3,
@@ -82,7 +83,7 @@ FULL: dict[str, Any] = {
         "keep_checkpoints": 3,
         "disk_quota": 20_000_000_000,
     },
-    "resources": {"cpu": 2, "gpu": 0.5, "reuse": "never"},
+    "resources": {"cpu": 2, "gpu": 0.5, "reuse": "never", "nodes": 1},
     "storage": "postgresql://server/searches",
     "tracking_uri": "http://server:5000",
 }
@@ -199,6 +200,8 @@ class TestProblems:
             ("folder", "/tmp", "folder: must be a known key, but got 'folder'"),
             ("precision", "fp8", "precision: must be 'fp32', 'bf16' or 'fp16', but got 'fp8'"),
             ("compile", "yes", "compile: must be a valid boolean, but got 'yes'"),
+            ("fuse", 0, "fuse: must be auto, off or a number from 1 to 100,000, but got 0"),
+            ("fuse", "on", "fuse: must be auto, off or a number from 1 to 100,000, but got 'on'"),
             ("search", [], "search: must be a mapping, but got []"),
             ("search.trials", 0, "search.trials: must be greater than or equal to 1, but got 0"),
             ("search.trials", "8", "search.trials: must be a valid integer, but got '8'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,35 @@ def together(
                 raise result
             curves[trainer].append(without_time(result))
     return [Trained(trainer, curves[trainer][:epochs]) for trainer in trainers], lanes
+
+
+def churned(
+    configs: Sequence[TrialConfig], data: Data, epochs: int, seed: int
+) -> tuple[list[Trained], int, Lanes]:
+    """Train trials as lanes that join and leave at random, each time as another trainer.
+
+    Returns them, how often one joined or left, and the lanes.
+    """
+    draw, lanes, num_changes = random.Random(seed), Lanes(), 0
+    trained = [Trained(Trainer(config, data), []) for config in configs]
+    numbers = {each.trainer: number for number, each in enumerate(trained)}
+    while any(len(each.curve) < epochs for each in trained):
+        for number, each in enumerate(trained):
+            is_done = len(each.curve) == epochs
+            if each.trainer in lanes and (is_done or draw.random() < 0.3):
+                lanes.leave(each.trainer)
+                state = each.trainer.state_dict()
+                each.trainer = Trainer(configs[number], data)
+                each.trainer.load_state_dict(state)
+                numbers[each.trainer] = number
+                num_changes += 1
+            elif each.trainer not in lanes and not is_done and draw.random() < 0.6:
+                lanes.join(each.trainer)
+                num_changes += 1
+        for trainer, result in lanes.train_epoch().items() if len(lanes) else ():
+            assert isinstance(result, dict), result
+            trained[numbers[trainer]].curve.append(without_time(result))
+    return trained, num_changes, lanes
 
 
 def without_time(metrics: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.support.lanes import (
     Trained,
     alone,
     assert_same,
+    churned,
     lane_config,
     together,
     without_time,
@@ -102,28 +102,11 @@ def test_batch_norm_shares_a_program_among_equal_batches_only(wine: Data) -> Non
 def test_lanes_join_and_leave_at_any_epoch(wine: Data) -> None:
     """A lane's state goes to another, and to a trainer by itself, and back."""
     configs = [lane_config(number, max_epochs=6) for number in range(5)]
-    expected = alone(configs, wine, 6)
-    draw, lanes = random.Random(0), Lanes()
-    trainers = [Trainer(each, wine) for each in configs]
-    curves: list[list[Any]] = [[] for _ in trainers]
-    inside: set[int] = set()
-    while any(len(curve) < 6 for curve in curves):
-        for number, trainer in enumerate(trainers):
-            if number in inside and (len(curves[number]) == 6 or draw.random() < 0.3):
-                lanes.leave(trainer)
-                inside.discard(number)
-                state = trainer.state_dict()
-                trainers[number] = Trainer(configs[number], wine)
-                trainers[number].load_state_dict(state)
-            elif number not in inside and len(curves[number]) < 6 and draw.random() < 0.6:
-                lanes.join(trainer)
-                inside.add(number)
-        if inside:
-            for trainer, result in lanes.train_epoch().items():
-                curves[trainers.index(trainer)].append(without_time(result))
+    trained, num_changes, lanes = churned(configs, wine, epochs=6, seed=0)
     assert lanes.num_fused > 5
-    for number, trained in enumerate(expected):
-        assert_same(trained, Trained(trainers[number], curves[number]))
+    assert num_changes > 10
+    for one, other in zip(alone(configs, wine, 6), trained, strict=True):
+        assert_same(one, other)
 
 
 def test_a_lane_that_diverges_ends_alone(wine: Data) -> None:
