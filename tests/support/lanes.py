@@ -34,9 +34,11 @@ def lane_config(number: int = 0, max_epochs: int = 4, **values: Any) -> TrialCon
     return TrialConfig(number, 0, max_epochs, values={**sections, **values})
 
 
-def alone(configs: Sequence[TrialConfig], data: Data, epochs: int) -> list[Trained]:
+def alone(
+    configs: Sequence[TrialConfig], data: Data, epochs: int, device: str = "cpu"
+) -> list[Trained]:
     """Train trials one by one."""
-    trainers = [Trainer(config, data) for config in configs]
+    trainers = [Trainer(config, data, device) for config in configs]
     return [
         Trained(trainer, [without_time(trainer.train_epoch()) for _ in range(epochs)])
         for trainer in trainers
@@ -44,11 +46,16 @@ def alone(configs: Sequence[TrialConfig], data: Data, epochs: int) -> list[Train
 
 
 def together(
-    configs: Sequence[TrialConfig], data: Data, epochs: int
+    configs: Sequence[TrialConfig],
+    data: Data,
+    epochs: int,
+    *,
+    stacked: bool | None = None,
+    device: str = "cpu",
 ) -> tuple[list[Trained], Lanes]:
     """Train the same as lanes; returns the lanes, too."""
-    lanes = Lanes(always=True)
-    trainers = [Trainer(config, data) for config in configs]
+    lanes = Lanes(always=True, stacked=stacked)
+    trainers = [Trainer(config, data, device) for config in configs]
     curves: dict[Trainer, Any] = {trainer: [] for trainer in trainers}
     for trainer in trainers:
         lanes.join(trainer)

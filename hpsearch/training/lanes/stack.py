@@ -133,6 +133,20 @@ class Stack:
         found: Tensor = _vmapped(self._totals, lanes)(self.state, outputs, y)
         return found
 
+    @torch.no_grad()
+    def totals_of_rows(self, outputs: Tensor, y: Tensor, counts: Tensor) -> Tensor:
+        """Return each lane's totals of the rows that count, a mask (lanes, rows)."""
+
+        def of_lane(state: dict[str, Tensor], outputs: Tensor, y: Tensor) -> Tensor:
+            of_row = _vmapped(
+                lambda row, target: self._totals(state, row[None], target[None]), (0, 0)
+            )
+            found: Tensor = of_row(outputs, y)
+            return found
+
+        found: Tensor = _vmapped(of_lane, (0, 0, 0))(self.state, outputs, y)
+        return torch.where(counts[..., None], found, 0.0).sum(1)
+
     def holds(self, row: int) -> bool:
         """Whether a lane's tensors are still those of its row."""
         trainer = self.trainers[row]
