@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.lanes import Lanes
 
+#: where `alone` and `together` train: benchmarks/gpu.sh sets a GPU
+DEVICE = os.environ.get("HPSEARCH_TEST_DEVICE", "cpu")
 MLP = {"name": "mlp", "hidden_sizes": [8], "dropout": 0.2}
 
 
@@ -35,7 +38,7 @@ def lane_config(number: int = 0, max_epochs: int = 4, **values: Any) -> TrialCon
 
 
 def alone(
-    configs: Sequence[TrialConfig], data: Data, epochs: int, device: str = "cpu"
+    configs: Sequence[TrialConfig], data: Data, epochs: int, device: str = DEVICE
 ) -> list[Trained]:
     """Train trials one by one."""
     trainers = [Trainer(config, data, device) for config in configs]
@@ -51,7 +54,7 @@ def together(
     epochs: int,
     *,
     stacked: bool | None = None,
-    device: str = "cpu",
+    device: str = DEVICE,
 ) -> tuple[list[Trained], Lanes]:
     """Train the same as lanes; returns the lanes, too."""
     lanes = Lanes(always=True, stacked=stacked)

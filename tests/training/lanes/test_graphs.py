@@ -116,7 +116,7 @@ def test_a_gpu_gives_the_curves_of_trials_by_themselves(
 
 
 @NEEDS_GPU
-def test_a_graph_records_images_and_batch_norm(digits: Data) -> None:
+def test_a_gpu_records_images_and_batch_norm(digits: Data) -> None:
     model = {"name": "cnn", "channels": [4], "hidden_sizes": [8], "norm": "batch", "dropout": 0.2}
     configs = [lane_config(number, model=model, batch_size=64) for number in range(3)]
     trainers, lanes = together(configs, digits, 2, device="cuda")
