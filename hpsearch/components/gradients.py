@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Interval
@@ -16,16 +17,38 @@ from hpsearch.registry import Recommended, register
 Clipping = Callable[[Sequence[Parameter], Tensor], None]
 
 
+@dataclass(frozen=True)
+class ClipNorm:
+    """Clips by the norm of the whole gradient."""
+
+    max_norm: float
+
+    def __call__(self, params: Sequence[Parameter], total: Tensor) -> None:
+        """Scale the gradients, whose norm is `total`, down to the greatest norm."""
+        clip_grads_with_norm_(params, self.max_norm, total)
+
+
+@dataclass(frozen=True)
+class ClipValue:
+    """Clips each component."""
+
+    max_value: float
+
+    def __call__(self, params: Sequence[Parameter], total: Tensor) -> None:
+        """Clamp the gradients."""
+        clip_grad_value_(params, self.max_value)
+
+
 @register("gradient_clip", "norm")
 def norm(max_norm: Annotated[float, Gt(0), Recommended(0.1, 10.0, log=True)] = 1.0) -> Clipping:
     """Scale the whole gradient down to an L2 norm of `max_norm` (Pascanu et al., 2013)."""
-    return lambda params, total: clip_grads_with_norm_(params, max_norm, total)
+    return ClipNorm(max_norm)
 
 
 @register("gradient_clip", "value")
 def value(max_value: Annotated[float, Gt(0), Recommended(0.01, 1.0, log=True)] = 0.5) -> Clipping:
     """Clamp each component of the gradient to ±`max_value`."""
-    return lambda params, total: clip_grad_value_(params, max_value)
+    return ClipValue(max_value)
 
 
 #: step, counted from 0 over all epochs → standard deviation of the noise

@@ -213,9 +213,14 @@ class Trainer:
             self._tuning.set_modes()
         return EpochPlan(order, batch_size, sizes, self._pace.first_step(self.epoch), keys)
 
+    @property
+    def changes_within_epochs(self) -> bool:
+        """Whether `begin_step` sets other rates after an epoch's first step."""
+        return self._pace.changes_within_epochs
+
     def begin_step(self, step: int) -> None:
         """Set learning rate, momentum and keys for a step of the epoch, counted from 0."""
-        if step and self._pace.changes_within_epochs:
+        if step and self.changes_within_epochs:
             self._pace.begin_step(self.optimizer, self.epoch, step)
         self._keys.begin_step(step)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.lanes import Lanes
 
+#: where `alone` and `together` train: benchmarks/gpu.sh sets a GPU
+DEVICE = os.environ.get("HPSEARCH_TEST_DEVICE", "cpu")
 MLP = {"name": "mlp", "hidden_sizes": [8], "dropout": 0.2}
 
 
@@ -35,9 +38,11 @@ def lane_config(number: int = 0, max_epochs: int = 4, **values: Any) -> TrialCon
     return TrialConfig(number, 0, max_epochs, values={**sections, **values})
 
 
-def alone(configs: Sequence[TrialConfig], data: Data, epochs: int) -> list[Trained]:
+def alone(
+    configs: Sequence[TrialConfig], data: Data, epochs: int, device: str = DEVICE
+) -> list[Trained]:
     """Train trials one by one."""
-    trainers = [Trainer(config, data) for config in configs]
+    trainers = [Trainer(config, data, device) for config in configs]
     return [
         Trained(trainer, [without_time(trainer.train_epoch()) for _ in range(epochs)])
         for trainer in trainers
@@ -45,11 +50,16 @@ def alone(configs: Sequence[TrialConfig], data: Data, epochs: int) -> list[Train
 
 
 def together(
-    configs: Sequence[TrialConfig], data: Data, epochs: int
+    configs: Sequence[TrialConfig],
+    data: Data,
+    epochs: int,
+    *,
+    stacked: bool | None = None,
+    device: str = DEVICE,
 ) -> tuple[list[Trained], Lanes]:
     """Train the same as lanes; returns the lanes, too."""
-    lanes = Lanes()
-    trainers = [Trainer(config, data) for config in configs]
+    lanes = Lanes(stacked=stacked)
+    trainers = [Trainer(config, data, device) for config in configs]
     curves: dict[Trainer, Any] = {trainer: [] for trainer in trainers}
     for trainer in trainers:
         lanes.join(trainer)

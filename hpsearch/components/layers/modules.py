@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -67,19 +67,21 @@ class Dropout(nn.Module):
     def mask(self, x: Tensor) -> Tensor:
         """Draw factors of the shape of x: `scale` with probability `keep`, else 0."""
         if self.has_key:
-            return self._mask_by_key(x)
+            return self.factors(x, self._buffers).to(x.dtype)  # type: ignore[arg-type]
         # floor(uniform + keep) is 1 with probability `keep`. In place on one buffer it takes
         # half of nn.Dropout's time on a CPU, and has batching rules for vmap, unlike `ge_`.
         noise = torch.rand_like(x, dtype=torch.float32)
         return noise.add_(self.keep).floor_().mul_(self.scale).to(x.dtype)
 
-    def _mask_by_key(self, x: Tensor) -> Tensor:
+    def factors(self, x: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the mask of x by the key in its tensors; these may have axes before x's."""
         place = (x.shape, x.device)
         if place not in self._counters:
             self._counters[place] = counters(tuple(x.shape), x.device)
-        drawn = bits(self._counters[place], self.key, self.first_row, self._num_draws)
+        key, first_row = tensors["key"], tensors["first_row"]
+        drawn = bits(self._counters[place], key, first_row, self._num_draws)
         self._num_draws += 1
-        return ((drawn <= self.limit) * self.scale).to(x.dtype)
+        return (drawn <= tensors["limit"]) * tensors["scale"]
 
     def extra_repr(self) -> str:
         """Show the rate."""

@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from hpsearch.training.batches import TensorBatches
 from hpsearch.training.denormals import flushed_denormals
-from hpsearch.training.lanes.parts import EpochParts, Part
-from hpsearch.training.lanes.row_steps import RowStep, row_step
+from hpsearch.training.lanes.row_training import RowTraining, Training
 from hpsearch.training.lanes.stack import Stack
+from hpsearch.training.lanes.stacked_optimizers import kind_of_step
+from hpsearch.training.lanes.stacked_training import StackedTraining
 from hpsearch.training.seeds import keeps_random_states
-from hpsearch.training.totals import FLUSH_STEPS, Totals
+from hpsearch.training.totals import Totals
 from hpsearch.training.trainer import EVAL_BATCH_SIZE, EpochPlan, Trainer
 
 #: an epoch's metrics, or what ended the trial in it; None where a callback had ended it before
@@ -26,15 +25,15 @@ class LaneGroup:
     """Trains lanes of one program.
 
     Each lane's epoch is that of its trainer by itself, to float tolerance, whatever the others
-    do. `close` gives the trainers back their own tensors.
+    do. `close` gives the trainers back their own tensors. With `stacked` the optimizers' steps
+    are taken as one where they can be.
     """
 
-    def __init__(self, trainers: Sequence[Trainer]) -> None:
+    def __init__(self, trainers: Sequence[Trainer], *, stacked: bool) -> None:
         self.trainers = list(trainers)
-        self._steps = [
-            row_step(trainer.optimizer, columns)
-            for trainer, columns in zip(trainers, map(_columns_of, trainers), strict=True)
-        ]
+        kinds = {kind_of_step(trainer) for trainer in trainers} if stacked else {None}
+        is_stacked = len(kinds) == 1 and None not in kinds
+        self.training: Training = (StackedTraining if is_stacked else RowTraining)(trainers)
         self._stack = self._stacked()
 
     def train_epoch(self) -> list[Result]:
@@ -44,11 +43,9 @@ class LaneGroup:
         returned; what is raised is of the program.
         """
         start = time.perf_counter()
-        epoch = _Epoch(self._stack, self._steps)
+        epoch = _Epoch(self._stack)
         with flushed_denormals():
-            epoch.train()
-        for step in self._steps:
-            step.write_back()
+            epoch.train(self.training)
         epoch.prepare_evaluation()
         if not all(map(self._stack.holds, range(len(self._stack)))):
             self._stack.close()  # a callback has given a lane other tensors
@@ -62,48 +59,33 @@ class LaneGroup:
 
     def close(self) -> None:
         """Let each trainer have its tensors for itself."""
+        self.training.close()
         self._stack.close()
 
     def _stacked(self) -> Stack:
         stack = Stack(self.trainers)
-        for row, step in enumerate(self._steps):
-            step.bind(stack.values[row], stack.grads[row])
+        self.training.bind(stack)
         return stack
 
 
 class _Epoch:
     """One epoch of the lanes of a stack."""
 
-    def __init__(self, stack: Stack, steps: Sequence[RowStep]) -> None:
-        self.stack, self._steps = stack, steps
-        self._trainers = stack.trainers
-        self._plans = [_begin(trainer) for trainer in self._trainers]
-        self._totals = [Totals(t.task, t.epoch, "train") for t in self._trainers]
-        self._norms: list[list[Tensor]] = [[] for _ in self._trainers]
+    def __init__(self, stack: Stack) -> None:
+        self.stack, self._trainers = stack, stack.trainers
+        self._plans = _begin(self._trainers)
         self._metrics: list[Any] = [{} for _ in self._trainers]
         self._measured: list[dict[str, float]] = [{} for _ in self._trainers]
-        self._kept: list[tuple[Part, Tensor, Tensor]] = []
-        data = self._trainers[0].batches("train")
-        assert isinstance(data, TensorBatches)
-        self._data = data
+        self._norms = [0.0] * len(stack)
 
-    def train(self) -> None:
+    def train(self, training: Training) -> None:
         """Take the steps of all lanes."""
-        device = self._trainers[0].device
-        parts = EpochParts(self._plans, device)
-        keys, first_rows = (self.stack.dropout_buffers(name) for name in ("key", "first_row"))
-        self.stack.program.train()
-        if not parts.is_whole:
-            self.stack.grads.zero_()
-        for part in parts:
-            for number, (key, first_row) in enumerate(zip(keys, first_rows, strict=True)):
-                key.copy_(part.keys[number])
-                first_row.copy_(part.first_rows)
-            self._train_part(part, adds=not parts.is_whole)
-        self._flush()
-        for row, totals in enumerate(self._totals):
+        all_totals = [Totals(t.task, t.epoch, "train") for t in self._trainers]
+        self._norms = training.train(self._plans, all_totals, self._take)
+        for row, totals in enumerate(all_totals):
             self._take(row, totals.summary)
 
+    @keeps_random_states
     def prepare_evaluation(self) -> None:
         """Let the models hold what is evaluated, and callbacks measure."""
         for row, trainer in enumerate(self._trainers):
@@ -114,59 +96,18 @@ class _Epoch:
         self._evaluate()
         for row, measured in enumerate(self._measured):
             self._take(row, dict, measured)
-        for row, trainer in enumerate(self._trainers):
-            if isinstance(self._metrics[row], dict):
-                metrics = self._metrics[row]
-                self._take(row, keeps_random_states(trainer.end_epoch), metrics)
+        self._end()
         return self._metrics
 
+    @keeps_random_states
+    def _end(self) -> None:
+        for row, trainer in enumerate(self._trainers):
+            if isinstance(self._metrics[row], dict):
+                self._take(row, trainer.end_epoch, self._metrics[row])
+
     def _measure(self, row: int, trainer: Trainer) -> None:
-        norms = self._norms[row]
-        norm = torch.stack(norms).mean().item() if norms else 0.0
-        measured = keeps_random_states(trainer.prepare_evaluation)()
-        self._measured[row] = {"lr": trainer.lr, "grad_norm": norm, **measured}
-
-    def _train_part(self, part: Part, adds: bool) -> None:
-        for row in part.begins:
-            self._trainers[row].begin_step(part.steps[row] or 0)
-        x, y = _gathered(self._data.x, part.rows), _gathered(self._data.y, part.rows)
-        outputs, losses = self.stack.losses(x, y, part.is_row)
-        if part.weights is not None:
-            losses = losses * part.weights
-        self.stack.gradient(losses, add=adds)
-        for row in part.ends:
-            self._take_step(row, part.steps[row] or 0)
-            if adds:
-                self.stack.grads[row].zero_()
-        self._kept.append((part, outputs.detach(), y))
-        if len(self._kept) == FLUSH_STEPS:
-            self._flush()
-
-    def _take_step(self, row: int, step: int) -> None:
-        measure = step % self._plans[row].stride == 0
-        norm = self._trainers[row].update.apply(self._steps[row].step, measure=measure)
-        if norm is not None:
-            self._norms[row].append(norm)
-
-    def _flush(self) -> None:
-        """Add up the totals of what was kept, so that little is kept."""
-        kept, self._kept = self._kept, []
-        if not kept:
-            return
-        if all(part.weights is None for part, _, _ in kept):
-            outputs = torch.cat([outputs for _, outputs, _ in kept], 1)
-            targets = torch.cat([targets for _, _, targets in kept], 1)
-            num_rows = outputs.shape[1]
-            sums = self.stack.totals(outputs, targets, shared=False).tolist()
-            for row, totals in enumerate(self._totals):
-                self._take(row, totals.add_sums, sums[row], num_rows)
-            return
-        for row, totals in enumerate(self._totals):
-            for part, outputs, targets in kept:
-                if part.steps[row] is not None:
-                    is_row = slice(None) if part.is_row is None else part.is_row[row]
-                    totals.keep(outputs[row][is_row], targets[row][is_row])
-            self._take(row, totals.flush)
+        measured = trainer.prepare_evaluation()
+        self._measured[row] = {"lr": trainer.lr, "grad_norm": self._norms[row], **measured}
 
     def _evaluate(self) -> None:
         """Evaluate all lanes on the validation split at once."""
@@ -177,6 +118,7 @@ class _Epoch:
         all_totals = [
             Totals(t.task, t.epoch, "val", keep=bool(t.task.scores)) for t in self._trainers
         ]
+        sums, num_rows = None, 0
         with torch.no_grad():
             for x, y in first.batches("val").read(EVAL_BATCH_SIZE):
                 outputs = self.stack.outputs(x)
@@ -184,9 +126,11 @@ class _Epoch:
                     for row, totals in enumerate(all_totals):
                         self._take(row, totals.add, outputs[row], y)
                     continue
-                sums = self.stack.totals(outputs, y, shared=True).tolist()
-                for row, totals in enumerate(all_totals):
-                    self._take(row, totals.add_sums, sums[row], len(y))
+                totals_of_batch = self.stack.totals(outputs, y, shared=True).double()
+                sums = totals_of_batch if sums is None else sums + totals_of_batch
+                num_rows += len(y)
+        for row, found in enumerate([] if sums is None else sums.tolist()):
+            self._take(row, all_totals[row].add_sums, found, num_rows)
         for row, (trainer, totals) in enumerate(zip(self._trainers, all_totals, strict=True)):
             self._take(row, trainer.measured, "val", totals)
 
@@ -201,18 +145,6 @@ class _Epoch:
                 self._metrics[row] = error
 
 
-def _begin(trainer: Trainer) -> EpochPlan:
-    return keeps_random_states(trainer.begin_epoch)()
-
-
-def _gathered(values: Tensor, rows: Tensor) -> Tensor:
-    return values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
-
-
-def _columns_of(trainer: Trainer) -> list[slice]:
-    columns, start = [], 0
-    for group in trainer.optimizer.param_groups:
-        stop = start + sum(param.numel() for param in group["params"])
-        columns.append(slice(start, stop))
-        start = stop
-    return columns
+@keeps_random_states
+def _begin(trainers: Sequence[Trainer]) -> list[EpochPlan]:
+    return [trainer.begin_epoch() for trainer in trainers]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hpsearch.training.lanes.group import LaneGroup, Result
 from hpsearch.training.lanes.probing import why_not
 from hpsearch.training.lanes.programs import obstacle_of, program_of
+from hpsearch.training.lanes.stacked_optimizers import kind_of_step
 from hpsearch.training.trainer import Trainer
 
 
@@ -43,10 +44,12 @@ class Lanes:
 
     Lanes join and leave between epochs. Those of a program that fewer than `fewest` share, or
     that can't be shared (`reasons`), are trained by themselves, as their trainers would be.
+    `stacked` says whether the optimizers of a program step as one where they can: by default on a
+    GPU, where they get programs by their kinds.
     """
 
-    def __init__(self, fewest: int = 2) -> None:
-        self.fewest = fewest
+    def __init__(self, fewest: int = 2, *, stacked: bool | None = None) -> None:
+        self.fewest, self._stacked = fewest, stacked
         self._groups: dict[Hashable, _Group] = {}
         self._turns: deque[Hashable] = deque()
         self._program: dict[Trainer, Hashable] = {}
@@ -64,10 +67,16 @@ class Lanes:
         """Why lanes that were together were trained one by one."""
         return {group.reason for group in self._groups.values() if group.reason}
 
+    @property
+    def unrecorded(self) -> set[str]:
+        """Why the steps of shared programs aren't recorded as CUDA graphs where they could be."""
+        fused = [group.fused for group in self._groups.values() if group.fused is not None]
+        return {each.training.reason for each in fused} - {""}
+
     def join(self, trainer: Trainer, *, alone: bool = False) -> None:
         """Take a trainer, to be trained by itself if `alone`."""
         reason = "its program has failed" if alone else obstacle_of(trainer)
-        program: Hashable = ("alone", id(trainer)) if reason else program_of(trainer)
+        program: Hashable = ("alone", id(trainer)) if reason else self._program_of(trainer)
         group = self._groups.setdefault(program, _Group(reason=reason or None))
         group.close()
         group.trainers.append(trainer)
@@ -83,7 +92,8 @@ class Lanes:
         group.trainers.remove(trainer)
         if not group.trainers:
             self._turns.remove(program)
-            if group.reason is None or program[0] == "alone":  # type: ignore[index]
+            # a reason holds for the next ones; objects in the key may be others by then
+            if not group.reason or program[0] == "alone":  # type: ignore[index]
                 del self._groups[program]
 
     def train_epoch(self) -> dict[Trainer, Result]:
@@ -103,7 +113,8 @@ class Lanes:
             return {trainer: _train_alone(trainer) for trainer in group.trainers}
         try:
             if group.fused is None:
-                group.fused = LaneGroup(group.trainers)
+                stacked = self._is_stacked(group.trainers[0])
+                group.fused = LaneGroup(group.trainers, stacked=stacked)
             results = group.fused.train_epoch()
         except Exception as error:
             failure = ProgramError(str(error))
@@ -111,6 +122,13 @@ class Lanes:
             return dict.fromkeys(group.trainers, failure)
         self.num_fused += len(results)
         return dict(zip(group.trainers, results, strict=True))
+
+    def _program_of(self, trainer: Trainer) -> Hashable:
+        kind = kind_of_step(trainer) if self._is_stacked(trainer) else None
+        return program_of(trainer), kind
+
+    def _is_stacked(self, trainer: Trainer) -> bool:
+        return trainer.device.type == "cuda" if self._stacked is None else self._stacked
 
 
 def _train_alone(trainer: Trainer) -> Result:

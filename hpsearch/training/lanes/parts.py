@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +36,48 @@ class Part:
     is_row: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class PartTables:
+    """All parts of an epoch, as tensors on the device; `sizes` are their rows.
+
+    `rows` int64 (lanes, all rows) has the parts one after another. The first axis of the others
+    is the part's: `keys` int32 (parts, dropouts, lanes), `first_rows` int32 and `weights`
+    (parts, lanes), `is_row` (parts, lanes, rows). In the CPU's memory are `steps` int64 (parts,
+    lanes), negative for lanes that have ended theirs, and `begins` and `ends`.
+    """
+
+    rows: Tensor
+    sizes: Sequence[int]
+    keys: Tensor
+    first_rows: Tensor
+    steps: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+    weights: Tensor | None = None
+    is_row: Tensor | None = None
+
+    def __iter__(self) -> Iterator[Part]:
+        needs_fill = self._needs_fill()
+        for part, rows in enumerate(torch.split(self.rows, list(self.sizes), 1)):
+            yield Part(
+                rows,
+                [int(step) if step >= 0 else None for step in self.steps[part]],
+                np.flatnonzero(self.begins[part]).tolist(),
+                np.flatnonzero(self.ends[part]).tolist(),
+                self.keys[part],
+                self.first_rows[part],
+                None if self.weights is None else self.weights[part],
+                self.is_row[part] if self.is_row is not None and needs_fill[part] else None,
+            )
+
+    def _needs_fill(self) -> list[bool]:
+        """Whether a part has rows that only fill it, for each."""
+        if self.is_row is None:
+            return [False] * len(self.sizes)
+        filled: list[bool] = (~self.is_row).flatten(1).any(1).tolist()
+        return filled
+
+
 class EpochParts:
     """Divides the batches of an epoch of several lanes into parts of the same size.
 
@@ -47,51 +88,52 @@ class EpochParts:
     def __init__(self, plans: Sequence[EpochPlan], device: torch.device) -> None:
         self._plans, self._device = plans, device
         self.is_whole = all(plan.sizes == plans[0].sizes for plan in plans)
-        self.adds = False
 
     def __iter__(self) -> Iterator[Part]:
+        return iter(self.tables())
+
+    def tables(self) -> PartTables:
+        """Return all parts."""
         return self._whole() if self.is_whole else self._divided()
 
-    def _whole(self) -> Iterator[Part]:
-        orders = torch.stack([plan.order for plan in self._plans]).to(self._device)
-        keys = torch.stack([plan.keys for plan in self._plans], 2).to(self._device)
-        first_rows = torch.zeros(len(self._plans), dtype=torch.int32, device=self._device)
-        lanes = range(len(self._plans))
-        for step, rows in enumerate(torch.split(orders, self._plans[0].sizes, 1)):
-            yield Part(rows, [step] * len(lanes), lanes, lanes, keys[step], first_rows)
+    def _whole(self) -> PartTables:
+        num_lanes, sizes = len(self._plans), self._plans[0].sizes
+        always = np.ones((len(sizes), num_lanes), np.bool_)
+        return PartTables(
+            self._on_device(torch.stack([plan.order for plan in self._plans])),
+            sizes,
+            self._on_device(torch.stack([plan.keys for plan in self._plans], 2)),
+            torch.zeros(len(sizes), num_lanes, dtype=torch.int32, device=self._device),
+            np.arange(len(sizes))[:, None] * always,
+            always,
+            always,
+        )
 
-    def _divided(self) -> Iterator[Part]:
+    def _divided(self) -> PartTables:
         size = part_size([plan.sizes for plan in self._plans])
         tables = [_Table.of(plan, size) for plan in self._plans]
         length = max(len(table.steps) for table in tables)
         tables = [table.filled(length) for table in tables]
-        steps = np.stack([table.steps for table in tables], 1)  # (parts, lanes)
-        begins = np.stack([table.begins for table in tables], 1)
-        ends = np.stack([table.ends for table in tables], 1)
-        counts = np.stack([table.counts for table in tables], 1)
-        is_row = np.arange(size) < np.maximum(counts, 1)[..., None]
-        needs_fill: Any = ((counts > 0) & (counts < size)).any(1)
-        rows = torch.stack([table.rows for table in tables], 1).to(self._device)
-        weights = torch.from_numpy(np.stack([table.weights for table in tables], 1))
-        keys = torch.stack([_keys(plan, table.steps) for plan, table in self._pairs(tables)], 2)
-        first_rows = torch.from_numpy(np.stack([table.first_rows for table in tables], 1))
-        on_device = (each.to(self._device) for each in (weights, keys, first_rows))
-        weights, keys, first_rows = on_device
-        is_row_there = torch.from_numpy(is_row).to(self._device)
-        for part in range(length):
-            yield Part(
-                rows[part],
-                [int(step) if step >= 0 else None for step in steps[part]],
-                np.flatnonzero(begins[part]).tolist(),
-                np.flatnonzero(ends[part]).tolist(),
-                keys[part],
-                first_rows[part],
-                weights[part],
-                is_row_there[part] if needs_fill[part] else None,
-            )
+        counts = np.stack([table.counts for table in tables], 1)  # (parts, lanes)
+        is_row = (np.arange(size) < counts[..., None]) | (counts == 0)[..., None]
+        keys = [_keys(plan, table.steps) for plan, table in zip(self._plans, tables, strict=True)]
+        return PartTables(
+            self._on_device(torch.stack([table.rows.flatten() for table in tables])),
+            [size] * length,
+            self._on_device(torch.stack(keys, 2)),
+            self._from_numpy([table.first_rows for table in tables]),
+            np.stack([table.steps for table in tables], 1),
+            np.stack([table.begins for table in tables], 1),
+            np.stack([table.ends for table in tables], 1),
+            self._from_numpy([table.weights for table in tables]),
+            None if is_row.all() else self._on_device(torch.from_numpy(is_row)),
+        )
 
-    def _pairs(self, tables: Sequence[_Table]) -> Iterator[tuple[EpochPlan, _Table]]:
-        return zip(self._plans, tables, strict=True)
+    def _from_numpy(self, columns: Sequence[np.ndarray]) -> Tensor:
+        return self._on_device(torch.from_numpy(np.stack(columns, 1)))
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device, non_blocking=True)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 
 from hpsearch.components.layers.modules import ChannelsLast, Dropout
 from hpsearch.components.tasks import Task
+from hpsearch.training.lanes.batched_layers import Chain, losses_of
 from hpsearch.training.trainer import Trainer
 
 #: how the names of the model's tensors begin
@@ -42,15 +43,19 @@ class LaneProgram(nn.Module):
 
         Rows for which `is_row` is false only fill the batch: the loss has no gradient by them.
         """
-        for module in self.dropouts():
-            module.begin_pass()
+        self.begin_pass()
         with self.autocast():
             outputs = self.net(x)
-        learned = outputs.float()
-        if is_row is not None:
-            wide = is_row.view(-1, *[1] * (learned.ndim - 1))
-            learned = torch.where(wide, learned, learned.detach())
-        return outputs, self._task.loss(learned, y)
+        return outputs, self.loss(learned_of(outputs, is_row), y)
+
+    def begin_pass(self) -> None:
+        """Let dropouts draw from the start of their keys."""
+        for module in self.dropouts():
+            module.begin_pass()
+
+    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the mean loss of rows."""
+        return self._task.loss(outputs, y)
 
     def totals(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the task's totals of rows."""
@@ -71,6 +76,8 @@ class Stack:
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self.trainers = list(trainers)
         self.program = LaneProgram(trainers)
+        self._chain = Chain.of(self.program.net)
+        self._losses_of = losses_of(self.program.criterion)
         self._names, self.groups = _columns(trainers[0])
         params = [dict(_named_params(trainer)) for trainer in trainers]
         rows = [
@@ -108,6 +115,8 @@ class Stack:
 
     def losses(self, x: Tensor, y: Tensor, is_row: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the outputs (lanes, rows, ...) of a batch of each lane, and losses (lanes,)."""
+        if self._chain is not None:
+            return self._chained(x, y, is_row)
         lanes = (0, 0, 0, None if is_row is None else 0)
         found: tuple[Tensor, Tensor] = _vmapped(self._forward, lanes)(self.state, x, y, is_row)
         return found
@@ -123,6 +132,9 @@ class Stack:
 
     def outputs(self, x: Tensor) -> Tensor:
         """Return what all lanes make of the same rows, (lanes, rows, ...)."""
+        if self._chain is not None:
+            with self.program.autocast():
+                return self._chain(self.state, _NET, x.expand(len(self), *x.shape))
         found: Tensor = _vmapped(self._model, (0, None))(self.state, x)
         return found
 
@@ -132,6 +144,20 @@ class Stack:
         lanes = (0, 0, None if shared else 0)
         found: Tensor = _vmapped(self._totals, lanes)(self.state, outputs, y)
         return found
+
+    @torch.no_grad()
+    def totals_of_rows(self, outputs: Tensor, y: Tensor, counts: Tensor) -> Tensor:
+        """Return each lane's totals of the rows that count, a mask (lanes, rows)."""
+
+        def of_lane(state: dict[str, Tensor], outputs: Tensor, y: Tensor) -> Tensor:
+            of_row = _vmapped(
+                lambda row, target: self._totals(state, row[None], target[None]), (0, 0)
+            )
+            found: Tensor = of_row(outputs, y)
+            return found
+
+        found: Tensor = _vmapped(of_lane, (0, 0, 0))(self.state, outputs, y)
+        return torch.where(counts[..., None], found, 0.0).sum(1)
 
     def holds(self, row: int) -> bool:
         """Whether a lane's tensors are still those of its row."""
@@ -151,6 +177,21 @@ class Stack:
                 for name, buffer in module._buffers.items():
                     if buffer is not None:
                         module._buffers[name] = buffer.clone()
+
+    def _chained(self, x: Tensor, y: Tensor, is_row: Tensor | None) -> tuple[Tensor, Tensor]:
+        assert self._chain is not None
+        self.program.begin_pass()
+        with self.program.autocast():
+            outputs = self._chain(self.state, _NET, x)
+        learned = learned_of(outputs, is_row)
+        if self._losses_of is not None and learned.ndim == 3 and not y.is_floating_point():
+            return outputs, self._losses_of(learned, y)
+        found: Tensor = _vmapped(self._loss, (0, 0, 0))(self.state, learned, y)
+        return outputs, found
+
+    def _loss(self, state: dict[str, Tensor], outputs: Tensor, y: Tensor) -> Tensor:
+        with torch.nn.utils.stateless._reparametrize_module(self.program, state):
+            return self.program.loss(outputs, y)
 
     def _forward(
         self, state: dict[str, Tensor], x: Tensor, y: Tensor, is_row: Tensor | None
@@ -181,6 +222,15 @@ class Stack:
                     if buffer is not None:
                         module._buffers[name] = stacked[prefix + name][row]
         return stacked
+
+
+def learned_of(outputs: Tensor, is_row: Tensor | None) -> Tensor:
+    """Return outputs in float32; of rows that only fill a batch without gradients."""
+    learned = outputs.float()
+    if is_row is None:
+        return learned
+    wide = is_row.view(*is_row.shape, *[1] * (learned.ndim - is_row.ndim))
+    return torch.where(wide, learned, learned.detach())
 
 
 def _vmapped(function: Any, in_dims: tuple[int | None, ...]) -> Any:

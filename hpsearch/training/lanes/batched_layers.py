@@ -1,0 +1,145 @@
+"""Chains of common layers as products of batches of matrices, with lanes as the first axis.
+
+vmap takes several operations for what is one here, and on a CPU the most time of a small net's
+step for finding out which. It computes the models that have any other layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import vmap
+
+from hpsearch.components.layers.modules import Blocks, ChannelsLast, Dropout
+from hpsearch.components.losses.classification import CrossEntropy
+
+#: a module's tensors by name, each with an axis of lanes before its own
+Tensors = Mapping[str, Tensor]
+Layer = Callable[[nn.Module, Tensors, Tensor], Tensor]
+#: (outputs, targets) of all lanes → losses (lanes,)
+Losses = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Layers one after another: of each its place in the model, the module and its function."""
+
+    layers: list[tuple[str, nn.Module, Layer]]
+
+    @classmethod
+    def of(cls, net: nn.Module) -> Chain | None:
+        """Return a model as a chain; None if it has a layer that isn't known here."""
+        layers = []
+        for place, module in _modules(net, ""):
+            layer = _LAYERS.get(type(module))
+            if layer is None or module._forward_hooks or module._forward_pre_hooks:
+                return None
+            layers.append((place, module, layer))
+        return cls(layers)
+
+    def __call__(self, state: Tensors, prefix: str, x: Tensor) -> Tensor:
+        """Return the outputs for x (lanes, rows, ...); names in `state` begin with a prefix."""
+        for place, module, layer in self.layers:
+            names = (*module._parameters, *module._buffers)
+            tensors = {n: t for n in names if (t := state.get(f"{prefix}{place}{n}")) is not None}
+            x = layer(module, tensors, x)
+        return x
+
+
+def losses_of(criterion: nn.Module) -> Losses | None:
+    """Return a loss as a function of all lanes, None where it isn't known here."""
+    is_plain = type(criterion) is CrossEntropy and not criterion.active
+    return _cross_entropies if is_plain else None
+
+
+def _cross_entropies(outputs: Tensor, targets: Tensor) -> Tensor:
+    losses = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(0, 1), reduction="none")
+    return losses.view(outputs.shape[:2]).mean(1)
+
+
+def _modules(net: nn.Module, place: str) -> Iterator[tuple[str, nn.Module]]:
+    if type(net) not in (nn.Sequential, Blocks):
+        yield place, net
+        return
+    for name, module in net.named_children():
+        yield from _modules(module, f"{place}{name}.")
+
+
+def _linear(module: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
+    rows, weight = x.flatten(1, -2), tensors["weight"].transpose(1, 2)
+    if "bias" in tensors:
+        outputs = torch.baddbmm(tensors["bias"].unsqueeze(1), rows, weight)
+    else:
+        outputs = torch.bmm(rows, weight)
+    return outputs if x.ndim == 3 else outputs.view(*x.shape[:-1], outputs.shape[-1])
+
+
+def _convolution(module: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
+    assert isinstance(module, nn.Conv2d)
+    return (unfolded if x.is_cuda else grouped)(module, tensors, x)
+
+
+def grouped(conv: nn.Conv2d, tensors: Tensors, x: Tensor) -> Tensor:
+    """Convolve as vmap does it, with a group for each lane: the faster one on a CPU."""
+    lanes = (0, 0, 0 if "bias" in tensors else None)
+    call: Callable[..., Tensor] = vmap(conv._conv_forward, in_dims=lanes)
+    return call(x, tensors["weight"], tensors.get("bias"))
+
+
+def unfolded(conv: nn.Conv2d, tensors: Tensors, x: Tensor) -> Tensor:
+    """Convolve by a product of matrices: grouped convolutions are slow on a GPU.
+
+    See github.com/pytorch/pytorch/issues/70954.
+    """
+    if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        return grouped(conv, tensors, x)
+    size = _size_after(conv, x.shape[-2:])
+    of_rows = F.unfold(x.flatten(0, 1), conv.kernel_size, conv.dilation, conv.padding, conv.stride)
+    windows = of_rows.view(*x.shape[:2], *of_rows.shape[1:])
+    outputs: Tensor = tensors["weight"].flatten(2).unsqueeze(1) @ windows
+    if "bias" in tensors:
+        outputs = outputs + tensors["bias"][:, None, :, None]
+    return outputs.view(*outputs.shape[:3], *size)
+
+
+def _size_after(conv: nn.Conv2d, size: torch.Size) -> tuple[int, ...]:
+    assert not isinstance(conv.padding, str)
+    each = zip(size, conv.kernel_size, conv.dilation, conv.padding, conv.stride, strict=True)
+    return tuple((n + 2 * pad - wide * (k - 1) - 1) // step + 1 for n, k, wide, pad, step in each)
+
+
+def _dropout(module: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
+    assert isinstance(module, Dropout)
+    if not module.is_on:
+        return x
+    wide = {name: tensor.view(-1, *[1] * (x.ndim - 1)) for name, tensor in tensors.items()}
+    return x * module.factors(x[0], wide).to(x.dtype)
+
+
+def _by_row(module: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
+    """Call a module without tensors whose rows don't change each other's outputs."""
+    outputs: Tensor = module(x.flatten(0, 1))
+    return outputs.view(*x.shape[:2], *outputs.shape[1:])
+
+
+def _as_it_is(module: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
+    outputs: Tensor = module(x)
+    return outputs
+
+
+_ELEMENTWISE = (
+    *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
+    *(nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh),
+    *(nn.Hardsigmoid, nn.Hardswish, nn.ReLU6, nn.Identity, ChannelsLast),
+)
+_LAYERS: Mapping[type[nn.Module], Layer] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _convolution,
+    Dropout: _dropout,
+    **dict.fromkeys((nn.Flatten, nn.MaxPool2d, nn.AvgPool2d), _by_row),
+    **dict.fromkeys(_ELEMENTWISE, _as_it_is),
+}

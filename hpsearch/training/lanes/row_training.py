@@ -1,0 +1,166 @@
+"""An epoch of lanes, each of which steps by its own optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from hpsearch.training.batches import TensorBatches
+from hpsearch.training.lanes.parts import EpochParts, Part
+from hpsearch.training.lanes.row_steps import row_step
+from hpsearch.training.lanes.stack import Stack
+from hpsearch.training.totals import FLUSH_STEPS, Totals
+from hpsearch.training.trainer import EpochPlan, Trainer
+
+#: row, call, its arguments → None: makes a call for a lane, which its error ends
+Take = Callable[..., None]
+
+
+class Training(Protocol):
+    """Takes the steps of lanes."""
+
+    @property
+    def reason(self) -> str:
+        """Why its steps aren't recorded where they could be, or nothing."""
+
+    def bind(self, stack: Stack) -> None:
+        """Train the rows of this stack from now on."""
+
+    def train(
+        self, plans: Sequence[EpochPlan], totals: Sequence[Totals], take: Take
+    ) -> list[float]:
+        """Take an epoch's steps, adding to totals; returns the means of the gradients' norms."""
+
+    def close(self) -> None:
+        """Let the trainers have all that the steps keep for themselves."""
+
+
+class RowTraining:
+    """Takes the steps of lanes one after another; see `Training`."""
+
+    reason = ""  # nothing of it can be recorded
+
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        self._trainers = trainers
+        self._steps = [
+            row_step(trainer.optimizer, columns)
+            for trainer, columns in zip(trainers, map(_columns_of, trainers), strict=True)
+        ]
+
+    def bind(self, stack: Stack) -> None:
+        """See Training."""
+        self._stack = stack
+        for row, step in enumerate(self._steps):
+            step.bind(stack.values[row], stack.grads[row])
+
+    def train(
+        self, plans: Sequence[EpochPlan], totals: Sequence[Totals], take: Take
+    ) -> list[float]:
+        """See Training."""
+        norms = _RowEpoch(self._stack, self._trainers, plans, totals, take).train(
+            [step.step for step in self._steps]
+        )
+        for step in self._steps:
+            step.write_back()
+        return norms
+
+    def close(self) -> None:
+        """See Training: each epoch has written everything back."""
+
+
+class _RowEpoch:
+    def __init__(
+        self,
+        stack: Stack,
+        trainers: Sequence[Trainer],
+        plans: Sequence[EpochPlan],
+        totals: Sequence[Totals],
+        take: Take,
+    ) -> None:
+        self._stack, self._trainers, self._plans = stack, trainers, plans
+        self._totals, self._take = totals, take
+        self._norms: list[list[Tensor]] = [[] for _ in trainers]
+        self._kept: list[tuple[Part, Tensor, Tensor]] = []
+        self._data = train_data(trainers[0])
+
+    def train(self, steps: Sequence[Callable[[], None]]) -> list[float]:
+        """Take the steps of all lanes."""
+        parts = EpochParts(self._plans, self._trainers[0].device)
+        keys, first_rows = (self._stack.dropout_buffers(name) for name in ("key", "first_row"))
+        self._stack.program.train()
+        adds = not parts.is_whole
+        if adds:
+            self._stack.grads.zero_()
+        for part in parts:
+            for number, (key, first_row) in enumerate(zip(keys, first_rows, strict=True)):
+                key.copy_(part.keys[number])
+                first_row.copy_(part.first_rows)
+            self._train_part(part, adds)
+            for row in part.ends:
+                self._take_step(row, part.steps[row] or 0, steps[row])
+                if adds:
+                    self._stack.grads[row].zero_()
+        self._flush()
+        return [torch.stack(each).mean().item() if each else 0.0 for each in self._norms]
+
+    def _train_part(self, part: Part, adds: bool) -> None:
+        for row in part.begins:
+            self._trainers[row].begin_step(part.steps[row] or 0)
+        x, y = gathered(self._data.x, part.rows), gathered(self._data.y, part.rows)
+        outputs, losses = self._stack.losses(x, y, part.is_row)
+        if part.weights is not None:
+            losses = losses * part.weights
+        self._stack.gradient(losses, add=adds)
+        self._kept.append((part, outputs.detach(), y))
+        if len(self._kept) == FLUSH_STEPS:
+            self._flush()
+
+    def _take_step(self, row: int, step: int, take_step: Callable[[], None]) -> None:
+        measure = step % self._plans[row].stride == 0
+        norm = self._trainers[row].update.apply(take_step, measure=measure)
+        if norm is not None:
+            self._norms[row].append(norm)
+
+    def _flush(self) -> None:
+        """Add up the totals of what was kept, so that little is kept."""
+        kept, self._kept = self._kept, []
+        if not kept:
+            return
+        if all(part.weights is None for part, _, _ in kept):
+            outputs = torch.cat([outputs for _, outputs, _ in kept], 1)
+            targets = torch.cat([targets for _, _, targets in kept], 1)
+            num_rows = outputs.shape[1]
+            sums = self._stack.totals(outputs, targets, shared=False).tolist()
+            for row, totals in enumerate(self._totals):
+                self._take(row, totals.add_sums, sums[row], num_rows)
+            return
+        for row, totals in enumerate(self._totals):
+            for part, outputs, targets in kept:
+                if part.steps[row] is not None:
+                    is_row: Any = slice(None) if part.is_row is None else part.is_row[row]
+                    totals.keep(outputs[row][is_row], targets[row][is_row])
+            self._take(row, totals.flush)
+
+
+def train_data(trainer: Trainer) -> TensorBatches:
+    """Return the training rows, on the device."""
+    data = trainer.batches("train")
+    assert isinstance(data, TensorBatches)
+    return data
+
+
+def gathered(values: Tensor, rows: Tensor) -> Tensor:
+    """Return values by rows (lanes, rows), (lanes, rows, ...)."""
+    return values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
+
+
+def _columns_of(trainer: Trainer) -> list[slice]:
+    columns, start = [], 0
+    for group in trainer.optimizer.param_groups:
+        stop = start + sum(param.numel() for param in group["params"])
+        columns.append(slice(start, stop))
+        start = stop
+    return columns
