@@ -82,7 +82,7 @@ FULL: dict[str, Any] = {
         "keep_checkpoints": 3,
         "disk_quota": 20_000_000_000,
     },
-    "resources": {"cpu": 2, "gpu": 0.5, "reuse": "never"},
+    "resources": {"cpu": 2, "gpu": 0.5, "reuse": "never", "nodes": 1},
     "storage": "postgresql://server/searches",
     "tracking_uri": "http://server:5000",
 }
