@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from hpsearch.record.notes import DataNotes, LaneNotes
 from hpsearch.record.places import check_not_shared, kept_folder, search_folder
 from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.shapes import SearchState
-from hpsearch.record.storage import Place, open_storage, repair_journal
+from hpsearch.record.storage import Place, batched, open_storage, repair_journal
 from hpsearch.record.trials import TrialRecord
 from hpsearch.spec import Scalar, SearchSpec
 from hpsearch.user_code import changes
@@ -210,6 +210,10 @@ class Record(ReadableRecord):
         """Note that a trial waits at a rung, or goes on from there."""
         self.trials[number].paused = paused
         self._set(number, "paused", paused)
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Write the reports of epochs that are made meanwhile as one, where the storage can."""
+        return batched(self._storage)
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of an epoch, before early stopping or MLflow sees them."""

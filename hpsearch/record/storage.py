@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -23,12 +26,50 @@ _log = logging.getLogger(__name__)
 Place = Path | str | UntrustedJournal
 
 
+class _Journal(JournalFileBackend):
+    """A journal whose entries can be written many at a time, with one lock and one `fsync`."""
+
+    _pending: list[dict[str, Any]] | None = None
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write entries, or keep them for the end of the batch."""
+        if self._pending is None:
+            super().append_logs(logs)
+        else:
+            self._pending += logs
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yield what is new; within a batch nothing is."""
+        if self._pending is None:
+            yield from super().read_logs(log_number_from)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Write what is appended meanwhile at the end, as one."""
+        self._pending = []
+        try:
+            yield
+        finally:
+            pending, self._pending = self._pending, None
+            if pending:
+                self.append_logs(pending)
+
+
+def batched(storage: BaseStorage) -> AbstractContextManager[None]:
+    """Write what is only noted meanwhile, such as attributes, at the end, where a storage can.
+
+    Nothing may be created or ended within: its number or state would not be known.
+    """
+    journal = getattr(storage, "_backend", None)
+    return journal.batch() if isinstance(journal, _Journal) else nullcontext()
+
+
 def open_storage(place: Place) -> BaseStorage:
     """Open a record's storage; a journal that is not there is made."""
     if isinstance(place, UntrustedJournal):
         return place.storage()
     if isinstance(place, Path):
-        return JournalStorage(JournalFileBackend(str(place)))
+        return JournalStorage(_Journal(str(place)))
     from sqlalchemy.exc import SQLAlchemyError  # a journal needs no database
 
     try:

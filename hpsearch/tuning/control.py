@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,15 +166,30 @@ class SearchControl:
 
     def take_report(self, number: int, report: Report) -> bool:
         """Write what a trial reports and decide; True ends the trial."""
+        return self.take_reports([(number, report)])[0]
+
+    def take_reports(self, reports: Sequence[tuple[int, Report]]) -> list[bool]:
+        """Write what trials report together, then decide on each; True ends the trial.
+
+        All epochs are written and decided on before any trial ends, as a new driver replays them.
+        """
         if self._reported is not None:
             self._reported.set()
+        new = []
+        with self.record.batch():
+            for number, report in reports:
+                trial = self.record.trials[number]
+                # else it has ended, or an attempt repeats itself
+                if trial.outcome is None and report.metrics and report.epoch not in trial.curve:
+                    self.record.report(number, report.epoch, report.metrics)
+                    new.append((number, report))
+        stops = {number: self._decide(number, report) for number, report in new}
+        return [self._take_rest(number, report, stops.get(number)) for number, report in reports]
+
+    def _take_rest(self, number: int, report: Report, stop: StoppedBy | None) -> bool:
         trial = self.record.trials[number]
         if trial.outcome is not None:
             return True
-        stop = None
-        if report.metrics and report.epoch not in trial.curve:  # else an attempt repeats itself
-            self._deaths.pop(number, None)
-            stop = self._take_epoch(trial, report)
         if report.warnings:
             self.record.note_warnings(number, report.warnings)
         if report.checkpoint is not None:
@@ -249,11 +264,11 @@ class SearchControl:
             return None
         return self.record.add_trial(params)
 
-    def _take_epoch(self, trial: TrialRecord, report: Report) -> StoppedBy | None:
-        self.record.report(trial.number, report.epoch, report.metrics)
+    def _decide(self, number: int, report: Report) -> StoppedBy | None:
+        self._deaths.pop(number, None)
         self._end_if(self._budgets.count_epochs(1))
         value = report.metrics.get(self.record.spec.objective.metric)
-        return self._decisions.report(trial.number, report.epoch, value)
+        return self._decisions.report(number, report.epoch, value)
 
     def _take_checkpoint(self, number: int, checkpoint: str) -> None:
         self.record.set_checkpoint(number, checkpoint)

@@ -94,12 +94,10 @@ class LanePool:
         mine = self._workers[worker]
         mine.capacity, mine.is_closed = said.capacity, False
         self._note(mine, said)
-        stop, crowded = [], []
-        for number, report in said.reports:
-            if report.is_crowded:
-                crowded.append(number)
-            elif self._control.take_report(number, report):
-                stop.append(number)
+        crowded = [number for number, report in said.reports if report.is_crowded]
+        taken = [each for each in said.reports if not each[1].is_crowded]
+        ended = self._control.take_reports(taken)
+        stop = [number for (number, _), is_over in zip(taken, ended, strict=True) if is_over]
         mine.trials -= {*stop, *crowded}
         start = [] if self._control.ending else list(self._next_trials(mine.capacity, mine))
         for number in crowded:  # not before, or it would be among them

@@ -231,3 +231,19 @@ def test_a_larger_budget_is_kept(record: Record, path: Path) -> None:
         again.spec.extended(epochs=5)
     with pytest.raises(SpecError, match=r"search\.disk_quota: must be a budget"):
         again.spec.extended(num_bytes=5)
+
+
+def test_reports_together_are_written_as_one(tmp_path: Path) -> None:
+    """A reader sees all of them or none; what is noted after them is seen, too."""
+    record = Record.create(tmp_path / "record.journal", make_spec())
+    for _ in range(3):
+        record.add_trial({})
+    size = (tmp_path / "record.journal").stat().st_size
+    with record.batch():
+        for number in range(3):
+            record.report(number, 1, {"val_accuracy": 0.1 * number})
+        assert (tmp_path / "record.journal").stat().st_size == size
+    record.end_trial(0, Outcome.COMPLETED)
+    read = Record.open(tmp_path / "record.journal", record.name)
+    assert [trial.curve[1]["val_accuracy"] for trial in read.trials] == [0.0, 0.1, 0.2]
+    assert read.trials[0].outcome is Outcome.COMPLETED
