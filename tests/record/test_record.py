@@ -237,7 +237,7 @@ def test_reports_together_are_written_as_one(tmp_path: Path) -> None:
     """A reader sees all of them or none; what is noted after them is seen, too."""
     record = Record.create(tmp_path / "record.journal", make_spec())
     for _ in range(3):
-        record.add_trial({})
+        record.add_trial(PARAMS)
     size = (tmp_path / "record.journal").stat().st_size
     with record.batch():
         for number in range(3):
