@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hpsearch.components import Arrays, Data
 from hpsearch.spec import SearchSpec
 from hpsearch.training.lanes.programs import UNSHARED_SECTIONS
@@ -37,7 +39,7 @@ def num_lanes(spec: SearchSpec, data: Data | None, slots: int) -> int:
     if spec.fuse == "off" or obstacle(spec, data):
         return 1
     concurrent = spec.search.max_concurrent
-    most = concurrent // slots if concurrent is not None else None
+    most = math.ceil(concurrent / slots) if concurrent is not None else None
     if isinstance(spec.fuse, int):
         return max(1, min(spec.fuse, most or spec.fuse))
     auto = AUTO_LANES_GPU if spec.resources.gpu else AUTO_LANES

@@ -30,15 +30,18 @@ def output_folder(outputs: Path, number: int) -> Path:
 
 
 class TrialOutput:
-    """Takes what this process prints until it is closed; nothing if the file can't be opened."""
+    """Takes what this process prints until it is closed; nothing if the file can't be opened.
 
-    def __init__(self, path: Path) -> None:
+    With `continues` it is still the attempt that has printed there before.
+    """
+
+    def __init__(self, path: Path, *, continues: bool = False) -> None:
         self._path = path
         self._saved: list[int] = []
         with suppress(OSError):  # a trial must not fail for its prints
             path.parent.mkdir(exist_ok=True)
             with path.open("ab") as file:
-                if file.tell():
+                if file.tell() and not continues:
                     file.write(
                         time.strftime("--- another attempt, at %Y-%m-%d %H:%M:%S\n").encode()
                     )

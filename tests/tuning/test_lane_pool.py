@@ -112,12 +112,13 @@ class Driver:
             self.pool.start(name)
             self.workers.append((name, self._worker(trials)))
 
-    def _worker(self, trials: Any) -> LaneActor:
+    def _worker(self, trials: Any, outputs: str | None = None) -> LaneActor:
         worker = LaneActor.__new__(LaneActor)  # Tune's own set-up makes folders and loggers
         worker.setup(
             {"trial": trials[0], "beside": trials[1:]},
             data=self._data,
             checkpoints=str(self._checkpoints),
+            outputs=outputs,
             num_lanes=self._lanes,
             measures=False,
         )
@@ -254,6 +255,36 @@ def test_a_trial_without_room_beside_others_goes_on_with_fewer(
     assert any("OutOfMemoryError" in reason for reason in driver.record.lanes.reasons)
 
 
+TALKING = """
+import os
+from torch import nn
+
+class Talking(nn.Linear):
+    def forward(self, x):
+        os.write(1, b"a batch\\n")
+        return super().forward(x)
+
+def build(input_shape, output_size):
+    return Talking(input_shape[0], output_size)
+"""
+
+
+def test_what_a_shared_program_prints_is_kept_with_its_first_trial(
+    tmp_path: Path, wine: Data
+) -> None:
+    (tmp_path / "talking.py").write_text(TALKING)
+    spec = spec_of(tmp_path, model={"name": "talking.py:build"})
+    driver = begin(tmp_path, spec, wine, slots=1)
+    trials = driver.pool.begin("worker")
+    worker = driver._worker(trials, outputs=str(tmp_path / "outputs"))
+    assert worker.step()["report"].num_fused == len(trials)
+    logs = [tmp_path / "outputs" / f"trial-{trial.number:04d}.log" for trial in trials]
+    first, *others = [log.read_text().count("a batch") for log in logs]
+    assert 0 < max(others) < first  # as each trial is made, and in the epoch of all
+    assert "another attempt" not in logs[0].read_text()
+    worker.cleanup()
+
+
 def test_reports_are_taken_once(tmp_path: Path, wine: Data) -> None:
     driver = begin(tmp_path, spec_of(tmp_path), wine, slots=1)
     trials = driver.pool.begin("worker")
@@ -285,7 +316,14 @@ def test_what_cannot_be_shared_is_known_before(
 
 @pytest.mark.parametrize(
     ("fuse", "trials", "concurrent", "expected"),
-    [(8, 12, None, 8), (8, 12, 6, 3), ("auto", 64, None, 8), ("auto", 7, None, 1), (8, 8, 2, 1)],
+    [
+        (8, 12, None, 8),
+        (8, 12, 6, 3),
+        ("auto", 64, None, 8),
+        ("auto", 7, None, 1),
+        (8, 8, 2, 1),
+        (8, 8, 3, 2),
+    ],
 )
 def test_how_many_share_a_worker(
     tmp_path: Path, wine: Data, fuse: Any, trials: int, concurrent: int | None, expected: int

@@ -96,6 +96,11 @@ class Lanes:
             if not group.reason or program[0] == "alone":  # type: ignore[index]
                 del self._groups[program]
 
+    @property
+    def next_trainers(self) -> tuple[Trainer, ...]:
+        """The lanes of the program whose turn it is."""
+        return tuple(self._groups[self._turns[0]].trainers) if self._turns else ()
+
     def train_epoch(self) -> dict[Trainer, Result]:
         """Train an epoch of the lanes of the program whose turn it is.
 

@@ -130,7 +130,13 @@ class LaneActor(tune.Trainable):
         if not len(self._lanes):
             return
         numbers = {run.trainer: number for number, run in self._runs.items()}
-        results = self._lanes.train_epoch()
+        # what a model prints for several trials is kept with the first
+        output = self._output_of(numbers[self._lanes.next_trainers[0]], continues=True)
+        try:
+            results = self._lanes.train_epoch()
+        finally:
+            if output is not None:
+                output.close()
         if any(isinstance(result, ProgramError) for result in results.values()):
             self._start_alone([numbers[trainer] for trainer in results])
             return
@@ -207,7 +213,7 @@ class LaneActor(tune.Trainable):
             with suppress(OSError):  # a trial without code of users doesn't need it
                 os.chdir(trial.folder)
 
-    def _output_of(self, number: int) -> TrialOutput | None:
+    def _output_of(self, number: int, *, continues: bool = False) -> TrialOutput | None:
         if self._outputs is None:
             return None
-        return TrialOutput(output_file(Path(self._outputs), number))
+        return TrialOutput(output_file(Path(self._outputs), number), continues=continues)
