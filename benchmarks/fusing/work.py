@@ -40,7 +40,7 @@ class Work:
         lr = 0.01 * 1.5 ** (number % 8 - 4)
         optimizer = {"name": "sgd", "lr": lr, "momentum": 0.9, "weight_decay": 1e-4}
         values = {"model": self.model, "optimizer": optimizer, "batch_size": self.batch_size}
-        config = TrialConfig(number, 0, 1_000_000, values=values, folder=str(HERE.parent))
+        config = TrialConfig(number, 0, 1000, values=values, folder=str(HERE.parent))
         return Trainer(config, self.data(), device)
 
 

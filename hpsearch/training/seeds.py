@@ -29,9 +29,21 @@ def derive_seed(seed: int, number: int, purpose: str, epoch: int = 0) -> int:
 
 def seed_all(seed: int) -> None:
     """Seed torch, and numpy and Python, from which some libraries draw."""
-    torch.manual_seed(seed)
+    # what torch.manual_seed does, which formats a stack for each kind of device that isn't there
+    torch.default_generator.manual_seed(seed)
+    for seed_devices in _device_seeders():
+        seed_devices(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
+
+
+@functools.cache
+def _device_seeders() -> list[Callable[[int], None]]:
+    """Return what seeds the generators of the devices that there are."""
+    found: list[Callable[[int], None]] = [
+        kind.manual_seed_all for kind in (torch.cuda, torch.xpu, torch.mtia) if kind.is_available()
+    ]
+    return [*found, *([torch.mps.manual_seed] if torch.backends.mps.is_available() else [])]
 
 
 def keeps_random_states(

@@ -39,13 +39,14 @@ class StackedTraining:
     def bind(self, stack: Stack) -> None:
         """See Training."""
         self._stack, self._program = stack, None
+        self._calls = RecordedCalls(_compute_nothing, None)
         self._step = self._step or stacked_step(self._trainers, stack.groups)
         self._step.bind(stack.values, stack.grads)
 
     @property
     def reason(self) -> str:
         """See Training."""
-        return "" if self._program is None else self._program.calls.reason
+        return self._calls.reason
 
     def train(
         self, plans: Sequence[EpochPlan], totals: Sequence[Totals], take: Take
@@ -62,7 +63,7 @@ class StackedTraining:
         program = self._program_of(tables)
         self._stack.program.train()
         for size, measure in zip(parts.sizes, is_measured.any(1).tolist(), strict=True):
-            program.calls((size, measure))
+            self._calls((size, measure))
         self._step.write_back()
         norms = (program.norms / torch.from_numpy(is_measured.sum(0)).to(program.norms)).tolist()
         for row, sums in enumerate(program.totals.tolist()):
@@ -78,17 +79,21 @@ class StackedTraining:
         """Return the program that has read these tables: the last one, if they have its shapes."""
         if self._program is None or not self._program.fits(tables):
             assert self._step is not None
-            self._program = _Program(self._stack, self._step, self._data, tables, self._recorder)
+            self._program = _Program(self._stack, self._step, self._data, tables)
+            self._calls = RecordedCalls(self._program.compute, self._recorder)
         self._program.begin(tables)
         return self._program
 
     _program: _Program | None
 
 
+def _compute_nothing(key: tuple[int, bool]) -> None:
+    """What there is before the first epoch."""
+
+
 class _Program:
     """The parts of an epoch, computed one after another.
 
-    `calls` computes the next part, given its rows and whether norms of gradients are measured;
     `totals` float64 (lanes, totals) and `norms` (lanes,) are sums over the epoch.
     """
 
@@ -98,7 +103,6 @@ class _Program:
         step: StackedStep,
         data: TensorBatches,
         tables: Tables,
-        recorder: Recorder | None,
     ) -> None:
         self._stack, self._step, self._data = stack, step, data
         self._tables = {name: torch.empty_like(table) for name, table in tables.items()}
@@ -106,7 +110,6 @@ class _Program:
         self._keys, self._first_rows = (stack.dropout_buffers(n) for n in ("key", "first_row"))
         self.norms = torch.zeros(len(stack), dtype=torch.float64, device=stack.values.device)
         self.totals = self.norms.new_zeros(len(stack), 0)
-        self.calls = RecordedCalls(self._compute, recorder)
 
     def fits(self, tables: Tables) -> bool:
         """Whether tables have the shapes of the program's."""
@@ -120,7 +123,8 @@ class _Program:
         for sums in (self._part, self.norms, self.totals, self._stack.grads):
             sums.zero_()
 
-    def _compute(self, key: tuple[int, bool]) -> None:
+    def compute(self, key: tuple[int, bool]) -> None:
+        """Compute the next part, given its size and whether norms of gradients are measured."""
         size, measure = key
         rows = self._rows(size)
         now = {n: t.index_select(0, self._part)[0] for n, t in self._tables.items() if n != "rows"}

@@ -143,14 +143,17 @@ def _loss(name: str) -> Case:
 
 @pytest.mark.parametrize("case", cases(), ids=str)
 def test_a_component(case: Case) -> None:
+    """With an optimizer's step for each lane, and with those of all lanes as one."""
     data = data_of(case.data)
     configs = [lane_config(number, **case.values) for number in range(3)]
-    trainers, lanes = together(configs, data, EPOCHS)
-    reasons = {obstacle_of(each.trainer) for each in trainers} - {""} or lanes.reasons
-    for one, other in zip(alone(configs, data, EPOCHS), trainers, strict=True):
-        assert_same(one, other)
-    if (expected := NOT_FUSED.get(case.place)) is None:
-        assert lanes.num_fused >= 3 * EPOCHS, reasons
-    else:
-        assert lanes.num_fused == 0
-        assert all(reason.startswith(expected) for reason in reasons), reasons
+    expected = alone(configs, data, EPOCHS)
+    for stacked in (False, True):
+        trainers, lanes = together(configs, data, EPOCHS, stacked=stacked)
+        reasons = {obstacle_of(each.trainer) for each in trainers} - {""} or lanes.reasons
+        for one, other in zip(expected, trainers, strict=True):
+            assert_same(one, other)
+        if (reason := NOT_FUSED.get(case.place)) is None:
+            assert lanes.num_fused >= 3 * EPOCHS, reasons
+        else:
+            assert lanes.num_fused == 0
+            assert all(each.startswith(reason) for each in reasons), reasons

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +86,23 @@ def test_where_recording_fails_steps_are_taken_as_they_are(wine: Data) -> None:
     expected = "RuntimeError: operation not permitted when stream is capturing"
     assert group.training.reason == expected
     assert recorder.num_replayed == 0
+
+
+def test_the_memory_of_a_group_is_free_without_a_garbage_collection(wine: Data) -> None:
+    """A GPU's would be full before Python looks for cycles."""
+    trainers = [Trainer(lane_config(number), wine) for number in range(3)]
+    group = LaneGroup(trainers, stacked=True)
+    gc.disable()
+    try:
+        group.train_epoch()
+        values = weakref.ref(group._stack.values)
+        assert isinstance(group.training, StackedTraining)
+        state = weakref.ref(group.training._step.state["momentum_buffer"])
+        group.close()
+        del group
+        assert (values(), state()) == (None, None)
+    finally:
+        gc.enable()
 
 
 def test_no_memory_for_a_recording_is_no_reason_to_go_without() -> None:

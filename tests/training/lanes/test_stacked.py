@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from hpsearch.components import Data
+from hpsearch.components import Data, load_data
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.group import LaneGroup
 from hpsearch.training.lanes.lanes import Lanes
@@ -109,6 +109,16 @@ def test_lanes_get_programs_by_the_kinds_of_their_optimizers(wine: Data) -> None
 def test_constraints_are_no_part_of_a_stacked_step(wine: Data) -> None:
     trainer = Trainer(lane_config(constraints=[{"name": "max_norm"}]), wine)
     assert kind_of_step(trainer) is None
+
+
+def test_losses_that_learn_are_reported_as_alone() -> None:
+    numbers = load_data({"name": "diabetes"}, seed=0)
+    task = {"name": "regression", "loss": "adaptive_robust"}
+    configs = [lane_config(number, task=task) for number in range(3)]
+    trainers, lanes = together(configs, numbers, 2, stacked=True)
+    for one, other in zip(alone(configs, numbers, 2), trainers, strict=True):
+        assert_same(one, other)
+    assert lanes.num_fused == 6
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
