@@ -57,6 +57,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.samplers
 	$(BIN)/python -m benchmarks.fusion
+	$(BIN)/python -m benchmarks.fused_search
 	$(BIN)/python -m benchmarks.record
 	$(BIN)/python -m benchmarks.driver
 	PYTHONPATH=.venv/vision $(BIN)/python -m benchmarks.loading

@@ -239,9 +239,9 @@ def _stores(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def print_circumstances() -> None:
+def print_circumstances(module: str = "benchmarks.speed") -> None:
     """The command, the versions and the machine."""
-    print("command:", shlex.join(["python", "-m", "benchmarks.speed", *sys.argv[1:]]))
+    print("command:", shlex.join(["python", "-m", module, *sys.argv[1:]]))
     versions = [f"{name} {_version(name)}" for name in DISTRIBUTIONS]
     print("versions:", ", ".join([f"python {platform.python_version()}", *versions]))
     cpu_model = next(
