@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from hpsearch.components import Arrays, Data
 from hpsearch.spec import SearchSpec
+from hpsearch.spec.trees import Choices, Range, Tree
 from hpsearch.training.lanes.programs import UNSHARED_SECTIONS
 
 #: trials that share a worker, at most, unless the spec says: on a CPU, and on a GPU
 AUTO_LANES, AUTO_LANES_GPU = 32, 256
 #: a search's trials for each that is trained at the same time: a sampler learns from others
 TRIALS_PER_LANE = 4
+#: trials of a worker for each program that they may have, on average
+LANES_PER_PROGRAM = 2
 
 
 def obstacle(spec: SearchSpec, data: Data | None) -> str:
@@ -43,4 +47,24 @@ def num_lanes(spec: SearchSpec, data: Data | None, slots: int) -> int:
     if isinstance(spec.fuse, int):
         return max(1, min(spec.fuse, most or spec.fuse))
     auto = AUTO_LANES_GPU if spec.resources.gpu else AUTO_LANES
-    return max(1, min(auto, spec.search.trials // (TRIALS_PER_LANE * slots), most or auto))
+    lanes = min(auto, spec.search.trials // (TRIALS_PER_LANE * slots), most or auto)
+    return lanes if lanes >= LANES_PER_PROGRAM * num_programs(spec.model) else 1
+
+
+def num_programs(tree: Tree) -> int:
+    """Return how many programs the models of a section make: numbers with fractions make none.
+
+    >>> num_programs({"width": Range(low=4, high=8), "rate": Range(low=0.0, high=0.5)})
+    5
+    """
+    if isinstance(tree, Choices):
+        made = [num_programs(choice) for choice in tree.choices if not isinstance(choice, float)]
+        return max(1, sum(made))
+    if isinstance(tree, Range):
+        is_whole = isinstance(tree.low, int) and isinstance(tree.high, int)
+        return int((tree.high - tree.low) // (tree.step or 1)) + 1 if is_whole else 1
+    if isinstance(tree, Mapping):
+        return math.prod(map(num_programs, tree.values()))
+    if isinstance(tree, list | tuple):
+        return math.prod(map(num_programs, tree))
+    return 1

@@ -314,6 +314,16 @@ def test_what_cannot_be_shared_is_known_before(
     assert obstacle(spec, data) == reason
 
 
+def test_trials_of_many_programs_are_trained_one_by_one_unless_asked(
+    tmp_path: Path, wine: Data
+) -> None:
+    sizes = {"choices": [[8], [16]]}
+    model = {"name": "mlp", "hidden_sizes": sizes, "activation": {"choices": ["relu", "tanh"]}}
+    for trials, fuse, expected in ((32, "auto", 1), (64, "auto", 8), (32, 4, 4)):
+        spec = spec_of(tmp_path, fuse=fuse, model=model, search={"trials": trials})
+        assert num_lanes(spec, wine, 2) == expected
+
+
 @pytest.mark.parametrize(
     ("fuse", "trials", "concurrent", "expected"),
     [
