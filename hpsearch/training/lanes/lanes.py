@@ -118,7 +118,7 @@ class Lanes:
                 stacked = self._is_stacked(group.trainers[0])
                 group.fused = LaneGroup(group.trainers, stacked=stacked)
             results = group.fused.train_epoch()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a model may end the program
             failure = ProgramError(str(error))
             failure.__cause__ = error
             return dict.fromkeys(group.trainers, failure)
@@ -136,5 +136,5 @@ class Lanes:
 def _train_alone(trainer: Trainer) -> Result:
     try:
         return trainer.train_epoch()
-    except Exception as error:  # the parts of a trial may be of the user's own
+    except (Exception, SystemExit) as error:  # the parts of a trial may be of the user's own
         return error

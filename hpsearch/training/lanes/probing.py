@@ -47,7 +47,7 @@ def why_not(trainers: Sequence[Trainer]) -> str:
     try:
         with _tried(trainers) as trial, _no_fallback():
             return trial.why_not()
-    except Exception as error:  # a model may do anything that vmap has no rule for
+    except (Exception, SystemExit) as error:  # a model may do anything that vmap has no rule for
         return at("model", f"can't be batched over trials: {_first_line(error)}")
 
 
@@ -70,7 +70,7 @@ def measured_pace(trainer: Trainer, candidates: Sequence[int]) -> Pace:
         try:
             with _tried([trainer] * num_lanes) as trial:
                 found[num_lanes] = trial.time_alone() * num_lanes / trial.time_fused()
-        except Exception:  # out of memory, or no program: `why_not` says so
+        except (Exception, SystemExit):  # out of memory, or no program: `why_not` says so
             break
     paying = [num_lanes for num_lanes, speedup in found.items() if speedup > WORTH_IT]
     if not paying:
@@ -267,5 +267,5 @@ def _random_states() -> tuple[Hashable, ...]:
     return random.getstate(), (name, np.asarray(keys).tobytes(), *rest), of_torch
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception | SystemExit) -> str:
     return f"{type(error).__name__}: {error}".strip().partition("\n")[0]

@@ -104,6 +104,14 @@ class Mixed(Plain):
         return (super().forward(x) * self.scale).float()
 
 
+class Exiting(Plain):
+    """Ends the program."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return nothing."""
+        raise SystemExit("over")
+
+
 class Remembering(Plain):
     """Keeps a tensor that has a gradient, which can't be copied."""
 
@@ -117,7 +125,7 @@ MODELS = {
     each.__name__: each
     for each in (
         *(Plain, NewBuffer, ChangedBuffer, Centred, Drawing, Counting),
-        *(CountingEvaluations, Mixed, Remembering),
+        *(CountingEvaluations, Mixed, Exiting, Remembering),
     )
 }
 
@@ -170,6 +178,14 @@ def test_a_lane_with_another_batch_size_joins_a_model_that_mixes_rows(wine: Data
         lanes.join(Trainer(config, wine))
         lanes.train_epoch()
     assert (lanes.num_fused, lanes.num_alone) == (2, 4)
+
+
+def test_a_model_that_ends_the_program_ends_its_trials(wine: Data) -> None:
+    lanes = Lanes()
+    for number in range(2):
+        lanes.join(Trainer(lane(number, model=own("own_model", "Exiting")), wine))
+    results = lanes.train_epoch().values()
+    assert [(type(result), str(result)) for result in results] == [(SystemExit, "over")] * 2
 
 
 def test_pace_of_a_model_that_cannot_be_copied(wine: Data) -> None:
