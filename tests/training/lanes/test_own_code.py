@@ -108,8 +108,10 @@ class Exiting(Plain):
     """Ends the program."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return nothing."""
-        raise SystemExit("over")
+        """Return outputs, in evaluation."""
+        if self.training:
+            raise SystemExit("over")
+        return super().forward(x)
 
 
 class Remembering(Plain):
