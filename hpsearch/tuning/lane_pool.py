@@ -69,8 +69,9 @@ class LanePool:
 
     @property
     def is_over(self) -> bool:
-        """Whether no worker begins or goes on."""
-        return self._control.is_over and not self._halves
+        """Whether no worker begins any more: a half of one that dies would."""
+        may_divide = any(len(mine.trials) > 1 for mine in self._workers.values())
+        return self._control.is_over and not self._halves and not may_divide
 
     def begin(self, worker: str) -> list[TrialConfig]:
         """Return the trials that a new worker begins with; none where there are none now."""
@@ -86,12 +87,16 @@ class LanePool:
 
     def start(self, worker: str) -> None:
         """Note that a worker starts on its trials."""
-        for number in sorted(self._workers[worker].trials):
+        mine = self._workers.get(worker)
+        # Tune starts a worker once more that none of its trials goes on in
+        for number in sorted(mine.trials) if mine is not None else ():
             self._control.start_attempt(number)
 
     def take(self, worker: str, said: LaneReports) -> Change:
         """Write what a worker's trials report; returns what changes for it."""
-        mine = self._workers[worker]
+        mine = self._workers.get(worker)
+        if mine is None:
+            return Change(is_over=True)
         mine.capacity, mine.is_closed = said.capacity, False
         self._note(mine, said)
         crowded = [number for number, report in said.reports if report.is_crowded]

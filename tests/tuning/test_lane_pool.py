@@ -206,6 +206,24 @@ def test_a_worker_that_dies_costs_no_trial(tmp_path: Path, wine: Data) -> None:
     assert all(len(trial.curve) == 9 for trial in driver.record.trials)
 
 
+def test_a_worker_that_may_die_keeps_the_search_open_for_its_other_half(
+    tmp_path: Path, wine: Data
+) -> None:
+    driver = begin(tmp_path, spec_of(tmp_path, trials=2, rule="none"), wine)
+    next(driver.steps())
+    assert driver.control.is_over
+    assert not driver.pool.is_over
+    driver.kill()
+    assert not driver.pool.is_over  # for the second half
+    name, _ = driver.workers[-1]
+    for _ in range(2):
+        assert driver.pool.lose(name, "killed")
+    assert not driver.pool.lose(name, "killed")
+    driver.pool.start(name)  # Tune does so once more
+    assert driver.pool.take(name, LaneReports((), 1)).is_over
+    driver.die()
+
+
 class Killing(LaneActor):
     """A worker that dies by one of its trials."""
 

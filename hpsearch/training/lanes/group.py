@@ -18,7 +18,7 @@ from hpsearch.training.totals import Totals
 from hpsearch.training.trainer import EVAL_BATCH_SIZE, EpochPlan, Trainer
 
 #: an epoch's metrics, or what ended the trial in it; None where a callback had ended it before
-Result = dict[str, float] | Exception | None
+Result = dict[str, float] | Exception | SystemExit | None
 
 
 class LaneGroup:
@@ -141,7 +141,10 @@ class _Epoch:
         if isinstance(self._metrics[row], dict):
             try:
                 self._metrics[row] |= call(*arguments) or {}
-            except Exception as error:  # the parts of a trial may be of the user's own
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # the parts of a trial may be of the user's own
                 self._metrics[row] = error
 
 

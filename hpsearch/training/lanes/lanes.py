@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hpsearch.training.lanes.group import LaneGroup, Result
 from hpsearch.training.lanes.probing import why_not
-from hpsearch.training.lanes.programs import obstacle_of, program_of
+from hpsearch.training.lanes.programs import have_same_batches, obstacle_of, program_of
 from hpsearch.training.lanes.stacked_optimizers import kind_of_step
 from hpsearch.training.trainer import Trainer
 
@@ -80,6 +80,8 @@ class Lanes:
         group = self._groups.setdefault(program, _Group(reason=reason or None))
         group.close()
         group.trainers.append(trainer)
+        if not group.reason and not have_same_batches(group.trainers):
+            group.reason = None  # one that was found for batches of the same sizes
         self._program[trainer] = program
         if program not in self._turns:
             self._turns.append(program)
@@ -121,7 +123,7 @@ class Lanes:
                 stacked = self._is_stacked(group.trainers[0])
                 group.fused = LaneGroup(group.trainers, stacked=stacked)
             results = group.fused.train_epoch()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a model may end the program
             failure = ProgramError(str(error))
             failure.__cause__ = error
             return dict.fromkeys(group.trainers, failure)
@@ -139,5 +141,5 @@ class Lanes:
 def _train_alone(trainer: Trainer) -> Result:
     try:
         return trainer.train_epoch()
-    except Exception as error:  # the parts of a trial may be of the user's own
+    except (Exception, SystemExit) as error:  # the parts of a trial may be of the user's own
         return error

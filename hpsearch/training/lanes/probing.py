@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.training.batches import TensorBatches
-from hpsearch.training.lanes.programs import at, module_tree, needs_whole_batches
+from hpsearch.training.lanes.programs import (
+    at,
+    have_same_batches,
+    module_tree,
+    needs_whole_batches,
+)
 from hpsearch.training.lanes.stack import Stack
 from hpsearch.training.seeds import keeps_random_states
 from hpsearch.training.trainer import Trainer
@@ -35,20 +44,11 @@ def why_not(trainers: Sequence[Trainer]) -> str:
     A step's outputs, loss, gradients and buffers are compared with those that the first trainer
     gives by itself. Nothing is changed.
     """
-    before = tuple(module_tree(trainers[0].model))
-    stack = Stack(trainers)
-    trial = _Trial(stack)
     try:
-        with _no_fallback():
-            reason = trial.why_not()
-    except Exception as error:  # a model may do anything that vmap has no rule for
-        reason = at("model", f"can't be batched over trials: {_first_line(error)}")
-    finally:
-        trial.restore()
-        stack.close()
-    if before != tuple(module_tree(trainers[0].model)):
-        return at("model", "a step changes attributes of its modules")
-    return reason
+        with _tried(trainers) as trial, _no_fallback():
+            return trial.why_not()
+    except (Exception, SystemExit) as error:  # a model may do anything that vmap has no rule for
+        return at("model", f"can't be batched over trials: {_first_line(error)}")
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,11 @@ def measured_pace(trainer: Trainer, candidates: Sequence[int]) -> Pace:
     """
     found: dict[int, float] = {}
     for num_lanes in candidates:
-        stack = Stack([trainer] * num_lanes)
-        trial = _Trial(stack)
         try:
-            found[num_lanes] = trial.time_alone() * num_lanes / trial.time_fused()
-        except Exception:  # out of memory, or no program: `why_not` says so
+            with _tried([trainer] * num_lanes) as trial:
+                found[num_lanes] = trial.time_alone() * num_lanes / trial.time_fused()
+        except (Exception, SystemExit):  # out of memory, or no program: `why_not` says so
             break
-        finally:
-            trial.restore()
-            stack.close()
     paying = [num_lanes for num_lanes, speedup in found.items() if speedup > WORTH_IT]
     if not paying:
         return Pace()
@@ -83,32 +79,56 @@ def measured_pace(trainer: Trainer, candidates: Sequence[int]) -> Pace:
     return Pace(best, min(paying), found[best])
 
 
+@contextmanager
+def _tried(trainers: Sequence[Trainer]) -> Iterator[_Trial]:
+    stack = Stack(trainers)
+    try:
+        trial = _Trial(stack)
+        try:
+            yield trial
+        finally:
+            trial.restore()
+    finally:
+        stack.close()
+
+
 class _Trial:
-    """One step of a stack on first rows of the data; the stack's tensors stay as they are."""
+    """One step of a stack on rows of the data; the stack's tensors stay as they are.
+
+    What the first trainer gives by itself is computed by a copy of its model and its loss, whose
+    Python state a step may change.
+    """
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._first = stack.trainers[0]
         data = self._first.batches("train")
         assert isinstance(data, TensorBatches)
-        num_rows = min(NUM_ROWS, len(data))
-        self._x, self._y = data.x[:num_rows], data.y[:num_rows]
+        # of all of the data, which may be in the order of its classes
+        rows = torch.linspace(0, len(data) - 1, min(NUM_ROWS, len(data))).long()
+        self._x, self._y = (values[rows.to(values.device)] for values in (data.x, data.y))
         self._kept = {name: tensor.detach().clone() for name, tensor in stack.state.items()}
-        for module in self._first.model.modules():
-            if isinstance(module, Dropout):
-                module.begin_pass()
+        self._model, self._task = copy.deepcopy((self._first.model, self._first.task))
+        self._before = self._tree()
         stack.program.train()
-        self._first.model.train()
+        self._model.train()
 
     def why_not(self) -> str:
-        alone = self._alone()
-        self.restore()
-        fused = self._fused()
-        for mine, theirs in zip(alone, fused, strict=True):
-            if not _is_close(mine, theirs):
-                return at("model", "gives other numbers when it is batched over trials")
-        if not needs_whole_batches(self._first) and not self._is_mean_of_rows(alone[0]):
+        drawn = _random_states()
+        mine = [*self._alone(), *self._buffers_alone(), self._evaluated_alone()]
+        if drawn != _random_states():
+            return at("model", "draws random numbers of its own")
+        if self._before != self._tree():
+            return at("model", "a step changes attributes of its modules")
+        theirs = [*self._fused(), *self._buffers(), self._evaluated()]
+        if not all(map(_is_close, mine, theirs)):
+            return at("model", "gives other numbers when it is batched over trials")
+        if needs_whole_batches(self._first):
+            return ""
+        if not self._is_mean_of_rows(mine[0]):
             return at("task", "its loss isn't the mean of its rows' losses")
+        if not have_same_batches(self._stack.trainers) and not self._is_by_row(mine[0]):
+            return at("model", "the rows of a batch change each other's outputs, or its state")
         return ""
 
     def time_alone(self) -> float:
@@ -131,21 +151,53 @@ class _Trial:
         return min(times)
 
     def _alone(self) -> list[Tensor]:
-        trainer = self._first
-        params = [param for group in trainer.optimizer.param_groups for param in group["params"]]
-        for module in trainer.model.modules():
+        outputs = self._outputs(self._x)
+        loss = self._task.loss(outputs.float(), self._y)
+        grads = torch.autograd.grad(loss, self._params)
+        return [outputs.detach(), loss.detach(), torch.cat([each.flatten() for each in grads])]
+
+    def _outputs(self, x: Tensor, first_row: int = 0) -> Tensor:
+        """Return what the first trainer makes of rows, of a batch from its `first_row`."""
+        for module in self._model.modules():
             if isinstance(module, Dropout):
                 module.begin_pass()
-        with trainer.autocast():
-            outputs = trainer.model(self._x)
-        loss = trainer.task.loss(outputs.float(), self._y)
-        grads = torch.autograd.grad(loss, params)
-        return [
-            outputs.detach(),
-            loss.detach(),
-            torch.cat([each.flatten() for each in grads]),
-            *self._buffers(),
-        ]
+                module.first_row.fill_(first_row)
+        with self._first.autocast():
+            outputs: Tensor = self._model(x.clone())  # which it may change in place
+        return outputs
+
+    @cached_property
+    def _params(self) -> list[nn.Parameter]:
+        """The copy's parameters, in the order of the optimizer's groups."""
+        return [self._named(name) for name in self._stack.leaves]
+
+    def _named(self, name: str) -> Any:
+        """Return the copy's tensor of a name of the stack."""
+        root, _, rest = name.partition(".")
+        path, _, key = rest.rpartition(".")
+        top = self._model if root == "net" else self._task.criterion
+        return getattr(top.get_submodule(path), key)
+
+    def _buffers_alone(self) -> list[Tensor]:
+        names = [name for name in self._stack.state if name not in self._stack.leaves]
+        return [self._named(name).detach().clone() for name in names]
+
+    def _evaluated_alone(self) -> Tensor:
+        self._model.eval()
+        with torch.no_grad():
+            outputs = self._outputs(self._x)
+        self._model.train()
+        return outputs
+
+    def _evaluated(self) -> Tensor:
+        self._stack.program.eval()
+        with torch.no_grad():
+            outputs = self._stack.outputs(self._x.clone())[0]
+        self._stack.program.train()
+        return outputs
+
+    def _tree(self) -> tuple[Hashable, ...]:
+        return (*module_tree(self._model), *module_tree(self._task.criterion))
 
     def _fused(self) -> list[Tensor]:
         num_lanes = len(self._stack)
@@ -153,7 +205,7 @@ class _Trial:
         y = self._y.expand(num_lanes, *self._y.shape)
         outputs, losses = self._stack.losses(x, y, None)
         self._stack.gradient(losses, add=False)
-        return [outputs[0].detach(), losses[0].detach(), self._stack.grads[0], *self._buffers()]
+        return [outputs[0].detach(), losses[0].detach(), self._stack.grads[0]]
 
     def _buffers(self) -> list[Tensor]:
         """Return copies of the first lane's buffers."""
@@ -162,13 +214,25 @@ class _Trial:
 
     def _is_mean_of_rows(self, outputs: Tensor) -> bool:
         """Whether parts of a batch add up to it: a long and a short part."""
-        loss, cut = self._first.task.loss, len(outputs) // 4
+        loss, cut = self._task.loss, len(outputs) // 4
         whole, parts = loss(outputs.float(), self._y), (slice(0, cut), slice(cut, None))
         shares = [
             loss(outputs[part].float(), self._y[part]) * len(self._y[part]) / len(outputs)
             for part in parts
         ]
         return _is_close(whole.detach(), torch.stack(shares).sum().detach())
+
+    @torch.no_grad()
+    def _is_by_row(self, outputs: Tensor) -> bool:
+        """Whether a batch can be computed in parts: a long and a short one, after which nothing
+        is left in buffers."""
+        cut, before = len(outputs) // 4, self._buffers_alone()
+        parts = [self._outputs(self._x[:cut]), self._outputs(self._x[cut:], first_row=cut)]
+        for module in self._model.modules():
+            if isinstance(module, Dropout):
+                module.first_row.zero_()
+        is_stateless = all(map(torch.equal, before, self._buffers_alone()))
+        return is_stateless and _is_close(outputs, torch.cat(parts))
 
     def restore(self) -> None:
         """Put the stack's tensors back."""
@@ -196,5 +260,12 @@ def _is_close(mine: Tensor, theirs: Tensor) -> bool:
     return torch.allclose(mine, theirs, rtol=TOLERANCE, atol=TOLERANCE * max(scale, 1e-6))
 
 
-def _first_line(error: Exception) -> str:
+def _random_states() -> tuple[Hashable, ...]:
+    """Return the states of the generators that a model may draw from."""
+    name, keys, *rest = np.random.get_state()
+    of_torch = torch.get_rng_state().numpy().tobytes()
+    return random.getstate(), (name, np.asarray(keys).tobytes(), *rest), of_torch
+
+
+def _first_line(error: Exception | SystemExit) -> str:
     return f"{type(error).__name__}: {error}".strip().partition("\n")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -22,6 +22,9 @@ _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, type)
 _NOT_COMPARED = frozenset({"training", "active", "has_key", "_num_draws", "_counters"}) | set(
     vars(nn.Module())
 )
+#: sections that set the sizes of batches
+_OF_BATCHES = ("batch_size", "last_batch", "lr_scaling", "batch_schedule")
+_WHOLE = "the model's norms or its loss need whole batches"
 #: sections that change what a step computes, in ways that lanes don't share
 UNSHARED_SECTIONS = ("augmentations", "regularizers", "finetune", "gradient_noise")
 
@@ -59,10 +62,12 @@ def obstacle_of(trainer: Trainer) -> str:
         return at("optimizer", "a step takes several gradients")
     if any(param.is_sparse or not param.is_floating_point() for param in _params(trainer)):
         return at("model", "has parameters that are no real numbers")
+    if len({param.dtype for param in _params(trainer) if param.requires_grad}) > 1:
+        return at("model", "has parameters of several dtypes")
     if needs_whole_batches(trainer) and trainer.config.values.get("batch_schedule"):
-        return at("batch_schedule", "the model's norms need whole batches, whose sizes change")
+        return at("batch_schedule", f"{_WHOLE}, whose sizes change")
     if needs_whole_batches(trainer) and (trainer.config.values.get("accumulate") or 1) > 1:
-        return at("accumulate", "the model's norms need whole batches")
+        return at("accumulate", _WHOLE)
     return ""
 
 
@@ -80,7 +85,7 @@ def program_of(trainer: Trainer) -> Hashable:
     )
     batch: tuple[Any, ...] = ()
     if needs_whole_batches(trainer):
-        batch = config.values["batch_size"], config.values.get("last_batch")
+        batch = tuple(map(_comparable, _batches(trainer)))
     return (
         tuple(module_tree(trainer.model)),
         tuple(module_tree(trainer.task.criterion)),
@@ -92,10 +97,21 @@ def program_of(trainer: Trainer) -> Hashable:
 
 
 def needs_whole_batches(trainer: Trainer) -> bool:
-    """Whether a batch can't be computed in parts: its rows change each other's outputs."""
-    return has_batch_statistics(trainer.model) or any(
-        hasattr(module, "long_mean") for module in trainer.model.modules()
+    """Whether a batch can't be computed in parts, which may have to be filled.
+
+    Its rows change each other's outputs, or the loss learns from rows that only fill a part.
+    """
+    return (
+        has_batch_statistics(trainer.model)
+        or any(hasattr(module, "long_mean") for module in trainer.model.modules())
+        or any(param.requires_grad for param in trainer.task.criterion.parameters())
     )
+
+
+def have_same_batches(trainers: Iterable[Trainer]) -> bool:
+    """Whether the batches of trainers are of the same sizes in every epoch."""
+    found = list(map(_batches, trainers))
+    return all(each == found[0] and each[-1] is None for each in found)
 
 
 def module_tree(module: nn.Module) -> Iterator[Hashable]:
@@ -129,6 +145,11 @@ def _class_of(module: nn.Module) -> type:
     if parametrize.is_parametrized(module):
         return type(module).__bases__[0]
     return type(module)
+
+
+def _batches(trainer: Trainer) -> tuple[Any, ...]:
+    """Return what sets the sizes of a trainer's batches, last what changes them."""
+    return tuple(map(trainer.config.values.get, _OF_BATCHES))
 
 
 def _comparable(value: Any) -> Hashable:

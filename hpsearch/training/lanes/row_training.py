@@ -15,6 +15,8 @@ from hpsearch.training.lanes.stack import Stack
 from hpsearch.training.totals import FLUSH_STEPS, Totals
 from hpsearch.training.trainer import EpochPlan, Trainer
 
+#: modules whose optimizers, clippings and projections change tensors in place
+_KEEP_TENSORS = ("torch.", "hpsearch.")
 #: row, call, its arguments → None: makes a call for a lane, which its error ends
 Take = Callable[..., None]
 
@@ -120,7 +122,17 @@ class _RowEpoch:
 
     def _take_step(self, row: int, step: int, take_step: Callable[[], None]) -> None:
         measure = step % self._plans[row].stride == 0
-        norm = self._trainers[row].update.apply(take_step, measure=measure)
+        trainer = self._trainers[row]
+        if not may_rebind(trainer):
+            norm = trainer.update.apply(take_step, measure=measure)
+        else:
+
+            def take_checked_step() -> None:
+                self._stack.take_back(row)
+                take_step()
+
+            norm = trainer.update.apply(take_checked_step, measure=measure)
+            self._stack.take_back(row)
         if norm is not None:
             self._norms[row].append(norm)
 
@@ -143,6 +155,13 @@ class _RowEpoch:
                     is_row: Any = slice(None) if part.is_row is None else part.is_row[row]
                     totals.keep(outputs[row][is_row], targets[row][is_row])
             self._take(row, totals.flush)
+
+
+def may_rebind(trainer: Trainer) -> bool:
+    """Whether a step may give parameters other tensors, as code of a user's does."""
+    parts = (trainer.optimizer, trainer.update.clip, *trainer.update.projections)
+    modules = (getattr(part, "__module__", "") for part in parts if part is not None)
+    return not all(module.startswith(_KEEP_TENSORS) for module in modules)
 
 
 def train_data(trainer: Trainer) -> TensorBatches:

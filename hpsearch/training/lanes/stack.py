@@ -86,10 +86,11 @@ class Stack:
         self.values = torch.stack(rows)
         self.grads = torch.zeros_like(self.values)
         self.leaves: dict[str, Tensor] = {}
+        self._columns_of: dict[str, slice] = {}
         column = 0
         for name in self._names:
             shape = params[0][name].shape
-            columns = slice(column, column + shape.numel())
+            columns = self._columns_of[name] = slice(column, column + shape.numel())
             self.leaves[name] = _shaped(self.values, columns, shape).detach().requires_grad_()
             for row, each in enumerate(params):
                 each[name].data = self.values[row, columns].view(shape)
@@ -166,6 +167,19 @@ class Stack:
         stop += self.num_params * self.values.element_size()
         params = dict(_named_params(trainer))
         return all(start <= params[name].data_ptr() < stop for name in self._names)
+
+    def take_back(self, row: int) -> None:
+        """Put a lane's tensors into its row again, where a user's code has given it others."""
+        params = dict(_named_params(self.trainers[row]))
+        for name, columns in self._columns_of.items():
+            param, value, grad = params[name], self.values[row, columns], self.grads[row, columns]
+            if param.data_ptr() != value.data_ptr():
+                value.copy_(param.detach().flatten())
+                param.data = value.view(param.shape)
+            if param.grad is None or param.grad.data_ptr() != grad.data_ptr():
+                if param.grad is not None:
+                    grad.copy_(param.grad.flatten())
+                param.grad = grad.view(param.shape)
 
     def close(self) -> None:
         """Let each trainer have its tensors for itself."""

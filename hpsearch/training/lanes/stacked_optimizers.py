@@ -29,8 +29,8 @@ def kind_of_step(trainer: Trainer) -> Hashable:
     groups = trainer.optimizer.param_groups
     if any(group.get("maximize") for group in groups) or trainer.update.projections:
         return None
-    if any(True for _ in trainer.task.criterion.parameters()):
-        return None  # its value of an epoch is that by the parameters of the last of 64 steps
+    if any(param.requires_grad for param in trainer.task.criterion.parameters()):
+        return None  # what is measured of a step goes by what the loss has learned since
     if not isinstance(trainer.update.clip, ClipNorm | ClipValue | None):
         return None
     if type(trainer.optimizer) is SGD:

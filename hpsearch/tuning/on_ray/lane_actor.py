@@ -143,7 +143,7 @@ class LaneActor(tune.Trainable):
         for trainer, result in results.items():
             run = self._runs[numbers[trainer]]
             try:
-                if isinstance(result, Exception):
+                if isinstance(result, Exception | SystemExit):
                     raise result
                 report = run.take(result)
             except (Exception, SystemExit) as error:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpsearch.components import Data
+from hpsearch.components import Data, load_data
 from hpsearch.errors import DivergedError
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
@@ -95,6 +95,20 @@ def test_batch_norm_shares_a_program_among_equal_batches_only(wine: Data) -> Non
     ]
     trainers, lanes = together(configs, wine, 2)
     for one, other in zip(alone(configs, wine, 2), trainers, strict=True):
+        assert_same(one, other)
+    assert lanes.num_fused == 8
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_loss_that_learns_sees_no_rows_that_only_fill(stacked: bool) -> None:
+    data = load_data({"name": "diabetes"}, seed=0)
+    task = {"name": "regression", "loss": "adaptive_robust"}
+    configs = [
+        lane_config(number, task=task, batch_size=size)
+        for number, size in enumerate([16, 16, 20, 20])
+    ]
+    trainers, lanes = together(configs, data, 2, stacked=stacked)
+    for one, other in zip(alone(configs, data, 2), trainers, strict=True):
         assert_same(one, other)
     assert lanes.num_fused == 8
 
