@@ -102,10 +102,11 @@ class TensorBatches:
     def read(
         self, batch_size: int, order: Tensor | None = None, reading: Reading = PLAIN
     ) -> Iterator[Batch]:
-        """Yield views; with an order, of many rows gathered at once."""
+        """Yield rows; with an order many are gathered at once, else inputs are copies: a model
+        may change them in place, and the split is all trials'."""
         sizes = batch_sizes(len(self) if order is None else len(order), batch_size)
         if order is None:
-            yield from _pairs(self.x, self.y, sizes)
+            yield from ((x.clone(), y) for x, y in _pairs(self.x, self.y, sizes))
             return
         group = max(1, GATHER_ROWS // batch_size)
         groups = [sizes[i : i + group] for i in range(0, len(sizes), group)]

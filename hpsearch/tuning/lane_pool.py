@@ -68,6 +68,11 @@ class LanePool:
         return len(self._workers)
 
     @property
+    def has_halves(self) -> bool:
+        """Whether trials of a worker that died wait for one."""
+        return bool(self._halves)
+
+    @property
     def is_over(self) -> bool:
         """Whether no worker begins any more: a half of one that dies would."""
         may_divide = any(len(mine.trials) > 1 for mine in self._workers.values())

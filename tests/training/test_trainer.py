@@ -75,6 +75,23 @@ def same_weights(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(*pair) for pair in pairs)
 
 
+class Halving(nn.Linear):
+    """Changes its inputs in place."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
+        return super().forward(input.mul_(0.5))
+
+
+def halving(input_shape: tuple[int, ...], output_size: int) -> nn.Module:
+    return Halving(input_shape[0], output_size)
+
+
+def test_a_model_that_changes_its_inputs_changes_no_data(wine: Data) -> None:
+    model = {"name": f"{__name__}:halving"}
+    first, second = (train(Trainer(config(model=model), wine), 2) for _ in range(2))
+    assert first == second
+
+
 class TestLearning:
     def test_digits(self, digits: Data) -> None:
         model = {"name": "mlp", "hidden_sizes": [128], "dropout": 0.2}

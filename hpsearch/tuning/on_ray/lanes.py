@@ -33,7 +33,7 @@ class LaneSearcher(StudySearcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return what a new worker begins with."""
-        if self._pool.is_over or self._num_left == 0:
+        if self._pool.is_over or (self._num_left <= 0 and not self._pool.has_halves):
             return str(Searcher.FINISHED)
         if self._pool.num_workers >= self._slots:
             return None
