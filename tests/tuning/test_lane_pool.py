@@ -169,6 +169,20 @@ def test_every_rule_of_early_stopping_ends_each_trial_once(
         assert sorted(trial.curve) == list(range(1, trial.epochs + 1))
 
 
+def test_a_callback_ends_a_trial_as_it_does_alone(tmp_path: Path, wine: Data) -> None:
+    callback = {"name": "early_stopping", "metric": "val_accuracy", "patience": 1}
+    ends = []
+    for lanes in (1, 4):
+        (tmp_path / str(lanes)).mkdir()
+        spec = spec_of(tmp_path, rule="none", callbacks=[callback])
+        record = finished(begin(tmp_path / str(lanes), spec, wine, lanes, slots=1))
+        assert {trial.outcome for trial in record.trials} == {Outcome.COMPLETED}
+        ends.append([(trial.epochs, trial.reason) for trial in record.trials])
+    assert record.lanes.num_fused > 12
+    assert ends[0] == ends[1]
+    assert (2, "callback early_stopping") in ends[0]
+
+
 def test_at_most_so_many_trials_at_once(tmp_path: Path, wine: Data) -> None:
     search = {"trials": 12, "max_concurrent": 3, "early_stopping": {"max_epochs": 3}}
     driver = begin(tmp_path, spec_of(tmp_path, search=search), wine)

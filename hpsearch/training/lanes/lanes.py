@@ -106,11 +106,14 @@ class Lanes:
     def train_epoch(self) -> dict[Trainer, Result]:
         """Train an epoch of the lanes of the program whose turn it is.
 
-        Returns what each reports, or its error.
+        Returns what each reports, or its error. Where callbacks have ended the training of some,
+        these report None, before the others are trained; they must leave.
         """
         program = self._turns[0]
-        self._turns.rotate(-1)
         group = self._groups[program]
+        if over := [trainer for trainer in group.trainers if trainer.is_over]:
+            return dict.fromkeys(over)
+        self._turns.rotate(-1)
         is_shared = len(group.trainers) >= max(2, self.fewest)
         if is_shared and group.reason is None:
             group.reason = why_not(group.trainers)
