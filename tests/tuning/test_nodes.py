@@ -63,11 +63,11 @@ PROGRAM = """
         return run_search(spec, folder / "runs", address=cluster.address).record.trials[0]
 
     def replace_node():
-        wait_until((folder / "rank1").exists, 90)
+        wait_until((folder / "rank1").exists, 300)
         rank = psutil.Process(int((folder / "rank1").read_text()))
         raylet = int(rank.environ()["RAY_RAYLET_PID"])
         cluster.remove_node(nodes[raylet], allow_graceful=False)
-        rank.wait(60)
+        rank.wait(120)
         cluster.add_node(num_cpus=1)
 
     def in_folder():
@@ -81,7 +81,7 @@ PROGRAM = """
     searching = ThreadPoolExecutor().submit(search)
     try:
         replace_node()
-        trial = searching.result(120)
+        trial = searching.result(300)
     except BaseException:
         traceback.print_exc()
         cluster.shutdown()
