@@ -40,9 +40,6 @@ class Change:
 @dataclass
 class _Worker:
     trials: set[int]
-    capacity: int = 1
-    #: takes no others before its first report: it may be one of these that kills workers
-    is_closed: bool = False
     last: LaneReports | None = None
 
 
@@ -82,12 +79,12 @@ class LanePool:
         """Return the trials that a new worker begins with; none where there are none now."""
         if self._halves and not self._control.ending:
             numbers = self._halves.popleft()
-            self._workers[worker] = _Worker(set(numbers), len(numbers), is_closed=True)
+            self._workers[worker] = _Worker(set(numbers))
             return [self._config(number) for number in numbers]
         capacity = 1 if self._measured else self._num_lanes
         trials = list(self._next_trials(capacity))
         if trials:
-            self._workers[worker] = _Worker({trial.number for trial in trials}, capacity)
+            self._workers[worker] = _Worker({trial.number for trial in trials})
         return trials
 
     def start(self, worker: str) -> None:
@@ -102,14 +99,13 @@ class LanePool:
         mine = self._workers.get(worker)
         if mine is None:
             return Change(is_over=True)
-        mine.capacity, mine.is_closed = said.capacity, False
         self._note(mine, said)
         crowded = [number for number, report in said.reports if report.is_crowded]
         taken = [each for each in said.reports if not each[1].is_crowded]
         ended = self._control.take_reports(taken)
         stop = [number for (number, _), is_over in zip(taken, ended, strict=True) if is_over]
         mine.trials -= {*stop, *crowded}
-        start = [] if self._control.ending else list(self._next_trials(mine.capacity, mine))
+        start = [] if self._control.ending else list(self._next_trials(said.capacity, mine))
         for number in crowded:  # not before, or it would be among them
             self._control.take_back(number)
         for trial in start:
@@ -140,7 +136,7 @@ class LanePool:
         middle = len(left) if is_alone or is_blameless else (len(left) + 1) // 2
         if left[middle:]:
             self._halves.append(left[middle:])
-        self._workers[worker] = _Worker(set(left[:middle]), middle, is_closed=True)
+        self._workers[worker] = _Worker(set(left[:middle]))
         return [self._config(number) for number in left[:middle]]
 
     def give_up(self, worker: str) -> None:

@@ -78,7 +78,7 @@ def program_of(trainer: Trainer) -> Hashable:
     norms depend on the batch, its size too.
     """
     config = trainer.config
-    names = {id(param): name for name, param in _named_params(trainer)}
+    names = {id(param): name for name, param in named_params(trainer)}
     groups = tuple(
         tuple(names[id(param)] for param in group["params"])
         for group in trainer.optimizer.param_groups
@@ -168,11 +168,12 @@ def _comparable(value: Any) -> Hashable:
 
 
 def _params(trainer: Trainer) -> Iterator[nn.Parameter]:
-    for _, param in _named_params(trainer):
+    for _, param in named_params(trainer):
         yield param
 
 
-def _named_params(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter]]:
+def named_params(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters of a trainer's model and loss, by their names in a program."""
     for prefix, module in (("net", trainer.model), ("criterion", trainer.task.criterion)):
         for name, param in module.named_parameters():
             yield f"{prefix}.{name}", param

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hpsearch.training.batches import TensorBatches
 from hpsearch.training.lanes.parts import EpochParts, Part
-from hpsearch.training.lanes.row_steps import row_step
+from hpsearch.training.lanes.row_steps import RowStep, row_step
 from hpsearch.training.lanes.stack import Stack
 from hpsearch.training.totals import FLUSH_STEPS, Totals
 from hpsearch.training.trainer import EpochPlan, Trainer
@@ -47,14 +47,13 @@ class RowTraining:
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self._trainers = trainers
-        self._steps = [
-            row_step(trainer.optimizer, columns)
-            for trainer, columns in zip(trainers, map(_columns_of, trainers), strict=True)
-        ]
+        self._steps: list[RowStep] = []
 
     def bind(self, stack: Stack) -> None:
         """See Training."""
         self._stack = stack
+        if not self._steps:
+            self._steps = [row_step(each.optimizer, stack.groups) for each in self._trainers]
         for row, step in enumerate(self._steps):
             step.bind(stack.values[row], stack.grads[row])
 
@@ -174,12 +173,3 @@ def train_data(trainer: Trainer) -> TensorBatches:
 def gathered(values: Tensor, rows: Tensor) -> Tensor:
     """Return values by rows (lanes, rows), (lanes, rows, ...)."""
     return values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
-
-
-def _columns_of(trainer: Trainer) -> list[slice]:
-    columns, start = [], 0
-    for group in trainer.optimizer.param_groups:
-        stop = start + sum(param.numel() for param in group["params"])
-        columns.append(slice(start, stop))
-        start = stop
-    return columns

@@ -13,6 +13,7 @@ from torch.func import functional_call, vmap
 from hpsearch.components.layers.modules import ChannelsLast, Dropout
 from hpsearch.components.tasks import Task
 from hpsearch.training.lanes.batched_layers import Chain, losses_of
+from hpsearch.training.lanes.programs import named_params
 from hpsearch.training.trainer import Trainer
 
 #: how the names of the model's tensors begin
@@ -79,7 +80,7 @@ class Stack:
         self._chain = Chain.of(self.program.net)
         self._losses_of = losses_of(self.program.criterion)
         self._names, self.groups = _columns(trainers[0])
-        params = [dict(_named_params(trainer)) for trainer in trainers]
+        params = [dict(named_params(trainer)) for trainer in trainers]
         rows = [
             torch.cat([each[name].detach().flatten() for name in self._names]) for each in params
         ]
@@ -165,12 +166,12 @@ class Stack:
         trainer = self.trainers[row]
         start, stop = self.values[row].data_ptr(), self.values[row].data_ptr()
         stop += self.num_params * self.values.element_size()
-        params = dict(_named_params(trainer))
+        params = dict(named_params(trainer))
         return all(start <= params[name].data_ptr() < stop for name in self._names)
 
     def take_back(self, row: int) -> None:
         """Put a lane's tensors into its row again, where a user's code has given it others."""
-        params = dict(_named_params(self.trainers[row]))
+        params = dict(named_params(self.trainers[row]))
         for name, columns in self._columns_of.items():
             param, value, grad = params[name], self.values[row, columns], self.grads[row, columns]
             if param.data_ptr() != value.data_ptr():
@@ -184,7 +185,7 @@ class Stack:
     def close(self) -> None:
         """Let each trainer have its tensors for itself."""
         for trainer in self.trainers:
-            for _, param in _named_params(trainer):
+            for _, param in named_params(trainer):
                 param.data = param.data.clone()
                 param.grad = None
             for module in _modules_of(trainer):
@@ -257,7 +258,7 @@ def _shaped(values: Tensor, columns: slice, shape: torch.Size) -> Tensor:
 
 def _columns(trainer: Trainer) -> tuple[list[str], list[slice]]:
     """Return the trained parameters in the order of the optimizer's groups, and their columns."""
-    known = {id(param): name for name, param in _named_params(trainer)}
+    known = {id(param): name for name, param in named_params(trainer)}
     names, groups, column = [], [], 0
     for group in trainer.optimizer.param_groups:
         start = column
@@ -296,9 +297,3 @@ def _modules_of(trainer: Trainer) -> list[nn.Module]:
 
 def _modules(program: LaneProgram) -> list[nn.Module]:
     return [*program.net.modules(), *program.criterion.modules()]
-
-
-def _named_params(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter]]:
-    for prefix, module in (("net", trainer.model), ("criterion", trainer.task.criterion)):
-        for name, param in module.named_parameters():
-            yield f"{prefix}.{name}", param
