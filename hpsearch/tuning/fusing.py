@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hpsearch.components import Arrays, Data
 from hpsearch.spec import SearchSpec
 from hpsearch.spec.trees import Choices, Range, Tree
-from hpsearch.training.lanes.programs import UNSHARED_SECTIONS
+from hpsearch.training.lanes import programs
 
 #: trials that share a worker, at most, unless the spec says: on a CPU, and on a GPU
 AUTO_LANES, AUTO_LANES_GPU = 32, 256
@@ -20,22 +20,15 @@ LANES_PER_PROGRAM = 2
 
 def obstacle(spec: SearchSpec, data: Data | None) -> str:
     """Return why no trials of a search can share a program, or nothing."""
-    if spec.is_own_code:
-        return "trials are code of the user's own"
-    if spec.launcher is not None:
-        return "launcher trains each trial by itself"
+    if found := programs.obstacle(spec, spec.trial_sections):
+        return found
     if data is None or not isinstance(data.train, Arrays):
-        return "the rows are not in memory"
+        return programs.at("dataset", "its rows aren't in memory")
     if data.folds:
-        return "each trial trains a net for each fold"
-    if spec.compile:
-        return "compile makes a program of each trial"
-    if spec.precision == "fp16":
-        return "fp16 scales the loss of each trial"
+        return programs.at("dataset", "each trial trains a net for each fold")
     if spec.resources.gpu > 1 or spec.resources.nodes > 1 or spec.resources.reuse == "never":
-        return "resources ask for more than one GPU, or a new process, for each trial"
-    found = [name for name in UNSHARED_SECTIONS if getattr(spec, name) is not None]
-    return f"{found[0]} is not shared between trials" if found else ""
+        return programs.at("resources", "more than one GPU, or a new process, for each trial")
+    return ""
 
 
 def num_lanes(spec: SearchSpec, data: Data | None, slots: int) -> int:

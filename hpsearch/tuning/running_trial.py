@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import os
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import torch
 
 from hpsearch.components import Data
 from hpsearch.errors import DivergedError
+from hpsearch.importing import import_ahead, program_arguments
 from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.spec import TrialConfig
 from hpsearch.training import launch, make_trainer
@@ -15,11 +22,38 @@ from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from hpsearch.training.checks.by_name import check_trial
 from hpsearch.training.command import OtherNodes, TrialFolders
 from hpsearch.training.protocol import EpochTrainer, WarningTrainer
+from hpsearch.training.user_code.process_state import ProcessState
 from hpsearch.tuning.output import output_folder
 from hpsearch.tuning.report import Report
+from hpsearch.user_code import trial_factories
 
 #: seconds of training that the loss of a worker may cost a trial
 CHECKPOINT_INTERVAL_S = 30.0
+
+
+def import_code(trial: TrialConfig) -> None:
+    """Import the modules of a trial's code: they stay loaded, and so must what they set."""
+    import_ahead(trial_factories(trial), Path(trial.folder))
+
+
+def enter_process(trial: TrialConfig) -> ProcessState:
+    """Make the process what a trial's code finds; returns its state before, to be put back."""
+    import_code(trial)
+    state = ProcessState()
+    torch.set_num_threads(trial.cpu)
+    if trial.trainable:
+        module = trial.trainable.rpartition(":")[0]
+        sys.argv = program_arguments(module, Path(trial.folder))
+    with suppress(OSError):  # a trial without code of users doesn't need it
+        os.chdir(trial.folder)
+    return state
+
+
+def free_gpu_memory() -> None:
+    """Give back the GPU memory that nothing holds any more."""
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 class RunningTrial:

@@ -332,9 +332,12 @@ def test_reports_are_taken_once(tmp_path: Path, wine: Data) -> None:
     ("sections", "reason"),
     [
         ({"fuse": "off"}, ""),
-        ({"compile": True}, "compile makes a program of each trial"),
-        ({"gradient_noise": 0.1}, "gradient_noise is not shared between trials"),
-        ({"dataset": {"name": "wine", "folds": 3}}, "each trial trains a net for each fold"),
+        ({"compile": True}, "compile: a compiled model has a program of its own"),
+        ({"gradient_noise": 0.1}, "gradient_noise: not shared between trials"),
+        (
+            {"dataset": {"name": "wine", "folds": 3}},
+            "dataset: each trial trains a net for each fold",
+        ),
     ],
 )
 def test_what_cannot_be_shared_is_known_before(

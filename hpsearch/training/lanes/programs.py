@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from hpsearch.components.data import Arrays
 from hpsearch.components.layers.dropouts import MonteCarlo
 from hpsearch.components.layers.normalizations import has_batch_statistics
-from hpsearch.spec import TrialConfig
+from hpsearch.spec import SearchSpec, TrialConfig
 from hpsearch.training.trainer import Trainer
 
 #: what a module's attributes may hold that can be compared
@@ -26,7 +26,7 @@ _NOT_COMPARED = frozenset({"training", "active", "has_key", "_num_draws", "_coun
 _OF_BATCHES = ("batch_size", "last_batch", "lr_scaling", "batch_schedule")
 _WHOLE = "the model's norms or its loss need whole batches"
 #: sections that change what a step computes, in ways that lanes don't share
-UNSHARED_SECTIONS = ("augmentations", "regularizers", "finetune", "gradient_noise")
+_UNSHARED_SECTIONS = ("augmentations", "regularizers", "finetune", "gradient_noise")
 
 
 def at(section: str, rule: str) -> str:
@@ -34,25 +34,26 @@ def at(section: str, rule: str) -> str:
     return f"{section}: {rule}"
 
 
-def obstacle(config: TrialConfig) -> str:
-    """Return why a trial can't share a program, as far as its configuration tells; or nothing."""
+def obstacle(config: TrialConfig | SearchSpec, sections: Mapping[str, Any]) -> str:
+    """Return why a trial, or any of a search, can't share a program, as far as its sections tell;
+    or nothing."""
     if config.is_own_code:
         return "the user's own training code runs by itself"
-    if config.values.get("launcher"):
+    if sections.get("launcher"):
         return at("launcher", "its trials run by themselves")
     if config.compile:
         return at("compile", "a compiled model has a program of its own")
     if config.precision == "fp16":
         return at("precision", "the loss of each fp16 trial has a scale of its own")
-    for section in UNSHARED_SECTIONS:
-        if config.values.get(section):
+    for section in _UNSHARED_SECTIONS:
+        if sections.get(section):
             return at(section, "not shared between trials")
     return ""
 
 
 def obstacle_of(trainer: Trainer) -> str:
     """Return why a trainer can't share a program with others like it, or nothing."""
-    if found := obstacle(trainer.config):
+    if found := obstacle(trainer.config, trainer.config.values):
         return found
     if not isinstance(trainer.data.train, Arrays):
         return at("dataset", "its rows aren't in memory")

@@ -8,18 +8,13 @@ its node died.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import os
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 
 from hpsearch.components import Data
-from hpsearch.importing import import_ahead, program_arguments
 from hpsearch.outcome import Outcome
 from hpsearch.process import given_up_after
 from hpsearch.spec import TrialConfig
@@ -29,9 +24,8 @@ from hpsearch.training.user_code.process_state import ProcessState
 from hpsearch.tuning.on_ray.nodes import RayNodes
 from hpsearch.tuning.output import TrialOutput, output_file
 from hpsearch.tuning.report import Report
-from hpsearch.tuning.running_trial import RunningTrial
+from hpsearch.tuning.running_trial import RunningTrial, enter_process, free_gpu_memory
 from hpsearch.tuning.trial_errors import UsedWorkerError, report_error
-from hpsearch.user_code import trial_factories
 
 #: seconds that user code has to unwind at the end of its trial, before its worker is given up
 UNWINDING_TIME_S = 60
@@ -101,18 +95,6 @@ class TrialActor(tune.Trainable):
         self._started_at = 0
         self._process: ProcessState | None = None
 
-    def _enter_process(self) -> None:
-        """Make the process what the trial's code finds, until the trial has left it."""
-        # Modules stay loaded, so what they set as they are imported must stay too.
-        import_ahead(trial_factories(self._run.trial), Path(self._run.trial.folder))
-        self._process = ProcessState()
-        torch.set_num_threads(self._run.trial.cpu)
-        if self._run.trial.trainable:
-            module = self._run.trial.trainable.rpartition(":")[0]
-            sys.argv = program_arguments(module, Path(self._run.trial.folder))
-        with suppress(OSError):  # a trial without code of users doesn't need it
-            os.chdir(self._run.trial.folder)
-
     def _take_output(self) -> None:
         # Not before it trains: Tune may give the trial to another worker while this one starts,
         # and this one would remove, as empty, the file that the other prints to.
@@ -121,9 +103,7 @@ class TrialActor(tune.Trainable):
 
     def _end(self) -> None:
         self._drop_trainer()
-        if torch.cuda.is_available():
-            gc.collect()
-            torch.cuda.empty_cache()
+        free_gpu_memory()
         if self._output is not None:
             self._output.close()
             self._output = None
@@ -168,4 +148,4 @@ class TrialActor(tune.Trainable):
         self._check_fresh()
         self._num_attempts += 1
         self._started_at = self._run.epoch
-        self._enter_process()
+        self._process = enter_process(self._run.trial)

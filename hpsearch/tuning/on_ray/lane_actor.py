@@ -8,18 +8,13 @@ ends a trial is reported as a value, as `TrialActor` does.
 from __future__ import annotations
 
 import dataclasses
-import gc
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 
 from hpsearch.components import Data
-from hpsearch.importing import import_ahead
 from hpsearch.outcome import Outcome
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
@@ -29,9 +24,8 @@ from hpsearch.training.user_code.process_state import ProcessState
 from hpsearch.tuning.lane_pool import LaneReports
 from hpsearch.tuning.output import TrialOutput, output_file
 from hpsearch.tuning.report import Report
-from hpsearch.tuning.running_trial import RunningTrial
+from hpsearch.tuning.running_trial import RunningTrial, enter_process, free_gpu_memory, import_code
 from hpsearch.tuning.trial_errors import report_error
-from hpsearch.user_code import trial_factories
 
 
 class LaneActor(tune.Trainable):
@@ -84,9 +78,7 @@ class LaneActor(tune.Trainable):
         process, self._process = self._process, None
         if process is not None:
             process.restore()
-        if torch.cuda.is_available():
-            gc.collect()
-            torch.cuda.empty_cache()
+        free_gpu_memory()
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._new: list[TrialConfig] = [config["trial"], *config["beside"]]
@@ -206,12 +198,10 @@ class LaneActor(tune.Trainable):
         run.drop()
 
     def _enter_process(self, trial: TrialConfig) -> None:
-        import_ahead(trial_factories(trial), Path(trial.folder))
         if self._process is None:
-            self._process = ProcessState()
-            torch.set_num_threads(trial.cpu)
-            with suppress(OSError):  # a trial without code of users doesn't need it
-                os.chdir(trial.folder)
+            self._process = enter_process(trial)
+        else:  # its state is that before the first trial of these
+            import_code(trial)
 
     def _output_of(self, number: int, *, continues: bool = False) -> TrialOutput | None:
         if self._outputs is None:
