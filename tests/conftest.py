@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if rank(item) < len(LONG):
             item.add_marker("long")
     items.sort(key=rank)
+
+
+@pytest.fixture(autouse=True)
+def mlflow_settings() -> Iterator[None]:
+    """MLflow's place is a setting of the process: what a test sets of it is that test's alone."""
+    names = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    yield
+    if mlflow := sys.modules.get("mlflow"):
+        mlflow.set_registry_uri(None)
+        mlflow.set_tracking_uri(None)
+    for name in names:
+        os.environ.pop(name, None)
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

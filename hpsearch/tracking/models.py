@@ -16,10 +16,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hpsearch.errors import TrackingError
-from hpsearch.process import kept_logging, quiet
+from hpsearch.process import environment, kept_logging, quiet
 from hpsearch.record import Record, TrialRecord
 from hpsearch.tracking.operations import as_tracking_errors, open_search
 from hpsearch.tracking.run_content import as_test_metric, flatten, milliseconds, trial_values
@@ -82,16 +82,28 @@ def register_best(
 
 def load_best(name: str, tracking_uri: str) -> nn.Module:
     """Return the best model of a search from the registry, by unpickling: trust its author."""
-    with as_tracking_errors(tracking_uri), kept_logging():
-        import mlflow
-
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(tracking_uri)
-        try:
-            module: nn.Module = mlflow.pytorch.load_model(f"models:/{name}@{ALIAS}")
-        finally:
-            mlflow.set_tracking_uri(before)
+    with as_tracking_errors(tracking_uri), kept_logging(), _mlflow_at(tracking_uri) as mlflow:
+        module: nn.Module = mlflow.pytorch.load_model(f"models:/{name}@{ALIAS}")
     return module
+
+
+@contextmanager
+def _mlflow_at(uri: str) -> Iterator[Any]:
+    """Have MLflow, as a whole, at a store meanwhile; afterwards where its user has it.
+
+    What `models:/` means is a setting of the process. MLflow's setters set these variables too,
+    so that they tell afterwards what was set.
+    """
+    import mlflow
+
+    with environment({"MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri}):
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        try:
+            yield mlflow
+        finally:
+            mlflow.set_registry_uri(cast(str, None))  # None is what MLflow begins with
+            mlflow.set_tracking_uri(cast(str, None))
 
 
 def _logged_before(client: Any, run: Any) -> Any:

@@ -6,7 +6,6 @@ import doctest
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from hpsearch.errors import TrackingError
 from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.record import Record
 from hpsearch.tracking import address_of_run, log_report, register_best, run_content, sync
+from hpsearch.tracking.models import load_best
 from tests.support.mlflow_store import NAME, PARAMS, Store, add_trial, make_record, make_spec
 
 
@@ -319,13 +319,10 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def loading(store: Store) -> Iterator[None]:
+def loading(store: Store) -> None:
     """MLflow loads models by its own settings, those of the process."""
     mlflow.set_tracking_uri(store.uri)
     mlflow.set_registry_uri(store.uri)
-    yield
-    mlflow.set_registry_uri(None)
-    mlflow.set_tracking_uri(None)
 
 
 @pytest.mark.usefixtures("loading")
@@ -359,6 +356,20 @@ def test_the_registered_model_scores_the_same(record: Record, store: Store) -> N
     assert (logged.artifact_location, logged.status) == (version.source, "READY")
     assert logged.metrics[0].key == "test_accuracy"
     assert register_best(record, store.uri, trial, model, x[:5].numpy()) == uri  # not again
+
+
+def test_mlflow_stays_where_its_user_has_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = make_record(tmp_path)
+    add_trial(record, [0.5], Outcome.COMPLETED)
+    sync(record, store.uri, store.artifacts)
+    register_best(record, store.uri, record.trials[0], Net(), np.zeros((5, 4), np.float32))
+    mlflow.set_registry_uri(f"sqlite:///{tmp_path}/another.db")
+    assert isinstance(load_best(NAME, store.uri), Net)
+    assert mlflow.get_registry_uri() == f"sqlite:///{tmp_path}/another.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    assert mlflow.get_tracking_uri() == "http://elsewhere"
 
 
 @pytest.mark.parametrize(
