@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# uv compiles no bytecode. Where the environment forbids Python to keep it too, as many images do,
+# each process of the tests would compile torch, Ray and MLflow anew: 3 to 5 s of CPU time each.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: setup search test test-all check format docs gallery messages bench soak wheel lock clean
 
 setup: $(READY)
