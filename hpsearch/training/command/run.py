@@ -108,6 +108,7 @@ class CommandRun:
         """Let waiting reports go on and take what comes; returns whether the command has ended."""
         self._server.release()
         self._handle(POLL_S)
+        self._server.check_waiting()
         for report in self._source.read(self._nodes.process.take_lines()):
             self._epochs.add(report)
         return self._nodes.has_ended

@@ -8,7 +8,9 @@ import secrets
 import selectors
 import shutil
 import socket
+import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +34,9 @@ MAX_FOLDER = 70
 #: the epoch and the step of a report
 _Place = tuple[int | None, int | None]
 _NOWHERE: _Place = (None, None)
+#: seconds that a rank waits for rank 0 before it is said, and before it is an error, as it is for
+#: torch.distributed by default
+TELL_AFTER_S, WAIT_AT_MOST_S = 60.0, 1800.0
 
 
 @dataclass(eq=False)
@@ -41,6 +46,8 @@ class _Client:
     received: bytes = b""
     rank: int = 0
     raises: bool = False
+    asked_at: float = 0.0
+    is_told: bool = False
 
 
 class ReportServer:
@@ -52,10 +59,15 @@ class ReportServer:
     """
 
     def __init__(
-        self, selector: selectors.BaseSelector, on_report: OnReport, address: str | None = None
+        self,
+        selector: selectors.BaseSelector,
+        on_report: OnReport,
+        address: str | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._selector = selector
         self._on_report = on_report
+        self._now = now
         self._folder = _short_folder()
         self.path = self._folder / "report"
         local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -87,6 +99,22 @@ class ReportServer:
                 self._answer(client, _CONTINUE)
             else:
                 self._waiting.append(client)
+
+    def check_waiting(self) -> None:
+        """Say which rank waits for a report of rank 0; raises UserCodeError where it was long."""
+        num_reports = len(self._places[0])
+        for client in self._waiting:
+            number = len(self._places[client.rank])
+            waited = self._now() - client.asked_at
+            if number <= num_reports or waited < TELL_AFTER_S:
+                continue
+            rule = "all ranks must report where one asks for on_stop='raise'"
+            problem = f"rank {client.rank} waits in report {number} for rank 0"
+            if waited >= WAIT_AT_MOST_S:
+                raise UserCodeError(f"{problem}, for {WAIT_AT_MOST_S / 60:.0f} min; {rule}")
+            if not client.is_told:
+                client.is_told = True
+                print(f"hpsearch: {problem}; {rule}", file=sys.stderr, flush=True)
 
     def stop(self) -> bool:
         """Raise TrialStopped where reports wait that ask for it; returns whether any does."""
@@ -141,6 +169,7 @@ class ReportServer:
 
     def _take(self, client: _Client, message: dict[str, Any]) -> None:
         client.rank, client.raises = message["rank"], message["on_stop"] == "raise"
+        client.asked_at, client.is_told = self._now(), False
         place = (message["epoch"], message["step"])
         if self._stops:
             self._answer(client, _STOP if client.raises else _CONTINUE)
