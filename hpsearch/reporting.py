@@ -7,8 +7,8 @@ Outside a search nothing happens, so the script still runs by itself. Any proces
 report. Python's standard library only: a script pays milliseconds for it.
 
 A report is a line of JSON on a Unix socket, answered by a line of JSON once the search wants the
-trial to go on. Processes on other nodes than the trial's first have a TCP connection, which begins
-with a line that is the trial's secret.
+trial to go on, or to stop. Processes on other nodes than the trial's first have a TCP connection,
+which begins with a line that is the trial's secret.
 """
 
 from __future__ import annotations
@@ -70,10 +70,13 @@ def report(
     values = {name: _number(name, value) for name, value in {**(metrics or {}), **more}.items()}
     message = {"rank": _rank(), "metrics": values, "on_stop": on_stop}
     message |= {"epoch": _count("epoch", epoch), "step": _count("step", step)}
+    message |= {"has_runs": has_mlflow_runs()}
     with _lock:
         answer = _connection().ask(message)
     if answer["stop"]:
         finish_mlflow_runs()
+        if on_stop == "terminate":
+            _connection().wait_for_end()
         raise TrialStopped
 
 
@@ -88,12 +91,19 @@ def checkpoint_dir(default: str | Path = "checkpoints") -> Path:
     return folder
 
 
+def has_mlflow_runs() -> bool:
+    """Whether this thread has runs of MLflow open."""
+    mlflow = sys.modules.get("mlflow")
+    with suppress(Exception):  # it may be half imported
+        return mlflow is not None and mlflow.active_run() is not None
+    return False
+
+
 def finish_mlflow_runs() -> None:
     """End the runs of MLflow that this thread has open, before what ends them as failed."""
-    mlflow = sys.modules.get("mlflow")
-    with suppress(Exception):  # its server may be gone, and it may be half imported
-        while mlflow is not None and mlflow.active_run() is not None:
-            mlflow.end_run()
+    with suppress(Exception):  # its server may be gone
+        while has_mlflow_runs():
+            sys.modules["mlflow"].end_run()
 
 
 class _Connection:
@@ -111,6 +121,13 @@ class _Connection:
         # no answer: the trial's worker is gone, and whoever supervises this process will end it
         answer: dict[str, Any] = json.loads(line) if line else {"stop": True}
         return answer
+
+    def wait_for_end(self) -> None:
+        """Say, by an empty line, that this process may be ended, and wait for SIGTERM."""
+        with suppress(OSError):  # the trial's worker is gone
+            self._socket.sendall(b"\n")
+            while self._socket.recv(1):
+                pass
 
 
 def _connected(place: str) -> socket.socket:

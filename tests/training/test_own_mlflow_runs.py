@@ -44,13 +44,32 @@ def test_a_function_s_runs_end_finished(epochs: int, store: Store, tmp_path: Pat
     assert mlflow.active_run() is None
 
 
-def test_a_script_s_run_ends_finished(store: Store, tmp_path: Path) -> None:
-    script = """
+@pytest.mark.parametrize("on_stop", ["raise", "terminate"])
+def test_a_script_s_run_ends_finished(on_stop: str, store: Store, tmp_path: Path) -> None:
+    script = f"""
         import hpsearch, mlflow
         with mlflow.start_run():
             for epoch in range(9):
-                hpsearch.report(epoch=epoch, accuracy=0.5, on_stop="raise")
+                hpsearch.report(epoch=epoch, accuracy=0.5, on_stop={on_stop!r})
     """
     with training(tmp_path, script, {"stop_grace": 60.0}, space={}) as trainer:
         trainer.train_epoch()
+    assert statuses(store.uri) == ["FINISHED"]
+
+
+def test_a_script_s_own_handler_of_sigterm_is_called(store: Store, tmp_path: Path) -> None:
+    script = """
+        import hpsearch, mlflow, pathlib, signal, sys
+        def handle(*_):
+            hpsearch.report(epoch=9, accuracy=0.1)  # taken, and dropped
+            pathlib.Path("handled").touch()
+            sys.exit()
+        signal.signal(signal.SIGTERM, handle)
+        with mlflow.start_run():
+            hpsearch.report(epoch=1, accuracy=0.5)
+            hpsearch.report(epoch=2, accuracy=0.6)
+    """
+    with training(tmp_path, script, {"stop_grace": 60.0}, space={}) as trainer:
+        assert [trainer.train_epoch(), trainer.train_epoch()][1]["accuracy"] == 0.6
+    assert (tmp_path / "handled").exists()
     assert statuses(store.uri) == ["FINISHED"]

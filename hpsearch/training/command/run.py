@@ -114,11 +114,11 @@ class CommandRun:
         return self._nodes.has_ended
 
     def stop(self) -> None:
-        """Stop the command, by an exception in the script first where it asked for that."""
-        if self._server.stop():
-            deadline = time.monotonic() + self._grace
-            while not self._nodes.has_ended and time.monotonic() < deadline:
-                self._handle(POLL_S)
+        """Stop the command, by what the script does of itself first: see `hpsearch.report`."""
+        self._server.stop()
+        deadline = time.monotonic() + self._grace
+        while self._server.is_ending and not self._nodes.has_ended and time.monotonic() < deadline:
+            self._handle(POLL_S)
         self._nodes.stop()
         self._close()
 

@@ -46,6 +46,7 @@ class _Client:
     received: bytes = b""
     rank: int = 0
     raises: bool = False
+    has_runs: bool = False  # of MLflow
     asked_at: float = 0.0
     is_told: bool = False
 
@@ -87,6 +88,7 @@ class ReportServer:
         self._places: defaultdict[int, list[_Place]] = defaultdict(list)
         self._num_released = 0  # reports of rank 0 that were answered
         self._stops = False
+        self._ending: list[_Client] = []
         for each in self._sockets:
             selector.register(each, selectors.EVENT_READ, partial(self._accept, each))
 
@@ -116,13 +118,17 @@ class ReportServer:
                 client.is_told = True
                 print(f"hpsearch: {problem}; {rule}", file=sys.stderr, flush=True)
 
-    def stop(self) -> bool:
-        """Raise TrialStopped where reports wait that ask for it; returns whether any does."""
+    def stop(self) -> None:
+        """Raise TrialStopped where reports wait that ask for it, and have runs of MLflow ended."""
         self._stops = True
-        asking = [client for client in self._waiting if client.raises]
-        for client in asking:
+        self._ending = [client for client in self._waiting if client.raises or client.has_runs]
+        for client in self._ending:
             self._answer(client, _STOP)
-        return bool(asking)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether a process is about to end what it has open, before it gets SIGTERM."""
+        return any(client.raises or client.has_runs for client in self._ending)
 
     @property
     def ranks(self) -> set[int]:
@@ -156,7 +162,10 @@ class ReportServer:
         if not client.is_trusted and not self._is_secret(lines, client):
             return
         for line in lines:
-            self._take(client, json.loads(line))
+            if line:
+                self._take(client, json.loads(line))
+            else:  # it has ended its runs
+                client.has_runs = False
 
     def _is_secret(self, lines: list[bytes], client: _Client) -> bool:
         """Take a remote connection's first line; drop the connection if it isn't the secret."""
@@ -169,6 +178,7 @@ class ReportServer:
 
     def _take(self, client: _Client, message: dict[str, Any]) -> None:
         client.rank, client.raises = message["rank"], message["on_stop"] == "raise"
+        client.has_runs = message["has_runs"]
         client.asked_at, client.is_told = self._now(), False
         place = (message["epoch"], message["step"])
         if self._stops:
@@ -206,6 +216,7 @@ class ReportServer:
             client.socket.sendall(answer)
 
     def _drop(self, client: _Client) -> None:
+        client.has_runs = False
         self._clients.discard(client)
         self._waiting = [each for each in self._waiting if each is not client]
         self._selector.unregister(client.socket)

@@ -113,7 +113,8 @@ def test_only_who_knows_the_secret_reports_from_elsewhere() -> None:
         server = ReportServer(selector, take, "127.0.0.1")
         secret, _, address = server.remote.removeprefix("tcp://").partition("@")
         host, _, port = address.rpartition(":")
-        message = b'{"rank": 0, "epoch": 1, "step": null, "metrics": {}, "on_stop": "raise"}\n'
+        message = b'{"rank": 0, "epoch": 1, "step": null, "metrics": {}, "on_stop": "raise"'
+        message += b', "has_runs": false}\n'
         for first, answer in ((b"guess", b""), (secret.encode(), b'{"stop": false}\n')):
             with socket.create_connection((host, int(port))) as connection:
                 connection.sendall(first + b"\n" + message)

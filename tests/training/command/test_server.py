@@ -26,7 +26,8 @@ class Trial:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect(str(self.server.path))
         self.connections.append(connection)
-        message = {"rank": rank, "epoch": 1, "step": None, "metrics": {}, "on_stop": "raise"}
+        message = {"rank": rank, "epoch": 1, "step": None, "metrics": {}}
+        message |= {"on_stop": "raise", "has_runs": False}
         connection.sendall(json.dumps(message).encode() + b"\n")
         for _ in range(2):  # the connection, and what it sends
             for key, _ in self.selector.select(5):
