@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -25,15 +26,13 @@ from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.spec.trials import FILES
 from hpsearch.tuning.output import output_file
-from hpsearch.untrusted_files import open_regular
+from hpsearch.untrusted_files import locked, open_regular
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
 
 #: seconds between two looks at a followed log
 POLL_S = 0.3
-#: seconds that a driver may take until it holds its search
-START_S = 60.0
 
 
 class LocalSearches:
@@ -206,6 +205,7 @@ class LocalSearches:
     def _start(self, name: str) -> None:
         command = [sys.executable, "-m", "hpsearch.cli", "resume", name]
         with SearchFolder(self._runs.path / name).driver_log.open("ab") as log:
+            fcntl.flock(log, fcntl.LOCK_SH)  # for as long as the driver has it open
             subprocess.Popen(
                 [*command, "--runs", str(self._runs.path)],
                 stdin=subprocess.DEVNULL,
@@ -219,11 +219,9 @@ class LocalSearches:
         return folder.is_driven() and folder.open_record().trials[number].outcome is None
 
     def _works(self, folder: SearchFolder, log: Path) -> bool:
-        """Whether a driver works on a search, or is only starting."""
-        if folder.is_driven():
-            return True
-        is_new = time.time() - log.stat().st_mtime < START_S
-        return is_new and folder.open_record().state == "running"
+        """Whether a driver works on a search, is starting, or has last words to write."""
+        with locked(folder.path, log.name) as is_free:
+            return not is_free or folder.is_driven()
 
 
 def _text(
