@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import io
 import logging
 import random
 import sys
@@ -99,6 +100,18 @@ def non_saver(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]]:
     for epoch in range(1, 100):
         EVENTS.append(f"train {epoch}")
         yield {"loss": float(epoch)}
+
+
+def rare_saver(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]]:
+    for epoch in range(1, 10):
+        yield {"loss": float(epoch)}
+        if epoch % 4 == 0 or epoch == 9:
+            trial.save_checkpoint(epoch)
+
+
+def empty_saver(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]]:
+    trial.save_checkpoint(config["state"], epoch=1)
+    yield {"loss": 1.0}
 
 
 def reporter(config: dict[str, Any], trial: Any) -> None:
@@ -266,7 +279,7 @@ class TestCheckpoints:
     ) -> None:
         whole = metrics_of(trainers(name, max_epochs=4), 4)
         first = trainers(name, max_epochs=4)
-        metrics_of(first, 3 if name in ("generator", "reporter") else 2)
+        metrics_of(first, 2)
         torch.save(first.state_dict(), tmp_path / "state.pt")
         first.close()
         second = trainers(name, max_epochs=4)
@@ -282,12 +295,50 @@ class TestCheckpoints:
         with pytest.raises(UserCodeError, match=r"save_checkpoint: must .*Linear"):
             trainer.train_epoch()
 
-    def test_a_checkpoint_is_of_the_epoch_reported_before_it(self, trainers: Trainers) -> None:
+    def test_a_function_that_saves_after_its_report_may_do_so(self, trainers: Trainers) -> None:
         trainer = trainers("generator", max_epochs=9)
         trainer.train_epoch()
-        assert (trainer.state_dict()["epoch"], trainer.state_dict()["checkpoint"]) == (0, None)
+        state = trainer.state_dict()
+        assert state["epoch"] == 1
+        assert torch.equal(torch.load(io.BytesIO(state["checkpoint"])), torch.ones(2))
+        assert EVENTS == ["train 1"]
+        assert metrics_of(trainer, 2) == [4.0, 6.0]
+        trainer.state_dict()
+        trainer.close()  # where it rests
+        assert EVENTS == ["train 1", "train 2", "train 3", "unwound"]
+
+    def test_one_that_does_not_save_trains_one_epoch_ahead_once(self, trainers: Trainers) -> None:
+        trainer = trainers("non_saver", max_epochs=9)
         trainer.train_epoch()
-        assert trainer.state_dict()["epoch"] == 1
+        for _ in range(2):
+            assert trainer.state_dict()["epoch"] == 0
+        assert EVENTS == ["train 1", "train 2"]
+        assert metrics_of(trainer, 1) == [2.0]
+        trainer.state_dict()
+        assert EVENTS == ["train 1", "train 2"]
+        assert metrics_of(trainer, 1) == [3.0]
+
+    def test_one_that_saves_rarely_trains_ahead_once_a_save(self, trainers: Trainers) -> None:
+        trainer = trainers("rare_saver", max_epochs=9)
+        saved = []
+        for _ in range(9):
+            trainer.train_epoch()
+            saved.append(trainer.state_dict()["epoch"])
+        assert saved == [0, 0, 0, 0, 4, 4, 4, 4, 9]
+
+    def test_what_a_function_raises_then_is_raised_in_its_epoch(self, trainers: Trainers) -> None:
+        RAISED.append(ValueError("late"))
+        trainer = trainers("raiser")
+        trainer.train_epoch()
+        assert trainer.state_dict()["epoch"] == 0
+        with pytest.raises(ValueError, match="late"):
+            trainer.train_epoch()
+
+    @pytest.mark.parametrize("state", [None, {}, []], ids=repr)
+    def test_a_state_that_holds_nothing_is_refused(self, state: Any, trainers: Trainers) -> None:
+        trainer = trainers("empty_saver", state=state)
+        with pytest.raises(UserCodeError, match="must hold what training continues from, but got"):
+            trainer.train_epoch()
 
     @pytest.mark.parametrize("max_epochs", [1, 3])
     @pytest.mark.parametrize("name", ["generator", "early_saver", "reporter"])
@@ -304,7 +355,7 @@ class TestCheckpoints:
         state = trainer.state_dict()
         metrics_of(trainer, 3)
         trainer.load_state_dict(state)
-        assert (trainer.epoch, metrics_of(trainer, 1)) == (1, [4.0])
+        assert (trainer.epoch, metrics_of(trainer, 1)) == (2, [6.0])
 
 
 class TestSeeds:
@@ -434,6 +485,6 @@ class TestExample:
             half.train_epoch()
         rest.load_state_dict(half.state_dict())
         half.close()
-        assert rest.epoch == 1
-        assert [(rest.train_epoch() or {})["val_accuracy"] for _ in range(2)] == accuracies[1:]
+        assert rest.epoch == 2
+        assert (rest.train_epoch() or {})["val_accuracy"] == accuracies[2]
         assert whole.train_epoch() is None

@@ -64,6 +64,8 @@ class _Saved:
 
     epoch: int = 0
     checkpoint: bytes | None = None
+    #: whether it was saved after the report of its epoch, or may be, as far as is known
+    follows_report: bool = True
 
 
 class FunctionTrial(Trial):
@@ -85,16 +87,20 @@ class FunctionTrial(Trial):
 
         `epoch` is the number of epochs that the state was trained: by default those reported, so
         save after the report, or pass `trial.epoch + 1` before it. Raises UserCodeError for other
-        objects, which could be loaded only by running code from the file.
+        objects, which could be loaded only by running code from the file, and for an empty state.
         """
         trained = self.epoch if epoch is None else epoch
         if trained > self.max_epochs:
             self._lockstep.cut_short()
+        check_state(state)
         buffer = io.BytesIO()  # a copy at once: training goes on in the same tensors
         torch.save(state, buffer)
         check_loadable(buffer, "save_checkpoint")
         self._saved.checkpoint = buffer.getvalue()
         self._saved.epoch = trained
+        self._saved.follows_report = trained == self.epoch
+        if self._saved.follows_report:
+            self._lockstep.rest()
 
     def load_checkpoint(self) -> Any | None:
         """Return the state to go on from; None where the trial starts from scratch."""
@@ -115,6 +121,7 @@ class FunctionTrainer:
         self._device = torch.device(device)
         self._objective = Objective(objective)
         self._warnings: list[CheckWarning] = []
+        self._seconds_ahead = 0.0
         self._begin(_Saved())
 
     @property
@@ -138,7 +145,8 @@ class FunctionTrainer:
             return None
         metrics = read_metrics(self._lockstep.item, self.epoch + 1)
         self._warn(self._objective.fill_in(metrics, self.epoch + 1))
-        metrics.setdefault("seconds", time.perf_counter() - started)
+        metrics.setdefault("seconds", time.perf_counter() - started + self._seconds_ahead)
+        self._seconds_ahead = 0.0
         self._trial.epoch += 1
         if self.epoch == self._config.max_epochs:
             self._finish(metrics)
@@ -147,8 +155,11 @@ class FunctionTrainer:
     def state_dict(self) -> dict[str, Any]:
         """Return what the function saved last, and how many epochs that was trained.
 
-        These may be fewer than were reported; 0 and None if it never saved.
+        A function that saves after its report is let run up to that. The epochs may still be
+        fewer than were reported; 0 and None if it never saved.
         """
+        if self._saved.epoch < self.epoch and self._saved.follows_report:
+            self._let_it_save()
         return {
             "epoch": self._saved.epoch,
             "checkpoint": self._saved.checkpoint,
@@ -185,6 +196,16 @@ class FunctionTrainer:
                 self._lockstep.put(metrics)
         finally:
             result.close()
+
+    def _let_it_save(self) -> None:
+        """Let the function run to its next save.
+
+        One that has none before its next report has trained that epoch ahead. It isn't let run
+        again until it has saved after a report.
+        """
+        started = time.perf_counter()
+        self._saved.follows_report = self._lockstep.advance_to_rest()
+        self._seconds_ahead += time.perf_counter() - started
 
     def _finish(self, metrics: dict[str, float]) -> None:
         """Let the function run to its end: what follows its loop, and its last checkpoint."""
@@ -275,6 +296,13 @@ def is_class(config: TrialConfig) -> bool:
     """Whether `config.trainable` names a class; UserCodeError where it can't be imported."""
     name, folder = str(config.trainable), Path(config.folder)
     return inspect.isclass(registry.get("trainable", name, folder).factory)
+
+
+def check_state(state: Any) -> None:
+    """Raise UserCodeError for a state that holds nothing: it would look like none when loaded."""
+    if state is None or (isinstance(state, Mapping | list | tuple) and not state):
+        rule = "save_checkpoint: must hold what training continues from"
+        raise UserCodeError(f"{rule}, but got {state!r}")
 
 
 _PURPOSE = "training function"

@@ -41,6 +41,7 @@ class Lockstep:
         self._function, self._name = function, name
         self._error: BaseException | None = None
         self._is_over = self._is_last = self._is_closed = False
+        self._is_ahead = self._may_rest = False
         self._num_ends = 0
         self._process = os.getpid()
         self._settings = UserSettings(folder, arguments)
@@ -52,13 +53,27 @@ class Lockstep:
 
         Raises what the function raised. With `is_last` the function ends where it puts again.
         """
-        if self._is_over:
-            return False
-        self._is_last = is_last
-        self._switch()
+        is_ahead, self._is_ahead = self._is_ahead, False
+        if not is_ahead:
+            if self._is_over:
+                return False
+            self._is_last = is_last
+            self._switch()
         if self._error is not None:
             raise self._error
         return not self._is_over
+
+    def advance_to_rest(self) -> bool:
+        """Let the function run until it rests; False if it put, returned or raised before that,
+        which the next `advance` then tells."""
+        if self._is_over or self._is_ahead:
+            return False
+        self._is_last, self._may_rest = False, True
+        self._switch()
+        self._is_ahead, self._may_rest = self._may_rest, False
+        if isinstance(self._error, KeyboardInterrupt):
+            raise self._error
+        return not self._is_ahead
 
     def close(self) -> None:
         """End the function where it waits, so that it unwinds; what it raises then is logged.
@@ -85,6 +100,14 @@ class Lockstep:
         self._wait()
         if self._is_closed:
             self._end()
+
+    def rest(self) -> None:
+        """Wait here if the owner wants that; returns when the next item is wanted."""
+        if self._may_rest and getcurrent() is self._greenlet and os.getpid() == self._process:
+            self._may_rest = False
+            self._wait()
+            if self._is_closed:
+                self._end()
 
     def cut_short(self) -> None:
         """Unwind the function from here if nothing more is wanted of it."""

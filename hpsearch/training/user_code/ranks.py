@@ -21,7 +21,7 @@ from hpsearch import reporting
 from hpsearch.spec import Command, TrialConfig
 from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
-from hpsearch.training.user_code.functions import Trial, call_user_code, program_of
+from hpsearch.training.user_code.functions import Trial, call_user_code, check_state, program_of
 from hpsearch.training.user_code.reports import read_numbers
 
 
@@ -48,6 +48,7 @@ class RankTrial(Trial):
 
     def save_checkpoint(self, state: Any, epoch: int | None = None) -> None:
         """See FunctionTrial; ranks other than 0 save nothing."""
+        check_state(state)
         if self.rank != 0:
             return
         draft = self._file.with_suffix(".tmp")
