@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,16 +31,18 @@ class BestTrial(TrialRecord):
         return self.result.load_model()
 
     def load_checkpoint(self, device: torch.device | str = "cpu") -> Any:
-        """Return what a training function saved last; for a model's trial its state."""
+        """Return what a training function saved last; for a model's trial its state.
+
+        Raises HpsearchError where the trial saved nothing.
+        """
         from hpsearch.training.checkpoints import load_checkpoint, load_state
+        from hpsearch.training.user_code.saved import load_saved
 
         if self.result.record.spec.resources.launcher is not None:
             return load_state(self.checkpoint_path.parent / FILES / "state.pt", device)["state"]
-        state = load_checkpoint(self.checkpoint_path, device)["trainer"]
-        if self.result.record.spec.trainable is None:
-            return state
-        saved = state["checkpoint"]
-        return load_state(io.BytesIO(saved), device) if isinstance(saved, bytes) else saved
+        if self.result.record.spec.trainable is not None:
+            return load_saved(self.checkpoint_path, device)
+        return load_checkpoint(self.checkpoint_path, device)["trainer"]
 
     @property
     def checkpoint_path(self) -> Path:

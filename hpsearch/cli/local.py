@@ -190,11 +190,11 @@ class LocalSearches:
         if trial is None or trial.checkpoint is None:
             raise HpsearchError(f"{name}: {_why_no_best(record)}")
         source = search.checkpoints / trial.checkpoint
-        is_command = record.spec.command is not None
-        target = folder / f"{name}-trial-{trial.number}{'' if is_command else source.suffix}"
+        has_files = record.spec.has_files
+        target = folder / f"{name}-trial-{trial.number}{'' if has_files else source.suffix}"
         if target.exists():
             raise SearchExistsError(f"{target} exists: choose another folder (--to)")
-        if is_command:
+        if has_files:
             return Path(shutil.copytree(source.parent / FILES, target, symlinks=True))
         return Path(shutil.copyfile(source, target))
 

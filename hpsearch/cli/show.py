@@ -174,8 +174,13 @@ def download(
     runs: PlaceOption = None,
     service: ServiceOption = None,
 ) -> None:
-    """Copy the best trial's checkpoint into a folder."""
-    console.print(str(open_searches(runs, service).download(name, to)), soft_wrap=True)
+    """Copy the best trial's checkpoint into a folder: of own code, what that saved."""
+    path = open_searches(runs, service).download(name, to)
+    if path.suffix == ".pt":
+        from hpsearch.training.user_code.saved import unpack
+
+        unpack(path)
+    console.print(str(path), soft_wrap=True)
 
 
 @app.command()

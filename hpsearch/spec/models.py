@@ -250,6 +250,11 @@ class SearchSpec(Frozen):
         return self.trainable is not None or self.command is not None
 
     @property
+    def has_files(self) -> bool:
+        """Whether the checkpoints are files that the processes of a trial write themselves."""
+        return self.command is not None or self.resources.launcher is not None
+
+    @property
     def plain_command(self) -> dict[str, Any] | None:
         """`command` as plain values, as a trial's configuration has it."""
         return None if self.command is None else self.command.model_dump(mode="json")

@@ -114,7 +114,7 @@ def test_the_canary_is_touched_by_a_plain_load(poisoned: Search, canary: Path) -
         *((["best", "small", "--output", "json"], 0), (["list"], 0), (["logs", "small"], 0)),
         *((["logs", "small", "--trial", "1"], 0), (["check", "small"], 1), (["gc"], 0)),
         *((["gc", "--dry-run"], 0), (["sync", "small"], 0)),
-        (["download", "small", "--to", "here"], 0),
+        (["download", "small", "--to", "here"], 1),
     ],
 )
 def test_no_command_unpickles(

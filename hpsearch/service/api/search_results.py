@@ -131,13 +131,13 @@ def best(name: Name, service: TheService, user: TheUser) -> Response:
 
 @router.get("/model", response_class=StreamingResponse)
 def model(name: Name, service: TheService, user: TheUser) -> Response:
-    """Download the best trial's checkpoint; that of a command is a ZIP archive of its files."""
+    """Download the best trial's checkpoint; files that its processes wrote are a ZIP archive."""
     record = _record(service, name)
     trial = _best_trial(record)
     not_kept = f"{name}: the checkpoint of trial {trial.number} is not kept"
     if trial.checkpoint is None:
         raise ConflictError(not_kept)
-    if record.spec.command is not None:
+    if record.spec.has_files:
         files = service.files.command_files(name, trial.checkpoint)
         archive = f'attachment; filename="{name}-trial-{trial.number}.zip"'
         headers = {"Content-Disposition": archive}

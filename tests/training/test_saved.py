@@ -1,0 +1,76 @@
+"""A checkpoint of user code is given back as the code saved it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hpsearch.errors import HpsearchError
+from hpsearch.spec import TrialConfig
+from hpsearch.training import launch
+from hpsearch.training.checkpoints import CheckpointStore
+from hpsearch.training.user_code.saved import load_saved, unpack
+
+STATE = {"weight": torch.arange(3.0), "epoch": 1}
+
+
+def saver(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]]:
+    yield {"loss": 1.0}
+    trial.save_checkpoint(STATE)
+
+
+def non_saver(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]]:
+    yield {"loss": 1.0}
+
+
+class Saver:
+    def __init__(self, config: dict[str, Any], trial: Any) -> None: ...
+
+    def train_epoch(self) -> dict[str, float]:
+        return {"loss": 1.0}
+
+    def state_dict(self) -> dict[str, Any]:
+        return STATE
+
+
+def checkpoint_of(name: str, folder: Path) -> Path:
+    trainer = launch(
+        TrialConfig(0, 0, 1, {"space": {}}, trainable=f"{__name__}:{name}", folder="."), None
+    )
+    trainer.train_epoch()
+    state = {"epoch": 1, "metrics": {"loss": 1.0}, "trainer": trainer.state_dict()}
+    return CheckpointStore(folder, 0).save(1, state)
+
+
+def check_state(state: Any) -> None:
+    assert torch.equal(state.pop("weight"), STATE["weight"])
+    assert state == {"epoch": 1}
+
+
+@pytest.mark.parametrize("name", ["saver", "Saver"])
+def test_what_was_saved_is_given_back(name: str, tmp_path: Path) -> None:
+    file = checkpoint_of(name, tmp_path)
+    check_state(load_saved(file))
+    unpack(file)
+    check_state(torch.load(file, weights_only=True))
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_function_that_saved_nothing_leaves_no_file(tmp_path: Path) -> None:
+    file = checkpoint_of("non_saver", tmp_path)
+    for give in (load_saved, unpack):
+        with pytest.raises(HpsearchError, match=r"saved no checkpoint: .* trial\.save_checkpoint"):
+            give(file)
+    assert list(file.parent.iterdir()) == []
+
+
+def test_a_model_s_checkpoint_stays_as_it_is(tmp_path: Path) -> None:
+    state = {"epoch": 1, "metrics": {}, "trainer": {"epoch": 1, "model": STATE}}
+    file = CheckpointStore(tmp_path, 0).save(1, state)
+    before = file.read_bytes()
+    unpack(file)
+    assert file.read_bytes() == before
