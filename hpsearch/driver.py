@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import signal
 import threading
@@ -32,8 +33,16 @@ from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.warm_start import Earlier, warm_started
-from hpsearch.tracking import Tracker, import_ahead, log_report, register_best, sync
+from hpsearch.tracking import (
+    Tracker,
+    import_ahead,
+    log_report,
+    register_best,
+    register_files,
+    sync,
+)
 from hpsearch.training.launchers import exports_model
+from hpsearch.training.user_code.saved import has_saved, write_saved
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.fusing import num_lanes, obstacle
 from hpsearch.tuning.observations import Observations
@@ -217,12 +226,30 @@ def _track_results(
                 final.test_metrics,
                 modules=loaded_modules(record.spec),
             )
+        elif record.spec.trainable is not None and record.state == "finished":
+            _register_saved(record, tracking_uri, folder)
         files = [folder.spec, folder.report_md, folder.report_html]
         log_report(record, tracking_uri, files)
     except TrackingError:
         _log.exception("MLflow has no model and no report of %s; its folder has", record.name)
         return False
     return True
+
+
+def _register_saved(record: Record, tracking_uri: str, folder: SearchFolder) -> None:
+    """Register what the best trial's function saved, if it did, with its hyperparameters."""
+    best = record.best
+    if best is None or best.checkpoint is None:
+        return
+    checkpoint = folder.checkpoints / best.checkpoint
+    space = record.config(best).values["space"]
+
+    def write(target: Path) -> None:
+        write_saved(checkpoint, target / "checkpoint.pt")
+        (target / "config.json").write_text(json.dumps(space, indent=2))
+
+    if has_saved(checkpoint):
+        register_files(record, tracking_uri, best, write)
 
 
 def _make_sampler(

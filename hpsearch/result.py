@@ -10,7 +10,6 @@ from hpsearch.analysis import SearchReport
 from hpsearch.errors import HpsearchError
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import Runs
-from hpsearch.spec.trials import FILES
 
 if TYPE_CHECKING:
     import torch
@@ -35,11 +34,9 @@ class BestTrial(TrialRecord):
 
         Raises HpsearchError where the trial saved nothing.
         """
-        from hpsearch.training.checkpoints import load_checkpoint, load_state
+        from hpsearch.training.checkpoints import load_checkpoint
         from hpsearch.training.user_code.saved import load_saved
 
-        if self.result.record.spec.resources.launcher is not None:
-            return load_state(self.checkpoint_path.parent / FILES / "state.pt", device)["state"]
         if self.result.record.spec.trainable is not None:
             return load_saved(self.checkpoint_path, device)
         return load_checkpoint(self.checkpoint_path, device)["trainer"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import mlflow
 import optuna
 import pytest
 import torch
@@ -142,6 +144,10 @@ def test_a_function_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert best.load_checkpoint() == {"epoch": 2, "lr": best.params["lr"]}
     with pytest.raises(HpsearchError, match="has no registered model: its training is code"):
         best.load_model()
+    mlflow.set_tracking_uri(Runs(tmp_path / "runs").tracking_uri)
+    files = Path(mlflow.artifacts.download_artifacts("models:/train@best"))
+    assert torch.load(files / "checkpoint.pt") == best.load_checkpoint()
+    assert json.loads((files / "config.json").read_text()) == best.params
     assert set(result.figures) >= {"objective", "curves"}
     assert "<table" in progress_html(result.record)
 

@@ -4,8 +4,16 @@ One experiment a search, one parent run, one child run a trial. Runs are found a
 tags, so that a view can be rebuilt at any time: what is there already isn't written twice.
 """
 
-from hpsearch.tracking.models import import_ahead, register_best
+from hpsearch.tracking.models import import_ahead, register_best, register_files
 from hpsearch.tracking.operations import address_of_run, log_report, sync
 from hpsearch.tracking.tracker import Tracker
 
-__all__ = ["Tracker", "address_of_run", "log_report", "import_ahead", "register_best", "sync"]
+__all__ = [
+    "Tracker",
+    "address_of_run",
+    "import_ahead",
+    "log_report",
+    "register_best",
+    "register_files",
+    "sync",
+]

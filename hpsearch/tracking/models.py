@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -66,6 +66,35 @@ def register_best(
     modules that the model may be made of, by name. What a driver that died has done of it isn't
     done again.
     """
+
+    def write(folder: Path, logged: Any) -> None:
+        code = _copied_modules(folder.with_name("modules"), modules or {})
+        _save_model(folder, logged, model, input_example, code)
+
+    return _log_and_register(record, tracking_uri, trial, write, "pytorch", test_metrics or {})
+
+
+def register_files(
+    record: Record, tracking_uri: str, trial: TrialRecord, write: Callable[[Path], object]
+) -> str:
+    """As `register_best`, for a trial of which only files are known: `write` puts them into a
+    folder. `mlflow.artifacts.download_artifacts` gives them back."""
+
+    def write_all(folder: Path, logged: Any) -> None:
+        folder.mkdir()
+        write(folder)
+
+    return _log_and_register(record, tracking_uri, trial, write_all, "checkpoint", {})
+
+
+def _log_and_register(
+    record: Record,
+    tracking_uri: str,
+    trial: TrialRecord,
+    write: Callable[[Path, Any], None],
+    model_type: str,
+    test_metrics: Mapping[str, float],
+) -> str:
     with as_tracking_errors(tracking_uri):
         from hpsearch.tracking.writer import find_trial
 
@@ -73,10 +102,8 @@ def register_best(
         run = find_trial(client, parent.info.experiment_id, parent.info.run_id, trial.number)
         if run is None:
             raise TrackingError(f"{tracking_uri} has no run of trial {trial.number}")
-        logged = _logged_before(client, run) or _log_model(
-            client, run, trial, model, input_example, modules or {}
-        )
-        _log_test_metrics(client, run, trial, logged.model_id, test_metrics or {})
+        logged = _logged_before(client, run) or _log_model(client, run, trial, write, model_type)
+        _log_test_metrics(client, run, trial, logged.model_id, test_metrics)
         return _register(client, record.name, run.info.run_id, logged)
 
 
@@ -122,9 +149,8 @@ def _log_model(
     client: Any,
     run: Any,
     trial: TrialRecord,
-    model: nn.Module,
-    input_example: np.ndarray[Any, Any],
-    modules: Mapping[str, Path],
+    write: Callable[[Path, Any], None],
+    model_type: str,
 ) -> Any:
     from mlflow.entities import LoggedModelOutput
 
@@ -133,12 +159,11 @@ def _log_model(
         name=MODEL_NAME,
         source_run_id=run.info.run_id,
         params=flatten(trial_values(trial)),
-        model_type="pytorch",
+        model_type=model_type,
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
-        code = _copied_modules(Path(folder) / "modules", modules)
-        _save_model(path, logged, model, input_example, code)
+        write(path, logged)
         client.log_model_artifacts(logged.model_id, str(path))
     client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=trial.epochs)])
     return client.finalize_logged_model(logged.model_id, "READY")

@@ -23,6 +23,7 @@ from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
 from hpsearch.training.user_code.functions import Trial, call_user_code, check_state, program_of
 from hpsearch.training.user_code.reports import read_numbers
+from hpsearch.training.user_code.saved import RANKS_STATE
 
 
 class RankTrial(Trial):
@@ -33,7 +34,7 @@ class RankTrial(Trial):
     """
 
     def __init__(self, config: TrialConfig) -> None:
-        self._file = reporting.checkpoint_dir() / "state.pt"
+        self._file = reporting.checkpoint_dir() / RANKS_STATE
         self._saved = load_state(self._file) if self._file.exists() else {"epoch": 0}
         self.rank, self.world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         local = int(os.environ["LOCAL_RANK"])

@@ -10,17 +10,29 @@ from typing import Any
 import torch
 
 from hpsearch.errors import HpsearchError
+from hpsearch.spec.trials import FILES
 from hpsearch.training.checkpoints import load_checkpoint, load_state
 
+#: what the first of several processes writes to its files, with its state
+RANKS_STATE = "state.pt"
 #: of the state of a function's or a class' trainer
 _KEYS = {"epoch", "checkpoint"}
 
 
+def has_saved(checkpoint: Path) -> bool:
+    """Whether the function or class of a checkpoint's trial saved a state."""
+    return _saved(checkpoint) is not None
+
+
 def load_saved(checkpoint: Path, device: torch.device | str = "cpu") -> Any:
     """Return what a training function, or a class, saved; raises HpsearchError if it never did."""
-    saved = load_checkpoint(checkpoint, device)["trainer"]["checkpoint"]
-    _require(saved)
+    saved = _required(_saved(checkpoint, device))
     return load_state(io.BytesIO(saved), device) if isinstance(saved, bytes) else saved
+
+
+def write_saved(checkpoint: Path, file: Path) -> None:
+    """Write what a function or class saved as `torch.save` does; see `load_saved`."""
+    _write(_required(_saved(checkpoint)), file)
 
 
 def unpack(checkpoint: Path) -> None:
@@ -33,9 +45,7 @@ def unpack(checkpoint: Path) -> None:
     try:
         trainer = load_checkpoint(checkpoint)["trainer"]
         if isinstance(trainer, Mapping) and trainer.keys() - {"objective"} == _KEYS:
-            saved = trainer["checkpoint"]
-            _require(saved)
-            draft.write_bytes(saved) if isinstance(saved, bytes) else torch.save(saved, draft)
+            _write(_required(trainer["checkpoint"]), draft)
             draft.replace(checkpoint)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -43,9 +53,23 @@ def unpack(checkpoint: Path) -> None:
         raise
 
 
-def _require(saved: Any) -> None:
+def _saved(checkpoint: Path, device: torch.device | str = "cpu") -> Any:
+    """Return the state, or the bytes of its file; None where nothing was saved."""
+    state = load_checkpoint(checkpoint, device)["trainer"]
+    if "checkpoint" in state:
+        return state["checkpoint"]
+    of_ranks = checkpoint.parent / FILES / RANKS_STATE
+    return load_state(of_ranks, device)["state"] if of_ranks.exists() else None
+
+
+def _write(saved: Any, file: Path) -> None:
+    file.write_bytes(saved) if isinstance(saved, bytes) else torch.save(saved, file)
+
+
+def _required(saved: Any) -> Any:
     if saved is None:
         raise HpsearchError(
             "the trial saved no checkpoint: save one in the training function by "
             "trial.save_checkpoint"
         )
+    return saved
