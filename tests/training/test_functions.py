@@ -89,6 +89,15 @@ def early_saver(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]
         yield {"loss": float(epoch)}
 
 
+def module_saver(config: dict[str, Any], trial: Any) -> None:
+    net = nn.Linear(1, 1)
+    if (state := trial.load_checkpoint()) is not None:
+        net.load_state_dict(state)
+    for epoch in range(trial.epoch + 1, trial.max_epochs + 1):
+        torch.nn.init.constant_(net.weight, epoch)
+        trial.report({"loss": net.weight}, checkpoint=net)
+
+
 def careless(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]]:
     """Saves a whole module, which torch loads only by running what the file names."""
     while True:
@@ -273,7 +282,9 @@ class TestEnding:
 
 
 class TestCheckpoints:
-    @pytest.mark.parametrize("name", ["generator", "early_saver", "reporter", "Net"])
+    @pytest.mark.parametrize(
+        "name", ["generator", "early_saver", "reporter", "module_saver", "Net"]
+    )
     def test_two_epochs_a_checkpoint_and_two_more_equal_four(
         self, name: str, trainers: Trainers, tmp_path: Path
     ) -> None:

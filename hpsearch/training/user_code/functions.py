@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from hpsearch import registry
 from hpsearch.errors import UserCodeError
@@ -78,8 +79,13 @@ class FunctionTrial(Trial):
         self._saved = saved
         self._lockstep = lockstep
 
-    def report(self, metrics: Mapping[str, Any]) -> None:
-        """Report the metrics of an epoch; returns when the next epoch is wanted."""
+    def report(self, metrics: Mapping[str, Any], checkpoint: Any = None) -> None:
+        """Report the metrics of an epoch; returns when the next epoch is wanted.
+
+        `checkpoint` is a state to save with it, or a module, whose state_dict() is saved.
+        """
+        if checkpoint is not None:
+            self.save_checkpoint(state_of(checkpoint), self.epoch + 1)
         self._lockstep.put(metrics)
 
     def save_checkpoint(self, state: Any, epoch: int | None = None) -> None:
@@ -296,6 +302,11 @@ def is_class(config: TrialConfig) -> bool:
     """Whether `config.trainable` names a class; UserCodeError where it can't be imported."""
     name, folder = str(config.trainable), Path(config.folder)
     return inspect.isclass(registry.get("trainable", name, folder).factory)
+
+
+def state_of(checkpoint: Any) -> Any:
+    """Return the state of a module, and a state as it is."""
+    return checkpoint.state_dict() if isinstance(checkpoint, nn.Module) else checkpoint
 
 
 def check_state(state: Any) -> None:

@@ -21,7 +21,13 @@ from hpsearch import reporting
 from hpsearch.spec import Command, TrialConfig
 from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
-from hpsearch.training.user_code.functions import Trial, call_user_code, check_state, program_of
+from hpsearch.training.user_code.functions import (
+    Trial,
+    call_user_code,
+    check_state,
+    program_of,
+    state_of,
+)
 from hpsearch.training.user_code.reports import read_numbers
 from hpsearch.training.user_code.saved import RANKS_STATE
 
@@ -41,8 +47,10 @@ class RankTrial(Trial):
         device = torch.device("cuda", local) if config.gpu > 0 else torch.device(config.device)
         super().__init__(config, device, self._saved["epoch"])
 
-    def report(self, metrics: Mapping[str, Any]) -> None:
-        """Report the metrics of an epoch; returns when the next epoch is wanted."""
+    def report(self, metrics: Mapping[str, Any], checkpoint: Any = None) -> None:
+        """See FunctionTrial."""
+        if checkpoint is not None:
+            self.save_checkpoint(state_of(checkpoint), self.epoch + 1)
         values = read_numbers(metrics, self.epoch + 1)  # the worker sees one that isn't finite
         self.epoch += 1
         reporting.report(values, epoch=self.epoch, on_stop="raise")
