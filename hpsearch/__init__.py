@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hpsearch.errors import BadConfigurationError, DivergedError, HpsearchError, SpecError
     from hpsearch.functional import search
     from hpsearch.registry import register
-    from hpsearch.result import SearchResult
+    from hpsearch.result import SearchResult, open_search
     from hpsearch.searches import extend_search, resume_search, run_search, stop_search
     from hpsearch.spec import SearchSpec, TrialConfig, load_spec
     from hpsearch.spec.ranges import Choice, Float, Int
@@ -42,6 +42,7 @@ __all__ = [
     "checkpoint_dir",
     "extend_search",
     "load_spec",
+    "open_search",
     "register",
     "report",
     "resume_search",
@@ -55,6 +56,7 @@ _MODULES = {
     "Float": "spec.ranges",
     "Int": "spec.ranges",
     "SearchResult": "result",
+    "open_search": "result",
     "search": "functional",
     "EarlyStopper": "early_stopping",
     "Stop": "early_stopping",

@@ -84,3 +84,12 @@ class SearchResult(SearchReport):
         model: Any = self.load_model()
         with torch.no_grad():
             return model.predict(torch.as_tensor(x, dtype=torch.float32)).numpy()
+
+
+def open_search(name: str, runs: str | Path = "runs") -> SearchResult:
+    """Return the result of a search that is in a runs folder, as far as it is.
+
+    Raises SearchNotFoundError where it isn't there.
+    """
+    place = Runs(Path(runs))
+    return SearchResult(place.search(name).open_record(), place)

@@ -147,6 +147,9 @@ def test_a_function_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     mlflow.set_tracking_uri(Runs(tmp_path / "runs").tracking_uri)
     files = Path(mlflow.artifacts.download_artifacts("models:/train@best"))
     assert torch.load(files / "checkpoint.pt") == best.load_checkpoint()
+    opened = hpsearch.open_search("train")
+    assert opened.best.load_checkpoint() == best.load_checkpoint()
+    assert opened.trials.equals(result.trials)
     assert json.loads((files / "config.json").read_text()) == best.params
     assert set(result.figures) >= {"objective", "curves"}
     assert "<table" in progress_html(result.record)

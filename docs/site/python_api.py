@@ -24,6 +24,7 @@ SUBJECTS = {
     "Specs": ["hpsearch.spec.reading.load_spec", "hpsearch.spec.models.SearchSpec"],
     "A search in one call": [
         "hpsearch.functional.search",
+        "hpsearch.result.open_search",
         "hpsearch.result.SearchResult",
         "hpsearch.result.BestTrial",
         "hpsearch.spec.ranges.Float",
