@@ -125,22 +125,24 @@ def run(spec: Path, folder: Path) -> tuple[float, float, float, float]:
     command = hpsearch("run", str(spec), "--runs", str(folder))
     process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner)
     os.close(inner)
-    outputs: list[float] = []
+    outputs: list[tuple[float, bytes]] = []
     reader = threading.Thread(target=read, args=(outer, outputs))
     reader.start()
     results = watch(process, folder)
     end = time.perf_counter()
     reader.join()
     os.close(outer)
-    assert process.returncode == 0
-    return outputs[0] - begin, results[0] - begin, end - results[-1], end - begin
+    if process.returncode:
+        shown = b"".join(text for _, text in outputs).decode(errors="replace")
+        raise SystemExit(f"{shown}\n{' '.join(command)}: exit status {process.returncode}")
+    return outputs[0][0] - begin, results[0] - begin, end - results[-1], end - begin
 
 
-def read(terminal: int, times: list[float]) -> None:
+def read(terminal: int, shown: list[tuple[float, bytes]]) -> None:
     """Read all that a terminal shows, and note when."""
     try:
-        while os.read(terminal, 65536):
-            times.append(time.perf_counter())
+        while text := os.read(terminal, 65536):
+            shown.append((time.perf_counter(), text))
     except OSError:  # the process has ended
         return
 

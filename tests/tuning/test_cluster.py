@@ -14,12 +14,12 @@ from hpsearch.tuning.on_ray.cluster import fills_machine, slots_of_cluster
 
 #: compares the workers that start by themselves with those of Tune's actors; leaves no process
 PROGRAM = """
-import os, psutil, ray
-from ray.tune.execution import class_cache
+import os, psutil, ray, sys
+from pathlib import Path
 from hpsearch.errors import ClusterError
 from hpsearch.provenance import available_cpus
 from hpsearch.spec import Resources
-from hpsearch.tuning.on_ray.cluster import _kill_autoscaler, ray_cluster
+from hpsearch.tuning.on_ray.cluster import ray_cluster
 from tests.support.polling import wait_until
 
 class Actor:
@@ -30,14 +30,23 @@ def children():
     found = psutil.Process().children(recursive=True)
     return [each for each in found if each.status() != psutil.STATUS_ZOMBIE]
 
-def autoscalers():
-    return [each for each in children() if "autoscaler" in "".join(each.cmdline())]
+def unneeded():
+    scripts = {"monitor.py", "log_monitor.py", "dashboard.py"}
+    paths = [Path(word) for each in children() for word in each.cmdline()]
+    return scripts & {path.name for path in paths}
+
+def errors_of_the_agent():
+    log = Path(ray._private.worker._global_node.get_logs_dir_path()) / "dashboard_agent.log"
+    return [line for line in log.read_text().splitlines() if "ERROR" in line]
 
 def workers():
     return {each.pid for each in children() if each.name().startswith("ray::IDLE")}
 
-expected = dict(class_cache.DEFAULT_ENV_VARS)
 with ray_cluster(None, prestart=True) as cluster:
+    wait_until(cluster._is_connected.is_set)
+    assert "ray.tune" not in sys.modules  # which another thread may be importing
+    from ray.tune.execution import class_cache
+    expected = dict(class_cache.DEFAULT_ENV_VARS)
     number = cluster.slots(Resources(), None)
     wait_until(lambda: len(workers()) == number)
     ahead = workers()
@@ -45,9 +54,8 @@ with ray_cluster(None, prestart=True) as cluster:
     actors = [remote.remote() for _ in range(number)]
     found = ray.get([actor.describe.remote() for actor in actors])
     del actors
-    assert autoscalers()
-    _kill_autoscaler()
-    assert not autoscalers()
+    assert not unneeded()
+    assert not errors_of_the_agent()
 assert children() == []
 assert {pid for pid, _ in found} == ahead, (found, ahead)
 assert all(environment == expected for _, environment in found)
@@ -99,3 +107,21 @@ def test_a_cluster_that_is_too_small_is_refused(
     resources = Resources(nodes=2, launcher="torchrun", placement=placement)
     with pytest.raises(ClusterError, match=message):
         slots_of_cluster(rooms, resources)
+
+
+#: what Tune does with callbacks as it starts; it imports MLflow, if it may
+COUNTING = """
+import sys
+from ray.tune import tune
+from hpsearch.tuning.on_ray.experiment import no_usage_of_callbacks
+from hpsearch.tuning.on_ray.searcher import AttemptCallback
+
+with no_usage_of_callbacks():
+    tune.air_usage.tag_callbacks([AttemptCallback(None)])
+assert "mlflow" not in sys.modules
+"""
+
+
+def test_tune_imports_no_mlflow_before_the_first_trial() -> None:
+    done = subprocess.run([sys.executable, "-c", COUNTING], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -9,10 +9,12 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
+from ray._private.node import Node
+from ray._private.ray_constants import DASHBOARD_ADDRESS, KV_NAMESPACE_DASHBOARD
 from ray.job_config import JobConfig
 
 from hpsearch.errors import ClusterError
@@ -55,6 +57,7 @@ class Cluster:
         # Ray takes them from the process, where users' code may be imported by then.
         script = os.path.dirname(os.path.realpath(sys.argv[0]))
         self.code_paths = [script, os.getcwd()] if script in sys.path else [os.getcwd()]
+        self._settings = ExitStack()  # of Tune, until the cluster is closed
         self._error: BaseException | None = None
         self._is_connected = threading.Event()
         self._closing = threading.Event()
@@ -75,6 +78,8 @@ class Cluster:
         self._is_connected.wait()
         if self._error is not None:
             raise self._error
+        if self._prestart and not self._address and self._thread.ident is not None:
+            self._settings.enter_context(_inherited_environment())
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         slots = slots_of_cluster([_slots_of_node(node, resources) for node in nodes], resources)
         return min(slots, max_concurrent or slots)
@@ -84,26 +89,24 @@ class Cluster:
         cluster while it is shut down."""
         if self._thread.ident is not None:
             self._is_connected.wait()
-            _kill_autoscaler()
             ray.shutdown()
             self._closing.set()
             self._thread.join()
+        self._settings.close()
 
     def _run(self) -> None:
-        with ExitStack() as stack:
-            try:
-                job = JobConfig(_py_driver_sys_path=self.code_paths)
-                if self._address:
-                    _join(self._address, job)
-                elif self._prestart:
-                    _start(job, _PRESTART)
-                    stack.enter_context(_inherited_environment())
-                else:
-                    _start(job, {})
-            except BaseException as error:  # raised where it is waited for
-                self._error = error
-            self._is_connected.set()
-            self._closing.wait()
+        # Nothing here may import Tune, which another thread imports at the same time: its packages
+        # import each other, and two threads would see them half imported.
+        try:
+            job = JobConfig(_py_driver_sys_path=self.code_paths)
+            if self._address:
+                _join(self._address, job)
+            else:
+                _start(job, _PRESTART if self._prestart else {})
+        except BaseException as error:  # raised where it is waited for
+            self._error = error
+        self._is_connected.set()
+        self._closing.wait()
 
 
 @contextmanager
@@ -140,11 +143,35 @@ def _join(address: str, job: JobConfig) -> None:
 
 def _start(job: JobConfig, settings: Mapping[str, Any]) -> None:
     config = {**SYSTEM_CONFIG, **settings}
-    with environment(IMPORTED_WITH | new_cluster_settings() | _TRIALS):
+    with environment(IMPORTED_WITH | new_cluster_settings() | _TRIALS), _only_needed_processes():
         try:
             ray.init(job_config=job, **_LOCAL_CLUSTER, **_QUIETLY, _system_config=config)
         except Exception as error:  # Ray raises a bare one when a process of its takes over 30 s
             raise ClusterError(f"Ray can't be started on this machine: {error}") from error
+
+
+@contextmanager
+def _only_needed_processes() -> Iterator[None]:
+    """Start Ray without its autoscaler, log monitor and API server, for which it has no option.
+
+    Nothing asks them anything on one machine without a dashboard. Each imports Ray on the cores
+    where workers start, and Ray waits for the API server before it starts the first worker.
+    """
+
+    def skip(node: Node) -> None: ...
+
+    def skip_api_server(node: Node, **options: Any) -> None:
+        # Ray's agent asks for its address each second, and logs an error while there is none.
+        node.get_gcs_client().internal_kv_put(
+            DASHBOARD_ADDRESS.encode(), b"127.0.0.1:0", True, KV_NAMESPACE_DASHBOARD
+        )
+
+    own = Node.start_monitor, Node.start_log_monitor, Node.start_api_server
+    Node.start_monitor, Node.start_log_monitor, Node.start_api_server = skip, skip, skip_api_server
+    try:
+        yield
+    finally:
+        Node.start_monitor, Node.start_log_monitor, Node.start_api_server = own
 
 
 @contextmanager
@@ -161,13 +188,6 @@ def _inherited_environment() -> Iterator[None]:
         yield
     finally:
         class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = own, propagated
-
-
-def _kill_autoscaler() -> None:
-    """End the process that would start more nodes, if this process has started it: by itself it
-    takes longer than the second after which Ray kills it."""
-    with suppress(AttributeError):  # Ray has no public way
-        ray._private.worker._global_node.kill_monitor(check_alive=False)
 
 
 def _check_reachable(address: str) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from ray import tune
+from ray.air._internal import usage
 from ray.tune.experiment import Trial
 
 from hpsearch.components import Data
@@ -65,7 +66,7 @@ def run_trials(
     strategy = "STRICT_SPREAD" if control.record.spec.resources.is_spread else "PACK"
     trainable = tune.with_resources(trainable, partial(_resources, strategy))
     slots = {"TUNE_MAX_PENDING_TRIALS_PG": str(workers.slots)}
-    with environment(slots), _no_word_of_used_workers():
+    with environment(slots), _no_word_of_used_workers(), no_usage_of_callbacks():
         while not control.is_over:
             _run_generation(control, trainable, workers, folder)
 
@@ -83,6 +84,18 @@ def _no_word_of_used_workers() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_error)
+
+
+@contextmanager
+def no_usage_of_callbacks() -> Iterator[None]:
+    """Keep Tune from counting callbacks, for which it imports all that Ray has, MLflow's too: a
+    second on the cores where the workers start."""
+    count = usage.tag_callbacks
+    usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = count
 
 
 def _run_generation(
