@@ -14,8 +14,7 @@ from hpsearch.tuning.on_ray.cluster import fills_machine, slots_of_cluster
 
 #: compares the workers that start by themselves with those of Tune's actors; leaves no process
 PROGRAM = """
-import os, psutil, ray
-from ray.tune.execution import class_cache
+import os, psutil, ray, sys
 from hpsearch.errors import ClusterError
 from hpsearch.provenance import available_cpus
 from hpsearch.spec import Resources
@@ -36,8 +35,11 @@ def autoscalers():
 def workers():
     return {each.pid for each in children() if each.name().startswith("ray::IDLE")}
 
-expected = dict(class_cache.DEFAULT_ENV_VARS)
 with ray_cluster(None, prestart=True) as cluster:
+    cluster._is_connected.wait()
+    assert "ray.tune" not in sys.modules  # another thread imports it meanwhile
+    from ray.tune.execution import class_cache
+    expected = dict(class_cache.DEFAULT_ENV_VARS)
     number = cluster.slots(Resources(), None)
     wait_until(lambda: len(workers()) == number)
     ahead = workers()

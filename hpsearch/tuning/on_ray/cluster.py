@@ -58,6 +58,7 @@ class Cluster:
         self._error: BaseException | None = None
         self._is_connected = threading.Event()
         self._closing = threading.Event()
+        self._settings = ExitStack()  # of Tune, while the cluster is used
         self._thread = threading.Thread(target=self._run, name="ray-cluster", daemon=True)
 
     def start(self) -> None:
@@ -75,6 +76,9 @@ class Cluster:
         self._is_connected.wait()
         if self._error is not None:
             raise self._error
+        # not while it connects: this thread imports Tune then, whose modules import each other
+        if self._prestart and not self._address and self._thread.ident is not None:
+            self._settings.enter_context(_inherited_environment())
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         slots = slots_of_cluster([_slots_of_node(node, resources) for node in nodes], resources)
         return min(slots, max_concurrent or slots)
@@ -82,6 +86,7 @@ class Cluster:
     def close(self) -> None:
         """Disconnect, once nothing else is done: Ray ends a process that drops an object of a
         cluster while it is shut down."""
+        self._settings.close()
         if self._thread.ident is not None:
             self._is_connected.wait()
             _kill_autoscaler()
@@ -90,20 +95,16 @@ class Cluster:
             self._thread.join()
 
     def _run(self) -> None:
-        with ExitStack() as stack:
-            try:
-                job = JobConfig(_py_driver_sys_path=self.code_paths)
-                if self._address:
-                    _join(self._address, job)
-                elif self._prestart:
-                    _start(job, _PRESTART)
-                    stack.enter_context(_inherited_environment())
-                else:
-                    _start(job, {})
-            except BaseException as error:  # raised where it is waited for
-                self._error = error
-            self._is_connected.set()
-            self._closing.wait()
+        try:
+            job = JobConfig(_py_driver_sys_path=self.code_paths)
+            if self._address:
+                _join(self._address, job)
+            else:
+                _start(job, _PRESTART if self._prestart else {})
+        except BaseException as error:  # raised where it is waited for
+            self._error = error
+        self._is_connected.set()
+        self._closing.wait()
 
 
 @contextmanager
