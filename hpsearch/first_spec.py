@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from hpsearch.script_options import Option, read_options
+from hpsearch.spec import likely_direction
 from hpsearch.user_code import scripts
 
 DEFAULT_METRIC = "val_accuracy"
-_LOWER_IS_BETTER = re.compile(r"loss|error|perplexity|ppl|mse|mae|nll|bpc")
 
 
 @dataclass
@@ -27,6 +27,7 @@ class FirstSpec:
 
     words: list[str]
     space: dict[str, Any] = field(default_factory=dict)
+    searched: list[str] = field(default_factory=list)  # the hyperparameters by name
     max_epochs: int | None = None
     others: list[Option] = field(default_factory=list)
     required: list[Option] = field(default_factory=list)
@@ -86,15 +87,6 @@ def to_yaml(spec: FirstSpec, name: str) -> str:
     return "\n".join([f"name: {json.dumps(name)}\n", *parts_of_text])
 
 
-def likely_direction(metric: str) -> str:
-    """Return what a metric's name says of its direction.
-
-    >>> likely_direction("val_loss")
-    'minimize'
-    """
-    return "minimize" if _LOWER_IS_BETTER.search(metric) else "maximize"
-
-
 def _budget(spec: FirstSpec) -> dict[str, int]:
     return {"max_epochs": spec.max_epochs or 27}
 
@@ -118,6 +110,7 @@ def _place(spec: FirstSpec, option: Option) -> None:
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = tree
+        spec.searched.append(option.name)
         if not spec.is_hydra:
             _add_words(spec, option, option.name)
     elif option.is_required:

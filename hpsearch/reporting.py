@@ -55,7 +55,8 @@ def report(
 ) -> None:
     """Report metrics of an epoch, or of a step; returns when the search wants the trial to go on.
 
-    Metrics are numbers, or arrays and tensors of one element. Without `epoch` and `step` each
+    Metrics are numbers, or arrays and tensors of one element; `epoch` or `step` may be among those
+    of a mapping. Without `epoch` and `step` each
     report that holds the search's objective counts as an epoch. A trial that is stopped gets
     SIGTERM, or with `on_stop="raise"` TrialStopped is raised here. In distributed training rank 0
     decides; the other ranks may report too, and are stopped at the same report. Outside a search
@@ -68,8 +69,10 @@ def report(
             f"hpsearch.report: on_stop must be terminate or raise, but got {on_stop!r}"
         )
     values = {name: _number(name, value) for name, value in {**(metrics or {}), **more}.items()}
-    message = {"rank": _rank(), "metrics": values, "on_stop": on_stop}
-    message |= {"epoch": _count("epoch", epoch), "step": _count("step", step)}
+    place = {"epoch": _count("epoch", epoch), "step": _count("step", step)}
+    if epoch is None and step is None:
+        place |= _place_among(values)
+    message = {"rank": _rank(), "metrics": values, "on_stop": on_stop, **place}
     message |= {"has_runs": has_mlflow_runs()}
     with _lock:
         answer = _connection().ask(message)
@@ -182,6 +185,12 @@ def _count(name: str, value: Any) -> int | None:
     if isinstance(value, bool) or not number.is_integer() or number < 0:
         raise TypeError(f"hpsearch.report: {name} must be a whole number >= 0, but got {value!r}")
     return int(number)
+
+
+def _place_among(values: dict[str, float]) -> dict[str, int]:
+    """Take the epoch and the step out of a mapping, where they are whole numbers."""
+    names = [name for name in ("epoch", "step") if values.get(name, -1) >= 0]
+    return {name: int(values.pop(name)) for name in names if values[name].is_integer()}
 
 
 def _rank() -> int:

@@ -19,7 +19,6 @@ import yaml
 
 from hpsearch.errors import HpsearchError
 from hpsearch.script_hooks import ARGPARSE_OPTIONS
-from hpsearch.training.command.arguments import flat
 from hpsearch.training.command.environment import command_path
 
 #: seconds in which a script must have printed its options
@@ -75,7 +74,7 @@ def read_options(words: Sequence[str], folder: Path) -> tuple[list[Option], bool
             return [_of_argparse(each) for each in json.loads(target.read_text())], False
     if "hydra" in help_text.lower():
         config = yaml.safe_load(_output([*words, "--cfg", "job"], folder, {})) or {}
-        return [_of_hydra(name, value) for name, value in flat(config).items()], True
+        return [_of_hydra(name, value) for name, value in _keys(config)], True
     return list(_of_help(help_text)), False
 
 
@@ -85,6 +84,15 @@ def _of_argparse(found: Mapping[str, Any]) -> Option:
     choices = tuple(found["choices"] or ())
     is_flag, is_required = bool(found["is_flag"]), bool(found["is_required"])
     return Option(word, found["default"], choices, is_flag, is_required, tuple(names))
+
+
+def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a nested config by the dotted keys that override them."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _of_hydra(name: str, value: Any) -> Option:

@@ -42,7 +42,7 @@ def init(
     say(f"running {' '.join(words)} --help, for at most {TIMEOUT_S:g} s, to read its options")
     spec = first_spec(words, output.parent)
     output.write_text(to_yaml(spec, name_of(words)))
-    say(f"{output}: {', '.join(spec.space) or 'no known hyperparameter'}")
+    say(f"{output}: {', '.join(spec.searched) or 'no known hyperparameter'}")
     if spec.required:
         missing = ", ".join(option.word for option in spec.required)
         say(f"warning: the script requires {missing}: add it to the command in {output}")
@@ -78,7 +78,8 @@ def spec_of_command(
 
 def _likely_objective(metric: str | None, words: Sequence[str]) -> dict[str, str]:
     """Return the objective for a metric, by default that which a script's own file reports."""
-    from hpsearch.first_spec import likely_direction, reported_metric
+    from hpsearch.first_spec import reported_metric
+    from hpsearch.spec import likely_direction
 
     metric = metric or reported_metric(words, Path())
     if metric is None:

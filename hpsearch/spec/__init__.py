@@ -4,7 +4,7 @@ A value of the *trial sections* (`SECTIONS`) is a constant, a `Range` or `Choice
 Whether names, keywords and data fit each other is checked by `hpsearch.validation`.
 """
 
-from hpsearch.spec.advice import advice
+from hpsearch.spec.advice import advice, likely_direction
 from hpsearch.spec.command import Command
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.models import (
@@ -73,6 +73,7 @@ __all__ = [
     "draft_spec",
     "is_metric_name",
     "join",
+    "likely_direction",
     "load_spec",
     "load_yaml",
     "parse_duration",

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from hpsearch.errors import Problem
 from hpsearch.spec.models import SearchSpec
+from hpsearch.spec.settings import Direction
 from hpsearch.spec.trees import Choices, Tree, join
 
 TRAINING = "train_"
+_LOWER_IS_BETTER = re.compile(r"(?!.*neg_).*(?:loss|error|perplexity|ppl|mse|mae|nll|bpc)")
 
 
 def advice(spec: SearchSpec) -> list[Problem]:
-    """Return warnings for a spec: what chooses by a metric of the rows that are trained on."""
+    """Return warnings for a spec: what chooses by a metric of the rows that are trained on, and
+    a loss that is maximised."""
     chosen = [
         ("objective.metric", spec.objective.metric),
         *_watched_by(spec.callbacks, "callbacks"),
     ]
-    return [_overfits(path, metric) for path, metric in chosen if metric.startswith(TRAINING)]
+    found = [_overfits(path, metric) for path, metric in chosen if metric.startswith(TRAINING)]
+    metric, direction = spec.objective.metric, spec.objective.direction
+    if direction != likely_direction(metric) == "minimize":
+        rule = f"should be minimize for {metric}: its highest value is looked for"
+        found.append(Problem("objective.direction", rule, direction))
+    return found
+
+
+def likely_direction(metric: str) -> Direction:
+    """Return what a metric's name says of its direction.
+
+    >>> likely_direction("val_loss")
+    'minimize'
+    >>> likely_direction("neg_mean_squared_error")
+    'maximize'
+    """
+    return "minimize" if _LOWER_IS_BETTER.match(metric) else "maximize"
 
 
 def _overfits(path: str, metric: str) -> Problem:

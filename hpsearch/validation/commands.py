@@ -15,6 +15,7 @@ from hpsearch.training.command.arguments import FILLED, flat, placeholders, styl
 from hpsearch.training.command.environment import command_path
 from hpsearch.training.command.sources import FAMILY
 from hpsearch.user_code import scripts
+from hpsearch.validation.options import option_problems
 from hpsearch.validation.outcomes import parted
 from hpsearch.validation.own_code import beside_problems, process_problems, space_problems
 from hpsearch.validation.required_arguments import required_problems
@@ -33,7 +34,9 @@ def command_problems(draft: Draft) -> Iterator[Problem]:
     yield from _nesting_problems(command, draft)
     yield from _placeholder_problems(command, draft)
     yield from _variable_problems(command, draft)
-    yield from required_problems(command, _names(draft.sections.get("space") or {}), draft.folder)
+    names = _names(draft.sections.get("space") or {})
+    yield from required_problems(command, names, draft.folder)
+    yield from option_problems(command, names, draft.folder)
     yield from _metrics_problems(command, draft)
 
 
@@ -114,7 +117,12 @@ def _group_problems(pattern: str | list[str], draft: Draft) -> Iterator[Problem]
     with suppress(re.error):  # reported where the source is made
         groups = [name for each in patterns for name in re.compile(each).groupindex]
         objective = draft.spec.objective.metric if draft.spec is not None else None
-        if objective is not None and objective.isidentifier() and objective not in groups:
+        if objective is None or objective in groups:
+            return
+        if not objective.isidentifier():
+            rule = "must be the name of a group of metrics.pattern: letters, digits and _"
+            yield Problem("objective.metric", rule, objective, nearest_names(objective, groups))
+        else:
             rule = f"must have a group named as the objective, (?P<{objective}>...)"
             yield Problem("metrics.pattern", rule, pattern, nearest_names(objective, groups))
 

@@ -96,6 +96,18 @@ def test_a_script_with_hydra(tmp_path: Path) -> None:
     }
 
 
+def test_keys_of_a_hydra_config_are_named_in_full(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").write_text(
+        "model: {name: resnet, width: 64, init: '???'}\ndata: {name: '???', root: data}\n"
+    )
+    (tmp_path / "train.py").write_text(dedent(HYDRA))
+    spec = first_spec(["python", "train.py"], tmp_path)
+    assert spec.searched == ["model.width"]
+    assert [option.word for option in spec.others] == ["model.name", "data.root"]
+    assert [option.word for option in spec.required] == ["model.init", "data.name"]
+
+
 def test_a_script_with_a_help_text(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(dedent(TEXT))
     options, is_hydra = read_options(["python", "train.py"], tmp_path)

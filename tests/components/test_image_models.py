@@ -157,14 +157,16 @@ class TestWeights:
             ),
             (
                 "torchvision/resnet18",
-                "none.pth",
-                "weights: must be a file of weights.*No such file",
+                "resnet81.pth",
+                "weights: must be a file of weights; .*; did you mean 'resnet18.pth'",
             ),
             ("torchvision/resnet18", "text.pth", "weights: must be a file of weights.*text.pth"),
+            ("torchvision/resnet18", "whole.pth", r"it holds more, .* save model.state_dict\(\)"),
         ],
     )
     def test_other_files(self, folder: Path, name: str, file: str, match: str) -> None:
         (folder / "text.pth").write_text("no weights")
+        torch.save(torch.nn.Linear(1, 1), folder / "whole.pth")
         with pytest.raises(BadConfigurationError, match=match):
             build(name, weights=file, folder=folder)
 

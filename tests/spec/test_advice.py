@@ -45,6 +45,16 @@ class TestObjective:
         objective = {"metric": metric, "direction": "minimize"}
         assert told(FUNCTION | {"objective": objective}) == []
 
+    def test_a_loss_without_a_direction_is_warned_of(self) -> None:
+        assert told(FUNCTION | {"objective": {"metric": "val_loss"}}) == [
+            "objective.direction: should be minimize for val_loss: its highest value is looked "
+            "for, but got 'maximize'"
+        ]
+
+    @pytest.mark.parametrize("metric", ["val_accuracy", "score", "neg_mse"])
+    def test_what_may_be_maximized_is_not(self, metric: str) -> None:
+        assert told(FUNCTION | {"objective": {"metric": metric}}) == []
+
 
 @pytest.mark.parametrize(
     ("callbacks", "place"),

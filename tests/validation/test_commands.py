@@ -108,6 +108,10 @@ def test_what_can_work(changes: dict[str, Any], folder: Path) -> None:
             "metrics.pattern: must have a group named as the objective, (?P<accuracy>...)",
         ),
         (
+            {"metrics": STDOUT, "objective": {"metric": "val/accuracy"}},
+            "objective.metric: must be the name of a group of metrics.pattern: letters, digits",
+        ),
+        (
             {"command": "torchrun train.py", "resources": {"launcher": "torchrun"}},
             "resources.launcher: must not be given with a command that starts processes itself",
         ),

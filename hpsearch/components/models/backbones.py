@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from hpsearch.components.data import Scale
 from hpsearch.components.layer_groups import groups_of
 from hpsearch.components.models.pretrained import mark_pretrained
 from hpsearch.components.packages import optional_package
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, nearest_names
 
 #: channels of the images that nets of other libraries are trained on
 RGB = 3
@@ -244,6 +246,10 @@ def _of_channels(weight: Tensor, channels: int) -> Tensor:
 
 def _state_in(path: Path) -> dict[str, Tensor]:
     """Return the weights in a file of torch's or of safetensors, by their names in the net."""
+    if not path.is_file():
+        near = nearest_names(path.name, (each.name for each in path.parent.glob("*")))
+        rule = "must be a file of weights; nothing is downloaded"
+        raise BadConfigurationError(rule, str(path), keyword="weights", nearest=near)
     try:
         if path.suffix == ".safetensors":
             error = BadConfigurationError
@@ -259,6 +265,8 @@ def _state_in(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # torch raises many kinds for a file that is none of its own
         said = str(error).partition("\n")[0]
+        if isinstance(error, UnpicklingError) and zipfile.is_zipfile(path):
+            said = "it holds more, such as a whole model; save model.state_dict()"
         rule = f"must be a file of weights, as torch.save or safetensors write it, but {path}"
         raise BadConfigurationError(f"{rule}: {said}", keyword="weights") from error
     return {_DENSE_LAYER.sub(r"\1\2", key): value for key, value in named.items()}

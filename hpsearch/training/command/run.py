@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hpsearch.errors import UserCodeError, placed
+from hpsearch.errors import UserCodeError, nearest_names, placed
 from hpsearch.registry import ComponentOf
 from hpsearch.reporting import CHECKPOINT_DIR, SOCKET
 from hpsearch.spec import Command, TrialConfig
@@ -135,7 +135,8 @@ class CommandRun:
             raise error
         if epochs.known == 0:
             rule = f"the command ended without a value of the objective {objective!r}"
-            raise UserCodeError(f"{rule}: {self._lack(epochs)}")
+            near = nearest_names(objective, epochs.seen)
+            raise UserCodeError(f"{rule}: {self._lack(epochs)}", nearest=near)
 
     def _lack(self, epochs: EpochMetrics) -> str:
         """Say what was missing in a script that completed no epoch."""

@@ -166,12 +166,19 @@ def _only_needed_processes() -> Iterator[None]:
             DASHBOARD_ADDRESS.encode(), b"127.0.0.1:0", True, KV_NAMESPACE_DASHBOARD
         )
 
-    own = Node.start_monitor, Node.start_log_monitor, Node.start_api_server
-    Node.start_monitor, Node.start_log_monitor, Node.start_api_server = skip, skip, skip_api_server
+    replaced = {
+        "start_monitor": skip,
+        "start_log_monitor": skip,
+        "start_api_server": skip_api_server,
+    }
+    own = {name: getattr(Node, name) for name in replaced if hasattr(Node, name)}
+    for name in own:
+        setattr(Node, name, replaced[name])
     try:
         yield
     finally:
-        Node.start_monitor, Node.start_log_monitor, Node.start_api_server = own
+        for name, method in own.items():
+            setattr(Node, name, method)
 
 
 @contextmanager

@@ -241,7 +241,7 @@ def test_out_of_memory_is_known(tmp_path: Path) -> None:
     ("script", "metrics", "message"),
     [
         ("pass", None, "it must call hpsearch.report"),
-        ("import hpsearch; hpsearch.report(acc=1.0)", None, "it reported acc"),
+        ("import hpsearch; hpsearch.report(acuracy=1.0)", None, "reported acuracy; did you mean"),
         ("print('acc 1')", {"name": "stdout", "pattern": "x=(?P<accuracy>.)"}, "no line of its"),
         ("pass", {"name": "jsonl", "path": "{output_dir}/log"}, "no metrics were found in"),
     ],
