@@ -21,6 +21,10 @@ from hpsearch.validation.own_code import beside_problems, process_problems, spac
 from hpsearch.validation.required_arguments import required_problems
 from hpsearch.validation.signatures import check_component
 
+#: words that mean something to a shell only
+_OF_SHELLS = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1", "&>"}
+_VARIABLE = re.compile(r"[A-Za-z_]\w*=")
+
 
 def command_problems(draft: Draft) -> Iterator[Problem]:
     """Yield what is wrong with `command`, `metrics` and `space`, and what stands beside them."""
@@ -46,7 +50,11 @@ def _program_problems(command: Command, folder: Path) -> Iterator[Problem]:
     where = str(folder / program) if is_path else program
     if not placeholders([program]) and shutil.which(where, path=command_path()) is None:
         rule = "must be an executable file" if is_path else "must be a command on the PATH"
-        yield Problem("command.run", rule, program)
+        hint = "command.environment sets variables" if _VARIABLE.match(program) else ""
+        yield Problem("command.run", rule, program, hint=hint)
+    if of_shell := [word for word in command.run if word in _OF_SHELLS]:
+        hint = "[bash, -c, 'python train.py --lr {lr} | tee log.txt'] runs one"
+        yield Problem("command.run", "must not need a shell", of_shell[0], hint=hint)
     for script in scripts(command.run):
         if script.endswith(".py") and not (folder / script).is_file():
             near = nearest_names(script, (path.name for path in folder.glob("*.py")))

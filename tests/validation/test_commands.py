@@ -67,6 +67,14 @@ def test_what_can_work(changes: dict[str, Any], folder: Path) -> None:
             {"command": "./train.sh"},
             "command.run: must be an executable file, but got './train.sh",
         ),
+        (
+            {"command": "LEVEL=1 python train.py"},
+            "command.run: must be a command on the PATH, but got 'LEVEL=1'; command.environment",
+        ),
+        (
+            {"command": "python train.py | tee log.txt"},
+            "command.run: must not need a shell, but got '|'; [bash, -c, ",
+        ),
         ({"command": "python trian.py"}, "command.run: must name a file below "),
         ({"command": ""}, "command.run: must be a command line: a text, or a list of words"),
         ({"command": []}, "command.run: must be a command line"),
