@@ -20,7 +20,7 @@ from hpsearch.analysis import Progress, summary
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.next_steps import commonest_failure, why_no_best
 from hpsearch.errors import Problem
-from hpsearch.formatting import show, show_seconds
+from hpsearch.formatting import show, show_count, show_seconds
 from hpsearch.outcome import Outcome
 from hpsearch.record import DataNotes, Record, TrialRecord
 from hpsearch.runs import SearchFolder
@@ -104,11 +104,12 @@ def progress_line(record: Record, progress: Progress) -> str:
     best = "none yet"
     if progress.leader is not None:
         best = f"{show(progress.leader_value)} (trial {progress.leader.number})"
+    epochs = show_count(progress.epochs_used, "epoch")
     left = f", {show_seconds(progress.seconds_left)} left" if progress.seconds_left else ""
     return (
         f"{progress.ended}/{progress.planned} trials, {progress.running} running, "
         f"{progress.stopped_early} stopped early, {progress.failed} failed; "
-        f"best {record.spec.objective.metric} {best}; {progress.epochs_used} epochs, "
+        f"best {record.spec.objective.metric} {best}; {epochs}, "
         f"{progress.epochs_saved} saved; {show_seconds(progress.seconds_used)}{left}"
     )
 

@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from hpsearch import formatting
-from hpsearch.formatting import show_bytes, show_seconds
+from hpsearch.formatting import show_bytes, show_count, show_seconds
 
 
 def test_examples() -> None:
@@ -29,3 +29,11 @@ def test_no_unit_holds_a_whole_one_of_the_next(seconds: float, text: str) -> Non
 )
 def test_sizes_have_three_digits(num_bytes: float, text: str) -> None:
     assert show_bytes(num_bytes) == text
+
+
+def test_one_thing_is_singular() -> None:
+    assert [show_count(number, "epoch") for number in range(3)] == [
+        "0 epochs",
+        "1 epoch",
+        "2 epochs",
+    ]

@@ -19,7 +19,7 @@ from hpsearch.analysis.next_steps import next_steps, why_no_best
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.scatter import shown_trials
 from hpsearch.analysis.stopping import rungs
-from hpsearch.formatting import show, show_outcome, show_seconds
+from hpsearch.formatting import show, show_count, show_outcome, show_seconds
 from hpsearch.record import Outcome, Record
 from hpsearch.spec import Choices, Tree, advice
 
@@ -66,11 +66,11 @@ def introduction(record: Record) -> str:
     reason = f" ({record.reason})" if record.reason else ""
     return (
         f"The search {_STATES[record.state]} {show_seconds(progress.seconds_used)}{reason}: "
-        f"{_count(len(record.trials), 'trial')} of {spec.search.trials} planned, of {what}. "
+        f"{show_count(len(record.trials), 'trial')} of {spec.search.trials} planned, of {what}. "
         f"It {spec.objective.direction}s `{spec.objective.metric}` over "
-        f"{_count(len(record.space.parameters), 'hyperparameter')} with the sampler "
+        f"{show_count(len(record.space.parameters), 'hyperparameter')} with the sampler "
         f"`{spec.search.sampler['name']}` (seed {spec.search.seed}), at most "
-        f"{_count(spec.max_epochs, 'epoch')} a trial, early stopping `{stopping.name}`."
+        f"{show_count(spec.max_epochs, 'epoch')} a trial, early stopping `{stopping.name}`."
         f"{''.join(f' Warning: {each}' for each in advice(spec))}"
     )
 
@@ -144,7 +144,7 @@ def _best(record: Record, progress: Progress) -> Section:
     kinds = "; ".join(f"{each.trials} {each.label}" for each in completed(record))
     text = (
         f"Trial {best.number}: `{metric}` {show(progress.best_value)} after "
-        f"{_count(best.epochs, 'epoch')}, the best of {progress.completed} that completed: "
+        f"{show_count(best.epochs, 'epoch')}, the best of {progress.completed} that completed: "
         f"{kinds}."
     )
     params = _rows((f"`{name}`", show(value)) for name, value in best.params.items())
@@ -204,7 +204,7 @@ def _calibration(record: Record) -> list[Section]:
     fitted = "".join(f", {name} {show(value)}" for name, value in found["fitted"].items())
     text = (
         f"The exported model is calibrated by `{found['name']}`, fitted on "
-        f"{_count(found['rows'], 'validation row')}{fitted}."
+        f"{show_count(found['rows'], 'validation row')}{fitted}."
     )
     if "after" not in found:
         return [Section("Calibration", (text, "Without a test split its effect is not measured."))]
@@ -260,7 +260,7 @@ def _importances(importances: Importances) -> Section:
 
 def _early_stopping(record: Record, progress: Progress) -> Section:
     found = rungs(record)
-    used = f"{_count(progress.epochs_used, 'epoch')} trained"
+    used = f"{show_count(progress.epochs_used, 'epoch')} trained"
     if not found:
         return Section("Early stopping", (f"No trial was stopped early; {used}.",))
     text = (
@@ -315,7 +315,3 @@ def _next(record: Record) -> Section:
 
 def _rows(rows: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
     return tuple(rows)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -75,8 +75,8 @@ class _Backend(BaseJournalBackend):
             text = line.decode()
             entry = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise self._error(f"is no JSON at entry {self._number + 1}") from error
-        self._check(isinstance(entry, dict), f"is no mapping at entry {self._number + 1}")
+            raise self._error(f"has invalid JSON at entry {self._number + 1}") from error
+        self._check(isinstance(entry, dict), f"has no JSON object at entry {self._number + 1}")
         if _ESCAPED_SURROGATE.search(text):
             entry = _without_surrogates(entry)
         whole: dict[str, Any] = entry

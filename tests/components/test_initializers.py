@@ -237,7 +237,7 @@ class TestPlacement:
         inner: Any = {"name": "normal", "forget_bias": 1.0}
         key, dot, pattern = place.partition(".")
         section = {"name": "he_normal", key: {pattern: inner} if dot else inner}
-        rule = rf"initializer\.{re.escape(place)}: must .* forget_bias is said of the whole model"
+        rule = rf"initializer\.{re.escape(place)}: must .* forget_bias applies to the whole model"
         with pytest.raises(SpecError, match=rule):
             check(draft_spec(changed(initializer=section)))
 

@@ -73,7 +73,7 @@ def test_every_norm_is_tested_here() -> None:
 @pytest.mark.parametrize("num_dims", [0, 2])
 def test_gradients_are_right(name: str, num_dims: int) -> None:
     if name == "instance" and num_dims == 0:
-        with pytest.raises(BadConfigurationError, match="places of an image"):
+        with pytest.raises(BadConfigurationError, match="instance needs images"):
             norm(name, 4, 0)
         return
     torch.manual_seed(0)

@@ -58,7 +58,7 @@ class TestEveryOptimizer:
     def test_groups_have_rates_of_their_own(self, name: str) -> None:
         """A tenth of the rate moves a plain gradient a tenth as far, and none farther."""
         if name == "lbfgs":
-            with pytest.raises(BadConfigurationError, match="lbfgs takes all parameters alike"):
+            with pytest.raises(BadConfigurationError, match="lbfgs has one learning rate"):
                 Net(name, [{"lr_factor": 0.1}, {}])
             return
         net = Net(name, [{"lr_factor": 0.1}, {}])

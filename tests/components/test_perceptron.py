@@ -85,7 +85,7 @@ def test_each_step_is_that_of_scikit_learn() -> None:
 
 
 def test_it_decides_between_two_classes_only() -> None:
-    with pytest.raises(BadConfigurationError, match="perceptron decides between two classes"):
+    with pytest.raises(BadConfigurationError, match="perceptron needs two classes"):
         make(load_data({"name": "wine"}, seed=0))
 
 

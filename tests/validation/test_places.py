@@ -87,7 +87,7 @@ def test_it_is_told_once_of_each_end_and_each_model(folder: Path) -> None:
     [
         (
             {"model": {"choices": ["mlp", {"name": "mlp", "norm": "instance"}]}},
-            "model.choices.1.norm: instance normalises over the places of an image",
+            "model.choices.1.norm: instance needs images",
         ),
         (
             {

@@ -250,11 +250,11 @@ class TestTrials:
             ({"gradient_clip": 0}, "gradient_clip: must be greater than 0, but got 0"),
             (
                 {"optimizer": {"choices": ["adam", "lbfgs"]}, "finetune": "low_lr"},
-                "optimizer.choices.1.name: lbfgs takes all parameters alike",
+                "optimizer.choices.1.name: lbfgs has one learning rate",
             ),
             (
                 {"optimizer": "lbfgs", "finetune": "partial"},
-                "optimizer.name: lbfgs takes all parameters alike",
+                "optimizer.name: lbfgs has one learning rate",
             ),
             (
                 {

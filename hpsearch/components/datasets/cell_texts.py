@@ -154,7 +154,7 @@ def _mixed(usual: str, others: Texts) -> str:
         told = ", ".join(map(repr, others[:_FEW]))
         return f"has {usual}, but {len(others)} other texts too, such as {told}: correct them"
     told = ", ".join(map(repr, others))
-    takes = f"`na_values: [{told}]` takes {'them' if len(others) > 1 else 'it'} for missing"
+    takes = f"`na_values: [{told}]` reads {'them' if len(others) > 1 else 'it'} as missing"
     return f"has {usual}, but texts too, such as {told}: {takes}"
 
 

@@ -269,13 +269,13 @@ def _read_categories(texts: Texts, name: str, rule: ReadingRule) -> _Found:
         found.doubt = f"{told}; otherwise name it in `categories` or `drop`"
     elif len(texts) > 2 and (rest := unit(texts)):
         found.warning = (
-            f"looks like numbers with {rest!r}, such as {texts[0]!r}, and is taken for "
+            f"looks like numbers with {rest!r}, such as {texts[0]!r}, and is read as "
             f"{len(texts)} categories: write plain numbers, or name it in `categories`"
         )
     elif missing := [text for text in texts if is_missing(text)]:
         told = ", ".join(map(repr, missing))
         found.warning = (
-            f"has the category {told}: `na_values: [{told}]` takes it for missing, `categories` "
+            f"has the category {told}: `na_values: [{told}]` reads it as missing, `categories` "
             "takes it as it is"
         )
     return found

@@ -165,7 +165,7 @@ def _check_others(placement: Placement) -> None:
         inner = [key for key in INITIALIZER.written_out(other) or () if key in shared]
         if inner:
             raise BadConfigurationError(
-                f"must have keywords of its own alone: {inner[0]} is said of the whole model, "
+                f"must have only its own keywords: {inner[0]} applies to the whole model, "
                 f"beside {place.partition('.')[0]}",
                 keyword=place,
             )

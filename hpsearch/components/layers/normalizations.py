@@ -103,9 +103,7 @@ def instance(
 ) -> nn.Module:
     """Mean 0, variance 1 of each channel of each image over its places (Ulyanov et al., 2016)."""
     if num_dims == 0:
-        raise BadConfigurationError(
-            "instance normalises over the places of an image, but there are none"
-        )
+        raise BadConfigurationError("instance needs images, over whose positions it normalizes")
     return nn.InstanceNorm2d(num_features, eps, affine=affine)
 
 

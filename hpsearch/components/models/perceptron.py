@@ -57,7 +57,7 @@ def perceptron(input_shape: tuple[int, ...], output_size: int) -> nn.Module:
     """
     if output_size != 2:
         raise BadConfigurationError(
-            f"perceptron decides between two classes, but there are {output_size}", keyword="name"
+            f"perceptron needs two classes, but the data set has {output_size}", keyword="name"
         )
     return Perceptron(num_features(input_shape))
 

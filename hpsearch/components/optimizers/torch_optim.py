@@ -265,7 +265,7 @@ class _LBFGS(torch.optim.LBFGS):
         groups = [each if isinstance(each, dict) else {"params": [each]} for each in params]
         if any("lr_factor" in group for group in groups):
             raise BadConfigurationError(
-                "lbfgs takes all parameters alike, but a part of the model has a learning rate of "
+                "lbfgs has one learning rate for all parameters, but a part of the model has "
                 "its own",
                 keyword="name",
             )

@@ -118,7 +118,7 @@ async def pass_on(
 ) -> Response:
     """Return what the tracking server answers to a request that is on the list."""
     if target.route.method == "POST" and not is_same_origin(request):
-        raise NotAllowedError("MLflow must be asked from the service's own pages")
+        raise NotAllowedError("requests to MLflow must come from the service's own pages")
     body = await request.body() if target.route.method == "POST" else None
     tracking_server(service)  # there must be one
     return await run_in_threadpool(_ask, service.settings, target, request.headers, body)

@@ -39,7 +39,7 @@ class TestCells:
             (["01/31/2020 09:15 PM", "02/01/2020 11:00 AM"], "'%m/%d/%Y %I:%M %p' reads them"),
             (["Jan 2020", "Feb 2021"], "'%b %Y' reads them"),
             (["2020-01-01", "2020-01-02", "2020-13-01"], "has dates, but texts too"),
-            (["31.01.2020", "01.02.2020", "-"], "`na_values: ['-']` takes it for missing"),
+            (["31.01.2020", "01.02.2020", "-"], "`na_values: ['-']` reads it as missing"),
         ],
     )
     def test_dates_are_no_categories(self, cells: list[str], told: str) -> None:
@@ -47,7 +47,7 @@ class TestCells:
 
     def test_texts_among_numbers_are_named_as_far_as_they_are_few(self) -> None:
         few = read(["1", "2", "3", "?", "none given"])[1].doubt
-        assert "`na_values: ['?', 'none given']` takes them for missing" in few
+        assert "`na_values: ['?', 'none given']` reads them as missing" in few
         many = read([*map(str, range(9)), "(1)", "(2)", "(3)", "(4)"])[1].doubt
         assert "4 other texts too, such as '(1)', '(2)', '(3)'" in many and "na_values" not in many
 
