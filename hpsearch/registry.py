@@ -337,6 +337,11 @@ def is_user_code(name: str) -> bool:
     return ":" in name and not any(each.holds(name) for each in libraries)
 
 
+def is_ours(factory: Factory) -> bool:
+    """Whether a factory is hpsearch's own, rather than a user's or another package's."""
+    return factory.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
 def get(family: str, name: str, folder: Path | None = None) -> Component:
     """Return a registered component, or the user's factory that `module:factory` names.
 

@@ -223,7 +223,7 @@ def _go_on(
     tracking_uri: str | None = None,
 ) -> SearchReport:
     spec = bound.spec
-    with _prepared(spec, folder.path, address) as (_, data, slots):
+    with _prepared(spec, folder.path, address, is_new=False) as (_, data, slots):
         from hpsearch.driver import Driver
 
         record.bind(spec.folder, bound.code)
@@ -236,7 +236,7 @@ def _go_on(
 
 @contextmanager
 def _prepared(
-    spec: SearchSpec, folder: Path, address: str | None
+    spec: SearchSpec, folder: Path, address: str | None, *, is_new: bool = True
 ) -> Iterator[tuple[SearchSpec, Data | None, int]]:
     """Check a spec, and the disk of an existing folder, while the cluster starts.
 
@@ -249,7 +249,7 @@ def _prepared(
         import hpsearch.driver  # noqa: F401
         from hpsearch.validation import check_disk, check_spec
 
-        spec, data = check_spec(spec)
+        spec, data = check_spec(spec, is_new=is_new)
         slots = cluster.slots(spec.resources, spec.search.max_concurrent)
         check_disk(spec, data, slots, folder)
         yield spec, data, slots

@@ -39,7 +39,7 @@ def make_sampler(
         rule = f"must be one of {', '.join(known)}, or yours as module:factory"
         nearest = nearest_names(name, known)
         raise UserCodeError(rule, name, keyword="name", nearest=nearest) from error
-    is_ours = component.factory.__module__.partition(".")[0] == __name__.partition(".")[0]
+    is_ours = registry.is_ours(component.factory)
     sampler: Sampler = component.build(
         keywords,
         space=space if is_ours else copy.deepcopy(space),
