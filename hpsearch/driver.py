@@ -72,7 +72,7 @@ class Driver:
         """Run the rest of the search.
 
         An error leaves the record as it is, and the search can be resumed. Raises
-        SearchFailedError if the first trials all failed alike.
+        SearchFailedError if the newest trials all failed alike.
         """
         if self.data is not None:
             self.record.set_data(data_notes(self.record.spec, self.data))

@@ -48,7 +48,7 @@ def run_search(
     All files are kept in the folder `runs`. `address` joins a Ray cluster; by default Ray is
     started on this machine. `on_start` is called with the record before the first trial. Ctrl-C
     ends the search cleanly. Raises SpecError before anything starts, and SearchFailedError if the
-    first trials all fail alike or the checkpoints exceed the quota.
+    newest trials all fail alike or the checkpoints exceed the quota.
     """
     place = Runs(runs)
     place.check_new(spec.name)
