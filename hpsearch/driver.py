@@ -28,6 +28,7 @@ from hpsearch.errors import (
     TrackingError,
     placed,
 )
+from hpsearch.importing import outliving_exits
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler, make_sampler
@@ -84,9 +85,10 @@ class Driver:
         try:
             if self.on_start is not None:
                 self.on_start(self.record, self.folder)
-            if self.record.state == "running":
-                self._run_trials()
-            final = self._final_model()
+            with outliving_exits():  # of samplers, rules and models of the user's
+                if self.record.state == "running":
+                    self._run_trials()
+                final = self._final_model()
         finally:
             tracker.finish()
             from hpsearch.analysis import SearchReport, write_report

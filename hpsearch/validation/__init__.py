@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hpsearch.components import Data
 from hpsearch.errors import Problem, SpecError
-from hpsearch.importing import working_directory
+from hpsearch.importing import outliving_exits, working_directory
 from hpsearch.process import borrowed_process
 from hpsearch.spec import Draft, SearchSpec, read_draft
 from hpsearch.validation.commands import command_problems
@@ -59,7 +59,7 @@ def check_spec(spec: SearchSpec, *, is_new: bool = True) -> Checked:
 def check_draft(draft: Draft, *, is_new: bool = True) -> Checked:
     """Check a draft, which stays as it is; raises SpecError with every problem of shape or
     meaning."""
-    with working_directory(draft.folder):  # where the user's code runs
+    with working_directory(draft.folder), outliving_exits():  # where the user's code runs
         draft = _with_ranges(draft)
         data, problems = _check_trial(draft)
         problems += [*launcher_problems(draft, data), *settings_problems(draft)]
