@@ -29,6 +29,7 @@ from hpsearch.errors import (
     TrackingError,
     placed,
 )
+from hpsearch.importing import outliving_exits
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler, make_sampler
@@ -81,7 +82,7 @@ class Driver:
         """Run the rest of the search.
 
         An error leaves the record as it is, and the search can be resumed. Raises
-        SearchFailedError if the first trials all failed alike.
+        SearchFailedError if the newest trials all failed alike.
         """
         if self.data is not None:
             self.record.set_data(data_notes(self.record.spec, self.data))
@@ -93,9 +94,10 @@ class Driver:
         try:
             if self.on_start is not None:
                 self.on_start(self.record, self.folder)
-            if self.record.state == "running":
-                self._run_trials()
-            final = self._final_model()
+            with outliving_exits():  # of samplers, rules and models of the user's
+                if self.record.state == "running":
+                    self._run_trials()
+                final = self._final_model()
         finally:
             tracker.finish()
             from hpsearch.analysis import SearchReport, write_report

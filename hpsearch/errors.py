@@ -252,7 +252,7 @@ class UploadError(ServiceError):
 
 
 class SearchFailedError(HpsearchError):
-    """Raised when a search ends early: its first trials all failed alike, or its checkpoints
+    """Raised when a search ends early: its newest trials all failed alike, or its checkpoints
     exceed its disk quota."""
 
 

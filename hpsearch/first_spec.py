@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hpsearch.script_options import Option, read_options
-from hpsearch.spec import likely_direction
+from hpsearch.spec import dump_yaml, likely_direction
 from hpsearch.user_code import scripts
 
 DEFAULT_METRIC = "val_accuracy"
@@ -73,9 +71,7 @@ def to_yaml(spec: FirstSpec, name: str) -> str:
         {"objective": {"metric": spec.metric, "direction": likely_direction(spec.metric)}},
         {"search": {"trials": 32, "early_stopping": {"name": "asha", **_budget(spec)}}},
     ]
-    texts = [
-        yaml.safe_dump(part, sort_keys=False, default_flow_style=None, width=96) for part in parts
-    ]
+    texts = [dump_yaml(part, default_flow_style=None, width=96) for part in parts]
     comments = [
         f"# how a trial is started; {{lr}} stands for a hyperparameter of `space`\n{to_give}",
         f"# ranges to look at{_unsearched(spec)}\n",

@@ -81,6 +81,15 @@ def called_as_program(name: str, folder: Path | None) -> Iterator[None]:
         raise UserCodeError(f"{name}: {exit_reason(error)}") from error
 
 
+@contextmanager
+def outliving_exits() -> Iterator[None]:
+    """Run what calls users' code; UserCodeError where that ends the program."""
+    try:
+        yield
+    except SystemExit as error:
+        raise UserCodeError(exit_reason(error)) from error
+
+
 def program_arguments(module_name: str, folder: Path | None) -> list[str]:
     """Return the `sys.argv` of a module or file: its file alone."""
     if module_name.endswith(".py"):

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from hpsearch.analysis import Progress, summary
 from hpsearch.analysis.leaders import leaders
-from hpsearch.analysis.next_steps import commonest_failure, why_no_best
+from hpsearch.analysis.next_steps import failed_share, why_no_best
 from hpsearch.errors import Problem
 from hpsearch.formatting import show, show_count, show_seconds
 from hpsearch.outcome import Outcome
@@ -204,22 +204,28 @@ def render_report(report: SearchReport) -> RenderableType:
 
 def _render_best(report: SearchReport, best: TrialRecord) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    metrics = {name: value for name, value in best.curve[best.epochs].items() if "val_" in name}
+    last = {name: value for name, value in best.curve[best.epochs].items() if name != "seconds"}
+    metrics = {name: value for name, value in last.items() if "val_" in name}
     table.add_row("best", f"trial {best.number}")
     for name, value in best.params.items():
         table.add_row("", escape(f"{name}: {show(value)}"))
-    table.add_row("validation", _numbers(metrics))
+    table.add_row(*(("validation", _numbers(metrics)) if metrics else ("metrics", _numbers(last))))
     if report.test_metrics:
         table.add_row("test", _numbers(report.test_metrics))
     return table
 
 
 def _render_troubles(record: Record) -> list[RenderableType]:
-    """Return why there is no best trial, or why most of those that failed did so."""
+    """Return why there is no best trial, or how many failed and why most of those did so."""
     why = why_no_best(record)
-    if why is None and (failure := commonest_failure(record)) is not None:
-        why = f"failures: {failure}"
-    return [] if why is None else ["", Text(why, style="red")]
+    if why is not None:
+        return ["", Text(why, style="red")]
+    share = failed_share(record)
+    return (
+        []
+        if share is None
+        else ["", Text(str(share), style="bold red" if share.is_large else "red")]
+    )
 
 
 def _ended_badly(trial: TrialRecord) -> bool:

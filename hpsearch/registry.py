@@ -29,7 +29,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from hpsearch.importing import called_as_program, import_factory, load_plugins
+from hpsearch.importing import (
+    called_as_program,
+    import_factory,
+    load_plugins,
+    outliving_exits,
+)
 
 Factory = Callable[..., Any]
 _Mark = TypeVar("_Mark")
@@ -198,9 +203,11 @@ class Component:
             return self.factory(**wanted, **self._as_declared(copy.deepcopy(dict(keywords))))
 
     def _program(self) -> AbstractContextManager[None]:
-        """Where the factory is called: as a program of its own, if it is a user's."""
-        is_users = is_user_code(self.name)
-        return called_as_program(self.name, _folder.get()) if is_users else nullcontext()
+        """Where the factory is called: as a program of its own, if a spec names its file; else
+        only as one that may end its program, if it isn't ours."""
+        if is_user_code(self.name):
+            return called_as_program(self.name, _folder.get())
+        return nullcontext() if is_ours(self.factory) else outliving_exits()
 
     def _as_declared(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
         whole = [name for name, value in keywords.items() if type(value) in (int, list)]
@@ -335,6 +342,12 @@ def is_user_code(name: str) -> bool:
     """Whether a name points at user code (`module:factory`) rather than at the registry."""
     libraries = (each for of_family in _libraries.values() for each in of_family)
     return ":" in name and not any(each.holds(name) for each in libraries)
+
+
+def is_ours(factory: Factory) -> bool:
+    """Whether a factory is hpsearch's own, rather than a user's or another package's."""
+    module = getattr(factory, "__module__", None) or ""
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def get(family: str, name: str, folder: Path | None = None) -> Component:

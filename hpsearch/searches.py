@@ -48,7 +48,7 @@ def run_search(
     All files are kept in the folder `runs`. `address` joins a Ray cluster; by default Ray is
     started on this machine. `on_start` is called with the record before the first trial. Ctrl-C
     ends the search cleanly. Raises SpecError before anything starts, and SearchFailedError if the
-    first trials all fail alike or the checkpoints exceed the quota.
+    newest trials all fail alike or the checkpoints exceed the quota.
     """
     place = Runs(runs)
     place.check_new(spec.name)
@@ -223,7 +223,7 @@ def _go_on(
     tracking_uri: str | None = None,
 ) -> SearchReport:
     spec = bound.spec
-    with _prepared(spec, folder.path, address) as (_, data, slots):
+    with _prepared(spec, folder.path, address, is_new=False) as (_, data, slots):
         from hpsearch.driver import Driver
 
         record.bind(spec.folder, bound.code)
@@ -236,7 +236,7 @@ def _go_on(
 
 @contextmanager
 def _prepared(
-    spec: SearchSpec, folder: Path, address: str | None
+    spec: SearchSpec, folder: Path, address: str | None, *, is_new: bool = True
 ) -> Iterator[tuple[SearchSpec, Data | None, int]]:
     """Check a spec, and the disk of an existing folder, while the cluster starts.
 
@@ -249,7 +249,7 @@ def _prepared(
         import hpsearch.driver  # noqa: F401
         from hpsearch.validation import check_disk, check_spec
 
-        spec, data = check_spec(spec)
+        spec, data = check_spec(spec, is_new=is_new)
         slots = cluster.slots(spec.resources, spec.search.max_concurrent)
         check_disk(spec, data, slots, folder)
         yield spec, data, slots

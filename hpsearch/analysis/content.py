@@ -15,7 +15,7 @@ from hpsearch.analysis.frames import active_names
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.missing import missing_metrics
-from hpsearch.analysis.next_steps import next_steps, why_no_best
+from hpsearch.analysis.next_steps import failed_share, next_steps, why_no_best
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.scatter import shown_trials
 from hpsearch.analysis.stopping import rungs
@@ -147,6 +147,9 @@ def _best(record: Record, progress: Progress) -> Section:
         f"{show_count(best.epochs, 'epoch')}, the best of {progress.completed} that completed: "
         f"{kinds}."
     )
+    share = failed_share(record)
+    if share is not None and share.is_large:
+        text += f" W{str(share)[1:]}."
     params = _rows((f"`{name}`", show(value)) for name, value in best.params.items())
     metrics = record.result.get("test_metrics") or {}
     scores = ", ".join(f"`{name}` {show(value)}" for name, value in metrics.items())

@@ -66,6 +66,39 @@ def commonest_failure(record: Record) -> CommonEnd | None:
     return common_end(trial for trial in record.trials if is_failure(trial.outcome))
 
 
+#: of the trials, from which on a search doesn't look well
+LARGE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class FailedShare:
+    """How many of the trials that ended have failed, and how most of these did."""
+
+    failed: int
+    ended: int
+    commonest: CommonEnd
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the search should not be believed before that is looked at."""
+        return self.failed > LARGE_SHARE * self.ended
+
+    def __str__(self) -> str:
+        """`warning: 3 of 10 trials (30%) failed: ...`."""
+        warning = "warning: " if self.is_large else ""
+        share = f"{self.failed} of {self.ended} trials ({self.failed / self.ended:.0%}) failed"
+        rest = "; the result rests on the others" if self.is_large else ""
+        return f"{warning}{share}{rest}; most: {self.commonest}"
+
+
+def failed_share(record: Record) -> FailedShare | None:
+    """Return what share of the trials failed; None where none did."""
+    ended = [t for t in record.trials if t.outcome not in (None, Outcome.CANCELLED)]
+    failed = sum(is_failure(trial.outcome) for trial in ended)
+    commonest = commonest_failure(record)
+    return None if commonest is None else FailedShare(failed, len(ended), commonest)
+
+
 def next_steps(record: Record, options: str = "") -> dict[str, str]:
     """Return commands that work on a search that has ended, with what each does.
 

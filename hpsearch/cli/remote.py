@@ -8,13 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hpsearch.cli.following import exit_status
 from hpsearch.cli.searches import Budget, Code, Listed
 from hpsearch.errors import Problem, SpecError
 from hpsearch.service.client.http_client import Client
-from hpsearch.spec import read_draft
+from hpsearch.spec import dump_yaml, read_draft
 
 #: what another user's log could do to a terminal; colours may stay
 _UNFIT = re.compile(r"(?!\x1b\[[\d;]*m)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -96,7 +94,7 @@ def _with_overrides(path: Path, overrides: Sequence[str]) -> str:
     """Return a spec's text, which stays as it was written unless something is replaced."""
     draft = read_draft(path, overrides)
     if overrides:
-        return yaml.safe_dump(dict(draft.raw), sort_keys=False)
+        return dump_yaml(dict(draft.raw))
     return path.read_text()
 
 

@@ -88,7 +88,7 @@ def diagnose(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
     from hpsearch.validation import check_draft
     from hpsearch.validation.diagnosis import diagnose
 
-    checked, data = check_draft(read_draft(spec, overrides))
+    checked, data = check_draft(read_draft(spec, overrides), is_new=False)
     if data is None:
         raise HpsearchError(f"{spec}: only trials of components can be diagnosed")
     table = Table("trial", "check", "", "found", box=None)

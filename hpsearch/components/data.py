@@ -132,7 +132,9 @@ class Data:
     `folds`, pairs of (training, validation) rows of `train`, there is no `val`, and each
     fold is standardised on its own training rows. Inputs that are NaN are filled by a statistic
     of the training rows, which `missing` names; `x_fill` holds its values once they are known.
-    `kind_reason` says why it is of its kind, `warnings` what its user should know of it.
+    `kind_reason` says why it is of its kind, `warnings` what its user should know of it, `layout`
+    how an image's axes were read. Raw inputs that `came_channels_last` have the channels first
+    here.
     """
 
     kind: Kind
@@ -152,6 +154,8 @@ class Data:
     warnings: tuple[str, ...] = ()
     missing: str | None = None
     x_fill: Float | None = None
+    layout: str = ""
+    came_channels_last: bool = False
 
     @property
     def description(self) -> str:
@@ -162,7 +166,8 @@ class Data:
             "multilabel": f" with {self.output_size} labels",
             "regression": "",
         }[self.kind]
-        return f"{self.kind}{of}{into}, because {self.kind_reason}"
+        learned = f"{self.kind}{of}{into}, because {self.kind_reason}"
+        return f"{learned}; {self.layout}" if self.layout else learned
 
     @property
     def num_train_rows(self) -> int:

@@ -200,6 +200,8 @@ class ReadableRecord:
         self.code_changes: list[tuple[float, list[str]]] = read.code_changes
         self.reason: str | None = read.reason
         self.ended_at: float | None = read.ended_at
+        #: when it last failed; it may have been extended since
+        self.failed_at: float | None = read.failed_at
         self.result: dict[str, Any] = read.result
         self.data = DataNotes.read(attrs.get("data"))
         self.lanes = LaneNotes.read(attrs.get("lanes"))

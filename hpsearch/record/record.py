@@ -267,6 +267,9 @@ class Record(ReadableRecord):
         begin, _ = self.sessions[-1]
         self.sessions = [*self.sessions[:-1], [begin, now]]
         self.ended_at, self.reason, self.state = now, reason, state
+        if state == "failed":
+            self.failed_at = now
+            self._write("failed_at")
         self._write("sessions", "ended_at", "reason", "state")
         self._write_lanes()
 

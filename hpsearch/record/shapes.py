@@ -35,6 +35,7 @@ class SearchShape(_Strict):
     state: SearchState
     reason: str | None = None
     ended_at: Time | None = None
+    failed_at: Time | None = None
     result: dict[str, Any] = {}
     delivered: bool = False
     home: str | None = None

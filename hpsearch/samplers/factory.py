@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hpsearch import registry
 from hpsearch.errors import UserCodeError, nearest_names
-from hpsearch.samplers.base import Direction, Sampler
+from hpsearch.samplers.base import Direction, Observation, Sampler
 from hpsearch.space import SearchSpace
+from hpsearch.spec import Scalar
 
 
 def make_sampler(
@@ -37,7 +39,26 @@ def make_sampler(
         rule = f"must be one of {', '.join(known)}, or yours as module:factory"
         nearest = nearest_names(name, known)
         raise UserCodeError(rule, name, keyword="name", nearest=nearest) from error
+    is_ours = registry.is_ours(component.factory)
     sampler: Sampler = component.build(
-        keywords, space=space, seed=seed, direction=direction, rungs=tuple(rungs), slots=slots
+        keywords,
+        space=space if is_ours else copy.deepcopy(space),
+        seed=seed,
+        direction=direction,
+        rungs=tuple(rungs),
+        slots=slots,
     )
-    return sampler
+    return sampler if is_ours else _OnCopies(sampler)
+
+
+class _OnCopies:
+    """A sampler of a user's, which may change the observations that it gets."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def suggest(
+        self, number: int, observations: Sequence[Observation]
+    ) -> dict[str, Scalar] | None:
+        """See Sampler."""
+        return self._sampler.suggest(number, copy.deepcopy(list(observations)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
@@ -35,6 +34,7 @@ from hpsearch.service.search_files import SearchFiles
 from hpsearch.service.settings import Settings
 from hpsearch.service.slots import FairSlots
 from hpsearch.service.uploads import Uploads
+from hpsearch.spec import dump_yaml
 
 #: archives that are unpacked at once, and of one user's those that wait for it
 MAX_UNPACKING, MAX_WAITING = 2, 8
@@ -101,7 +101,7 @@ class Service:
         row = SearchRow(
             name=spec["name"],
             owner=user.name,
-            spec=yaml.safe_dump(spec, sort_keys=False),
+            spec=dump_yaml(spec),
             priority=submission.priority,
             code_hash=submission.code_hash,
             idempotency_key=submission.idempotency_key,

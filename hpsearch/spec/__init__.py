@@ -6,7 +6,7 @@ Whether names, keywords and data fit each other is checked by `hpsearch.validati
 
 from hpsearch.spec.advice import advice, likely_direction
 from hpsearch.spec.command import Command
-from hpsearch.spec.documents import load_yaml
+from hpsearch.spec.documents import dump_yaml, load_yaml
 from hpsearch.spec.models import (
     COMPONENT_SECTIONS,
     COMPONENT_SETTINGS,
@@ -71,6 +71,7 @@ __all__ = [
     "advice",
     "apply_override",
     "draft_spec",
+    "dump_yaml",
     "is_metric_name",
     "join",
     "likely_direction",

@@ -28,6 +28,12 @@ def load_yaml(text: str) -> Any:
         raise yaml.YAMLError(str(error)) from error
 
 
+def dump_yaml(value: Any, **options: Any) -> str:
+    """Return plain values as YAML that `load_yaml` reads back."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, **options)
+    return text
+
+
 @dataclass
 class _Open:
     """A list or mapping that has begun: what was counted before it, and its own entries."""
@@ -100,8 +106,21 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return constructed
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that `_Loader` would take for something else."""
+
+
+def _refuse(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    """Refuse what Python means otherwise, and YAML takes for a text."""
+    line, quoted = node.start_mark.line + 1, f"quote it where the text is meant: {node.value!r}"
+    form = "null" if node.value == "None" else "a list, such as [1, 2]"
+    raise yaml.YAMLError(f"line {line}: {node.value} is a text in YAML: write {form}; {quoted}")
+
+
+#: None, and tuples: whole ones, and how they begin where YAML divides a list at their commas
+_PYTHON = re.compile(r"^(None|\([-+.\w'\" ]+(,[-+.\w'\" ]*)+\)|\([-+.\w'\"]+)$")
+_FLOAT = re.compile(r"^[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$")
+_Loader.add_constructor("!python", _refuse)
+for _each in (_Loader, _Dumper):
+    _each.add_implicit_resolver("!python", _PYTHON, ["N", "("])
+    _each.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))

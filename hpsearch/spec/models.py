@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from annotated_types import Ge
 from pydantic import (
     BaseModel,
@@ -20,6 +19,7 @@ from pydantic import (
 from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import AUTO, ComponentOf
 from hpsearch.spec.command import CommandSetting, with_source_names
+from hpsearch.spec.documents import dump_yaml
 from hpsearch.spec.settings import (
     BUDGETS,
     Loader,
@@ -328,7 +328,7 @@ class SearchSpec(Frozen):
 
     def to_yaml(self) -> str:
         """Return the resolved spec as YAML."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+        return dump_yaml(self.to_dict())
 
 
 def _marked(model: type[BaseModel], kind: type[_Mark]) -> dict[str, _Mark]:

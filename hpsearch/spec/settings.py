@@ -67,7 +67,7 @@ class SearchSettings(Frozen):
         5,
         ge=1,
         le=MAX_TRIALS,
-        description="stop the search when its first trials, this many, all fail alike",
+        description="stop the search when the last trials, this many, all fail alike",
     )
     points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
         (), description="configurations to try first: hyperparameters by name, the rest is sampled"

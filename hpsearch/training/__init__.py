@@ -6,6 +6,8 @@ epochs bit for bit. Checks of a trial are in `checks/`, users' training code in 
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from hpsearch.components import Data
@@ -37,4 +39,5 @@ def make_trainer(
     config: TrialConfig, data: Data, device: str | torch.device = "cpu"
 ) -> ModelTrainer:
     """Return the trainer of a spec's model, whatever launcher trains the trials."""
+    config = copy.deepcopy(config)  # checks of the user's may change what their trainer has
     return CrossValidation(config, data, device) if data.folds else Trainer(config, data, device)

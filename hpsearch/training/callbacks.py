@@ -64,9 +64,10 @@ class Callbacks:
     def after_epoch(
         self, model: nn.Module, metrics: Mapping[str, float], *, is_last: bool
     ) -> bool:
-        """Pass an epoch's metrics to them; returns whether weights were changed."""
+        """Pass an epoch's metrics to them, to each its own copy; returns whether weights were
+        changed."""
         changed = self._call(
-            lambda callback: callback.after_epoch(model, metrics, is_last=is_last)
+            lambda callback: callback.after_epoch(model, dict(metrics), is_last=is_last)
         )
         self.is_over = any(callback.is_over for callback in self._all)
         return any(changed)

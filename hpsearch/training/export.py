@@ -8,7 +8,12 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hpsearch.components.calibration import Calibration
-from hpsearch.components.layers.modules import FillMissing, Standardize, Unstandardize
+from hpsearch.components.layers.modules import (
+    ChannelsFirst,
+    FillMissing,
+    Standardize,
+    Unstandardize,
+)
 from hpsearch.components.predictors import Predictor
 from hpsearch.components.tasks.heads import Softmax
 from hpsearch.training.trainer import Trainer
@@ -21,7 +26,8 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     predictions (rows, targets) in their own units.
     """
     data = trainer.data
-    layers: list[nn.Module] = [] if data.x_fill is None else [FillMissing(data.x_fill)]
+    layers: list[nn.Module] = [ChannelsFirst()] if data.came_channels_last else []
+    layers += [] if data.x_fill is None else [FillMissing(data.x_fill)]
     layers += [Standardize(data.x_scale)] if data.standardize else []
     layers.append(_plain(copy.deepcopy(trainer.model).cpu()))
     if data.kind == "regression":

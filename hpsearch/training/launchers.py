@@ -12,6 +12,7 @@ be made of.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def launch(
     trainer: EpochTrainer = ComponentOf(FAMILY).build(
         section,
         Path(config.folder),
-        config=config,
+        config=copy.deepcopy(config),  # a launcher of the user's may change what it gets
         data=data,
         device=torch.device(device),
         folders=folders,

@@ -223,6 +223,7 @@ class SearchControl:
         stops = self._decisions.replay()
         num_epochs = sum(len(trial.curve) for trial in self.record.trials)
         self._end_if(self._budgets.count_epochs(num_epochs))
+        self._stop_if_newest_fail_alike()
         for trial in list(self.record.running()):
             newest = CheckpointStore(self._checkpoints, trial.number).newest()
             if newest is not None:
@@ -319,14 +320,13 @@ class SearchControl:
         self._retention.end_trial(number)
         self._decisions.finish(self.record.trials[number])
         if outcome is Outcome.FAILED:
-            self._stop_if_all_fail_alike()
+            self._stop_if_newest_fail_alike()
 
-    def _stop_if_all_fail_alike(self) -> None:
-        ended = [trial for trial in self.record.trials if trial.outcome is not None]
-        if len(ended) == self._settings.stop_after_failures:
-            failure = common_failure(ended)
-            if failure is not None:
-                self._end("failed", failure)
+    def _stop_if_newest_fail_alike(self) -> None:
+        number, since = self._settings.stop_after_failures, self.record.failed_at
+        failure = common_failure(self.record.trials, number, since)
+        if failure is not None:
+            self._end("failed", failure)
 
     def _end_if(self, reason: str | None) -> None:
         """End the search if a budget is used: for that reason."""

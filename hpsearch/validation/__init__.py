@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from hpsearch.components import Data
 from hpsearch.errors import Problem, SpecError
-from hpsearch.importing import working_directory
+from hpsearch.importing import outliving_exits, working_directory
 from hpsearch.process import borrowed_process
 from hpsearch.spec import Draft, SearchSpec, read_draft
 from hpsearch.validation.commands import command_problems
+from hpsearch.validation.consent import consent_problems
 from hpsearch.validation.disk import check_disk as check_disk
 from hpsearch.validation.functions import training_function_problems
 from hpsearch.validation.launcher import launcher_problems
@@ -47,20 +48,25 @@ def check(draft: Draft) -> SearchSpec:
 
 
 @borrowed_process()
-def check_spec(spec: SearchSpec) -> Checked:
-    """Check the meaning of a spec; raises SpecError with every problem."""
-    return check_draft(Draft.of(spec))
+def check_spec(spec: SearchSpec, *, is_new: bool = True) -> Checked:
+    """Check the meaning of a spec; raises SpecError with every problem.
+
+    That of an earlier search, which isn't `is_new`, may have nothing to search.
+    """
+    return check_draft(Draft.of(spec), is_new=is_new)
 
 
-def check_draft(draft: Draft) -> Checked:
+def check_draft(draft: Draft, *, is_new: bool = True) -> Checked:
     """Check a draft, which stays as it is; raises SpecError with every problem of shape or
     meaning."""
-    with working_directory(draft.folder):  # where the user's code runs
+    with working_directory(draft.folder), outliving_exits():  # where the user's code runs
         draft = _with_ranges(draft)
         data, problems = _check_trial(draft)
         problems += [*launcher_problems(draft, data), *settings_problems(draft)]
         problems += device_problems(draft.spec)
     problems = unique([*draft.problems, *problems])
+    if is_new and not problems and draft.spec is not None:
+        problems = consent_problems(draft.spec)
     if problems or draft.spec is None:
         raise SpecError(problems)
     return Checked(draft.spec, data)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hpsearch.components.datasets.describing import Description, describe_data
 from hpsearch.errors import Problem, SpecError
+from hpsearch.importing import outliving_exits
 from hpsearch.spec import COMPONENT_SECTIONS, Draft, to_plain
 from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.notes import placed_warnings
@@ -23,7 +24,8 @@ def describe_dataset(draft: Draft) -> Description:
         raise SpecError(problems)
     seed = draft.spec.search.seed if draft.spec else 0
     plain, said = to_plain(draft.sections["dataset"]), stated_kind(draft)
-    found = describe_data(plain, seed=seed, folder=draft.folder, said=said)
+    with outliving_exits():
+        found = describe_data(plain, seed=seed, folder=draft.folder, said=said)
     problem = found.problem and found.problem.below("dataset")
     return replace(found, problem=problem, warnings=placed_warnings(found.warnings))
 

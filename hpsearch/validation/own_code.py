@@ -6,7 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 
 from hpsearch.errors import Problem
-from hpsearch.spec import MODEL_SECTIONS, Choices, Draft, Tree, Unreadable, join
+from hpsearch.spec import (
+    MODEL_SECTIONS,
+    Choices,
+    Draft,
+    Range,
+    Tree,
+    Unreadable,
+    join,
+    to_plain,
+)
+from hpsearch.spec.other_tools import FORM, hint_of
 from hpsearch.spec.settings import Loader
 from hpsearch.validation.signatures import alternatives
 
@@ -59,7 +69,12 @@ def space_problems(draft: Draft) -> list[Problem]:
     if not isinstance(space, Mapping):
         rule = "must map the names of hyperparameters to values, ranges or choices"
         return [Problem("space", rule, draft.raw["space"])]
-    return [*_name_problems(space, "space"), *_section_name_problems(space, draft)]
+    found = [*_name_problems(space, "space"), *_section_name_problems(space, draft)]
+    return found or [
+        problem
+        for name, tree in space.items()
+        for problem in _meaning_problems(tree, join("space", name))
+    ]
 
 
 def _section_name_problems(space: Mapping[str, Tree], draft: Draft) -> Iterator[Problem]:
@@ -86,3 +101,45 @@ def _name_problems(tree: Tree, path: str) -> list[Problem]:
             found.append(Problem(join(path, key), rule, key))
         found += _name_problems(child, join(path, key))
     return found
+
+
+def _meaning_problems(tree: Tree, path: str, is_chosen: bool = False) -> Iterator[Problem]:
+    """Yield what is no value, but would be taken for a constant: a mapping in which nothing is
+    searched, and what another tool means by a range or choices.
+
+    A choice may be a mapping of constants (`is_chosen`).
+    """
+    if isinstance(tree, Choices):
+        for place, choice in alternatives(tree, path):
+            yield from _below(choice, place, is_chosen=True)
+        return
+    plain = to_plain(tree)
+    if hint := hint_of(plain):
+        yield Problem(path, _RULE, plain, hint=hint)
+    elif isinstance(tree, Mapping) and not is_chosen and not _is_searched(tree):
+        rule = f"{_RULE}; a mapping is a group of hyperparameters, and none of these is searched"
+        hint = f"{FORM}, a constant mapping as one choice"
+        yield from [*_below(tree, path, is_chosen=True)] or [Problem(path, rule, plain, hint=hint)]
+    else:
+        yield from _below(tree, path, is_chosen)
+
+
+def _below(tree: Tree, path: str, is_chosen: bool) -> Iterator[Problem]:
+    if isinstance(tree, Mapping):
+        for key, child in tree.items():
+            yield from _meaning_problems(child, join(path, key), is_chosen)
+    elif isinstance(tree, list | tuple):
+        for i, child in enumerate(tree):
+            yield from _meaning_problems(child, join(path, i), is_chosen=True)
+
+
+def _is_searched(tree: Tree) -> bool:
+    """Whether a tree holds a range or choices, or could not be read."""
+    if isinstance(tree, Mapping):
+        return any(map(_is_searched, tree.values()))
+    if isinstance(tree, list | tuple):
+        return any(map(_is_searched, tree))
+    return isinstance(tree, Range | Choices | Unreadable)
+
+
+_RULE = "must be a value, a range or choices"

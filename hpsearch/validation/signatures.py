@@ -17,6 +17,7 @@ from hpsearch import registry
 from hpsearch.errors import ComponentError, Problem, nearest_names
 from hpsearch.registry import Component, ComponentOf
 from hpsearch.spec import Choices, Range, Tree, Unreadable, join, to_plain
+from hpsearch.spec.other_tools import form_of, hint_of
 from hpsearch.spec.trees import rule_of
 from hpsearch.validation.outcomes import problems_in
 
@@ -184,13 +185,23 @@ def _components(
     """Yield the components that a section may name; a name may be chosen from several too."""
     place = join(path, "name")
     if "name" not in section:
-        yield Problem(place, "must be given")
+        yield _unnamed(family, section, path)
         return
     for name_place, name in alternatives(section["name"], place):
         if isinstance(name, str):
             yield _find(family, name, name_place, folder)
         else:
             yield Problem(name_place, "must be a text", name)
+
+
+def _unnamed(family: str, section: Mapping[str, Tree], path: str) -> Problem:
+    """Return what is wrong with a mapping that names no component."""
+    plain = to_plain(section)
+    if hint := hint_of(plain):
+        return Problem(
+            path, f"must be a component ({family}) or choices of several", plain, hint=hint
+        )
+    return Problem(join(path, "name"), "must be given")
 
 
 #: names that an error lists one by one
@@ -220,7 +231,9 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
             found += _value_problems(value, parameters[key], place, folder)
         elif key in registry.INJECTED[component.family]:
             found.append(Problem(place, f"must not be given: {what} gets it from hpsearch", key))
-        elif not component.takes_any_keyword:
+        elif component.takes_any_keyword:
+            found += _meaning_problems(value, _ANY, place)
+        else:
             near = nearest_names(key, parameters)
             known = f" ({', '.join(parameters)})" if parameters else ", which has none"
             found.append(Problem(place, f"must be a keyword of {what}{known}", key, near))
@@ -230,6 +243,8 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
     return found
 
 
+#: a keyword of which nothing is known
+_ANY = inspect.Parameter("_", inspect.Parameter.KEYWORD_ONLY)
 _TOO_LARGE = "must fit into a 64-bit integer or a 32-bit float (3.4e+38)"
 
 
@@ -248,9 +263,26 @@ def _value_problems(
 ) -> list[Problem]:
     of = registry.marked(parameter, ComponentOf)
     if of is None:
-        return check_value(tree, _annotation(parameter), path)
+        return [
+            *check_value(tree, _annotation(parameter), path),
+            *_meaning_problems(tree, parameter, path),
+        ]
     optional = of.optional or parameter.default is None
     return problems_in(check_section(replace(of, optional=optional), tree, path, folder))
+
+
+def _meaning_problems(tree: Tree, parameter: inspect.Parameter, path: str) -> list[Problem]:
+    """Return where a keyword that says no type is a mapping in place of a value, or another
+    tool's."""
+    if parameter.annotation is not inspect.Parameter.empty:
+        return []
+    is_plain = isinstance(parameter.default, str | int | float | list | tuple)
+    return [
+        Problem(place, "must be a value, a range or choices", to_plain(value), hint=hint)
+        for place, value in alternatives(tree, path)
+        if (hint := hint_of(to_plain(value)))
+        or (is_plain and isinstance(value, Mapping) and (hint := form_of(to_plain(value))))
+    ]
 
 
 def _annotation(parameter: inspect.Parameter) -> Any:
@@ -264,4 +296,5 @@ def _value_problem(error: ValidationError, path: str, annotation: Any) -> Proble
     index = [str(key) for key in entries[0]["loc"] if isinstance(key, int)]
     value = entries[0]["input"]
     known = [name for name in get_args(annotation) if isinstance(name, str)]
-    return Problem(".".join([path, *index]), rule, value, nearest_names(value, known))
+    near, hint = nearest_names(value, known), form_of(value)
+    return Problem(".".join([path, *index]), rule, value, () if hint else near, hint)

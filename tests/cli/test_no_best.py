@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hpsearch.analysis import SearchReport
-from hpsearch.analysis.next_steps import common_end, next_steps, why_no_best
+from hpsearch.analysis.next_steps import common_end, failed_share, next_steps, why_no_best
 from hpsearch.cli.following import exit_status
 from hpsearch.live import status_text
 from hpsearch.outcome import Outcome
@@ -111,7 +111,14 @@ def test_a_search_with_a_best_trial_tells_of_its_failures_too(tmp_path: Path) ->
     add_trial(record, [0.1, 0.2, 0.3], Outcome.COMPLETED)
     record.end("finished")
     assert why_no_best(record) is None
-    assert "failures: 1 failed: KeyError: 'x'" in status_text(record)
+    told = (
+        "1 of 2 trials (50%) failed; the result rests on the others; most: 1 failed: KeyError: 'x'"
+    )
+    assert f"warning: {told}" in " ".join(status_text(record).split())
+    assert f"Warning: {told}" in SearchReport(record).to_markdown()
+    for _ in range(3):
+        add_trial(record, [0.1, 0.2, 0.3], Outcome.COMPLETED)
+    assert str(failed_share(record)) == "1 of 5 trials (20%) failed; most: 1 failed: KeyError: 'x'"
     assert list(next_steps(record, " --runs r")) == [
         "hpsearch report small --runs r",
         "hpsearch best small --runs r",

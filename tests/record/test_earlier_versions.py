@@ -48,12 +48,12 @@ def test_its_report_counts_what_the_rule_stopped(tmp_path: Path) -> None:
 def test_its_failures_are_like_those_of_today(tmp_path: Path) -> None:
     old = record(tmp_path)
     failed = [old.trials[RAISED], old.trials[RAISED_AGAIN]]
-    assert common_failure(failed) == "the first 2 trials all failed: OSError: away: again"
-    assert common_failure([*failed, old.trials[DIED]]) is None
+    assert common_failure(failed, 2) == "the first 2 trials all failed: OSError: away: again"
+    assert common_failure([*failed, old.trials[DIED]], 3) is None
     number = old.add_trial({"lr": 0.1, "width": 64}).number
     raised = RaisedError("OSError", "x", "/home/someone/train.py", LINE)
     old.end_trial(number, Outcome.FAILED, error=raised)
-    assert common_failure([*failed, old.trials[number]]) is not None
+    assert common_failure([*failed, old.trials[number]], 3) is not None
 
 
 def test_examples_in_docstrings() -> None:

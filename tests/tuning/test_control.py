@@ -57,6 +57,11 @@ def first_is_good(config, trial):
     for epoch in range(2 if trial.number == 0 else trial.max_epochs):
         yield {"score": 1.0 / (1 + trial.number), "seconds": 1.0}
 
+def fails_later(config, trial):
+    yield {"score": 1.0, "seconds": 1.0}
+    if trial.number in (1, 3, 4, 5, 6):
+        raise OSError(f"no server in trial {trial.number}")
+
 def fails_twice(config, trial):
     from pathlib import Path
     marker = Path(config["marker"])
@@ -413,3 +418,31 @@ def test_only_the_time_of_attempts_counts_as_trained() -> None:
     assert trial.seconds_trained() == 10.0 + 30.0
     trial.ended_at = 260.0
     assert trial.seconds_trained() == 10.0 + 30.0 + 60.0
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_ends_when_the_newest_trials_failed_alike(tmp_path: Path, slots: int) -> None:
+    spec = function_spec(tmp_path, "fails_later", stop_after_failures=3)
+    record = finish(begin(spec, tmp_path / "search"), tmp_path / "search", slots)
+    assert record.state == "failed"
+    assert record.reason == "the last 3 trials all failed: OSError: no server in trial 3"
+    assert sum(t.outcome is Outcome.FAILED for t in record.trials) == 3 + slots
+
+    again = Record.open(tmp_path / "search" / "record.journal", "steps")
+    again.go_on(spec)  # what failed before is told: later trials count
+    finish(again, tmp_path / "search", slots)
+    assert (again.state, len(again.trials)) == ("finished", 20)
+
+
+def test_a_driver_that_dies_before_it_ends_the_search_is_followed_by_its_end(
+    tmp_path: Path,
+) -> None:
+    spec = function_spec(tmp_path, "fails_later", stop_after_failures=2)
+    record = begin(spec, tmp_path / "search")
+    for _ in Driver(record, tmp_path / "search").reports():
+        if sum(trial.outcome is Outcome.FAILED for trial in record.trials) == 3:
+            break
+    again = finish(
+        Record.open(tmp_path / "search" / "record.journal", "steps"), tmp_path / "search"
+    )
+    assert (again.state, len(again.trials)) == ("failed", 5)

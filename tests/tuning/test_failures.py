@@ -33,6 +33,7 @@ def failed(number: int) -> TrialRecord:
     report = report_error(1, raised(number))
     trial = TrialRecord(number, {}, {}, 0.0, outcome=report.outcome, note=report.reason)
     trial.error, trial.traceback = report.error, report.traceback
+    trial.ended_at = 3.0 + number / 10
     return trial
 
 
@@ -53,13 +54,25 @@ def test_an_error_without_a_place_or_a_message_has_none() -> None:
 
 def test_failures_are_alike_by_type_and_line_whatever_they_say() -> None:
     odd, even = [failed(1), failed(3)], [failed(2)]
-    assert common_failure(odd) == f"the first 2 trials all failed: {odd[0].reason}"
-    assert common_failure([*odd, *even]) is None
+    assert common_failure(odd, 2) == f"the first 2 trials all failed: {odd[0].reason}"
+    assert common_failure([*odd, *even], 3) is None
     running = TrialRecord(4, {}, {}, 0.0)
-    assert common_failure([*odd, running]) is not None
-    stopped = TrialRecord(5, {}, {}, 0.0, outcome=Outcome.STOPPED_EARLY)
-    assert common_failure([*odd, stopped]) is None
-    assert common_failure([]) is None
+    assert common_failure([*odd, running], 2) is not None
+    stopped = TrialRecord(5, {}, {}, 0.0, outcome=Outcome.STOPPED_EARLY, ended_at=5.0)
+    assert common_failure([*odd, stopped], 2) is None
+    assert common_failure([], 1) is None
+    assert common_failure(odd, 3) is None
+
+
+def test_the_newest_are_those_that_ended_last() -> None:
+    good = TrialRecord(0, {}, {}, 0.0, outcome=Outcome.COMPLETED, ended_at=2.0)
+    late = TrialRecord(2, {}, {}, 0.0, outcome=Outcome.COMPLETED, ended_at=4.0)
+    odd = [failed(1), failed(3)]
+    assert common_failure([good, *odd], 2) == f"the last 2 trials all failed: {odd[0].reason}"
+    assert common_failure([good, *odd, late], 2) is None
+    cancelled = TrialRecord(6, {}, {}, 0.0, outcome=Outcome.CANCELLED, ended_at=9.0)
+    assert common_failure([good, *odd, cancelled], 2) is not None
+    assert common_failure([good, *odd], 2, since=3.2) is None
 
 
 @pytest.mark.parametrize("error", [RaisedError("OSError", "gone", "a.py", 3, "f"), None])

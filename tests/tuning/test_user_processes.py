@@ -104,7 +104,7 @@ def search(folder: Path, function: str, *, trials: int = 3, **sections: object) 
         folder,
         objective={"metric": "score"},
         trainable=f"{name}:{function}",
-        space={"store": str(folder / "store-")},
+        space={"store": str(folder / "store-"), "unused": {"low": 0.0, "high": 1.0}},
         search={"trials": trials, "sampler": "random"},
         **sections,
     )

@@ -41,7 +41,8 @@ class Source:
     `standardize` is false where inputs are no quantities, such as ids of words. `groups` has a
     label for each row of arrays to train; rows that are ordered by time say so. `kind` is what
     the data set itself says of its targets; a table tells how its `columns` were read. `missing`
-    names what fills NaNs in the arrays.
+    names what fills NaNs in the arrays. `layout` tells the order of an image's axes, and whether
+    they came with the channels last; here these are first.
     """
 
     splits: Mapping[str, Split]
@@ -55,6 +56,8 @@ class Source:
     columns: tuple[ColumnReading, ...] = ()
     warnings: tuple[str, ...] = ()
     missing: str | None = None
+    layout: str = ""
+    came_channels_last: bool = False
 
 
 def read_source(returned: Any, name: str) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 from hpsearch import registry
 from hpsearch.components.data import Data, Kind, KnownRows, LazyRows, standardized
 from hpsearch.components.datasets.factory_output import Source, read_source
+from hpsearch.components.datasets.layouts import axes_warnings, with_channels_first
 from hpsearch.components.datasets.splitting import SplitSettings, divide
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.components.tasks.kinds import KindDecision, Statement, listed
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
-from hpsearch.registry import Component
+from hpsearch.registry import Component, is_ours
 
 registry.share_keywords("dataset", SplitSettings)
 
@@ -57,6 +59,9 @@ def read_data(
     source = read_source(returned, name)
     _check_given(given, source)
     preparation = SplitSettings(**given)
+    if not is_ours(component.factory) or preparation.layout != "auto":
+        splits, is_last, note = with_channels_first(source.splits, preparation.layout)
+        source = replace(source, splits=splits, came_channels_last=is_last, layout=note)
     return source, preparation, decide(source, preparation.kind, said, name)
 
 
@@ -116,6 +121,8 @@ def _from_rows(
         feature_names=source.feature_names,
         standardize=preparation.standardize and source.standardize,
         missing=source.missing,
+        layout=source.layout,
+        came_channels_last=source.came_channels_last,
         kind_reason=decision.reason,
         target_names=source.target_names,
         warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
@@ -177,5 +184,5 @@ def _from_datasets(
         feature_names=source.feature_names,
         kind_reason=decision.reason,
         target_names=source.target_names,
-        warnings=source_warnings(source),
+        warnings=(*source_warnings(source), *axes_warnings(input_shape)),
     )

@@ -11,6 +11,7 @@ from annotated_types import Ge, Interval
 
 from hpsearch.components.data import KnownRows
 from hpsearch.components.datasets.factory_output import Source
+from hpsearch.components.datasets.layouts import Layout
 from hpsearch.components.datasets.split_methods import (
     DIVISIONS,
     Division,
@@ -35,6 +36,8 @@ class SplitSettings:
     `kind` says what targets are; `auto` goes by their values (`components.kinds`), where these
     leave no doubt. With `classification`, several columns are shares of classes
     (soft labels); with `multilabel`, each is a label from 0 to 1. Datasets take `kind` alone.
+    `layout` says whether the channels of a factory's images are their first or last axis; `auto`
+    goes by the shape.
     """
 
     val_fraction: Annotated[float, Interval(gt=0, lt=1)] = 0.2
@@ -46,6 +49,7 @@ class SplitSettings:
     val_rows: Annotated[int, Ge(1)] | None = None
     standardize: bool = True
     kind: Literal["auto", "classification", "multilabel", "regression"] = "auto"
+    layout: Layout = "auto"
 
 
 def divide(

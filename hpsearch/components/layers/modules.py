@@ -134,6 +134,14 @@ class Blocks(nn.Sequential):
         return [list(itertools.islice(modules, size)) for size in self.sizes]
 
 
+class ChannelsFirst(nn.Module):
+    """Images (rows, height, width, channels) as (rows, channels, height, width)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Move the last axis."""
+        return x.movedim(-1, 1).contiguous()
+
+
 class FillMissing(nn.Module):
     """Inputs that are NaN replaced by a value of each feature."""
 

@@ -7,9 +7,11 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -147,7 +149,18 @@ def _start(job: JobConfig, settings: Mapping[str, Any]) -> None:
         try:
             ray.init(job_config=job, **_LOCAL_CLUSTER, **_QUIETLY, _system_config=config)
         except Exception as error:  # Ray raises a bare one when a process of its takes over 30 s
-            raise ClusterError(f"Ray can't be started on this machine: {error}") from error
+            raise ClusterError(_why_not_started(error)) from error
+
+
+def _why_not_started(error: Exception) -> str:
+    """Say why no cluster could be started, and what to do where that is known."""
+    advice = ""
+    if "AF_UNIX path length" in str(error):  # of a socket in its folder for temporary files
+        folder = tempfile.gettempdir()
+        advice = f"; set TMPDIR to a shorter path than {folder} ({len(folder)} characters)"
+    elif isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError):
+        advice = f"; Ray writes below HOME ({Path.home()}) and TMPDIR ({tempfile.gettempdir()})"
+    return f"Ray can't be started on this machine: {error}{advice}"
 
 
 @contextmanager

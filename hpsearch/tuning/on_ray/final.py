@@ -92,4 +92,4 @@ def _example(data: Data) -> NDArray[np.float32]:
         return torch.stack(rows).float().numpy()
     x = train.x[:EXAMPLE_ROWS] if isinstance(train, Arrays) else train.sample(EXAMPLE_ROWS)
     raw: NDArray[np.float32] = x * data.x_scale.std + data.x_scale.mean
-    return raw
+    return np.moveaxis(raw, 1, -1) if data.came_channels_last else raw
