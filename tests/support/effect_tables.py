@@ -148,6 +148,7 @@ CONTEXTS: dict[str, Context] = {
 
 #: pattern, with `@place` where it holds there alone → why changing the keyword changes nothing
 UNSEEN: dict[str, str] = {
+    "dataset.*.layout": "refused: these are no images; test_layouts.py sees it",
     "dataset.diabetes.stratify": "numbers have no classes",
     "dataset.logic_gate.*_fraction": "refused: it has a val and a test split of its own",
     "dataset.logic_gate.folds": "refused: it has a val split of its own",

@@ -154,7 +154,7 @@ def parquet(
     return read_table_columns(table, file, TableColumns(target, drop, features, group, time), rule)
 
 
-@register("dataset", "npz")
+@register("dataset", "npz", traits={"users_arrays": True})
 def npz(
     folder: Path,
     path: str,

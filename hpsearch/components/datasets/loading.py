@@ -59,7 +59,8 @@ def read_data(
     source = read_source(returned, name)
     _check_given(given, source)
     preparation = SplitSettings(**given)
-    if not is_ours(component.factory) or preparation.layout != "auto":
+    is_users = not is_ours(component.factory) or component.traits.get("users_arrays", False)
+    if is_users or preparation.layout != "auto":
         splits, is_last, note = with_channels_first(source.splits, preparation.layout)
         source = replace(source, splits=splits, came_channels_last=is_last, layout=note)
     return source, preparation, decide(source, preparation.kind, said, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_tables_have_none() -> None:
     assert "images" not in load([4]).description
     with pytest.raises(DataError, match="^layout: must be given for arrays"):
         load([4], layout="channels_last")
+
+
+def test_arrays_of_a_file_are_read_too(tmp_path: Path) -> None:
+    x, y = images([8, 9, 3])
+    np.savez(tmp_path / "images.npz", x=x, y=y)
+    data = load_data({"name": "npz", "path": "images.npz"}, seed=0, folder=tmp_path)
+    assert data.input_shape == (3, 8, 9)
 
 
 class Examples(Dataset[Any]):
