@@ -74,7 +74,7 @@ def to_yaml(spec: FirstSpec, name: str) -> str:
     texts = [dump_yaml(part, default_flow_style=None, width=96) for part in parts]
     comments = [
         f"# how a trial is started; {{lr}} stands for a hyperparameter of `space`\n{to_give}",
-        f"# ranges to look at{_unsearched(spec)}\n",
+        f"# {_heading(spec)}{_unsearched(spec)}\n",
         "# what the script reports: hpsearch.report(epoch=..., "
         f"{spec.metric}=...), or see `metrics`\n",
         "# epochs of a trial that is never stopped, and how many trials\n",
@@ -85,6 +85,13 @@ def to_yaml(spec: FirstSpec, name: str) -> str:
 
 def _budget(spec: FirstSpec) -> dict[str, int]:
     return {"max_epochs": spec.max_epochs or 27}
+
+
+def _heading(spec: FirstSpec) -> str:
+    if spec.space:
+        return "ranges to look at"
+    example = "lr: {low: 1e-4, high: 0.1, log: true}"
+    return f"nothing was recognised: add what to search, such as {example}"
 
 
 def _unsearched(spec: FirstSpec) -> str:

@@ -244,6 +244,12 @@ def test_yaml_keeps_what_it_says(tmp_path: Path) -> None:
     assert "# ranges to look at; not searched: --no-cuda" in text
 
 
+def test_a_spec_without_a_known_option_says_what_to_add(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import argparse; argparse.ArgumentParser().parse_args()")
+    text = to_yaml(first_spec(["python", "train.py"], tmp_path), "first")
+    assert "# nothing was recognised: add what to search, such as lr: {low: " in text
+
+
 @pytest.mark.parametrize(
     ("option", "space"),
     [
