@@ -161,7 +161,7 @@ class TestWeights:
                 "weights: must be a file of weights; .*; did you mean 'resnet18.pth'",
             ),
             ("torchvision/resnet18", "text.pth", "weights: must be a file of weights.*text.pth"),
-            ("torchvision/resnet18", "whole.pth", r"it holds more, .* save model.state_dict\(\)"),
+            ("torchvision/resnet18", "whole.pth", r"it holds more, .* save its state_dict\(\)"),
         ],
     )
     def test_other_files(self, folder: Path, name: str, file: str, match: str) -> None:

@@ -190,7 +190,7 @@ def test_the_objective_may_be_what_is_forgotten(tmp_path: Path, finetune: str, o
     (tmp_path / "a.yaml").write_text(
         "name: a\nobjective: {metric: forgetting, direction: minimize}\ndataset: wine\n"
         f"model: mlp\noptimizer: {{name: sgd, lr: 0.1}}\nbatch_size: 16\nfinetune: {finetune}\n"
-        "search: {trials: 2}\n"
+        "search: {trials: 1}\n"
     )
     if ok:
         assert load_checked_spec(tmp_path / "a.yaml").objective.metric == "forgetting"

@@ -266,7 +266,7 @@ def _state_in(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises many kinds for a file that is none of its own
         said = str(error).partition("\n")[0]
         if isinstance(error, UnpicklingError) and zipfile.is_zipfile(path):
-            said = "it holds more, such as a whole model; save model.state_dict()"
+            said = "it holds more, such as a whole model; save its state_dict()"
         rule = f"must be a file of weights, as torch.save or safetensors write it, but {path}"
         raise BadConfigurationError(f"{rule}: {said}", keyword="weights") from error
     return {_DENSE_LAYER.sub(r"\1\2", key): value for key, value in named.items()}
