@@ -53,7 +53,7 @@ class Draw:
             "model": self.model(self.random.choice(DATASETS[dataset]), plain=True),
             "optimizer": "adam",
             "batch_size": self.random.choice([1, 7, 16, 29, "full"]),
-            "search": {"trials": 2, "early_stopping": {"name": "asha", "max_epochs": 3}},
+            "search": {"trials": 1, "early_stopping": {"name": "asha", "max_epochs": 3}},
         }
 
     def model(self, name: str, *, plain: bool = False) -> dict[str, Any]:
