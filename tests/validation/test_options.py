@@ -43,7 +43,10 @@ def problems(folder: Path, script: str = SCRIPT, **changes: Any) -> list[str]:
         {"command": "python train.py --learn {lr} -b 3 --no-amp"},
         {"command": "python train.py --lr={lr} -- --data"},
         {"command": "torchrun --nproc-per-node 2 train.py"},
-        {"command": {"run": "python train.py", "arguments": "environment"}, "space": {"x": 1}},
+        {
+            "command": {"run": "python train.py", "arguments": "environment"},
+            "space": {"x": {"choices": [1, 2]}},
+        },
     ],
 )
 def test_options_that_the_script_has(changes: dict[str, Any], tmp_path: Path) -> None:
