@@ -43,7 +43,7 @@ from hpsearch.tracking import (
     sync,
 )
 from hpsearch.training.launchers import exports_model
-from hpsearch.training.user_code.saved import has_saved, write_saved
+from hpsearch.training.user_code.saved import read_saved, write_saved
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.fusing import num_lanes, obstacle
 from hpsearch.tuning.observations import Observations
@@ -243,14 +243,14 @@ def _register_saved(record: Record, tracking_uri: str, folder: SearchFolder) -> 
     best = record.best
     if best is None or best.checkpoint is None:
         return
-    checkpoint = folder.checkpoints / best.checkpoint
+    saved = read_saved(folder.checkpoints / best.checkpoint)
     space = record.config(best).values["space"]
 
     def write(target: Path) -> None:
-        write_saved(checkpoint, target / "checkpoint.pt")
+        write_saved(saved, target / "checkpoint.pt")
         (target / "config.json").write_text(json.dumps(space, indent=2))
 
-    if has_saved(checkpoint):
+    if saved is not None:
         register_files(record, tracking_uri, best, write)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpsearch.components.data import Arrays, Split
 from hpsearch.errors import DataError
+from hpsearch.formatting import show_count
 
 Layout = Literal["auto", "channels_first", "channels_last"]
 #: of grey, of coloured and of partly transparent images
@@ -49,7 +50,7 @@ def with_channels_first(
     channels, *sizes = train.x.shape[1:]
     size = " x ".join(map(str, sizes))
     how = "as `layout` says" if layout != "auto" else "by their shape; `layout` sets another"
-    note = f"images of {channels} {'channel' if channels == 1 else 'channels'}, {size}"
+    note = f"images of {show_count(channels, 'channel')}, {size}"
     return dict(splits), found == "channels_last", f"{note} ({found}, {how})"
 
 

@@ -19,20 +19,24 @@ RANKS_STATE = "state.pt"
 _KEYS = {"epoch", "checkpoint"}
 
 
-def has_saved(checkpoint: Path) -> bool:
-    """Whether the function or class of a checkpoint's trial saved a state."""
-    return _saved(checkpoint) is not None
-
-
 def load_saved(checkpoint: Path, device: torch.device | str = "cpu") -> Any:
     """Return what a training function, or a class, saved; raises HpsearchError if it never did."""
-    saved = _required(_saved(checkpoint, device))
+    saved = _required(read_saved(checkpoint, device))
     return load_state(io.BytesIO(saved), device) if isinstance(saved, bytes) else saved
 
 
-def write_saved(checkpoint: Path, file: Path) -> None:
-    """Write what a function or class saved as `torch.save` does; see `load_saved`."""
-    _write(_required(_saved(checkpoint)), file)
+def read_saved(checkpoint: Path, device: torch.device | str = "cpu") -> Any:
+    """Return the state, or the bytes of its file; None where nothing was saved."""
+    state = load_checkpoint(checkpoint, device)["trainer"]
+    if "checkpoint" in state:
+        return state["checkpoint"]
+    of_ranks = checkpoint.parent / FILES / RANKS_STATE
+    return load_state(of_ranks, device)["state"] if of_ranks.exists() else None
+
+
+def write_saved(saved: Any, file: Path) -> None:
+    """Write what `read_saved` returned as `torch.save` does."""
+    file.write_bytes(saved) if isinstance(saved, bytes) else torch.save(saved, file)
 
 
 def unpack(checkpoint: Path) -> None:
@@ -45,25 +49,12 @@ def unpack(checkpoint: Path) -> None:
     try:
         trainer = load_checkpoint(checkpoint)["trainer"]
         if isinstance(trainer, Mapping) and trainer.keys() - {"objective"} == _KEYS:
-            _write(_required(trainer["checkpoint"]), draft)
+            write_saved(_required(trainer["checkpoint"]), draft)
             draft.replace(checkpoint)
     except BaseException:
         draft.unlink(missing_ok=True)
         checkpoint.unlink()
         raise
-
-
-def _saved(checkpoint: Path, device: torch.device | str = "cpu") -> Any:
-    """Return the state, or the bytes of its file; None where nothing was saved."""
-    state = load_checkpoint(checkpoint, device)["trainer"]
-    if "checkpoint" in state:
-        return state["checkpoint"]
-    of_ranks = checkpoint.parent / FILES / RANKS_STATE
-    return load_state(of_ranks, device)["state"] if of_ranks.exists() else None
-
-
-def _write(saved: Any, file: Path) -> None:
-    file.write_bytes(saved) if isinstance(saved, bytes) else torch.save(saved, file)
 
 
 def _required(saved: Any) -> Any:
