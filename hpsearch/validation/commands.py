@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from hpsearch.errors import ComponentError, Problem, nearest_names
-from hpsearch.spec import Choices, Command, Draft, Range, Tree, join
-from hpsearch.training.command.arguments import FILLED, flat, placeholders, style_of, variable
+from hpsearch.spec import Choices, Command, Draft, Tree, join
+from hpsearch.training.command.arguments import FILLED, placeholders, style_of, variable
 from hpsearch.training.command.environment import command_path
 from hpsearch.training.command.sources import FAMILY
 from hpsearch.user_code import scripts
@@ -38,9 +38,9 @@ def command_problems(draft: Draft) -> Iterator[Problem]:
     yield from _nesting_problems(command, draft)
     yield from _placeholder_problems(command, draft)
     yield from _variable_problems(command, draft)
-    names = _names(draft.sections.get("space") or {})
-    yield from required_problems(command, names, draft.folder)
-    yield from option_problems(command, names, draft.folder)
+    space = _values(draft.sections.get("space") or {})
+    yield from required_problems(command, set(space), draft.folder)
+    yield from option_problems(command, space, draft.folder)
     yield from _metrics_problems(command, draft)
 
 
@@ -151,23 +151,40 @@ def _path_problems(command: Command, draft: Draft, path: str) -> Iterator[Proble
 
 
 def _names(space: Tree) -> set[str]:
-    """Return the names of all hyperparameters, and of those that only some configurations have."""
-    if not isinstance(space, Mapping):  # its shape is wrong
-        return set()
-    return {name for each in _expanded(space) for name in flat(each)}
+    return set(_values(space))
 
 
-def _expanded(tree: Tree) -> Iterator[dict[str, Tree]]:
-    """Yield mappings whose union has every name of a space."""
-    yield {key: _first(child) for key, child in tree.items()}
+def _values(space: Tree) -> dict[str, list[Tree]]:
+    """Return the constants and ranges that each hyperparameter may be, by its dotted name.
+
+    Those that only some configurations have are among them.
+    """
+    found: dict[str, list[Tree]] = {}
+    if isinstance(space, Mapping):  # its shape is wrong otherwise
+        for name, value in _leaves(space, ""):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def _leaves(tree: Mapping[str, Tree], prefix: str) -> Iterator[tuple[str, Tree]]:
     for key, child in tree.items():
-        for alternative in child.choices if isinstance(child, Choices) else [child]:
-            if isinstance(alternative, Mapping):
-                for inner in _expanded(alternative):
-                    yield {key: inner}
+        for alternative in _alternatives(child):
+            name = f"{prefix}{key}"
+            if not isinstance(alternative, Mapping):
+                yield name, alternative
+                continue
+            names = list(_alternatives(alternative.get("name")))
+            is_named = any(isinstance(each, str) for each in names)
+            yield from ((name, each) for each in names if is_named)
+            rest = {
+                key: alternative[key] for key in alternative if not (is_named and key == "name")
+            }
+            yield from _leaves(rest, f"{name}.")
 
 
-def _first(tree: Tree) -> Tree:
+def _alternatives(tree: Tree) -> Iterator[Tree]:
     if isinstance(tree, Choices):
-        return _first(tree.choices[0])
-    return tree.low if isinstance(tree, Range) else tree
+        for choice in tree.choices:
+            yield from _alternatives(choice)
+    else:
+        yield tree

@@ -1,43 +1,110 @@
-"""Whether a script has the options that a command gives it.
-
-The script isn't run: its own file is read, and judged only where it makes one parser of argparse
-that nothing else can add options to.
-"""
+"""Whether a script has the options that a command gives it, and takes their values."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from hpsearch.errors import Problem, nearest_names
-from hpsearch.spec import Command, join
-from hpsearch.training.command.arguments import placeholders, style_of
+from hpsearch.spec import Command, Range, Tree, join
+from hpsearch.training.command.arguments import placeholders, style_of, text
 from hpsearch.user_code import scripts
+from hpsearch.validation.argparse_options import Option, read_options
 
-_PARSER = "ArgumentParser"
-#: what makes something that has `add_argument`
-_MAKERS = (_PARSER, "add_argument_group", "add_mutually_exclusive_group")
+#: ranges of more whole numbers are longer than any choices
+_MAX_NUMBERS = 1000
 
 
-def option_problems(command: Command, names: Collection[str], folder: Path) -> Iterator[Problem]:
-    """Yield the options that a script doesn't have; `names` are the hyperparameters."""
+def option_problems(
+    command: Command, space: Mapping[str, Sequence[Tree]], folder: Path
+) -> Iterator[Problem]:
+    """Yield the options that a script doesn't have, and values that its options don't take.
+
+    `space` has the constants and ranges that each hyperparameter may be.
+    """
     for script in scripts(command.run)[:1]:
         known = None
         with suppress(OSError, SyntaxError, ValueError):  # a missing file is reported elsewhere
-            known = _options(ast.parse((folder / script).read_text()))
-        if known is None:
-            return
-        rule = f"must be an option of {script}"
-        for word in _given(command, script):
-            if not _is_known(word, known):
-                yield Problem("command.run", rule, word, nearest_names(word, known))
-        if style_of(command) == "argparse":
-            for name in sorted(set(names) - set(placeholders(command.run))):
-                if not _is_known(f"--{name}", known):
-                    near = nearest_names(name, [each.removeprefix("--") for each in known])
-                    yield Problem(join("space", name), rule, f"--{name}", near)
+            known = read_options(ast.parse((folder / script).read_text()))
+        if known is not None:
+            yield from _name_problems(command, space, known, script)
+            yield from _value_problems(command, space, known, script)
+
+
+def _name_problems(
+    command: Command, space: Mapping[str, Sequence[Tree]], known: Mapping[str, Option], script: str
+) -> Iterator[Problem]:
+    rule = f"must be an option of {script}"
+    for word in _given(command, script):
+        if not _meant(word, known):
+            yield Problem("command.run", rule, word, nearest_names(word, known))
+    for name, word in _appended(command, space).items():
+        if not _meant(word, known):
+            near = nearest_names(name, [each.removeprefix("--") for each in known])
+            yield Problem(join("space", name), rule, word, near)
+
+
+def _value_problems(
+    command: Command, space: Mapping[str, Sequence[Tree]], known: Mapping[str, Option], script: str
+) -> Iterator[Problem]:
+    appended = _appended(command, space)
+    for name, word in {**_placed(command.run), **appended}.items():
+        options = {known[each] for each in _meant(word, known)}
+        if len(options) != 1:  # unknown, or cut too short
+            continue
+        (option,) = options
+        for value in space.get(name, ()):
+            if rule := _broken_rule(value, option, name in appended):
+                where = f"for {_meant(word, known)[0]} of {script}"
+                yield Problem(join("space", name), f"{rule} {where}", _shown(value))
+
+
+def _broken_rule(value: Tree, option: Option, is_appended: bool) -> str | None:
+    """Return what a value must be to be taken, if it isn't.
+
+    True and false are appended as flags; null is left out.
+    """
+    if value is None or option.has_nargs or isinstance(value, list | tuple | Mapping):
+        return None
+    if option.is_flag:
+        if not is_appended:
+            return "must have no placeholder (with command.arguments: argparse)"
+        return None if isinstance(value, bool) else "must be true or false"
+    if isinstance(value, bool):
+        return "must be a value, and true is a flag," if is_appended else None
+    if option.choices is not None and not _are_among(value, option):
+        return f"must be one of {', '.join(map(str, option.choices))}"
+    if option.type is not None and not _is_of(value, option.type):
+        return "must be a whole number" if option.type is int else "must be a number"
+    return None
+
+
+def _are_among(value: Tree, option: Option) -> bool:
+    if isinstance(value, Range):
+        numbers = range(int(value.low), int(value.high) + 1, int(value.step or 1))
+        is_short = value.is_integer and len(numbers) <= _MAX_NUMBERS
+        return is_short and all(_are_among(number, option) for number in numbers)
+    with suppress(ValueError):
+        return (option.type or str)(text(value)) in (option.choices or ())
+    return False
+
+
+def _is_of(value: Tree, kind: type) -> bool:
+    if isinstance(value, Range):
+        return kind is float or value.is_integer
+    try:
+        kind(text(value))
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(value: Tree) -> object:
+    if not isinstance(value, Range):
+        return value
+    return value.model_dump(exclude_defaults=True)
 
 
 def _given(command: Command, script: str) -> Iterator[str]:
@@ -50,56 +117,25 @@ def _given(command: Command, script: str) -> Iterator[str]:
             yield option
 
 
-def _is_known(word: str, known: Collection[str]) -> bool:
-    """Whether a parser takes a word for an option, which may be cut short."""
-    return any(option.startswith(word) for option in known)
+def _appended(command: Command, space: Mapping[str, Sequence[Tree]]) -> dict[str, str]:
+    """Return the options of the hyperparameters that are appended to a command."""
+    if style_of(command) != "argparse":
+        return {}
+    return {name: f"--{name}" for name in sorted(set(space) - set(placeholders(command.run)))}
 
 
-def _options(tree: ast.Module) -> list[str] | None:
-    """Return the long options of a script's only parser; None where there may be more."""
-    nodes = list(ast.walk(tree))
-    calls = [(node, _name(node)) for node in nodes if isinstance(node, ast.Call)]
-    made = [call for call, name in calls if name in _MAKERS]
-    called = [name for _, name in calls]
-    if called.count(_PARSER) != 1 or {"parse_known_args", "add_subparsers"} & set(called):
-        return None
-    if not _is_of_argparse(nodes) or not _stay_here(nodes, made):
-        return None
-    found = ["--help"]
-    for call, name in calls:
-        if name == _PARSER and any(each.arg in ("parents", None) for each in call.keywords):
-            return None
-        if name == "add_argument":
-            words = [each.value for each in call.args if isinstance(each, ast.Constant)]
-            if len(words) < len(call.args):
-                return None
-            found += [word for word in map(str, words) if word.startswith("--")]
-            if "BooleanOptionalAction" in ast.unparse(call):
-                found += [f"--no-{str(word).removeprefix('--')}" for word in words]
+def _placed(words: Sequence[str]) -> dict[str, str]:
+    """Return the options whose value is a placeholder, `--lr {lr}` or `--lr={lr}`, by its name."""
+    found = {}
+    for before, word in zip(["", *words], words, strict=False):
+        option, is_joined, value = word.partition("=")
+        option, value = (option, value) if is_joined else (before, word)
+        names = placeholders([value])
+        if option.startswith("--") and names and value == f"{{{names[0]}}}":
+            found[names[0]] = option
     return found
 
 
-def _name(call: ast.Call) -> str:
-    return ast.unparse(call.func).rpartition(".")[2]
-
-
-def _is_of_argparse(nodes: Collection[ast.AST]) -> bool:
-    """Whether the parser is argparse's own, not one that adds options by itself."""
-    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
-    modules = {node.module for node in froms if any(a.name == _PARSER for a in node.names)}
-    whole = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    by_name = any((alias.name, alias.asname) == ("argparse", None) for alias in whole)
-    made = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
-    return f"argparse.{_PARSER}" in made if by_name else modules == {"argparse"}
-
-
-def _stay_here(nodes: Collection[ast.AST], made: Collection[ast.Call]) -> bool:
-    """Whether a parser and its groups are names of which only methods are called."""
-    bound = [node for node in nodes if isinstance(node, ast.Assign) and node.value in made]
-    targets = [target for node in bound for target in node.targets]
-    names = {target.id for target in targets if isinstance(target, ast.Name)}
-    if len(bound) < len(made) or len(names) < len(targets):
-        return False
-    owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
-    used = [node for node in nodes if isinstance(node, ast.Name) and node.id in names]
-    return all(id(node) in owners or isinstance(node.ctx, ast.Store) for node in used)
+def _meant(word: str, known: Mapping[str, Option]) -> list[str]:
+    """Return the options that a word stands for, which may be cut short."""
+    return [word] if word in known else [each for each in known if each.startswith(word)]
