@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
 import traceback
+from pathlib import Path
 
 import torch
 
-from hpsearch.errors import BadConfigurationError, DivergedError, UserCodeError
+from hpsearch.errors import BadConfigurationError, DivergedError, HpsearchError, UserCodeError
 from hpsearch.formatting import show_bytes
 from hpsearch.importing import exit_reason
 from hpsearch.outcome import Outcome, RaisedError
 from hpsearch.training.command import CommandError
 from hpsearch.tuning.report import Report
+
+#: where code lies that the user didn't write: ours, the installed packages, the standard library
+_NOT_THE_USERS = (
+    f"{Path(__file__).parents[1]}{os.sep}",
+    *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib", "stdlib")),
+    "<frozen",
+)
 
 
 class UsedWorkerError(Exception):
@@ -35,8 +45,25 @@ def report_error(epoch: int, error: Exception | SystemExit) -> Report:
         epoch,
         outcome=Outcome.FAILED,
         error=_raised(error),
-        traceback="".join(traceback.format_exception(error)),
+        traceback=shown_traceback(error),
     )
+
+
+def shown_traceback(error: BaseException) -> str:
+    """Return a traceback from the user's own code on; without frames where ours says it all."""
+    return "".join(_from_user_code(traceback.TracebackException.from_exception(error)).format())
+
+
+def _from_user_code(shown: traceback.TracebackException) -> traceback.TracebackException:
+    for earlier in (shown.__cause__, shown.__context__):
+        if earlier is not None:
+            _from_user_code(earlier)
+    users = [frame for frame in shown.stack if not frame.filename.startswith(_NOT_THE_USERS)]
+    if users:
+        del shown.stack[: shown.stack.index(users[0])]
+    elif shown.exc_type is not None and issubclass(shown.exc_type, HpsearchError):
+        shown.stack.clear()
+    return shown
 
 
 def _raised(error: Exception) -> RaisedError:

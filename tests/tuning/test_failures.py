@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from hpsearch.errors import UserCodeError
 from hpsearch.outcome import Outcome, RaisedError
 from hpsearch.record import Record, TrialRecord
+from hpsearch.spec import TrialConfig
+from hpsearch.training.user_code.functions import FunctionTrainer
+from hpsearch.training.user_code.reports import read_metrics
 from hpsearch.tuning.failures import common_failure
 from hpsearch.tuning.on_ray.searcher import death_reason
-from hpsearch.tuning.trial_errors import report_error
+from hpsearch.tuning.trial_errors import report_error, shown_traceback
 from tests.support.records import make_spec
 
 
@@ -50,6 +54,29 @@ def test_a_report_has_the_type_the_message_and_the_line_as_fields() -> None:
 def test_an_error_without_a_place_or_a_message_has_none() -> None:
     assert report_error(1, ValueError()).error == RaisedError("ValueError", "")
     assert report_error(1, ValueError()).why == "ValueError"
+
+
+def shown(caught: pytest.ExceptionInfo[BaseException]) -> list[str]:
+    """Return the lines of a traceback as a worker has it, without the test's own frame."""
+    assert caught.tb.tb_next is not None
+    return shown_traceback(caught.value.with_traceback(caught.tb.tb_next)).splitlines()
+
+
+def test_a_traceback_begins_in_the_users_code(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def train(config, trial):\n    yield {'x': {}['a']}\n")
+    config = TrialConfig(0, 0, 3, {"space": {}}, trainable="own.py:train", folder=str(tmp_path))
+    with pytest.raises(KeyError) as caught:
+        FunctionTrainer(config, "cpu").train_epoch()
+    lines = shown(caught)
+    assert lines[1] == f'  File "{tmp_path / "own.py"}", line 2, in train'
+    assert (len(lines), lines[-1]) == (5, "KeyError: 'a'")
+
+
+def test_an_error_of_ours_stands_by_itself() -> None:
+    with pytest.raises(UserCodeError) as caught:
+        read_metrics({"loss": "much"}, 1)
+    message = "the report of epoch 1: loss must be a number, but got 'much'"
+    assert shown(caught) == [f"hpsearch.errors.UserCodeError: {message}"]
 
 
 def test_failures_are_alike_by_type_and_line_whatever_they_say() -> None:
