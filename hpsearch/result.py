@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpsearch.analysis import SearchReport
 from hpsearch.errors import HpsearchError
+from hpsearch.formatting import show, show_count
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import Runs
 
@@ -16,11 +17,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass
+@dataclass(repr=False)
 class BestTrial(TrialRecord):
     """The best trial, and what is kept of it."""
 
     result: SearchResult = field(kw_only=True, repr=False)
+
+    def __repr__(self) -> str:
+        metric = self.result.record.spec.objective.metric
+        value = "no value" if (last := self.last(metric)) is None else show(last)
+        epochs = show_count(self.epochs, "epoch")
+        return f"<BestTrial {self.number}: {metric} {value} after {epochs}, {self.params}>"
 
     def load_model(self) -> nn.Module:
         """Return the registered model, on raw inputs, in evaluation mode.

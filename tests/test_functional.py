@@ -20,6 +20,7 @@ import hpsearch
 from hpsearch import Choice, Float, Int
 from hpsearch.by_value import FOLDER, with_named_code
 from hpsearch.errors import HpsearchError, SpecError
+from hpsearch.formatting import show
 from hpsearch.functional import _free_name, _raw_spec
 from hpsearch.notebook import progress_html
 from hpsearch.outcome import Outcome
@@ -141,6 +142,8 @@ def test_a_function_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (result.name, result.state) == ("train", "finished")
     best = result.best
     assert best.outcome is Outcome.COMPLETED
+    value = show(best.last("acc"))
+    assert repr(best) == f"<BestTrial {best.number}: acc {value} after 2 epochs, {best.params}>"
     assert best.load_checkpoint() == {"epoch": 2, "lr": best.params["lr"]}
     with pytest.raises(HpsearchError, match="has no registered model: its training is code"):
         best.load_model()
