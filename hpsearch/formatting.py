@@ -18,9 +18,9 @@ def show(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def show_count(number: int, noun: str) -> str:
-    """Write a number of things, such as 1 epoch or 27 epochs."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def show_count(number: float, noun: str) -> str:
+    """Write a number of things, such as 1 epoch or 0.5 GPUs."""
+    return f"{show(number)} {noun}" if number == 1 else f"{show(number)} {noun}s"
 
 
 def show_seconds(seconds: float) -> str:

@@ -221,11 +221,11 @@ def _render_troubles(record: Record) -> list[RenderableType]:
     if why is not None:
         return ["", Text(why, style="red")]
     share = failed_share(record)
-    return (
-        []
-        if share is None
-        else ["", Text(str(share), style="bold red" if share.is_large else "red")]
-    )
+    if share is None:
+        return []
+    if share.is_large:
+        return ["", Text(f"warning: {share}", style="bold red")]
+    return ["", Text(str(share), style="red")]
 
 
 def _ended_badly(trial: TrialRecord) -> bool:

@@ -149,7 +149,7 @@ def _best(record: Record, progress: Progress) -> Section:
     )
     share = failed_share(record)
     if share is not None and share.is_large:
-        text += f" W{str(share)[1:]}."
+        text += f" Warning: {share}."
     params = _rows((f"`{name}`", show(value)) for name, value in best.params.items())
     metrics = record.result.get("test_metrics") or {}
     scores = ", ".join(f"`{name}` {show(value)}" for name, value in metrics.items())

@@ -84,11 +84,10 @@ class FailedShare:
         return self.failed > LARGE_SHARE * self.ended
 
     def __str__(self) -> str:
-        """`warning: 3 of 10 trials (30%) failed: ...`."""
-        warning = "warning: " if self.is_large else ""
+        """`3 of 10 trials (30%) failed; ...`."""
         share = f"{self.failed} of {self.ended} trials ({self.failed / self.ended:.0%}) failed"
         rest = "; the result rests on the others" if self.is_large else ""
-        return f"{warning}{share}{rest}; most: {self.commonest}"
+        return f"{share}{rest}; most: {self.commonest}"
 
 
 def failed_share(record: Record) -> FailedShare | None:

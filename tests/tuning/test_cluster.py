@@ -97,8 +97,8 @@ def test_slots_of_trials_on_two_nodes(rooms: list[int], placement: str, slots: i
     ("rooms", "placement", "message"),
     [
         ([4, 0], None, "2 machines must have room for a trial, but 1 of the cluster's 2 have"),
-        ([1], "pack", "2 nodes of a trial must fit, but the cluster has 1 CPUs and 0 GPUs 1 time"),
-        ([0, 0], None, "no node of the cluster has 1 CPUs and 0 GPUs"),
+        ([1], "pack", "2 nodes of a trial must fit, but the cluster has 1 CPU for 1 of them"),
+        ([0, 0], None, "no node of the cluster has 1 CPU for one trial"),
     ],
 )
 def test_a_cluster_that_is_too_small_is_refused(

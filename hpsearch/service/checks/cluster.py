@@ -69,7 +69,7 @@ class ClusterRunner:
                 return answer
             said, _ = read_end(self._folder, name, _OUTPUT, num_bytes=_LAST_WORDS)
         except (FileNotFoundError, UnsafeFileError) as error:
-            raise no_answer("it left no answer") from error
+            raise no_answer("its answer is missing") from error
         raise no_answer(said.decode(errors="replace").strip() or "no answer")
 
     def _end(self, job: str, name: str) -> None:

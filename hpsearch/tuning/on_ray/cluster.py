@@ -20,6 +20,7 @@ from ray._private.ray_constants import DASHBOARD_ADDRESS, KV_NAMESPACE_DASHBOARD
 from ray.job_config import JobConfig
 
 from hpsearch.errors import ClusterError
+from hpsearch.formatting import show_count
 from hpsearch.process import environment
 from hpsearch.provenance import available_cpus
 from hpsearch.spec import Resources
@@ -228,14 +229,16 @@ def slots_of_cluster(rooms: Sequence[int], resources: Resources) -> int:
             slots -= 1
     if slots:
         return slots
-    wanted = f"{resources.cpu} CPUs and {resources.gpu:g} GPUs"
+    wanted = show_count(resources.cpu, "CPU")
+    if resources.gpu:
+        wanted += f" and {show_count(resources.gpu, 'GPU')}"
     if number == 1 or not any(rooms):
         raise ClusterError(f"resources: no node of the cluster has {wanted} for one trial")
     if resources.is_spread:
         hint = "resources.placement: pack needs fewer"
         has = f"but {sum(map(bool, rooms))} of the cluster's {len(rooms)} have {wanted}; {hint}"
         raise ClusterError(f"resources.nodes: {number} machines must have room for a trial, {has}")
-    has = f"but the cluster has {wanted} {sum(rooms)} times"
+    has = f"but the cluster has {wanted} for {sum(rooms)} of them"
     raise ClusterError(f"resources.nodes: {number} nodes of a trial must fit, {has}")
 
 
