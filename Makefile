@@ -66,6 +66,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.driver
 	PYTHONPATH=.venv/vision $(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.diagnosis
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.hostile

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hpsearch.analysis.diagnosis import Diagnosis, diagnoses
 from hpsearch.analysis.endings import completed, ending_label, endings
 from hpsearch.analysis.failures import failures
 from hpsearch.analysis.frames import active_names
@@ -93,6 +94,7 @@ def findings(record: Record, importances: Importances) -> list[Section]:
         *(failed if progress.best is None else []),  # then they are what matters
         _trials(record),
         _leaderboard(record),
+        *_diagnosis(record, progress),
         _importances(importances),
         _early_stopping(record, progress),
         *_warnings(record),
@@ -248,6 +250,25 @@ def _leaderboard(record: Record) -> Section:
     table = Table((*header, *(f"`{name}`" for name in names)), rows)
     only_completed = all(trial.outcome is Outcome.COMPLETED for trial in top)
     return Section("Leaderboard", (table,) if only_completed else (text, table))
+
+
+def _diagnosis(record: Record, progress: Progress) -> list[Section]:
+    """What the curves say: all of the best trial's, and of the others the first of each kind."""
+    found = diagnoses(record)
+    by_name: dict[str, list[tuple[int, Diagnosis]]] = {}
+    for number, said in found.items():
+        for each in said:
+            by_name.setdefault(each.name, []).append((number, each))
+    if not by_name:
+        return []
+    rows = _rows(
+        (name, str(len(said)), f"trial {said[0][0]}: {said[0][1].message}", said[0][1].advice)
+        for name, said in sorted(by_name.items(), key=lambda item: -len(item[1]))
+    )
+    table = Table(("diagnosis", "trials", "such as", "what to try"), rows)
+    best = found.get(progress.best.number, []) if progress.best is not None else []
+    texts = [f"The best trial, {each}." for each in best]
+    return [Section("Diagnosis", (*texts, table))]
 
 
 def _importances(importances: Importances) -> Section:

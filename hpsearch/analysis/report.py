@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hpsearch.analysis import content, markdown, page
+from hpsearch.analysis.diagnosis import Diagnosis, diagnoses
 from hpsearch.analysis.figures import all_figures
 from hpsearch.analysis.frames import curves_frame, trials_frame
 from hpsearch.analysis.importance import Importances, importances
@@ -75,6 +76,11 @@ class SearchReport:
     def figures(self) -> dict[str, go.Figure]:
         """The pictures: objective, curves, importances, rungs, and `slice:NAME` a parameter."""
         return all_figures(self.record, self._importances)
+
+    @cached_property
+    def diagnoses(self) -> dict[int, list[Diagnosis]]:
+        """What the curves say, by the trial's number; `str` of one is a sentence."""
+        return diagnoses(self.record)
 
     def leaderboard(self, n: int = content.LEADERBOARD_SIZE) -> pd.DataFrame:
         """Return the rows of `trials` that lead: completed ones first, then by epochs trained."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from hpsearch.cli.common import (
 )
 from hpsearch.cli.open import open_searches
 from hpsearch.errors import HpsearchError, SpecError
-from hpsearch.formatting import show
+from hpsearch.formatting import show, show_count
 
 
 class Output(StrEnum):
@@ -100,6 +101,33 @@ def diagnose(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
     console.print(table)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    name: NameArgument,
+    trial: Annotated[int | None, typer.Option(help="Only this trial.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    runs: RunsOption = RUNS,
+) -> None:
+    """Say what the learning curves of a search's trials show, and what to try."""
+    from hpsearch.result import open_search
+
+    report = open_search(name, runs)
+    numbers = [each.number for each in report.record.trials]
+    if trial is not None and trial not in numbers:
+        raise HpsearchError(f"{name} has no trial {trial}; it has {len(numbers)}")
+    found = {number: said for number, said in report.diagnoses.items() if trial in (None, number)}
+    if as_json:
+        plain = {number: [asdict(each) for each in said] for number, said in found.items()}
+        console.print_json(json.dumps(plain))
+        return
+    for number, said in found.items():
+        for each in said:
+            console.print(f"trial {number}: {each}", soft_wrap=True, highlight=False, markup=False)
+    if not found:
+        what = f"trial {trial}" if trial is not None else show_count(len(numbers), "trial")
+        console.print(f"nothing stands out in the curves of {what}")
 
 
 @app.command("list")

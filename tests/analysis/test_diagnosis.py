@@ -1,0 +1,183 @@
+"""What curves say: each kind of trouble, drawn, and curves that have none."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hpsearch.analysis import SearchReport
+from hpsearch.analysis.content import findings
+from hpsearch.analysis.diagnosis import Curves, curves_of, diagnose
+from hpsearch.analysis.importance import importances
+from hpsearch.cli.common import app
+from hpsearch.outcome import Outcome
+from hpsearch.record import TrialRecord
+from hpsearch.runs import Runs
+from tests.support.records import make_spec
+
+EPOCHS = np.arange(30)
+#: a loss and an accuracy that are learned well: ten classes
+LOSS = 0.05 + 2.2 * np.exp(-EPOCHS / 6)
+SCORE = 0.97 - 0.87 * np.exp(-EPOCHS / 4)
+CHANCE = {"chance_loss": math.log(10), "chance_score": 0.1}
+RNG = np.random.default_rng(0)
+NOISE = RNG.normal(size=30)
+RISING = 0.3 + np.maximum(0, 12 - EPOCHS) * 0.15 + np.maximum(0, EPOCHS - 12) * 0.02
+
+
+def curves(**changed: Any) -> Curves:
+    healthy: dict[str, Any] = {
+        "train_loss": LOSS,
+        "val_loss": LOSS * 1.04,
+        "train_score": SCORE,
+        "val_score": SCORE - 0.01,
+        "grad_norm": np.full(30, 0.5),
+        "lr": 0.01,
+        **CHANCE,
+    }
+    return Curves(**{**healthy, **changed})
+
+
+SICK: dict[str, tuple[Curves, str]] = {
+    "diverged": (
+        curves(diverged="train_loss is nan"),
+        "train_loss is nan; keep lr below 0.003333",
+    ),
+    "diverged, finite": (
+        curves(train_loss=np.geomspace(2, 900, 30), lr=None),
+        "training loss rose from 2 to 900; lower the learning rate",
+    ),
+    "learning rate too high": (
+        curves(train_loss=1.5 + 0.6 * np.sin(EPOCHS * 2.0), val_score=np.full(30, 0.3)),
+        "keep lr below 0.003333",
+    ),
+    "learning rate too high, above chance": (
+        curves(train_loss=np.full(30, 2.6), val_loss=np.full(30, 2.6)),
+        "training loss stays at 2.6, and 2.303 is chance",
+    ),
+    "learning rate too low": (
+        curves(train_loss=2.3 - 0.001 * EPOCHS, train_score=np.full(30, 0.12)),
+        "as fast at the end (0.001 an epoch) as at the beginning (0.001), and is at 2.271 of 2.3; "
+        "try lr 0.1",
+    ),
+    "dead start": (
+        curves(train_loss=2.303 + 1e-4 * NOISE, train_score=np.full(30, 0.1)),
+        "training loss stays at 2.303 from the second epoch on; the norm of its gradient is 0.5",
+    ),
+    "exploding gradients": (
+        curves(grad_norm=np.where(EPOCHS == 7, 5e3, 0.5)),
+        "the norm of the gradient is 5000 (median 0.5)",
+    ),
+    "overfitting": (
+        curves(val_loss=RISING, val_score=SCORE - 0.006 * np.maximum(0, EPOCHS - 12)),
+        "validation loss is 100% above its minimum of epoch 13 while training loss fell on",
+    ),
+    "overfitting, scores part": (
+        curves(val_score=SCORE - 0.2),
+        "the training score is 0.9694, the validation score 0.2 lower",
+    ),
+    "loss and accuracy part": (
+        curves(val_loss=RISING),
+        "validation loss is 100% above its minimum of epoch 13, while the score stays at 0.9594",
+    ),
+    "underfitting": (
+        curves(
+            train_loss=2 - LOSS[::-1] * 0 + LOSS / 8, val_loss=2 + LOSS / 8, train_score=SCORE / 4
+        ),
+        "training loss has settled at 2.008 and validation loss at 2.008: 16% of the way",
+    ),
+    "noisy validation": (
+        curves(val_score=SCORE - 0.1 + 0.06 * NOISE, val_loss=LOSS),
+        "the validation score jumps by ±0.0",
+    ),
+    "unrepresentative validation": (
+        curves(val_score=SCORE + 0.05),
+        "the validation score is 0.05 above the training score throughout",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SICK)
+def test_trouble_is_named_first_with_its_numbers(kind: str) -> None:
+    drawn, said = SICK[kind]
+    found = diagnose(drawn)
+    assert found[0].name == kind.partition(",")[0]
+    assert said in str(found[0])
+
+
+def test_no_healthy_curve_is_called_sick() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rate, end = rng.uniform(3, 10), rng.uniform(0.02, 0.3)
+        loss = end + (2.3 - end) * np.exp(-(EPOCHS + 1) / rate)
+        score = 1 - end / 2 - 0.8 * np.exp(-(EPOCHS + 1) / rate)
+        drawn = curves(
+            train_loss=loss,
+            val_loss=loss * 1.05 + 0.004 * rng.normal(size=30),
+            train_score=score,
+            val_score=score - 0.02 + 0.005 * rng.normal(size=30),
+        )
+        assert [each for each in diagnose(drawn) if each.is_fault] == []
+
+
+def test_notes_are_no_faults() -> None:
+    flat = curves(val_score=np.where(EPOCHS < 10, SCORE, SCORE[9]))
+    assert [(each.name, each.epoch, each.is_fault) for each in diagnose(flat)] == [
+        ("plateau", 10, False)
+    ]
+    (rising,) = diagnose(curves(val_score=SCORE - 0.04 * (29 - EPOCHS) / 29))
+    assert (rising.name, rising.is_fault) == ("still improving", False)
+    dropout = curves(val_score=np.minimum(1, SCORE + 0.05), has_dropout=True)
+    assert (diagnose(dropout)[0].name, diagnose(dropout)[0].is_fault) == (
+        "validation above training",
+        False,
+    )
+
+
+def test_short_and_missing_curves_say_nothing() -> None:
+    short = {name: values[:4] for name, values in vars(curves()).items() if np.ndim(values)}
+    assert diagnose(Curves(**short)) == []
+    assert diagnose(Curves()) == []
+    assert diagnose(Curves(val_score=SCORE)) == []
+
+
+def test_curves_of_a_trial_go_by_their_usual_names() -> None:
+    trial = TrialRecord(0, {}, {"space": {"opt": {"lr": 0.3}}, "model": {"dropout": 0.1}}, 0.0)
+    trial.curve = {1: {"loss": 2.0, "val_acc": 0.1}, 3: {"loss": 1.0, "val_acc": math.nan}}
+    trial.outcome, trial.note = Outcome.DIVERGED, "loss is inf"
+    found = curves_of(trial, {"prior": {"val_accuracy": 0.2, "val_loss": 1.6}})
+    assert found.train_loss.tolist()[::2] == [2.0, 1.0]
+    assert math.isnan(found.train_loss[1])
+    assert found.val_score[0] == 0.1
+    assert (found.chance_score, found.chance_loss) == (0.2, 1.6)
+    assert (found.lr, found.has_dropout, found.diverged) == (0.3, True, "loss is inf")
+
+
+def test_report_and_command_say_it(tmp_path: Path) -> None:
+    place = Runs(tmp_path / "runs")
+    record = place.create(make_spec()).open_record()
+    for gap in (0.0, 0.3):
+        number = record.add_trial({"lr": 0.1, "width": 64}).number
+        for epoch in range(1, 10):
+            score = {"score": gap, "val_accuracy": 0.9 - gap + epoch / 1000}
+            record.report(number, epoch, {"train_accuracy": 0.9, "train_loss": 1 / epoch, **score})
+        record.end_trial(number, Outcome.COMPLETED)
+    said = SearchReport(record).diagnoses
+    assert list(said) == [1]
+    assert "the training score is 0.9, the validation score 0.291 lower" in str(said[1][0])
+    (section,) = [s for s in findings(record, importances(record)) if s.title == "Diagnosis"]
+    assert section.blocks[0] == f"The best trial, {said[1][0]}."
+    runner, runs = CliRunner(), ["--runs", str(place.path)]
+    assert runner.invoke(app, ["explain", "demo", *runs]).output == f"trial 1: {said[1][0]}\n"
+    shown = runner.invoke(app, ["explain", "demo", "--trial", "1", "--json", *runs]).output
+    assert json.loads(shown)["1"][0]["name"] == "overfitting"
+    shown = runner.invoke(app, ["explain", "demo", "--trial", "0", *runs]).output
+    assert shown == "nothing stands out in the curves of trial 0\n"
+    missing = runner.invoke(app, ["explain", "demo", "--trial", "7", *runs])
+    assert "demo has no trial 7; it has 2" in str(missing.exception)
