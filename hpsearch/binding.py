@@ -6,18 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpsearch.code_snapshot import CodeSnapshot
 from hpsearch.errors import CodeChangedError, Problem, SpecError
 from hpsearch.record import Record
 from hpsearch.spec import SearchSpec
-from hpsearch.user_code import changes, code_hashes, missing_files
+from hpsearch.user_code import changes, missing_files, take_snapshot
 
 
 @dataclass(frozen=True)
 class BoundSpec:
-    """A spec whose folder is where its code is now, and the hashes of that."""
+    """A spec whose folder is where its code is now, and that code."""
 
     spec: SearchSpec
-    code: Mapping[str, str]
+    snapshot: CodeSnapshot
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """The hashes of the code."""
+        return self.snapshot.hashes
 
 
 def bind_code(
@@ -38,12 +44,12 @@ def bind_code(
     problems = [missing_code(record.name, spec, file) for file in missing_files(spec)]
     if problems:
         raise SpecError(problems)
-    code = code_hashes(spec)
+    snapshot = take_snapshot(spec)
     if record.code is not None and not changed_code:
-        changed = changes(record.code, code)
+        changed = changes(record.code, snapshot.hashes)
         if changed:
             raise CodeChangedError(record.name, changed)
-    return BoundSpec(spec, code)
+    return BoundSpec(spec, snapshot)
 
 
 def missing_code(name: str, spec: SearchSpec, file: str) -> Problem:

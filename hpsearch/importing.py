@@ -22,11 +22,16 @@ from types import ModuleType
 from typing import Any
 
 from hpsearch.errors import PluginError, UserCodeError
+from hpsearch.frozen_code import FrozenLoader, source_of
 from hpsearch.process import PACKAGE_FOLDERS
 
 #: what a name such as `os:system` is told
 NOT_PYTHONS_OWN = "must be code of yours or of a package, not of Python's own library"
 ENTRY_POINT_GROUP = "hpsearch.components"
+_MAIN = (
+    "workers have another __main__: name the file, such as train.py:train, or pass the function "
+    "itself to hpsearch.search"
+)
 _SCRIPT_HINT = (
     "a module must only define things when it is imported: put the rest below "
     '`if __name__ == "__main__":`, or run the script as it is with `command:`'
@@ -40,6 +45,8 @@ def import_factory(name: str, folder: Path | None = None) -> Callable[..., Any]:
     imported, and instances can be unpickled by module name later.
     """
     module_name, _, attribute = name.rpartition(":")
+    if module_name == "__main__":
+        raise UserCodeError(f"{name}: {_MAIN}")
     if module_name.partition(".")[0] in sys.stdlib_module_names and module_name[-3:] != ".py":
         raise UserCodeError(f"{name}: {NOT_PYTHONS_OWN}")
     _fix_relative_path()
@@ -188,14 +195,16 @@ def _import_file(path: Path) -> Any:
     if loaded is not None and getattr(loaded, "__file__", None) == str(path):
         _put_on_path(path.parent)  # where it imports more later
         return loaded
-    if not path.is_file():
+    source = source_of(path)
+    if source is None and not path.is_file():
         raise FileNotFoundError(f"no file {path}")
     if loaded is not None:
         raise ImportError(f"a module {path.stem!r} is loaded already: rename {path.name}")
     if _is_installed(path.stem, but_for=path):
         rule = f"an installed module is named {path.stem!r}, and workers may have loaded it"
         raise ImportError(f"{rule}: rename {path.name}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    loader = None if source is None else FrozenLoader(path.stem, str(path), source)
+    spec = importlib.util.spec_from_file_location(path.stem, path, loader=loader)
     assert spec is not None and spec.loader is not None  # a .py file always has a loader
     _put_on_path(path.parent)
     module = importlib.util.module_from_spec(spec)

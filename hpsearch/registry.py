@@ -22,7 +22,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -344,10 +344,33 @@ def is_user_code(name: str) -> bool:
     return ":" in name and not any(each.holds(name) for each in libraries)
 
 
+def put_aside(modules: Collection[str]) -> Callable[[], None]:
+    """Forget what modules have registered; returns what puts that back in place of what they
+    have registered since."""
+    before = [_take(known, modules) for known in _components.values()]
+
+    def put_back() -> None:
+        for known, components in zip(_components.values(), before, strict=False):
+            _take(known, modules)
+            known.update(components)
+
+    return put_back
+
+
+def _take(known: dict[str, Component], modules: Collection[str]) -> dict[str, Component]:
+    taken = {name: each for name, each in known.items() if _module_of(each.factory) in modules}
+    for name in taken:
+        del known[name]
+    return taken
+
+
 def is_ours(factory: Factory) -> bool:
     """Whether a factory is hpsearch's own, rather than a user's or another package's."""
-    module = getattr(factory, "__module__", None) or ""
-    return module.partition(".")[0] == __name__.partition(".")[0]
+    return _module_of(factory).partition(".")[0] == __name__.partition(".")[0]
+
+
+def _module_of(factory: Factory) -> str:
+    return getattr(factory, "__module__", None) or ""
 
 
 def get(family: str, name: str, folder: Path | None = None) -> Component:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.analysis import SearchReport
+from hpsearch.code_snapshot import read_snapshot
 from hpsearch.errors import HpsearchError
 from hpsearch.formatting import show, show_count
 from hpsearch.record import Record, TrialRecord
@@ -82,7 +84,15 @@ class SearchResult(SearchReport):
         if self.best is None:
             raise HpsearchError(f"{self.name}: no trial has completed yet")
         uri, _ = self._runs.tracking_of(self.record.spec)
-        return load_best(self.name, uri)
+        with self._trained_code():
+            return load_best(self.name, uri)
+
+    def _trained_code(self) -> AbstractContextManager[None]:
+        """Have no other code of the user's than that which was trained, if there is a copy."""
+        copy = self.record.code_folder
+        return (
+            read_snapshot(copy).imported() if copy is not None and copy.is_dir() else nullcontext()
+        )
 
     def predict(self, x: Any) -> Any:
         """Return the best model's predictions for raw inputs: classes, labels or numbers."""

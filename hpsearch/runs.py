@@ -7,6 +7,7 @@ runs/
     ├── record.journal          its record, unless that is in a database
     ├── driver.lock             held by the one driver that works on it
     ├── stop                    there while the driver is asked to stop
+    ├── code/                   the user's code, as it was checked and as workers import it
     ├── checkpoints/            of unfinished trials and of the best
     ├── outputs/                what trials printed
     ├── report.md, report.html

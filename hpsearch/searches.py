@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.binding import BoundSpec, bind_code
+from hpsearch.code_snapshot import CodeSnapshot
 from hpsearch.errors import SearchEndedError, SpecError
 from hpsearch.process import borrowed_process
 from hpsearch.provenance import collect_facts
@@ -21,7 +22,7 @@ from hpsearch.runs import Runs, SearchFolder
 from hpsearch.spec import SearchSpec
 from hpsearch.tracking import sync
 from hpsearch.tuning.on_ray.cluster import fills_machine, ray_cluster
-from hpsearch.user_code import code_hashes
+from hpsearch.user_code import take_snapshot
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
@@ -52,16 +53,18 @@ def run_search(
     """
     place = Runs(runs)
     place.check_new(spec.name)
-    with _prepared(spec, place.existing_folder, address) as (spec, data, slots):
+    snapshot = take_snapshot(spec)
+    with _prepared(spec, snapshot, place.existing_folder, address) as (spec, data, slots):
         from hpsearch.driver import Driver, read_earlier
 
         earlier, problems = read_earlier(place, spec.search.warm_start)
         if problems:
             raise SpecError(problems)
-        facts, code = collect_facts(spec.folder), code_hashes(spec)
-        folder = create_search(spec, place, earlier, facts, code)
+        facts = collect_facts(spec.folder)
+        folder = create_search(spec, place, earlier, facts, snapshot.hashes)
         with folder.drive():
             record = folder.take_over()
+            _keep(snapshot, record)
             return Driver(record, place, folder, data, slots, on_start).run()
 
 
@@ -223,10 +226,11 @@ def _go_on(
     tracking_uri: str | None = None,
 ) -> SearchReport:
     spec = bound.spec
-    with _prepared(spec, folder.path, address, is_new=False) as (_, data, slots):
+    with _prepared(spec, bound.snapshot, folder.path, address, is_new=False) as (_, data, slots):
         from hpsearch.driver import Driver
 
         record.bind(spec.folder, bound.code)
+        _keep(bound.snapshot, record)
         # One that has ended lacks only its report, its model and MLflow's view.
         if spec != record.spec or record.state in ("running", "stopped"):
             record.go_on(spec)
@@ -234,9 +238,20 @@ def _go_on(
         return Driver(record, place, folder, data, slots, on_start, tracking_uri).run()
 
 
+def _keep(snapshot: CodeSnapshot, record: Record) -> None:
+    """Keep the code in the search's folder, where workers import it."""
+    if record.code_folder is not None:
+        snapshot.write(record.code_folder)
+
+
 @contextmanager
 def _prepared(
-    spec: SearchSpec, folder: Path, address: str | None, *, is_new: bool = True
+    spec: SearchSpec,
+    code: CodeSnapshot,
+    folder: Path,
+    address: str | None,
+    *,
+    is_new: bool = True,
 ) -> Iterator[tuple[SearchSpec, Data | None, int]]:
     """Check a spec, and the disk of an existing folder, while the cluster starts.
 
@@ -244,12 +259,13 @@ def _prepared(
     at the same time.
     """
     limits = spec.search.max_concurrent, spec.search.trials
-    with ray_cluster(address, fills_machine(spec.resources, *limits)) as cluster:
+    starting = ray_cluster(address, fills_machine(spec.resources, *limits))
+    with starting as cluster, code.imported():
         # These import torch, Tune and the catalogue: seconds in which Ray starts.
         import hpsearch.driver  # noqa: F401
         from hpsearch.validation import check_disk, check_spec
 
-        spec, data = check_spec(spec, is_new=is_new)
+        spec, data = check_spec(spec, is_new=is_new, code=code)
         slots = cluster.slots(spec.resources, spec.search.max_concurrent)
         check_disk(spec, data, slots, folder)
         yield spec, data, slots

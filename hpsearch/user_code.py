@@ -8,19 +8,16 @@ looks at what this process has imported.
 from __future__ import annotations
 
 import ast
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from hpsearch.code_snapshot import CodeSnapshot
 from hpsearch.importing import users_modules
 from hpsearch.registry import is_user_code
 from hpsearch.spec import SearchSpec, TrialConfig
-
-#: bytes of a file that are looked at: it is code
-MAX_BYTES = 5_000_000
 
 
 def code_hashes(spec: SearchSpec) -> dict[str, str]:
@@ -28,16 +25,29 @@ def code_hashes(spec: SearchSpec) -> dict[str, str]:
 
     Files that are named by an absolute path, and what is beside them, keep theirs.
     """
-    folder = Path(spec.folder)
-    modules = _named_modules(spec)
+    return take_snapshot(spec).hashes
+
+
+def take_snapshot(spec: SearchSpec) -> CodeSnapshot:
+    """Read the files of a spec's code; see `code_hashes`."""
+    return _snapshot(_named_modules(spec), Path(spec.folder))
+
+
+def draft_snapshot(raw: Mapping[str, Any], folder: Path) -> CodeSnapshot:
+    """Read the files that a spec which may be wrong would import."""
+    return _snapshot(set(_modules(raw)), folder)
+
+
+def _snapshot(modules: Collection[str], folder: Path) -> CodeSnapshot:
     fixed = {Path(module).parent for module in modules if os.path.isabs(module)}
-    hashes = {}
+    sources = {}
     for path in _all_files(modules, folder):
         is_fixed = any(path.is_relative_to(place) for place in fixed)
         is_below = path.is_relative_to(folder)
         name = str(path) if is_fixed and not is_below else os.path.relpath(path, folder)
-        hashes[name] = hashlib.sha256(_read(path)).hexdigest()
-    return dict(sorted(hashes.items()))
+        if (source := _read(path)) is not None:  # else its import will tell
+            sources[name] = source
+    return CodeSnapshot(folder, dict(sorted(sources.items())))
 
 
 def missing_files(spec: SearchSpec) -> list[str]:
@@ -65,7 +75,7 @@ def loaded_modules(spec: SearchSpec) -> dict[str, Path]:
 
     They are beside the files that the spec names, or below its folder; none if it names no code.
     """
-    named = [name for name in _factories(spec.to_dict()) if is_user_code(name)]
+    named = named_factories(spec.to_dict())
     if not named:
         return {}
     folder = Path(spec.folder).resolve()
@@ -80,8 +90,12 @@ def loaded_modules(spec: SearchSpec) -> dict[str, Path]:
 
 def trial_factories(trial: TrialConfig) -> list[str]:
     """Return what names code of the user's in a trial's configuration."""
-    named = [trial.trainable] if trial.trainable else _factories(trial.values)
-    return [name for name in named if is_user_code(name)]
+    return named_factories([trial.trainable] if trial.trainable else trial.values)
+
+
+def named_factories(value: Any) -> list[str]:
+    """Return what names code of the user's anywhere in a spec or a section."""
+    return [name for name in _factories(value) if is_user_code(name)]
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -143,7 +157,7 @@ def _factories(value: Any) -> Iterator[str]:
 def _imported(path: Path, roots: Sequence[Path]) -> Iterator[Path]:
     """Yield the files below the roots that a file imports, wherever in it."""
     try:
-        tree = ast.parse(_read(path))
+        tree = ast.parse(_read(path) or b"")
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # it can't be imported either
         return
     for node in ast.walk(tree):
@@ -178,10 +192,8 @@ def _normal(path: Path) -> Path:
     return Path(os.path.normpath(path))
 
 
-def _read(path: Path) -> bytes:
-    """Return a file's beginning; nothing where it can't be read, which its import will tell."""
+def _read(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES)
+        return path.read_bytes()
     except OSError:
-        return b""
+        return None

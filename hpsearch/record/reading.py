@@ -10,6 +10,7 @@ from typing import Any, Self
 import optuna
 from optuna.storages import BaseStorage
 
+from hpsearch.code_snapshot import snapshot_name
 from hpsearch.errors import RecordError, SearchNotFoundError
 from hpsearch.outcome import Outcome
 from hpsearch.record.notes import DataNotes, LaneNotes
@@ -122,9 +123,22 @@ class ReadableRecord:
             cpu=self.spec.resources.cpu,
             gpu=max(self.spec.resources.gpu, 1.0) if trial.alone else self.spec.resources.gpu,
             folder=self.spec.folder,
+            code=self.code_copy,
             # how far a command got is a few bytes; its checkpoints are its own files
             checkpoint_every=1 if self.spec.command else self.spec.search.checkpoint_every,
         )
+
+    @property
+    def code_folder(self) -> Path | None:
+        """The folder of the copy of the user's code, if there is any."""
+        if not self.code or self.search_folder is None:
+            return None
+        return self.search_folder / "code" / snapshot_name(self.code)
+
+    @property
+    def code_copy(self) -> str | None:
+        """`code_folder` as a plain value."""
+        return None if self.code_folder is None else str(self.code_folder)
 
     def objective(self, trial: TrialRecord) -> float | None:
         """Return the newest value of the search's metric."""

@@ -36,6 +36,7 @@ class TrialConfig:
     gpu: float = 0.0
     device_type: str | None = None  # what the spec names
     folder: str = "."
+    code: str | None = None  # the folder of the copy that it is imported from
     checkpoint_every: int | None = None  # epochs; None: by the clock
     checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
 

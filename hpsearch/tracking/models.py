@@ -9,7 +9,6 @@ import copy
 import importlib.metadata
 import json
 import logging
-import shutil
 import tempfile
 import time
 import warnings
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hpsearch.errors import TrackingError
+from hpsearch.frozen_code import source_of
 from hpsearch.process import environment, kept_logging, quiet
 from hpsearch.record import Record, TrialRecord
 from hpsearch.tracking.operations import as_tracking_errors, open_search
@@ -176,7 +176,7 @@ def _copied_modules(folder: Path, modules: Mapping[str, Path]) -> list[Path]:
         is_package = file.name == "__init__.py"
         copied = place / file.name if is_package else place.with_suffix(file.suffix)
         copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copied)
+        copied.write_bytes(source_of(file) or file.read_bytes())
     return sorted(folder.iterdir()) if modules else []
 
 

@@ -7,11 +7,13 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+from hpsearch.code_snapshot import use_snapshot
 from hpsearch.components import Data
 from hpsearch.errors import DivergedError
 from hpsearch.importing import import_ahead, program_arguments
@@ -31,14 +33,21 @@ from hpsearch.user_code import trial_factories
 CHECKPOINT_INTERVAL_S = 30.0
 
 
-def import_code(trial: TrialConfig) -> None:
-    """Import the modules of a trial's code: they stay loaded, and so must what they set."""
-    import_ahead(trial_factories(trial), Path(trial.folder))
+def import_code(names: Iterable[str], folder: Path, copy: str | None) -> None:
+    """Import the modules of a user's code, from the search's copy of it if it has one: they stay
+    loaded, and so must what they set."""
+    use_snapshot(copy)
+    import_ahead(names, folder)
+
+
+def import_code_of(trial: TrialConfig) -> None:
+    """Import the modules of a trial's code."""
+    import_code(trial_factories(trial), Path(trial.folder), trial.code)
 
 
 def enter_process(trial: TrialConfig) -> ProcessState:
     """Make the process what a trial's code finds; returns its state before, to be put back."""
-    import_code(trial)
+    import_code_of(trial)
     state = ProcessState()
     torch.set_num_threads(trial.cpu)
     if trial.trainable:

@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from hpsearch.code_snapshot import CodeSnapshot
 from hpsearch.components import Data
 from hpsearch.errors import Problem, SpecError
 from hpsearch.importing import outliving_exits, working_directory
 from hpsearch.process import borrowed_process
 from hpsearch.spec import Draft, SearchSpec, read_draft
+from hpsearch.user_code import draft_snapshot
 from hpsearch.validation.commands import command_problems
 from hpsearch.validation.consent import consent_problems
 from hpsearch.validation.disk import check_disk as check_disk
@@ -48,18 +50,24 @@ def check(draft: Draft) -> SearchSpec:
 
 
 @borrowed_process()
-def check_spec(spec: SearchSpec, *, is_new: bool = True) -> Checked:
+def check_spec(
+    spec: SearchSpec, *, is_new: bool = True, code: CodeSnapshot | None = None
+) -> Checked:
     """Check the meaning of a spec; raises SpecError with every problem.
 
     That of an earlier search, which isn't `is_new`, may have nothing to search.
     """
-    return check_draft(Draft.of(spec), is_new=is_new)
+    return check_draft(Draft.of(spec), is_new=is_new, code=code)
 
 
-def check_draft(draft: Draft, *, is_new: bool = True) -> Checked:
+def check_draft(draft: Draft, *, is_new: bool = True, code: CodeSnapshot | None = None) -> Checked:
     """Check a draft, which stays as it is; raises SpecError with every problem of shape or
-    meaning."""
-    with working_directory(draft.folder), outliving_exits():  # where the user's code runs
+    meaning.
+
+    `code` is the user's as it will be trained; by default as it is now.
+    """
+    code = code or draft_snapshot(draft.raw, draft.folder)
+    with code.imported(), working_directory(draft.folder), outliving_exits():
         draft = _with_ranges(draft)
         data, problems = _check_trial(draft)
         problems += [*launcher_problems(draft, data), *settings_problems(draft)]

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from hpsearch import reporting
+from hpsearch.code_snapshot import use_snapshot
 from hpsearch.spec import Command, TrialConfig
 from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
@@ -88,6 +89,7 @@ def ranks_trainer(
 def main() -> None:
     """Call the function of a trial."""
     config = TrialConfig(**json.loads(Path(sys.argv[1]).read_text()))
+    use_snapshot(config.code)
     trial = RankTrial(config)
     _, sys.argv = program_of(config)
     torch.set_num_threads(max(1, config.cpu // config.processes))

@@ -30,6 +30,7 @@ from hpsearch.tuning.on_ray.searcher import (
     StudySearcher,
     trial_number,
 )
+from hpsearch.tuning.on_ray.shipping import ShippedData
 from hpsearch.tuning.trial_errors import UsedWorkerError
 
 #: trials of one Tune experiment
@@ -52,18 +53,19 @@ def run_trials(
     In generations, each an experiment of its own: what Tune holds and writes grows with the
     trials of an experiment.
     """
+    spec, copy = control.record.spec, control.record.code_copy
     parameters: dict[str, Any] = {
-        "data": data,
+        "data": ShippedData(data, spec.to_dict().get("dataset"), spec.folder, copy),
         "checkpoints": str(folder.checkpoints),
         "outputs": str(folder.outputs),
     }
     actor: type[tune.Trainable] = TrialActor
     if workers.num_lanes > 1:
-        measures = control.record.spec.fuse == "auto"
+        measures = spec.fuse == "auto"
         parameters |= {"num_lanes": workers.num_lanes, "measures": measures}
         actor = LaneActor
     trainable = tune.with_parameters(actor, **parameters)
-    strategy = "STRICT_SPREAD" if control.record.spec.resources.is_spread else "PACK"
+    strategy = "STRICT_SPREAD" if spec.resources.is_spread else "PACK"
     trainable = tune.with_resources(trainable, partial(_resources, strategy))
     slots = {"TUNE_MAX_PENDING_TRIALS_PG": str(workers.slots)}
     with environment(slots), _no_word_of_used_workers(), no_usage_of_callbacks():

@@ -21,6 +21,7 @@ from hpsearch.importing import working_directory
 from hpsearch.spec import Resources, TrialConfig
 from hpsearch.training import calibrate, export_model, make_trainer
 from hpsearch.training.checkpoints import load_checkpoint
+from hpsearch.tuning.on_ray.shipping import ShippedData
 
 #: rows of the example that goes with the registered model
 EXAMPLE_ROWS = 5
@@ -49,7 +50,8 @@ def train_final_model(
     if resources.gpu == 0:
         return _final_model(config, data, checkpoint)
     task = ray.remote(num_cpus=resources.cpu, num_gpus=resources.gpu)(_final_model)
-    final: FinalModel = ray.get(task.remote(config, data, checkpoint))
+    shipped = ShippedData(data, config.values.get("dataset"), config.folder, config.code)
+    final: FinalModel = ray.get(task.remote(config, shipped, checkpoint))
     return replace(final, example=final.example.copy())  # Ray's arrays can't be written
 
 

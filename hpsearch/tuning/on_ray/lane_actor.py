@@ -24,7 +24,12 @@ from hpsearch.training.user_code.process_state import ProcessState
 from hpsearch.tuning.lane_pool import LaneReports
 from hpsearch.tuning.output import TrialOutput, output_file
 from hpsearch.tuning.report import Report
-from hpsearch.tuning.running_trial import RunningTrial, enter_process, free_gpu_memory, import_code
+from hpsearch.tuning.running_trial import (
+    RunningTrial,
+    enter_process,
+    free_gpu_memory,
+    import_code_of,
+)
 from hpsearch.tuning.trial_errors import report_error
 
 
@@ -201,7 +206,7 @@ class LaneActor(tune.Trainable):
         if self._process is None:
             self._process = enter_process(trial)
         else:  # its state is that before the first trial of these
-            import_code(trial)
+            import_code_of(trial)
 
     def _output_of(self, number: int, *, continues: bool = False) -> TrialOutput | None:
         if self._outputs is None:
