@@ -32,8 +32,8 @@ def bind_code(
     """Return the spec of a record with its code as it is now, in `folder` if that is given.
 
     Raises SpecError where the code isn't there, and CodeChangedError where it is not what it was
-    when a driver last worked on the search, unless it may have `changed_code`. The record stays
-    as it is.
+    when a driver last worked on the search, unless it may have `changed_code` or failed
+    before its first epoch. The record stays as it is.
     """
     spec = record.spec
     if folder is not None:
@@ -45,7 +45,8 @@ def bind_code(
     if problems:
         raise SpecError(problems)
     snapshot = take_snapshot(spec)
-    if record.code is not None and not changed_code:
+    was_mended = record.is_suspended and not any(trial.curve for trial in record.trials)
+    if record.code is not None and not changed_code and not was_mended:
         changed = changes(record.code, snapshot.hashes)
         if changed:
             raise CodeChangedError(record.name, changed)

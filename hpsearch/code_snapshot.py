@@ -23,7 +23,7 @@ from types import ModuleType
 import psutil
 
 from hpsearch import registry
-from hpsearch.errors import UserCodeError
+from hpsearch.errors import ScriptChangedError, UserCodeError
 from hpsearch.frozen_code import FrozenLoader, freeze, frozen
 from hpsearch.importing import users_modules
 
@@ -88,8 +88,7 @@ class CodeSnapshot:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(source)
         kept_folder_of_code(draft, self.hashes).mkdir(parents=True, exist_ok=True)
-        manifest = {"folder": str(self.folder.absolute()), "hashes": self.hashes}
-        (draft / _MANIFEST).write_text(json.dumps(manifest, indent=2))
+        (draft / _MANIFEST).write_text(json.dumps(self.hashes, indent=2))
         try:
             draft.rename(place)
         except OSError:  # another driver was quicker
@@ -129,16 +128,16 @@ class CodeSnapshot:
 
 
 @lru_cache(maxsize=4)
-def read_snapshot(place: Path) -> CodeSnapshot:
-    """Read what `write` has kept; UserCodeError where it is gone or was changed."""
+def read_snapshot(place: Path, folder: Path) -> CodeSnapshot:
+    """Read what `write` has kept of the code in a folder; UserCodeError where it is gone or was
+    changed."""
     try:
-        manifest = json.loads((place / _MANIFEST).read_text())
-        hashes: dict[str, str] = manifest["hashes"]
+        hashes: dict[str, str] = json.loads((place / _MANIFEST).read_text())
         sources = {name: (place / _kept_at(name, hashes)).read_bytes() for name in hashes}
     except (OSError, ValueError, LookupError) as error:
         rule = "the search's copy of its code can't be read"
         raise UserCodeError(f"{place}: {rule} ({type(error).__name__}: {error})") from error
-    snapshot = CodeSnapshot(Path(manifest["folder"]), sources)
+    snapshot = CodeSnapshot(folder, sources)
     changed = [name for name, value in snapshot.hashes.items() if value != hashes[name]]
     if changed:
         rule = "the search's copy of its code is not what was checked"
@@ -146,13 +145,23 @@ def read_snapshot(place: Path) -> CodeSnapshot:
     return snapshot
 
 
+def check_unchanged(place: str | Path | None, folder: str | Path) -> None:
+    """Raise ScriptChangedError where files of a command are not as they were checked."""
+    changed = [] if place is None else read_snapshot(Path(place), Path(folder)).changed_files()
+    if changed:
+        what = f"command: {', '.join(changed)} changed while the search runs"
+        advice = "put it back and `hpsearch resume NAME`, or accept it with --changed-code"
+        raise ScriptChangedError(f"{what}; {advice}")
+
+
 _used: list[Path] = []
 
 
-def use_snapshot(place: str | Path | None) -> None:
-    """Import the code of a search from its copy for the rest of this process, if it has one."""
+def use_snapshot(place: str | Path | None, folder: str | Path) -> None:
+    """Import the code in a spec's folder from a search's copy for the rest of this process, if
+    there is one."""
     if place is not None and Path(place) not in _used:
-        read_snapshot(Path(place)).use()
+        read_snapshot(Path(place), Path(folder)).use()
         _used.append(Path(place))
 
 

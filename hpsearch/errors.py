@@ -3,6 +3,7 @@
 HpsearchError                     exit status 2 on the command line
 ├── SpecError                     what a user wrote in a spec is wrong; carries every problem
 ├── UserCodeError                 a user's factory can't be imported, or returns something else
+│   └── ScriptChangedError        a script was edited while its search runs
 ├── PluginError                   an installed package's components can't be imported
 ├── DataError                     a data set is missing or can't be used
 ├── RunsError                     the runs folder can't be used
@@ -167,6 +168,10 @@ class SpecError(HpsearchError):
 
 class UserCodeError(HpsearchError, ComponentError):
     """Raised when code that a spec names can't be imported or returns the wrong thing."""
+
+
+class ScriptChangedError(UserCodeError):
+    """Raised when the script of a command is no longer what was checked."""
 
 
 class PluginError(HpsearchError):

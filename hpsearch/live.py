@@ -22,7 +22,13 @@ from hpsearch.analysis.next_steps import failed_share, why_no_best
 from hpsearch.errors import Problem
 from hpsearch.formatting import show, show_count, show_seconds
 from hpsearch.outcome import Outcome
-from hpsearch.record import DataNotes, Record, TrialRecord
+from hpsearch.record import (
+    DataNotes,
+    Record,
+    TrialRecord,
+    needs_dry_epoch,
+    passed_dry_epoch,
+)
 from hpsearch.runs import SearchFolder
 from hpsearch.spec import advice
 
@@ -43,6 +49,7 @@ class LiveView:
         self._console = console
         #: the search, once it has begun
         self.record: Record | None = None
+        self._is_dry = False  # until the dry epoch has passed
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -58,6 +65,8 @@ class LiveView:
         self._done.set()
         if self._thread is not None:
             self._thread.join()
+        if self.record is not None:
+            self._say_dry_epoch(self.record)
 
     def watch(self, record: Record, folder: SearchFolder) -> None:
         """Begin to show a search; `run_search` calls this before the first trial."""
@@ -66,6 +75,7 @@ class LiveView:
         first = f"search {record.name} in {folder.path}{learned}"
         for line in (first, *warning_lines(record.data, advice(record.spec))):
             self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        self._is_dry = needs_dry_epoch(record.spec) and passed_dry_epoch(record) is None
         show = self._show_panel if self._console.is_terminal else self._show_lines
         self._thread = threading.Thread(target=show, args=(record,), daemon=True)
         self._thread.start()
@@ -80,6 +90,7 @@ class LiveView:
             pause = REFRESH_S
             while not self._done.wait(pause):
                 started = time.perf_counter()
+                self._say_dry_epoch(record)
                 live.update(render_progress(record, summary(record)), refresh=True)
                 # It takes longer the more trials there are, and holds up the driver.
                 pause = max(REFRESH_S, 20 * (time.perf_counter() - started))
@@ -87,11 +98,20 @@ class LiveView:
     def _show_lines(self, record: Record) -> None:
         last = ""
         while not self._done.wait(LINE_INTERVAL_S):
+            self._say_dry_epoch(record)
             progress = summary(record)
             line = progress_line(record, progress)
             if line != last and progress.ended < progress.planned:  # the report shows the end
                 self._console.print(line, soft_wrap=True, highlight=False, markup=False)
                 last = line
+
+    def _say_dry_epoch(self, record: Record) -> None:
+        """Say once that the user's code has trained its first epoch."""
+        passed = passed_dry_epoch(record) if self._is_dry else None
+        if passed is not None:
+            self._is_dry = False
+            line = f"dry epoch passed in {show_seconds(passed.seconds)} (trial {passed.number})"
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def warning_lines(notes: DataNotes, advice: Sequence[Problem] = ()) -> list[str]:

@@ -89,9 +89,11 @@ class SearchResult(SearchReport):
 
     def _trained_code(self) -> AbstractContextManager[None]:
         """Have no other code of the user's than that which was trained, if there is a copy."""
-        copy = self.record.code_folder
+        copy, folder = self.record.code_folder, Path(self.record.spec.folder)
         return (
-            read_snapshot(copy).imported() if copy is not None and copy.is_dir() else nullcontext()
+            read_snapshot(copy, folder).imported()
+            if copy is not None and copy.is_dir()
+            else nullcontext()
         )
 
     def predict(self, x: Any) -> Any:

@@ -116,6 +116,7 @@ def resume_search(
         record = search.take_over()
         spec = record.spec if budget is None else record.spec.with_budget(budget)
         has_ended = record.state in ("finished", "failed") and record.delivered
+        has_ended = has_ended and not record.is_suspended
         if has_ended and spec == record.spec:
             rule = f"{name} has {record.state}: `hpsearch extend {name}` gives it more budget"
             raise SearchEndedError(rule)
@@ -232,7 +233,7 @@ def _go_on(
         record.bind(spec.folder, bound.code)
         _keep(bound.snapshot, record)
         # One that has ended lacks only its report, its model and MLflow's view.
-        if spec != record.spec or record.state in ("running", "stopped"):
+        if spec != record.spec or record.state in ("running", "stopped") or record.is_suspended:
             record.go_on(spec)
             folder.write_spec(spec)
         return Driver(record, place, folder, data, slots, on_start, tracking_uri).run()

@@ -125,7 +125,7 @@ def test_a_copy_is_read_as_it_was_written(folder: Path, tmp_path: Path) -> None:
         place = tmp_path / "code" / snapshot_name(snapshot.hashes)
         snapshot.write(place)
         snapshot.write(place)
-        again = read_snapshot(place)
+        again = read_snapshot(place, snapshot.folder)
         assert (again.sources, again.files) == (snapshot.sources, snapshot.files)
         kept = kept_folder_of_code(place, snapshot.hashes)
         names = [each for each in snapshot.sources if not Path(each).is_absolute()]
@@ -137,9 +137,9 @@ def test_a_copy_that_was_changed_is_refused(folder: Path, tmp_path: Path) -> Non
     snapshot.write(tmp_path / "copy")
     (tmp_path / "copy" / "files" / "snap_helper.py").write_text("VALUE = 3\n")
     with pytest.raises(UserCodeError, match=r"is not what was checked: snap_helper\.py"):
-        read_snapshot(tmp_path / "copy")
+        read_snapshot(tmp_path / "copy", folder)
     with pytest.raises(UserCodeError, match="can't be read"):
-        read_snapshot(tmp_path / "nowhere")
+        read_snapshot(tmp_path / "nowhere", folder)
 
 
 WORKER = """

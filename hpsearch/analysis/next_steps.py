@@ -52,6 +52,8 @@ def why_no_best(record: Record) -> str | None:
     """Say why a search that has ended has no best trial; None where it has one, or goes on."""
     if record.state == "running" or record.best is not None:
         return None
+    if record.is_suspended:
+        return record.reason
     num_trials = len(record.trials)
     if num_trials == 0:
         return "no trial has started, so there is no best one"
@@ -123,7 +125,7 @@ def _repairs(record: Record) -> list[tuple[str, str, str]]:
         number = failure.numbers[0]
         what = f"what trial {number} printed, and how it ended"
         found.append(("logs", f" --trial {number}", what))
-    if record.state == "stopped":
+    if record.state == "stopped" or record.is_suspended:
         found.append(("resume", "", "resume it"))
     elif record.state != "running" and (more := _more_budget(record)):
         found.append(("extend", more, "resume it with more budget"))

@@ -73,7 +73,7 @@ def summary(record: Record, now: float | None = None) -> Progress:
     return Progress(
         state=record.state,
         planned=record.spec.search.trials,
-        running=sum(trial.outcome is None and not trial.paused for trial in trials),
+        running=0 if record.is_suspended else sum(map(_is_running, trials)),
         outcomes=outcomes,
         best=best,
         best_value=None if best is None else record.objective(best),
@@ -85,6 +85,10 @@ def summary(record: Record, now: float | None = None) -> Progress:
         seconds_saved=seconds_saved(record),
         seconds_left=_seconds_left(record, trials, outcomes.total(), epochs_used, now),
     )
+
+
+def _is_running(trial: TrialRecord) -> bool:
+    return trial.outcome is None and not trial.paused
 
 
 def is_failure(outcome: Outcome | None) -> bool:

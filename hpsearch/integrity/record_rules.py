@@ -26,7 +26,7 @@ def _trial_problems(record: Record, trial: TrialRecord) -> Iterator[Problem]:
     yield from _curve_problems(place, trial, record.spec.max_epochs)
     if trial.outcome is not None:
         yield from _end_problems(place, trial, record.spec.max_epochs)
-    elif record.state != "running":
+    elif record.state != "running" and not record.is_suspended:
         yield Problem(place, f"must have ended, as the search has ({record.state})", None)
 
 

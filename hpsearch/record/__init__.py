@@ -5,9 +5,19 @@ format: old records must stay readable. Records of users that aren't trusted: `u
 """
 
 from hpsearch.outcome import Outcome
+from hpsearch.record.dry_epoch import needs_dry_epoch, passed_dry_epoch
 from hpsearch.record.notes import DataNotes
 from hpsearch.record.record import OPTUNA_STATES, Record
 from hpsearch.record.shapes import SearchState
 from hpsearch.record.trials import TrialRecord
 
-__all__ = ["OPTUNA_STATES", "DataNotes", "Outcome", "Record", "SearchState", "TrialRecord"]
+__all__ = [
+    "OPTUNA_STATES",
+    "DataNotes",
+    "Outcome",
+    "Record",
+    "SearchState",
+    "TrialRecord",
+    "needs_dry_epoch",
+    "passed_dry_epoch",
+]

@@ -173,6 +173,14 @@ class ReadableRecord:
         """Yield the trials that have not ended."""
         return (trial for trial in self.trials if trial.outcome is None)
 
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it failed by no trial's fault, and its unfinished trials go on once it is
+        resumed."""
+        return self.state == "failed" and any(
+            error.get("excused") for trial in self.running() for error in trial.errors
+        )
+
     def history(self) -> list[tuple[int, int, float, bool]]:
         """Return (trial, epoch, objective, False) of each epoch with a finite one, oldest first.
 

@@ -188,10 +188,13 @@ class Record(ReadableRecord):
         trial.attempted_at = [*trial.attempted_at, time.time()]
         self._set(number, "attempted_at", trial.attempted_at)
 
-    def note_error(self, number: int, reason: str | None, traceback: str | None) -> None:
-        """Note the error of an attempt that is followed by another."""
+    def note_error(
+        self, number: int, reason: str | None, traceback: str | None, *, excused: bool = False
+    ) -> None:
+        """Note the error of an attempt that another follows: a retry, unless it is `excused`."""
         trial = self.trials[number]
         entry = {"reason": reason, "traceback": traceback, "epoch": trial.epochs}
+        entry |= {"excused": True} if excused else {}
         trial.errors = [*trial.errors, {**entry, "at": time.time()}]
         self._set(number, "errors", trial.errors)
 

@@ -53,6 +53,7 @@ class ErrorShape(_Strict):
     traceback: str | None
     epoch: int
     at: Time
+    excused: bool = False  # it ended the search, and the trial goes on when that is resumed
 
 
 class WarningShape(_Strict):

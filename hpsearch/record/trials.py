@@ -45,6 +45,11 @@ class TrialRecord:
         return len(self.attempted_at)
 
     @property
+    def num_retries(self) -> int:
+        """How many of its attempts were tried again after an error of its own."""
+        return sum(not error.get("excused") for error in self.errors)
+
+    @property
     def reason(self) -> str | None:
         """Why it ended, as people read it."""
         fact = self.stopped_by or self.error

@@ -69,6 +69,11 @@ class SearchSettings(Frozen):
         le=MAX_TRIALS,
         description="stop the search when the last trials, this many, all fail alike",
     )
+    dry_epoch: bool = Field(
+        True,
+        description="whether a failure of your own code before any trial has reported the "
+        "objective ends the search and costs no trial",
+    )
     points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
         (), description="configurations to try first: hyperparameters by name, the rest is sampled"
     )

@@ -24,6 +24,7 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import CheckpointStore
 from hpsearch.tuning.budgets import Budgets, Clock
 from hpsearch.tuning.decisions import Decisions
+from hpsearch.tuning.dry_run import DryRun
 from hpsearch.tuning.failures import common_failure
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.report import Report
@@ -66,6 +67,8 @@ class SearchControl:
         self._waiting: deque[int] = deque()  # unfinished trials that go on when a slot is free
         self._deaths: dict[int, int] = {}
         self._observations = Observations(record)
+        self._dry_run = DryRun(record, clock)
+        self._excused: set[int] = set()  # trials that go on when the search is resumed
         self._exhausted = False
         #: how the search ended and why, once something ended it before its budget of trials
         self.ending: tuple[SearchState, str] | None = None
@@ -107,6 +110,8 @@ class SearchControl:
 
         None when there is none left, or none before a running trial reports.
         """
+        if self._dry_run.holds_back(self._live):
+            return None
         trial = self._waiting_trial() or self._promoted_trial() or self._new_trial()
         if trial is not None:
             self._live[trial.number] = math.inf
@@ -145,7 +150,7 @@ class SearchControl:
         Nobody's fault, unless it took more memory than its node has, or it happens again and
         again at the same place and the trial isn't `is_blameless`: its node lives on.
         """
-        if self.record.trials[number].outcome is not None:
+        if self.record.trials[number].outcome is not None or number in self._excused:
             return True
         self._live[number] = math.inf
         if is_blameless:
@@ -206,10 +211,14 @@ class SearchControl:
         return over
 
     def close(self) -> None:
-        """End what still runs, and the search, in the record."""
+        """End what still runs, and the search, in the record.
+
+        Where a trial is excused, it and all others go on when the search is resumed.
+        """
         state, reason = self.ending or ("finished", None)
+        is_suspended = state == "failed" and bool(self._excused)
         outcome = Outcome.CANCELLED if state == "stopped" else Outcome.STOPPED_EARLY
-        for trial in list(self.record.running()):
+        for trial in [] if is_suspended else list(self.record.running()):
             if trial.paused:
                 self._end_stopped(trial.number, self._decisions.standing(trial))
             else:
@@ -268,6 +277,7 @@ class SearchControl:
     def _decide(self, number: int, report: Report) -> StoppedBy | None:
         self._deaths.pop(number, None)
         self._end_if(self._budgets.count_epochs(1))
+        self._dry_run.see(number, report.metrics)
         value = report.metrics.get(self.record.spec.objective.metric)
         return self._decisions.report(number, report.epoch, value)
 
@@ -280,7 +290,12 @@ class SearchControl:
     def _take_end(self, trial: TrialRecord, report: Report) -> bool:
         """End a trial as its worker says, or try it again; False if the worker goes on."""
         assert report.outcome is not None
-        if report.outcome is Outcome.FAILED and len(trial.errors) < self._settings.max_retries:
+        if report.ends_search:
+            why = report.why or ""
+            reason = why if report.error is None else report.error.message
+            self._excuse(trial.number, why, report.traceback, reason)
+            return True
+        if report.outcome is Outcome.FAILED and trial.num_retries < self._settings.max_retries:
             self.record.note_error(trial.number, report.why, report.traceback)
             self.start_attempt(trial.number)
             return False
@@ -315,12 +330,23 @@ class SearchControl:
         stopped_by: StoppedBy | None = None,
         error: RaisedError | None = None,
     ) -> None:
+        if outcome is Outcome.FAILED and self._dry_run.is_due:
+            why = note or str(error)
+            self._excuse(number, why, trace, self._dry_run.failure(why, trace, error))
+            return
         self.record.end_trial(number, outcome, note, trace, stopped_by=stopped_by, error=error)
         self._live.pop(number, None)
         self._retention.end_trial(number)
         self._decisions.finish(self.record.trials[number])
         if outcome is Outcome.FAILED:
             self._stop_if_newest_fail_alike()
+
+    def _excuse(self, number: int, why: str, trace: str | None, reason: str) -> None:
+        """End the search by what isn't the trial's own fault; it goes on once that is mended."""
+        self.record.note_error(number, why, trace, excused=True)
+        self._live.pop(number, None)
+        self._excused.add(number)
+        self._end("failed", reason)
 
     def _stop_if_newest_fail_alike(self) -> None:
         number, since = self._settings.stop_after_failures, self.record.failed_at

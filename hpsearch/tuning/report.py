@@ -19,6 +19,7 @@ class Report:
     error: RaisedError | None = None
     traceback: str | None = None
     is_crowded: bool = False  # it had too little memory beside others, and must be tried again
+    ends_search: bool = False  # it failed by what all trials would, and must be tried again
     warnings: tuple[CheckWarning, ...] = ()  # what the trial's checks found, reported once
 
     @property

@@ -36,7 +36,7 @@ CHECKPOINT_INTERVAL_S = 30.0
 def import_code(names: Iterable[str], folder: Path, copy: str | None) -> None:
     """Import the modules of a user's code, from the search's copy of it if it has one: they stay
     loaded, and so must what they set."""
-    use_snapshot(copy)
+    use_snapshot(copy, folder)
     import_ahead(names, folder)
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import torch
 
-from hpsearch.errors import BadConfigurationError, DivergedError, HpsearchError, UserCodeError
+from hpsearch.errors import (
+    BadConfigurationError,
+    DivergedError,
+    HpsearchError,
+    ScriptChangedError,
+    UserCodeError,
+)
 from hpsearch.formatting import show_bytes
 from hpsearch.importing import exit_reason
 from hpsearch.outcome import Outcome, RaisedError
@@ -46,6 +52,7 @@ def report_error(epoch: int, error: Exception | SystemExit) -> Report:
         outcome=Outcome.FAILED,
         error=_raised(error),
         traceback=shown_traceback(error),
+        ends_search=isinstance(error, ScriptChangedError),
     )
 
 

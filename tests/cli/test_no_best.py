@@ -48,7 +48,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "slow").touch()
     slow = SPEC.format(name="slow", function="train", more=", time_limit: 1")
     (tmp_path / "slow.yaml").write_text(slow)
-    (tmp_path / "fails.yaml").write_text(SPEC.format(name="fails", function="fails", more=""))
+    (tmp_path / "fails.yaml").write_text(
+        SPEC.format(name="fails", function="fails", more=", dry_epoch: false")
+    )
     return tmp_path
 
 

@@ -76,6 +76,7 @@ FULL: dict[str, Any] = {
         },
         "max_concurrent": 2,
         "stop_after_failures": 4,
+        "dry_epoch": False,
         "points": [{"batch_size": 32}],
         "warm_start": ["earlier"],
         "max_retries": 2,

@@ -305,7 +305,8 @@ def test_what_a_shared_program_prints_is_kept_with_its_first_trial(
     tmp_path: Path, wine: Data
 ) -> None:
     (tmp_path / "talking.py").write_text(TALKING)
-    spec = spec_of(tmp_path, model={"name": "talking.py:build"})
+    without = {"dry_epoch": False}  # all begin together
+    spec = spec_of(tmp_path, model={"name": "talking.py:build"}, search=without)
     driver = begin(tmp_path, spec, wine, slots=1)
     trials = driver.pool.begin("worker")
     worker = driver._worker(trials, outputs=str(tmp_path / "outputs"))

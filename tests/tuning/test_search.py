@@ -350,6 +350,8 @@ def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path, user_code: P
 
 def test_a_search_whose_first_trials_all_fail_alike_stops(tmp_path: Path, user_code: Path) -> None:
     spec = user_spec(user_code, "wrong_metric", trials=50)
+    search = spec.search.model_copy(update={"dry_epoch": False})
+    spec = spec.model_copy(update={"search": search})
     with pytest.raises(SearchFailedError, match=r"first 5 trials all failed.*'score'"):
         run_search(spec, tmp_path / "runs")
     record = Runs(tmp_path / "runs").search("user").open_record()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from hpsearch.code_snapshot import check_unchanged
 from hpsearch.errors import UserCodeError
 from hpsearch.spec import Command, TrialConfig
 from hpsearch.training.command.arguments import placeholders
@@ -98,6 +99,8 @@ class CommandTrainer:
     def _wait(self) -> None:
         """Let the script run until something happens."""
         if self._run is None:
+            if self._config.trainable is None:  # else it is imported from the copy
+                check_unchanged(self._config.code, self._config.folder)
             self._forget_unreported()
             self._run = CommandRun(
                 self._config, self._command, self._folders, self._epochs, self._others

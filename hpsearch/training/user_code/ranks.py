@@ -89,7 +89,7 @@ def ranks_trainer(
 def main() -> None:
     """Call the function of a trial."""
     config = TrialConfig(**json.loads(Path(sys.argv[1]).read_text()))
-    use_snapshot(config.code)
+    use_snapshot(config.code, config.folder)
     trial = RankTrial(config)
     _, sys.argv = program_of(config)
     torch.set_num_threads(max(1, config.cpu // config.processes))
