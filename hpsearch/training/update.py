@@ -14,6 +14,7 @@ from hpsearch.components.constraints import Projection
 from hpsearch.components.gradients import Clipping, Noise
 from hpsearch.components.optimizers import hold_average
 from hpsearch.components.regularizers import Penalty
+from hpsearch.errors import UserCodeError
 from hpsearch.training.dropout_keys import DropoutKeys
 
 
@@ -108,7 +109,10 @@ class Update:
             first_row += len(part)
             with self.autocast():
                 outputs = self.forward(part)
+            versions = outputs._version, targets._version
             loss = self.loss(outputs.float(), targets)
+            if versions != (outputs._version, targets._version):
+                raise UserCodeError(_changed(versions[1] != targets._version))
             loss = loss if num_parts == 1 else loss * (len(part) / len(x))
             for penalty in () if losses else self.penalties:
                 loss = loss + penalty()
@@ -162,6 +166,14 @@ class Update:
         self.optimizer.step(closure)  # type: ignore[arg-type]  # torch's stub wants a float
         outputs, _, norm = results[0]
         return outputs, norm
+
+
+def _changed(are_targets: bool) -> str:
+    what = "targets" if are_targets else "outputs"
+    return (
+        f"task.loss: must not change its {what} in place, of which the metrics are computed: work "
+        f"on {what}.clone()"
+    )
 
 
 class _GeneratorStates:
