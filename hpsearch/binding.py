@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpsearch.code_snapshot import CodeSnapshot
+from hpsearch.code_snapshot import CodeSnapshot, kept_folder_of_code
 from hpsearch.errors import CodeChangedError, Problem, SpecError
 from hpsearch.record import Record
 from hpsearch.spec import SearchSpec
@@ -41,7 +41,7 @@ def bind_code(
         if not path.is_dir():
             raise SpecError([Problem("--folder", "must be a folder", str(folder))])
         spec = spec.model_copy(update={"folder": str(path)})
-    problems = [missing_code(record.name, spec, file) for file in missing_files(spec)]
+    problems = [missing_code(record, spec, file) for file in missing_files(spec)]
     if problems:
         raise SpecError(problems)
     snapshot = take_snapshot(spec)
@@ -53,7 +53,10 @@ def bind_code(
     return BoundSpec(spec, snapshot)
 
 
-def missing_code(name: str, spec: SearchSpec, file: str) -> Problem:
+def missing_code(record: Record, spec: SearchSpec, file: str) -> Problem:
     """Return the problem that a file which a spec names isn't where it should be."""
-    advice = f"if it was moved: `hpsearch resume {name} --folder DIR`"
+    advice = f"if it was moved: `hpsearch resume {record.name} --folder DIR`"
+    place = record.code_folder
+    if place is not None and place.is_dir():
+        advice += f"; the search's copy is in {kept_folder_of_code(place, record.code or {})}"
     return Problem(file, f"must be a file in {spec.folder} ({advice})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,18 @@ def test_a_record_is_bound_to_where_its_code_is(
     record.bind(bound.spec.folder, bound.code)
     assert Record.open(record.place, "small").spec.folder == str(tmp_path / "elsewhere")
     assert record.code_changes == []
+
+
+def test_a_search_goes_on_with_its_own_copy_where_its_code_is_gone(
+    record: Record, folder: Path, tmp_path: Path
+) -> None:
+    assert record.code_folder is not None
+    bind_code(record).snapshot.write(record.code_folder)
+    shutil.rmtree(folder)
+    copy = tmp_path / "runs" / "small" / "code" / record.code_folder.name / "files"
+    with pytest.raises(SpecError, match=rf"the search's copy is in {copy}\)"):
+        bind_code(record)
+    assert bind_code(record, copy).code == record.code
 
 
 def test_a_record_without_hashes_gets_them(folder: Path, tmp_path: Path) -> None:

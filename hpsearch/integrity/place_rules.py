@@ -16,7 +16,7 @@ def place_problems(record: Record, folder: SearchFolder, tracking_uri: str) -> I
     """Yield what of a search points elsewhere, as after a move or a copy."""
     missing = missing_files(record.spec)
     for file in missing:
-        yield str(missing_code(record.name, record.spec, file))
+        yield str(missing_code(record, record.spec, file))
     if not missing:
         yield from map(str, _changed_code(record))
     yield from _shared_record(record)
