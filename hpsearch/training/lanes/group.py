@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from hpsearch.training.denormals import flushed_denormals
-from hpsearch.training.lanes.row_training import RowTraining, Training
+from hpsearch.training.lanes.programs import program_of
+from hpsearch.training.lanes.row_training import RowTraining, Training, may_rebind
 from hpsearch.training.lanes.stack import Stack
 from hpsearch.training.lanes.stacked_optimizers import kind_of_step
 from hpsearch.training.lanes.stacked_training import StackedTraining
@@ -34,7 +35,11 @@ class LaneGroup:
         kinds = {kind_of_step(trainer) for trainer in trainers} if stacked else {None}
         is_stacked = len(kinds) == 1 and None not in kinds
         self.training: Training = (StackedTraining if is_stacked else RowTraining)(trainers)
-        self._stack = self._stacked()
+        self._stack = Stack(self.trainers)
+        self.training.bind(self._stack)
+        self._programs = list(map(program_of, self.trainers))
+        #: whether lanes must be put together again, since code of the user's has changed one
+        self.is_changed = False
 
     def train_epoch(self) -> list[Result]:
         """Train and evaluate an epoch of each lane; see `Trainer.train_epoch`.
@@ -47,10 +52,9 @@ class LaneGroup:
         with flushed_denormals():
             epoch.train(self.training)
         epoch.prepare_evaluation()
-        if not all(map(self._stack.holds, range(len(self._stack)))):
-            self._stack.close()  # a callback has given a lane other tensors
-            self._stack = epoch.stack = self._stacked()
-        results = epoch.finish()
+        changed = [row for row in range(len(self._stack)) if self._is_changed(row)]
+        results = epoch.finish(changed)
+        self.is_changed = bool(changed)
         seconds = (time.perf_counter() - start) / len(results)
         for result in results:
             if isinstance(result, dict):
@@ -62,17 +66,19 @@ class LaneGroup:
         self.training.close()
         self._stack.close()
 
-    def _stacked(self) -> Stack:
-        stack = Stack(self.trainers)
-        self.training.bind(stack)
-        return stack
+    def _is_changed(self, row: int) -> bool:
+        """Whether a lane has another model, or other tensors than its row's."""
+        trainer = self.trainers[row]
+        if not (trainer.config.values.get("callbacks") or may_rebind(trainer)):
+            return False
+        return not self._stack.holds(row) or program_of(trainer) != self._programs[row]
 
 
 class _Epoch:
     """One epoch of the lanes of a stack."""
 
     def __init__(self, stack: Stack) -> None:
-        self.stack, self._trainers = stack, stack.trainers
+        self._stack, self._trainers = stack, stack.trainers
         self._plans = _begin(self._trainers)
         self._metrics: list[Any] = [{} for _ in self._trainers]
         self._measured: list[dict[str, float]] = [{} for _ in self._trainers]
@@ -91,9 +97,14 @@ class _Epoch:
         for row, trainer in enumerate(self._trainers):
             self._take(row, self._measure, row, trainer)
 
-    def finish(self) -> list[Result]:
-        """Evaluate the lanes and end their epochs; returns what each reports."""
-        self._evaluate()
+    def finish(self, changed: Sequence[int]) -> list[Result]:
+        """Evaluate the lanes and end their epochs; returns what each reports.
+
+        Those whose models have changed are evaluated by themselves.
+        """
+        self._evaluate([row for row in range(len(self._trainers)) if row not in changed])
+        for row in changed:
+            self._take(row, self._trainers[row].evaluate_epoch)
         for row, measured in enumerate(self._measured):
             self._take(row, dict, measured)
         self._end()
@@ -109,30 +120,31 @@ class _Epoch:
         measured = trainer.prepare_evaluation()
         self._measured[row] = {"lr": trainer.lr, "grad_norm": self._norms[row], **measured}
 
-    def _evaluate(self) -> None:
-        """Evaluate all lanes on the validation split at once."""
+    def _evaluate(self, rows: Sequence[int]) -> None:
+        """Evaluate lanes on the validation split at once."""
         first = self._trainers[0]
         if first.data.val is None:
             return
-        self.stack.program.eval()
+        self._stack.program.eval()
         all_totals = [
             Totals(t.task, t.epoch, "val", keep=bool(t.task.scores)) for t in self._trainers
         ]
         sums, num_rows = None, 0
         with torch.no_grad():
             for x, y in first.batches("val").read(EVAL_BATCH_SIZE):
-                outputs = self.stack.outputs(x)
+                outputs = self._stack.outputs(x)
                 if first.task.scores:
-                    for row, totals in enumerate(all_totals):
-                        self._take(row, totals.add, outputs[row], y)
+                    for row in rows:
+                        self._take(row, all_totals[row].add, outputs[row], y)
                     continue
-                totals_of_batch = self.stack.totals(outputs, y, shared=True).double()
+                totals_of_batch = self._stack.totals(outputs, y, shared=True).double()
                 sums = totals_of_batch if sums is None else sums + totals_of_batch
                 num_rows += len(y)
-        for row, found in enumerate([] if sums is None else sums.tolist()):
-            self._take(row, all_totals[row].add_sums, found, num_rows)
-        for row, (trainer, totals) in enumerate(zip(self._trainers, all_totals, strict=True)):
-            self._take(row, trainer.measured, "val", totals)
+        found = [] if sums is None else sums.tolist()
+        for row in rows:
+            if found:
+                self._take(row, all_totals[row].add_sums, found[row], num_rows)
+            self._take(row, self._trainers[row].measured, "val", all_totals[row])
 
     def _take(
         self, row: int, call: Callable[..., Mapping[str, float] | None], *arguments: Any

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from hpsearch.training.lanes.group import LaneGroup, Result
 from hpsearch.training.lanes.probing import why_not
 from hpsearch.training.lanes.programs import have_same_batches, obstacle_of, program_of
 from hpsearch.training.lanes.stacked_optimizers import kind_of_step
 from hpsearch.training.trainer import Trainer
+
+#: what is the same for trainers that share a program; ("alone", …) for one that shares none
+_Program: TypeAlias = tuple[Hashable, Hashable]
 
 
 class ProgramError(Exception):
@@ -50,9 +54,9 @@ class Lanes:
 
     def __init__(self, fewest: int = 2, *, stacked: bool | None = None) -> None:
         self.fewest, self._stacked = fewest, stacked
-        self._groups: dict[Hashable, _Group] = {}
-        self._turns: deque[Hashable] = deque()
-        self._program: dict[Trainer, Hashable] = {}
+        self._groups: dict[_Program, _Group] = {}
+        self._turns: deque[_Program] = deque()
+        self._program: dict[Trainer, _Program] = {}
         #: epochs trained by a program that is shared, and by trainers alone
         self.num_fused = self.num_alone = 0
 
@@ -76,7 +80,7 @@ class Lanes:
     def join(self, trainer: Trainer, *, alone: bool = False) -> None:
         """Take a trainer, to be trained by itself if `alone`."""
         reason = "its program has failed" if alone else obstacle_of(trainer)
-        program: Hashable = ("alone", id(trainer)) if reason else self._program_of(trainer)
+        program: _Program = ("alone", id(trainer)) if reason else self._program_of(trainer)
         group = self._groups.setdefault(program, _Group(reason=reason or None))
         group.close()
         group.trainers.append(trainer)
@@ -95,7 +99,7 @@ class Lanes:
         if not group.trainers:
             self._turns.remove(program)
             # a reason holds for the next ones; objects in the key may be others by then
-            if not group.reason or program[0] == "alone":  # type: ignore[index]
+            if not group.reason or program[0] == "alone":
                 del self._groups[program]
 
     @property
@@ -113,7 +117,17 @@ class Lanes:
         group = self._groups[program]
         if over := [trainer for trainer in group.trainers if trainer.is_over]:
             return dict.fromkeys(over)
+        if any([self._joins_again(trainer) for trainer in tuple(group.trainers)]):
+            return self.train_epoch()
         self._turns.rotate(-1)
+        try:
+            return self._train(group)
+        except (Exception, SystemExit) as error:  # a model may end the program
+            failure = ProgramError(str(error))
+            failure.__cause__ = error
+            return dict.fromkeys(group.trainers, failure)
+
+    def _train(self, group: _Group) -> dict[Trainer, Result]:
         is_shared = len(group.trainers) >= max(2, self.fewest)
         if is_shared and group.reason is None:
             group.reason = why_not(group.trainers)
@@ -121,19 +135,26 @@ class Lanes:
             group.close()
             self.num_alone += len(group.trainers)
             return {trainer: _train_alone(trainer) for trainer in group.trainers}
-        try:
-            if group.fused is None:
-                stacked = self._is_stacked(group.trainers[0])
-                group.fused = LaneGroup(group.trainers, stacked=stacked)
-            results = group.fused.train_epoch()
-        except (Exception, SystemExit) as error:  # a model may end the program
-            failure = ProgramError(str(error))
-            failure.__cause__ = error
-            return dict.fromkeys(group.trainers, failure)
+        if group.fused is None:
+            stacked = self._is_stacked(group.trainers[0])
+            group.fused = LaneGroup(group.trainers, stacked=stacked)
+        results = group.fused.train_epoch()
         self.num_fused += len(results)
+        if group.fused.is_changed:
+            group.close()
         return dict(zip(group.trainers, results, strict=True))
 
-    def _program_of(self, trainer: Trainer) -> Hashable:
+    def _joins_again(self, trainer: Trainer) -> bool:
+        """Let a trainer whose model a callback has made another one join what fits it now."""
+        program = self._program[trainer]
+        has_callbacks = bool(trainer.config.values.get("callbacks"))
+        if not has_callbacks or program[0] == "alone" or program == self._program_of(trainer):
+            return False
+        self.leave(trainer)
+        self.join(trainer)
+        return True
+
+    def _program_of(self, trainer: Trainer) -> _Program:
         kind = kind_of_step(trainer) if self._is_stacked(trainer) else None
         return program_of(trainer), kind
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.training.batches import TensorBatches
+from hpsearch.training.lanes.comparing import is_close, random_states, without_fallback
 from hpsearch.training.lanes.programs import (
     at,
     have_same_batches,
@@ -29,12 +28,14 @@ from hpsearch.training.trainer import Trainer
 
 #: rows of the batch that is tried, at most
 NUM_ROWS = 64
-#: numbers may differ by this, relative to the greatest of their tensor: sums in another order
-TOLERANCE = 1e-3
 #: a program is used where the lanes' steps are so many times as fast as by themselves
 WORTH_IT = 1.15
 #: steps that are timed, of which the quickest counts
 NUM_TIMED = 5
+
+
+class _NotSharedError(Exception):
+    """Why a program can't be shared."""
 
 
 @keeps_random_states
@@ -42,13 +43,24 @@ def why_not(trainers: Sequence[Trainer]) -> str:
     """Return why trainers of one program must be trained one by one, or nothing.
 
     A step's outputs, loss, gradients and buffers are compared with those that the first trainer
-    gives by itself. Nothing is changed.
+    gives by itself. Nothing is changed. Raises torch.OutOfMemoryError.
     """
     try:
-        with _tried(trainers) as trial, _no_fallback():
+        with _tried(trainers) as trial, without_fallback():
             return trial.why_not()
-    except (Exception, SystemExit) as error:  # a model may do anything that vmap has no rule for
-        return at("model", f"can't be batched over trials: {_first_line(error)}")
+    except _NotSharedError as error:
+        return str(error)
+
+
+@contextmanager
+def _refused(rule: str) -> Iterator[None]:
+    """Let errors say that a rule is broken; memory may be there for fewer lanes."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, _NotSharedError):
+        raise
+    except (Exception, SystemExit) as error:  # a model may do anything
+        raise _NotSharedError(at("model", f"{rule}: {_first_line(error)}")) from error
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,8 @@ def measured_pace(trainer: Trainer, candidates: Sequence[int]) -> Pace:
 
 @contextmanager
 def _tried(trainers: Sequence[Trainer]) -> Iterator[_Trial]:
-    stack = Stack(trainers)
+    with _refused("can't be copied"):
+        stack = Stack(trainers)
     try:
         trial = _Trial(stack)
         try:
@@ -108,26 +121,38 @@ class _Trial:
         rows = torch.linspace(0, len(data) - 1, min(NUM_ROWS, len(data))).long()
         self._x, self._y = (values[rows.to(values.device)] for values in (data.x, data.y))
         self._kept = {name: tensor.detach().clone() for name, tensor in stack.state.items()}
-        self._model, self._task = copy.deepcopy((self._first.model, self._first.task))
+        with _refused("can't be copied"):
+            self._model, self._task = copy.deepcopy((self._first.model, self._first.task))
         self._before = self._tree()
         stack.program.train()
         self._model.train()
 
     def why_not(self) -> str:
-        drawn = _random_states()
-        mine = [*self._alone(), *self._buffers_alone(), self._evaluated_alone()]
-        if drawn != _random_states():
+        drawn = random_states()
+        with _refused("a step of a trial by itself fails"):
+            mine = [*self._alone(), *self._buffers_alone(), self._evaluated_alone()]
+        if drawn != random_states():
             return at("model", "draws random numbers of its own")
         if self._before != self._tree():
             return at("model", "a step changes attributes of its modules")
-        theirs = [*self._fused(), *self._buffers(), self._evaluated()]
-        if not all(map(_is_close, mine, theirs)):
+        with _refused("can't be batched over trials"):
+            theirs = [*self._fused(), *self._buffers(), self._evaluated()]
+        if mine[0].dtype != theirs[0].dtype:  # vmap computes in fp32 what autocast doesn't reach
+            return at("precision", "lanes of this model compute in another one")
+        outputs_are, loss_is, *others_are = map(is_close, mine, theirs)
+        if outputs_are and not loss_is:
+            return at("task", "its loss is another one when it is batched over trials")
+        if not (outputs_are and all(others_are)):
             return at("model", "gives other numbers when it is batched over trials")
         if needs_whole_batches(self._first):
             return ""
-        if not self._is_mean_of_rows(mine[0]):
+        with _refused("parts of a batch can't be computed by themselves"):
+            return self._why_not_in_parts(mine[0])
+
+    def _why_not_in_parts(self, outputs: Tensor) -> str:
+        if not self._is_mean_of_rows(outputs):
             return at("task", "its loss isn't the mean of its rows' losses")
-        if not have_same_batches(self._stack.trainers) and not self._is_by_row(mine[0]):
+        if not have_same_batches(self._stack.trainers) and not self._is_by_row(outputs):
             return at("model", "the rows of a batch change each other's outputs, or its state")
         return ""
 
@@ -220,7 +245,7 @@ class _Trial:
             loss(outputs[part].float(), self._y[part]) * len(self._y[part]) / len(outputs)
             for part in parts
         ]
-        return _is_close(whole.detach(), torch.stack(shares).sum().detach())
+        return is_close(whole.detach(), torch.stack(shares).sum().detach())
 
     @torch.no_grad()
     def _is_by_row(self, outputs: Tensor) -> bool:
@@ -232,39 +257,13 @@ class _Trial:
             if isinstance(module, Dropout):
                 module.first_row.zero_()
         is_stateless = all(map(torch.equal, before, self._buffers_alone()))
-        return is_stateless and _is_close(outputs, torch.cat(parts))
+        return is_stateless and is_close(outputs, torch.cat(parts))
 
     def restore(self) -> None:
         """Put the stack's tensors back."""
         with torch.no_grad():
             for name, tensor in self._stack.state.items():
                 tensor.copy_(self._kept[name])
-
-
-@contextmanager
-def _no_fallback() -> Iterator[None]:
-    """Raise where vmap would compute an operation lane by lane, for which it has no rule."""
-    functorch: Any = torch._C._functorch
-    was_enabled = functorch._is_vmap_fallback_enabled()
-    functorch._set_vmap_fallback_enabled(False)
-    try:
-        yield
-    finally:
-        functorch._set_vmap_fallback_enabled(was_enabled)
-
-
-def _is_close(mine: Tensor, theirs: Tensor) -> bool:
-    if not mine.is_floating_point():
-        return torch.equal(mine, theirs)
-    scale = mine.abs().max().item() if mine.numel() else 0.0
-    return torch.allclose(mine, theirs, rtol=TOLERANCE, atol=TOLERANCE * max(scale, 1e-6))
-
-
-def _random_states() -> tuple[Hashable, ...]:
-    """Return the states of the generators that a model may draw from."""
-    name, keys, *rest = np.random.get_state()
-    of_torch = torch.get_rng_state().numpy().tobytes()
-    return random.getstate(), (name, np.asarray(keys).tobytes(), *rest), of_torch
 
 
 def _first_line(error: Exception | SystemExit) -> str:

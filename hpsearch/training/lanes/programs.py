@@ -14,6 +14,7 @@ from hpsearch.components.data import Arrays
 from hpsearch.components.layers.dropouts import MonteCarlo
 from hpsearch.components.layers.normalizations import has_batch_statistics
 from hpsearch.spec import SearchSpec, TrialConfig
+from hpsearch.training.lanes.tensors import named_params, share_memory
 from hpsearch.training.trainer import Trainer
 
 #: what a module's attributes may hold that can be compared
@@ -65,6 +66,12 @@ def obstacle_of(trainer: Trainer) -> str:
         return at("model", "has parameters that are no real numbers")
     if len({param.dtype for param in _params(trainer) if param.requires_grad}) > 1:
         return at("model", "has parameters of several dtypes")
+    known = {id(param) for param in _params(trainer)}
+    groups = trainer.optimizer.param_groups
+    if any(id(param) not in known for group in groups for param in group["params"]):
+        return at("optimizer", "trains parameters that the model hasn't any more")
+    if share_memory(trainer):
+        return at("model", "has tensors that are views of each other")
     if needs_whole_batches(trainer) and trainer.config.values.get("batch_schedule"):
         return at("batch_schedule", f"{_WHOLE}, whose sizes change")
     if needs_whole_batches(trainer) and (trainer.config.values.get("accumulate") or 1) > 1:
@@ -81,7 +88,7 @@ def program_of(trainer: Trainer) -> Hashable:
     config = trainer.config
     names = {id(param): name for name, param in named_params(trainer)}
     groups = tuple(
-        tuple(names[id(param)] for param in group["params"])
+        tuple(names.get(id(param)) for param in group["params"])
         for group in trainer.optimizer.param_groups
     )
     batch: tuple[Any, ...] = ()
@@ -117,15 +124,17 @@ def have_same_batches(trainers: Iterable[Trainer]) -> bool:
 
 def module_tree(module: nn.Module) -> Iterator[Hashable]:
     """Yield the modules of a model by name: their classes, attributes and the tensors' shapes."""
-    for name, part in module.named_modules():
+    names: dict[int, str] = {}  # of tensors that modules may share
+    for name, part in module.named_modules(remove_duplicate=False):
         attributes = (
             (key, _comparable(value))
             for key, value in sorted(vars(part).items())
             if key not in _NOT_COMPARED | getattr(part, "derived", frozenset())
         )
         tensors = (
-            (key, None if tensor is None else (tuple(tensor.shape), tensor.dtype))
+            (key, tuple(tensor.shape), tensor.dtype, names.setdefault(id(tensor), f"{name}.{key}"))
             for key, tensor in (*part._parameters.items(), *part._buffers.items())
+            if tensor is not None
         )
         trained = tuple(
             param is not None and param.requires_grad for param in part._parameters.values()
@@ -171,10 +180,3 @@ def _comparable(value: Any) -> Hashable:
 def _params(trainer: Trainer) -> Iterator[nn.Parameter]:
     for _, param in named_params(trainer):
         yield param
-
-
-def named_params(trainer: Trainer) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield the parameters of a trainer's model and loss, by their names in a program."""
-    for prefix, module in (("net", trainer.model), ("criterion", trainer.task.criterion)):
-        for name, param in module.named_parameters():
-            yield f"{prefix}.{name}", param

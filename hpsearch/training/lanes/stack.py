@@ -13,7 +13,12 @@ from torch.func import functional_call, vmap
 from hpsearch.components.layers.modules import ChannelsLast, Dropout
 from hpsearch.components.tasks import Task
 from hpsearch.training.lanes.batched_layers import Chain, losses_of
-from hpsearch.training.lanes.programs import named_params
+from hpsearch.training.lanes.tensors import (
+    named_modules,
+    named_params,
+    other_tensors,
+    replace_tensors,
+)
 from hpsearch.training.trainer import Trainer
 
 #: how the names of the model's tensors begin
@@ -31,9 +36,7 @@ class LaneProgram(nn.Module):
         self.net, self._task = copy.deepcopy((first.model, first.task))
         self.criterion = self._task.criterion
         self.autocast = first.autocast
-        for mine, *theirs in zip(
-            _modules(self), *(_modules_of(trainer) for trainer in trainers), strict=True
-        ):
+        for mine, *theirs in zip(_modules(self), *map(_modules_of, trainers), strict=True):
             if isinstance(mine, ChannelsLast):
                 mine.active = False
             elif hasattr(mine, "active"):  # lanes without dropout have the rate 0
@@ -98,6 +101,7 @@ class Stack:
                 each[name].grad = self.grads[row, columns].view(shape)
             column = columns.stop
         self.state = self.leaves | self._stacked_others()
+        self._addresses = list(map(_addresses, self.trainers))
 
     def __len__(self) -> int:
         return len(self.trainers)
@@ -163,11 +167,7 @@ class Stack:
 
     def holds(self, row: int) -> bool:
         """Whether a lane's tensors are still those of its row."""
-        trainer = self.trainers[row]
-        start, stop = self.values[row].data_ptr(), self.values[row].data_ptr()
-        stop += self.num_params * self.values.element_size()
-        params = dict(named_params(trainer))
-        return all(start <= params[name].data_ptr() < stop for name in self._names)
+        return self._addresses[row] == _addresses(self.trainers[row])
 
     def take_back(self, row: int) -> None:
         """Put a lane's tensors into its row again, where a user's code has given it others."""
@@ -185,13 +185,10 @@ class Stack:
     def close(self) -> None:
         """Let each trainer have its tensors for itself."""
         for trainer in self.trainers:
+            kept = {**dict(named_params(trainer)), **other_tensors(trainer)}
+            replace_tensors(trainer, {name: each.detach().clone() for name, each in kept.items()})
             for _, param in named_params(trainer):
-                param.data = param.data.clone()
                 param.grad = None
-            for module in _modules_of(trainer):
-                for name, buffer in module._buffers.items():
-                    if buffer is not None:
-                        module._buffers[name] = buffer.clone()
 
     def _chained(self, x: Tensor, y: Tensor, is_row: Tensor | None) -> tuple[Tensor, Tensor]:
         assert self._chain is not None
@@ -205,7 +202,7 @@ class Stack:
         return outputs, found
 
     def _loss(self, state: dict[str, Tensor], outputs: Tensor, y: Tensor) -> Tensor:
-        with torch.nn.utils.stateless._reparametrize_module(self.program, state):
+        with _reparametrized(self.program, state):
             return self.program.loss(outputs, y)
 
     def _forward(
@@ -223,19 +220,17 @@ class Stack:
             return functional_call(self.program.net, own, (x,))
 
     def _totals(self, state: dict[str, Tensor], outputs: Tensor, y: Tensor) -> Tensor:
-        with torch.nn.utils.stateless._reparametrize_module(self.program, state):
+        with _reparametrized(self.program, state):
             return self.program.totals(outputs, y)
 
     def _stacked_others(self) -> dict[str, Tensor]:
         """Stack buffers, and parameters that aren't trained."""
-        stacked: dict[str, Tensor] = {}
-        for name, *tensors in _zipped(map(_other_tensors, self.trainers)):
-            stacked[name] = torch.stack([tensor.detach() for tensor in tensors])
+        others = list(map(other_tensors, self.trainers))
+        stacked = {
+            name: torch.stack([each[name].detach() for each in others]) for name in others[0]
+        }
         for row, trainer in enumerate(self.trainers):
-            for module, prefix in _named_modules(trainer):
-                for name, buffer in module._buffers.items():
-                    if buffer is not None:
-                        module._buffers[name] = stacked[prefix + name][row]
+            replace_tensors(trainer, {name: tensor[row] for name, tensor in stacked.items()})
         return stacked
 
 
@@ -250,6 +245,10 @@ def learned_of(outputs: Tensor, is_row: Tensor | None) -> Tensor:
 
 def _vmapped(function: Any, in_dims: tuple[int | None, ...]) -> Any:
     return vmap(function, in_dims=in_dims, randomness="error")
+
+
+def _reparametrized(program: nn.Module, state: dict[str, Tensor]) -> Any:
+    return torch.nn.utils.stateless._reparametrize_module(program, state, tie_weights=True)
 
 
 def _shaped(values: Tensor, columns: slice, shape: torch.Size) -> Tensor:
@@ -269,30 +268,14 @@ def _columns(trainer: Trainer) -> tuple[list[str], list[slice]]:
     return names, groups
 
 
-def _zipped(named: Any) -> Iterator[tuple[Any, ...]]:
-    for items in zip(*named, strict=True):
-        yield (items[0][0], *(tensor for _, tensor in items))
-
-
-def _other_tensors(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
-    trained = {id(p) for group in trainer.optimizer.param_groups for p in group["params"]}
-    for module, prefix in _named_modules(trainer):
-        for name, param in module._parameters.items():
-            if param is not None and id(param) not in trained:
-                yield prefix + name, param
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                yield prefix + name, buffer
-
-
-def _named_modules(trainer: Trainer) -> Iterator[tuple[nn.Module, str]]:
-    for root, top in (("net", trainer.model), ("criterion", trainer.task.criterion)):
-        for path, module in top.named_modules():
-            yield module, f"{root}.{path}." if path else f"{root}."
+def _addresses(trainer: Trainer) -> dict[str, int]:
+    """Return where the tensors of a trainer are, by name."""
+    tensors = {**dict(named_params(trainer)), **other_tensors(trainer)}
+    return {name: tensor.data_ptr() for name, tensor in tensors.items()}
 
 
 def _modules_of(trainer: Trainer) -> list[nn.Module]:
-    return [module for module, _ in _named_modules(trainer)]
+    return [module for _, module in named_modules(trainer)]
 
 
 def _modules(program: LaneProgram) -> list[nn.Module]:

@@ -49,6 +49,18 @@ def test_a_chain_is_its_modules_by_lane(make: Any) -> None:
     assert torch.allclose(found, expected, atol=1e-6)
 
 
+KEYWORDS = [{}, {"groups": 2}, {"padding": 1, "padding_mode": "reflect"}, {"padding": "same"}]
+
+
+@pytest.mark.parametrize("keywords", KEYWORDS, ids=str)
+def test_convolutions_with_a_group_for_each_lane(keywords: Any) -> None:
+    models = [nn.Conv2d(2, 4, 3, **keywords) for _ in range(LANES)]
+    params, _ = stack_module_state(models)
+    x = torch.randn(LANES, ROWS, 2, 7, 9)
+    expected = torch.stack([model(images) for model, images in zip(models, x, strict=True)])
+    assert torch.allclose(grouped(models[0], params, x), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("keywords", [{}, {"bias": False}, {"dilation": 2, "padding": (2, 1)}])
 def test_convolutions_by_products_of_matrices(keywords: Any) -> None:
     models = [nn.Conv2d(2, 4, 3, **keywords) for _ in range(LANES)]
@@ -82,7 +94,7 @@ def test_dropouts_draw_the_masks_of_a_lane_alone(wine: Data) -> None:
     stack = Stack([Trainer(config, wine) for config in configs])
     chain = Chain.of(stack.program.net)
     assert chain is not None
-    assert sum(isinstance(module, Dropout) for _, module, _ in chain.layers) == 2
+    assert sum(isinstance(module, Dropout) for module, _, _ in chain.layers) == 2
     trainers, _ = together(configs, wine, 3)
     for one, other in zip(alone(configs, wine, 3), trainers, strict=True):
         assert_same(one, other)

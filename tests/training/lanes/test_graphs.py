@@ -48,8 +48,7 @@ class Recording:
 def group_of(configs: list[Any], data: Data, recorder: Recording) -> LaneGroup:
     group = LaneGroup([Trainer(config, data) for config in configs], stacked=True)
     group.training = StackedTraining(group.trainers, recorder)
-    group._stack.close()
-    group._stack = group._stacked()
+    group.training.bind(group._stack)
     return group
 
 
