@@ -40,6 +40,7 @@ from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
 from hpsearch.training.dropout_keys import DropoutKeys
 from hpsearch.training.forgetting import ForgettingMeter
+from hpsearch.training.gradient_noise import GradientNoise
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
 from hpsearch.training.loader import Batch, Reading, Transform
 from hpsearch.training.pacing import TrainingSchedule
@@ -60,13 +61,11 @@ class EpochPlan:
     """The steps of an epoch: which rows, in batches of which sizes.
 
     `order` is int64 (rows,), `keys` those of the dropout masks, int32 (steps, dropouts).
-    `first_step` counts the steps of the epochs before.
     """
 
     order: Tensor
     batch_size: int
     sizes: list[int]
-    first_step: int
     keys: Tensor
 
     @property
@@ -207,11 +206,14 @@ class Trainer:
             self._tuning.begin_epoch(self.epoch)
         self._pace.begin_epoch(self.optimizer, self.epoch)
         keys = self._keys.begin_epoch(self._seed("dropout"), len(sizes))
+        first_step = self._pace.first_step(self.epoch)
+        if self._noise is not None:
+            self._noise.begin_epoch(self._seed("gradient noise"), first_step, len(sizes))
         hold_iterate(self.optimizer)
         self.model.train()
         if self._tuning is not None:
             self._tuning.set_modes()
-        return EpochPlan(order, batch_size, sizes, self._pace.first_step(self.epoch), keys)
+        return EpochPlan(order, batch_size, sizes, keys)
 
     @property
     def changes_within_epochs(self) -> bool:
@@ -219,10 +221,12 @@ class Trainer:
         return self._pace.changes_within_epochs
 
     def begin_step(self, step: int) -> None:
-        """Set learning rate, momentum and keys for a step of the epoch, counted from 0."""
+        """Set learning rate, momentum, keys and noise for a step of the epoch, counted from 0."""
         if step and self.changes_within_epochs:
             self._pace.begin_step(self.optimizer, self.epoch, step)
         self._keys.begin_step(step)
+        if self._noise is not None:
+            self._noise.begin_step(step)
 
     def prepare_evaluation(self) -> dict[str, float]:
         """Let the model hold what is evaluated; returns what callbacks measured before."""
@@ -317,7 +321,7 @@ class Trainer:
             self.begin_step(step)
             x, y = self._augmented(batch)
             measure = step % plan.stride == 0
-            outputs, norm = self.update(x, y, step=plan.first_step + step, measure=measure)
+            outputs, norm = self.update(x, y, measure=measure)
             if norm is not None:
                 norms.append(norm)
             totals.add(outputs, y)
@@ -352,12 +356,18 @@ class Trainer:
             autocast=self.autocast,
             penalties=self._penalties,
             clip=build(self.config, "gradient_clip"),
-            noise=build(self.config, "gradient_noise"),
+            noise=self._noise,
             projections=self._projections,
             keys=self._keys,
             accumulate=self._accumulate,
             scaler=self._scaler,
         )
+
+    @cached_property
+    def _noise(self) -> GradientNoise | None:
+        deviation = build(self.config, "gradient_noise")
+        params = [param for group in self.optimizer.param_groups for param in group["params"]]
+        return None if deviation is None else GradientNoise(deviation, params)
 
     def _measure(self) -> dict[str, float]:
         loss = self.task.loss

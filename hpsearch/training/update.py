@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from hpsearch.components.constraints import Projection
-from hpsearch.components.gradients import Clipping, Noise
+from hpsearch.components.gradients import Clipping
 from hpsearch.components.optimizers import hold_average
 from hpsearch.components.regularizers import Penalty
 from hpsearch.errors import UserCodeError
 from hpsearch.training.dropout_keys import DropoutKeys
+from hpsearch.training.gradient_noise import GradientNoise
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Update:
     autocast: Callable[[], contextlib.AbstractContextManager[None]]
     penalties: Sequence[Penalty] = ()
     clip: Clipping | None = None
-    noise: Noise | None = None
+    noise: GradientNoise | None = None
     projections: Sequence[Projection] = ()
     keys: DropoutKeys | None = None
     accumulate: int = 1
@@ -45,16 +46,9 @@ class Update:
     def __post_init__(self) -> None:
         groups = self.optimizer.param_groups
         self._params = [param for group in groups for param in group["params"]]
-        self._std = 0.0
 
-    def __call__(
-        self, x: Tensor, y: Tensor, *, step: int, measure: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Take a step, counted from 0 over all epochs.
-
-        Returns the outputs before it and, if asked for, the gradient's norm.
-        """
-        self._std = self.noise(step) if self.noise is not None else 0.0
+    def __call__(self, x: Tensor, y: Tensor, *, measure: bool) -> tuple[Tensor, Tensor | None]:
+        """Take a step; returns the outputs before it and, if asked for, the gradient's norm."""
         if getattr(self.optimizer, "needs_closure", False):
             outputs, norm = self._step_with_closure(x, y, measure)
         else:
@@ -132,7 +126,8 @@ class Update:
 
     def _finish_gradient(self, measure: bool) -> Tensor | None:
         """Clip, and add noise; returns the norm before that, if asked for."""
-        if self.clip is None and not self._std and not measure:
+        is_noisy = self.noise is not None and self.noise.is_on
+        if self.clip is None and not is_noisy and not measure:
             return None
         params = [param for param in self._params if param.grad is not None]
         grads = [param.grad for param in params if param.grad is not None]
@@ -141,9 +136,8 @@ class Update:
             return None  # the step is left out
         if self.clip is not None:
             self.clip(params, norm)
-        if self._std:
-            for grad in grads:
-                grad.add_(torch.randn_like(grad), alpha=self._std)
+        if self.noise is not None and is_noisy:
+            self.noise.add()
         return norm if measure else None
 
     def _step_with_closure(

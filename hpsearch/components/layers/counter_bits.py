@@ -49,6 +49,13 @@ def bits(counters: Tensor, key: Tensor, first_row: Tensor, draw: int = 0) -> Ten
     return values * _int32(_MIX_2)
 
 
+def normals(counters: Tensor, key: Tensor) -> Tensor:
+    """Return normal numbers, float32 of the counters' shape."""
+    # the middles of 2^24 equal parts of -1 to 1: no infinity
+    uniform = ((bits(counters, key, torch.zeros_like(key)) >> 8).float() + 0.5) * 2.0**-23
+    return torch.erfinv(uniform) * 2**0.5
+
+
 def threshold(probability: float) -> int:
     """Return the greatest int32 that bits are at most with a probability."""
     return max(-(2**31), min(2**31 - 1, round(probability * 2**32) - 2**31 - 1))

@@ -122,7 +122,9 @@ class _Trial:
         self._x, self._y = (values[rows.to(values.device)] for values in (data.x, data.y))
         self._kept = {name: tensor.detach().clone() for name, tensor in stack.state.items()}
         with _refused("can't be copied"):
-            self._model, self._task = copy.deepcopy((self._first.model, self._first.task))
+            self._model, self._task, self._penalties = copy.deepcopy(
+                (self._first.model, self._first.task, self._first.update.penalties)
+            )
         self._before = self._tree()
         stack.program.train()
         self._model.train()
@@ -178,8 +180,14 @@ class _Trial:
     def _alone(self) -> list[Tensor]:
         outputs = self._outputs(self._x)
         loss = self._task.loss(outputs.float(), self._y)
-        grads = torch.autograd.grad(loss, self._params)
-        return [outputs.detach(), loss.detach(), torch.cat([each.flatten() for each in grads])]
+        found = torch.autograd.grad(loss + self._penalty(), self._params, allow_unused=True)
+        if not all(each is not None for each in found):
+            raise _NotSharedError(at("model", "a step doesn't use all of its parameters"))
+        return [outputs.detach(), loss.detach(), torch.cat([each.flatten() for each in found])]
+
+    def _penalty(self) -> Tensor:
+        penalties = [penalty() for penalty in self._penalties]
+        return torch.stack(penalties).sum() if penalties else torch.zeros(())
 
     def _outputs(self, x: Tensor, first_row: int = 0) -> Tensor:
         """Return what the first trainer makes of rows, of a batch from its `first_row`."""

@@ -14,6 +14,7 @@ from hpsearch.components.data import Arrays
 from hpsearch.components.layers.dropouts import MonteCarlo
 from hpsearch.components.layers.normalizations import has_batch_statistics
 from hpsearch.spec import SearchSpec, TrialConfig
+from hpsearch.training.lanes.penalties import are_shared
 from hpsearch.training.lanes.tensors import named_params, share_memory
 from hpsearch.training.trainer import Trainer
 
@@ -27,7 +28,7 @@ _NOT_COMPARED = frozenset({"training", "active", "has_key", "_num_draws", "_coun
 _OF_BATCHES = ("batch_size", "last_batch", "lr_scaling", "batch_schedule")
 _WHOLE = "the model's norms or its loss need whole batches"
 #: sections that change what a step computes, in ways that lanes don't share
-_UNSHARED_SECTIONS = ("augmentations", "regularizers", "finetune", "gradient_noise")
+_UNSHARED_SECTIONS = ("augmentations", "finetune")
 
 
 def at(section: str, rule: str) -> str:
@@ -72,6 +73,8 @@ def obstacle_of(trainer: Trainer) -> str:
         return at("optimizer", "trains parameters that the model hasn't any more")
     if share_memory(trainer):
         return at("model", "has tensors that are views of each other")
+    if not are_shared(trainer):
+        return at("regularizers", "the user's own, or of weights that are computed")
     if needs_whole_batches(trainer) and trainer.config.values.get("batch_schedule"):
         return at("batch_schedule", f"{_WHOLE}, whose sizes change")
     if needs_whole_batches(trainer) and (trainer.config.values.get("accumulate") or 1) > 1:

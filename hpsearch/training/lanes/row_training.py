@@ -112,9 +112,12 @@ class _RowEpoch:
             self._trainers[row].begin_step(part.steps[row] or 0)
         x, y = gathered(self._data.x, part.rows), gathered(self._data.y, part.rows)
         outputs, losses = self._stack.losses(x, y, part.is_row)
+        begins = None
         if part.weights is not None:
             losses = losses * part.weights
-        self._stack.gradient(losses, add=adds)
+            begins = torch.zeros_like(part.weights)
+            begins[part.begins] = 1
+        self._stack.gradient(losses, add=adds, begins=begins)
         self._kept.append((part, outputs.detach(), y))
         if len(self._kept) == FLUSH_STEPS:
             self._flush()

@@ -13,6 +13,7 @@ from torch.func import functional_call, vmap
 from hpsearch.components.layers.modules import ChannelsLast, Dropout
 from hpsearch.components.tasks import Task
 from hpsearch.training.lanes.batched_layers import Chain, losses_of
+from hpsearch.training.lanes.penalties import Penalties
 from hpsearch.training.lanes.tensors import (
     named_modules,
     named_params,
@@ -101,6 +102,7 @@ class Stack:
                 each[name].grad = self.grads[row, columns].view(shape)
             column = columns.stop
         self.state = self.leaves | self._stacked_others()
+        self._penalties = Penalties(self.trainers)
         self._addresses = list(map(_addresses, self.trainers))
 
     def __len__(self) -> int:
@@ -127,8 +129,15 @@ class Stack:
         found: tuple[Tensor, Tensor] = _vmapped(self._forward, lanes)(self.state, x, y, is_row)
         return found
 
-    def gradient(self, losses: Tensor, *, add: bool) -> None:
-        """Take the gradient of losses by the lanes' parameters into `grads`, or add it."""
+    def gradient(self, losses: Tensor, *, add: bool, begins: Tensor | None = None) -> None:
+        """Take the gradient of losses by the lanes' parameters into `grads`, or add it.
+
+        Where batches are computed in parts, `begins` (lanes,) is 1 for a lane's first part, with
+        which its penalties are computed, and 0 for the others.
+        """
+        if self._penalties:
+            penalties = self._penalties(self.leaves)
+            losses = losses + (penalties if begins is None else penalties * begins)
         found = torch.autograd.grad(losses.sum(), list(self.leaves.values()))
         flat = [each.reshape(len(self), -1) for each in found]
         if add:

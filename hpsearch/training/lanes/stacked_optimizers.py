@@ -27,11 +27,12 @@ from hpsearch.training.trainer import Trainer
 def kind_of_step(trainer: Trainer) -> Hashable:
     """Return what is the same for trainers whose steps can be taken as one; None if none can."""
     groups = trainer.optimizer.param_groups
-    if any(group.get("maximize") for group in groups) or trainer.update.projections:
+    update = trainer.update
+    if any(group.get("maximize") for group in groups) or update.projections or update.noise:
         return None
     if any(param.requires_grad for param in trainer.task.criterion.parameters()):
         return None  # what is measured of a step goes by what the loss has learned since
-    if not isinstance(trainer.update.clip, ClipNorm | ClipValue | None):
+    if not isinstance(update.clip, ClipNorm | ClipValue | None):
         return None
     if type(trainer.optimizer) is SGD:
         return "sgd"

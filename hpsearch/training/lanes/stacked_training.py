@@ -135,11 +135,12 @@ class _Program:
             first_row.copy_(now["first_rows"])
         y = gathered(self._data.y, rows)
         outputs, losses = self._stack.losses(gathered(self._data.x, rows), y, now.get("is_row"))
-        weights = now.get("weights")
+        weights, begins = now.get("weights"), None
         if weights is not None:
             losses = losses * weights
-            self._stack.grads.mul_(now["keep"][:, None])
-        self._stack.gradient(losses, add=weights is not None)
+            begins = now["begins"]
+            self._stack.grads.mul_(1 - begins[:, None])
+        self._stack.gradient(losses, add=weights is not None, begins=begins)
         norms = self._step.step(now["coefficients"], measure=measure)
         if norms is not None:
             self.norms += torch.where(now["is_measured"], norms, 0.0)
@@ -181,7 +182,7 @@ def _tables_of(parts: PartTables, is_measured: np.ndarray) -> dict[str, Tensor]:
     }
     if parts.weights is not None:
         tables["weights"] = parts.weights
-        tables["keep"] = torch.from_numpy(~parts.begins).to(device).float()
+        tables["begins"] = torch.from_numpy(parts.begins).to(device).float()
     if parts.is_row is not None:
         tables["is_row"] = parts.is_row
     return tables

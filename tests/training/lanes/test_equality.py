@@ -31,11 +31,9 @@ NOT_FUSED: dict[str, str] = {
     "optimizer.backstitch": "optimizer: a step takes several gradients",
     "optimizer.lbfgs": "optimizer: a step takes several gradients",
     **{
-        f"{section}.{name}": f"{section}s: not shared between trials"
-        for section in ("augmentation", "regularizer")
-        for name in registry.names(section)
+        f"augmentation.{name}": "augmentations: not shared between trials"
+        for name in registry.names("augmentation")
     },
-    "gradient_noise.gaussian": "gradient_noise: not shared between trials",
 }
 #: what needs weights or code of the user's, or trains no batches
 NOT_TRIED = {
