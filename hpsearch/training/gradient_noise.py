@@ -41,7 +41,7 @@ class GradientNoise:
     def add(self) -> None:
         """Add the noise of the step to the gradients that there are."""
         noise = normals(self._places, self._key.to(self._places.device))
-        parts = noise.split([param.numel() for param in self._params])
+        parts = torch.split(noise, [param.numel() for param in self._params])
         for param, part in zip(self._params, parts, strict=True):
             if param.grad is not None:
                 param.grad.add_(part.view_as(param.grad), alpha=self._std)
