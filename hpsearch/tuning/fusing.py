@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from hpsearch import registry
 from hpsearch.components import Arrays, Data
+from hpsearch.components.layers.activations import ACTIVATION
 from hpsearch.spec import SearchSpec
 from hpsearch.spec.trees import Choices, Range, Tree
 from hpsearch.training.lanes import programs
+from hpsearch.training.lanes.batched_layers import is_activation
 
 #: trials that share a worker, at most, unless the spec says: on a CPU, and on a GPU
 AUTO_LANES, AUTO_LANES_GPU = 32, 256
@@ -57,7 +60,16 @@ def num_programs(tree: Tree) -> int:
         is_whole = isinstance(tree.low, int) and isinstance(tree.high, int)
         return int((tree.high - tree.low) // (tree.step or 1)) + 1 if is_whole else 1
     if isinstance(tree, Mapping):
-        return math.prod(map(num_programs, tree.values()))
+        return math.prod(num_programs(tree[key]) for key in tree if not _is_shared(tree, key))
     if isinstance(tree, list | tuple):
         return math.prod(map(num_programs, tree))
     return 1
+
+
+def _is_shared(model: Mapping[str, Tree], key: str) -> bool:
+    """Whether the models of a section share a program whatever they have here."""
+    names = model[key]
+    if key != "activation" or "norm" in model or not isinstance(names, Choices):
+        return False
+    known = registry.names("activation")
+    return all(name in known and is_activation(ACTIVATION.build(name)) for name in names.choices)

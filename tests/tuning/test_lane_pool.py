@@ -20,7 +20,7 @@ from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import make_sampler
 from hpsearch.spec import SearchSpec
 from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.fusing import num_lanes, obstacle
+from hpsearch.tuning.fusing import num_lanes, num_programs, obstacle
 from hpsearch.tuning.lane_pool import LanePool, LaneReports
 from hpsearch.tuning.on_ray.lane_actor import LaneActor
 from hpsearch.tuning.report import Report
@@ -334,7 +334,7 @@ def test_reports_are_taken_once(tmp_path: Path, wine: Data) -> None:
     [
         ({"fuse": "off"}, ""),
         ({"compile": True}, "compile: a compiled model has a program of its own"),
-        ({"gradient_noise": 0.1}, "gradient_noise: not shared between trials"),
+        ({"augmentations": ["feature_masking"]}, "augmentations: not shared between trials"),
         (
             {"dataset": {"name": "wine", "folds": 3}},
             "dataset: each trial trains a net for each fold",
@@ -353,8 +353,16 @@ def test_what_cannot_be_shared_is_known_before(
 def test_trials_of_many_programs_are_trained_one_by_one_unless_asked(
     tmp_path: Path, wine: Data
 ) -> None:
+    """Norms make programs, activations of chains make none."""
     sizes = {"choices": [[8], [16]]}
-    model = {"name": "mlp", "hidden_sizes": sizes, "activation": {"choices": ["relu", "tanh"]}}
+    norms, activations = {"choices": ["none", "layer"]}, {"choices": ["relu", "tanh"]}
+    chains = {"name": "mlp", "hidden_sizes": sizes, "activation": activations}
+    made = [
+        num_programs(spec_of(tmp_path, model={**chains, **more}).model)
+        for more in ({}, {"activation": {"choices": ["relu", "prelu"]}}, {"norm": norms})
+    ]
+    assert made == [2, 4, 8]
+    model = {"name": "mlp", "hidden_sizes": sizes, "norm": norms}
     for trials, fuse, expected in ((32, "auto", 1), (64, "auto", 8), (32, 4, 4)):
         spec = spec_of(tmp_path, fuse=fuse, model=model, search={"trials": trials})
         assert num_lanes(spec, wine, 2) == expected

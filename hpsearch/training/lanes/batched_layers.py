@@ -6,7 +6,8 @@ step for finding out which. It computes the models that have any other layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,19 +33,23 @@ class Chain:
     layers: list[tuple[nn.Module, Layer, dict[str, str]]]
 
     @classmethod
-    def of(cls, net: nn.Module) -> Chain | None:
-        """Return a model as a chain; None if it has a layer that isn't known here."""
+    def of(cls, net: nn.Module, others: Sequence[nn.Module] = ()) -> Chain | None:
+        """Return a model as a chain; None if it has a layer that isn't known here.
+
+        `others` are the lanes' models: their activations may be other ones than the model's.
+        """
         tensors = (*net.named_parameters(), *net.named_buffers())
         names = {id(tensor): name for name, tensor in tensors}
         layers = []
-        for module in _modules(net):
+        for module, *each in zip(_modules(net), *map(_modules, others), strict=True):
             layer = _LAYERS.get(type(module))
             if layer is None or module._forward_hooks or module._forward_pre_hooks:
                 return None
+            if is_activation(module) and len(runs := _runs(each)) > 1:
+                layer = _by_runs(runs)
             own = {**module._parameters, **module._buffers}
-            layers.append(
-                (module, layer, {n: names[id(t)] for n, t in own.items() if t is not None})
-            )
+            of_module = {key: names[id(each)] for key, each in own.items() if each is not None}
+            layers.append((module, layer, of_module))
         return cls(layers)
 
     def __call__(self, state: Tensors, prefix: str, x: Tensor) -> Tensor:
@@ -53,6 +58,12 @@ class Chain:
             tensors = {own: state[prefix + name] for own, name in names.items()}
             x = layer(module, tensors, x)
         return x
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether lanes of a chain may have different ones in a module's place."""
+    is_known = type(module) in _ACTIVATIONS and not getattr(module, "inplace", False)
+    return is_known and not (module._forward_hooks or module._forward_pre_hooks)
 
 
 def losses_of(criterion: nn.Module) -> Losses | None:
@@ -139,6 +150,22 @@ def _dropout(module: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
     return x * module.factors(x[0], wide).to(x.dtype)
 
 
+def _runs(modules: Iterable[nn.Module]) -> list[tuple[nn.Module, int]]:
+    """Return modules that compute the same with how many of them follow each other."""
+    groups = (list(group) for _, group in itertools.groupby(modules, repr))
+    return [(group[0], len(group)) for group in groups]
+
+
+def _by_runs(runs: Sequence[tuple[nn.Module, int]]) -> Layer:
+    sizes = [length for _, length in runs]
+
+    def layer(module: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
+        parts = torch.split(x, sizes)
+        return torch.cat([each(part) for (each, _), part in zip(runs, parts, strict=True)])
+
+    return layer
+
+
 def _by_row(module: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
     """Call a module without tensors whose rows don't change each other's outputs."""
     outputs: Tensor = module(x.flatten(0, 1))
@@ -150,15 +177,15 @@ def _as_it_is(module: nn.Module, tensors: Tensors, x: Tensor) -> Tensor:
     return outputs
 
 
-_ELEMENTWISE = (
+_ACTIVATIONS = (
     *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
     *(nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh),
-    *(nn.Hardsigmoid, nn.Hardswish, nn.ReLU6, nn.Identity, ChannelsLast),
+    *(nn.Hardsigmoid, nn.Hardswish, nn.ReLU6, nn.Identity),
 )
 _LAYERS: Mapping[type[nn.Module], Layer] = {
     nn.Linear: _linear,
     nn.Conv2d: _convolution,
     Dropout: _dropout,
     **dict.fromkeys((nn.Flatten, nn.MaxPool2d, nn.AvgPool2d), _by_row),
-    **dict.fromkeys(_ELEMENTWISE, _as_it_is),
+    **dict.fromkeys((*_ACTIVATIONS, ChannelsLast), _as_it_is),
 }

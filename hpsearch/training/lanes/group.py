@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from hpsearch.training.denormals import flushed_denormals
-from hpsearch.training.lanes.programs import program_of
+from hpsearch.training.lanes.programs import activations_of, program_of
 from hpsearch.training.lanes.row_training import RowTraining, Training, may_rebind
 from hpsearch.training.lanes.stack import Stack
 from hpsearch.training.lanes.stacked_optimizers import kind_of_step
@@ -31,13 +31,17 @@ class LaneGroup:
     """
 
     def __init__(self, trainers: Sequence[Trainer], *, stacked: bool) -> None:
-        self.trainers = list(trainers)
+        order: dict[Hashable, int] = {}
+        # those with the same activations beside each other
+        self.trainers = sorted(
+            trainers, key=lambda each: order.setdefault(activations_of(each), len(order))
+        )
         kinds = {kind_of_step(trainer) for trainer in trainers} if stacked else {None}
         is_stacked = len(kinds) == 1 and None not in kinds
-        self.training: Training = (StackedTraining if is_stacked else RowTraining)(trainers)
+        self.training: Training = (StackedTraining if is_stacked else RowTraining)(self.trainers)
         self._stack = Stack(self.trainers)
         self.training.bind(self._stack)
-        self._programs = list(map(program_of, self.trainers))
+        self._models = list(map(_model_of, self.trainers))
         #: whether lanes must be put together again, since code of the user's has changed one
         self.is_changed = False
 
@@ -71,7 +75,7 @@ class LaneGroup:
         trainer = self.trainers[row]
         if not (trainer.config.values.get("callbacks") or may_rebind(trainer)):
             return False
-        return not self._stack.holds(row) or program_of(trainer) != self._programs[row]
+        return not self._stack.holds(row) or _model_of(trainer) != self._models[row]
 
 
 class _Epoch:
@@ -158,6 +162,10 @@ class _Epoch:
                 SystemExit,
             ) as error:  # the parts of a trial may be of the user's own
                 self._metrics[row] = error
+
+
+def _model_of(trainer: Trainer) -> Hashable:
+    return program_of(trainer), activations_of(trainer)
 
 
 @keeps_random_states

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from hpsearch.training.lanes.comparing import first_line
 from hpsearch.training.lanes.group import LaneGroup, Result
 from hpsearch.training.lanes.probing import why_not
 from hpsearch.training.lanes.programs import have_same_batches, obstacle_of, program_of
@@ -57,6 +58,7 @@ class Lanes:
         self._groups: dict[_Program, _Group] = {}
         self._turns: deque[_Program] = deque()
         self._program: dict[Trainer, _Program] = {}
+        self._failures: set[str] = set()
         #: epochs trained by a program that is shared, and by trainers alone
         self.num_fused = self.num_alone = 0
 
@@ -69,7 +71,8 @@ class Lanes:
     @property
     def reasons(self) -> set[str]:
         """Why lanes that were together were trained one by one."""
-        return {group.reason for group in self._groups.values() if group.reason}
+        found = {group.reason for group in self._groups.values() if group.reason}
+        return found | self._failures
 
     @property
     def unrecorded(self) -> set[str]:
@@ -123,6 +126,7 @@ class Lanes:
         try:
             return self._train(group)
         except (Exception, SystemExit) as error:  # a model may end the program
+            self._failures.add(f"a shared program failed: {first_line(error)}")
             failure = ProgramError(str(error))
             failure.__cause__ = error
             return dict.fromkeys(group.trainers, failure)
@@ -140,9 +144,10 @@ class Lanes:
             group.fused = LaneGroup(group.trainers, stacked=stacked)
         results = group.fused.train_epoch()
         self.num_fused += len(results)
+        found = dict(zip(group.fused.trainers, results, strict=True))
         if group.fused.is_changed:
             group.close()
-        return dict(zip(group.trainers, results, strict=True))
+        return found
 
     def _joins_again(self, trainer: Trainer) -> bool:
         """Let a trainer whose model a callback has made another one join what fits it now."""

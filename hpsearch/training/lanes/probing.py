@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.training.batches import TensorBatches
-from hpsearch.training.lanes.comparing import is_close, random_states, without_fallback
+from hpsearch.training.lanes.comparing import first_line, is_close, random_states, without_fallback
 from hpsearch.training.lanes.programs import (
     at,
     have_same_batches,
@@ -60,7 +60,7 @@ def _refused(rule: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, _NotSharedError):
         raise
     except (Exception, SystemExit) as error:  # a model may do anything
-        raise _NotSharedError(at("model", f"{rule}: {_first_line(error)}")) from error
+        raise _NotSharedError(at("model", f"{rule}: {first_line(error)}")) from error
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ class _Trial:
         rows = torch.linspace(0, len(data) - 1, min(NUM_ROWS, len(data))).long()
         self._x, self._y = (values[rows.to(values.device)] for values in (data.x, data.y))
         self._kept = {name: tensor.detach().clone() for name, tensor in stack.state.items()}
+        for first_row in stack.dropout_buffers("first_row"):
+            first_row.zero_()  # an epoch leaves that of its last part
         with _refused("can't be copied"):
             self._model, self._task, self._penalties = copy.deepcopy(
                 (self._first.model, self._first.task, self._first.update.penalties)
@@ -272,7 +274,3 @@ class _Trial:
         with torch.no_grad():
             for name, tensor in self._stack.state.items():
                 tensor.copy_(self._kept[name])
-
-
-def _first_line(error: Exception | SystemExit) -> str:
-    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]

@@ -14,6 +14,7 @@ from hpsearch.components.data import Arrays
 from hpsearch.components.layers.dropouts import MonteCarlo
 from hpsearch.components.layers.normalizations import has_batch_statistics
 from hpsearch.spec import SearchSpec, TrialConfig
+from hpsearch.training.lanes.batched_layers import Chain, is_activation
 from hpsearch.training.lanes.penalties import are_shared
 from hpsearch.training.lanes.tensors import named_params, share_memory
 from hpsearch.training.trainer import Trainer
@@ -85,8 +86,8 @@ def obstacle_of(trainer: Trainer) -> str:
 def program_of(trainer: Trainer) -> Hashable:
     """Return what is the same for trainers that can share a program, and only for those.
 
-    The modules and their attributes, shapes, the groups of the optimizer, task and data; where
-    norms depend on the batch, its size too.
+    The modules (activations of chains may be different ones) and their attributes, shapes, the
+    groups of the optimizer, task and data; where norms depend on the batch, its size too.
     """
     config = trainer.config
     names = {id(param): name for name, param in named_params(trainer)}
@@ -98,7 +99,7 @@ def program_of(trainer: Trainer) -> Hashable:
     if needs_whole_batches(trainer):
         batch = tuple(map(_comparable, _batches(trainer)))
     return (
-        tuple(module_tree(trainer.model)),
+        tuple(module_tree(trainer.model, any_activation=Chain.of(trainer.model) is not None)),
         tuple(module_tree(trainer.task.criterion)),
         (type(trainer.task), type(trainer.task.head)),
         groups,
@@ -125,10 +126,18 @@ def have_same_batches(trainers: Iterable[Trainer]) -> bool:
     return all(each == found[0] and each[-1] is None for each in found)
 
 
-def module_tree(module: nn.Module) -> Iterator[Hashable]:
+def activations_of(trainer: Trainer) -> Hashable:
+    """Return what `program_of` leaves out: which activations a model has."""
+    return tuple(repr(module) for module in trainer.model.modules() if is_activation(module))
+
+
+def module_tree(module: nn.Module, *, any_activation: bool = False) -> Iterator[Hashable]:
     """Yield the modules of a model by name: their classes, attributes and the tensors' shapes."""
     names: dict[int, str] = {}  # of tensors that modules may share
     for name, part in module.named_modules(remove_duplicate=False):
+        if any_activation and is_activation(part):
+            yield name, "activation"
+            continue
         attributes = (
             (key, _comparable(value))
             for key, value in sorted(vars(part).items())

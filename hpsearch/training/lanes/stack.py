@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ class LaneProgram(nn.Module):
 
     def begin_pass(self) -> None:
         """Let dropouts draw from the start of their keys."""
-        for module in self.dropouts():
+        for module in self.dropouts:
             module.begin_pass()
 
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -66,9 +67,10 @@ class LaneProgram(nn.Module):
         """Return the task's totals of rows."""
         return self._task.totals(outputs.float(), y)
 
-    def dropouts(self) -> Iterator[Dropout]:
-        """Yield the dropout modules in the order of their keys."""
-        return (module for module in self.net.modules() if isinstance(module, Dropout))
+    @cached_property
+    def dropouts(self) -> list[Dropout]:
+        """The dropout modules in the order of their keys."""
+        return [module for module in self.net.modules() if isinstance(module, Dropout)]
 
 
 class Stack:
@@ -81,7 +83,7 @@ class Stack:
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self.trainers = list(trainers)
         self.program = LaneProgram(trainers)
-        self._chain = Chain.of(self.program.net)
+        self._chain = Chain.of(self.program.net, [trainer.model for trainer in self.trainers])
         self._losses_of = losses_of(self.program.criterion)
         self._names, self.groups = _columns(trainers[0])
         params = [dict(named_params(trainer)) for trainer in trainers]
