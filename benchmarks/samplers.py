@@ -30,7 +30,7 @@ import numpy as np
 import optuna
 
 from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Array, Task, load_task
-from hpsearch.early_stopping import geometric_rungs
+from hpsearch.early_stopping import EarlyStopper, JointRule, PausingRule, geometric_rungs
 from hpsearch.early_stopping.halving import SuccessiveHalving
 from hpsearch.samplers import Observation, Sampler, make_sampler
 from hpsearch.samplers.first_points import FirstPoints
@@ -39,6 +39,8 @@ from hpsearch.spec import Scalar
 
 RUNGS = geometric_rungs(1, 3, MAX_EPOCHS)
 BUDGET = 50 * MAX_EPOCHS
+#: shares of the budget after which searches are compared
+SHARES = (0.1, 0.25, 0.5, 1.0)
 #: name in the table → what makes the sampler of (task, seed, workers)
 Maker = Callable[[Task, int, int], Sampler]
 
@@ -116,36 +118,78 @@ DEFAULT_SAMPLERS = ("random", "tpe (Ray's OptunaSearch)", "auto")
 class Result:
     """What one simulated search gave."""
 
-    regrets: tuple[float, float]  # at half and at full budget
+    regrets: tuple[float, ...]  # after each of SHARES of the budget
     seconds: float  # a suggestion, on average
+    num_trials: int
+    num_complete: int
+    num_epochs: int
 
 
 class Simulation:
     """One search: its clock, its workers, its trials."""
 
-    def __init__(self, task: Task, sampler: Sampler, seed: int, workers: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        sampler: Sampler,
+        seed: int,
+        workers: int,
+        rule: EarlyStopper | None = None,
+        max_trials: int = BUDGET,
+    ) -> None:
         self._task = task
         self._sampler = sampler
         self._seed = seed
         self._workers = workers
-        self._stopper = SuccessiveHalving(RUNGS, 3, sign=-1.0)
+        self._stopper = rule or SuccessiveHalving(RUNGS, 3, sign=-1.0)
+        self._max_trials = max_trials
         self.observations: list[Observation] = []
         self._curves: list[Array] = []  # whole ones, that the workers discover
         self._rows: list[int] = []
         self._seconds = 0.0
 
     def run(self) -> Result:
-        """Search until the budget is used."""
-        running = [self._begin(0.0) for _ in range(self._workers)]
-        heapq.heapify(running)
-        regrets = []
-        for used in range(1, BUDGET + 1):
+        """Search until the budget is used, or nothing is left to train."""
+        running: list[tuple[float, int]] = []
+        regrets: list[float] = []
+        now, used = 0.0, 0
+        while used < BUDGET:
+            while len(running) < self._workers and (following := self._assign(now)):
+                heapq.heappush(running, following)
+            if not running:
+                break
             now, number = heapq.heappop(running)  # a worker ends an epoch
-            following = self._begin(now) if self._ends(number) else self._go_on(now, number)
-            heapq.heappush(running, following)
-            if used in (BUDGET // 2, BUDGET):
-                regrets.append(self._task.regret(self._rows[self._answer()]))
-        return Result((regrets[0], regrets[1]), self._seconds / len(self.observations))
+            used += 1
+            if not self._ends(number):
+                heapq.heappush(running, self._go_on(now, number))
+            if used in [round(share * BUDGET) for share in SHARES]:
+                regrets.append(self._regret())
+        regrets += [self._regret()] * (len(SHARES) - len(regrets))
+        num_complete = sum(len(trial.curve) == MAX_EPOCHS for trial in self.observations)
+        seconds = self._seconds / len(self.observations)
+        return Result(tuple(regrets), seconds, len(self.observations), num_complete, used)
+
+    def _regret(self) -> float:
+        return self._task.regret(self._rows[self._answer()])
+
+    def _assign(self, now: float) -> tuple[float, int] | None:
+        """Return what a free worker does next, and when an epoch of it will have ended."""
+        may_add = len(self.observations) < self._max_trials
+        number = self._resumable(may_add)
+        if number is None:
+            return self._begin(now) if may_add else None
+        self.observations[number] = replace(self.observations[number], state="running")
+        return self._go_on(now, number)
+
+    def _resumable(self, may_add: bool) -> int | None:
+        if not isinstance(self._stopper, PausingRule):
+            return None
+        number = self._stopper.promotable()
+        if number is None and not may_add and isinstance(self._stopper, JointRule):
+            number = self._stopper.leftover()
+        if number is not None:
+            self._stopper.promote(number)
+        return number
 
     def _begin(self, now: float) -> tuple[float, int]:
         number = len(self.observations)
@@ -163,10 +207,11 @@ class Simulation:
         return now + float(self._task.seconds[self._rows[number]]) / MAX_EPOCHS, number
 
     def _ends(self, number: int) -> bool:
+        """Take an epoch of a trial; True if it ends or pauses."""
         trial = self.observations[number]
         epoch = len(trial.curve) + 1
         value = float(self._curves[number][epoch - 1])
-        stops = self._stopper.report(number, epoch, value) or epoch == MAX_EPOCHS
+        stops = bool(self._stopper.report(number, epoch, value)) or epoch == MAX_EPOCHS
         self.observations[number] = replace(
             trial,
             curve={**trial.curve, epoch: value},
@@ -206,9 +251,10 @@ def main() -> None:
 
 
 def _line(workers: int, name: str, results: Sequence[Result]) -> str:
-    regrets = np.array([result.regrets for result in results])  # (searches, 2)
+    regrets = np.array([result.regrets for result in results])  # (searches, SHARES)
     errors = regrets.std(axis=0, ddof=1) / len(results) ** 0.5
-    half, full = (f"{m:.3f} ± {e:.3f}" for m, e in zip(regrets.mean(axis=0), errors, strict=True))
+    texts = [f"{m:.3f} ± {e:.3f}" for m, e in zip(regrets.mean(axis=0), errors, strict=True)]
+    half, full = texts[-2:]
     milliseconds = 1e3 * float(np.mean([result.seconds for result in results]))
     return f"{workers:>7}  {name:<26}{half:>16}{full:>16}{milliseconds:>9.1f}"
 

@@ -128,10 +128,11 @@ def load_task(name: str) -> Task:
     values = np.array([np.mean(table._dataset[key][metric]) for key in keys]) / unit
     seconds = np.array([np.mean(table._dataset[key]["train_time"]) for key in keys])
     errors = values if sign > 0 else 1.0 - values
-    return Task(name, grid, _space(grid), errors, seconds, is_log=family == "hpolib")
+    return Task(name, grid, space_of(grid), errors, seconds, is_log=family == "hpolib")
 
 
-def _space(grid: Mapping[str, list[Scalar]]) -> SearchSpace:
+def space_of(grid: Mapping[str, list[Scalar]]) -> SearchSpace:
+    """Return numbers by their index in the grid, names as choices."""
     tree = {
         name: {"choices": values}
         if isinstance(values[0], str)

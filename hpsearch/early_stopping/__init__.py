@@ -6,9 +6,16 @@ is a registered factory in a module of its own.
 
 from __future__ import annotations
 
+import hpsearch.early_stopping.freeze_thaw
 import hpsearch.early_stopping.halving
 import hpsearch.early_stopping.median  # noqa: F401 (each registers what it has)
-from hpsearch.early_stopping.base import EarlyStopper, PausingRule, Stop, geometric_rungs
+from hpsearch.early_stopping.base import (
+    EarlyStopper,
+    JointRule,
+    PausingRule,
+    Stop,
+    geometric_rungs,
+)
 from hpsearch.early_stopping.factory import (
     make_early_stopper,
     make_registered_stopper,
@@ -17,6 +24,7 @@ from hpsearch.early_stopping.factory import (
 
 __all__ = [
     "EarlyStopper",
+    "JointRule",
     "PausingRule",
     "Stop",
     "geometric_rungs",

@@ -92,6 +92,18 @@ class PausingRule(Protocol):
         ...
 
 
+@runtime_checkable
+class JointRule(PausingRule, Protocol):
+    """A pausing rule that weighs paused trials against new ones.
+
+    Where `promotable` returns None a new trial is worth more than any paused one.
+    """
+
+    def leftover(self) -> int | None:
+        """Return the trial that should resume although no new one can start, if any."""
+        ...
+
+
 def sign_of(direction: str) -> float:
     """Return what makes an objective a score, of which more is better."""
     return 1.0 if direction == "maximize" else -1.0

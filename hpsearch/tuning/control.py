@@ -88,7 +88,7 @@ class SearchControl:
             return False
         if self._promotion is None:
             return True
-        return not self._live and self._promotion.promotable() is None
+        return not self._live and self._decisions.resumable(may_add=False) is None
 
     def should_stop_all(self) -> bool:
         """Whether running trials must stop as well; looks at the clock, and for a request."""
@@ -113,6 +113,8 @@ class SearchControl:
         if self._dry_run.holds_back(self._live):
             return None
         trial = self._waiting_trial() or self._promoted_trial() or self._new_trial()
+        if trial is None:  # the sampler may have just said that the space is exhausted
+            trial = self._promoted_trial()
         if trial is not None:
             self._live[trial.number] = math.inf
         return trial
@@ -252,7 +254,7 @@ class SearchControl:
         return self.record.trials[self._waiting.popleft()] if self._waiting else None
 
     def _promoted_trial(self) -> TrialRecord | None:
-        number = None if self._promotion is None else self._promotion.promotable()
+        number = self._decisions.resumable(self._may_add_trial)
         if self._promotion is None or number is None:
             return None
         self._promotion.promote(number)

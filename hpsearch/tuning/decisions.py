@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hpsearch.early_stopping import EarlyStopper, PausingRule, Stop
+from hpsearch.early_stopping import EarlyStopper, JointRule, PausingRule, Stop
 from hpsearch.outcome import StoppedBy
 from hpsearch.record import Record, TrialRecord
 
@@ -41,10 +41,30 @@ class Decisions:
         if trial.ended_itself and value is not None:
             self._rule.finish(trial.number, trial.epochs, value)
 
+    def resumable(self, may_add: bool) -> int | None:
+        """Return the paused trial that should resume, if any, where a new one may start or not.
+
+        What has ended since it paused, as a replay can't know, is noted as resumed.
+        """
+        if self.pausing is None:
+            return None
+        while (number := self._resumable(self.pausing, may_add)) is not None:
+            if self._record.trials[number].outcome is None:
+                return number
+            self.pausing.promote(number)
+        return None
+
     def standing(self, trial: TrialRecord) -> StoppedBy:
         """Say by which numbers a trial is paused."""
         decision = Stop() if self.pausing is None else self.pausing.standing(trial.number)
         return self._fact(trial.epochs, self._record.objective(trial), decision)
+
+    @staticmethod
+    def _resumable(rule: PausingRule, may_add: bool) -> int | None:
+        number = rule.promotable()
+        if number is None and not may_add and isinstance(rule, JointRule):
+            return rule.leftover()
+        return number
 
     def _fact(self, epoch: int, value: float | None, decision: Stop | bool) -> StoppedBy:
         spec = self._record.spec

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from hpsearch import registry
-from hpsearch.early_stopping import make_early_stopper
-from hpsearch.early_stopping.halving import Promotion
+from hpsearch.early_stopping import JointRule, PausingRule, make_early_stopper
 from tests.support.stopping import spec
 
 #: keyword → two values
@@ -16,6 +15,7 @@ VALUES = {
     "grace_period": (1, 2),
     "reduction_factor": (2, 3),
     "min_trials": (3, 12),
+    "share": (0.2, 0.8),
 }
 RULES = registry.names("early_stopping")
 CASES = [
@@ -24,7 +24,7 @@ CASES = [
 TRIALS = 30
 
 
-def trained(rule: str, **keywords: int) -> tuple[list[tuple[int, int]], list[int]]:
+def trained(rule: str, **keywords: float) -> tuple[list[tuple[int, int]], list[int]]:
     """Return the epochs of trials that train side by side, and which would be promoted."""
     stopper = make_early_stopper(spec({"name": rule, "max_epochs": 9, **keywords}))
     curves = np.random.default_rng(0).normal(size=(TRIALS, stopper.rungs[-1])).cumsum(1)
@@ -34,15 +34,22 @@ def trained(rule: str, **keywords: int) -> tuple[list[tuple[int, int]], list[int
             epochs.append((number, epoch))
             if stopper.report(number, epoch, float(curves[number, epoch - 1])):
                 going.remove(number)
-    return epochs, promoted(stopper) if isinstance(stopper, Promotion) else []
+    return epochs, promoted(stopper) if isinstance(stopper, PausingRule) else []
 
 
-def promoted(stopper: Promotion) -> list[int]:
+def promoted(stopper: PausingRule) -> list[int]:
     numbers = []
-    while (number := stopper.promotable()) is not None:
+    while (number := next_of(stopper)) is not None:
         stopper.promote(number)
         numbers.append(number)
     return numbers
+
+
+def next_of(stopper: PausingRule) -> int | None:
+    number = stopper.promotable()
+    if number is None and isinstance(stopper, JointRule):
+        return stopper.leftover()
+    return number
 
 
 @pytest.mark.parametrize(("rule", "keyword"), CASES)

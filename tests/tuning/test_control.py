@@ -162,7 +162,7 @@ def summary(record: Record) -> list[tuple[Any, ...]]:
     ]
 
 
-RULES = ["asha", "asha_promotion", "hyperband", "median", "none"]
+RULES = ["asha", "asha_promotion", "freeze_thaw", "hyperband", "median", "none"]
 
 
 @pytest.mark.parametrize(
