@@ -184,9 +184,10 @@ class Simulation:
     def _resumable(self, may_add: bool) -> int | None:
         if not isinstance(self._stopper, PausingRule):
             return None
-        number = self._stopper.promotable()
-        if number is None and not may_add and isinstance(self._stopper, JointRule):
+        if isinstance(self._stopper, JointRule) and not may_add:
             number = self._stopper.leftover()
+        else:
+            number = self._stopper.promotable()
         if number is not None:
             self._stopper.promote(number)
         return number

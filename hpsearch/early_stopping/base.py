@@ -96,11 +96,16 @@ class PausingRule(Protocol):
 class JointRule(PausingRule, Protocol):
     """A pausing rule that weighs paused trials against new ones.
 
-    Where `promotable` returns None a new trial is worth more than any paused one.
+    Where `promotable` returns None a new trial is worth more than any paused one; it is asked
+    while a new one may start, `leftover` from then on.
     """
 
     def leftover(self) -> int | None:
-        """Return the trial that should resume although no new one can start, if any."""
+        """Return the trial that should resume, if any, where no new one may start."""
+        ...
+
+    def drop(self, number: int) -> None:
+        """Note that a trial ended without a final value, such as one that diverged."""
         ...
 
 

@@ -35,25 +35,26 @@ CLIP = 3.0
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Forecasts of final values, as normal scores: ranks, spread as a standard normal sample.
+    """Forecasts of final values, best high: `values` with their standard deviations `stds`.
 
-    `values` are those of the objective's scale (best high), `at_first` the scores that were
-    forecast at the first rung. `steps` are the standard deviations by which training to the next
-    rung changes a score, (num_rungs - 1,).
+    `scores` are the values as normal scores: ranks, spread as a standard normal sample would be;
+    `at_first` are the scores that were forecast at the first rung. `steps` are the standard
+    deviations by which training to the next rung changes a score, (num_rungs - 1,).
     """
 
     values: Array
+    stds: Array
     scores: Array
     at_first: Array
     steps: Array
+    freedom: float  # degrees of freedom of the standard deviations
 
-    def interval(self, trial: int, rung: int) -> tuple[float, float]:
-        """Return the 90 % interval of the final value of a trial that is at a rung."""
-        half = 1.645 * math.sqrt(float((self.steps[rung:] ** 2).sum()))
-        order = np.argsort(self.values, kind="stable")
-        ends = self.scores[trial] + np.array([-half, half])
-        low, high = np.interp(ends, self.scores[order], self.values[order])
-        return float(low), float(high)
+    def interval(self, trial: int) -> tuple[float, float]:
+        """Return the 90 % interval of a trial's final value."""
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(self.freedom, 0.95)) * float(self.stds[trial])
+        return float(self.values[trial]) - half, float(self.values[trial]) + half
 
 
 def forecast_final(reached: Array, extrapolated: Array) -> Forecasts:
@@ -62,16 +63,20 @@ def forecast_final(reached: Array, extrapolated: Array) -> Forecasts:
     num_lower = extrapolated.shape[1]
     lines = [_Line.fit(extrapolated[:, k], reached[:, k + 1]) for k in range(num_lower)]
     carried = np.column_stack([*extrapolated.T, reached[:, -1]])
+    variances = np.zeros_like(carried)
     for k in range(num_lower):
         for line in lines[k:]:
+            variances[:, k] = line.variance(carried[:, k], variances[:, k])
             carried[:, k] = line(carried[:, k])
-    newest = newest_rung(reached)
-    values = carried[np.arange(len(carried)), newest]
+    newest, every = newest_rung(reached), np.arange(len(carried))
+    values = carried[every, newest]
     scores, order = normal_scores(values), np.argsort(values, kind="stable")
     history = np.interp(carried, values[order], scores[order])
-    history[np.arange(len(carried)), newest] = scores
+    history[every, newest] = scores
     steps = [_step(history[newest > k, k + 1] - history[newest > k, k]) for k in range(num_lower)]
-    return Forecasts(values, scores, history[:, 0], np.array(steps))
+    stds = np.sqrt(variances[every, newest])
+    freedom = min((line.freedom for line in lines), default=STEP_WEIGHT)
+    return Forecasts(values, stds, scores, history[:, 0], np.array(steps), freedom)
 
 
 def newest_rung(reached: Array) -> Integers:
@@ -109,24 +114,45 @@ def _weights(epochs: tuple[int, ...], target: int) -> Array:
 class _Line:
     """The regression of what trials reached on what was expected of them."""
 
-    x_mean: float = 0.0
-    y_mean: float = 0.0
-    slope: float = 1.0
+    x_mean: float
+    y_mean: float
+    slope: float
+    noise: float  # variance about the line
+    num_trials: int
+    x_squares: float  # sum of squared deviations
 
     @classmethod
     def fit(cls, lower: Array, upper: Array) -> _Line:
         """Fit the trials that are known at both; slopes are not negative: a better value below
         never lowers the forecast."""
-        both = ~np.isnan(upper)
+        is_lower, both = ~np.isnan(lower), ~np.isnan(upper)
+        spread = float(_clip(lower[is_lower]).var()) if is_lower.any() else 0.0
         if not both.any():
-            return cls()
+            return cls(0.0, 0.0, 1.0, PRIOR_STEP**2 * spread, 0, spread + 1e-24)
         x, y = _clip(lower[both]), _clip(upper[both])
+        x_squares = float(((x - x.mean()) ** 2).sum()) + 1e-24
         covariance = float((x - x.mean()) @ (y - y.mean()))
-        slope = (covariance / (x.var() + 1e-24) + SLOPE_WEIGHT) / (len(x) + SLOPE_WEIGHT)
-        return cls(float(x.mean()), float(y.mean()), max(slope, 0.0))
+        slope = (covariance / (x_squares / len(x)) + SLOPE_WEIGHT) / (len(x) + SLOPE_WEIGHT)
+        slope = max(slope, 0.0)
+        rest = float(((y - y.mean() - slope * (x - x.mean())) ** 2).sum())
+        prior = STEP_WEIGHT * PRIOR_STEP**2 * spread
+        noise = (rest + prior) / (max(len(x) - 2, 0) + STEP_WEIGHT)
+        return cls(float(x.mean()), float(y.mean()), slope, noise, len(x), x_squares)
 
     def __call__(self, values: Array) -> Array:
         return self.y_mean + self.slope * (values - self.x_mean)
+
+    def variance(self, values: Array, variances: Array) -> Array:
+        """Return the variance at the upper rung of trials with these values and variances: of
+        noise, mean and slope (Bishop, 2006, eq. 3.59)."""
+        mean = 1.0 / (self.num_trials + 1)
+        slope = (values - self.x_mean) ** 2 / (self.x_squares * (1 + SLOPE_WEIGHT * mean))
+        return self.slope**2 * variances + self.noise * (1.0 + mean + slope)
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the noise."""
+        return max(self.num_trials - 2, 0) + STEP_WEIGHT
 
 
 def _clip(values: Array) -> Array:

@@ -20,7 +20,7 @@ draws improves per epoch. At first the cheapest information wins, later the rema
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from itertools import pairwise
 from typing import Annotated
 
@@ -63,7 +63,7 @@ class FreezeThaw(EarlyStopper):
         self._reached = np.empty((0, len(rungs)))
         self._extrapolated = np.empty((0, len(rungs) - 1))
         self._paused: set[int] = set()
-        self._promised: dict[int, int] = {}  # trials that resumed → the epochs to their next rung
+        self._ahead: dict[int, int] = {}  # trials on their way to a rung → epochs to it
         self._num_complete = 0
         self._num_epochs = 0
         self._forecasts: Forecasts | None = None  # until the next report
@@ -72,9 +72,11 @@ class FreezeThaw(EarlyStopper):
         """See EarlyStopper."""
         self._num_epochs += 1
         self._take(number, epoch, self._sign * value)
-        if epoch == self.rungs[-1]:
+        if epoch not in self.rungs:
+            self._note_ahead(number, epoch)
+        elif epoch == self.rungs[-1]:
             self._num_complete += 1
-        elif epoch in self.rungs:
+        else:
             self._paused.add(number)
             return Stop()
         return None
@@ -91,24 +93,34 @@ class FreezeThaw(EarlyStopper):
         """Return the paused trial that is worth more than a new one, if any."""
         if len(self._rows) < 2 or not self._paused:
             return None
-        number, index = self._best_paused()
+        number, index = self._best(self._paused)
         return number if index >= self._index_of_new() else None
 
     def leftover(self) -> int | None:
-        """Return the paused trial that should resume although no new one can start, if any."""
+        """See JointRule: while `share` isn't used, or no trial is complete, one of the best.
+
+        As many as could be trained in full by the rest of the epochs; those running count.
+        """
         if not self._paused:
             return None
-        epochs = self._num_epochs + sum(self._promised.values())
-        budget = self._share * self.rungs[-1] * len(self._curves)
-        if epochs >= budget and (self._num_complete or self._promised):
+        left = self._share * self.rungs[-1] * len(self._curves) - self._num_epochs
+        is_used = left <= sum(self._ahead.values())
+        if is_used and (self._num_complete or self._ahead):
             return None
-        return self._best_paused()[0]
+        number, index = self._best(self._paused)
+        num_better = sum(other >= index for other in self._indices(self._ahead))
+        num_affordable = left / (self.rungs[-1] - max(self._curves[number]))
+        return number if num_better < max(1.0, num_affordable) else None
 
     def promote(self, number: int) -> None:
         """See PausingRule."""
         self._paused.discard(number)
-        epoch = max(self._curves[number])
-        self._promised[number] = next(rung for rung in self.rungs if rung > epoch) - epoch
+        self._note_ahead(number, max(self._curves[number]))
+
+    def drop(self, number: int) -> None:
+        """See JointRule."""
+        self._paused.discard(number)
+        self._ahead.pop(number, None)
 
     def standing(self, number: int) -> Stop:
         """See PausingRule: the forecast of its final value, with its 90 % interval."""
@@ -116,8 +128,7 @@ class FreezeThaw(EarlyStopper):
         if row is None:
             return Stop()
         forecasts = self._forecast()
-        ends = forecasts.interval(row, int(newest_rung(self._reached[[row]])[0]))
-        low, high = sorted(self._sign * end for end in ends)
+        low, high = sorted(self._sign * end for end in forecasts.interval(row))
         forecast = self._sign * float(forecasts.values[row])
         return Stop({"forecast": forecast, "low": low, "high": high, "trials": len(self._rows)})
 
@@ -126,11 +137,14 @@ class FreezeThaw(EarlyStopper):
         curve = self._curves.setdefault(number, {})
         curve[epoch] = score
         self._paused.discard(number)
-        self._promised.pop(number, None)
+        self._ahead.pop(number, None)
         self._forecasts = None
         for k, rung in enumerate(self.rungs):
             if rung <= epoch and not self._has_reached(number, k):
                 self._reach(number, k, {e: v for e, v in curve.items() if e <= rung} or curve)
+
+    def _note_ahead(self, number: int, epoch: int) -> None:
+        self._ahead[number] = next(rung for rung in self.rungs if rung > epoch) - epoch
 
     def _has_reached(self, number: int, k: int) -> bool:
         return number in self._rows and not math.isnan(self._reached[self._rows[number], k])
@@ -152,15 +166,20 @@ class FreezeThaw(EarlyStopper):
             self._forecasts = forecast_final(self._reached, self._extrapolated)
         return self._forecasts
 
-    def _best_paused(self) -> tuple[int, float]:
-        """Return the paused trial of the highest index, the first of equal ones, and its index."""
-        numbers = sorted(self._paused)
-        rows = [self._rows[number] for number in numbers]
+    def _best(self, numbers: Collection[int]) -> tuple[int, float]:
+        """Return the trial of the highest index, the first of equal ones, and its index."""
+        ordered = sorted(numbers)
+        indices = self._indices(ordered)
+        best = int(np.argmax(indices))
+        return ordered[best], float(indices[best])
+
+    def _indices(self, numbers: Iterable[int]) -> Array:
+        """Return the indices of trials at their newest rungs, of those that have reached one."""
+        rows = [self._rows[number] for number in numbers if number in self._rows]
         forecasts = self._forecast()
         bonuses = np.array([bonus for bonus, _ in self._worths(forecasts)])
-        indices = forecasts.scores[rows] + bonuses[newest_rung(self._reached[rows])]
-        best = int(np.argmax(indices))
-        return numbers[best], float(indices[best])
+        indices: Array = forecasts.scores[rows] + bonuses[newest_rung(self._reached[rows])]
+        return indices
 
     def _index_of_new(self) -> float:
         """Return the index of a trial that will be at its first rung as the newest were there."""

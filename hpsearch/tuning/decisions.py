@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from hpsearch.early_stopping import EarlyStopper, JointRule, PausingRule, Stop
-from hpsearch.outcome import StoppedBy
+from hpsearch.outcome import Outcome, StoppedBy
 from hpsearch.record import Record, TrialRecord
 
 
@@ -26,6 +26,8 @@ class Decisions:
                 self._rule.finish(number, epoch, value)
             else:
                 newest[number] = self.report(number, epoch, value)
+        for trial in self._record.trials:
+            self._drop_if_bad(trial)
         return newest
 
     def report(self, number: int, epoch: int, value: float | None) -> StoppedBy | None:
@@ -40,6 +42,11 @@ class Decisions:
         value = self._record.objective(trial)
         if trial.ended_itself and value is not None:
             self._rule.finish(trial.number, trial.epochs, value)
+        self._drop_if_bad(trial)
+
+    def _drop_if_bad(self, trial: TrialRecord) -> None:
+        if trial.outcome not in (None, Outcome.COMPLETED) and isinstance(self._rule, JointRule):
+            self._rule.drop(trial.number)
 
     def resumable(self, may_add: bool) -> int | None:
         """Return the paused trial that should resume, if any, where a new one may start or not.
@@ -61,10 +68,9 @@ class Decisions:
 
     @staticmethod
     def _resumable(rule: PausingRule, may_add: bool) -> int | None:
-        number = rule.promotable()
-        if number is None and not may_add and isinstance(rule, JointRule):
+        if not may_add and isinstance(rule, JointRule):
             return rule.leftover()
-        return number
+        return rule.promotable()
 
     def _fact(self, epoch: int, value: float | None, decision: Stop | bool) -> StoppedBy:
         spec = self._record.spec

@@ -46,10 +46,7 @@ def promoted(stopper: PausingRule) -> list[int]:
 
 
 def next_of(stopper: PausingRule) -> int | None:
-    number = stopper.promotable()
-    if number is None and isinstance(stopper, JointRule):
-        return stopper.leftover()
-    return number
+    return stopper.leftover() if isinstance(stopper, JointRule) else stopper.promotable()
 
 
 @pytest.mark.parametrize(("rule", "keyword"), CASES)
