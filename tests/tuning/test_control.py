@@ -53,6 +53,15 @@ def gives_up(config, trial):
         yield {"score": level, "seconds": 1.0}
         trial.save_checkpoint(level)
 
+def diverges_later(config, trial):
+    level = trial.load_checkpoint() or config["x"]
+    while trial.epoch < trial.max_epochs:
+        if trial.epoch == 1 and config["x"] > 0.7:
+            raise BadConfigurationError("diverged after the first rung")
+        level += 0.01
+        yield {"score": level, "seconds": 1.0}
+        trial.save_checkpoint(level)
+
 def first_is_good(config, trial):
     for epoch in range(2 if trial.number == 0 else trial.max_epochs):
         yield {"score": 1.0 / (1 + trial.number), "seconds": 1.0}
@@ -169,7 +178,8 @@ RULES = ["asha", "asha_promotion", "freeze_thaw", "hyperband", "median", "none"]
     ("function", "rule", "seed"),
     [
         *(("train", rule, seed) for rule in RULES for seed in range(2)),
-        *(("gives_up", rule, 3) for rule in RULES[:2]),
+        *(("gives_up", rule, 3) for rule in RULES[:3]),
+        *(("diverges_later", rule, 4) for rule in RULES[1:3]),
     ],
 )
 def test_a_driver_that_dies_again_and_again_finds_what_one_finds(
@@ -271,6 +281,27 @@ def test_promotion_trains_no_poor_trial_to_the_end(tmp_path: Path) -> None:
     assert {each.numbers["trials"] for each in paused if each is not None} == {len(first_rung)}
     best_at_first = max(first_rung, key=lambda number: first_rung[number])
     assert best_at_first in promoted
+
+
+def test_freeze_thaw_tries_every_configuration_then_trains_the_best(tmp_path: Path) -> None:
+    spec = function_spec(
+        tmp_path,
+        trials=32,
+        sampler="random",
+        early_stopping={"name": "freeze_thaw", "max_epochs": 9, "share": 0.8},
+    )
+    record = finish(begin(spec, tmp_path / "s"), tmp_path / "s", slots=4)
+    trained = [trial for trial in record.trials if trial.curve]
+    assert len(record.trials) == 32
+    assert {trial.epochs for trial in trained} == {1, 3, 9}
+    used = sum(trial.epochs for trial in trained)
+    assert 0.8 * 9 * len(trained) <= used < 0.8 * 9 * len(trained) + 4 * 6
+    assert record.best is not None and record.best.epochs == 9
+    assert record.best.curve[1]["score"] >= sorted(t.curve[1]["score"] for t in trained)[-8]
+    paused = [trial.stopped_by for trial in trained if trial.epochs < 9]
+    for each in paused:
+        assert each is not None and each.rule == "freeze_thaw"
+        assert each.numbers["low"] <= each.numbers["forecast"] <= each.numbers["high"]
 
 
 def test_errors_are_retried_from_the_checkpoint_as_often_as_allowed(tmp_path: Path) -> None:
