@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.samplers
+	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.fusion
 	$(BIN)/python -m benchmarks.fused_search
 	$(BIN)/python -m benchmarks.record

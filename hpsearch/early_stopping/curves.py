@@ -29,6 +29,8 @@ RECENCY = 3.0
 SLOPE_WEIGHT = 2.0
 STEP_WEIGHT = 3.0
 PRIOR_STEP = 0.5
+#: standard deviation of the slope outside the range of the trials that continued
+OUTER_SLOPE = 1.0
 #: outliers below count as if they were this many interquartile ranges below the median
 CLIP = 3.0
 
@@ -120,6 +122,7 @@ class _Line:
     noise: float  # variance about the line
     num_trials: int
     x_squares: float  # sum of squared deviations
+    x_range: tuple[float, float] = (-math.inf, math.inf)
 
     @classmethod
     def fit(cls, lower: Array, upper: Array) -> _Line:
@@ -137,17 +140,20 @@ class _Line:
         rest = float(((y - y.mean() - slope * (x - x.mean())) ** 2).sum())
         prior = STEP_WEIGHT * PRIOR_STEP**2 * spread
         noise = (rest + prior) / (max(len(x) - 2, 0) + STEP_WEIGHT)
-        return cls(float(x.mean()), float(y.mean()), slope, noise, len(x), x_squares)
+        means, ends = (float(x.mean()), float(y.mean())), (float(x.min()), float(x.max()))
+        return cls(*means, slope, noise, len(x), x_squares, ends)
 
     def __call__(self, values: Array) -> Array:
         return self.y_mean + self.slope * (values - self.x_mean)
 
     def variance(self, values: Array, variances: Array) -> Array:
         """Return the variance at the upper rung of trials with these values and variances: of
-        noise, mean and slope (Bishop, 2006, eq. 3.59)."""
+        noise, mean and slope (Bishop, 2006, eq. 3.59), and of another slope outside of x_range."""
         mean = 1.0 / (self.num_trials + 1)
         slope = (values - self.x_mean) ** 2 / (self.x_squares * (1 + SLOPE_WEIGHT * mean))
-        return self.slope**2 * variances + self.noise * (1.0 + mean + slope)
+        outside = np.abs(values - np.clip(values, *self.x_range)) * OUTER_SLOPE
+        found: Array = self.slope**2 * variances + self.noise * (1.0 + mean + slope) + outside**2
+        return found
 
     @property
     def freedom(self) -> float:

@@ -58,7 +58,7 @@ def test_recent_epochs_count_more_than_a_jump_long_ago() -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # open files
 def test_90_percent_intervals_hold_nine_of_ten_final_values_of_development_tables() -> None:
     hits = [hit for task in DEVELOPMENT for seed in range(6) for hit in coverage(task, seed)]
-    assert 0.84 < np.mean(hits) < 0.96
+    assert 0.87 < np.mean(hits) < 0.94
 
 
 def coverage(task: str, seed: int, num_trials: int = 60) -> list[bool]:
