@@ -36,6 +36,8 @@ from hpsearch.spec.stopping import MAX_EPOCHS
 
 #: price of an epoch, in standard deviations of final values, times the epochs trained so far
 PRICE = 3.0
+#: values beyond are taken for it, as squares of them would overflow
+LARGEST = 1e100
 #: trials that have shown how good the sampler's proposals are by now
 NUM_RECENT = 12
 #: differences of scores at which worths are computed, and the quadrature of a normal step
@@ -86,7 +88,8 @@ class FreezeThaw(EarlyStopper):
         for rung in self.rungs:
             if rung > epoch:
                 self._take(number, rung, self._sign * value)
-        self._extrapolated[self._rows[number]] = self._sign * value
+        row = self._rows[number]
+        self._extrapolated[row] = self._reached[row, -1]
         self._num_complete += 1
 
     def promotable(self) -> int | None:
@@ -135,7 +138,7 @@ class FreezeThaw(EarlyStopper):
     def _take(self, number: int, epoch: int, score: float) -> None:
         """Note a value; a rung without a value of its own has the one before."""
         curve = self._curves.setdefault(number, {})
-        curve[epoch] = score
+        curve[epoch] = min(max(score, -LARGEST), LARGEST)
         self._paused.discard(number)
         self._ahead.pop(number, None)
         self._forecasts = None

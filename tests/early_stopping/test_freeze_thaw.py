@@ -179,7 +179,7 @@ def test_outliers_and_late_divergence_do_not_blur_the_best() -> None:
     for number, final in enumerate(finals):
         curve = final + 0.3 * np.arange(1, 28) ** -1.0
         if number % 5 == 1:
-            curve[2:] = 1e9  # diverges after the first rung
+            curve[2:] = 1e300  # diverges after the first rung
         at = train(stopper, number, curve)
         while at < 9 and number < 20:
             at = train(stopper, number, curve, at)

@@ -155,7 +155,7 @@ def test_a_search_by_lanes_trains_what_one_by_one_trains(tmp_path: Path, wine: D
         assert np.allclose(rows(mine), rows(theirs), rtol=1e-3)
 
 
-@pytest.mark.parametrize("rule", ["asha", "asha_promotion", "hyperband", "median"])
+@pytest.mark.parametrize("rule", ["asha", "asha_promotion", "freeze_thaw", "hyperband", "median"])
 def test_every_rule_of_early_stopping_ends_each_trial_once(
     tmp_path: Path, wine: Data, rule: str
 ) -> None:

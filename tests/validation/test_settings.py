@@ -30,8 +30,9 @@ class TestSettings:
             ),
             (
                 {"early_stopping": "ashaa"},
-                "search.early_stopping.name: must be one of asha, asha_promotion, hyperband, "
-                "median, none, or yours as module:factory, but got 'ashaa'; did you mean 'asha'?",
+                "search.early_stopping.name: must be one of asha, asha_promotion, freeze_thaw, "
+                "hyperband, median, none, or yours as module:factory, but got 'ashaa'; "
+                "did you mean 'asha'?",
             ),
             (
                 {"early_stopping": {"name": "asha_promotion", "grace_perid": 3}},
