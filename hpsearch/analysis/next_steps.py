@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.progress import is_failure
-from hpsearch.formatting import show_outcome
+from hpsearch.formatting import show, show_outcome
 from hpsearch.record import Outcome, Record, TrialRecord
 
 #: of a time limit that was too short
@@ -60,7 +61,20 @@ def why_no_best(record: Record) -> str | None:
     if any(trial.outcome is Outcome.COMPLETED for trial in record.trials):
         metric = record.spec.objective.metric
         return f"no trial that completed has a finite {metric}, so there is no best one"
-    return f"none of {num_trials} trials completed: {common_end(record.trials)}"
+    why = f"none of {num_trials} trials completed: {common_end(record.trials)}"
+    partial = _best_partial(record)
+    return why if partial is None else f"{why}; {partial}"
+
+
+def _best_partial(record: Record) -> str | None:
+    """Describe the leading trial that did not complete; None where none has an objective."""
+    leading = next((t for t in leaders(record) if not is_failure(t.outcome)), None)
+    if leading is None:
+        return None
+    value = show(record.objective(leading))
+    reached = f"{leading.epochs} of {record.spec.max_epochs} epochs"
+    told = f"{record.spec.objective.metric} {value} after {reached}"
+    return f"the best partial one is trial {leading.number}: {told}"
 
 
 def commonest_failure(record: Record) -> CommonEnd | None:

@@ -173,7 +173,8 @@ def asha_promotion(
 ) -> Promotion:
     """ASHA that pauses each trial at each rung and promotes the best (Li et al., MLSys 2020).
 
-    Its algorithm 2: no poor trial trains on for want of rivals. The keywords are those of `asha`.
+    Its algorithm 2: no poor trial trains on for want of rivals. If none has completed when all
+    are paused, the leading one trains on. The keywords are those of `asha`.
     """
     rungs = geometric_rungs(grace_period, reduction_factor, max_epochs)
     return Promotion(rungs, reduction_factor, sign_of(direction))

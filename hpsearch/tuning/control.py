@@ -88,7 +88,7 @@ class SearchControl:
             return False
         if self._promotion is None:
             return True
-        return not self._live and self._decisions.resumable(may_add=False) is None
+        return not self._live and self._promotable() is None
 
     def should_stop_all(self) -> bool:
         """Whether running trials must stop as well; looks at the clock, and for a request."""
@@ -254,12 +254,18 @@ class SearchControl:
         return self.record.trials[self._waiting.popleft()] if self._waiting else None
 
     def _promoted_trial(self) -> TrialRecord | None:
-        number = self._decisions.resumable(self._may_add_trial)
+        number = self._promotable()
         if self._promotion is None or number is None:
             return None
         self._promotion.promote(number)
         self.record.set_paused(number, False)
         return self.record.trials[number]
+
+    def _promotable(self) -> int | None:
+        number = self._decisions.resumable(self._may_add_trial)
+        if number is None and not (self._live or self._waiting or self._may_add_trial):
+            return self._decisions.last_promotable()
+        return number
 
     @property
     def _may_add_trial(self) -> bool:

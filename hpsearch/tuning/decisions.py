@@ -66,6 +66,18 @@ class Decisions:
         decision = Stop() if self.pausing is None else self.pausing.standing(trial.number)
         return self._fact(trial.epochs, self._record.objective(trial), decision)
 
+    def last_promotable(self) -> int | None:
+        """Return the paused trial that leads, for the end of a search in which none completed.
+
+        A rung of fewer trials than the reduction factor promotes none of them.
+        """
+        if self.pausing is None or self._record.best is not None:
+            return None
+        paused = [trial for trial in self._record.running() if trial.paused]
+        longest = max((trial.epochs for trial in paused), default=0)
+        leading = self._record.rank(trial for trial in paused if trial.epochs == longest)
+        return leading[0].number if leading else None
+
     @staticmethod
     def _resumable(rule: PausingRule, may_add: bool) -> int | None:
         if not may_add and isinstance(rule, JointRule):

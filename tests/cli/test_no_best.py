@@ -107,6 +107,17 @@ def test_the_commonest_reason_is_told_with_its_count(tmp_path: Path) -> None:
     ]
 
 
+def test_the_best_partial_trial_is_named_where_none_completed(tmp_path: Path) -> None:
+    record = record_of(tmp_path)
+    add_trial(record, [0.3], Outcome.STOPPED_EARLY, "budget of 3 epochs used")
+    add_trial(record, [0.2, 0.4], Outcome.STOPPED_EARLY, "budget of 3 epochs used")
+    add_trial(record, [0.2, 0.9, 0.9], Outcome.DIVERGED, "train_loss is nan at epoch 3")
+    record.end("finished")
+    partial = "the best partial one is trial 1: val_accuracy 0.4 after 2 of 3 epochs"
+    assert partial in (why_no_best(record) or "")
+    assert partial in " ".join(status_text(record).split())
+
+
 def test_a_search_with_a_best_trial_tells_of_its_failures_too(tmp_path: Path) -> None:
     record = record_of(tmp_path)
     add_trial(record, [], Outcome.FAILED, "KeyError: 'x'")

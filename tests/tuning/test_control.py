@@ -304,6 +304,41 @@ def test_freeze_thaw_tries_every_configuration_then_trains_the_best(tmp_path: Pa
         assert each.numbers["low"] <= each.numbers["forecast"] <= each.numbers["high"]
 
 
+@pytest.mark.parametrize(("trials", "slots"), [(1, 1), (2, 3), (6, 1), (6, 4)])
+def test_promotion_of_few_trials_completes_the_best_of_them(
+    tmp_path: Path, trials: int, slots: int
+) -> None:
+    rule = {"name": "asha_promotion", "max_epochs": 27}
+    spec = function_spec(tmp_path, trials=trials, sampler="random", early_stopping=rule)
+    record = finish(begin(spec, tmp_path / "s"), tmp_path / "s", slots)
+    assert record.best is not None and record.best.epochs == 27
+    assert [t.number for t in record.trials if t.outcome is Outcome.COMPLETED] == [
+        record.best.number
+    ]
+    assert all(t.outcome is not None for t in record.trials)
+    rivals = [t.curve[3]["score"] for t in record.trials if t.epochs > 1]
+    assert record.best.curve[3]["score"] == max(rivals)
+
+
+def test_a_driver_that_dies_while_the_last_trial_is_promoted_finds_what_one_finds(
+    tmp_path: Path,
+) -> None:
+    rule = {"name": "asha_promotion", "max_epochs": 9}
+    spec = function_spec(
+        tmp_path, trials=4, sampler="random", early_stopping=rule, checkpoint_every=1
+    )
+    expected = finish(begin(spec, tmp_path / "whole"), tmp_path / "whole")
+    record = begin(spec, tmp_path / "s")
+    for _ in range(20):
+        for _, _ in zip(range(2), Driver(record, tmp_path / "s").reports(), strict=False):
+            pass
+        record = Record.reopen(tmp_path / "s" / "record.journal", "steps")
+        if record.state == "finished":
+            break
+        record.go_on()
+    assert summary(record) == summary(expected)
+
+
 def test_errors_are_retried_from_the_checkpoint_as_often_as_allowed(tmp_path: Path) -> None:
     spec = function_spec(tmp_path, "fails_twice", trials=1, max_retries=2, checkpoint_every=1)
     trial = finish(begin(spec, tmp_path / "s"), tmp_path / "s").trials[0]
