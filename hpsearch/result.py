@@ -97,12 +97,17 @@ class SearchResult(SearchReport):
         )
 
     def predict(self, x: Any) -> Any:
-        """Return the best model's predictions for raw inputs: classes, labels or numbers."""
-        import torch
+        """Return the best model's predictions for a DataFrame, an array or image files: classes by
+        name (rows,), labels as 0 and 1 (rows, labels) or numbers (rows, targets).
 
+        `load_model().predict_table(x)` returns probabilities too.
+        """
         model: Any = self.load_model()
-        with torch.no_grad():
-            return model.predict(torch.as_tensor(x, dtype=torch.float32)).numpy()
+        table = model.predict_table(x)
+        if model.kind == "classification":
+            return table["prediction"].to_numpy()
+        names = [name for name in table if not name.startswith(("probability_", "score_"))]
+        return table[names].to_numpy()
 
 
 def open_search(name: str, runs: str | Path = "runs") -> SearchResult:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
+from hpsearch.components.raw_inputs import RawInputs
+
 Float = NDArray[np.float32]
 Kind = Literal["classification", "multilabel", "regression"]
 
@@ -134,7 +136,8 @@ class Data:
     of the training rows, which `missing` names; `x_fill` holds its values once they are known.
     `kind_reason` says why it is of its kind, `warnings` what its user should know of it, `layout`
     how an image's axes were read. Raw inputs that `came_channels_last` have the channels first
-    here.
+    here. Raw values were divided by `unit` before they were scaled; `raw_inputs` says what form
+    they have.
     """
 
     kind: Kind
@@ -156,6 +159,8 @@ class Data:
     x_fill: Float | None = None
     layout: str = ""
     came_channels_last: bool = False
+    unit: float = 1.0
+    raw_inputs: RawInputs | None = None
 
     @property
     def description(self) -> str:
@@ -208,6 +213,11 @@ class Data:
         if isinstance(self.train, KnownRows):
             return bool(self.train.y.dtype.kind == "f")
         return torch.as_tensor(next(first_examples(self.train, 1))[1]).is_floating_point()
+
+    def as_raw(self, x: Float) -> Float:
+        """Return inputs as they came, before any scale."""
+        raw: Float = self.unit * (x * self.x_scale.std + self.x_scale.mean)
+        return np.moveaxis(raw, 1, -1) if self.came_channels_last else raw
 
     def fold(self, number: int) -> Data:
         """Return one fold as data with a training and a validation split."""

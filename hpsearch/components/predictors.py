@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
+from hpsearch.components.raw_inputs import RawInputs
 from hpsearch.components.tasks.heads import Head
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Values = np.ndarray[Any, Any]
 
 
 class Predictor(nn.Module):
     """Raw inputs in; out come logits, scores, or numbers in the targets' units.
 
-    `predict` gives answers and, where the head has any, `predict_proba` probabilities.
+    `predict` gives answers and, where the head has any, `predict_proba` probabilities;
+    `predict_table` both, by the `names` of classes, labels or targets, for what users have.
     """
 
-    def __init__(self, layers: nn.Sequential, head: Head, kind: Kind) -> None:
+    raw_inputs: RawInputs | None = None
+    names: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        layers: nn.Sequential,
+        head: Head,
+        kind: Kind,
+        raw_inputs: RawInputs | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.layers = layers
         self.head = head
         self.kind: Kind = kind
+        self.raw_inputs = raw_inputs
+        self.names = tuple(names)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (rows, outputs)."""
-        outputs: Tensor = self.layers(x)
+        outputs: Tensor = self.layers(x if x.is_floating_point() else x.float())
         return outputs
 
     def predict(self, x: Tensor) -> Tensor:
         """Return classes (rows,), set labels (rows, labels) as 0 and 1, or numbers."""
-        outputs = self.forward(x)
-        if self.kind == "classification":
-            return outputs.argmax(1)
-        return (outputs > 0).long() if self.kind == "multilabel" else outputs
+        return self._answers(self.forward(x))
 
     def predict_proba(self, x: Tensor) -> Tensor:
         """Return the probability of each class or label; ValueError where there is none."""
@@ -41,3 +62,51 @@ class Predictor(nn.Module):
             )
         probabilities: Tensor = self.head(self.forward(x))
         return probabilities
+
+    def predict_table(self, given: Any) -> DataFrame:
+        """Return a row for each row of a DataFrame, array or tensor of raw inputs; of image files
+        paths and Pillow's images are taken too.
+
+        The column `prediction` has the class, or columns by name have labels or numbers; columns
+        `probability_NAME` follow, or `score_NAME` where the head gives no probabilities.
+        """
+        import pandas
+
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        x = given if self.raw_inputs is None else self.raw_inputs.tensor(given)
+        with torch.no_grad():
+            outputs = self.forward(torch.as_tensor(x).to(device))
+            answers = self._answers(outputs).numpy(force=True)
+            shares = self.head(outputs).numpy(force=True)
+        columns = self._named(answers, shares)
+        return pandas.DataFrame(columns, index=given.index if hasattr(given, "columns") else None)
+
+    def _named(self, answers: Values, shares: Values) -> dict[str, Values]:
+        """Return answers and shares (rows, outputs) as columns by name."""
+        num_outputs = shares.shape[1]
+        fits = len(self.names) == num_outputs
+        names = self.names if fits else tuple(map(str, range(num_outputs)))
+        if self.kind == "regression":
+            named = ["prediction"] if num_outputs == 1 else names
+            return dict(zip(named, answers.T, strict=True))
+        share = "probability" if self.head.gives_probabilities else "score"
+        all_shares = {f"{share}_{n}": v for n, v in zip(names, shares.T, strict=True)}
+        if self.kind == "classification":
+            return {"prediction": labels_of(names)[answers], **all_shares}
+        return dict(zip(names, answers.T, strict=True)) | all_shares
+
+    def _answers(self, outputs: Tensor) -> Tensor:
+        if self.kind == "classification":
+            return outputs.argmax(1)
+        return (outputs > 0).long() if self.kind == "multilabel" else outputs
+
+
+def labels_of(names: Sequence[str]) -> Values:
+    """Return classes as they are in the data: whole numbers, else texts.
+
+    >>> labels_of(["0", "10"]), labels_of(["0", "ten"])
+    (array([ 0, 10]), array(['0', 'ten'], dtype=object))
+    """
+    if all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in names):
+        return np.array([int(name) for name in names])
+    return np.array(names, dtype=object)

@@ -21,12 +21,12 @@ from hpsearch.errors import TrackingError
 from hpsearch.frozen_code import source_of
 from hpsearch.process import environment, kept_logging, quiet
 from hpsearch.record import Record, TrialRecord
+from hpsearch.tracking import serving
 from hpsearch.tracking.operations import as_tracking_errors, open_search
 from hpsearch.tracking.run_content import as_test_metric, flatten, milliseconds, trial_values
 from hpsearch.tracking.store import open_client
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
 ALIAS = "best"
@@ -55,16 +55,17 @@ def register_best(
     tracking_uri: str,
     trial: TrialRecord,
     model: nn.Module,
-    input_example: np.ndarray[Any, Any],
+    input_example: Any,
     test_metrics: Mapping[str, float] | None = None,
     modules: Mapping[str, Path] | None = None,
 ) -> str:
     """Log a trial's model under its run, register it under the search's name; return its URI.
 
     The newest is also `models:/NAME@best`. `mlflow.pytorch.load_model` gives back the module,
-    in evaluation mode. `input_example` is a batch of inputs; `modules` are the files of the user's
-    modules that the model may be made of, by name. What a driver that died has done of it isn't
-    done again.
+    in evaluation mode; `mlflow.pyfunc.load_model` what takes rows as users have them.
+    `input_example` is a batch of inputs, an array or a DataFrame; `modules` are the files of the
+    user's modules that the model may be made of, by name. What a driver that died has done of it
+    isn't done again.
     """
 
     def write(folder: Path, logged: Any) -> None:
@@ -184,7 +185,7 @@ def _save_model(
     path: Path,
     logged: Any,
     model: nn.Module,
-    input_example: np.ndarray[Any, Any],
+    input_example: Any,
     code_paths: Sequence[Path],
 ) -> None:
     """Write a model in MLflow's format.
@@ -194,28 +195,61 @@ def _save_model(
     hpsearch loads it again.
     """
     mlflow = _import_pytorch_flavor()
-    import torch
-    from mlflow.models import Model, infer_signature
+    from mlflow.models import Model
+
+    from hpsearch.components.predictors import Predictor
 
     model = copy.deepcopy(model).cpu().eval()
-    with torch.no_grad():
-        output = model(torch.as_tensor(input_example))
+    described = Model(
+        artifact_path=logged.artifact_location,
+        run_id=logged.source_run_id,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
+    )
     with _quiet():
         mlflow.pytorch.save_model(
             model,
             str(path),
-            mlflow_model=Model(
-                artifact_path=logged.artifact_location,
-                run_id=logged.source_run_id,
-                model_uuid=logged.model_id,
-                model_id=logged.model_id,
-            ),
-            signature=infer_signature(input_example, output.numpy()),
+            mlflow_model=described,
+            signature=_signature(model, input_example),
             input_example=input_example,
             code_paths=[str(code) for code in code_paths] or None,
             pip_requirements=requirements(model),  # else MLflow loads the model to find them
             serialization_format="pickle",
         )
+    if isinstance(model, Predictor):
+        described.flavors["python_function"]["loader_module"] = serving.__name__
+        described.save(str(path / "MLmodel"))
+
+
+def _signature(model: nn.Module, example: Any) -> Any:
+    """Return what a model takes and gives: columns by name, or arrays of any type.
+
+    MLflow would refuse whole numbers where it has seen fractions, and float64 where it has seen
+    float32.
+    """
+    import numpy as np
+    import torch
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    from hpsearch.components.predictors import Predictor
+
+    if not isinstance(model, Predictor):
+        with torch.no_grad():
+            return infer_signature(example, model(torch.as_tensor(example)).numpy())
+    inferred = infer_signature(example, model.predict_table(example))
+    inputs = Schema([TensorSpec(np.dtype("O"), (-1,))])
+    if hasattr(example, "columns"):
+        is_text = {column.name: column.type is DataType.string for column in inferred.inputs}
+        inputs = Schema(
+            [
+                ColSpec(DataType.string if text else AnyType(), name)
+                for name, text in is_text.items()
+            ]
+        )
+    return ModelSignature(inputs, inferred.outputs)
 
 
 def requirements(model: nn.Module) -> list[str]:

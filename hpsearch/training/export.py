@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hpsearch.components.calibration import Calibration
+from hpsearch.components.data import Scale
 from hpsearch.components.layers.modules import (
     ChannelsFirst,
     FillMissing,
@@ -27,6 +29,8 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     """
     data = trainer.data
     layers: list[nn.Module] = [ChannelsFirst()] if data.came_channels_last else []
+    unit = Scale(np.zeros((), np.float32), np.array(data.unit, np.float32))
+    layers += [] if data.unit == 1 else [Standardize(unit)]
     layers += [] if data.x_fill is None else [FillMissing(data.x_fill)]
     layers += [Standardize(data.x_scale)] if data.standardize else []
     layers.append(_plain(copy.deepcopy(trainer.model).cpu()))
@@ -36,7 +40,8 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     if calibration is not None:
         layers.append(copy.deepcopy(calibration))
         head = Softmax()
-    return Predictor(nn.Sequential(*layers), head, data.kind).eval()
+    names = data.class_names or data.target_names
+    return Predictor(nn.Sequential(*layers), head, data.kind, data.raw_inputs, names).eval()
 
 
 def _plain(model: nn.Module) -> nn.Module:

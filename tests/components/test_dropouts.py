@@ -320,7 +320,7 @@ class TestMonteCarlo:
         if dataset == "wine":
             loss = F.nll_loss(predicted.log(), targets).item()
             assert trainer.evaluate("val")["val_loss"] == pytest.approx(loss, rel=1e-4)
-            raw = torch.from_numpy(data.val.x * data.x_scale.std + data.x_scale.mean)
+            raw = torch.from_numpy(data.as_raw(data.val.x))
             exported = export_model(trainer).predict_proba(raw)
             torch.testing.assert_close(exported, predicted, rtol=1e-3, atol=1e-5)
 

@@ -299,9 +299,9 @@ class TestTraining:
         again.load_state_dict(made.state_dict())
         assert again.evaluate("val") == made.evaluate("val")
         exported = export_model(made)
-        raw = torch.rand(3, 3, 32, 32)
+        raw = 255 * torch.rand(3, 3, 32, 32)
         expected = exported(raw)
-        x = (raw - torch.from_numpy(data.x_scale.mean)) / torch.from_numpy(data.x_scale.std)
+        x = (raw / 255 - torch.from_numpy(data.x_scale.mean)) / torch.from_numpy(data.x_scale.std)
         assert torch.allclose(expected, made.model(x), atol=1e-4)
         assert torch.equal(pickle.loads(pickle.dumps(exported))(raw), expected)
 

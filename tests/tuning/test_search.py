@@ -160,7 +160,7 @@ def test_the_registered_model_scores_what_the_report_says(
     mlflow.set_tracking_uri(Runs(runs).tracking_uri)
     model = mlflow.pytorch.load_model("models:/small/1")
     data = load_data({"name": "digits"}, seed=0)
-    raw = data.test.x * data.x_scale.std + data.x_scale.mean
+    raw = data.as_raw(data.test.x)
     with torch.inference_mode():
         predicted = model(torch.from_numpy(raw)).argmax(1).numpy()
     accuracy = float(np.mean(predicted == data.test.y))
@@ -237,7 +237,7 @@ def test_trials_that_end_themselves_leave_their_best_weights(tmp_path: Path) -> 
     mlflow.set_tracking_uri(Runs(tmp_path).tracking_uri)
     model = mlflow.pytorch.load_model("models:/small/1")
     data = load_data({"name": "digits"}, seed=0)
-    raw = data.val.x * data.x_scale.std + data.x_scale.mean
+    raw = data.as_raw(data.val.x)
     with torch.inference_mode():
         predicted = model(torch.from_numpy(raw)).argmax(1).numpy()
     accuracy = float(np.mean(predicted == data.val.y))

@@ -4,9 +4,9 @@ What a factory returns, a user's too: `(x, y)`, or a mapping with `train` and, w
 set has them, `val` and `test`, each a pair of numpy arrays or tensors, or each a torch Dataset.
 The mapping may also name the `classes` and the `features`, say the `kind` of its targets
 (classification, multilabel or regression), and `standardize: False` of inputs that are no
-quantities. `groups`, a label for each row to train, says which rows belong together;
-`ordered: True`, that they are ordered by time. `hpsearch.components.datasets.loading` splits and
-standardises them.
+quantities; `unit: 255` of inputs that are raw values divided by 255. `groups`, a label for each
+row to train, says which rows belong together; `ordered: True`, that they are ordered by time.
+`hpsearch.components.datasets.loading` splits and standardises them.
 
 Libraries that only reading needs are imported where they are used: every worker imports this
 module, and none reads data.
@@ -53,7 +53,8 @@ def digits() -> Returned:
     """1,797 handwritten digits of 8x8 pixels, 10 classes (scikit-learn)."""
     images, classes = bundled.read_digits()
     pixels = images[:, None] / 16  # (rows, 1, 8, 8), from 0 to 1
-    return {"train": (pixels, classes), "classes": [str(name) for name in range(10)]}
+    names = [str(name) for name in range(10)]
+    return {"train": (pixels, classes), "classes": names, "unit": 16}
 
 
 @register("dataset", "wine")
@@ -85,6 +86,7 @@ def fashion_mnist(folder: Path, data_dir: str = FASHION_MNIST_FOLDER) -> Returne
     return {
         **{split: _idx_split(directory, name) for split, name in _IDX_NAMES.items()},
         "classes": FASHION_MNIST_CLASSES,
+        "unit": 255,
     }
 
 

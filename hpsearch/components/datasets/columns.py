@@ -136,6 +136,30 @@ def read_column(column: Series[Any], rule: ReadingRule) -> tuple[Series[Any], Co
     )
 
 
+def read_as(reading: str, column: Series[Any], rule: ReadingRule) -> Series[Any]:
+    """Return a column's values as `read_column` read another of this name: as `number`, `date` or
+    `category`. Raises DataError where they can't be."""
+    import pandas
+
+    name = str(column.name)
+    found = _read_typed(column) if name not in rule.named else None
+    if found is not None and found.reading == reading:
+        return pandas.Series(found.values, index=column.index)
+    texts = _as_texts(column, rule)
+    if reading == "category":
+        return texts
+    known = texts[texts.notna()]
+    read = _read_texts(known, name, rule) if len(known) else _Found(reading, "", [])
+    if len(known) and read.reading != reading:
+        wrong = next(
+            (t for t in known.unique() if _read_different([t], name, rule).reading != reading),
+            known.iloc[0],
+        )
+        raise DataError(f"column {name!r} must be a {reading} as in training, but has {wrong!r}")
+    values = pandas.Series(read.values, index=known.index, dtype=np.float64)
+    return values.reindex(column.index)
+
+
 def _beyond_float32(cells: Series[Any], numbers: Series[Any]) -> str:
     """Say which numbers are infinite, or become so in float32; empty if none."""
     with np.errstate(over="ignore"):

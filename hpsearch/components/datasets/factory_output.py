@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from hpsearch.components.data import FILLS, Arrays, Kind, Split
 from hpsearch.components.datasets.columns import ColumnReading
+from hpsearch.components.raw_inputs import ImageReader, RawInputs, TableReader
 from hpsearch.components.tasks.kinds import KINDS
 from hpsearch.errors import DataError, UserCodeError
 
@@ -27,6 +28,9 @@ _OTHER_KEYS = (
     "columns",
     "warnings",
     "missing",
+    "unit",
+    "table",
+    "images",
 )
 _FORM = (
     "(x, y), or a mapping with 'train' and, where there are any, 'val' and 'test', "
@@ -42,7 +46,8 @@ class Source:
     label for each row of arrays to train; rows that are ordered by time say so. `kind` is what
     the data set itself says of its targets; a table tells how its `columns` were read. `missing`
     names what fills NaNs in the arrays. `layout` tells the order of an image's axes, and whether
-    they came with the channels last; here these are first.
+    they came with the channels last; here these are first. Raw values were divided by `unit`;
+    `table` and `images` say how raw rows become inputs.
     """
 
     splits: Mapping[str, Split]
@@ -58,6 +63,15 @@ class Source:
     missing: str | None = None
     layout: str = ""
     came_channels_last: bool = False
+    unit: float = 1.0
+    table: TableReader | None = None
+    images: ImageReader | None = None
+
+    def raw_inputs(self, shape: tuple[int, ...]) -> RawInputs:
+        """Return the form of raw inputs, of which an example has this shape here."""
+        is_last = self.came_channels_last
+        came = (*shape[1:], shape[0]) if is_last else shape
+        return RawInputs(came, is_last, self.feature_names, self.table, self.images)
 
 
 def read_source(returned: Any, name: str) -> Source:
@@ -94,6 +108,9 @@ def read_source(returned: Any, name: str) -> Source:
         tuple(returned.get("columns", ())),
         tuple(map(str, returned.get("warnings", ()))),
         missing,
+        unit=float(returned.get("unit", 1)),
+        table=returned.get("table"),
+        images=returned.get("images"),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from hpsearch.components.datasets.tables import one_hot
+from hpsearch.components.datasets.table_input import one_hot
 from hpsearch.components.packages import optional_package
 from hpsearch.errors import DataError, nearest_names
 from hpsearch.registry import register

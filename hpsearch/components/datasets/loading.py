@@ -110,9 +110,10 @@ def _from_rows(
     splits, class_names = _learned(source, decision.kind)
     folds = divide(splits, source, preparation, seed)
     train = splits["train"]
+    shape = train.input_shape if isinstance(train, LazyRows) else train.x.shape[1:]
     data = Data(
         kind=decision.kind,
-        input_shape=train.input_shape if isinstance(train, LazyRows) else train.x.shape[1:],
+        input_shape=shape,
         output_size=len(class_names) or train.y.shape[1],
         train=train,
         val=splits.get("val"),
@@ -124,6 +125,8 @@ def _from_rows(
         missing=source.missing,
         layout=source.layout,
         came_channels_last=source.came_channels_last,
+        unit=source.unit,
+        raw_inputs=source.raw_inputs(shape),
         kind_reason=decision.reason,
         target_names=source.target_names,
         warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
@@ -183,6 +186,8 @@ def _from_datasets(
         test=splits.get("test"),
         class_names=source.class_names,
         feature_names=source.feature_names,
+        unit=source.unit,
+        raw_inputs=source.raw_inputs(input_shape),
         kind_reason=decision.reason,
         target_names=source.target_names,
         warnings=(*source_warnings(source), *axes_warnings(input_shape)),

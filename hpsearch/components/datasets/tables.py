@@ -19,6 +19,7 @@ from hpsearch.components.datasets.columns import (
 )
 from hpsearch.components.datasets.files import check_columns
 from hpsearch.components.datasets.suspects import suspicion
+from hpsearch.components.datasets.table_input import InputColumn, TableInput, one_hot
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Table:
         self.values: dict[str, Series[Any]] = {}
         self.readings: dict[str, ColumnReading] = {}
         self.missing = rule.missing
-        self._rule = rule
+        self.rule = rule
         self._is_strict = columns.features is not None
         self._drops = columns.drop == "auto"
 
@@ -114,7 +115,7 @@ class Table:
             if keyword in ("drop", "group") or (keyword is None and self._is_strict):
                 self.readings[name] = self._left(name, keyword)
                 continue
-            self.values[name], reading = read_column(self.raw[name], self._rule)
+            self.values[name], reading = read_column(self.raw[name], self.rule)
             self.readings[name] = reading
             if keyword in ("target", "time"):
                 self.readings[name] = _as_role(reading, keyword)
@@ -124,7 +125,7 @@ class Table:
     def judge(self) -> None:
         """Warn of features that teach nothing or too much, or leave them out."""
         targets = [self.values[name] for name in self.named["target"]]
-        explicit = {*self.named["features"], *self._rule.named}
+        explicit = {*self.named["features"], *self.rule.named}
         for name in list(self.features):
             reading = self.readings[name]
             why = suspicion(self.values[name], reading, targets)
@@ -185,13 +186,6 @@ def check_readings(
         )
 
 
-def one_hot(features: DataFrame, categories: Sequence[str]) -> DataFrame:
-    """Return features in which each category is one column of 0 and 1 for each of its texts."""
-    import pandas
-
-    return pandas.get_dummies(features, columns=list(categories), dtype=np.float32)
-
-
 def _as_role(reading: ColumnReading, role: str) -> ColumnReading:
     """Return the reading of the target, or of the time, that rows are ordered by."""
     doubt = reading.doubt
@@ -227,5 +221,22 @@ def _as_returned(table: Table) -> dict[str, Any]:
         "ordered": bool(times),
         "columns": tuple(table.readings.values()),
         "missing": table.missing if encoded.isna().any(axis=None) else None,
+        "table": _input_of(table, values, raw),
         **({"groups": raw[groups[0]].to_numpy()} if groups else {}),
     }
+
+
+#: rows that show what the model takes
+_EXAMPLE_ROWS = 5
+
+
+def _input_of(table: Table, values: DataFrame, raw: DataFrame) -> TableInput:
+    """Return how rows of this table become features."""
+    columns = []
+    for name in table.features:
+        reading = table.readings[name].reading
+        texts = sorted(values[name].dropna().unique()) if reading == "category" else ()
+        columns.append(InputColumn(name, reading, tuple(texts)))
+    may_lack = table.missing not in ("refuse", "drop")
+    example = raw[table.features].head(_EXAMPLE_ROWS).reset_index(drop=True)
+    return TableInput(tuple(columns), table.rule, may_lack, example)

@@ -37,7 +37,7 @@ class FinalModel:
 
     module: nn.Module
     test_metrics: dict[str, float] | None
-    example: NDArray[np.float32]
+    example: Any
     baselines: Scores = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
 
@@ -86,12 +86,24 @@ def _num_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _example(data: Data) -> NDArray[np.float32]:
-    """The first training rows, as raw inputs."""
+def _example(data: Data) -> Any:
+    """The first training rows, as raw inputs: a table with the columns of a file, if there are
+    any, or an array."""
+    import pandas
+
+    table = None if data.raw_inputs is None else data.raw_inputs.table
+    if table is not None:
+        return table.example
+    rows = _raw_rows(data)
+    if len(data.feature_names) == rows.shape[-1] and rows.ndim == 2:
+        return pandas.DataFrame(rows, columns=list(data.feature_names))
+    return rows.round().astype(np.uint8) if data.unit == 255 else rows
+
+
+def _raw_rows(data: Data) -> NDArray[np.float32]:
     train = data.train
     if not isinstance(train, KnownRows):
         rows = [torch.as_tensor(x) for x, _ in first_examples(train, EXAMPLE_ROWS)]
         return torch.stack(rows).float().numpy()
     x = train.x[:EXAMPLE_ROWS] if isinstance(train, Arrays) else train.sample(EXAMPLE_ROWS)
-    raw: NDArray[np.float32] = x * data.x_scale.std + data.x_scale.mean
-    return np.moveaxis(raw, 1, -1) if data.came_channels_last else raw
+    return data.as_raw(x)

@@ -48,11 +48,21 @@ class ImageFiles:
 
     def decode(self, number: int) -> NDArray[np.uint8]:
         """Return an image (channels, height, width); DataError names a file that can't be read."""
-        path, (mode, _) = self.paths[number], _MODES[self.color]
+        return self.pixels_of(self.paths[number])
+
+    def pixels_of(self, given: Any) -> NDArray[np.uint8]:
+        """Return an image (channels, height, width) of a path, of pixels (height, width) or
+        (height, width, channels), or of an image of Pillow's."""
+        if isinstance(given, str | Path):
+            with opened(str(given)) as image:
+                image.draft(_MODES[self.color][0], self._enough(image.size))  # decoded smaller
+                return self._prepared(image)
+        is_image = hasattr(given, "getexif")
+        return self._prepared(given.copy() if is_image else pillow().fromarray(np.asarray(given)))
+
+    def _prepared(self, image: Any) -> NDArray[np.uint8]:
         size = self.width, self.height
-        with opened(path) as image:
-            image.draft(mode, self._enough(image.size))  # a large JPEG is decoded smaller
-            pixels = np.asarray(_resized(_upright(image, mode), size, self.resize))
+        pixels = np.asarray(_resized(_upright(image, _MODES[self.color][0]), size, self.resize))
         return pixels.reshape(self.height, self.width, -1).transpose(2, 0, 1)
 
     def _enough(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -144,6 +144,8 @@ def image_folder(
         "kind": "classification",
         "targets": ["class"],
         "warnings": _warnings(found),
+        "unit": 255,
+        "images": replace(files, paths=()),
     }
 
 
