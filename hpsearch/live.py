@@ -127,11 +127,23 @@ def progress_line(record: Record, progress: Progress) -> str:
     epochs = show_count(progress.epochs_used, "epoch")
     left = f", {show_seconds(progress.seconds_left)} left" if progress.seconds_left else ""
     return (
-        f"{progress.ended}/{progress.planned} trials, {progress.running} running, "
+        f"{progress.ended}/{progress.planned} trials, {_at_work(record, progress)}, "
         f"{progress.stopped_early} stopped early, {progress.failed} failed; "
         f"best {record.spec.objective.metric} {best}; {epochs}, "
         f"{progress.epochs_saved} saved; {show_seconds(progress.seconds_used)}{left}"
     )
+
+
+def _at_work(record: Record, progress: Progress) -> str:
+    """`2 running, 1 waiting for 1 CPU and 1 GPU`."""
+    running = f"{progress.running} running"
+    if not progress.waiting:
+        return running
+    resources = record.spec.resources
+    needs = show_count(resources.cpu, "CPU")
+    if resources.gpu:
+        needs += f" and {resources.gpu:g} GPU" + ("s" if resources.gpu > 1 else "")
+    return f"{running}, {progress.waiting} waiting for {needs}"
 
 
 def leaderboard_rows(record: Record) -> Iterator[tuple[str, str, str, str]]:
@@ -149,7 +161,7 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
         "trials",
         Text.assemble(
             (f"{progress.ended}", "bold"),
-            f" of {progress.planned} done, {progress.running} running, "
+            f" of {progress.planned} done, {_at_work(record, progress)}, "
             f"{progress.stopped_early} stopped early, {progress.failed} failed",
         ),
     )

@@ -20,12 +20,13 @@ class Progress:
     `best` has completed; `leader` leads those that got furthest, so that there is
     something to show before any trial has completed. What early stopping saved is
     counted against training each trial that it stopped to the full budget, at that trial's own
-    mean seconds an epoch.
+    median seconds an epoch. Trials that are `waiting` have no worker yet.
     """
 
     state: str
     planned: int  # trials
     running: int
+    waiting: int
     outcomes: Mapping[Outcome, int]  # ended trials; an outcome that is not there is 0
     best: TrialRecord | None
     best_value: float | None
@@ -69,11 +70,14 @@ def summary(record: Record, now: float | None = None) -> Progress:
     trials = list(record.trials)  # the driver may add to it while this reads
     outcomes = Counter(trial.outcome for trial in trials if trial.outcome is not None)
     best, leader = record.best, next(iter(leaders(record)), None)
+    unfinished = [] if record.is_suspended else [trial for trial in trials if _is_running(trial)]
+    waiting = sum(not (trial.attempted_at or trial.curve) for trial in unfinished)
     epochs_used = sum(len(trial.curve) for trial in trials)
     return Progress(
         state=record.state,
         planned=record.spec.search.trials,
-        running=0 if record.is_suspended else sum(map(_is_running, trials)),
+        running=len(unfinished) - waiting,
+        waiting=waiting,
         outcomes=outcomes,
         best=best,
         best_value=None if best is None else record.objective(best),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hpsearch.record import Record, TrialRecord
 
@@ -34,21 +36,32 @@ def epochs_saved(record: Record) -> int:
 
 
 def seconds_saved(record: Record) -> float:
-    """Return what those epochs would have taken, at each trial's own mean seconds an epoch."""
+    """Return what those epochs would have taken, at each trial's own median seconds an epoch.
+
+    A trial that has none between two reports takes the median of all.
+    """
+    seconds = {trial.number: _epoch_seconds(record, trial) for trial in list(record.trials)}
+    every = [each for of_trial in seconds.values() for each in of_trial]
+    usual = statistics.median(every) if every else 0.0
     return sum(
-        _rest(record, trial) * _seconds_per_epoch(record, trial) for trial in _stopped(record)
+        _rest(record, trial) * statistics.median(seconds.get(trial.number) or [usual])
+        for trial in _stopped(record)
     )
 
 
-def _seconds_per_epoch(record: Record, trial: TrialRecord) -> float:
-    """Return a trial's mean seconds an epoch, of its own share where a program trained several;
-    0 before its first."""
-    if not trial.reported_at:
-        return 0.0
+def _epoch_seconds(record: Record, trial: TrialRecord) -> list[float]:
+    """Return how long a trial's epochs took, its own share where a program trained several.
+
+    The first of each attempt is left out: its time has imports, data and waiting in it.
+    """
     if record.lanes.num_fused:
-        shares = trial.metric("seconds").values()
-        return sum(shares) / max(1, len(shares))
-    return (max(trial.reported_at.values()) - trial.started_at) / len(trial.reported_at)
+        return list(trial.metric("seconds").values())
+    times = sorted(trial.reported_at.values())
+    return [
+        end - begin
+        for begin, end in pairwise(times)
+        if not any(begin < start <= end for start in trial.attempted_at)
+    ]
 
 
 def _stopped(record: Record) -> list[TrialRecord]:

@@ -328,7 +328,9 @@ class Record(ReadableRecord):
 
     def _write_state(self, trial: TrialRecord, outcome: Outcome) -> None:
         value = self.objective(trial)
-        values = [value] if outcome is Outcome.COMPLETED and value is not None else None
+        # Optuna itself keeps the last value of a pruned trial, and its dashboard shows it.
+        has_value = outcome in (Outcome.COMPLETED, Outcome.STOPPED_EARLY)
+        values = [value] if has_value and value is not None and math.isfinite(value) else None
         trial_id = self._trial_ids[trial.number]
         self._storage.set_trial_state_values(trial_id, OPTUNA_STATES[outcome], values)
 

@@ -54,6 +54,14 @@ def _trainable_problems(name: str, folder: Path) -> list[Problem]:
     return _signature_problems(component)
 
 
+def _can_report(component: Component) -> bool:
+    """Whether it gets the trial, or may yield its metrics; a class returns them."""
+    factory = component.factory
+    if inspect.isclass(factory) or inspect.isgeneratorfunction(inspect.unwrap(factory)):
+        return True
+    return "trial" in inspect.signature(factory).parameters
+
+
 def _signature_problems(component: Component) -> list[Problem]:
     name, factory = component.name, component.factory
     found = []
@@ -67,7 +75,10 @@ def _signature_problems(component: Component) -> list[Problem]:
         for parameter in component.keywords.values()
         if parameter.default is inspect.Parameter.empty
     ]
-    if required:
+    if not _can_report(component):
+        rule = "must take the argument trial, to report its metrics, or yield them"
+        found.append(Problem("trainable", rule, f"{name}{inspect.signature(factory)}"))
+    elif required:
         rule = "must take the arguments config and trial, and no other without a default"
         found.append(Problem("trainable", rule, f"{name}({', '.join(required)})"))
     return found

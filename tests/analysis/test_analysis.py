@@ -19,6 +19,7 @@ from hpsearch.analysis import SearchReport, endings, figures, frames, style, sum
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.parallel import parallel_coordinates
 from hpsearch.errors import RunsError
+from hpsearch.live import progress_line
 from hpsearch.record import Outcome, Record
 from hpsearch.runs import Runs, SearchFolder
 from tests.support.records import SPACE, STOPPED, add, make_spec
@@ -84,6 +85,28 @@ def test_a_hyperparameter_never_hides_a_column(new_record: Callable[..., Record]
 
 
 # ---- progress
+
+
+def test_saved_seconds_are_those_of_epochs_without_starts_and_waiting(
+    new_record: Callable[..., Record],
+) -> None:
+    record = new_record()
+    slow = add(record, [0.5, 0.5], STOPPED)
+    slow.attempted_at = [1060.0, 1500.0]  # imports took 40 s; paused after epoch 2
+    slow.curve |= {3: {"score": 0.5}, 4: {"score": 0.5}}
+    slow.reported_at = {1: 1100.0, 2: 1103.0, 3: 1600.0, 4: 1605.0}
+    one = add(record, [0.3], STOPPED)
+    one.reported_at = {1: 9000.0}
+    assert summary(record).seconds_saved == pytest.approx(5 * 4.0 + 8 * 4.0)
+
+
+def test_a_trial_without_a_worker_waits(new_record: Callable[..., Record]) -> None:
+    record = new_record()
+    add(record, [0.5], None)
+    add(record, [], None)
+    progress = summary(record)
+    assert (progress.running, progress.waiting) == (1, 1)
+    assert "1 running, 1 waiting for 1 CPU, " in progress_line(record, progress)
 
 
 def test_summary_counts_trials_epochs_and_what_was_saved(

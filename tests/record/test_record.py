@@ -87,7 +87,7 @@ def test_a_configuration_alone_tells_a_worker_what_to_train(record: Record) -> N
     ("outcome", "state", "value"),
     [
         (Outcome.COMPLETED, TrialState.COMPLETE, 0.6),
-        (Outcome.STOPPED_EARLY, TrialState.PRUNED, None),
+        (Outcome.STOPPED_EARLY, TrialState.PRUNED, 0.6),
         (Outcome.DIVERGED, TrialState.PRUNED, None),
         (Outcome.OUT_OF_MEMORY, TrialState.PRUNED, None),
         (Outcome.BAD_CONFIGURATION, TrialState.PRUNED, None),
@@ -105,7 +105,7 @@ def test_an_outcome_means_one_thing_to_optuna(
     trial = frozen(record, 0)
     assert (trial.state, trial.params) == (state, PARAMS)
     assert trial.intermediate_values == {1: 0.5, 2: 0.6}  # the last one too
-    assert (trial.value if state is TrialState.COMPLETE else None) == value
+    assert trial.value == value
 
 
 def test_a_running_trial_is_in_the_record_before_it_reports(record: Record, path: Path) -> None:

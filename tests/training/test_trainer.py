@@ -406,7 +406,7 @@ class TestExport:
         trainer = Trainer(config(), data)
         train(trainer, 2)
         model = _reloaded(export_model(trainer))
-        x, y = arrays(raw.test).x, arrays(raw.test).y
+        x, y = raw.as_raw(arrays(raw.test).x), arrays(raw.test).y
         with torch.no_grad():
             predicted = model(torch.from_numpy(x)).argmax(1).numpy()
         expected = trainer.evaluate("test")["test_accuracy"]
