@@ -187,8 +187,11 @@ class LocalSearches:
         """See Searches."""
         search, record = self._open(name)
         trial = record.best
-        if trial is None or trial.checkpoint is None:
+        if trial is None:
             raise HpsearchError(f"{name}: {_why_no_best(record)}")
+        if trial.checkpoint is None:
+            told = f"the best trial, {trial.number}, has no checkpoint: it saved none"
+            raise HpsearchError(f"{name}: {told}")
         source = search.checkpoints / trial.checkpoint
         has_files = record.spec.has_files
         target = folder / f"{name}-trial-{trial.number}{'' if has_files else source.suffix}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 
 from hpsearch.early_stopping import EarlyStopper, make_rule
-from hpsearch.errors import Problem, SpecError, problem_of
+from hpsearch.errors import Problem, SpecError, nearest_names, problem_of
 from hpsearch.registry import is_user_code
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
@@ -44,7 +45,22 @@ def device_problems(spec: SearchSpec | None) -> Iterator[Problem]:
         yield Problem("device", "must be a device that this machine has (cpu)", spec.device)
 
 
+#: places of MLflow's runs; a path has none
+_TRACKING_SCHEMES = ("file", "http", "https", "mssql", "mysql", "postgresql", "sqlite")
+
+
+def _tracking_problems(spec: SearchSpec) -> Iterator[Problem]:
+    """Yield an address of runs that neither MLflow nor a plug-in of it knows."""
+    scheme, separator, _ = (spec.tracking_uri or "").partition("://")
+    plugins = [each.name for each in entry_points(group="mlflow.tracking_store")]
+    known = (*_TRACKING_SCHEMES, "databricks", *plugins)
+    if separator and scheme.partition("+")[0] not in known:
+        rule = f"must be a path or begin with one of {', '.join(known)} and ://"
+        yield Problem("tracking_uri", rule, spec.tracking_uri, nearest_names(scheme, known))
+
+
 def _database_problems(spec: SearchSpec) -> Iterator[Problem]:
+    yield from _tracking_problems(spec)
     if spec.storage is not None and spec.storage == spec.tracking_uri:
         # Both number the versions of their tables in one called alembic_version.
         rule = (

@@ -13,9 +13,12 @@ import pytest
 from hpsearch.analysis import SearchReport
 from hpsearch.analysis.next_steps import common_end, failed_share, next_steps, why_no_best
 from hpsearch.cli.following import exit_status
+from hpsearch.cli.local import LocalSearches
+from hpsearch.errors import HpsearchError
 from hpsearch.live import status_text
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
+from hpsearch.runs import Runs
 from tests.support.cli import hpsearch
 from tests.support.specs import make_spec
 from tests.support.whole import add_trial
@@ -116,6 +119,13 @@ def test_the_best_partial_trial_is_named_where_none_completed(tmp_path: Path) ->
     partial = "the best partial one is trial 1: val_accuracy 0.4 after 2 of 3 epochs"
     assert partial in (why_no_best(record) or "")
     assert partial in " ".join(status_text(record).split())
+
+
+def test_download_says_that_the_best_trial_saved_nothing(tmp_path: Path) -> None:
+    record = Runs(tmp_path).create(make_spec(search={"trials": 1})).open_record()
+    add_trial(record, [0.1, 0.2, 0.3], Outcome.COMPLETED)
+    with pytest.raises(HpsearchError, match="the best trial, 0, has no checkpoint"):
+        LocalSearches(tmp_path).download("small", tmp_path)
 
 
 def test_a_search_with_a_best_trial_tells_of_its_failures_too(tmp_path: Path) -> None:
