@@ -118,7 +118,7 @@ DEFAULT_SAMPLERS = ("random", "tpe (Ray's OptunaSearch)", "auto")
 class Result:
     """What one simulated search gave."""
 
-    regrets: tuple[float, ...]  # after each of SHARES of the budget
+    regrets: Array  # (num_checkpoints,)
     seconds: float  # a suggestion, on average
     num_trials: int
     num_complete: int
@@ -136,9 +136,11 @@ class Simulation:
         workers: int,
         rule: EarlyStopper | None = None,
         max_trials: int = BUDGET,
+        checkpoints: Sequence[int] = tuple(round(share * BUDGET) for share in SHARES),
     ) -> None:
         self._task = task
         self._sampler = sampler
+        self._checkpoints = frozenset(checkpoints)  # epochs used, at which to look at the regret
         self._seed = seed
         self._workers = workers
         self._stopper = rule or SuccessiveHalving(RUNGS, 3, sign=-1.0)
@@ -162,12 +164,12 @@ class Simulation:
             used += 1
             if not self._ends(number):
                 heapq.heappush(running, self._go_on(now, number))
-            if used in [round(share * BUDGET) for share in SHARES]:
+            if used in self._checkpoints:
                 regrets.append(self._regret())
-        regrets += [self._regret()] * (len(SHARES) - len(regrets))
+        regrets += [self._regret()] * (len(self._checkpoints) - len(regrets))
         num_complete = sum(len(trial.curve) == MAX_EPOCHS for trial in self.observations)
         seconds = self._seconds / len(self.observations)
-        return Result(tuple(regrets), seconds, len(self.observations), num_complete, used)
+        return Result(np.array(regrets), seconds, len(self.observations), num_complete, used)
 
     def _regret(self) -> float:
         return self._task.regret(self._rows[self._answer()])

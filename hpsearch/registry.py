@@ -78,16 +78,30 @@ INJECTED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Recommended:
-    """The range of a keyword that searches begin with: `auto` or `{}` in a spec stands for it."""
+    """The range of a keyword that searches begin with: `auto` or `{}` in a spec stands for it.
+
+    Its prior is the keyword's default, or `prior` where that lies outside.
+    """
 
     low: float
     high: float
     log: bool = False
+    prior: float | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the range as a spec would write it."""
-        ends = {"low": self.low, "high": self.high}
-        return {**ends, "log": True} if self.log else ends
+    def to_dict(self, default: Any = None) -> dict[str, Any]:
+        """Return the range as a spec would write it, for a keyword with this default."""
+        prior = self._usual(default)
+        return {
+            "low": self.low,
+            "high": self.high,
+            **({"log": True} if self.log else {}),
+            **({} if prior is None else {"prior": prior, "confidence": "low"}),
+        }
+
+    def _usual(self, default: Any) -> float | None:
+        is_number = isinstance(default, int | float) and not isinstance(default, bool)
+        fits = is_number and self.low <= default <= self.high
+        return default if fits else self.prior
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from hpsearch.spec import (
     SearchSpec,
     default_of,
 )
+from hpsearch.spec.priors import CONFIDENCES
 
 Schema = dict[str, Any]
 
@@ -215,7 +216,11 @@ def _constant(parameter: inspect.Parameter) -> Schema:
 def _choices(one: Schema) -> Schema:
     return {
         "type": "object",
-        "properties": {"choices": {"type": "array", "minItems": 1, "items": one}},
+        "properties": {
+            "choices": {"type": "array", "minItems": 1, "items": one},
+            "prior": {"description": "the choice that is expected to be the best, or its name"},
+            "confidence": {"enum": list(CONFIDENCES)},
+        },
         "required": ["choices"],
         "additionalProperties": False,
     }

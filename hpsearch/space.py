@@ -19,6 +19,15 @@ from optuna.distributions import (
 )
 
 from hpsearch.spec import Choices, Range, Scalar, SearchSpec, Tree, join
+from hpsearch.spec.priors import Confidence, fitting_number
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The value of a parameter that a user expects to be good, and how surely."""
+
+    value: Scalar
+    confidence: Confidence
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Parameter:
     name: str
     distribution: BaseDistribution
     condition: tuple[tuple[str, Scalar], ...] = ()
+    prior: Prior | None = None
 
     def is_active(self, params: Mapping[str, Scalar]) -> bool:
         """Whether this parameter exists, given the values of those before it."""
@@ -80,10 +90,11 @@ class SearchSpace:
 
 def _walk(tree: Tree, path: str, condition: tuple[tuple[str, Scalar], ...]) -> Iterator[Parameter]:
     if isinstance(tree, Range):
-        yield Parameter(path, _distribution(tree), condition)
+        yield Parameter(path, _distribution(tree), condition, _prior_of_range(tree))
     elif isinstance(tree, Choices):
-        labels = tree.labels
-        yield Parameter(path, CategoricalDistribution(labels), condition)
+        labels, index = tree.labels, tree.prior_index
+        prior = None if index is None else Prior(labels[index], tree.confidence)
+        yield Parameter(path, CategoricalDistribution(labels), condition, prior)
         for label, choice in zip(labels, tree.choices, strict=True):
             yield from _walk(choice, join(path, label), (*condition, (path, label)))
     elif isinstance(tree, Mapping):
@@ -94,9 +105,21 @@ def _walk(tree: Tree, path: str, condition: tuple[tuple[str, Scalar], ...]) -> I
             yield from _walk(child, join(path, i), condition)
 
 
+def _prior_of_range(values: Range) -> Prior | None:
+    if values.prior is None:
+        return None
+    low, high, step = values.low, values.high, values.step
+    value = fitting_number(values.prior, low, high, step, _has_integers(values))
+    return Prior(value, values.confidence)
+
+
+def _has_integers(values: Range) -> bool:
+    return values.is_integer and isinstance(values.step, int | None)
+
+
 def _distribution(values: Range) -> BaseDistribution:
-    if values.is_integer and isinstance(values.step, int | None):
-        step = 1 if values.step is None else values.step
+    if _has_integers(values):
+        step = 1 if values.step is None else int(values.step)
         return IntDistribution(int(values.low), int(values.high), log=values.log, step=step)
     return FloatDistribution(
         float(values.low), float(values.high), log=values.log, step=values.step

@@ -22,6 +22,7 @@ A search is described by a YAML file. A value is a constant, a range, `auto` or 
 | `0.1`, `relu`, `[128, 64]` | a constant |
 | `{low: 1e-4, high: 1.0, log: true}` | a number [between two ends](#ranges) |
 | `auto` or `{}` | the range that the component recommends |
+| `{low: 1e-4, high: 1.0, log: true, prior: 0.01}` | a range, the best value expected near 0.01 |
 | `{choices: [32, 64, 128]}` | one of these, with the ranges inside it |
 
 A component is written as its name, `relu`, or as a mapping with `name` and its keywords,

@@ -11,6 +11,6 @@ import hpsearch.samplers.grid
 import hpsearch.samplers.optuna
 import hpsearch.samplers.space_filling  # noqa: F401 (each registers what it has)
 from hpsearch.samplers.base import Direction, Observation, Sampler
-from hpsearch.samplers.factory import make_sampler
+from hpsearch.samplers.factory import begins_with_default, make_sampler
 
-__all__ = ["Direction", "Observation", "Sampler", "make_sampler"]
+__all__ = ["Direction", "Observation", "Sampler", "begins_with_default", "make_sampler"]

@@ -11,6 +11,7 @@ import numpy as np
 from hpsearch.registry import register
 from hpsearch.samplers.base import Direction, Observation, generator
 from hpsearch.samplers.forecast import Forecast, best_and_some, forecast
+from hpsearch.samplers.priors import Priors
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
@@ -47,6 +48,7 @@ class AutoSampler:
         random_fraction: float = 0.2,
     ) -> None:
         self._cube = Cube(space)
+        self._priors = Priors(self._cube)
         self._seed = seed
         self._direction = direction
         self._rungs = rungs
@@ -56,30 +58,44 @@ class AutoSampler:
         """See Sampler."""
         rng = generator(self._seed, number)
         known = forecast(observations, self._rungs, self._direction)
-        if known is None or rng.random() < self._random_fraction:
-            return self._cube.params(rng.random(self._cube.size))
+        weights = None if known is None else self._weights(known)
+        if known is None or weights is None or rng.random() < self._random_fraction:
+            return self._cube.params(self._priors.drawn(rng, 1, weights)[0])
         pending = [trial for trial in observations if trial.state == "running"][-MAX_PENDING:]
-        candidates = self._search(known, pending, rng)
+        candidates = self._search(known, pending, weights, rng)
         seen = [trial.params for trial in observations]
         configurations = (self._cube.params(candidate) for candidate in candidates)
         return next((c for c in configurations if c not in seen), self._cube.params(candidates[0]))
 
+    def _weights(self, known: Forecast) -> Array:
+        """Return the weights of the priors, given what is known."""
+        if not self._priors:
+            return np.zeros(0)
+        points = self._cube.points([trial.params for trial in known.trials])
+        return self._priors.trend(points, known.scores, known.variances)
+
     def _search(
-        self, known: Forecast, pending: Sequence[Observation], rng: np.random.Generator
+        self,
+        known: Forecast,
+        pending: Sequence[Observation],
+        weights: Array,
+        rng: np.random.Generator,
     ) -> Array:
         """Return candidates (num_candidates, num_parameters), the most promising first."""
         chosen = best_and_some(known.scores, MAX_POINTS, rng)
         points = self._cube.points([known.trials[i].params for i in chosen])
-        model = self._fit(points, known.scores[chosen], known.variances[chosen], pending, rng)
-        features = self._cube.features(points)
-        means, _ = model.predict(features)
+        scores, variances = known.scores[chosen], known.variances[chosen]
+        trend = self._priors.features(points) @ weights
+        model = self._fit(points, scores - trend, variances, pending, rng)
+        means = model.predict(self._cube.features(points))[0] + trend
 
         def merits(candidates: Array) -> Array:
             mean, std = model.predict(self._cube.features(candidates))
+            mean = mean + self._priors.features(candidates) @ weights
             return log_expected_improvement(mean, std, means.max())
 
         parents = points[np.argsort(-means, kind="stable")[:NUM_PARENTS]]
-        anywhere = self._cube.snap(rng.random((NUM_RANDOM, self._cube.size)))
+        anywhere = self._cube.snap(self._priors.drawn(rng, NUM_RANDOM, weights))
         first = np.vstack([anywhere, self._neighbours(parents, rng)])
         first = first[np.argsort(-merits(first), kind="stable")]
         both = np.vstack([first, self._neighbours(first[:NUM_PARENTS], rng)])

@@ -10,6 +10,7 @@ import numpy as np
 from hpsearch.registry import register
 from hpsearch.samplers.base import Direction, Observation, integer_seed
 from hpsearch.samplers.fidelity import rank
+from hpsearch.samplers.priors import Priors
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
@@ -25,7 +26,8 @@ class CatCMASampler:
     Samplers are stateless, so each suggestion replays the ended trials through a new optimizer,
     one population after another, ranked as in successive halving (CMA-ES uses ranks only).
     Inactive parameters are sampled by the optimizer itself, which leaves their distribution
-    unchanged.
+    unchanged. Priors are the mean, the standard deviations and the probabilities that it starts
+    from.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class CatCMASampler:
         sigma: float = 0.25,
     ) -> None:
         self._cube = Cube(space)
+        self._priors = Priors(self._cube)
         self._seed = seed
         self._direction = direction
         self._rungs = rungs
@@ -66,14 +69,28 @@ class CatCMASampler:
 
         # CatCMA wants two numbers and one category at least: unused ones make up for them.
         num_numeric = max(len(self._numeric), 2)
+        num_unused = num_numeric - len(self._numeric)
+        mean, spread = (each[self._numeric] for each in self._priors.as_normal(self._sigma))
         return CatCMA(
-            mean=np.full(num_numeric, 0.5),
+            mean=np.append(mean, np.full(num_unused, 0.5)),
             sigma=self._sigma,
+            cov=np.diag(np.append((spread / self._sigma) ** 2, np.ones(num_unused))),
             cat_num=self._num_choices if len(self._num_choices) else np.array([2]),
+            cat_param=self._probabilities(),
             bounds=np.tile([0.0, 1.0], (num_numeric, 1)),
             population_size=self._population_size,
             seed=self._seed,
         )
+
+    def _probabilities(self) -> Array | None:
+        """Return what choices begin with, (num_categorical, max_choices); None: all alike."""
+        if not self._priors or not len(self._num_choices):
+            return None
+        shares = self._priors.shares()
+        padded = np.zeros((len(self._num_choices), self._num_choices.max()))
+        for row, column in enumerate(self._categorical.tolist()):
+            padded[row, : self._num_choices[row]] = shares[column]
+        return padded
 
     def _solution(self, trial: Observation, optimizer: CatCMA) -> tuple[Array, Array]:
         numbers, categories = optimizer.ask()

@@ -51,6 +51,15 @@ def make_sampler(
     return sampler if is_ours else _OnCopies(sampler)
 
 
+def begins_with_default(settings: Mapping[str, Any], folder: Path | None = None) -> bool:
+    """Whether the default configuration is tried before what a sampler suggests.
+
+    A sampler of a user's chooses every trial, and a grid has each configuration once.
+    """
+    component = registry.get("sampler", settings["name"], folder)
+    return registry.is_ours(component.factory) and not component.traits.get("is_exhaustive")
+
+
 class _OnCopies:
     """A sampler of a user's, which may change the observations that it gets."""
 

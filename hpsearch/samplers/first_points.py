@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from hpsearch.samplers.base import Observation, Sampler
 from hpsearch.samplers.unit_cube import value_at
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Choices, Scalar
+from hpsearch.spec.priors import fitting_number
 
 #: keeps the draws that complete a point apart from those of samplers
 _COMPLETION = 1
@@ -84,15 +83,7 @@ def fitting_value(distribution: BaseDistribution, value: Any) -> Scalar:
         return _fitting_choice(distribution, value)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high, step = distribution.low, distribution.high, distribution.step
-    is_integer = isinstance(distribution, IntDistribution)
-    kinds = (int,) if is_integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
-        raise ValueError("must be an integer" if is_integer else "must be a number")
-    if not low <= value <= high:
-        raise ValueError(f"must be from {low:g} to {high:g}")
-    if step and (Decimal(str(value)) - Decimal(str(low))) % Decimal(str(step)):
-        raise ValueError(f"must be {low:g} plus a multiple of {step:g}")
-    return value if is_integer else float(value)
+    return fitting_number(value, low, high, step, isinstance(distribution, IntDistribution))
 
 
 def _fitting_choice(distribution: CategoricalDistribution, value: Any) -> Scalar:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -17,12 +17,13 @@ from hpsearch.spec import Scalar
 Condition = tuple[tuple[str, Scalar], ...]
 
 
-@register("sampler", "grid")
+@register("sampler", "grid", traits={"is_exhaustive": True})
 class GridSampler:
     """Every configuration once; needs choices, integers and ranges with a step.
 
-    Trial n is cell n of the grid, in which the last parameter changes fastest. Cells are counted
-    in the tree of conditions: no configuration is repeated, and no list of them is kept.
+    Trial n is cell n of the grid, in which the last parameter changes fastest, counted from the
+    cell of the priors, if there are any. Cells are counted in the tree of conditions: no
+    configuration is repeated, and no list of them is kept.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -45,6 +46,7 @@ class GridSampler:
         self._sizes = {}
         for parameter in reversed(space.parameters):  # children before what they depend on
             self._sizes[parameter.name] = sum(self._branch_sizes(parameter))
+        self._first = self._index((), {p.name: p.prior.value for p in space.parameters if p.prior})
 
     @property
     def num_cells(self) -> int:
@@ -55,7 +57,8 @@ class GridSampler:
         self, number: int, observations: Sequence[Observation]
     ) -> dict[str, Scalar] | None:
         """See Sampler."""
-        return self._cell((), number) if number < self.num_cells else None
+        num_cells = self.num_cells
+        return self._cell((), (self._first + number) % num_cells) if number < num_cells else None
 
     def _size(self, condition: Condition) -> int:
         """Configurations of the parameters that exist under a condition."""
@@ -63,6 +66,16 @@ class GridSampler:
 
     def _branch_sizes(self, parameter: Parameter) -> list[int]:
         return [self._size(_under(parameter, value)) for value in _values(parameter)]
+
+    def _index(self, condition: Condition, wanted: Mapping[str, Scalar]) -> int:
+        """Return the first cell with the wanted values; `_cell` the other way round."""
+        index = 0
+        for parameter in self._children.get(condition, ()):
+            values, sizes = _values(parameter), self._branch_sizes(parameter)
+            i = _place(wanted[parameter.name], values) if parameter.name in wanted else 0
+            below = self._index(_under(parameter, values[i]), wanted)
+            index = index * sum(sizes) + sum(sizes[:i]) + below
+        return index
 
     def _cell(self, condition: Condition, index: int) -> dict[str, Scalar]:
         params: dict[str, Scalar] = {}
@@ -78,6 +91,10 @@ class GridSampler:
 
 def _under(parameter: Parameter, value: Scalar) -> Condition:
     return (*parameter.condition, (parameter.name, value))
+
+
+def _place(value: Scalar, values: Sequence[Scalar]) -> int:
+    return next(i for i, v in enumerate(values) if v == value and type(v) is type(value))
 
 
 def _values(parameter: Parameter) -> list[Scalar]:

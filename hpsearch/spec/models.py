@@ -152,7 +152,8 @@ class SearchSpec(Frozen):
     batch_size: Annotated[
         Section,
         ValueOf(
-            Annotated[int, Ge(1)] | Literal["full"], recommended=Range(low=16, high=256, log=True)
+            Annotated[int, Ge(1)] | Literal["full"],
+            recommended=Range(low=16, high=256, log=True, prior=64, confidence="low"),
         ),
         Field(description="examples per training step"),
     ] = 64

@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hpsearch.spec.priors import Confidence
 
-def Float(low: float, high: float, *, log: bool = False, step: float | None = None) -> Any:
-    """Real numbers from `low` to `high`, both included.
 
-    >>> Float(1e-4, 1, log=True)
-    {'low': 0.0001, 'high': 1.0, 'log': True}
+def Float(
+    low: float,
+    high: float,
+    *,
+    log: bool = False,
+    step: float | None = None,
+    prior: float | None = None,
+    confidence: Confidence | None = None,
+) -> Any:
+    """Real numbers from `low` to `high`, both included; the best is expected near the `prior`.
+
+    >>> Float(1e-4, 1, log=True, prior=0.01)
+    {'low': 0.0001, 'high': 1.0, 'log': True, 'prior': 0.01}
     """
-    return _range(float(low), float(high), log, None if step is None else float(step))
+    more = {"log": log or None, "step": step, "prior": prior, "confidence": confidence}
+    return {"low": float(low), "high": float(high), **_given(more)}
 
 
-def Int(low: int, high: int, *, log: bool = False, step: int | None = None) -> Any:
-    """Whole numbers from `low` to `high`, both included.
+def Int(
+    low: int,
+    high: int,
+    *,
+    log: bool = False,
+    step: int | None = None,
+    prior: int | None = None,
+    confidence: Confidence | None = None,
+) -> Any:
+    """Whole numbers from `low` to `high`, both included; the best is expected near the `prior`.
 
     >>> Int(1, 5)
     {'low': 1, 'high': 5}
     """
-    return _range(low, high, log, step)
+    more = {"log": log or None, "step": step, "prior": prior, "confidence": confidence}
+    return {"low": low, "high": high, **_given(more)}
 
 
-def Choice(choices: Sequence[Any]) -> Any:
+#: no choice is expected to be good; None may be a choice
+_NO_PRIOR = object()
+
+
+def Choice(
+    choices: Sequence[Any], *, prior: Any = _NO_PRIOR, confidence: Confidence | None = None
+) -> Any:
     """One of several values, each of which may hold ranges and choices of its own.
 
-    >>> Choice(["sgd", {"name": "adam", "beta1": Float(0.8, 0.99)}])
-    {'choices': ['sgd', {'name': 'adam', 'beta1': {'low': 0.8, 'high': 0.99}}]}
+    The `prior` is the choice that is expected to be the best, or its name.
+
+    >>> Choice(["sgd", {"name": "adam", "beta1": Float(0.8, 0.99)}], prior="adam")
+    {'choices': ['sgd', {'name': 'adam', 'beta1': {'low': 0.8, 'high': 0.99}}], 'prior': 'adam'}
     """
-    return {"choices": list(choices)}
+    given = {} if prior is _NO_PRIOR else {"prior": prior}
+    return {"choices": list(choices), **given, **_given({"confidence": confidence})}
 
 
-def _range(low: float, high: float, log: bool, step: float | None) -> dict[str, Any]:
-    more = {"log": log or None, "step": step}
-    return {"low": low, "high": high, **{k: v for k, v in more.items() if v is not None}}
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

@@ -13,6 +13,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpsearch.errors import Problem, nearest_names
+from hpsearch.spec.priors import (
+    DEFAULT_CONFIDENCE,
+    PRIOR_KEYS,
+    Confidence,
+    choice_prior_problems,
+    confidence_problems,
+    index_of,
+    range_prior_problems,
+)
 
 #: of an integer range: samplers compute with 64-bit floats
 MAX_INTEGER = 2**53
@@ -31,6 +40,12 @@ class Range(Frozen):
     high: int | float = Field(description="the upper end, included")
     log: bool = Field(False, description="search on a logarithmic scale")
     step: int | float | None = Field(None, description="the distance between two values")
+    prior: int | float | None = Field(
+        None, description="a value that is expected to be good: trials begin with it and near it"
+    )
+    confidence: Confidence = Field(
+        DEFAULT_CONFIDENCE, description="how surely the best value is near the prior"
+    )
 
     @property
     def is_integer(self) -> bool:
@@ -42,6 +57,9 @@ class Choices(Frozen):
     """One of several values, each of which may hold ranges of its own."""
 
     choices: tuple[Any, ...]
+    #: the index of the choice that is expected to be good
+    prior_index: int | None = None
+    confidence: Confidence = DEFAULT_CONFIDENCE
 
     @property
     def labels(self) -> tuple[Scalar, ...]:
@@ -88,7 +106,7 @@ def named(value: object) -> object:
 
 def _parse_choices(value: Mapping[str, Any], path: str, problems: list[Problem]) -> Tree:
     before = len(problems)
-    extra = [key for key in value if key != "choices"]
+    extra = [key for key in value if key not in ("choices", *PRIOR_KEYS)]
     problems += [Problem(join(path, key), "must not stand beside choices", key) for key in extra]
     choices = value["choices"]
     if not isinstance(choices, list | tuple) or not choices:
@@ -104,9 +122,25 @@ def _parse_choices(value: Mapping[str, Any], path: str, problems: list[Problem])
     parsed = tuple(
         parse_tree(choice, join(place, i), problems) for i, choice in enumerate(choices)
     )
-    if len(problems) > before and extra:
-        return Unreadable(value)
-    return Choices(choices=parsed)
+    if len(problems) > before:
+        return Unreadable(value) if extra else Choices(choices=parsed)
+    return _with_prior(Choices(choices=parsed), value, path, problems)
+
+
+def _with_prior(
+    choices: Choices, value: Mapping[str, Any], path: str, problems: list[Problem]
+) -> Choices:
+    """Return choices with the prior that stands beside them: a choice's value, label or name."""
+    given = {key: value[key] for key in PRIOR_KEYS if key in value}
+    if "prior" in given:
+        given["prior"] = _labels([given["prior"]])[0]
+    found = list(choice_prior_problems(given, choices.labels, path))
+    problems += found
+    if found or "prior" not in given:
+        return choices
+    index = index_of(given["prior"], choices.labels)
+    confidence = given.get("confidence", DEFAULT_CONFIDENCE)
+    return choices.model_copy(update={"prior_index": index, "confidence": confidence})
 
 
 def _comparable(value: Any) -> object:
@@ -125,7 +159,7 @@ def _parse_range(value: Mapping[str, Any], path: str, problems: list[Problem]) -
 
 
 def _range_problems(value: Mapping[str, Any], path: str) -> list[Problem]:
-    known = ("low", "high", "log", "step")
+    known = ("low", "high", "log", "step", *PRIOR_KEYS)
     found = [
         Problem(join(path, key), "must be a key of a range", key, nearest_names(key, known))
         for key in value
@@ -138,7 +172,7 @@ def _range_problems(value: Mapping[str, Any], path: str) -> list[Problem]:
     if not isinstance(log, bool):
         found.append(Problem(join(path, "log"), "must be true or false", log))
     if found:
-        return found
+        return [*found, *confidence_problems(value, path)]
     low, high = value["low"], value["high"]
     ends = {"low": low, "high": high}
     if low >= high:
@@ -155,7 +189,7 @@ def _range_problems(value: Mapping[str, Any], path: str) -> list[Problem]:
         found.append(Problem(path, f"step must leave at most {MAX_STEPS:,} values", dict(value)))
     elif step is not None and _remainder(high, low, step):
         found.append(Problem(path, "step must divide high - low", dict(value)))
-    return found
+    return found or [*range_prior_problems(value, path)]
 
 
 def is_integer_range(low: float, high: float) -> bool:
@@ -198,12 +232,20 @@ def to_plain(tree: Tree) -> Any:
     if isinstance(tree, Range):
         return tree.model_dump(exclude_defaults=True)
     if isinstance(tree, Choices):
-        return {"choices": [to_plain(choice) for choice in tree.choices]}
+        return {"choices": [to_plain(choice) for choice in tree.choices], **_plain_prior(tree)}
     if isinstance(tree, Mapping):
         return {key: to_plain(child) for key, child in tree.items()}
     if isinstance(tree, list | tuple):
         return [to_plain(child) for child in tree]
     return tree
+
+
+def _plain_prior(choices: Choices) -> dict[str, Any]:
+    if choices.prior_index is None:
+        return {}
+    prior = {"prior": choices.labels[choices.prior_index]}
+    is_default = choices.confidence == DEFAULT_CONFIDENCE
+    return prior if is_default else {**prior, "confidence": choices.confidence}
 
 
 def mapped(tree: Any, leaf: Callable[[Any], Any]) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def with_recommended_ranges(sections: Mapping[str, Tree], folder: Path) -> dict[
 def _fill(tree: Tree, of: ComponentOf, folder: Path) -> Tree:
     """Fill in the keywords of a component, of each choice, of each of several."""
     if isinstance(tree, Choices):
-        return Choices(choices=tuple(_fill(choice, of, folder) for choice in tree.choices))
+        filled = tuple(_fill(choice, of, folder) for choice in tree.choices)
+        return tree.model_copy(update={"choices": filled})
     if of.many and isinstance(tree, list):
         return [_fill(item, replace(of, many=False), folder) for item in tree]
     if of.mapped and isinstance(tree, Mapping):
@@ -43,7 +45,7 @@ def _fill(tree: Tree, of: ComponentOf, folder: Path) -> Tree:
     section = of.written_out(tree) if _asks(tree) and of.short else tree
     if not isinstance(section, Mapping) or "name" not in section:
         return tree
-    components = _components(section["name"], of.family, folder)
+    components = components_named(section["name"], of.family, folder)
     return {
         key: value if key == "name" else _fill_keyword(value, key, components, folder)
         for key, value in section.items()
@@ -60,10 +62,18 @@ def _fill_keyword(tree: Tree, key: str, components: list[Component], folder: Pat
         return tree
     recommended = ranges.pop()
     assert recommended is not None
-    return Range(**recommended.to_dict())
+    return Range(**recommended.to_dict(common_default(parameters)))
 
 
-def _components(name: Tree, family: str, folder: Path) -> list[Component]:
+def common_default(parameters: Sequence[inspect.Parameter]) -> Any:
+    """Return the default of a keyword where all components have the same, else `empty`."""
+    defaults = [each.default for each in parameters]
+    is_common = defaults and all(default == defaults[0] for default in defaults)
+    return defaults[0] if is_common else inspect.Parameter.empty
+
+
+def components_named(name: Tree, family: str, folder: Path) -> list[Component]:
+    """Return the components that a name, or choices of names, stand for, as far as known."""
     names: tuple[Any, ...] = name.choices if isinstance(name, Choices) else (name,)
     found = []
     for each in names:

@@ -11,7 +11,7 @@ from hpsearch.spec import Choices, Range, draft_spec
 from hpsearch.validation import check
 from tests.support.specs import changed
 
-RATE = Range(low=1e-4, high=1.0, log=True)
+RATE = Range(low=1e-4, high=1.0, log=True, prior=1e-3, confidence="low")
 
 
 def checked(**sections: Any) -> Any:
@@ -36,11 +36,11 @@ def test_components_in_lists_and_in_keywords() -> None:
         batch_size="auto",
         dataset="digits",
     )
-    strength = Range(low=1e-6, high=1e-2, log=True)
+    strength = Range(low=1e-6, high=1e-2, log=True, prior=1e-4, confidence="low")
     assert spec.regularizers == [{"name": "l2"}, {"name": "l1", "strength": strength}]
-    clip = Range(low=0.1, high=10.0, log=True)
+    clip = Range(low=0.1, high=10.0, log=True, prior=1.0, confidence="low")
     assert spec.gradient_clip == {"name": "norm", "max_norm": clip}
-    assert spec.batch_size == Range(low=16, high=256, log=True)
+    assert spec.batch_size == Range(low=16, high=256, log=True, prior=64, confidence="low")
 
 
 @pytest.mark.parametrize(

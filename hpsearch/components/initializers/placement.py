@@ -43,7 +43,7 @@ class Placement:
     recurrent: InitializerSection | None = None
     layers: Annotated[Mapping[str, Any], ComponentOf("initializer", mapped=True)] | None = None
     by_gate: bool = True
-    forget_bias: Annotated[float, Recommended(0.0, 2.0)] | None = None
+    forget_bias: Annotated[float, Recommended(0.0, 2.0, prior=1.0)] | None = None
     output_bias: Literal["zero", "log_prior"] = "zero"
 
     def by_pattern(self, name: str) -> Any:

@@ -23,7 +23,7 @@ from hpsearch.components.tasks.heads import Head
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, Recommended, register
 
-Rate = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.5)]
+Rate = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.5, prior=0.2)]
 SmallRate = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.1)]
 
 #: annotation of a keyword that is a dropout: its rate is short for the standard form

@@ -81,7 +81,7 @@ class Evaluation:
     over this many dropout masks.
     """
 
-    mc_dropout_samples: Annotated[int, Ge(0), Recommended(2, 32, log=True)] = 0
+    mc_dropout_samples: Annotated[int, Ge(0), Recommended(2, 32, log=True, prior=8)] = 0
 
 
 registry.share_keywords("model", Evaluation)

@@ -21,7 +21,7 @@ AdaptiveLearningRate = Annotated[float, Gt(0), Recommended(1e-5, 1e-1, log=True)
 Momentum = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.99)]
 #: decay rate of a running average
 Decay = Annotated[float, Interval(ge=0, lt=1)]
-WeightDecay = Annotated[float, Ge(0), Recommended(1e-6, 1e-2, log=True)]
+WeightDecay = Annotated[float, Ge(0), Recommended(1e-6, 1e-2, log=True, prior=1e-4)]
 Epsilon = Annotated[float, Gt(0)]
 
 #: parameters and, where a group has some, values of the optimizer's keywords

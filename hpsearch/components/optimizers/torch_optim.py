@@ -219,7 +219,7 @@ def asgd(
     lr: LearningRate = 0.01,
     lambd: Annotated[float, Ge(0)] = 1e-4,
     alpha: Annotated[float, Interval(gt=0, le=10)] = 0.75,
-    t0: Annotated[float, Ge(0), Recommended(10.0, 10_000.0, log=True)] = 0.0,
+    t0: Annotated[float, Ge(0), Recommended(10.0, 10_000.0, log=True, prior=100.0)] = 0.0,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
     """Stochastic gradient descent whose iterates are averaged (Polyak & Juditsky, 1992).
