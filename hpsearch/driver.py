@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,6 @@ from threadpoolctl import threadpool_limits
 
 from hpsearch.components import Data
 from hpsearch.early_stopping import (
-    EarlyStopper,
     make_early_stopper,
     make_registered_stopper,
 )
@@ -27,12 +26,10 @@ from hpsearch.errors import (
     SearchFailedError,
     SearchNotFoundError,
     TrackingError,
-    placed,
 )
 from hpsearch.importing import outliving_exits
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
-from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.warm_start import Earlier, warm_started
 from hpsearch.tracking import (
     Tracker,
@@ -49,6 +46,7 @@ from hpsearch.tuning.fusing import num_lanes, obstacle
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.experiment import Workers, run_trials
 from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
+from hpsearch.tuning.sampling import first_points, note_default, sampler_of
 from hpsearch.user_code import loaded_modules
 from hpsearch.validation import data_notes
 
@@ -119,14 +117,15 @@ class Driver:
             _log.warning("%s: %s continues without its results", problem, record.name)
         if record.spec.fuse != "off" and not record.spec.is_own_code:
             record.note_lanes(reasons=list(filter(None, [obstacle(record.spec, self.data)])))
+        note_default(record)
         workers = Workers(self.slots, num_lanes(record.spec, self.data, self.slots))
         concurrent = workers.slots * workers.num_lanes
         control = SearchControl(
             record,
             warm_started(
-                _make_sampler(record, early_stopper, concurrent, record.spec.search.sampler),
+                sampler_of(record, early_stopper, concurrent, record.spec.search.sampler),
                 record.spec,
-                record.first_points,
+                first_points(record),
                 earlier,
             ),
             early_stopper,
@@ -172,7 +171,7 @@ def close_unattended(record: Record, folder: SearchFolder) -> None:
     """Write the end of a search that its user stops while no driver works on it."""
     # They decide nothing any more: where the spec's are code of the user's, others do.
     early_stopper = make_registered_stopper(record.spec)
-    sampler = _make_sampler(record, early_stopper, 1, {"name": "random"})
+    sampler = sampler_of(record, early_stopper, 1, {"name": "random"})
     control = SearchControl(record, sampler, early_stopper, folder.checkpoints)
     control.cancel()
     control.close()
@@ -252,21 +251,6 @@ def _register_saved(record: Record, tracking_uri: str, folder: SearchFolder) -> 
 
     if saved is not None:
         register_files(record, tracking_uri, best, write)
-
-
-def _make_sampler(
-    record: Record, early_stopper: EarlyStopper, slots: int, named: Mapping[str, Any]
-) -> Sampler:
-    with placed("search.sampler"):
-        return make_sampler(
-            named,
-            record.space,
-            seed=record.spec.search.seed,
-            direction=record.spec.objective.direction,
-            rungs=early_stopper.rungs,
-            slots=slots,
-            folder=Path(record.spec.folder),
-        )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpsearch.analysis import Progress, summary
+from hpsearch.analysis.gain import gain
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.next_steps import failed_share, why_no_best
 from hpsearch.errors import Problem
@@ -242,6 +243,8 @@ def _render_best(report: SearchReport, best: TrialRecord) -> RenderableType:
     for name, value in best.params.items():
         table.add_row("", escape(f"{name}: {show(value)}"))
     table.add_row(*(("validation", _numbers(metrics)) if metrics else ("metrics", _numbers(last))))
+    if (gained := gain(report.record)) is not None:
+        table.add_row("gain", escape(gained))
     if report.test_metrics:
         table.add_row("test", _numbers(report.test_metrics))
     return table

@@ -13,6 +13,7 @@ from hpsearch.analysis.diagnosis import Diagnosis, diagnoses
 from hpsearch.analysis.endings import completed, ending_label, endings
 from hpsearch.analysis.failures import failures
 from hpsearch.analysis.frames import active_names
+from hpsearch.analysis.gain import gain
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.missing import missing_metrics
@@ -149,6 +150,8 @@ def _best(record: Record, progress: Progress) -> Section:
         f"{show_count(best.epochs, 'epoch')}, the best of {progress.completed} that completed: "
         f"{kinds}."
     )
+    if (gained := gain(record)) is not None:
+        text += f" {gained[0].upper()}{gained[1:]}."
     share = failed_share(record)
     if share is not None and share.is_large:
         text += f" Warning: {share}."

@@ -229,6 +229,8 @@ class ReadableRecord:
         self.lanes = LaneNotes.read(attrs.get("lanes"))
         #: whether the report, the model and MLflow's view were finished after the end
         self.delivered: bool = read.delivered
+        #: the default configuration, which is tried before all others; None: not tried
+        self.default: dict[str, Scalar] | None = read.default
         #: begin and end of each driver's work; the end of one that works, or died, is not known
         self.sessions: list[list[float | None]] = read.sessions
         return read

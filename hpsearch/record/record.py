@@ -165,6 +165,11 @@ class Record(ReadableRecord):
         self.delivered, self.state, self.reason, self.ended_at = False, "running", None, None
         self._write("sessions", "delivered", "state", "reason", "ended_at")
 
+    def set_default(self, params: Mapping[str, Scalar]) -> None:
+        """Note the default configuration of a search, which has no trials yet: the first one."""
+        self.default = dict(params)
+        self._write("default")
+
     def add_trial(self, params: Mapping[str, Scalar]) -> TrialRecord:
         """Write a configuration before its trial starts; the trial gets the next number."""
         distributions = self.space.distributions

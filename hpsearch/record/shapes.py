@@ -32,6 +32,7 @@ class SearchShape(_Strict):
     facts: dict[str, Any]
     created_at: Time
     first_points: list[dict[str, Any]] = []
+    default: dict[str, str | int | float | bool | None] | None = None
     state: SearchState
     reason: str | None = None
     ended_at: Time | None = None

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hpsearch import driver
 from hpsearch.early_stopping import make_early_stopper
 from hpsearch.errors import UserCodeError
 from hpsearch.record import Record
+from hpsearch.tuning.sampling import sampler_of
 from tests.support.specs import make_spec
 
 
@@ -32,8 +32,8 @@ def test_is_found_beside_the_spec_from_any_folder(
     )
     record = Record.create(tmp_path / "record.journal", spec)
     assert Path.cwd() != tmp_path
-    sampler = driver._make_sampler(record, make_early_stopper(spec), 1, settings)
+    sampler = sampler_of(record, make_early_stopper(spec), 1, settings)
     assert sampler.suggest(0, []) == {"x": 0.5}
     with pytest.raises(UserCodeError, match=r"^search.sampler.name: must be one of auto, cmaes"):
-        driver._make_sampler(record, make_early_stopper(spec), 1, {"name": "gone"})
+        sampler_of(record, make_early_stopper(spec), 1, {"name": "gone"})
     sys.modules.pop("sampler_of_mine")

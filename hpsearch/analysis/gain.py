@@ -1,0 +1,40 @@
+"""What a search gained over the default configuration, which it tries first."""
+
+from __future__ import annotations
+
+from hpsearch.formatting import show, show_count, show_outcome
+from hpsearch.record import Outcome, Record, TrialRecord
+
+
+def default_trial(record: Record) -> TrialRecord | None:
+    """Return the trial of the default configuration, if it was tried."""
+    tried = (trial for trial in record.trials if trial.params == record.default)
+    return None if record.default is None else next(tried, None)
+
+
+def gain(record: Record) -> str | None:
+    """Say how the best trial compares with the default configuration; None while that is open.
+
+    Where the default was stopped early, both are compared at the epoch that it reached.
+    """
+    best, default = record.best, default_trial(record)
+    if best is None or default is None or default.outcome is None:
+        return None
+    what = f"the default configuration (trial {default.number})"
+    if best is default:
+        return f"no trial was better than {what}"
+    metric = record.spec.objective.metric
+    own, others = best.metric(metric), default.metric(metric)
+    if default.outcome is Outcome.COMPLETED and others:
+        before = others[max(others)]
+        return f"{_difference(own[max(own)], before, metric)} over {what}"
+    shared = [epoch for epoch in others if epoch in own]
+    if default.outcome is not Outcome.STOPPED_EARLY or not shared:
+        return f"{what} has no result to compare with: {show_outcome(default.outcome)}"
+    epoch = max(shared)
+    at = f"after {show_count(epoch, 'epoch')}, where that was stopped early"
+    return f"{_difference(own[epoch], others[epoch], metric)} over {what} {at}"
+
+
+def _difference(value: float, before: float, metric: str) -> str:
+    return f"{value - before:+.4g} in {metric} ({show(value)} against {show(before)})"

@@ -1,0 +1,54 @@
+"""The sampler of a search, and the configurations that are tried before it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpsearch.early_stopping import EarlyStopper
+from hpsearch.errors import placed
+from hpsearch.record import Record
+from hpsearch.samplers import Sampler, begins_with_default, make_sampler
+from hpsearch.spec import Scalar
+from hpsearch.validation.defaults import default_configuration
+
+
+def sampler_of(
+    record: Record, early_stopper: EarlyStopper, slots: int, named: Mapping[str, Any]
+) -> Sampler:
+    """Return the sampler that `named` names, for a search."""
+    with placed("search.sampler"):
+        return make_sampler(
+            named,
+            record.space,
+            seed=record.spec.search.seed,
+            direction=record.spec.objective.direction,
+            rungs=early_stopper.rungs,
+            slots=slots,
+            folder=Path(record.spec.folder),
+        )
+
+
+def note_default(record: Record) -> None:
+    """Write the default configuration of a search that begins, if it is to be tried.
+
+    A search that has trials keeps what it began with, so that its sampler continues as before.
+    """
+    search = record.spec.search
+    if record.trials or record.default is not None or not record.space.parameters:
+        return
+    with placed("search.sampler"):
+        is_tried = begins_with_default(search.sampler, Path(record.spec.folder))
+    if is_tried and len(record.first_points) < search.trials:
+        record.set_default(default_configuration(record.spec))
+
+
+def first_points(record: Record) -> list[dict[str, Scalar]]:
+    """Return the configurations to try first: the user's points, the default one, those of earlier
+    searches."""
+    default, points = record.default, record.first_points
+    if default is None or default in points:
+        return points
+    num_given = len(record.spec.search.points)
+    return [*points[:num_given], default, *points[num_given:]]
