@@ -41,6 +41,7 @@ RUNGS = geometric_rungs(1, 3, MAX_EPOCHS)
 BUDGET = 50 * MAX_EPOCHS
 #: shares of the budget after which searches are compared
 SHARES = (0.1, 0.25, 0.5, 1.0)
+CHECKPOINTS = tuple(round(share * BUDGET) for share in SHARES)
 #: name in the table → what makes the sampler of (task, seed, workers)
 Maker = Callable[[Task, int, int], Sampler]
 
@@ -136,7 +137,7 @@ class Simulation:
         workers: int,
         rule: EarlyStopper | None = None,
         max_trials: int = BUDGET,
-        checkpoints: Sequence[int] = tuple(round(share * BUDGET) for share in SHARES),
+        checkpoints: Sequence[int] = CHECKPOINTS,
     ) -> None:
         self._task = task
         self._sampler = sampler

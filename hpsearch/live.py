@@ -127,6 +127,8 @@ def progress_line(record: Record, progress: Progress) -> str:
         best = f"{show(progress.leader_value)} (trial {progress.leader.number})"
     epochs = show_count(progress.epochs_used, "epoch")
     left = f", {show_seconds(progress.seconds_left)} left" if progress.seconds_left else ""
+    if record.outlook is not None and record.state == "running":
+        left += f"; {record.outlook.told(record.spec.objective.direction)}"
     return (
         f"{progress.ended}/{progress.planned} trials, {_at_work(record, progress)}, "
         f"{progress.stopped_early} stopped early, {progress.failed} failed; "
@@ -174,6 +176,8 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
             Text.assemble((value, "bold green"), f" (trial {progress.leader.number}{note})"),
         )
         facts.add_row("", escape(_configuration(progress.leader)))
+    if record.outlook is not None:
+        facts.add_row("outlook", record.outlook.told(record.spec.objective.direction))
     facts.add_row("epochs", f"{progress.epochs_used} used, {progress.epochs_saved} saved")
     left = ""
     if record.state == "running":
@@ -219,6 +223,8 @@ def render_report(report: SearchReport) -> RenderableType:
     record = report.record
     metric = record.spec.objective.metric
     parts: list[RenderableType] = ["", escape(progress_line(record, summary(record))), ""]
+    if record.state == "finished" and record.reason:
+        parts[-1:] = [escape(f"ended before its budget of trials: {record.reason}"), ""]
     board = Table(
         "trial", escape(metric), "epochs", "configuration", title="leaderboard", box=None
     )

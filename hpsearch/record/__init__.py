@@ -6,7 +6,7 @@ format: old records must stay readable. Records of users that aren't trusted: `u
 
 from hpsearch.outcome import Outcome
 from hpsearch.record.dry_epoch import needs_dry_epoch, passed_dry_epoch
-from hpsearch.record.notes import DataNotes
+from hpsearch.record.notes import DataNotes, OutlookNote
 from hpsearch.record.record import OPTUNA_STATES, Record
 from hpsearch.record.shapes import SearchState
 from hpsearch.record.trials import TrialRecord
@@ -15,6 +15,7 @@ __all__ = [
     "OPTUNA_STATES",
     "DataNotes",
     "Outcome",
+    "OutlookNote",
     "Record",
     "SearchState",
     "TrialRecord",

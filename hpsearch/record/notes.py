@@ -111,6 +111,26 @@ class LaneNotes:
         return f"{told}; others one by one: {why}" if why else told
 
 
+@dataclass(frozen=True)
+class OutlookNote:
+    """What further trials would bring when that was last asked: the mean improvement of the
+    objective, and the probability that it is below `stop_when.improvement_below`."""
+
+    num_trials: int
+    expected: float
+    probability: float
+
+    def told(self, direction: str) -> str:
+        """Return it in words.
+
+        >>> OutlookNote(40, 0.0004, 0.91).told("maximize")
+        'another 40 trials: expected +0.0004'
+        """
+        trials = "trial" if self.num_trials == 1 else "trials"
+        sign = "+" if direction == "maximize" else "-"
+        return f"another {self.num_trials} {trials}: expected {sign}{self.expected:.2g}"
+
+
 def undefined_told(undefined: Mapping[str, str]) -> list[str]:
     """Say which metrics aren't reported and why, those with one reason together.
 

@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage
 from hpsearch.code_snapshot import snapshot_name
 from hpsearch.errors import RecordError, SearchNotFoundError
 from hpsearch.outcome import Outcome
-from hpsearch.record.notes import DataNotes, LaneNotes
+from hpsearch.record.notes import DataNotes, LaneNotes, OutlookNote
 from hpsearch.record.places import found_folder, search_folder
 from hpsearch.record.shapes import SearchShape, SearchState, parse
 from hpsearch.record.storage import Place, open_storage
@@ -231,6 +231,10 @@ class ReadableRecord:
         self.delivered: bool = read.delivered
         #: the default configuration, which is tried before all others; None: not tried
         self.default: dict[str, Scalar] | None = read.default
+        #: what further trials would bring, if that is asked and known
+        self.outlook: OutlookNote | None = (
+            None if read.outlook is None else OutlookNote(**read.outlook.model_dump())
+        )
         #: begin and end of each driver's work; the end of one that works, or died, is not known
         self.sessions: list[list[float | None]] = read.sessions
         return read

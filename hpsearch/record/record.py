@@ -24,7 +24,7 @@ from optuna.trial import TrialState, create_trial
 from hpsearch.errors import SearchExistsError
 from hpsearch.outcome import CheckWarning, Outcome, RaisedError, StoppedBy
 from hpsearch.process import quiet
-from hpsearch.record.notes import DataNotes, LaneNotes
+from hpsearch.record.notes import DataNotes, LaneNotes, OutlookNote
 from hpsearch.record.places import check_not_shared, kept_folder, search_folder
 from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.shapes import SearchState
@@ -169,6 +169,12 @@ class Record(ReadableRecord):
         """Note the default configuration of a search, which has no trials yet: the first one."""
         self.default = dict(params)
         self._write("default")
+
+    def set_outlook(self, outlook: OutlookNote) -> None:
+        """Note what further trials would bring, before that ends the search."""
+        if outlook != self.outlook:
+            self.outlook = outlook
+            self._storage.set_study_user_attr(self._study_id, "outlook", asdict(outlook))
 
     def add_trial(self, params: Mapping[str, Scalar]) -> TrialRecord:
         """Write a configuration before its trial starts; the trial gets the next number."""

@@ -24,6 +24,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
+class OutlookShape(_Strict):
+    """What further trials would bring, named as the fields of OutlookNote."""
+
+    num_trials: int = Field(ge=0)
+    expected: float = Field(ge=0, allow_inf_nan=False)
+    probability: float = Field(ge=0, le=1)
+
+
 class SearchShape(_Strict):
     """The attributes of a study; what else is there is of another version."""
 
@@ -33,6 +41,7 @@ class SearchShape(_Strict):
     created_at: Time
     first_points: list[dict[str, Any]] = []
     default: dict[str, str | int | float | bool | None] | None = None
+    outlook: OutlookShape | None = None
     state: SearchState
     reason: str | None = None
     ended_at: Time | None = None

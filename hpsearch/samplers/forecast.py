@@ -56,6 +56,33 @@ def forecast(
     )
 
 
+def forecast_finals(
+    observations: Sequence[Observation], rungs: Sequence[int], direction: Direction
+) -> Forecast | None:
+    """Return what trials would reach at the last rung, best high, in units of the metric.
+
+    None while no trial has reached it. Variances are those of the regressions' errors, with the
+    spread of all values as prior of the weight of one trial. Bad configurations are left out.
+    """
+    known = [t for t in _most_telling(observations) if t.state != "bad"]
+    reached = [trial for trial in known if _reached(trial, rungs[0], direction)]
+    values = np.array([[_value(trial, rung, direction) for rung in rungs] for trial in reached])
+    if not reached or np.isnan(values[:, -1]).all():
+        return None
+    top = values.shape[1] - 1
+    lines = [_regression(values[:, i], values[:, i + 1]) for i in range(top)]
+    last, at_top = _last_known(values), values[:, top].copy()
+    for i in range(top):
+        at_top[last == i] = _follow(lines[i:], values[last == i, i])
+    variances = np.zeros(len(values))
+    for i in range(top):
+        both = (last == top) & ~np.isnan(values[:, i])
+        errors = _follow(lines[i:], values[both, i]) - values[both, top]
+        spread = np.median(np.abs(at_top - np.median(at_top))) ** 2
+        variances[last == i] = (errors @ errors + spread) / (len(errors) + 1)
+    return Forecast(tuple(reached), at_top, variances)
+
+
 def _most_telling(observations: Sequence[Observation]) -> Sequence[Observation]:
     if len(observations) <= MAX_TRIALS:
         return observations

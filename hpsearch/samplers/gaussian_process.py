@@ -54,6 +54,18 @@ class GaussianProcess:
         variance = 1.0 - np.einsum("ij,ij->j", reduction, reduction)
         return cross.T @ self._weights, np.sqrt(np.maximum(variance, MIN_VARIANCE))
 
+    def samples(self, features: Array, num_samples: int, rng: np.random.Generator) -> Array:
+        """Return joint samples of the latent function, (num_samples, num_points)."""
+        scaled = features / self._scales
+        cross = matern52(squared_distances(self._features, scaled))
+        reduction = solve_triangular(self._cholesky, cross, lower=True, check_finite=False)
+        covariance = matern52(squared_distances(scaled, scaled)) - reduction.T @ reduction
+        values, vectors = np.linalg.eigh(covariance)  # singular where points coincide
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        normal = rng.standard_normal((num_samples, len(root)))
+        drawn: Array = cross.T @ self._weights + normal @ root.T
+        return drawn
+
 
 def fit_hyperparameters(
     features: Array, targets: Array, known_noise: Array, groups: Integers, max_steps: int = 10

@@ -36,6 +36,19 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+class StopWhen(Frozen):
+    """When further trials aren't worth their budget."""
+
+    improvement_below: float = Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="improvement of the objective by the rest of the budget that isn't worth it",
+    )
+    probability: float = Field(
+        0.95, gt=0.5, lt=1, description="of a smaller improvement, at which the search ends"
+    )
+
+
 class SearchSettings(Frozen):
     """How the search goes: its budget, its seed, its sampler and its early stopping."""
 
@@ -73,6 +86,9 @@ class SearchSettings(Frozen):
         True,
         description="whether a failure of your own code before any trial has reported the "
         "objective ends the search and costs no trial",
+    )
+    stop_when: StopWhen | None = Field(
+        None, description="end the search when its forecast says that more trials bring little"
     )
     points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
         (), description="configurations to try first: hyperparameters by name, the rest is sampled"

@@ -29,6 +29,7 @@ from hpsearch.tuning.failures import common_failure
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.report import Report
 from hpsearch.tuning.retention import Retention
+from hpsearch.tuning.worth import Worth
 
 #: deaths of its worker in a row, without a new epoch between them, that end a trial
 MAX_DEATHS_IN_A_ROW = 3
@@ -69,6 +70,8 @@ class SearchControl:
         self._observations = Observations(record)
         self._dry_run = DryRun(record, clock)
         self._excused: set[int] = set()  # trials that go on when the search is resumed
+        asks = self._settings.stop_when is not None
+        self._worth = Worth(record, early_stopper.rungs) if asks else None
         self._exhausted = False
         #: how the search ended and why, once something ended it before its budget of trials
         self.ending: tuple[SearchState, str] | None = None
@@ -112,7 +115,12 @@ class SearchControl:
         """
         if self._dry_run.holds_back(self._live):
             return None
-        trial = self._waiting_trial() or self._promoted_trial() or self._new_trial()
+        trial = self._waiting_trial()
+        if trial is None and self._worth is not None:
+            self._end_if(self._worth.why_stop(self._observations.read()))
+            if self.ending is not None:
+                return None
+        trial = trial or self._promoted_trial() or self._new_trial()
         if trial is None:  # the sampler may have just said that the space is exhausted
             trial = self._promoted_trial()
         if trial is not None:

@@ -1,0 +1,122 @@
+"""Measure whether `stop_when` is right: forecasts during simulated searches, and what came.
+
+    python -m benchmarks.stopping [--tasks development] [--seeds 2]
+
+The searches are those of `benchmarks.samplers` (auto, ASHA, 8 workers). Every 15 trials the
+forecast says with which probability the rest of the search improves the best complete trial by
+less than 0.3, 1 and 3 % of the distance from the median configuration to the best one.
+Counted are the statements with a probability of 0.95 or more, those that came true, and likewise
+the first such statement of each search, where it would end; and the share of its trials that
+ending there saves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks.samplers import RUNGS, Simulation
+from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Task, load_task
+from hpsearch.samplers import Observation, Sampler, make_sampler
+from hpsearch.samplers.outlook import Outlook, outlook
+from hpsearch.spec import Scalar
+
+IMPROVEMENTS = (0.003, 0.01, 0.03)
+EVERY, WORKERS, PROBABILITY = 15, 8, 0.95
+
+
+class Listening:
+    """A sampler that keeps what was known when every so many trials began."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self.known: dict[int, list[Observation]] = {}
+
+    def suggest(
+        self, number: int, observations: Sequence[Observation]
+    ) -> dict[str, Scalar] | None:
+        """See Sampler."""
+        if number % EVERY == 0:
+            self.known[number] = list(observations)
+        return self._sampler.suggest(number, observations)
+
+
+def statements(task: Task, seed: int) -> list[tuple[float, Outlook, float]]:
+    """Return the forecasts of one search: the share of its trials, what was said, what came."""
+    sampler = Listening(
+        make_sampler(
+            {"name": "auto"},
+            task.space,
+            seed=seed,
+            direction="minimize",
+            rungs=RUNGS,
+            slots=WORKERS,
+        )
+    )
+    simulation = Simulation(task, sampler, seed, WORKERS)
+    simulation.run()
+    num_trials, end = len(simulation.observations), _best(simulation.observations)
+    found = []
+    for number, known in sampler.known.items():
+        said = outlook(known, task.space, RUNGS, "minimize", num_trials - number, seed)
+        if said is not None:
+            found.append((number / num_trials, said, _best(known) - end))
+    return found
+
+
+def _best(trials: Sequence[Observation]) -> float:
+    return min((t.curve[MAX_EPOCHS] for t in trials if MAX_EPOCHS in t.curve), default=np.inf)
+
+
+def main() -> None:
+    """Run the searches and print the counts."""
+    arguments = _parse_arguments()
+    tasks = {"held-out": HELD_OUT, "development": DEVELOPMENT}.get(
+        arguments.tasks[0], tuple(arguments.tasks)
+    )
+    print(f"python -m benchmarks.stopping {' '.join(sys.argv[1:])}".rstrip())
+    print(f"tasks: {', '.join(tasks)}; {arguments.seeds} seeds")
+    with threadpool_limits(1):  # as the driver has it
+        searches = [
+            (task, statements(task, seed))
+            for task in map(load_task, tasks)
+            for seed in range(arguments.seeds)
+        ]
+    for improvement in IMPROVEMENTS:
+        said, first = [], []
+        for task, made in searches:
+            unit = improvement * float(np.median(task.errors) - task.errors.min())
+            sure = [
+                (share, came < unit)
+                for share, forecast, came in made
+                if forecast.probability_below(unit) >= PROBABILITY
+            ]
+            said += sure
+            first += sure[:1]
+        saved = np.mean([1.0 - share for share, _ in first]) if first else 0.0
+        right, ended = (sum(is_true for _, is_true in each) for each in (said, first))
+        print(
+            f"below {improvement:.1%}: {right} of {len(said)} statements came true; "
+            f"{len(first)} of {len(searches)} searches would end, {ended} of them rightly, "
+            f"with {saved:.0%} of their trials saved"
+        )
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        default=["development"],
+        help="held-out, development, or names of tasks",
+    )
+    parser.add_argument("--seeds", type=int, default=2)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
