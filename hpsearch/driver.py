@@ -30,7 +30,9 @@ from hpsearch.errors import (
 from hpsearch.importing import outliving_exits
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
-from hpsearch.samplers.warm_start import Earlier, warm_started
+from hpsearch.samplers.warm_start import Earlier, alike, warm_started
+from hpsearch.spec import SearchSpec
+from hpsearch.spec.settings import ALL_ALIKE
 from hpsearch.tracking import (
     Tracker,
     import_ahead,
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
 
 _log = logging.getLogger(__name__)
+#: searches that `warm_start: auto` finds at most
+MAX_ALIKE = 16
 Watcher = Callable[[Record, SearchFolder], None]
 
 
@@ -190,6 +194,20 @@ def deliver_closed(
     sync(record, tracking_uri, artifacts)
     if _track_results(record, tracking_uri, folder, None):
         record.set_delivered()
+
+
+def with_warm_start(spec: SearchSpec, place: Runs) -> SearchSpec:
+    """Return a spec whose `warm_start: auto` names the searches that are alike, the newest."""
+    if spec.search.warm_start != ALL_ALIKE:
+        return spec
+    names = [name for name in place.names() if name != spec.name]
+    earlier, lost = read_earlier(place, names)
+    for problem in lost:
+        _log.warning("%s: %s begins without it", problem, spec.name)
+    found = tuple(each.spec.name for each in alike(spec, earlier)[-MAX_ALIKE:])
+    _log.info("%s begins with what is known of: %s", spec.name, ", ".join(found) or "nothing")
+    search = spec.search.model_copy(update={"warm_start": found})
+    return spec.model_copy(update={"search": search})
 
 
 def read_earlier(place: Runs, names: Iterable[str]) -> tuple[list[Earlier], list[Problem]]:

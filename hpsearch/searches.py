@@ -55,8 +55,9 @@ def run_search(
     place.check_new(spec.name)
     snapshot = take_snapshot(spec)
     with _prepared(spec, snapshot, place.existing_folder, address) as (spec, data, slots):
-        from hpsearch.driver import Driver, read_earlier
+        from hpsearch.driver import Driver, read_earlier, with_warm_start
 
+        spec = with_warm_start(spec, place)
         earlier, problems = read_earlier(place, spec.search.warm_start)
         if problems:
             raise SpecError(problems)

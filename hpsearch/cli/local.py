@@ -57,7 +57,7 @@ class LocalSearches:
         self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int
     ) -> str:
         """See Searches; the driver is a process of its own, which outlives this one."""
-        from hpsearch.driver import read_earlier
+        from hpsearch.driver import read_earlier, with_warm_start
         from hpsearch.provenance import collect_facts
         from hpsearch.searches import create_search
         from hpsearch.spec import read_draft, read_text
@@ -80,6 +80,7 @@ class LocalSearches:
             draft = read_text(spec.read_text(), str(spec), working_dir, overrides)
         checked = check(draft)
         self._runs.check_new(checked.name)
+        checked = with_warm_start(checked, self._runs)
         earlier, problems = read_earlier(self._runs, checked.search.warm_start)
         if problems:
             raise SpecError(problems)

@@ -18,7 +18,7 @@ from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.samplers.portfolio import History, portfolio
 from hpsearch.samplers.translation import Translator
 from hpsearch.space import SearchSpace
-from hpsearch.spec import Scalar, SearchSpec
+from hpsearch.spec import Choices, Scalar, SearchSpec, Tree
 
 #: points that are taken from earlier searches at most
 NUM_POINTS = 10
@@ -108,6 +108,30 @@ def transfers(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[Transfer]:
     """Return what can be transferred from each earlier search."""
     translator = Translator(SearchSpace.of(spec))
     return [_transfer(spec, translator, search) for search in earlier]
+
+
+def alike(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[Earlier]:
+    """Return the searches with the same model and hyperparameters of which trials fit in."""
+    same = [each for each in earlier if _is_same_program(spec, each.spec)]
+    found = zip(same, transfers(spec, same), strict=True)
+    return [search for search, transfer in found if transfer.history.trials]
+
+
+def _is_same_program(spec: SearchSpec, other: SearchSpec) -> bool:
+    """Whether trials are of one model, or of one code of the user's, whatever their data."""
+    names, others = (
+        {each.name for each in SearchSpace.of(one).parameters} for one in (spec, other)
+    )
+    code = ("trainable", "command")
+    same_code = all(getattr(spec, name) == getattr(other, name) for name in code)
+    return same_code and names == others and _named(spec.model) == _named(other.model)
+
+
+def _named(model: Tree) -> object:
+    """Return the name of a model, or those that are searched."""
+    if isinstance(model, Choices):
+        return model.labels
+    return model.get("name") if isinstance(model, Mapping) else model
 
 
 def _transfer(spec: SearchSpec, translator: Translator, earlier: Earlier) -> Transfer:

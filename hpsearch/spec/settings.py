@@ -36,6 +36,14 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+#: of `warm_start`: all searches that are alike
+ALL_ALIKE = ("auto",)
+
+
+def _searches(value: object) -> object:
+    return ALL_ALIKE if value == ALL_ALIKE[0] else _as_tuple(value)
+
+
 class StopWhen(Frozen):
     """When further trials aren't worth their budget."""
 
@@ -93,8 +101,10 @@ class SearchSettings(Frozen):
     points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
         (), description="configurations to try first: hyperparameters by name, the rest is sampled"
     )
-    warm_start: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
-        (), description="earlier searches in the same runs folder to learn from"
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(_searches)] = Field(
+        (),
+        description="earlier searches in the same runs folder to learn from; auto: all with the "
+        "same model and hyperparameters",
     )
     max_retries: int = Field(
         0, ge=0, le=MAX_RETRIES, description="retries of a trial after an exception in its code"

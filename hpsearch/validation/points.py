@@ -9,6 +9,7 @@ from hpsearch.errors import Problem, nearest_names
 from hpsearch.samplers.first_points import fitting_value
 from hpsearch.space import Parameter, SearchSpace
 from hpsearch.spec import Scalar, SearchSpec, join
+from hpsearch.spec.settings import ALL_ALIKE
 
 
 def point_problems(spec: SearchSpec) -> Iterator[Problem]:
@@ -32,6 +33,8 @@ def warm_start_problems(spec: SearchSpec) -> Iterator[Problem]:
         path = join("search.warm_start", i)
         if name == spec.name:
             yield Problem(path, "must be another search than this one", name)
+        if name in ALL_ALIKE and len(names) > 1:
+            yield Problem(path, "must stand alone: it finds the searches itself", name)
         if name in names[:i]:
             yield Problem(path, "must be named once only", name)
 

@@ -138,6 +138,11 @@ class TestValidation:
             "search.warm_start.2: must be named once only, but got 'a'",
         ]
 
+    def test_all_that_are_alike_stand_alone(self) -> None:
+        assert with_search(PLANE, warm_start="auto").search.warm_start == ("auto",)
+        (problem,) = warm_start_problems(with_search(PLANE, warm_start=["a", "auto"]))
+        assert str(problem).startswith("search.warm_start.1: must stand alone: it finds")
+
     def test_a_whole_spec_is_checked_for_them(self) -> None:
         raw = make_spec(dataset="wine").to_dict()
         raw["search"] |= {"points": [{"optimizer.sgd.lr": 7}], "warm_start": ["small"]}

@@ -12,6 +12,7 @@ from hpsearch.samplers import Observation, make_sampler
 from hpsearch.samplers.warm_start import (
     Earlier,
     WarmStarted,
+    alike,
     first_points,
     transfers,
     warm_started,
@@ -53,6 +54,29 @@ def best(trials: tuple[Observation, ...]) -> float:
 def earlier_search(name: str, function: Function, seed: int = 7, **changes: Any) -> Earlier:
     trials = search(sampler_of("random", PLANE, seed), function, 40)
     return Earlier(spec_of(name, PLANE, **changes), trials, RUNGS)
+
+
+class TestAlike:
+    def test_are_searches_of_the_same_code_and_hyperparameters(self) -> None:
+        new, function = spec_of("new", PLANE), distance_to(0.5, 0.5)
+        same = earlier_search("same", function)
+        narrower = {**PLANE, "x": {"low": 0.4, "high": 0.6}}
+        unlike = [
+            Earlier(spec_of("others", {**PLANE, "z": PLANE["x"]}), same.observations, RUNGS),
+            Earlier(make_spec(name="net"), same.observations, RUNGS),
+            Earlier(same.spec, (), RUNGS),  # nothing is known of it
+        ]
+        assert alike(new, [*unlike, same]) == [same]
+        assert alike(spec_of("new", narrower), [same]) == [same]  # of which some trials fit
+
+    def test_name_the_same_model(self) -> None:
+        def of(model: str) -> Earlier:
+            optimizer = {"name": "sgd", "lr": {"low": 1e-3, "high": 1.0, "log": True}}
+            fixed = {"model": model, "optimizer": optimizer, "batch_size": 32}
+            trial = Observation(0, {"optimizer.lr": 0.1}, {1: 0.5}, "finished")
+            return Earlier(make_spec(name=model, **fixed), (trial,), RUNGS)
+
+        assert alike(of("mlp").spec, [of("perceptron"), of("mlp")]) == [of("mlp")]
 
 
 class TestTransfers:

@@ -284,6 +284,11 @@ search: {warm_start: [../../x]}
     assert {"tracking_uri", "storage"} | outside <= places
 
 
+def test_a_warm_start_names_its_searches(folder: Path) -> None:
+    with pytest.raises(SpecError, match=r"^search\.warm_start: must name searches here"):
+        check_submission(SPEC + "\nsearch: {warm_start: auto}\n", folder)
+
+
 def test_shared_data_may_be_read(folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

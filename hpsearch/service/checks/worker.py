@@ -17,6 +17,7 @@ from typing import Any
 from hpsearch.errors import HpsearchError, Problem, SpecError
 from hpsearch.service.checks.static import static_problems
 from hpsearch.spec import read_text
+from hpsearch.spec.settings import ALL_ALIKE
 
 #: characters of a value, or of a rule, in an answer
 _MAX_TEXT = 1000
@@ -57,6 +58,11 @@ def foreign_places(
     for name in ("storage", "tracking_uri"):
         if raw.get(name) is not None:
             yield Problem(name, "must not be given: the service has its own", raw[name])
+    search = raw.get("search")
+    named = search.get("warm_start") if isinstance(search, dict) else None
+    if named in (ALL_ALIKE[0], list(ALL_ALIKE)):
+        rule = "must name searches here: a service doesn't look through those of all its users"
+        yield Problem("search.warm_start", rule, ALL_ALIKE[0])
     allowed = [folder, *map(Path, data_folders)]
     for place, value in _texts(raw, ""):
         path = _as_path(place, value)
