@@ -131,11 +131,23 @@ def _range(key: str, option: Option) -> Any:
     """Return the range or the choices of a hyperparameter that is known by its name."""
     make = next((make for names, make in _RANGES if key in names), None)
     if option.choices and (make is not None or key in _CHOSEN):
-        return {"choices": list(option.choices)}
+        return _with_prior({"choices": list(option.choices)}, option.default)
     is_other = isinstance(option.default, bool | str | list)  # such as ${lr} of Hydra
     if make is None or option.is_flag or is_other:
         return None
-    return make(option.number)
+    return _with_prior(make(option.number), option.number)
+
+
+def _with_prior(tree: dict[str, Any] | None, default: Any) -> dict[str, Any] | None:
+    """Return a range or choices with the script's default as prior, if there is one."""
+    if tree is None or default is None:
+        return tree
+    if "choices" in tree:
+        same = [choice for choice in tree["choices"] if choice == default]
+        return {**tree, "prior": same[0]} if same and len(tree["choices"]) > 1 else tree
+    is_integer = isinstance(tree["low"], int) and isinstance(tree["high"], int)
+    prior = int(default) if is_integer else float(default)
+    return {**tree, "prior": prior} if tree["low"] <= prior <= tree["high"] else tree
 
 
 def _around(factor: float, typical: float) -> Callable[[float | None], dict[str, Any]]:

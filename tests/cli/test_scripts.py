@@ -68,9 +68,9 @@ def test_a_script_with_argparse(tmp_path: Path) -> None:
     assert "--seed {seed} --save-dir {checkpoint_dir}" in words
     assert spec.max_epochs == 14
     assert spec.to_dict()["space"] == {
-        "batch_size": {"choices": [16, 32, 64, 128, 256]},
-        "lr": {"low": 0.0003, "high": 0.3, "log": True},
-        "optimizer": {"choices": ["sgd", "adam"]},
+        "batch_size": {"choices": [16, 32, 64, 128, 256], "prior": 64},
+        "lr": {"low": 0.0003, "high": 0.3, "log": True, "prior": 0.01},
+        "optimizer": {"choices": ["sgd", "adam"], "prior": "sgd"},
     }
     assert (spec.objective.metric, spec.objective.direction) == ("val_loss", "minimize")
 
@@ -91,8 +91,8 @@ def test_a_script_with_hydra(tmp_path: Path) -> None:
     assert spec.command.arguments == "hydra"
     assert spec.command.run[-1] == "trainer.max_epochs={max_epochs}"
     assert spec.to_dict()["space"] == {
-        "optimizer": {"lr": {"low": 0.0003, "high": 0.3, "log": True}},
-        "dropout": {"low": 0.0, "high": 0.6},
+        "optimizer": {"lr": {"low": 0.0003, "high": 0.3, "log": True, "prior": 0.01}},
+        "dropout": {"low": 0.0, "high": 0.6, "prior": 0.1},
     }
 
 
@@ -254,7 +254,12 @@ def test_a_spec_without_a_known_option_says_what_to_add(tmp_path: Path) -> None:
     ("option", "space"),
     [
         ('"--dropout", action="store_true"', {}),
-        ('"--lr", type=float, default=0.1, choices=[0.1, 0.2]', {"lr": {"choices": [0.1, 0.2]}}),
+        (
+            '"--lr", type=float, default=0.1, choices=[0.1, 0.2]',
+            {"lr": {"choices": [0.1, 0.2], "prior": 0.1}},
+        ),
+        ('"--layers", type=int, default=3', {"layers": {"low": 1, "high": 6, "prior": 3}}),
+        ('"--dropout", type=float', {"dropout": {"low": 0.0, "high": 0.6}}),
         ('"--width", type=float, default=0.25', {}),
         ('"--optimizer.lr", type=float, default=1.0', {"optimizer": {"lr": "a range"}}),
     ],
