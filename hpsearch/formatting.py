@@ -18,9 +18,14 @@ def show(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def show_count(number: float, noun: str) -> str:
-    """Write a number of things, such as 1 epoch or 0.5 GPUs."""
-    return f"{show(number)} {noun}" if number == 1 else f"{show(number)} {noun}s"
+def show_count(number: float, noun: str, plural: str = "") -> str:
+    """Write a number of things.
+
+    >>> show_count(1, "epoch"), show_count(0.5, "GPU"), show_count(12_000, "search", "searches")
+    ('1 epoch', '0.5 GPUs', '12,000 searches')
+    """
+    count = f"{number:,}" if isinstance(number, int) else show(number)
+    return f"{count} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def show_seconds(seconds: float) -> str:

@@ -130,7 +130,7 @@ def progress_line(record: Record, progress: Progress) -> str:
     if record.outlook is not None and record.state == "running":
         left += f"; {record.outlook.told(record.spec.objective.direction)}"
     return (
-        f"{progress.ended}/{progress.planned} trials, {_at_work(record, progress)}, "
+        f"{progress.ended}/{show_count(progress.planned, 'trial')}, {_at_work(record, progress)}, "
         f"{progress.stopped_early} stopped early, {progress.failed} failed; "
         f"best {record.spec.objective.metric} {best}; {epochs}, "
         f"{progress.epochs_saved} saved; {show_seconds(progress.seconds_used)}{left}"
@@ -169,7 +169,11 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
         ),
     )
     if progress.leader is not None:
-        note = "" if progress.best is not None else f" after {progress.leader.epochs} epochs"
+        note = (
+            ""
+            if progress.best is not None
+            else f" after {show_count(progress.leader.epochs, 'epoch')}"
+        )
         value = f"{record.spec.objective.metric} {show(progress.leader_value)}"
         facts.add_row(
             "best",

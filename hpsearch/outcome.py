@@ -67,5 +67,5 @@ class CheckWarning:
     severity: str = "warning"
 
     def __str__(self) -> str:
-        """`loss_at_init: warning: first loss 9.2, an even guess has 2.3`."""
+        """`loss_at_init: warning: first loss 9.2, a uniform guess has 2.3`."""
         return f"{self.check}: {self.severity}: {self.message}"

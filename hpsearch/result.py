@@ -82,7 +82,9 @@ class SearchResult(SearchReport):
             rule = "has no registered model: its training is code of yours; see load_checkpoint()"
             raise HpsearchError(f"{self.name}: {rule}")
         if self.best is None:
-            raise HpsearchError(f"{self.name}: no trial has completed yet")
+            from hpsearch.analysis.next_steps import no_best
+
+            raise HpsearchError(f"{self.name}: {no_best(self.record)}")
         uri, _ = self._runs.tracking_of(self.record.spec)
         with self._trained_code():
             return load_best(self.name, uri)

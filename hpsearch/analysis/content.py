@@ -17,7 +17,7 @@ from hpsearch.analysis.gain import gain
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.missing import missing_metrics
-from hpsearch.analysis.next_steps import failed_share, next_steps, why_no_best
+from hpsearch.analysis.next_steps import failed_share, next_steps, no_best
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.scatter import shown_trials
 from hpsearch.analysis.stopping import rungs
@@ -140,9 +140,7 @@ def _names(tree: Tree) -> str:
 
 def _best(record: Record, progress: Progress) -> Section:
     if progress.best is None or progress.best_value is None:
-        why = why_no_best(record)
-        text = "No trial has completed, so there is no best configuration yet."
-        return Section("Best configuration", (text if why is None else f"There is none: {why}.",))
+        return Section("Best configuration", (f"There is none: {no_best(record)}.",))
     best, metric = progress.best, record.spec.objective.metric
     kinds = "; ".join(f"{each.trials} {each.label}" for each in completed(record))
     text = (

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from hpsearch.analysis.progress import is_failure
-from hpsearch.record import Outcome, Record
+from hpsearch.record import Outcome, Record, TrialRecord
 
 _SHOWN_NUMBERS = 8
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Trials that failed for one reason; the traceback is the first one's."""
+    """Trials that ended alike; the reason and the traceback are the first one's."""
 
     outcome: Outcome
     reason: str
@@ -28,13 +29,28 @@ class Failure:
 
 def failures(record: Record) -> list[Failure]:
     """Return the reasons for which trials failed, the most frequent first."""
-    groups: dict[tuple[Outcome, str], list[int]] = {}
-    for trial in record.trials:
-        outcome = trial.outcome
-        if outcome is not None and is_failure(outcome):
-            groups.setdefault((outcome, trial.reason or "unknown"), []).append(trial.number)
-    found = [
-        Failure(outcome, reason, tuple(numbers), record.trials[numbers[0]].traceback)
-        for (outcome, reason), numbers in groups.items()
-    ]
+    found = alike(trial for trial in record.trials if is_failure(trial.outcome))
     return sorted(found, key=lambda failure: (-len(failure.numbers), failure.numbers[0]))
+
+
+def alike(trials: Iterable[TrialRecord]) -> list[Failure]:
+    """Return the ways in which trials ended, in the order of the first ones.
+
+    Errors of one type and line are alike, whatever their messages; else the reasons must be equal.
+    """
+    groups: dict[Hashable, list[TrialRecord]] = {}
+    for trial in trials:
+        if trial.outcome is not None:
+            groups.setdefault(_kind(trial), []).append(trial)
+    return [_failure(group) for group in groups.values()]
+
+
+def _kind(trial: TrialRecord) -> Hashable:
+    has_line = trial.error is not None and trial.error.file is not None
+    return trial.outcome, trial.error.key if trial.error and has_line else trial.reason
+
+
+def _failure(group: list[TrialRecord]) -> Failure:
+    first, numbers = group[0], tuple(trial.number for trial in group)
+    assert first.outcome is not None
+    return Failure(first.outcome, first.reason or "no reason is known", numbers, first.traceback)

@@ -68,7 +68,7 @@ def importances(record: Record) -> Importances:
         return Importances("The best trials' hyperparameters do not differ from the others'.")
     return Importances(
         f"What sets the best {num_top} trials at epoch {epoch} apart from all {len(judged)} "
-        "(PED-ANOVA); trials that did not get there count as worse."
+        "(PED-ANOVA); trials that did not reach it count as worse."
         + (" With so few trials it is a rough estimate." if len(judged) < MANY_TRIALS else ""),
         {name: share / total for name, share in raw.items()},
         tuple(name for name in names if name not in measured),

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hpsearch.analysis.failures import alike
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.progress import is_failure
-from hpsearch.formatting import show, show_outcome
+from hpsearch.formatting import show, show_count, show_outcome
 from hpsearch.record import Outcome, Record, TrialRecord
 
 #: of a time limit that was too short
 MIN_MORE_SECONDS = 600.0
 _MAX_REASON = 300
-_NUMBER = re.compile(r"\d[\d.,]*(e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,11 @@ class CommonEnd:
     reason: str
     numbers: tuple[int, ...]
 
+    @property
+    def frequency(self) -> str:
+        """`ValueError: no (3 trials)`."""
+        return f"{self.reason} ({show_count(len(self.numbers), 'trial')})"
+
     def __str__(self) -> str:
         """`3 failed: ValueError: no (trial 0 first)`."""
         told = f"{len(self.numbers)} {show_outcome(self.outcome)}: {self.reason}"
@@ -33,35 +37,35 @@ class CommonEnd:
 
 
 def common_end(trials: Iterable[TrialRecord]) -> CommonEnd | None:
-    """Return the commonest way in which trials ended that did not complete.
-
-    Reasons that differ in numbers only are one.
-    """
-    groups: dict[tuple[Outcome, str], list[TrialRecord]] = {}
-    for trial in trials:
-        if trial.outcome not in (None, Outcome.COMPLETED):
-            key = (trial.outcome, _NUMBER.sub("#", trial.reason or ""))
-            groups.setdefault(key, []).append(trial)
-    if not groups:
+    """Return the commonest way in which trials ended that did not complete."""
+    found = alike(trial for trial in trials if trial.outcome is not Outcome.COMPLETED)
+    if not found:
         return None
-    (outcome, _), found = max(groups.items(), key=lambda item: len(item[1]))
-    reason = " ".join((found[0].reason or "no reason is known").split())[:_MAX_REASON]
-    return CommonEnd(outcome, reason, tuple(trial.number for trial in found))
+    most = max(found, key=lambda group: len(group.numbers))
+    reason = " ".join(most.reason.split())[:_MAX_REASON]
+    return CommonEnd(most.outcome, reason, most.numbers)
 
 
 def why_no_best(record: Record) -> str | None:
-    """Say why a search that has ended has no best trial; None where it has one, or goes on."""
+    """Say why a search that has ended has no best trial; None where it has one, or is running."""
     if record.state == "running" or record.best is not None:
         return None
     if record.is_suspended:
         return record.reason
+    return no_best(record)
+
+
+def no_best(record: Record) -> str:
+    """Say why a search has no best trial, or has none yet."""
+    if record.state == "running":
+        return "no trial has completed yet"
     num_trials = len(record.trials)
     if num_trials == 0:
         return "no trial has started, so there is no best one"
     if any(trial.outcome is Outcome.COMPLETED for trial in record.trials):
         metric = record.spec.objective.metric
         return f"no trial that completed has a finite {metric}, so there is no best one"
-    why = f"none of {num_trials} trials completed: {common_end(record.trials)}"
+    why = f"none of {show_count(num_trials, 'trial')} completed: {common_end(record.trials)}"
     partial = _best_partial(record)
     return why if partial is None else f"{why}; {partial}"
 
@@ -103,7 +107,7 @@ class FailedShare:
         """`3 of 10 trials (30%) failed; ...`."""
         share = f"{self.failed} of {self.ended} trials ({self.failed / self.ended:.0%}) failed"
         rest = "; the result rests on the others" if self.is_large else ""
-        return f"{share}{rest}; most: {self.commonest}"
+        return f"{share}{rest}; most frequent: {self.commonest.frequency}"
 
 
 def failed_share(record: Record) -> FailedShare | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hpsearch.analysis.progress import summary
-from hpsearch.formatting import show_outcome
+from hpsearch.formatting import show_count, show_outcome
 from hpsearch.record import Record, TrialRecord
 
 
@@ -87,7 +87,8 @@ def plain_best(record: Record) -> dict[str, Any] | None:
 
 def trial_log(trial: TrialRecord) -> str:
     """Return what the record tells of a trial's checks, attempts, errors and end."""
-    lines = [f"trial {trial.number}: {show_outcome(trial.outcome)}, {trial.epochs} epochs"]
+    epochs = show_count(trial.epochs, "epoch")
+    lines = [f"trial {trial.number}: {show_outcome(trial.outcome)}, {epochs}"]
     lines += map(str, trial.warnings)
     for error in trial.errors:
         lines += [f"an attempt ended at epoch {error['epoch']}: {error['reason']}"]

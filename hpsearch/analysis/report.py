@@ -17,6 +17,7 @@ from hpsearch.analysis.importance import Importances, importances
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.errors import RunsError
+from hpsearch.formatting import show_count
 from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import SearchFolder
 
@@ -97,7 +98,7 @@ class SearchReport:
 
     def __repr__(self) -> str:
         best = "none" if self.best is None else f"trial {self.best.number}"
-        trials = f"{len(self.record.trials)} trials"
+        trials = show_count(len(self.record.trials), "trial")
         return f"<SearchReport {self.name}: {self.state}, {trials}, best {best}>"
 
     def _repr_markdown_(self) -> str:

@@ -7,7 +7,7 @@ import html
 import plotly.graph_objects as go
 
 from hpsearch.analysis.endings import ending_label
-from hpsearch.formatting import show
+from hpsearch.formatting import show, show_count
 from hpsearch.record import Record, TrialRecord
 
 ACCENT = "#3b82f6"
@@ -81,7 +81,7 @@ def describe(record: Record, trial: TrialRecord) -> str:
     result = f"no {metric}" if value is None else f"{metric} {show(value)}"
     lines = [
         f"<b>trial {trial.number}</b> · {html.escape(ending_label(trial))}",
-        html.escape(f"{result} after {trial.epochs} epoch{'' if trial.epochs == 1 else 's'}"),
+        html.escape(f"{result} after {show_count(trial.epochs, 'epoch')}"),
     ]
     params = [html.escape(f"{name} = {show(value)}") for name, value in trial.params.items()]
     if len(params) > _MAX_HOVER_LINES:

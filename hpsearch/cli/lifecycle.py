@@ -104,7 +104,7 @@ def _draft(
         say(f"objective: {objective['direction']} {objective['metric']}")
         return draft_of(raw, Path(), overrides)
     if len(words) != 1:
-        rule = "must be one spec, or --space FILE -- COMMAND"
+        rule = "give one SPEC, or --space FILE -- COMMAND"
         raise SpecError([Problem("run", rule, " ".join(words))])
     return read_draft(words[0], overrides)
 
@@ -143,7 +143,7 @@ def resume(
     folder: FolderOption = None,
     changed_code: ChangedCodeOption = False,
 ) -> None:
-    """Resume a search that was stopped, failed or was interrupted."""
+    """Resume a search that was stopped or interrupted."""
     say(open_searches(runs, service).resume(name, address, Code(folder, changed_code)))
 
 
@@ -169,7 +169,7 @@ def extend(
     budget = Budget(trials, epochs, seconds, int(_amount("--disk", disk, parse_size)))
     code = Code(folder, changed_code)
     if budget == Budget():
-        raise HpsearchError("extend: needs --trials, --epochs, --time or --disk")
+        raise HpsearchError("extend: give --trials, --epochs, --time or --disk")
     say(open_searches(runs, service).extend(name, budget, address, code))
 
 

@@ -128,7 +128,9 @@ class LocalSearches:
         record = stop_search(name, self._path)
         if record.state == "running":
             raise HpsearchError(f"{name}: stop requested; the driver is still running")
-        return f"{name}: {record.state}; resume it with `hpsearch resume {name}`"
+        state = f"{name}: {record.state}"
+        hint = f"; resume it with `hpsearch resume {name}`" if record.state == "stopped" else ""
+        return state + hint
 
     def resume(self, name: str, address: str | None, code: Code) -> str:
         """See Searches."""
@@ -250,9 +252,9 @@ def _wants_changed_code(error: CodeChangedError) -> bool:
 
 
 def _why_no_best(record: Record) -> str:
-    from hpsearch.analysis.next_steps import why_no_best
+    from hpsearch.analysis.next_steps import no_best
 
-    return why_no_best(record) or "no trial has completed yet"
+    return no_best(record)
 
 
 def _state(folder: SearchFolder, record: Record) -> str:

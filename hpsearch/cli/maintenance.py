@@ -15,7 +15,7 @@ from hpsearch.cli.common import (
     open_search,
     use_tracking_token,
 )
-from hpsearch.formatting import show_bytes
+from hpsearch.formatting import show_bytes, show_count
 
 
 @app.command()
@@ -48,7 +48,7 @@ def check(name: NameArgument, runs: RunsOption = RUNS) -> None:
         console.print(f"compared {line}", soft_wrap=True, highlight=False)
     for line in findings.problems:
         console.print(f"[red]problem[/red] {line}", soft_wrap=True, highlight=False)
-    console.print(f"{name}: {len(findings.problems)} problems")
+    console.print(f"{name}: {show_count(len(findings.problems), 'problem')}")
     if findings.problems:
         raise typer.Exit(1)
 
@@ -68,4 +68,4 @@ def gc(
         console.print(line, soft_wrap=True, highlight=False)
     num_bytes = sum(item.num_bytes for item in garbage) if dry_run else remove(garbage)
     verb = "would be removed" if dry_run else "removed"
-    console.print(f"{len(garbage)} items, {show_bytes(num_bytes)} {verb}")
+    console.print(f"{show_count(len(garbage), 'item')}, {show_bytes(num_bytes)} {verb}")

@@ -46,7 +46,7 @@ def init(
     if spec.required:
         missing = ", ".join(option.word for option in spec.required)
         say(f"warning: the script requires {missing}: add it to the command in {output}")
-    say(f"look at it, then: hpsearch validate {output}; hpsearch run {output}")
+    say(f"review it, then: hpsearch validate {output}; hpsearch run {output}")
 
 
 def spec_of_command(

@@ -47,7 +47,7 @@ def validate(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
 
     checked, data = check_draft(read_draft(spec, overrides))
     parameters = SearchSpace.of(checked).parameters
-    searched = f"{len(parameters)} hyperparameter{'' if len(parameters) == 1 else 's'}"
+    searched = show_count(len(parameters), "hyperparameter")
     console.print(f"{spec}: valid; {searched} to search")
     notes = DataNotes() if data is None else data_notes(checked, data)
     if notes.description:
@@ -91,7 +91,9 @@ def diagnose(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B0
 
     checked, data = check_draft(read_draft(spec, overrides), is_new=False)
     if data is None:
-        raise HpsearchError(f"{spec}: only trials of components can be diagnosed")
+        own = "trainable" if checked.trainable else "command"
+        rule = f"diagnose needs a spec with model and dataset; this one has {own}"
+        raise HpsearchError(f"{spec}: {rule}")
     table = Table("trial", "check", "", "found", box=None)
     failed = False
     for name, finding in diagnose(checked, data):
@@ -202,7 +204,7 @@ def download(
     runs: PlaceOption = None,
     service: ServiceOption = None,
 ) -> None:
-    """Copy the best trial's checkpoint into a folder: of own code, what that saved."""
+    """Copy the best trial's checkpoint into a folder: for a training function, what it saved."""
     path = open_searches(runs, service).download(name, to)
     if path.suffix == ".pt":
         from hpsearch.training.user_code.saved import unpack
@@ -227,8 +229,13 @@ def components(
         return
     families = catalogue.families()
     if family is not None and family not in families:
-        hint = " or ".join(nearest_names(family, families)) or ", ".join(families)
-        raise HpsearchError(f"no component family {family!r}; known: {hint}")
+        near = " or ".join(map(repr, nearest_names(family, families)))
+        hint = (
+            f"did you mean {near}? `hpsearch components` lists all"
+            if near
+            else f"known: {', '.join(families)}"
+        )
+        raise HpsearchError(f"no component family {family!r}; {hint}")
     for each in [family] if family else families:
         console.print(_component_table(each))
 

@@ -127,14 +127,14 @@ def quota(
     replace: Annotated[bool, typer.Option("--set", help="Replace the quota (admins).")] = False,
     service: ServiceOption = None,
 ) -> None:
-    """Show a user's quota and usage, or replace the quota: an omitted limit is none."""
+    """Show a user's quota and usage, or replace the quota: an omitted limit means unlimited."""
     client = _client(service)
     if replace:
         if user is None:
             raise ServiceError("quota --set: needs the name of a user")
         client.set_quota(user, max_running=max_running, gpu_hours_per_month=gpu_hours)
     shown = [client.me()] if user is None else client.quotas()
-    table = Table("user", "searches at once", "GPU-hours a month", "used", box=None)
+    table = Table("user", "running searches", "GPU-hours a month", "used", box=None)
     for each in shown:
         if user in (None, each["user"]):
             limits = [each["max_running"], each["gpu_hours_per_month"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hpsearch.formatting import show_count
 from hpsearch.integrity.file_rules import file_problems
 from hpsearch.integrity.place_rules import place_problems
 from hpsearch.integrity.record_rules import record_problems
@@ -52,18 +53,19 @@ def _compared_here(record: Record, is_driven: bool) -> Iterator[str]:
             "an interrupted search: its driver died; "
             f"`hpsearch resume {record.name}` completes what it lacks"
         )
-    trials = len(record.trials)
-    epochs = sum(len(trial.curve) for trial in record.trials)
-    yield f"{trials:,} trials and {epochs:,} epochs of the record with the rules of a search"
-    yield f"{trials:,} trials of the record with Optuna's study"
+    trials = show_count(len(record.trials), "trial")
+    epochs = show_count(sum(len(trial.curve) for trial in record.trials), "epoch")
+    yield f"{trials} and {epochs} of the record with the rules of a search"
+    yield f"{trials} of the record with Optuna's study"
     yield "the spec and the checkpoints of the record with the files"
     if record.code:
-        yield f"{len(record.code)} files of code with those in {record.spec.folder}"
+        yield f"{show_count(len(record.code), 'file')} of code with those in {record.spec.folder}"
 
 
 def _compared_with_mlflow(record: Record) -> Iterator[str]:
-    yield f"the search and {len(record.trials):,} trials of the record with MLflow's runs"
-    yield f"{num_points(record):,} points of their curves with MLflow's"
+    trials = show_count(len(record.trials), "trial")
+    yield f"the search and {trials} of the record with MLflow's runs"
+    yield f"{show_count(num_points(record), 'point')} of their curves with MLflow's"
 
 
 def _problems_here(record: Record, folder: SearchFolder) -> Iterator[str]:

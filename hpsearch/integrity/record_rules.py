@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.errors import Problem
+from hpsearch.formatting import show_count
 from hpsearch.outcome import Outcome
 from hpsearch.record import OPTUNA_STATES, Record, TrialRecord
 
@@ -35,7 +36,7 @@ def _curve_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator
     if epochs != list(range(1, len(epochs) + 1)):
         yield Problem(place, "must have epochs from 1 without a gap", epochs)
     if trial.epochs > max_epochs:
-        yield Problem(place, f"must have at most {max_epochs} epochs", trial.epochs)
+        yield Problem(place, f"must have at most {show_count(max_epochs, 'epoch')}", trial.epochs)
     if epochs and trial.attempts < 1:
         yield Problem(place, "must have an attempt, since it has epochs", trial.attempts)
 
@@ -46,7 +47,7 @@ def _end_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator[P
         yield Problem(place, rule, trial.ended_at)
     may_be_shorter = trial.outcome is not Outcome.COMPLETED or trial.ended_itself
     if not may_be_shorter and trial.epochs != max_epochs:
-        rule = f"must have trained {max_epochs} epochs, since it completed"
+        rule = f"must have trained {show_count(max_epochs, 'epoch')}, since it completed"
         yield Problem(place, rule, trial.epochs)
 
 
@@ -54,7 +55,7 @@ def _study_problems(record: Record) -> Iterator[Problem]:
     """Compare Optuna's own trials, as its samplers and its tools read them."""
     entries = record.study.get_trials(deepcopy=False)
     if len(entries) != len(record.trials):
-        rule = f"must have the {len(record.trials)} trials of the record"
+        rule = f"must have the {show_count(len(record.trials), 'trial')} of the record"
         yield Problem("Optuna's study", rule, len(entries))
     for trial, entry in zip(record.trials, entries, strict=False):
         yield from _entry_problems(record, trial, entry)

@@ -98,7 +98,9 @@ def repair_journal(path: Path) -> int:
         content = file.read()
         end = _end_of_whole_entries(content)
         if end < len(content):
-            _log.warning("%s: dropped %d bytes of an unfinished entry", path, len(content) - end)
+            _log.warning(
+                "%s: removed an incomplete last entry (%d bytes)", path, len(content) - end
+            )
             file.truncate(end)
     return len(content) - end
 

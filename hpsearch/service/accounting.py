@@ -117,5 +117,5 @@ def disagreement(reported: float | None, measured: float) -> str | None:
         return None
     return (
         f"the record reports {told:.6g} GPU-seconds, {how} than the {measured:.6g} measured by "
-        "the service, which count"
+        "the service; the measured value is used"
     )

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from hpsearch.formatting import show_count
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -63,10 +65,14 @@ def why_waiting(
     """Return why a queued search does not start."""
     counts = Counter(running)
     if quota.gpu_hours_per_month is not None and gpu_hours >= quota.gpu_hours_per_month:
-        return f"{owner} has used this month's {quota.gpu_hours_per_month:g} GPU-hours"
+        return f"{owner} has used this month's {show_count(quota.gpu_hours_per_month, 'GPU-hour')}"
     if quota.max_running is not None and counts[owner] >= quota.max_running:
-        return f"{owner} runs {counts[owner]} of at most {quota.max_running} searches"
-    return f"{counts.total()} of at most {max_running} searches are running"
+        return f"{owner} runs {counts[owner]} of at most {_searches(quota.max_running)}"
+    return f"the service runs {counts.total()} of at most {_searches(max_running)}"
+
+
+def _searches(number: int) -> str:
+    return show_count(number, "search", "searches")
 
 
 def _is_used_up(owner: str, quotas: Mapping[str, Quota], gpu_hours: Mapping[str, float]) -> bool:

@@ -239,7 +239,7 @@ class Reconciler:
         if stalls >= MAX_STALLS:
             last = self._files.log_end(row.name).strip().rpartition("\n")[2]
             what = last[:500] or "its job could not start"
-            self._give_up(row, f"{stalls} attempts without an epoch; the last: {what}")
+            self._give_up(row, f"{stalls} attempts that completed no epoch; the last: {what}")
             return
         self._launch(row, record, stalls)
 

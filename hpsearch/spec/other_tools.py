@@ -40,7 +40,13 @@ def hint_of(value: object) -> str:
 
 
 def form_of(value: object) -> str:
-    """Return what to write in place of a value that isn't one: what it means, or the form."""
+    """Return what to write in place of a value that isn't one: what it means, or the form.
+
+    >>> form_of([0.001, 0.01])
+    'several values: {choices: [0.001, 0.01]}'
+    """
+    if isinstance(value, list | tuple) and len(value) > 1 and all(map(_is_constant, value)):
+        return f"several values: {_shown({'choices': list(value)})}"
     return hint_of(value) or (FORM if isinstance(value, Mapping) else "")
 
 

@@ -210,15 +210,28 @@ def _is_number(value: object) -> bool:
     )
 
 
+#: the types of pydantic's messages, as YAML has them
+_TYPES = {
+    "a valid dictionary.*": "a mapping",
+    "a valid (?:array|list|tuple)": "a list",
+    "a valid boolean": "true or false",
+    "a valid integer": "an integer",
+    "a valid string": "a text",
+    "a valid number": "a number",
+}
+
+
 def rule_of(message: str) -> str:
     """Word a message of pydantic as a rule.
 
     >>> rule_of("Input should be a valid number")
-    'must be a valid number'
+    'must be a number'
     """
     for prefix in ("Value error, ", "Assertion failed, ", "Input ", "String "):
         message = message.removeprefix(prefix)
-    message = re.sub(r"valid dictionary.*", "mapping", message).replace("should", "must")
+    for pattern, ours in _TYPES.items():
+        message = re.sub(pattern, ours, message)
+    message = message.replace("should", "must")
     return message[0].lower() + message[1:]
 
 

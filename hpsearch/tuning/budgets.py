@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from hpsearch.formatting import show_seconds
+from hpsearch.formatting import show_count, show_seconds
 from hpsearch.record import Record
 
 #: seconds, of which only differences count
@@ -29,7 +29,7 @@ class Budgets:
         budget = self._settings.epochs
         if budget is None or self._epochs < budget:
             return None
-        return f"budget of {budget} epochs used"
+        return f"budget of {show_count(budget, 'epoch')} used"
 
     def time_used(self) -> str | None:
         """Say why the search must end, if its time is over."""

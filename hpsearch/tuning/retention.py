@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from hpsearch.formatting import show_bytes
 from hpsearch.record import Record
 from hpsearch.training.checkpoints import CheckpointStore
 
@@ -39,7 +40,8 @@ class Retention:
         quota, num_bytes = self._record.spec.search.disk_quota, sum(self._num_bytes.values())
         if quota is None or num_bytes <= quota:
             return None
-        return f"disk_quota of {quota:,} bytes exceeded: the checkpoints take {num_bytes:,}"
+        taken = f"the checkpoints take {show_bytes(num_bytes)}"
+        return f"disk_quota of {show_bytes(quota)} exceeded: {taken}"
 
     def end_trial(self, number: int) -> None:
         """Keep the checkpoint of a trial that has ended, or delete it, or that of a worse one."""

@@ -82,7 +82,7 @@ def _placeholder_problems(command: Command, draft: Draft) -> Iterator[Problem]:
         rule = "must be set where {max_steps} is used"
         yield Problem("command.steps_per_epoch", rule)
     for name in sorted(searched & set(FILLED)):
-        yield Problem(join("space", name), "must have another name: hpsearch fills it in", name)
+        yield Problem(join("space", name), "must be renamed: hpsearch fills it in", name)
     unused = sorted(searched - used)
     if style_of(command) == "none" and unused and command.arguments is None:
         rule = "must have a placeholder for every hyperparameter, and has none for"
@@ -95,7 +95,7 @@ def _variable_problems(command: Command, draft: Draft) -> Iterator[Problem]:
         return
     for name in sorted(_names(draft.sections.get("space") or {})):
         if variable(name) in os.environ:
-            rule = "must have another name: this machine has the variable"
+            rule = "must be renamed: this machine has the variable"
             yield Problem(join("space", name), rule, variable(name))
 
 

@@ -16,7 +16,7 @@ from hpsearch.components.models.feedforward import build_model
 from hpsearch.components.optimizers import build_optimizer, hold_average
 from hpsearch.early_stopping import PausingRule, make_early_stopper
 from hpsearch.errors import Problem, SpecError
-from hpsearch.formatting import show_bytes
+from hpsearch.formatting import show_bytes, show_count
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
 from hpsearch.spec import COMPONENT_SECTIONS, SearchSpec
@@ -38,9 +38,10 @@ def check_disk(spec: SearchSpec, data: Data | None, slots: int, folder: Path) ->
     size = max(checkpoint_bytes(data, values, Path(spec.folder)) for values in _draws(spec))
     num_bytes = size * num_checkpoints(spec, slots)
     quota, free = spec.search.disk_quota, shutil.disk_usage(folder).free
-    what = f"{show_bytes(num_bytes)} ({num_checkpoints(spec, slots)} checkpoints at once)"
+    what = f"{show_bytes(num_bytes)} ({show_count(num_checkpoints(spec, slots), 'checkpoint')})"
     if quota is not None and num_bytes > quota:
-        raise SpecError([Problem("search.disk_quota", f"must be at least {what}", quota)])
+        rule = f"must be at least {what}, but got {show_bytes(quota)}"
+        raise SpecError([Problem("search.disk_quota", rule)])
     if num_bytes > free:
         rule = f"needs {what}, but the disk of {folder} has {show_bytes(free)} left"
         raise SpecError([Problem("search.keep_checkpoints", rule)])

@@ -80,7 +80,7 @@ def space_problems(draft: Draft) -> list[Problem]:
 def _section_name_problems(space: Mapping[str, Tree], draft: Draft) -> Iterator[Problem]:
     """Yield the hyperparameters that have the name of a section beside the user's code."""
     for name in space.keys() & (draft.sections.keys() - {"space"}):
-        rule = f"must have another name: the spec has a section {name}"
+        rule = f"must be renamed: the spec has a section {name}"
         yield Problem(f"space.{name}", rule, name)
 
 

@@ -79,7 +79,7 @@ def _condition_problems(
             if value == needed and type(value) is type(needed):
                 continue
             rule = f"must be given only where {parent} is {needed!r}"
-            got = value if by == parent else f"{value} (by {by})"
+            got = value if by == parent else f"{value} (set by {by})"
             problems.append(Problem(join(path, name), rule, got))
             break
     return problems

@@ -24,8 +24,8 @@ def required_problems(command: Command, names: Collection[str], folder: Path) ->
             tree = ast.parse((folder / script).read_text())
             missing = [*_options(tree, command, names), *_values(tree, command, names, folder)]
             if missing:
-                rule = f"must give what {script} requires, and lacks"
-                yield Problem("command.run", f"{rule} {', '.join(missing)}")
+                rule = f"must set the required arguments of {script}"
+                yield Problem("command.run", f"{rule}: {', '.join(missing)}")
 
 
 def _options(tree: ast.Module, command: Command, names: Collection[str]) -> Iterator[str]:

@@ -292,9 +292,11 @@ def _annotation(parameter: inspect.Parameter) -> Any:
 def _value_problem(error: ValidationError, path: str, annotation: Any) -> Problem:
     """Turn pydantic's errors about one value into one problem; those of a union are or-ed."""
     entries = error.errors(include_url=False)
-    rule = " or ".join(dict.fromkeys(rule_of(entry["msg"]) for entry in entries))
+    rules = dict.fromkeys(rule_of(entry["msg"]) for entry in entries)
+    rule = " or ".join(rules).replace(" or must be ", " or ")
     index = [str(key) for key in entries[0]["loc"] if isinstance(key, int)]
     value = entries[0]["input"]
     known = [name for name in get_args(annotation) if isinstance(name, str)]
-    near, hint = nearest_names(value, known), form_of(value)
+    is_of_type = entries[0]["type"].endswith(("_type", "literal_error"))  # a list may be too long
+    near, hint = nearest_names(value, known), form_of(value) if is_of_type else hint_of(value)
     return Problem(".".join([path, *index]), rule, value, () if hint else near, hint)

@@ -159,7 +159,7 @@ def has_epochs(journal: Path) -> bool:
         ("--time", "soon", "--time: must be seconds or a text such as 45s"),
         ("--disk", "much", "--disk: must be bytes or a text such as 500MB"),
         ("--disk", "20GB", "search.disk_quota: must be a budget of the search to be extended"),
-        ("--trials", "0", "extend: needs --trials, --epochs, --time or --disk"),
+        ("--trials", "0", "extend: give --trials, --epochs, --time or --disk"),
     ],
 )
 @pytest.mark.usefixtures("ran")

@@ -16,7 +16,7 @@ from hpsearch.cli.following import exit_status
 from hpsearch.cli.local import LocalSearches
 from hpsearch.errors import HpsearchError
 from hpsearch.live import status_text
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import Outcome, RaisedError
 from hpsearch.record import Record
 from hpsearch.runs import Runs
 from tests.support.cli import hpsearch
@@ -94,11 +94,13 @@ def record_of(tmp_path: Path, **search: Any) -> Record:
 def test_the_commonest_reason_is_told_with_its_count(tmp_path: Path) -> None:
     record = record_of(tmp_path)
     add_trial(record, [], Outcome.FAILED, "KeyError: 'x'")
-    add_trial(record, [], Outcome.DIVERGED, "train_loss is nan at epoch 1")
-    add_trial(record, [0.1], Outcome.DIVERGED, "train_loss is nan at epoch 2")
+    for epoch in (1, 2):
+        number = add_trial(record, [])
+        message = f"train_loss is nan at epoch {epoch}"
+        record.end_trial(number, Outcome.DIVERGED, error=RaisedError("X", message, "a.py", 3))
     assert why_no_best(record) is None  # it goes on
     record.end("finished")
-    told = "2 diverged: train_loss is nan at epoch 1 (trial 1 first)"
+    told = "2 diverged: X: train_loss is nan at epoch 1 (trial 1 first)"
     assert why_no_best(record) == f"none of 3 trials completed: {told}"
     for text in (status_text(record), SearchReport(record).to_markdown()):
         assert told in " ".join(text.split())
@@ -134,14 +136,16 @@ def test_a_search_with_a_best_trial_tells_of_its_failures_too(tmp_path: Path) ->
     add_trial(record, [0.1, 0.2, 0.3], Outcome.COMPLETED)
     record.end("finished")
     assert why_no_best(record) is None
-    told = (
-        "1 of 2 trials (50%) failed; the result rests on the others; most: 1 failed: KeyError: 'x'"
-    )
+    share = "1 of 2 trials (50%) failed; the result rests on the others"
+    told = f"{share}; most frequent: KeyError: 'x' (1 trial)"
     assert f"warning: {told}" in " ".join(status_text(record).split())
     assert f"Warning: {told}" in SearchReport(record).to_markdown()
     for _ in range(3):
         add_trial(record, [0.1, 0.2, 0.3], Outcome.COMPLETED)
-    assert str(failed_share(record)) == "1 of 5 trials (20%) failed; most: 1 failed: KeyError: 'x'"
+    assert (
+        str(failed_share(record))
+        == "1 of 5 trials (20%) failed; most frequent: KeyError: 'x' (1 trial)"
+    )
     assert list(next_steps(record, " --runs r")) == [
         "hpsearch report small --runs r",
         "hpsearch best small --runs r",

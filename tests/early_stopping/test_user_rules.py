@@ -122,7 +122,7 @@ def test_a_rule_gets_the_direction_and_may_just_say_true(folder: Path) -> None:
     [
         ("Nothing", {}, "name: .*:Nothing: can't be imported: AttributeError"),
         ("Floor", {"flor": 1.0}, r"flor: must be a keyword of .*Floor \(max_epochs, floor\)"),
-        ("Floor", {"floor": "low"}, "floor: must be a valid number, but got 'low'"),
+        ("Floor", {"floor": "low"}, "floor: must be a number, but got 'low'"),
         (
             "Floor",
             {"max_epochs": 2},

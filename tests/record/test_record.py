@@ -175,7 +175,7 @@ def test_a_journal_cut_at_any_byte_loads_up_to_the_last_whole_entry_and_goes_on(
         caplog.clear()
         taken_over = Record.reopen(cut, "a-search")
         is_whole = content[size - 1 : size] == b"\n"
-        assert ("unfinished entry" in caplog.text) == (not is_whole)
+        assert ("incomplete last entry" in caplog.text) == (not is_whole)
         whole_ones = max(len(known) - 1, 0)
         assert taken_over.trials == known
         assert known[:whole_ones] == record.trials[:whole_ones]

@@ -103,7 +103,7 @@ class TestValidation:
             (
                 {"optimizer.sgd.lr": 0.1, "optimizer.adam.lr": 0.1},
                 "search.points.1.optimizer.adam.lr: must be given only where optimizer is 'adam', "
-                "but got 'sgd (by optimizer.sgd.lr)'",
+                "but got 'sgd (set by optimizer.sgd.lr)'",
             ),
         ],
     )

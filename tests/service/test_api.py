@@ -274,7 +274,7 @@ def test_a_search_without_a_best_trial_says_why(team: Team) -> None:
     for path in ("best", "model"):
         answer = team.ann.get(f"{API}/searches/poor/{path}")
         assert answer.status_code == 409
-        assert "none of 1 trials completed: " in answer.json()["error"]["message"]
+        assert "none of 1 trial completed: " in answer.json()["error"]["message"]
         assert "90 GB" in answer.json()["error"]["message"]
 
 

@@ -111,7 +111,7 @@ def test_pages_fit_a_phone_in_both_schemes(visit: Visit, scheme: str) -> None:
 def test_a_search_is_live(team: Team, visit: Visit) -> None:
     record = _begin(team, "live")
     with visit("/searches/live") as page:
-        page.get_by_text("no best configuration yet").wait_for()
+        page.get_by_text("There is none: no trial has completed yet").wait_for()
         assert page.locator('[data-figure="objective"]').count() == 1
         page.locator('[data-figure="objective"].js-plotly-plot').wait_for()
         page.get_by_text("As resolved").click()

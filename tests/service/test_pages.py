@@ -218,9 +218,9 @@ def test_a_search_can_be_read_without_javascript(team: Team, visit: Visitor) -> 
 
 
 def test_a_search_without_a_record_is_shown(team: Team, visit: Visitor) -> None:
-    team.add("waits", reason="3 of at most 3 searches are running")
+    team.add("waits", reason="the service runs 3 of at most 3 searches")
     text = Page(visit().get("/searches/waits")).text
-    assert "3 of at most 3 searches are running" in text
+    assert "the service runs 3 of at most 3 searches" in text
     assert "No record yet" in text
     assert visit().get("/searches/waits/figures").status_code == 409
 

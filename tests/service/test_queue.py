@@ -49,8 +49,8 @@ def test_gpu_hours_of_the_month_can_be_used_up() -> None:
     ("quota", "used", "text"),
     [
         (Quota(gpu_hours_per_month=10), 11.0, "used this month's 10 GPU-hours"),
-        (Quota(max_running=1), 0.0, "ann runs 1 of at most 1 searches"),
-        (Quota(), 0.0, "2 of at most 2 searches are running"),
+        (Quota(max_running=1), 0.0, "ann runs 1 of at most 1 search"),
+        (Quota(), 0.0, "the service runs 2 of at most 2 searches"),
     ],
 )
 def test_who_waits_is_told_why(quota: Quota, used: float, text: str) -> None:

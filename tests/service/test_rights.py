@@ -125,7 +125,7 @@ def test_a_log_says_why_it_ends_and_breaks_off(place: Place, how: str) -> None:
         assert next(chunks) == b"a line\n"
         getattr(place, how)()
         rest, is_whole = _rest(chunks)
-    assert rest.startswith(b"\nhpsearch: this answer ends here: ")
+    assert rest.startswith(b"\nhpsearch: response ended: ")
     assert (b"revoked" in rest, b"no longer a user" in rest) == (how == "revoke", how != "revoke")
     assert not is_whole
 
@@ -156,7 +156,7 @@ def test_a_log_of_a_trial_ends_too(place: Place) -> None:
         assert next(chunks) == b"epoch 1\n"
         place.revoke()
         rest, is_whole = _rest(chunks)
-    assert (b"this answer ends here" in rest, is_whole) == (True, False)
+    assert (b"response ended" in rest, is_whole) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -106,13 +106,13 @@ def test_what_the_checks_of_a_trial_warned_of_are_tags(record: Record, store: St
     record.note_warnings(number, [CheckWarning(name, f"{'so long' * 99}: no") for name in names])
     record.note_warnings(
         add_trial(record, [0.5]),
-        [CheckWarning("loss_at_init", "first loss 9.0, an even guess has 2.3")],
+        [CheckWarning("loss_at_init", "first loss 9.0, a uniform guess has 2.3")],
     )
     sync(record, store.uri, store.artifacts)
     first, second = (_check_tags(store.trials()[each]) for each in (number, number + 1))
     assert set(first) == {"hpsearch.check.redundant_bias", "hpsearch.check.mine.py:check"}
     assert {len(text) for text in first.values()} == {250}
-    assert second == {"hpsearch.check.loss_at_init": "first loss 9.0, an even guess has 2.3"}
+    assert second == {"hpsearch.check.loss_at_init": "first loss 9.0, a uniform guess has 2.3"}
 
 
 def _check_tags(run: Run) -> dict[str, str]:

@@ -160,8 +160,7 @@ def test_are_searched_beside_a_training_function(folder: Path) -> None:
     with pytest.raises(SpecError) as caught:
         check(draft_spec(raw, folder))
     assert [str(each) for each in caught.value.problems] == [
-        "space.launcher: must have another name: the spec has a section launcher, "
-        "but got 'launcher'"
+        "space.launcher: must be renamed: the spec has a section launcher, but got 'launcher'"
     ]
 
 

@@ -97,7 +97,11 @@ def test_slots_of_trials_on_two_nodes(rooms: list[int], placement: str, slots: i
     ("rooms", "placement", "message"),
     [
         ([4, 0], None, "2 machines must have room for a trial, but 1 of the cluster's 2 have"),
-        ([1], "pack", "2 nodes of a trial must fit, but the cluster has 1 CPU for 1 of them"),
+        (
+            [1],
+            "pack",
+            "the nodes of a trial must fit, but the cluster has room for 1 of 2 (1 CPU each)",
+        ),
         ([0, 0], None, "no node of the cluster has 1 CPU for one trial"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hpsearch.formatting import show_bytes
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.training.checkpoints import CheckpointStore
@@ -64,10 +65,10 @@ def test_the_quota_is_of_all_checkpoints_that_are_there(tmp_path: Path) -> None:
         assert search.save(other, epoch) is None
     excess = search.save(third, 1)
     assert excess is not None
-    quota, _, taken = excess.partition(" bytes exceeded: the checkpoints take ")
-    assert quota == "disk_quota of 2,500,000"
-    files = search.folder.rglob("*.pt")
-    assert int(taken.replace(",", "")) == sum(file.stat().st_size for file in files) > 3_000_000
+    quota, _, taken = excess.partition(" exceeded: the checkpoints take ")
+    assert quota == "disk_quota of 2.5 MB"
+    num_bytes = sum(file.stat().st_size for file in search.folder.rglob("*.pt"))
+    assert taken == show_bytes(num_bytes) and num_bytes > 3_000_000
 
     again = Retention(search.record, search.folder)  # of another driver
     checkpoint = search.record.trials[third].checkpoint

@@ -95,10 +95,10 @@ def test_what_can_work(changes: dict[str, Any], folder: Path) -> None:
             {"command": "python train.py {max_steps} {lr}"},
             "command.steps_per_epoch: must be set where {max_steps} is used",
         ),
-        ({"space": {"seed": 1}}, "space.seed: must have another name: hpsearch fills it in"),
+        ({"space": {"seed": 1}}, "space.seed: must be renamed: hpsearch fills it in"),
         (
             {"space": {"path": 1}, "command": {"run": "true", "arguments": "environment"}},
-            "space.path: must have another name: this machine has the variable, but got 'PATH'",
+            "space.path: must be renamed: this machine has the variable, but got 'PATH'",
         ),
         ({"space": {"a b": 1}}, "space.a b: a hyperparameter's name must be made of letters"),
         ({"space": [1]}, "space: must map the names of hyperparameters"),
@@ -170,7 +170,7 @@ REQUIRES = """
 )
 def test_required_options_are_given(command: str, lacks: str, folder: Path) -> None:
     (folder / "train.py").write_text(dedent(REQUIRES))
-    expected = f"command.run: must give what train.py requires, and lacks {lacks}"
+    expected = f"command.run: must set the required arguments of train.py: {lacks}"
     assert problems({"command": command}, folder) == ([expected] if lacks else [])
 
 
@@ -208,7 +208,7 @@ def test_required_values_of_hydra_are_given(arguments: str, lacks: str, folder: 
     """
     (folder / "train.py").write_text(dedent(script))
     command = {"run": f"python train.py {arguments}", "arguments": "hydra"}
-    expected = f"command.run: must give what train.py requires, and lacks {lacks}"
+    expected = f"command.run: must set the required arguments of train.py: {lacks}"
     assert problems({"command": command}, folder) == ([expected] if lacks else [])
 
 

@@ -123,7 +123,7 @@ class TestComponents:
     @pytest.mark.parametrize(
         ("sections", "rule"),
         [
-            ({"batch_size": {"values": [16, 32]}}, "batch_size: must be a valid integer"),
+            ({"batch_size": {"values": [16, 32]}}, "batch_size: must be an integer"),
             ({"optimizer": {"values": ["sgd", "adam"]}}, "optimizer: must be a component"),
             (
                 {"model": {"name": "mlp", "dropout": {"min": 0.1, "max": 0.5}}},
@@ -180,7 +180,9 @@ class TestNothingToSearch:
         fixed = changed(
             model={"name": "mlp", "hidden_sizes": [4]}, optimizer="adam", batch_size=32
         )
-        with pytest.raises(SpecError, match="^search.trials: must be 1 where nothing is searched"):
+        with pytest.raises(
+            SpecError, match="^search.trials: must be 1 when the spec searches nothing"
+        ):
             check(draft_spec(fixed))
         check(draft_spec({**fixed, "search": {"trials": 1}}))
 

@@ -55,7 +55,7 @@ class TestSettings:
             ),
             (
                 {"early_stopping": {"grace_period": {"low": 1, "high": 3}}},
-                "search.early_stopping.grace_period: must be a valid integer",
+                "search.early_stopping.grace_period: must be an integer",
             ),
             (
                 {"early_stopping": {"direction": "maximize"}},

@@ -161,7 +161,7 @@ class TestComponents:
         [
             ({"dropout": 1.0}, "model.dropout: must be less than 1, but got 1.0"),
             ({"dropout": "high"}, "model.dropout: must be one of alpha, "),
-            ({"dropout": True}, "model.dropout: must be a valid number, but got True"),
+            ({"dropout": True}, "model.dropout: must be a number, but got True"),
             ({"dropout": None}, "model.dropout: must be the name of a component (dropout)"),
             (
                 {"dropout": {"low": -0.5, "high": 0.5}},
@@ -186,11 +186,11 @@ class TestComponents:
             ),
             (
                 {"hidden_sizes": [64, {"low": 1.5, "high": 8}]},
-                "model.hidden_sizes.1: must be a valid integer, but got 1.5",
+                "model.hidden_sizes.1: must be an integer, but got 1.5",
             ),
             (
                 {"hidden_sizes": {"choices": [[64], [8, "a"]]}},
-                "model.hidden_sizes.choices.1.1: must be a valid integer, but got 'a'",
+                "model.hidden_sizes.choices.1.1: must be an integer, but got 'a'",
             ),
             ({"activation": "rellu"}, "model.activation: must be one of "),
             (
@@ -207,8 +207,8 @@ class TestComponents:
     def test_values_of_the_users_own_components(self, folder: Path) -> None:
         section = {"name": "code.py:net", "width": {"low": 1.5, "high": 4.0}, "depth": "x"}
         assert problems_of(changed(model=section), folder) == [
-            "model.width: must be a valid integer, but got 1.5",
-            "model.depth: must be a valid integer, but got 'x'",
+            "model.width: must be an integer, but got 1.5",
+            "model.depth: must be an integer, but got 'x'",
         ]
 
     def test_choices_of_a_literal_are_named(self) -> None:
@@ -245,7 +245,7 @@ class TestTrials:
             ),
             (
                 {"batch_size": 0.5},
-                "batch_size: must be a valid integer or must be 'full', but got 0.5",
+                "batch_size: must be an integer or 'full', but got 0.5",
             ),
             ({"gradient_clip": 0}, "gradient_clip: must be greater than 0, but got 0"),
             (
@@ -378,7 +378,7 @@ class TestTrainingFunctions:
             ),
             ({"space": [1]}, "space: must map the names of hyperparameters to values"),
             ({"space": {"low": 1, "high": 2}}, "space: must map the names of hyperparameters"),
-            ({"trainable": 3}, "trainable: must be a valid string, but got 3"),
+            ({"trainable": 3}, "trainable: must be a text, but got 3"),
         ],
     )
     def test_that_cannot_work(self, sections: dict[str, Any], expected: str, folder: Path) -> None:

@@ -129,14 +129,14 @@ def _names(fields: Sequence[str], file: Path, form: CsvForm) -> list[str]:
     ]
     if len(names) == 1 and (other := _other_separator(names[0], form.separator)):
         raise DataError(
-            f"must be what stands between the fields of {file}, but with {form.separator!r} it "
+            f"must be the separator of {file}, but with {form.separator!r} it "
             f"has one column, {names[0]!r:.80}; try `separator: {other}`",
             keyword="separator",
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(
-            f"columns of {file} must have names of their own, but {twice!r} stands "
+            f"columns of {file} must have unique names, but {twice!r} stands "
             f"{names.count(twice)} times",
             keyword="path",
             hint=missing_header(names),

@@ -38,12 +38,12 @@ def check_is_text(file: Path, encoding: str) -> None:
     if kind := next((kind for mark, kind in _NO_TEXT.items() if content.startswith(mark)), None):
         raise DataError(f"must be a table as text, but {file} is {kind}", keyword="path")
     if content.startswith(codecs.BOM_UTF8) and not encoding.lower().startswith(("utf", "u8")):
-        rule = f"must be that of {file}, which begins with the mark of utf-8"
+        rule = f"must be the encoding of {file}, which begins with the mark of utf-8"
         raise DataError(rule, encoding, keyword="encoding")
     if b"\0" in content and "16" not in encoding and "32" not in encoding:
         guess = _wide_encoding(content)
         found = f"it has null bytes; try `encoding: {guess}`" if guess else "it has null bytes"
-        rule = f"must be that of {file}, but {encoding} can't read it: {found}"
+        rule = f"must be the encoding of {file}, but {encoding} can't read it: {found}"
         raise DataError(rule, keyword="encoding")
 
 
@@ -59,7 +59,7 @@ def _wide_encoding(content: bytes) -> str:
 def encoding_rule(file: Path, encoding: str, error: UnicodeError) -> str:
     """Say which byte can't be read, and which encoding reads it, with the words around it."""
     content = file.read_bytes()
-    rule = f"must be that of {file}, but {encoding} can't read it"
+    rule = f"must be the encoding of {file}, but {encoding} can't read it"
     position = _first_wrong(content, encoding)
     for other in _ENCODINGS:
         if other != encoding and _first_wrong(content, other) is None:

@@ -17,6 +17,7 @@ from hpsearch.components.datasets.splitting import SplitSettings, divide
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.components.tasks.kinds import KindDecision, Statement, listed
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
+from hpsearch.formatting import show_count
 from hpsearch.registry import Component, is_ours
 
 registry.share_keywords("dataset", SplitSettings)
@@ -160,10 +161,8 @@ def _lonely_classes(splits: Mapping[str, KnownRows], class_names: tuple[str, ...
         return []
     counts = np.bincount(classes, minlength=len(class_names))
     lonely = [name for name, count in zip(class_names, counts, strict=True) if count == 1]
-    many = f"{len(lonely)} classes have" if len(lonely) > 1 else "a class has"
-    return (
-        [f"{many} one row, so that not every split has them: {listed(lonely)}"] if lonely else []
-    )
+    which = f"{show_count(len(lonely), 'class', 'classes')} with one row only"
+    return [f"{which}, which not every split has: {listed(lonely)}"] if lonely else []
 
 
 def _from_datasets(

@@ -81,14 +81,15 @@ def _way(source: Source, preparation: SplitSettings) -> str:
     way, has_groups = preparation.split, source.groups is not None
     if way == "group" and not has_groups:
         raise DataError(
-            "must not be group, as the data set has no groups of rows: a table names their column "
-            "in `group`",
+            "must not be 'group', as the data set has no groups of rows: a table names their "
+            "column in `group`",
             keyword="split",
         )
     if way == "auto" and has_groups and source.is_ordered:
         raise DataError(
             "must be given (group or chronological) for a data set with groups that is ordered by "
-            "time, but is auto",
+            "time",
+            way,
             keyword="split",
         )
     if way == "auto":
@@ -106,7 +107,7 @@ def _draw_part(
     count = round(available * fraction)
     if not 0 < count < available:
         raise DataError(
-            f"must leave some of {available} {division.unit} on both sides",
+            f"must leave at least one of {available} {division.unit} in each part",
             fraction,
             keyword=f"{key}_fraction",
         )

@@ -57,7 +57,7 @@ def classification(
     """
     if loss is not None and label_smoothing:
         raise BadConfigurationError(
-            "must be given as the loss's own keyword where there is a loss",
+            "must be set on `loss` when a loss is given",
             label_smoothing,
             keyword="label_smoothing",
         )

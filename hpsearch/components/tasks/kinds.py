@@ -171,5 +171,5 @@ def _check_present(missing: Values) -> None:
     if rows.any():
         raise DataError(
             f"every row must have a target, but {int(rows.sum())} of {len(rows)} have none, the "
-            f"first is row {int(rows.argmax())} (from 0): leave them out"
+            f"first is row {int(rows.argmax())} (from 0): drop these rows"
         )

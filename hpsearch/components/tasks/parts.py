@@ -134,7 +134,7 @@ def make_parts(
     names = [name for metric in scores for name in metric.names]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        rule = f"must have names of their own, but got {twice!r} twice"
+        rule = f"must have unique names, but got {twice!r} twice"
         raise BadConfigurationError(rule, keyword="metrics")
     return TaskComponents(made_loss, made_head, scores, reports_loss=loss is not None)
 

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from hpsearch.analysis import SearchReport
 from hpsearch.analysis.leaders import leaders
-from hpsearch.analysis.next_steps import why_no_best
+from hpsearch.analysis.next_steps import no_best
 from hpsearch.analysis.plain import plain_best, plain_curves, plain_trial, trial_log
 from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.growing_file import GrowingFile
@@ -156,8 +156,7 @@ def model(name: Name, service: TheService, user: TheUser) -> Response:
 def _best_trial(record: Record) -> TrialRecord:
     """Return the best trial; raises ConflictError with the reason where there is none."""
     if record.best is None:
-        why = why_no_best(record) or "no trial has completed yet"
-        raise ConflictError(f"{record.spec.name}: {why}")
+        raise ConflictError(f"{record.spec.name}: {no_best(record)}")
     return record.best
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 
 from hpsearch.errors import ClusterError, UnsafeFileError
-from hpsearch.service.checks.submission import MAX_ANSWER, no_answer
+from hpsearch.service.checks.submission import MAX_ANSWER, no_result
 from hpsearch.service.jobs import Jobs, JobState
 from hpsearch.untrusted_files import open_regular, read_end, remove_below
 
@@ -69,8 +69,8 @@ class ClusterRunner:
                 return answer
             said, _ = read_end(self._folder, name, _OUTPUT, num_bytes=_LAST_WORDS)
         except (FileNotFoundError, UnsafeFileError) as error:
-            raise no_answer("its answer is missing") from error
-        raise no_answer(said.decode(errors="replace").strip() or "no answer")
+            raise no_result("its output is missing") from error
+        raise no_result("its output is empty", said.decode(errors="replace"))
 
     def _end(self, job: str, name: str) -> None:
         with suppress(ClusterError):

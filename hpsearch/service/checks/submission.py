@@ -75,7 +75,7 @@ class LocalRunner:
             rule = f"must print at most {MAX_PRINTED:,} bytes while it is checked"
             raise SpecError([Problem("spec", rule)]) from error
         if not ended.answer:
-            raise no_answer(ended.last_words or f"status {ended.status}")
+            raise no_result(f"exit status {ended.status}", ended.last_words)
         return ended.answer
 
 
@@ -122,10 +122,11 @@ class Checks:
         return await run_in_threadpool(_taken, answer, draft, self._data_folders, run)
 
 
-def no_answer(why: str) -> SpecError:
-    """Return the error for a check that ended without an answer."""
-    rule = "must not end the process of its check"
-    return SpecError([Problem("spec", rule, why.splitlines()[-1][:500])])
+def no_result(how: str, output: str = "") -> SpecError:
+    """Return the error for a check that ended without a result, with the output's last line."""
+    last = "".join(output.strip().splitlines()[-1:])[:500]
+    rule = f"the check ended without a result ({how})"
+    return SpecError([Problem("spec", f"{rule}: {last}" if last else rule)])
 
 
 def _taken(
@@ -136,7 +137,7 @@ def _taken(
     try:
         told = _Answer.model_validate_json(answer)
     except ValidationError as error:
-        raise no_answer("invalid answer") from error
+        raise no_result("its output is invalid") from error
     if told.problems:
         found = [problem.model_dump(exclude_none=True) for problem in told.problems]
         raise SpecError([ToldProblem(**each) for each in found])

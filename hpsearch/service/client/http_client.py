@@ -192,7 +192,7 @@ class Client:
             with suppress(UnreachableError, ValueError):
                 self.me()  # raises the reason where the token was revoked meanwhile
             raise UnreachableError(
-                f"the service at {self.url} closed the connection before the end of its answer"
+                f"the service at {self.url} closed the connection before the end of its response"
             ) from error
 
 
@@ -203,7 +203,7 @@ def _error(answer: requests.Response) -> Exception:
         message, problems = str(told["message"]), told["problems"]
     except (ValueError, LookupError, TypeError):  # a proxy's own page
         kind = UnreachableError if answer.status_code in _OF_A_PROXY else ServiceError
-        return kind(f"{answer.url} answered {answer.status_code} {answer.reason}")
+        return kind(f"{answer.url} returned {answer.status_code} {answer.reason}")
     if answer.status_code == 422 and problems:
         lines = message.splitlines()
         texts = lines if len(lines) == len(problems) else [message]

@@ -102,7 +102,7 @@ class _Answer:
         if kind.startswith("text/event-stream"):
             return f"event: end\ndata: {json.dumps(reason)}\n\n", True
         if kind.startswith("text/plain") and "content-length" not in self._headers:
-            return f"\nhpsearch: this answer ends here: {reason}\n", False
+            return f"\nhpsearch: response ended: {reason}\n", False
         return "", False
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from hpsearch.analysis.scatter import shown_trials
-from hpsearch.formatting import show, show_outcome
+from hpsearch.formatting import show, show_count, show_outcome
 from hpsearch.record import Record
 
 WIDTH, HEIGHT = 640, 260
@@ -59,7 +59,7 @@ def curves_svg(record: Record) -> Markup:
         for trial, curve in curves
     )
     picture = Markup('<svg class="still" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
-    title = f"{metric} of {len(curves)} trials by epoch"
+    title = f"{metric} of {show_count(len(curves), 'trial')} by epoch"
     return picture.format(WIDTH, HEIGHT, title, lines + axes.labels(metric))
 
 

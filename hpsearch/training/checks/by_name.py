@@ -226,8 +226,10 @@ def split_leakage(trainer: Trainer) -> Finding | None:
         if split is not None and (hashes := _row_hashes(split)) is not None
     }
     leaks = {name: count for name, count in shared.items() if count}
-    told = " and ".join(f"{count} of the {name} split" for name, count in leaks.items())
-    message = f"training rows are in other splits too: {told}" if leaks else "no row is in two"
+    message = "no row is in two splits"
+    if leaks:
+        told = " and ".join(f"{count} of the {name} split" for name, count in leaks.items())
+        message = f"training rows are in other splits too: {told}"
     return Finding("split_leakage", not leaks, message)
 
 

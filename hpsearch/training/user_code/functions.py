@@ -222,7 +222,7 @@ class FunctionTrainer:
             raise AfterLastEpochError(metrics, error) from error
         if self._lockstep.was_cut_short:
             fact = f"reports more than trial.max_epochs ({self.epoch}) epochs"
-            advice = "the last one was trained in vain, and nothing after the loop ran"
+            advice = "the last epoch was discarded, and code after the loop did not run"
             self._warn(CheckWarning("report", f"{fact}: {advice}"))
 
     def _warn(self, warning: CheckWarning | None) -> None:

@@ -238,8 +238,8 @@ def slots_of_cluster(rooms: Sequence[int], resources: Resources) -> int:
         hint = "resources.placement: pack needs fewer"
         has = f"but {sum(map(bool, rooms))} of the cluster's {len(rooms)} have {wanted}; {hint}"
         raise ClusterError(f"resources.nodes: {number} machines must have room for a trial, {has}")
-    has = f"but the cluster has {wanted} for {sum(rooms)} of them"
-    raise ClusterError(f"resources.nodes: {number} nodes of a trial must fit, {has}")
+    has = f"but the cluster has room for {sum(rooms)} of {number} ({wanted} each)"
+    raise ClusterError(f"resources.nodes: the nodes of a trial must fit, {has}")
 
 
 def _slots_of_node(available: dict[str, float], resources: Resources) -> int:

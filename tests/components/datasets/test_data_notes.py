@@ -154,7 +154,7 @@ class TestUndefined:
         assert why == "the validation split has no row of class 'c' (1 in all)"
         assert "val_roc_auc" in found.metrics
         assert found.warnings[0].startswith(
-            "dataset: a class has one row, so that not every split has"
+            "dataset: 1 class with one row only, which not every split has"
         )
 
     def test_as_an_objective_it_is_refused(self, tmp_path: Path) -> None:

@@ -110,7 +110,8 @@ def test_no_test_split() -> None:
 @pytest.mark.parametrize("keyword", ["val_fraction", "test_fraction"])
 def test_a_fraction_that_leaves_nothing(keyword: str) -> None:
     with pytest.raises(
-        DataError, match=f"^{keyword}: must leave some of .* rows on both sides, but got 0.001"
+        DataError,
+        match=f"^{keyword}: must leave at least one of .* rows in each part, but got 0.001",
     ):
         load_data({"name": "wine", keyword: 0.001}, seed=0)
 

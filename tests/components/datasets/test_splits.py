@@ -144,7 +144,7 @@ def test_a_users_factory_names_its_groups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"split": "group"}, r"^split: must not be group, as .* no groups"),
+        ({"split": "group"}, r"^split: must not be 'group', as .* no groups"),
         ({"group": "patients"}, r"^group: must be a column .* did you mean 'patient'"),
         (
             {"time": "patient"},
@@ -152,7 +152,7 @@ def test_a_users_factory_names_its_groups(tmp_path: Path) -> None:
         ),
         ({"group": "patient", "time": "day"}, r"^split: must be given \(group or chron"),
         ({"time": "day", "stratify": False}, r"^stratify: must not be given, as a chron"),
-        ({"group": "ill"}, r"^test_fraction: must leave some of .* groups on both sides"),
+        ({"group": "ill"}, r"^test_fraction: must leave at least one of .* groups in each part"),
         ({"group": "patient", "folds": 25}, r"^folds: must be at most 24 with 24 groups"),
         ({"time": "day", "folds": 96}, r"^folds: must be at most 95 with 96 rows"),
         ({"time": "day", "train_rows": 78}, r"^train_rows: must be at most the 77 rows"),

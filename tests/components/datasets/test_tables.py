@@ -214,7 +214,7 @@ class TestFiles:
         assert data.feature_names == ("b", "a_x", "a_z")
 
     def test_names_that_stand_twice(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="names of their own, but 'b' stands 2 times"):
+        with pytest.raises(DataError, match="unique names, but 'b' stands 2 times"):
             load(tmp_path, table(["1"], name="b"))
 
     def test_without_a_header(self, tmp_path: Path) -> None:
