@@ -197,6 +197,11 @@ class SearchNotFoundError(RunsError):
 class SearchRunningError(RunsError):
     """Raised when another driver works on a search."""
 
+    @classmethod
+    def of(cls, name: str) -> SearchRunningError:
+        """Return the error for a search of this name."""
+        return cls(f"{name} is running in another process")
+
 
 class SearchEndedError(RunsError):
     """Raised when a search has ended, so that there is nothing to resume or to stop."""

@@ -57,6 +57,15 @@ def show_bytes(num_bytes: float) -> str:
     return f"{num_bytes:.3g} {_UNITS[power]}"
 
 
+def show_error(error: BaseException) -> str:
+    """Return an error's type and the first line of its message.
+
+    >>> show_error(ValueError("no\\nmore"))
+    'ValueError: no'
+    """
+    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+
+
 def show_outcome(outcome: Outcome | None) -> str:
     """Return how a trial ended; None is that of a running trial.
 

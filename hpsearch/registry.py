@@ -22,7 +22,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -317,6 +317,11 @@ def families() -> list[str]:
     """Return all families, those of installed packages included."""
     load_plugins()
     return list(INJECTED)
+
+
+def one_of(known: Iterable[str]) -> str:
+    """Return the rule for the name of a component."""
+    return f"must be one of {', '.join(known)}, or yours as module:factory"
 
 
 def names(family: str) -> list[str]:

@@ -150,7 +150,7 @@ class SearchFolder:
                 self.stop_request.unlink(missing_ok=True)
                 yield
         except Timeout as error:
-            raise SearchRunningError(f"{self.name} is running in another process") from error
+            raise SearchRunningError.of(self.name) from error
 
     def is_driven(self) -> bool:
         """Whether a driver works on the search."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hpsearch.analysis.progress import summary
+from hpsearch.errors import SearchNotFoundError
 from hpsearch.formatting import show_count, show_outcome
 from hpsearch.record import Record, TrialRecord
 
@@ -83,6 +84,13 @@ def plain_best(record: Record) -> dict[str, Any] | None:
         "params": trial.params,
         "values": trial.values,
     }
+
+
+def check_trial(record: Record, number: int) -> None:
+    """Raise SearchNotFoundError for a trial that a search doesn't have."""
+    if number >= len(record.trials):
+        has = f"it has {show_count(len(record.trials), 'trial')}"
+        raise SearchNotFoundError(f"{record.name} has no trial {number}; {has}")
 
 
 def trial_log(trial: TrialRecord) -> str:

@@ -106,12 +106,11 @@ class LocalSearches:
 
     def logs(self, name: str, trial: int | None, follow: bool) -> Iterator[str]:
         """See Searches."""
-        from hpsearch.analysis.plain import trial_log
+        from hpsearch.analysis.plain import check_trial, trial_log
 
         folder, record = self._open(name)
         if trial is not None:
-            if trial >= len(record.trials):
-                raise HpsearchError(f"{name} has no trial {trial}; it has {len(record.trials)}")
+            check_trial(record, trial)
             output = output_file(folder.outputs, trial)
             yield from _text(folder, output, partial(self._trains, folder, trial), follow)
             yield trial_log(folder.open_record().trials[trial])

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 
+from hpsearch.components.input_shapes import check_images
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
@@ -54,7 +55,7 @@ def flip(
     axis: Literal["horizontal", "vertical"] = "horizontal",
 ) -> Augmentation:
     """Images flipped with a probability: left to right (horizontal), or top to bottom."""
-    _check_images(input_shape, "flip")
+    check_images("flip", input_shape)
     dim = -1 if axis == "horizontal" else -2
 
     def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +70,7 @@ def cutout(
     input_shape: tuple[int, ...], size: Annotated[int, Ge(1), Recommended(2, 16)] = 8
 ) -> Augmentation:
     """A square of zeros at a random position (DeVries & Taylor, 2017), clipped at borders."""
-    _check_images(input_shape, "cutout")
+    check_images("cutout", input_shape)
     height, width = input_shape[-2:]
 
     def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +90,7 @@ def rotation(
 
     Pixels between pixels are interpolated (bilinear), so that images become a little smoother.
     """
-    _check_images(input_shape, "rotation")
+    check_images("rotation", input_shape)
     height, width = input_shape[-2:]
 
     def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +137,7 @@ def cutmix(
     Its sides are sqrt(1 - m) of the image's, m from Beta(alpha, alpha), around a place; both are
     drawn once a batch. Borders may cut it. Classes become probabilities.
     """
-    _check_images(input_shape, "cutmix")
+    check_images("cutmix", input_shape)
     height, width = input_shape[-2:]
 
     def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,7 +169,7 @@ def feature_masking(
 
 
 def _cropped(input_shape: tuple[int, ...], name: str, padding: int, mode: str) -> Augmentation:
-    _check_images(input_shape, name)
+    check_images(name, input_shape)
     height, width = input_shape[-2:]
 
     def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,11 +209,3 @@ def _numbers(targets: Tensor, output_size: int, kind: str) -> Tensor:
     if kind == "classification" and targets.dtype == torch.int64:
         return F.one_hot(targets, output_size).float()
     return targets
-
-
-def _check_images(input_shape: tuple[int, ...], name: str) -> None:
-    if len(input_shape) != 3:
-        raise BadConfigurationError(
-            f"{name} needs images of the shape (channels, height, width), but an example of the "
-            f"data set has the shape {input_shape}"
-        )

@@ -18,6 +18,7 @@ from annotated_types import Interval
 from torch import Tensor
 
 from hpsearch.components.data import Scale
+from hpsearch.components.input_shapes import check_images
 from hpsearch.components.vision import torchvision
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Component, Recommended, register_library
@@ -82,11 +83,7 @@ def component(name: str) -> Component:
         probability: Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)] = 1.0,
         **keywords: Any,
     ) -> PerImage:
-        if len(input_shape) != 3:
-            raise BadConfigurationError(
-                f"{full} needs images of the shape (channels, height, width), but an example of "
-                f"the data set has the shape {input_shape}"
-            )
+        check_images(full, input_shape)
         if "size" in inspect.signature(made).parameters:
             keywords.setdefault("size", list(input_shape[1:]))
         transform = _made(full, made, keywords)

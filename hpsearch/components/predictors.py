@@ -58,7 +58,7 @@ class Predictor(nn.Module):
         if not self.head.gives_probabilities:
             raise ValueError(
                 "this model gives no probabilities: a regression has none, and those of an SVM's "
-                "scores come from a calibration (section `calibration` of the spec)"
+                "scores come from a calibration"
             )
         probabilities: Tensor = self.head(self.forward(x))
         return probabilities

@@ -47,7 +47,7 @@ def make_rule(settings: EarlyStopping, direction: Direction, folder: Path) -> Ea
         component = registry.get(FAMILY, settings.name, folder)
     except KeyError as error:
         known = registry.names(FAMILY)
-        must = f"must be one of {', '.join(known)}, or yours as module:factory"
+        must = registry.one_of(known)
         nearest = nearest_names(settings.name, known)
         raise SpecError([Problem("name", must, settings.name, nearest)]) from error
     offered = {"max_epochs": settings.max_epochs, "direction": direction}

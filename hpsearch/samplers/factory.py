@@ -36,7 +36,7 @@ def make_sampler(
         component = registry.get("sampler", name, folder)
     except KeyError as error:
         known = registry.names("sampler")
-        rule = f"must be one of {', '.join(known)}, or yours as module:factory"
+        rule = registry.one_of(known)
         nearest = nearest_names(name, known)
         raise UserCodeError(rule, name, keyword="name", nearest=nearest) from error
     is_ours = registry.is_ours(component.factory)

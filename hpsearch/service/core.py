@@ -12,8 +12,8 @@ from hpsearch.errors import ConflictError, NotAllowedError, Problem, SpecError
 from hpsearch.runs import Runs
 from hpsearch.service.accounting import Accounting
 from hpsearch.service.cache.records import Records
-from hpsearch.service.cache.responses import Answers
-from hpsearch.service.cache.search_list import Listing
+from hpsearch.service.cache.responses import ResponseCache
+from hpsearch.service.cache.search_list import SearchListCache
 from hpsearch.service.checks.cluster import ClusterRunner
 from hpsearch.service.checks.submission import Checks, LocalRunner
 from hpsearch.service.database.audit import write_audit
@@ -57,8 +57,8 @@ class Service:
         self.settings = settings
         self.engine: Engine = open_database(settings.database)
         self.table = SearchTable(self.engine)
-        self.listing = Listing(self.table)
-        self.answers = Answers()
+        self.list_cache = SearchListCache(self.table)
+        self.response_cache = ResponseCache()
         self.tokens = Tokens(self.engine)
         self.sessions = Sessions(self.engine)
         self.tracking_tokens = TrackingTokens(self.engine, self.table)

@@ -171,11 +171,11 @@ class Reconciler:
     def _reconcile(self, row: SearchRow, job: Job) -> None:
         # A driver may outlive its job, for a moment or as long as an unknown Ray head.
         if job.state is JobState.ALIVE or self._files.is_driven(row.name):
-            self._tend_alive(row)
+            self._reconcile_running(row)
         elif time.time() >= row.retry_at:
             self._reconcile_idle(row, self._record(row.name), job.state)
 
-    def _tend_alive(self, row: SearchRow) -> None:
+    def _reconcile_running(self, row: SearchRow) -> None:
         if row.desired not in ENDINGS:
             if row.actual == "starting":
                 self._table.change(row, actual="running", reason=None)

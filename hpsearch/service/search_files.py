@@ -114,7 +114,7 @@ class SearchFiles:
     def _held(self, name: str) -> Iterator[None]:
         with locked(self._runs, name, self._folder(name).lock.name) as is_held:
             if not is_held:
-                raise SearchRunningError(f"{name} is running in another process")
+                raise SearchRunningError.of(name)
             yield
 
     def _status(self, name: str, file: Path) -> os.stat_result | None:

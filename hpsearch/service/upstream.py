@@ -16,6 +16,8 @@ from hpsearch.service.forwarding import Target
 from hpsearch.service.settings import Settings
 
 TIMEOUT_S = 60.0
+#: the error of a request that needs one
+NO_MLFLOW = "this service has no MLflow server"
 _CHUNK = 1 << 16
 _log = logging.getLogger(__name__)
 

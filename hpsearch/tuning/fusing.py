@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from hpsearch import registry
-from hpsearch.components import Arrays, Data
+from hpsearch.components import Data
 from hpsearch.components.layers.activations import ACTIVATION
 from hpsearch.spec import SearchSpec
 from hpsearch.spec.trees import Choices, Range, Tree
@@ -25,9 +25,9 @@ def obstacle(spec: SearchSpec, data: Data | None) -> str:
     """Return why no trials of a search can share a program, or nothing."""
     if found := programs.obstacle(spec, spec.trial_sections):
         return found
-    if data is None or not isinstance(data.train, Arrays):
-        return programs.at("dataset", "its rows aren't in memory")
-    if data.folds:
+    if found := programs.data_obstacle(data):
+        return found
+    if data is not None and data.folds:
         return programs.at("dataset", "each trial trains a net for each fold")
     if spec.resources.gpu > 1 or spec.resources.nodes > 1 or spec.resources.reuse == "never":
         return programs.at("resources", "more than one GPU, or a new process, for each trial")

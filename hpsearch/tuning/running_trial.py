@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,16 +72,22 @@ class RunningTrial:
     """
 
     def __init__(
-        self, trial: TrialConfig, data: Data | None, checkpoints: Path, outputs: str | None
+        self,
+        trial: TrialConfig,
+        data: Data | None,
+        checkpoints: Path,
+        outputs: str | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trial = trial
+        self._clock = clock
         self.trainer: EpochTrainer | None = None
         #: the last epoch that was reported
         self.epoch = 0
         self._data, self._checkpoints, self._outputs = data, checkpoints, outputs
         self._warnings: tuple[CheckWarning, ...] = ()
         self._store = CheckpointStore(checkpoints, trial.number)
-        self._saved_at = time.monotonic()
+        self._saved_at = self._clock()
 
     def start(self, other_nodes: OtherNodes | None = None) -> Report | None:
         """Make the trainer; returns what the trial reported last if that was saved with its
@@ -139,7 +145,7 @@ class RunningTrial:
             return True
         if every is not None:
             return self.epoch % every == 0
-        return time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL_S
+        return self._clock() - self._saved_at > CHECKPOINT_INTERVAL_S
 
     def _check(self) -> None:
         """Run the trial's checks on a trainer of their own, whatever launcher trains the trial."""
@@ -160,7 +166,7 @@ class RunningTrial:
         the report gets it when the trial goes on."""
         state = trainer.state_dict()
         self._store.save(self.epoch, {"epoch": self.epoch, "metrics": metrics, "trainer": state})
-        self._saved_at = time.monotonic()
+        self._saved_at = self._clock()
         return self._newest()
 
     def _newest(self) -> str:

@@ -216,7 +216,7 @@ def _find(family: str, name: str, path: str, folder: Path) -> Component | Proble
     except KeyError:
         known = registry.names_like(family, name)
         shown = known if len(known) <= _MOST_NAMES else [*known[:5], f"… {known[-1]}"]
-        rule = f"must be one of {', '.join(shown)}, or yours as module:factory"
+        rule = registry.one_of(shown)
         return Problem(path, rule, name, nearest_names(name, known))
 
 

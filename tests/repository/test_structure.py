@@ -45,6 +45,13 @@ def test_every_folder_says_what_lives_there(package: Path) -> None:
     assert len(docstring.split("\n\n")) > 1, "its purpose in a line, then what may be touched"
 
 
+def test_every_file_of_the_tuning_is_known_to_use_no_ray() -> None:
+    """The contract lists them one by one, as those in `on_ray` may."""
+    contracts = (ROOT / "pyproject.toml").read_text()
+    for path in (ROOT / "hpsearch" / "tuning").glob("[!_]*.py"):
+        assert f'"hpsearch.tuning.{path.stem}"' in contracts, path.name
+
+
 def test_no_test_imports_another() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         found = re.findall(r"^\s*from (tests(?:\.\w+)*\.test_\w+) import", path.read_text(), re.M)

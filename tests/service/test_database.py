@@ -20,7 +20,7 @@ from hpsearch.errors import (
     ServiceError,
     SpecError,
 )
-from hpsearch.service.cache.search_list import Listing
+from hpsearch.service.cache.search_list import SearchListCache
 from hpsearch.service.database import tables
 from hpsearch.service.database.audit import read_audit, write_audit
 from hpsearch.service.database.lease import Lease
@@ -95,7 +95,7 @@ def test_a_listing_is_always_what_the_table_says(engine: Engine) -> None:
     table = SearchTable(engine)
     for name in ("a", "b", "c"):
         table.add(SearchRow(name, "ann", "spec", summary={"epochs": 1}))
-    listing = Listing(table)
+    listing = SearchListCache(table)
 
     def expect_truth() -> None:
         for wanted, limit, offset in (

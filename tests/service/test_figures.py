@@ -12,24 +12,24 @@ import psutil
 import pytest
 
 from hpsearch.errors import SearchNotFoundError
-from hpsearch.service.cache.figures import Drawer
+from hpsearch.service.cache.figures import FigureProcess
 from hpsearch.service.search_files import SearchFiles
 from tests.support.polling import wait_until
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from hpsearch.service.cache.figures import Drawer
+from hpsearch.service.cache.figures import FigureProcess
 from hpsearch.service.search_files import SearchFiles
 if __name__ == "__main__":
-    Drawer(SearchFiles(Path(sys.argv[1]))).draw("small")
+    FigureProcess(SearchFiles(Path(sys.argv[1]))).draw("small")
     print("drawn", flush=True)
     time.sleep(600)
 """
 
 
 def test_figures_are_drawn_again_after_the_process_died(whole_search: Path) -> None:
-    drawer = Drawer(SearchFiles(whole_search))
+    drawer = FigureProcess(SearchFiles(whole_search))
     known = set(psutil.Process().children())
     first = gzip.decompress(drawer.draw("small"))  # its header has the time
     assert {"objective", "curves"} <= set(json.loads(first)["figures"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-from hpsearch.service.cache.responses import Answers
+from hpsearch.service.cache.responses import ResponseCache
 
 
 def test_an_answer_is_made_once_for_each_version() -> None:
-    answers, made = Answers(), []
+    answers, made = ResponseCache(), []
 
     def make(text: str) -> bytes:
         made.append(text)
@@ -21,7 +21,7 @@ def test_an_answer_is_made_once_for_each_version() -> None:
 
 
 def test_those_that_were_asked_for_last_are_kept() -> None:
-    answers = Answers(max_bytes=8)
+    answers = ResponseCache(max_bytes=8)
     for name in "abab":
         answers.get((name,), "1", lambda: b"1234")
     answers.get(("a",), "1", lambda: b"none")
@@ -31,7 +31,7 @@ def test_those_that_were_asked_for_last_are_kept() -> None:
 
 
 def test_nobody_waits_for_what_others_make() -> None:
-    answers, begun, go_on = Answers(), threading.Event(), threading.Event()
+    answers, begun, go_on = ResponseCache(), threading.Event(), threading.Event()
     answers.get(("kept",), "1", lambda: b"kept")
 
     def make() -> bytes:

@@ -100,7 +100,7 @@ def test_slots_of_trials_on_two_nodes(rooms: list[int], placement: str, slots: i
         (
             [1],
             "pack",
-            "the nodes of a trial must fit, but the cluster has room for 1 of 2 (1 CPU each)",
+            "the nodes of a trial must fit, but the cluster has room for 1 of 2, 1 CPU each",
         ),
         ([0, 0], None, "no node of the cluster has 1 CPU for one trial"),
     ],

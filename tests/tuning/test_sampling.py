@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hpsearch.record import Record
+from hpsearch.spec import Scalar
 from hpsearch.tuning.sampling import first_points, note_default
 from tests.support.specs import make_spec
 
@@ -28,7 +29,8 @@ def test_the_default_configuration_is_the_first(tmp_path: Path) -> None:
 
 
 def test_points_of_the_users_come_before_it(tmp_path: Path) -> None:
-    given, transferred = {"x": 7}, {"x": 8, "y": "b"}
+    given: dict[str, Scalar] = {"x": 7}
+    transferred: dict[str, Scalar] = {"x": 8, "y": "b"}
     spec = make_spec(tmp_path, trainable="train.py:train", space=SPACE, search={"points": [given]})
     record = Record.create(tmp_path / "record.journal", spec, first_points=[given, transferred])
     note_default(record)

@@ -162,6 +162,11 @@ class TestComponents:
             ({"dropout": 1.0}, "model.dropout: must be less than 1, but got 1.0"),
             ({"dropout": "high"}, "model.dropout: must be one of alpha, "),
             ({"dropout": True}, "model.dropout: must be a number, but got True"),
+            (
+                {"dropout": [0.1, 0.2]},
+                "model.dropout: must be a number, but got [0.1, 0.2]; "
+                "several values: {choices: [0.1, 0.2]}",
+            ),
             ({"dropout": None}, "model.dropout: must be the name of a component (dropout)"),
             (
                 {"dropout": {"low": -0.5, "high": 0.5}},
@@ -241,7 +246,7 @@ class TestTrials:
             ({"batch_size": {"low": 1, "high": 999}}, "batch_size: must be at most"),
             (
                 {"batch_size": 0},
-                "batch_size: must be greater than or equal to 1 or must be 'full', but got 0",
+                "batch_size: must be greater than or equal to 1 or 'full', but got 0",
             ),
             (
                 {"batch_size": 0.5},

@@ -131,15 +131,6 @@ def backbone(
     return model
 
 
-def check_images(name: str, input_shape: tuple[int, ...]) -> None:
-    """Refuse examples that are no images."""
-    if len(input_shape) != 3:
-        raise BadConfigurationError(
-            f"{name} needs images of the shape (channels, height, width), but an example of the "
-            f"data set has the shape {input_shape}"
-        )
-
-
 def last_layer(net: nn.Module) -> str:
     """Return the name of the last linear or convolutional layer: of a classifier, its head."""
     kinds = nn.Linear | nn.Conv2d

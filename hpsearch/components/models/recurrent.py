@@ -9,6 +9,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.cells import CellSection, make_cell
 from hpsearch.components.layers.dropouts import (
     DropoutSection,
@@ -130,12 +131,9 @@ def _num_inputs(input_shape: tuple[int, ...]) -> int:
     """Return the number of features of a time step."""
     if len(input_shape) == 2:
         return input_shape[1]
-    if len(input_shape) == 3:
-        return input_shape[0] * input_shape[2]
-    raise BadConfigurationError(
-        "rnn needs sequences of the shape (time, features) or images, but an example of the data "
-        f"set has the shape {input_shape}"
-    )
+    needs = "sequences of the shape (time, features) or images"
+    check_shape("rnn", len(input_shape) == 3, needs, input_shape)
+    return input_shape[0] * input_shape[2]
 
 
 def _check_dropout(cell: nn.Module, dropout: RecurrentDropout) -> None:

@@ -17,7 +17,13 @@ from starlette.types import Receive, Scope, Send
 from hpsearch.analysis import SearchReport
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.next_steps import no_best
-from hpsearch.analysis.plain import plain_best, plain_curves, plain_trial, trial_log
+from hpsearch.analysis.plain import (
+    check_trial,
+    plain_best,
+    plain_curves,
+    plain_trial,
+    trial_log,
+)
 from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.growing_file import GrowingFile
 from hpsearch.live import status_text
@@ -97,9 +103,7 @@ def logs(
     if trial is None:
         source, grows = partial(service.files.driver_log, name), partial(_is_active, service, name)
     else:
-        found = _record(service, name).trials
-        if trial >= len(found):
-            raise SearchNotFoundError(f"{name} has no trial {trial}; it has {len(found)}")
+        check_trial(_record(service, name), trial)
         source = partial(service.files.trial_output, name, trial)
         grows = partial(_trains, service, name, trial)
     GrowingFile(source).read()  # what is no log is an error, before an answer has begun
@@ -166,7 +170,7 @@ def _made_once(
     """Return JSON made of a record: many clients ask the same of one that doesn't change."""
     record, version = _read_record(service, name)
     key = (name, *question)
-    body = service.answers.get(key, version, lambda: to_json(make(record)).encode("ascii"))
+    body = service.response_cache.get(key, version, lambda: to_json(make(record)).encode("ascii"))
     return Response(body, media_type="application/json")
 
 

@@ -62,7 +62,7 @@ def list_searches(
 ) -> Response:
     """List searches, the newest first."""
     wanted = Filter(user.name if mine else owner, tuple(state or ()), text)
-    return Response(service.listing.page(wanted, limit, offset), media_type="application/json")
+    return Response(service.list_cache.page(wanted, limit, offset), media_type="application/json")
 
 
 @router.get("/{name}")

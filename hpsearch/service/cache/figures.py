@@ -31,7 +31,7 @@ MAX_UNDRAWABLE = 10_000
 _records: Records  # of the process that draws
 
 
-class Drawer:
+class FigureProcess:
     """A process that draws; it starts with the first figures, and again if it died."""
 
     def __init__(self, files: SearchFiles) -> None:

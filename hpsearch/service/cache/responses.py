@@ -11,7 +11,7 @@ from hpsearch.service.cache.cache import Cache
 MAX_BYTES = 64_000_000
 
 
-class Answers:
+class ResponseCache:
     """Keeps the bodies that were asked for last; may be used from many threads."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:

@@ -13,7 +13,7 @@ from hpsearch.service.summaries import finite
 MAX_KEPT = 20_000
 
 
-class Listing:
+class SearchListCache:
     """Makes the JSON of a search once for each change of it; may be used from many threads."""
 
     def __init__(self, table: SearchTable) -> None:

@@ -191,7 +191,7 @@ def _greet(
 
 def _listen(service: Service, options: ServeOptions, greet: Callable[[], None]) -> None:
     app = create_app(service)
-    app.state.drawer.start()
+    app.state.figure_process.start()
     make_ready()
     # A request waits for Python's lock many times, each time so long if another thread computes.
     sys.setswitchinterval(SWITCH_INTERVAL_S)

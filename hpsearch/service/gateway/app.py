@@ -17,7 +17,7 @@ from hpsearch.service.gateway.rules import ROUTES, UPLOAD, WRITES, check_upload
 from hpsearch.service.http.auth import Credentials, TheService
 from hpsearch.service.http.bodies import received
 from hpsearch.service.slots import UserSlots
-from hpsearch.service.upstream import PassedOn, ask_mlflow, json_object
+from hpsearch.service.upstream import NO_MLFLOW, PassedOn, ask_mlflow, json_object
 
 PREFIX = "/tracking"
 #: below it come files, which no limit of other bodies holds for
@@ -35,7 +35,7 @@ async def the_owner(
     """Yield the search whose driver asks, once its user's searches have a slot."""
     experiments: Experiments | None = request.app.state.experiments
     if experiments is None:
-        raise SearchNotFoundError("this service has no MLflow server")
+        raise SearchNotFoundError(NO_MLFLOW)
     if credentials is None:
         raise NotAuthenticatedError("a search's token is required")
     token = credentials.credentials

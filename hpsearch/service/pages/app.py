@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
-from hpsearch.service.cache.figures import Drawer
+from hpsearch.service.cache.figures import FigureProcess
 from hpsearch.service.http.errors import ErrorAnswer, add_error_handlers
 from hpsearch.service.pages import actions, assets, dashboard, mlflow, reading, session
 from hpsearch.service.pages.contents import Contents
@@ -18,8 +18,8 @@ _FOR_PROGRAMS = ("/api/", "/metrics", "/health", "/ready", "/openapi.json")
 def add_pages(app: FastAPI) -> None:
     """Add the pages to an application, and show its errors as pages too."""
     service = app.state.service
-    app.state.drawer = Drawer(service.files)
-    app.state.contents = Contents(service.records, app.state.drawer)
+    app.state.figure_process = FigureProcess(service.files)
+    app.state.contents = Contents(service.records, app.state.figure_process)
     app.state.dashboards = dashboard.Dashboards(service)
     for module in (assets, session, reading, actions, dashboard, mlflow):
         app.include_router(module.router, include_in_schema=False)

@@ -16,7 +16,7 @@ from hpsearch.analysis.importance import importances
 from hpsearch.analysis.page import introduction_html, section_html, tiles_html
 from hpsearch.record import Record
 from hpsearch.service.cache.cache import Cache
-from hpsearch.service.cache.figures import Drawer
+from hpsearch.service.cache.figures import FigureProcess
 from hpsearch.service.cache.records import Records
 from hpsearch.service.pages.curves_svg import curves_svg
 
@@ -34,7 +34,7 @@ class Content:
 
     version: str
     record: Record
-    drawer: Drawer
+    process: FigureProcess
     #: what was searched, the main numbers, the learning curves as a still picture
     introduction: Markup
     tiles: Markup
@@ -60,10 +60,10 @@ class Content:
     @cached_property
     def figures(self) -> bytes:
         """The figures as JSON, compressed."""
-        return self.drawer.draw(self.record.name)
+        return self.process.draw(self.record.name)
 
 
-def _make(record: Record, version: str, drawer: Drawer) -> Content:
+def _make(record: Record, version: str, process: FigureProcess) -> Content:
     """Return the content of a record, without its figures, which take longer."""
     began = time.thread_time()
     importance = importances(record)
@@ -71,7 +71,7 @@ def _make(record: Record, version: str, drawer: Drawer) -> Content:
     return Content(
         version,
         record,
-        drawer,
+        process,
         Markup(introduction_html(record)),
         Markup(tiles_html(record)),
         curves_svg(record),
@@ -88,9 +88,9 @@ def _sections(found: Iterable[Section], places: dict[str, None]) -> tuple[Markup
 class Contents:
     """Makes contents and keeps the newest; may be used from many threads."""
 
-    def __init__(self, records: Records, drawer: Drawer) -> None:
+    def __init__(self, records: Records, figures: FigureProcess) -> None:
         self._records = records
-        self._drawer = drawer
+        self._figures = figures
         self._kept: Cache[str, Content] = Cache(MAX_CONTENTS)
 
     def of(self, name: str) -> tuple[Content, float]:
@@ -105,7 +105,7 @@ class Contents:
             record, newest = self._records.read(name)
             if kept is not None and not kept.is_outdated(newest, record.state):
                 return kept
-            return _make(record, newest, self._drawer)
+            return _make(record, newest, self._figures)
 
         content = self._kept.update(name, newer)
         return content, 0.0 if content.version == newest else max(content.seconds_left, 0.1)

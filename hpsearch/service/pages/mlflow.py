@@ -24,7 +24,7 @@ from hpsearch.service.pages.graphql_queries import rebuilt
 from hpsearch.service.pages.rendering import HEADERS
 from hpsearch.service.pages.session import SignedIn, is_same_origin
 from hpsearch.service.settings import Settings
-from hpsearch.service.upstream import PassedOn, ask_mlflow, json_object
+from hpsearch.service.upstream import NO_MLFLOW, PassedOn, ask_mlflow, json_object
 from hpsearch.tracking import address_of_run
 
 router = APIRouter()
@@ -133,7 +133,7 @@ def tracking_server(service: Service) -> str:
     """Return the tracking server's URL; SearchNotFoundError without one."""
     uri = service.settings.tracking_uri
     if uri is None or not has_tracking_server(service):
-        raise SearchNotFoundError("this service has no MLflow server")
+        raise SearchNotFoundError(NO_MLFLOW)
     return uri
 
 

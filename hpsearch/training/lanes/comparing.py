@@ -42,8 +42,3 @@ def random_states() -> tuple[Hashable, ...]:
     name, keys, *rest = np.random.get_state()
     of_torch = torch.get_rng_state().numpy().tobytes()
     return random.getstate(), (name, np.asarray(keys).tobytes(), *rest), of_torch
-
-
-def first_line(error: Exception | SystemExit) -> str:
-    """Return an error's class and the first line of what it says."""
-    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]

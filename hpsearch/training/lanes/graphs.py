@@ -7,6 +7,8 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
+from hpsearch.formatting import show_error
+
 #: calls that run as they are before one is recorded, so that all that is lazy has been done
 NUM_WARM_UP = 2
 
@@ -86,5 +88,5 @@ class RecordedCalls(Generic[_Key]):
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a model may do anything that can't be recorded
-            self.reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+            self.reason = show_error(error)
             self._replays.clear()

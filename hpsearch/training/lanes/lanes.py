@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from hpsearch.training.lanes.comparing import first_line
+from hpsearch.formatting import show_error
 from hpsearch.training.lanes.group import LaneGroup, Result
 from hpsearch.training.lanes.probing import why_not
 from hpsearch.training.lanes.programs import have_same_batches, obstacle_of, program_of
@@ -126,7 +126,7 @@ class Lanes:
         try:
             return self._train(group)
         except (Exception, SystemExit) as error:  # a model may end the program
-            self._failures.add(f"a shared program failed: {first_line(error)}")
+            self._failures.add(f"a shared program failed: {show_error(error)}")
             failure = ProgramError(str(error))
             failure.__cause__ = error
             return dict.fromkeys(group.trainers, failure)

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.components.layers.modules import Dropout
+from hpsearch.formatting import show_error
 from hpsearch.training.batches import TensorBatches
-from hpsearch.training.lanes.comparing import first_line, is_close, random_states, without_fallback
+from hpsearch.training.lanes.comparing import is_close, random_states, without_fallback
 from hpsearch.training.lanes.programs import (
     at,
     have_same_batches,
@@ -60,7 +61,7 @@ def _refused(rule: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, _NotSharedError):
         raise
     except (Exception, SystemExit) as error:  # a model may do anything
-        raise _NotSharedError(at("model", f"{rule}: {first_line(error)}")) from error
+        raise _NotSharedError(at("model", f"{rule}: {show_error(error)}")) from error
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from hpsearch.components.data import Arrays
+from hpsearch.components.data import Arrays, Data
 from hpsearch.components.layers.dropouts import MonteCarlo
 from hpsearch.components.layers.normalizations import has_batch_statistics
 from hpsearch.spec import SearchSpec, TrialConfig
@@ -54,12 +54,18 @@ def obstacle(config: TrialConfig | SearchSpec, sections: Mapping[str, Any]) -> s
     return ""
 
 
+def data_obstacle(data: Data | None) -> str:
+    """Return why trials on some data can't share a program, or nothing."""
+    in_memory = data is not None and isinstance(data.train, Arrays)
+    return "" if in_memory else at("dataset", "its rows aren't in memory")
+
+
 def obstacle_of(trainer: Trainer) -> str:
     """Return why a trainer can't share a program with others like it, or nothing."""
     if found := obstacle(trainer.config, trainer.config.values):
         return found
-    if not isinstance(trainer.data.train, Arrays):
-        return at("dataset", "its rows aren't in memory")
+    if found := data_obstacle(trainer.data):
+        return found
     if any(isinstance(module, MonteCarlo) for module in trainer.model.modules()):
         return at("model", "draws dropout masks in evaluation")
     if getattr(trainer.optimizer, "needs_closure", False):

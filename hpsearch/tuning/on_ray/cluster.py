@@ -238,7 +238,7 @@ def slots_of_cluster(rooms: Sequence[int], resources: Resources) -> int:
         hint = "resources.placement: pack needs fewer"
         has = f"but {sum(map(bool, rooms))} of the cluster's {len(rooms)} have {wanted}; {hint}"
         raise ClusterError(f"resources.nodes: {number} machines must have room for a trial, {has}")
-    has = f"but the cluster has room for {sum(rooms)} of {number} ({wanted} each)"
+    has = f"but the cluster has room for {sum(rooms)} of {number}, {wanted} each"
     raise ClusterError(f"resources.nodes: the nodes of a trial must fit, {has}")
 
 

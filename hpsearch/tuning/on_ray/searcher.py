@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from hpsearch.formatting import show_error
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.trial_errors import UsedWorkerError
 
@@ -150,7 +151,7 @@ def death_reason(error: Any) -> str:
     """Say why a worker died, by what Tune caught, in one line."""
     if error is None:
         return "its process ended without a reason that Ray knows"
-    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+    return show_error(error)
 
 
 class BudgetStopper(_Stateless, Stopper):
