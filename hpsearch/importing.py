@@ -26,7 +26,7 @@ from hpsearch.frozen_code import FrozenLoader, source_of
 from hpsearch.process import PACKAGE_FOLDERS
 
 #: what a name such as `os:system` is told
-NOT_PYTHONS_OWN = "must be code of yours or of a package, not of Python's own library"
+NOT_PYTHONS_OWN = "must be your own code or a package's, not Python's standard library"
 ENTRY_POINT_GROUP = "hpsearch.components"
 _MAIN = (
     "workers have another __main__: name the file, such as train.py:train, or pass the function "

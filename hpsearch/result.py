@@ -79,7 +79,7 @@ class SearchResult(SearchReport):
         from hpsearch.tracking.models import load_best
 
         if self.record.spec.is_own_code:
-            rule = "has no registered model: its training is code of yours; see load_checkpoint()"
+            rule = "has no registered model: its training is your own code; see load_checkpoint()"
             raise HpsearchError(f"{self.name}: {rule}")
         if self.best is None:
             from hpsearch.analysis.next_steps import no_best

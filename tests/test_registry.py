@@ -175,7 +175,7 @@ class TestUserCode:
             ("no_such_module:f", "can't be imported: ModuleNotFoundError"),
             ("numpy:no_such_name", "can't be imported: AttributeError"),
             ("numpy:pi", "numpy:pi: must be callable, but got 3.14"),
-            ("os:system", "os:system: must be code of yours or of a package, not of Python"),
+            ("os:system", "os:system: must be your own code or a package's, not Python"),
             ("broken.py:f", "broken.py:f: can't be imported: ZeroDivisionError"),
             ("misspelt.py:f", "misspelt.py:f: can't be imported: SyntaxError"),
             ("json.py:f", "a module 'json' is loaded already: rename json.py"),

@@ -22,7 +22,7 @@ _Factor = Annotated[int, Interval(ge=2, le=MAX_EPOCHS)]
 
 class SuccessiveHalving(EarlyStopper):
     """Asynchronous successive halving, stopping form (Li et al., MLSys 2020; Salinas et al.,
-    AutoML 2022, "stopping" variant): at a rung a trial goes on if its value is at or above the
+    AutoML 2022, "stopping" variant): at a rung a trial continues if its value is at or above the
     1 - 1/factor quantile of all values seen at that rung, its own included."""
 
     def __init__(self, rungs: tuple[int, ...], factor: int, sign: float) -> None:
@@ -46,7 +46,7 @@ class SuccessiveHalving(EarlyStopper):
 
 class Promotion(EarlyStopper):
     """Asynchronous successive halving, promotion form (Li et al., MLSys 2020, algorithm 2): each
-    trial pauses at each rung, and goes on once it is among the best 1/factor of its rung.
+    trial pauses at each rung, and continues once it is among the best 1/factor of its rung.
 
     A trial that reports beyond a rung has been promoted from there, which is how a replay knows.
     """
@@ -97,7 +97,7 @@ class Promotion(EarlyStopper):
         return Stop()
 
     def promote(self, number: int) -> None:
-        """Take note that a paused trial goes on."""
+        """Take note that a paused trial continues."""
         for rung in reversed(self.rungs[:-1]):
             if any(trial == number for _, trial in self._ranked[rung]):
                 self._promoted[rung].add(number)

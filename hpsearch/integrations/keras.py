@@ -16,7 +16,7 @@ _WEIGHTS, _LOGS = "model.weights.h5", "logs.json"
 class ReportCallback(keras.callbacks.Callback):
     """Saves the weights, the optimizer's too, and reports the logs of each epoch.
 
-    A restarted script goes on after the last epoch that was saved.
+    A restarted script resumes after the last epoch that was saved.
     """
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:

@@ -18,7 +18,7 @@ _NO_METRICS = ("epoch", "train_batch_count", "valid_batch_count")
 class ReportCallback(Callback):
     """Saves parameters, optimizer and history, and reports the last row of the history.
 
-    A restarted script goes on after the last epoch that was saved, up to `max_epochs`.
+    A restarted script resumes after the last epoch that was saved, up to `max_epochs`.
     """
 
     def on_train_begin(self, net: Any, **more: Any) -> None:

@@ -111,7 +111,7 @@ class Record(ReadableRecord):
 
     @classmethod
     def reopen(cls, place: Place, name: str, home: Path | None = None) -> Record:
-        """Take over a record whose driver ended or died, for a driver that goes on.
+        """Take over a record whose driver ended or died, for a driver that continues.
 
         Raises RecordError where `home`, the search's folder, is a copy of the one whose record
         in a database it is.
@@ -221,7 +221,7 @@ class Record(ReadableRecord):
         self._set(number, "alone", True)
 
     def set_paused(self, number: int, paused: bool) -> None:
-        """Note that a trial waits at a rung, or goes on from there."""
+        """Note that a trial waits at a rung, or resumes from there."""
         self.trials[number].paused = paused
         self._set(number, "paused", paused)
 

@@ -92,7 +92,7 @@ def _fits(part: str, segment: str) -> bool:
 
 
 def _query(raw: bytes, names: frozenset[str]) -> str:
-    """Return a query, encoded anew, whose names are all known and whose values are texts."""
+    """Return a query, encoded again, whose names are all known and whose values are texts."""
     text = raw.decode("latin-1")
     if len(text) > MAX_QUERY or not _QUERY.fullmatch(text):
         raise HTTPException(400, f"the query must be encoded, of at most {MAX_QUERY:,} characters")

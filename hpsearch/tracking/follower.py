@@ -46,7 +46,7 @@ class Follower:
         self._record = Record.open(place, settings.name)
         #: numbers of trials; None is the search itself
         self._dirty: set[int | None] = {None, *range(len(self._record.trials))}
-        self._written_at: dict[int | None, float] = {}  # of what goes on
+        self._written_at: dict[int | None, float] = {}  # of what continues
         self._view: View | None = None
         self._failures = 0
 
@@ -71,7 +71,7 @@ class Follower:
             view = self._view or self._open()
             for number in self._due(everything):
                 self._update(view, number)
-        except Exception as error:  # whatever it is, the search goes on and it is tried again
+        except Exception as error:  # whatever it is, the search continues and it is tried again
             self._view = None
             self._note_outage(error)
             return False

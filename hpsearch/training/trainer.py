@@ -78,7 +78,7 @@ class Trainer:
     """Trains the model of a configuration on data, on a device.
 
     `epoch` counts the epochs trained. All randomness comes from the configuration's seed and
-    number, the purpose and the epoch, so a trainer that loads a state goes on as the one that
+    number, the purpose and the epoch, so a trainer that loads a state continues as the one that
     gave it, bit for bit. torch's global generator is seeded for that, and put back. `stream`
     sets apart trainers of one trial, such as those of cross validation.
     """

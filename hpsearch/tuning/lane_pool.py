@@ -30,7 +30,7 @@ class LaneReports:
 
 @dataclass(frozen=True)
 class Change:
-    """The trials that leave a worker and those that join it; none goes on if `is_over`."""
+    """The trials that leave a worker and those that join it; none continues if `is_over`."""
 
     stop: list[int] = field(default_factory=list)
     start: list[TrialConfig] = field(default_factory=list)
@@ -90,7 +90,7 @@ class LanePool:
     def start(self, worker: str) -> None:
         """Note that a worker starts on its trials."""
         mine = self._workers.get(worker)
-        # Tune starts a worker once more that none of its trials goes on in
+        # Tune starts a worker once more that none of its trials continues in
         for number in sorted(mine.trials) if mine is not None else ():
             self._control.start_attempt(number)
 

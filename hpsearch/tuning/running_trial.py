@@ -163,7 +163,7 @@ class RunningTrial:
 
     def _save(self, trainer: EpochTrainer, metrics: dict[str, float] | None = None) -> str:
         """Write the state, and the report that goes with it: a driver that dies before it takes
-        the report gets it when the trial goes on."""
+        the report gets it when the trial continues."""
         state = trainer.state_dict()
         self._store.save(self.epoch, {"epoch": self.epoch, "metrics": metrics, "trainer": state})
         self._saved_at = self._clock()

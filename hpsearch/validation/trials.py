@@ -71,7 +71,7 @@ def _missing(draft: Draft) -> Iterator[Problem]:
     """Yield what sections are missing or too many."""
     for section in REQUIRED:
         if draft.sections.get(section) is None:
-            rule = "must be given (or trainable or command, for code of yours)"
+            rule = "must be given (or trainable or command, for your own code)"
             yield Problem(section, rule)
     if draft.sections.get("space") is not None:
         rule = "must be given with trainable or command only; components have ranges as keywords"

@@ -145,7 +145,7 @@ def test_no_component_comes_from_pythons_own_library(
     folder: Path, section: str, name: str
 ) -> None:
     lines = [*SPEC.splitlines()[:3], section.format(name), "optimizer: sgd"]
-    with pytest.raises(SpecError, match=f"{name}.*must be code of yours or of a package"):
+    with pytest.raises(SpecError, match=f"{name}.*must be your own code or a package's"):
         check_submission("\n".join(lines), folder)
 
 

@@ -226,7 +226,7 @@ class TestComponents:
     @pytest.mark.parametrize("section", ["dataset", "model", "optimizer"])
     def test_that_are_needed(self, section: str) -> None:
         raw = {key: value for key, value in GOOD.items() if key != section}
-        expected = f"{section}: must be given (or trainable or command, for code of yours)"
+        expected = f"{section}: must be given (or trainable or command, for your own code)"
         assert expected in problems_of(raw)
 
     def test_the_documented_example_of_samples(self) -> None:

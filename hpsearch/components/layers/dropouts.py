@@ -163,7 +163,7 @@ class RecurrentDropout(nn.Module):
     """The rates at which a recurrent cell drops inputs, state, outputs, updates and weights.
 
     `tied` masks are the same for all gates. Masks of inputs and state are drawn once a sequence,
-    or anew at each step (`per_step`); those of the update always at each step.
+    or drawn again at each step (`per_step`); those of the update always at each step.
     """
 
     def __init__(

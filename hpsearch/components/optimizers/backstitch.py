@@ -40,7 +40,7 @@ class Backstitch(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]
-        """Take a step; `closure` computes gradients anew for the same batch."""
+        """Take a step; `closure` computes gradients again for the same batch."""
         loss = closure()
         alpha = self._alpha_of(self._count())
         if alpha:

@@ -1,6 +1,6 @@
 """Schedules by name: of the learning rate, of the momentum and of the batch size.
 
-A schedule is a pure function of where training is (`Progress`), so that a trial that goes on from
+A schedule is a pure function of where training is (`Progress`), so that a trial that resumes from
 a checkpoint follows the curve that it would have followed. The plateau schedule alone looks at a
 metric; what it saw is part of a trial's state.
 """

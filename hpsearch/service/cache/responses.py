@@ -19,7 +19,7 @@ class ResponseCache:
         self._making = threading.Lock()
 
     def get(self, key: tuple[object, ...], version: str, make: Callable[[], bytes]) -> bytes:
-        """Return the body of a key, made anew for another version of what it is made of."""
+        """Return the body of a key, remade for another version of what it is made of."""
 
         def make_alone() -> bytes:
             with self._making:  # several at once would only delay each other, and small answers

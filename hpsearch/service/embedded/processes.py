@@ -143,7 +143,7 @@ def ray_head(
         *("--disable-usage-stats", "--include-dashboard=true", f"--temp-dir={folder}"),
         *(f"--node-ip-address={LOCALHOST}", f"--dashboard-host={LOCALHOST}"),
         *(f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"),
-        # An agent whose port is taken goes on without its job server: let it choose.
+        # An agent whose port is taken continues without its job server: let it choose.
         "--dashboard-agent-listen-port=0",
         f"--system-config={json.dumps(SYSTEM_CONFIG)}",
         *([f"--num-cpus={num_cpus}"] if num_cpus is not None else []),

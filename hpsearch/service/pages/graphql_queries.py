@@ -31,7 +31,7 @@ MAX_LENGTH, MAX_TOKENS = 50_000, 5000
 
 
 def rebuilt(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a request of GraphQL, its query written anew; HTTPException if it isn't passed on."""
+    """Return a request of GraphQL, its query rewritten; HTTPException if it isn't passed on."""
     query, variables = body.get("query"), body.get("variables") or {}
     operation = body.get("operationName")
     if not isinstance(query, str) or len(query) > MAX_LENGTH or not isinstance(variables, dict):

@@ -79,7 +79,7 @@ class TrialActor(tune.Trainable):
             report = report_error(self._run.epoch, error)
         report = dataclasses.replace(report, warnings=self._run.take_warnings())
         if report.outcome is not None:
-            self._drop_trainer()  # if the trial is tried again, it goes on from its checkpoint
+            self._drop_trainer()  # if the trial is tried again, it resumes from its checkpoint
         self._check_failure(report)
         if self._output is not None:
             self._output.limit()

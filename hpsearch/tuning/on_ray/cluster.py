@@ -116,7 +116,7 @@ class Cluster:
 def ray_cluster(address: str | None, prestart: bool = False) -> Iterator[Cluster]:
     """Join the Ray cluster at an address, or start one on this machine, for the time being.
 
-    Both take seconds, in which the body of the `with` goes on. With `prestart` a new one starts a
+    Both take seconds, in which the body of the `with` runs. With `prestart` a new one starts a
     worker for each processor at the same time; see `fills_machine`.
     """
     cluster = Cluster(address, prestart)

@@ -164,5 +164,5 @@ def _resources(strategy: str, config: dict[str, Any]) -> tune.PlacementGroupFact
 
 
 def _trial_name(trial: Trial) -> str:
-    # A trial that was paused goes on as another of Tune's trials.
+    # A trial that was paused continues as another of Tune's trials.
     return f"trial-{trial_number(trial):04d}-{trial.trial_id}"

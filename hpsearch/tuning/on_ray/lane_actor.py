@@ -146,7 +146,7 @@ class LaneActor(tune.Trainable):
             except (Exception, SystemExit) as error:
                 report = self._failed(run, error)
             if report.outcome is not None:
-                self._drop(run)  # if the trial is tried again, it goes on from its checkpoint
+                self._drop(run)  # if the trial is tried again, it resumes from its checkpoint
             yield run.trial.number, report
 
     def _start_alone(self, numbers: list[int]) -> None:
