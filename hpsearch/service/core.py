@@ -176,7 +176,7 @@ class Service:
         except NotAllowedError:
             self.audit(user, action, name, "refused: not the owner")
             raise
-        check_state(action, name, row.actual)
+        check_state(action, name, row.actual, row.summary.get("state"))
         return row
 
     def _check_name_is_free(self, name: str) -> None:

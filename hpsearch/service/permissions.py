@@ -29,24 +29,35 @@ def check_owns(user: User, action: Action, name: str, owner: str) -> None:
         raise NotAllowedError(f"{name} belongs to {owner}: only they may {action} it")
 
 
-def check_state(action: Action, name: str, state: str) -> None:
-    """Raise ConflictError where a search's state doesn't allow an action."""
+def check_state(action: Action, name: str, state: str, recorded: object = None) -> None:
+    """Raise ConflictError where a search's state doesn't allow an action.
+
+    `recorded` is the state in its record: a job that couldn't start fails a search that hasn't.
+    """
+    if action == "resume" and state == recorded == "failed":
+        raise ConflictError(f"{name} has failed: `hpsearch extend {name}` gives it more budget")
     if action in _STATES:
         states, rule = _STATES[action]
         if state not in states:
             raise ConflictError(f"{name} {rule}, but it is {state}")
 
 
-def allowed_actions(user: User, name: str, owner: str, state: str) -> tuple[Action, ...]:
-    """Return what a user may do with a search now."""
-    return tuple(action for action in get_args(Action) if _may(user, action, name, owner, state))
+def allowed_actions(
+    user: User, name: str, owner: str, state: str, recorded: object = None
+) -> tuple[Action, ...]:
+    """Return what a user may do with a search now; see `check_state`."""
+
+    def may(action: Action) -> bool:
+        return _may(user, action, name, owner, state, recorded)
+
+    return tuple(filter(may, get_args(Action)))
 
 
-def _may(user: User, action: Action, name: str, owner: str, state: str) -> bool:
+def _may(user: User, action: Action, name: str, owner: str, state: str, recorded: object) -> bool:
     try:
         check_may_write(user)
         check_owns(user, action, name, owner)
-        check_state(action, name, state)
+        check_state(action, name, state, recorded)
     except (NotAllowedError, ConflictError):
         return False
     return True

@@ -147,6 +147,11 @@ class TestComponents:
                 {"model": "code.py:required"},
                 "model.width: must be given for model code_of_user.py:",
             ),
+            (
+                {"optimizer": {"name": "sgd", "lr": [0.001, 0.01]}},
+                "optimizer.lr: must be a number, but got [0.001, 0.01]; "
+                "several values: {choices: [0.001, 0.01]}",
+            ),
         ],
     )
     def test_names_and_keywords(
@@ -162,11 +167,6 @@ class TestComponents:
             ({"dropout": 1.0}, "model.dropout: must be less than 1, but got 1.0"),
             ({"dropout": "high"}, "model.dropout: must be one of alpha, "),
             ({"dropout": True}, "model.dropout: must be a number, but got True"),
-            (
-                {"dropout": [0.1, 0.2]},
-                "model.dropout: must be a number, but got [0.1, 0.2]; "
-                "several values: {choices: [0.1, 0.2]}",
-            ),
             ({"dropout": None}, "model.dropout: must be the name of a component (dropout)"),
             (
                 {"dropout": {"low": -0.5, "high": 0.5}},

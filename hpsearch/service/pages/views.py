@@ -42,7 +42,8 @@ class ShownSearch:
     def actions(self) -> tuple[str, ...]:
         """What the user may do with it now."""
         row = self.row
-        allowed = allowed_actions(self.user, row["name"], row["owner"], row["state"])
+        recorded = self.summary.get("state")
+        allowed = allowed_actions(self.user, row["name"], row["owner"], row["state"], recorded)
         is_ending = row["desired"] not in ("queued", "running")  # it has been asked to stop
         return tuple(action for action in allowed if not (action == "stop" and is_ending))
 
