@@ -18,6 +18,7 @@ FILES = sorted(path for folder in LOWER for path in (PACKAGE / folder).rglob("*.
 PLACE = re.compile(
     rf"(?<![\w.])({'|'.join(SearchSpec.model_fields)})\.([a-z_]|$)"
     rf"|^({'|'.join(SearchSpec.model_fields)}): "
+    r"|\bthe spec\b(?!'s folder)"
 )
 #: names of files of others
 ALLOWED = {"model.safetensors"}
@@ -47,6 +48,7 @@ def test_no_message_names_a_place_of_the_spec(path: Path) -> None:
         ('raise DataError(f"dataset.{key}: must be a file")', True),
         ('raise DataError("model: cnn needs images")', True),
         ('hint = "name it in dataset.drop"', True),
+        ('hint = "it comes from a section of the spec"', True),
         ('def f():\n    """As `dataset.drop` of a spec."""', False),
         ('raise DataError("must be a file of the data set.", keyword="path")', False),
         ('"a_model.weight"', False),

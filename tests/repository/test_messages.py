@@ -19,6 +19,8 @@ def stop(name: Annotated[str, typer.Argument(help="A name.")]) -> None:
     problems.append(Problem("spec", rule))
     console.print("done")
     key = "a key"
+    pattern = r"^File (.*), line (\\d+)$ of it"
+    query = "SELECT name FROM searches"
 '''
 PAGE = """
 {% if user %}

@@ -38,6 +38,19 @@ class Message:
     text: str
 
 
+#: a plain word, and what no sentence has: regular expressions, SQL, CSS
+_WORD = re.compile(r"(?<![\w<.-])[A-Za-z]?[a-z']+(?![\w.(=-])")
+_CODE = re.compile(
+    r"^\^|\(\?:|\\[dswb]|\b(SELECT|PRAGMA|ALTER|INSERT|UPDATE|BEGIN)\b|:[^;{}]*;\s*[\w}-]+:"
+)
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a text may be a message or a part of one: it has two plain words."""
+    words = _WORD.findall(re.sub(r"\{[^{}]*\}", "", text))
+    return len(text.split()) > 2 and len(words) > 1 and _CODE.search(text) is None
+
+
 class _Texts(ast.NodeVisitor):
     """Collects the texts of a module, each with the nearest call or raise around it."""
 
@@ -83,7 +96,7 @@ class _Texts(ast.NodeVisitor):
             self._take(node, node.value)
 
     def _take(self, node: ast.expr, text: str) -> None:
-        if self._kind != "text" or len(text.split()) > 2:
+        if self._kind != "text" or _is_prose(text):
             self.found.append(Message(node.lineno, self._kind, text))
 
     def _below(self, node: ast.AST, kind: str) -> None:

@@ -51,8 +51,8 @@ class Reports:
 
     def missing(self) -> str:
         return (
-            "it must call hpsearch.report(epoch=..., metric=...), or the spec must say where "
-            "`metrics` come from, such as {from: stdout, pattern: ...}"
+            "it must call hpsearch.report(epoch=..., metric=...), or `metrics` must name another "
+            "source, such as {from: stdout, pattern: ...}"
         )
 
 
