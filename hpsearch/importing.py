@@ -147,7 +147,7 @@ def working_directory(folder: Path | None) -> Iterator[None]:
 def is_users_file(file: str) -> bool:
     """Whether a file of code is neither Python's, an installed package's nor ours."""
     foreign = {sysconfig.get_path("stdlib"), str(Path(__file__).parent)}
-    is_package = not set(PACKAGE_FOLDERS).isdisjoint(Path(file).parts)
+    is_package = not set(PACKAGE_FOLDERS).isdisjoint(Path(file).parts) or file[:8] == "<frozen "
     return not is_package and not any(Path(file).is_relative_to(each) for each in foreign)
 
 

@@ -67,4 +67,6 @@ def _users_line(trace: str | None) -> str:
 
 
 def _line_of(error: RaisedError | None) -> str:
-    return "" if error is None or error.file is None else f"line {error.line} of {error.file}"
+    if error is None or error.file is None or not is_users_file(error.file):
+        return ""
+    return f"line {error.line} of {error.file}"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sysconfig
 import traceback
-from pathlib import Path
 
 import torch
 
@@ -17,17 +14,10 @@ from hpsearch.errors import (
     UserCodeError,
 )
 from hpsearch.formatting import show_bytes
-from hpsearch.importing import exit_reason
+from hpsearch.importing import exit_reason, is_users_file
 from hpsearch.outcome import Outcome, RaisedError
 from hpsearch.training.command import CommandError
 from hpsearch.tuning.report import Report
-
-#: where code lies that the user didn't write: ours, the installed packages, the standard library
-_NOT_THE_USERS = (
-    f"{Path(__file__).parents[1]}{os.sep}",
-    *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib", "stdlib")),
-    "<frozen",
-)
 
 
 class UsedWorkerError(Exception):
@@ -65,7 +55,7 @@ def _from_user_code(shown: traceback.TracebackException) -> traceback.TracebackE
     for earlier in (shown.__cause__, shown.__context__):
         if earlier is not None:
             _from_user_code(earlier)
-    users = [frame for frame in shown.stack if not frame.filename.startswith(_NOT_THE_USERS)]
+    users = [frame for frame in shown.stack if is_users_file(frame.filename)]
     if users:
         del shown.stack[: shown.stack.index(users[0])]
     elif shown.exc_type is not None and issubclass(shown.exc_type, HpsearchError):

@@ -48,6 +48,9 @@ def wrong_name(config, trial):
 def bad_configuration(config, trial):
     raise BadConfigurationError("x is too large")
 
+def reports_text(config, trial):
+    yield {"score": "high"}
+
 def fails_later(config, trial):
     yield {"score": 1.0}
     raise OSError("away")
@@ -136,6 +139,13 @@ def test_a_failure_before_the_first_report_ends_the_search_and_excuses_the_trial
     assert why_no_best(record) == record.reason
     assert summary(record).running == 0
     assert "hpsearch resume small" in next_steps(record)
+
+
+def test_a_line_of_ours_is_not_named(tmp_path: Path) -> None:
+    record = run(begin(tmp_path, "reports_text"))
+    why = "UserCodeError: the report of epoch 1: score must be a number, but got 'high'"
+    assert record.reason is not None
+    assert f"failed: {why}; no trial was counted" in record.reason
 
 
 def test_the_trial_starts_again_once_it_is_mended(tmp_path: Path) -> None:
