@@ -74,7 +74,7 @@ SUBJECTS = {
         "hpsearch.integrations.keras.ReportCallback",
         "hpsearch.integrations.skorch.ReportCallback",
     ],
-    "Training functions": ["hpsearch.training.user_code.functions.FunctionTrial"],
+    "Training functions": ["hpsearch.training.user_code.trial.FunctionTrial"],
     "One trial without a search": [
         "hpsearch.spec.trials.TrialConfig",
         "hpsearch.training.trainer.Trainer",

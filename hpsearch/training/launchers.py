@@ -27,8 +27,10 @@ from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.protocol import EpochTrainer
 from hpsearch.training.trainer import Trainer
-from hpsearch.training.user_code.functions import ClassTrainer, FunctionTrainer, is_class
+from hpsearch.training.user_code.classes import ClassTrainer
+from hpsearch.training.user_code.functions import FunctionTrainer
 from hpsearch.training.user_code.ranks import ranks_trainer
+from hpsearch.training.user_code.trial import is_class
 
 FAMILY = "launcher"
 #: traits: (config, data) → whether it is the one for such a trial; whether it trains the model

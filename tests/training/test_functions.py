@@ -21,7 +21,8 @@ import hpsearch.training.user_code.reports
 from hpsearch.errors import BadConfigurationError, DivergedError, UserCodeError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import launch
-from hpsearch.training.user_code.functions import ClassTrainer, FunctionTrainer
+from hpsearch.training.user_code.classes import ClassTrainer
+from hpsearch.training.user_code.functions import FunctionTrainer
 from hpsearch.training.user_code.reports import read_metrics
 
 EXAMPLES = Path(__file__).parents[2] / "search_spaces"

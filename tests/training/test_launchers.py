@@ -20,7 +20,8 @@ from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import CrossValidation, Trainer, launch
 from hpsearch.training.command import CommandTrainer
 from hpsearch.training.launchers import exports_model, suiting
-from hpsearch.training.user_code.functions import ClassTrainer, FunctionTrainer
+from hpsearch.training.user_code.classes import ClassTrainer
+from hpsearch.training.user_code.functions import FunctionTrainer
 from hpsearch.validation import check_spec
 from tests.support.specs import changed, make_spec
 

@@ -25,7 +25,8 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training import launch
 from hpsearch.training.protocol import AfterLastEpochError
 from hpsearch.training.user_code import lockstep
-from hpsearch.training.user_code.functions import ClassTrainer, FunctionTrainer
+from hpsearch.training.user_code.classes import ClassTrainer
+from hpsearch.training.user_code.functions import FunctionTrainer
 
 Trainers = Callable[..., FunctionTrainer | ClassTrainer]
 EVENTS: list[Any] = []

@@ -22,15 +22,15 @@ from hpsearch.code_snapshot import use_snapshot
 from hpsearch.spec import Command, TrialConfig
 from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
-from hpsearch.training.user_code.functions import (
+from hpsearch.training.user_code.reports import read_numbers
+from hpsearch.training.user_code.saved import RANKS_STATE
+from hpsearch.training.user_code.trial import (
     Trial,
     call_user_code,
     check_state,
     program_of,
     state_of,
 )
-from hpsearch.training.user_code.reports import read_numbers
-from hpsearch.training.user_code.saved import RANKS_STATE
 
 
 class RankTrial(Trial):
