@@ -71,7 +71,7 @@ def test_a_search_runs_without_a_name_and_a_home(stranger: Stranger) -> None:
     assert stranger.hpsearch("list").stdout == "no searches\n"
     ran = stranger.hpsearch("run", "tiny.yaml", "--set", "search.trials=1")
     assert ran.returncode == 0, ran.stderr
-    assert "1/1 trials" in ran.stdout
+    assert "1/1 trial," in ran.stdout
     home = stranger.temporary / f"hpsearch-{UID}"
     assert (home / ".ray" / "auth_token").is_file()
     assert home.stat().st_mode & 0o777 == 0o700
