@@ -107,7 +107,7 @@ def test_an_interrupted_search_ends_and_the_kernel_goes_on(
     shown = kernel.finish(cell)
     assert text_of(shown) == "stopped\n"
     first, *_, last = tables_of(shown)
-    assert "train: 0/1 trials" in first
+    assert "train: 0/1 trial," in first
     assert "best accuracy" in last
     assert text_of(kernel.run(AFTER)) == "stopped cancelled\nTrue True\n"
     assert kernel.process.children(recursive=True) == []

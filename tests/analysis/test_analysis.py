@@ -336,7 +336,7 @@ def test_markdown_says_what_was_found(new_record: Callable[..., Record]) -> None
     assert "````\nTraceback:\n```\n</script> boom\n````" in text
     assert "hpsearch best demo" in text and "hpsearch ui" in text
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-    assert len(tables) == 7
+    assert len(tables) == 8
     for table in tables:
         widths = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
         assert len(widths) == 1, table

@@ -342,7 +342,10 @@ class TestInASpec:
         assert spec.model["dropout"] == Range(low=0, high=0.4)
         alpha = {"name": "alpha", "rate": "auto"}
         spec = check(draft_spec(changed(model={"name": "mlp", "dropout": alpha})))
-        assert spec.model["dropout"] == {"name": "alpha", "rate": Range(low=0.0, high=0.1)}
+        assert spec.model["dropout"] == {
+            "name": "alpha",
+            "rate": Range(low=0.0, high=0.1, prior=0.05, confidence="low"),
+        }
 
     @pytest.mark.parametrize(
         ("dropout", "expected"),

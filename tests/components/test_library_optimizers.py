@@ -68,7 +68,9 @@ class TestLibrary:
 
     def test_the_rate_is_recommended_around_the_librarys_default(self) -> None:
         spec = check(draft_spec(changed(optimizer={"name": "po:lion", "lr": "auto"})))
-        assert spec.optimizer["lr"] == Range(low=1e-5, high=1e-3, log=True)
+        assert spec.optimizer["lr"] == Range(
+            low=1e-5, high=1e-3, log=True, prior=1e-4, confidence="low"
+        )
 
     @pytest.mark.parametrize("name", pytorch_optimizer.names())
     def test_what_a_keyword_must_be_is_known(self, name: str) -> None:

@@ -230,7 +230,7 @@ class TestWhatFits:
             ({"metrics": ["mae"]}, "^metrics.0: must be for targets of classification, but mae"),
             ({"loss": "l1_svm", "metrics": ["ece"]}, "^metrics.0: ece needs probabilities"),
             ({"metrics": ["ece", {"name": "ece", "num_bins": 5}]}, "^metrics: .* 'ece' twice"),
-            ({"loss": "brier", "label_smoothing": 0.1}, "^label_smoothing: must be given as"),
+            ({"loss": "brier", "label_smoothing": 0.1}, "^label_smoothing: must be set on"),
             (
                 {"metrics": [{"name": "top_k_accuracy", "k": 3}]},
                 "^metrics.0.k: top_k_accuracy needs a k below the 3 classes, but got 3",

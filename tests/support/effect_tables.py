@@ -230,6 +230,7 @@ UNSEEN_FIELDS: dict[str, str] = {
     "cpu": "what is asked of the cluster",
     "gpu": "what is asked of the cluster",
     "folder": "where files are; seen by the keywords that name some",
+    "code": "the copy that the user's code is imported from",
     "checkpoint_every": "when states are saved",
     "checkpoint_at": "when states are saved",
 }
