@@ -138,7 +138,7 @@ def test_a_quota_that_was_used_up_holds_though_the_record_denies_it(place: Place
     assert "less than the 7200" in row.summary["warning"]
     place.service.table.add(_queued(place, "next"))
     place.step()
-    assert "used this month's 1 GPU-hours" in str(place.row("next").reason)
+    assert "used this month's 1 GPU-hour" in str(place.row("next").reason)
     shown = place.team.ann.get("/api/v1/searches/liar").json()["summary"]
     assert shown["warning"] == row.summary["warning"]
     assert "less than the 7200" in place.team.ann.get("/api/v1/searches/liar/status").text

@@ -121,7 +121,7 @@ def test_a_download_that_breaks_off_leaves_the_older_file(tmp_path: Path, addres
     older = tmp_path / "a-trial-1.pt"
     older.write_bytes(b"whole")
     with pytest.raises(
-        UnreachableError, match="closed the connection before the end of its answer"
+        UnreachableError, match="closed the connection before the end of its response"
     ):
         Client(address, "token").download("a", tmp_path)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]

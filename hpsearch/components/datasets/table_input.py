@@ -67,7 +67,7 @@ class TableInput:
         if is_missing.any() and not self.may_lack:
             raise DataError(
                 f"every cell of column {column.name!r} must have a value, but {is_missing.sum()} "
-                "have none: the model was trained without `dataset.missing`"
+                "have none: the model was trained on whole rows only"
             )
         if not column.texts:
             return values
