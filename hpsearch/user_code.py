@@ -139,14 +139,13 @@ def _modules(value: Any) -> Iterator[str]:
         yield name.rpartition(":")[0]
 
 
-def _factories(value: Any) -> Iterator[str]:
-    """Yield what may be `module:factory` or `file.py:factory`."""
-    if isinstance(value, Mapping):
-        for child in value.values():
-            yield from _factories(child)
-    elif isinstance(value, list | tuple):
-        for child in value:
-            yield from _factories(child)
+def _factories(value: Any, parents: tuple[int, ...] = ()) -> Iterator[str]:
+    """Yield what may be `module:factory` or `file.py:factory`; YAML may hold what holds itself."""
+    if id(value) in parents:
+        return
+    if isinstance(value, Mapping | list | tuple):
+        for child in value.values() if isinstance(value, Mapping) else value:
+            yield from _factories(child, (*parents, id(value)))
     elif isinstance(value, str):
         module, _, factory = value.rpartition(":")
         is_dotted = all(map(str.isidentifier, module.split(".")))

@@ -145,7 +145,9 @@ def test_a_function_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     value = show(best.last("acc"))
     assert repr(best) == f"<BestTrial {best.number}: acc {value} after 2 epochs, {best.params}>"
     assert best.load_checkpoint() == {"epoch": 2, "lr": best.params["lr"]}
-    with pytest.raises(HpsearchError, match="has no registered model: its training is code"):
+    with pytest.raises(
+        HpsearchError, match="has no registered model: its training is your own code"
+    ):
         best.load_model()
     mlflow.set_tracking_uri(Runs(tmp_path / "runs").tracking_uri)
     files = Path(mlflow.artifacts.download_artifacts("models:/train@best"))

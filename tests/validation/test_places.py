@@ -147,7 +147,8 @@ class TestADraft:
         before = copy.deepcopy(draft)
         spec, data = check_draft(draft)
         assert draft == before
-        assert spec.optimizer["lr"] == Range(low=1e-4, high=1.0, log=True)
+        expected = Range(low=1e-4, high=1.0, log=True, prior=1e-3, confidence="low")
+        assert spec.optimizer["lr"] == expected
         assert data is not None
 
     def test_of_a_checked_spec_is_checked_to_the_same(self) -> None:
