@@ -22,7 +22,7 @@ from importlib.metadata import version
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.samplers import BUDGET, RUNGS, Simulation
+from benchmarks.samplers import BUDGET, RUNGS, Simulation, task_parser
 from benchmarks.tables import DEVELOPMENT, HELD_OUT, Array, Task, load_task
 from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.first_points import FirstPoints
@@ -123,14 +123,7 @@ def _compare(
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--tasks",
-        nargs="+",
-        default=["development"],
-        help="held-out, development, or names of tasks",
-    )
-    parser.add_argument("--seeds", type=int, default=2)
+    parser = task_parser(__doc__, "development", 2)
     parser.add_argument("--workers", type=int, nargs="+", default=[8])
     parser.add_argument("--samplers", nargs="+", default=["auto"])
     parser.add_argument("--confidence", choices=CONFIDENCES, default="medium")

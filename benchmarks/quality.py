@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import curves, tables
-from benchmarks.samplers import BUDGET, MAKERS, RUNGS, SHARES, Result, Simulation
+from benchmarks.samplers import BUDGET, MAKERS, RUNGS, SHARES, Result, Simulation, task_parser
 from benchmarks.tables import MAX_EPOCHS, Array, Task
 from hpsearch.early_stopping import make_rule
 from hpsearch.spec.stopping import EarlyStopping
@@ -138,11 +138,7 @@ def _difference(differences: Array, num_tasks: int) -> str:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--tasks", nargs="+", default=["held-out"], help="held-out, development, or names of tasks"
-    )
-    parser.add_argument("--seeds", type=int, default=10)
+    parser = task_parser(__doc__, "held-out", 10)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--rules", nargs="+", default=list(RULES))
     parser.add_argument("--trials", type=int)

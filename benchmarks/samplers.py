@@ -263,12 +263,18 @@ def _line(workers: int, name: str, results: Sequence[Result]) -> str:
     return f"{workers:>7}  {name:<26}{half:>16}{full:>16}{milliseconds:>9.1f}"
 
 
-def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def task_parser(description: str | None, tasks: str, seeds: int) -> argparse.ArgumentParser:
+    """Return a parser of what benchmarks over tasks share, with its defaults."""
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument(
-        "--tasks", nargs="+", default=["held-out"], help="held-out, development, or names of tasks"
+        "--tasks", nargs="+", default=[tasks], help="held-out, development, or names of tasks"
     )
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    return parser
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = task_parser(__doc__, "held-out", 3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument(
         "--samplers", nargs="+", choices=sorted(MAKERS), default=list(DEFAULT_SAMPLERS)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.samplers import RUNGS, Simulation
+from benchmarks.samplers import RUNGS, Simulation, task_parser
 from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Task, load_task
 from hpsearch.samplers import Observation, Sampler, make_sampler
 from hpsearch.samplers.outlook import Outlook, outlook
@@ -107,14 +107,7 @@ def main() -> None:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--tasks",
-        nargs="+",
-        default=["development"],
-        help="held-out, development, or names of tasks",
-    )
-    parser.add_argument("--seeds", type=int, default=2)
+    parser = task_parser(__doc__, "development", 2)
     return parser.parse_args()
 
 

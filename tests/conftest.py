@@ -131,6 +131,16 @@ def store(tmp_path: Path, mlflow_template: Path) -> Store:
 
 
 @pytest.fixture
+def forgotten_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test imports is forgotten after it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the search that is to be killed, and its code."""
     from tests.support.breaking import write_search

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +42,13 @@ def load():
 """
 
 
+pytestmark = pytest.mark.usefixtures("forgotten_imports")
+
+
 @pytest.fixture(autouse=True)
-def own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test imports is forgotten after it; our own command line is one of hpsearch."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def own_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours is one of hpsearch."""
     monkeypatch.setattr(sys, "argv", ["hpsearch", "run", "spec.yaml"])
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
 
 
 def factory(folder: Path, code: str, name: str = "imported_module.py:train") -> Any:

@@ -1,7 +1,7 @@
 """What curves look like when something is wrong. Thresholds are defaults of this project.
 
-The kinds of trouble and most thresholds follow Goodfellow, Bengio & Courville, Deep Learning
-(2016), chapter 11; Smith, arXiv 1803.09820 (2018); Prechelt, Early Stopping — But When? (1998).
+The kinds of trouble are those of Goodfellow, Bengio & Courville, Deep Learning (2016), chapter 11;
+Smith, arXiv 1803.09820 (2018); Prechelt, Early Stopping — But When? (1998).
 """
 
 from __future__ import annotations
