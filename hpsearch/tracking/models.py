@@ -5,23 +5,22 @@ MLflow and torch are imported inside the functions: they take seconds, and it is
 
 from __future__ import annotations
 
-import copy
-import importlib.metadata
 import json
-import logging
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hpsearch.errors import TrackingError
-from hpsearch.frozen_code import source_of
-from hpsearch.process import environment, kept_logging, quiet
+from hpsearch.process import environment, kept_logging
 from hpsearch.record import Record, TrialRecord
-from hpsearch.tracking import serving
+from hpsearch.tracking.model_files import (
+    copied_modules,
+    import_pytorch_flavor,
+    save_model,
+)
 from hpsearch.tracking.operations import as_tracking_errors, open_search
 from hpsearch.tracking.run_content import as_test_metric, flatten, milliseconds, trial_values
 from hpsearch.tracking.store import open_client
@@ -39,7 +38,7 @@ def import_ahead(tracking_uri: str) -> None:
     with as_tracking_errors(tracking_uri):
         import hpsearch.tracking.writer  # noqa: F401
 
-        _import_pytorch_flavor()
+        import_pytorch_flavor()
         import mlflow.pyfunc  # noqa: F401
         from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
 
@@ -69,8 +68,8 @@ def register_best(
     """
 
     def write(folder: Path, logged: Any) -> None:
-        code = _copied_modules(folder.with_name("modules"), modules or {})
-        _save_model(folder, logged, model, input_example, code)
+        code = copied_modules(folder.with_name("modules"), modules or {})
+        save_model(folder, logged, model, input_example, code)
 
     return _log_and_register(record, tracking_uri, trial, write, "pytorch", test_metrics or {})
 
@@ -170,102 +169,6 @@ def _log_model(
     return client.finalize_logged_model(logged.model_id, "READY")
 
 
-def _copied_modules(folder: Path, modules: Mapping[str, Path]) -> list[Path]:
-    """Copy modules to where a folder on `sys.path` has them; returns what to put there."""
-    for name, file in modules.items():
-        place = folder.joinpath(*name.split("."))
-        is_package = file.name == "__init__.py"
-        copied = place / file.name if is_package else place.with_suffix(file.suffix)
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        copied.write_bytes(source_of(file) or file.read_bytes())
-    return sorted(folder.iterdir()) if modules else []
-
-
-def _save_model(
-    path: Path,
-    logged: Any,
-    model: nn.Module,
-    input_example: Any,
-    code_paths: Sequence[Path],
-) -> None:
-    """Write a model in MLflow's format.
-
-    It is pickled, although MLflow's default is a traced program: that can be neither trained
-    nor put in evaluation mode after loading, and not every user's model can be traced. Nothing of
-    hpsearch loads it again.
-    """
-    mlflow = _import_pytorch_flavor()
-    from mlflow.models import Model
-
-    from hpsearch.components.predictors import Predictor
-
-    model = copy.deepcopy(model).cpu().eval()
-    described = Model(
-        artifact_path=logged.artifact_location,
-        run_id=logged.source_run_id,
-        model_uuid=logged.model_id,
-        model_id=logged.model_id,
-    )
-    with _quiet():
-        mlflow.pytorch.save_model(
-            model,
-            str(path),
-            mlflow_model=described,
-            signature=_signature(model, input_example),
-            input_example=input_example,
-            code_paths=[str(code) for code in code_paths] or None,
-            pip_requirements=requirements(model),  # else MLflow loads the model to find them
-            serialization_format="pickle",
-        )
-    if isinstance(model, Predictor):
-        described.flavors["python_function"]["loader_module"] = serving.__name__
-        described.save(str(path / "MLmodel"))
-
-
-def _signature(model: nn.Module, example: Any) -> Any:
-    """Return what a model takes and gives: columns by name, or arrays of any type.
-
-    MLflow would refuse whole numbers where it has seen fractions, and float64 where it has seen
-    float32.
-    """
-    import numpy as np
-    import torch
-    from mlflow.models import ModelSignature, infer_signature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import AnyType
-
-    from hpsearch.components.predictors import Predictor
-
-    if not isinstance(model, Predictor):
-        with torch.no_grad():
-            return infer_signature(example, model(torch.as_tensor(example)).numpy())
-    inferred = infer_signature(example, model.predict_table(example))
-    inputs = Schema([TensorSpec(np.dtype("O"), (-1,))])
-    if hasattr(example, "columns"):
-        is_text = {column.name: column.type is DataType.string for column in inferred.inputs}
-        inputs = Schema(
-            [
-                ColSpec(DataType.string if text else AnyType(), name)
-                for name, text in is_text.items()
-            ]
-        )
-    return ModelSignature(inputs, inferred.outputs)
-
-
-def requirements(model: nn.Module) -> list[str]:
-    """Return what must be installed where a model is loaded."""
-    made_of = {type(module).__module__.partition(".")[0] for module in model.modules()}
-    imported = {"torchvision"} if "timm" in made_of else set()
-    packages = {"torch", "numpy", *imported, *(made_of & {"hpsearch", "timm", "torchvision"})}
-    return [f"{package}=={importlib.metadata.version(package)}" for package in sorted(packages)]
-
-
-def _import_pytorch_flavor() -> Any:
-    with kept_logging():  # it sets the level of all loggers
-        import mlflow.pytorch
-    return mlflow
-
-
 def _log_test_metrics(
     client: Any, run: Any, trial: TrialRecord, model_id: str, metrics: Mapping[str, float]
 ) -> None:
@@ -305,11 +208,3 @@ def _register(client: Any, name: str, run_id: str, logged: Any) -> str:
     versions = json.dumps([{"name": name, "version": version}])  # MLflow's pages link by it
     client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": versions})
     return f"models:/{name}/{version}"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back MLflow's warning of pickles, and what its libraries warn of each other."""
-    with quiet("mlflow.pytorch", below=logging.ERROR), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from hpsearch.components.models.feedforward import build_model
-from hpsearch.tracking.models import requirements
+from hpsearch.tracking.model_files import requirements
 
 pytestmark = pytest.mark.usefixtures("vision_packages")
 
