@@ -1,13 +1,14 @@
 """What a trial's learning curves say, in words: from its record alone, without torch.
 
-`diagnose` reads one trial; a rule is a function of `Curves` in `rules.py`, with its thresholds.
-A new rule is a function there and its name in `RULES`.
+`diagnose` reads one trial; a rule is a function of `Curves` in `learning_rules.py` or
+`fit_rules.py`, with its thresholds. A new rule is a function there and its name in `rules.RULES`.
 """
 
 from __future__ import annotations
 
 from hpsearch.analysis.diagnosis.curves import Curves, curves_of
-from hpsearch.analysis.diagnosis.rules import Diagnosis, diagnose
+from hpsearch.analysis.diagnosis.finding import Diagnosis
+from hpsearch.analysis.diagnosis.rules import diagnose
 from hpsearch.analysis.diagnosis.trials import diagnoses
 
 __all__ = ["Curves", "Diagnosis", "curves_of", "diagnose", "diagnoses"]

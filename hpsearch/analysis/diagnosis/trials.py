@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hpsearch.analysis.diagnosis.curves import curves_of
-from hpsearch.analysis.diagnosis.rules import Diagnosis, diagnose
+from hpsearch.analysis.diagnosis.finding import Diagnosis
+from hpsearch.analysis.diagnosis.rules import diagnose
 from hpsearch.record import Record
 
 
