@@ -6,6 +6,8 @@ from itertools import groupby
 
 from hpsearch.record import Outcome, Record, TrialRecord
 
+LEADERBOARD_SIZE = 10
+
 
 def leaders(record: Record) -> list[TrialRecord]:
     """Return the trials that have an objective, the leading one first.

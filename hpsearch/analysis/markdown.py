@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hpsearch.analysis.content import Code, Section, Table
+from hpsearch.analysis.blocks import Code, Section, Table
 
 
 def to_markdown(title: str, introduction: str, sections: list[Section]) -> str:

@@ -12,7 +12,7 @@ from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
 from hpsearch.analysis import content
-from hpsearch.analysis.content import Code, Section, Table
+from hpsearch.analysis.blocks import Code, Section, Table
 from hpsearch.analysis.page_assets import SCRIPT, START, STYLE
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.style import THEMES

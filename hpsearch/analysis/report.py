@@ -10,11 +10,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hpsearch.analysis import content, markdown, page
+from hpsearch.analysis.blocks import Section
 from hpsearch.analysis.diagnosis import Diagnosis, diagnoses
 from hpsearch.analysis.figures import all_figures
 from hpsearch.analysis.frames import curves_frame, trials_frame
 from hpsearch.analysis.importance import Importances, importances
-from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.leaders import LEADERBOARD_SIZE, leaders
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.errors import RunsError
 from hpsearch.formatting import show_count
@@ -83,7 +84,7 @@ class SearchReport:
         """What the curves say, by the trial's number; `str` of one is a sentence."""
         return diagnoses(self.record)
 
-    def leaderboard(self, n: int = content.LEADERBOARD_SIZE) -> pd.DataFrame:
+    def leaderboard(self, n: int = LEADERBOARD_SIZE) -> pd.DataFrame:
         """Return the rows of `trials` that lead: completed ones first, then by epochs trained."""
         numbers = [trial.number for trial in leaders(self.record)[:n]]
         return self.trials.iloc[numbers].reset_index(drop=True)
@@ -109,7 +110,7 @@ class SearchReport:
         return importances(self.record)
 
     @property
-    def _sections(self) -> list[content.Section]:
+    def _sections(self) -> list[Section]:
         return content.sections(self.record, self._importances)
 
 

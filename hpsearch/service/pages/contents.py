@@ -10,7 +10,7 @@ from functools import cached_property
 from markupsafe import Markup
 
 from hpsearch.analysis import content
-from hpsearch.analysis.content import Section
+from hpsearch.analysis.blocks import Section
 from hpsearch.analysis.figures import figure_names
 from hpsearch.analysis.importance import importances
 from hpsearch.analysis.page import introduction_html, section_html, tiles_html
