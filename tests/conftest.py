@@ -64,6 +64,20 @@ def mlflow_settings() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture
+def own_registry() -> Iterator[None]:
+    """What a test registers, families included, is gone after it."""
+    from hpsearch.registry import family, lookup
+
+    family.families()  # imports what registers components as it is imported
+    injected = dict(family.INJECTED)
+    components = {name: dict(known) for name, known in lookup._components.items()}
+    yield
+    for now, before in (family.INJECTED, injected), (lookup._components, components):
+        now.clear()
+        now.update(before)
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray cluster for all tests that run searches in this process."""

@@ -30,7 +30,7 @@ FILES = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("forgotten_imports")
+pytestmark = pytest.mark.usefixtures("forgotten_imports", "own_registry")
 
 
 @pytest.fixture
@@ -100,7 +100,6 @@ def test_what_its_caller_has_imported_before_is_as_it_was_afterwards(folder: Pat
     assert sys.modules["snap_package"].nets is nets
     assert registry.get("loss", "snap_loss").factory is loss
     assert pickle.loads(pickle.dumps(mine.train)) is mine.train
-    del registry._components["loss"]["snap_loss"]
 
 
 def test_what_is_as_it_was_imported_isn_t_imported_again(folder: Path) -> None:

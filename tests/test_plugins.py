@@ -28,7 +28,9 @@ def plugged_in():
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+def install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None
+) -> Iterator[Install]:
     """Installs a package with this code, which is gone after the test."""
 
     def installed(code: str) -> None:
@@ -42,9 +44,6 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (metadata / "entry_points.txt").write_text(entry)
 
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    copied = {family: dict(known) for family, known in registry._components.items()}
-    monkeypatch.setattr(registry, "_components", copied)
-    monkeypatch.setattr(registry, "INJECTED", dict(registry.INJECTED))
     monkeypatch.setattr(importing, "_plugins_loaded", False)
     monkeypatch.setattr(importing, "_plugin_error", "")
     yield installed

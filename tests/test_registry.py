@@ -15,15 +15,7 @@ from hpsearch import registry
 from hpsearch.errors import UserCodeError
 from hpsearch.registry import Component, ComponentOf, register
 
-
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
-    copied = {family: dict(known) for family, known in registry._components.items()}
-    monkeypatch.setattr(registry, "_components", copied)
-
-
-pytestmark = pytest.mark.usefixtures("forgotten_imports")
+pytestmark = pytest.mark.usefixtures("forgotten_imports", "own_registry")
 
 
 def net(

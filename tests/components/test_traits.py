@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpsearch import registry
 from hpsearch.components.finetuning import LEAVES_REST, FineTuning, subset
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.initializers.placement import LEAVES_ALL, PROFILE
@@ -19,12 +18,7 @@ from hpsearch.spec import draft_spec
 from hpsearch.validation import check_draft
 from tests.support.specs import changed
 
-
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
-    copied = {family: dict(known) for family, known in registry._components.items()}
-    monkeypatch.setattr(registry, "_components", copied)
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def test_an_initializer_of_any_name_may_leave_all_weights_and_biases() -> None:

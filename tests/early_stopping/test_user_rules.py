@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpsearch import importing, registry, run_search
+from hpsearch import importing, run_search
 from hpsearch.early_stopping import make_early_stopper, make_registered_stopper
 from hpsearch.errors import SpecError
 from hpsearch.outcome import Outcome, StoppedBy
@@ -165,6 +165,7 @@ def test_who_only_reads_a_record_can_do_so_without_its_rule(settings: dict[str, 
         make_early_stopper(read)
 
 
+@pytest.mark.usefixtures("own_registry")
 def test_a_package_adds_a_rule_by_an_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,8 +177,6 @@ def test_a_package_adds_a_rule_by_an_entry_point(
     info.mkdir()
     (info / "METADATA").write_text("Name: floor-plugin\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[hpsearch.components]\nfloor = floor_plugin\n")
-    copied = {family: dict(known) for family, known in registry._components.items()}
-    monkeypatch.setattr(registry, "_components", copied)
     monkeypatch.setattr(importing, "_plugins_loaded", False)
     monkeypatch.syspath_prepend(str(tmp_path))
     rule = make_early_stopper(spec({"name": "floor", "max_epochs": 3, "floor": 0.9}))

@@ -26,15 +26,11 @@ def objective(trial: Any) -> float:
     return x if kind == "b" else 0.0
 
 
-def test_its_reports_are_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hpsearch import registry
+@pytest.mark.usefixtures("own_registry")
+def test_its_reports_are_epochs() -> None:
+    from hpsearch import register
 
-    train = training_function(objective)
-    monkeypatch.setitem(
-        registry._components["trainable"],
-        "objective_of_optuna",
-        registry.Component("trainable", "objective_of_optuna", train),
-    )
+    register("trainable", "objective_of_optuna")(training_function(objective))
     config = TrialConfig(
         0, 0, 3, {"space": CONFIG}, metric="value", trainable="objective_of_optuna"
     )

@@ -33,12 +33,7 @@ DECAYING = {"name": "decaying", "std": {"low": 0.1, "high": 1.0, "log": True}}
 NOISE = {"choices": [{"name": "constant", "std": {"low": 0.0, "high": 0.5}}, DECAYING]}
 
 
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
-    copied = {family: dict(known) for family, known in registry._components.items()}
-    monkeypatch.setattr(registry, "_components", copied)
-    monkeypatch.setattr(registry, "INJECTED", dict(registry.INJECTED))
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 @pytest.fixture

@@ -73,11 +73,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is gone after it."""
-    copied = {family: dict(known) for family, known in registry._components.items()}
-    monkeypatch.setattr(registry, "_components", copied)
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def file(folder: Path) -> str:

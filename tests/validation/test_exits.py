@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from hpsearch import registry
 from hpsearch.errors import SpecError, UserCodeError
-from hpsearch.registry import Component
+from hpsearch.registry import register
 from hpsearch.spec import draft_spec
 from hpsearch.tuning.on_ray.cluster import _why_not_started
 from hpsearch.validation import check
@@ -31,9 +30,8 @@ def net(input_shape: Any, output_size: int) -> nn.Module:
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    component = Component("model", "leaving_as_it_is_built", net)
-    monkeypatch.setitem(registry._components["model"], component.name, component)
+def registered(own_registry: None) -> None:
+    register("model", "leaving_as_it_is_built")(net)
 
 
 @pytest.mark.parametrize("name", [f"{__name__}:net", "leaving_as_it_is_built"])
