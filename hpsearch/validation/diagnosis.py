@@ -9,7 +9,7 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import SearchSpec, TrialConfig
 from hpsearch.training import make_trainer
 from hpsearch.training.checks.by_name import Finding, run_checks
-from hpsearch.validation.signatures import corners
+from hpsearch.validation.samples import corners
 
 
 def diagnose(spec: SearchSpec, data: Data) -> Iterator[tuple[str, Finding]]:

@@ -11,7 +11,7 @@ from hpsearch.components.tasks import NO_DATA, Task
 from hpsearch.components.tasks.kinds import Statement
 from hpsearch.errors import HpsearchError
 from hpsearch.spec import Draft, Tree
-from hpsearch.validation.signatures import alternatives
+from hpsearch.validation.samples import alternatives
 
 
 def stated_kind(draft: Draft) -> Statement | None:

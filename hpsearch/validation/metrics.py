@@ -16,7 +16,8 @@ from hpsearch.registry import ComponentOf, MetricName
 from hpsearch.spec import Draft, Tree, join
 from hpsearch.validation.kinds import kinds_that_report
 from hpsearch.validation.outcomes import parted, unique
-from hpsearch.validation.signatures import Alternative, alternatives, check_section, samples
+from hpsearch.validation.samples import alternatives, samples
+from hpsearch.validation.signatures import Alternative, check_section
 
 
 def metric_problems(

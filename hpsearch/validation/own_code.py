@@ -18,7 +18,7 @@ from hpsearch.spec import (
 )
 from hpsearch.spec.other_tools import FORM, hint_of
 from hpsearch.spec.settings import Loader
-from hpsearch.validation.signatures import alternatives
+from hpsearch.validation.samples import alternatives
 
 _NAME = re.compile(r"[\w-]+")
 

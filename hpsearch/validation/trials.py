@@ -29,13 +29,8 @@ from hpsearch.validation.fixed import fixed_problems
 from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.metrics import metric_problems
 from hpsearch.validation.outcomes import parted, unique
-from hpsearch.validation.signatures import (
-    Alternative,
-    check_section,
-    check_value,
-    corners,
-    samples,
-)
+from hpsearch.validation.samples import corners, samples
+from hpsearch.validation.signatures import Alternative, check_section, check_value
 
 #: sections of components that make the model and its training; the launcher is checked elsewhere
 _COMPONENTS = {name: of for name, of in COMPONENT_SECTIONS.items() if name in MODEL_SECTIONS}
