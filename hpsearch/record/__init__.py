@@ -1,14 +1,16 @@
 """The record of a search, an Optuna study, from which everything else is derived.
 
-`reading` is for everybody, `record` for the one driver that writes. Its attributes are a file
-format: old records must stay readable. Records of users that aren't trusted: `untrusted`.
+`reading` is for everybody, `record` and `trial_writing` for the one driver that writes. Its
+attributes are a file format: old records must stay readable. Records of users that aren't
+trusted: `untrusted`.
 """
 
 from hpsearch.outcome import Outcome
 from hpsearch.record.dry_epoch import needs_dry_epoch, passed_dry_epoch
 from hpsearch.record.notes import DataNotes, OutlookNote
-from hpsearch.record.record import OPTUNA_STATES, Record
+from hpsearch.record.record import Record
 from hpsearch.record.shapes import SearchState
+from hpsearch.record.trial_writing import OPTUNA_STATES
 from hpsearch.record.trials import TrialRecord
 
 __all__ = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,30 +19,17 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
 
 from hpsearch.errors import SearchExistsError
-from hpsearch.outcome import CheckWarning, Outcome, RaisedError, StoppedBy
 from hpsearch.process import quiet
 from hpsearch.record.notes import DataNotes, LaneNotes, OutlookNote
 from hpsearch.record.places import check_not_shared, kept_folder, search_folder
-from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.shapes import SearchState
-from hpsearch.record.storage import Place, batched, open_storage, repair_journal
-from hpsearch.record.trials import TrialRecord
+from hpsearch.record.storage import Place, open_storage, repair_journal
+from hpsearch.record.trial_writing import TrialWriter
 from hpsearch.spec import Scalar, SearchSpec
 from hpsearch.user_code import changes
 
-#: What Optuna is told. PRUNED teaches its samplers, FAIL they ignore.
-OPTUNA_STATES = {
-    Outcome.COMPLETED: TrialState.COMPLETE,
-    Outcome.STOPPED_EARLY: TrialState.PRUNED,
-    Outcome.DIVERGED: TrialState.PRUNED,
-    Outcome.OUT_OF_MEMORY: TrialState.PRUNED,
-    Outcome.BAD_CONFIGURATION: TrialState.PRUNED,
-    Outcome.FAILED: TrialState.FAIL,
-    Outcome.CANCELLED: TrialState.FAIL,
-}
 #: Optuna's loggers that announce each new study
 _ANNOUNCING = ("optuna.storages.journal._storage", "optuna.storages._rdb.storage")
 
@@ -50,7 +37,7 @@ _ANNOUNCING = ("optuna.storages.journal._storage", "optuna.storages._rdb.storage
 LANES_INTERVAL_S = 5.0
 
 
-class Record(ReadableRecord):
+class Record(TrialWriter):
     """The record of one search, which its driver writes; mirrored in memory."""
 
     _lanes_written_at = -math.inf
@@ -176,105 +163,6 @@ class Record(ReadableRecord):
             self.outlook = outlook
             self._storage.set_study_user_attr(self._study_id, "outlook", asdict(outlook))
 
-    def add_trial(self, params: Mapping[str, Scalar]) -> TrialRecord:
-        """Write a configuration before its trial starts; the trial gets the next number."""
-        distributions = self.space.distributions
-        values = self.space.resolve(params)
-        now = time.time()
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params=dict(params),
-            distributions={name: distributions[name] for name in params},
-            user_attrs={"values": values, "started_at": now},
-        )
-        trial_id = self._storage.create_new_trial(self._study_id, template)
-        trial = TrialRecord(len(self.trials), dict(params), values, now)
-        self._trial_ids[trial.number] = trial_id
-        self.trials.append(trial)
-        return trial
-
-    def start_attempt(self, number: int) -> None:
-        """Note that a trial starts, for the first time or again."""
-        trial = self.trials[number]
-        trial.attempted_at = [*trial.attempted_at, time.time()]
-        self._set(number, "attempted_at", trial.attempted_at)
-
-    def note_error(
-        self, number: int, reason: str | None, traceback: str | None, *, excused: bool = False
-    ) -> None:
-        """Note the error of an attempt that another follows: a retry, unless it is `excused`."""
-        trial = self.trials[number]
-        entry = {"reason": reason, "traceback": traceback, "epoch": trial.epochs}
-        entry |= {"excused": True} if excused else {}
-        trial.errors = [*trial.errors, {**entry, "at": time.time()}]
-        self._set(number, "errors", trial.errors)
-
-    def note_warnings(self, number: int, warnings: Iterable[CheckWarning]) -> None:
-        """Note what the checks of a trial found, which did not end it."""
-        known = self.trials[number].warnings
-        self.trials[number].warnings = list(dict.fromkeys([*known, *warnings]))
-        self._set(number, "warnings", [asdict(each) for each in self.trials[number].warnings])
-
-    def set_alone(self, number: int) -> None:
-        """Note that a trial needs a GPU for itself."""
-        self.trials[number].alone = True
-        self._set(number, "alone", True)
-
-    def set_paused(self, number: int, paused: bool) -> None:
-        """Note that a trial waits at a rung, or resumes from there."""
-        self.trials[number].paused = paused
-        self._set(number, "paused", paused)
-
-    def batch(self) -> AbstractContextManager[None]:
-        """Write the reports of epochs that are made meanwhile as one, where the storage can."""
-        return batched(self._storage)
-
-    def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Write the metrics of an epoch, before early stopping or MLflow sees them."""
-        trial = self.trials[number]
-        now = time.time()
-        self._set(number, f"epoch:{epoch}", {"metrics": dict(metrics), "at": now})
-        value = metrics.get(self.spec.objective.metric)
-        if value is not None and math.isfinite(value):
-            self._storage.set_trial_intermediate_value(self._trial_ids[number], epoch, value)
-        trial.curve[epoch] = dict(metrics)
-        trial.reported_at[epoch] = now
-
-    def set_checkpoint(self, number: int, path: str) -> None:
-        """Note where a running trial's newest checkpoint lies, relative to the search's folder."""
-        self.trials[number].checkpoint = path
-        self._set(number, "checkpoint", path)
-
-    def end_trial(
-        self,
-        number: int,
-        outcome: Outcome,
-        note: str | None = None,
-        traceback: str | None = None,
-        *,
-        stopped_by: StoppedBy | None = None,
-        error: RaisedError | None = None,
-    ) -> None:
-        """Write how a trial ended, before its resources go to another.
-
-        `note` says why in words, where neither `stopped_by` nor `error` does.
-        """
-        trial = self.trials[number]
-        trial.ended_at = time.time()
-        end = {
-            "outcome": outcome.value,
-            "reason": note,
-            "stopped_by": None if stopped_by is None else asdict(stopped_by),
-            "error": None if error is None else asdict(error),
-            "traceback": traceback,
-            "at": trial.ended_at,
-        }
-        self._set(number, "end", end)
-        self._write_state(trial, outcome)
-        trial.note, trial.traceback = note, traceback
-        trial.stopped_by, trial.error = stopped_by, error
-        trial.outcome = outcome  # last: threads read it
-
     def end(self, state: SearchState, reason: str | None = None) -> None:
         """Write how the search ended."""
         now = time.time()
@@ -323,35 +211,10 @@ class Record(ReadableRecord):
         self.delivered = True
         self._write("delivered")
 
-    def _complete_writes(self) -> None:
-        """Write the second half of what a driver was writing when it died."""
-        metric = self.spec.objective.metric
-        for trial in self.trials:
-            trial_id = self._trial_ids[trial.number]
-            frozen = self._storage.get_trial(trial_id)
-            if frozen.state.is_finished():
-                continue
-            for epoch, value in trial.metric(metric).items():
-                if epoch not in frozen.intermediate_values:
-                    self._storage.set_trial_intermediate_value(trial_id, epoch, value)
-            if trial.outcome is not None:
-                self._write_state(trial, trial.outcome)
-
-    def _write_state(self, trial: TrialRecord, outcome: Outcome) -> None:
-        value = self.objective(trial)
-        # Optuna itself keeps the last value of a pruned trial, and its dashboard shows it.
-        has_value = outcome in (Outcome.COMPLETED, Outcome.STOPPED_EARLY)
-        values = [value] if has_value and value is not None and math.isfinite(value) else None
-        trial_id = self._trial_ids[trial.number]
-        self._storage.set_trial_state_values(trial_id, OPTUNA_STATES[outcome], values)
-
     def _write(self, *names: str) -> None:
         """Write attributes of the search, in this order."""
         for name in names:
             self._storage.set_study_user_attr(self._study_id, name, getattr(self, name))
-
-    def _set(self, number: int, key: str, value: Any) -> None:
-        self._storage.set_trial_user_attr(self._trial_ids[number], key, value)
 
 
 def _remove_abandoned(storage: BaseStorage, name: str, home: Path) -> None:
