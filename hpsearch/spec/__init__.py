@@ -7,7 +7,7 @@ Whether names, keywords and data fit each other is checked by `hpsearch.validati
 from hpsearch.spec.advice import advice, likely_direction
 from hpsearch.spec.command import Command
 from hpsearch.spec.documents import dump_yaml, load_yaml
-from hpsearch.spec.models import (
+from hpsearch.spec.fields import (
     COMPONENT_SECTIONS,
     COMPONENT_SETTINGS,
     MODEL_SECTIONS,
@@ -15,10 +15,10 @@ from hpsearch.spec.models import (
     SECTIONS_BESIDE_OWN_CODE,
     VALUE_SECTIONS,
     LastBatch,
-    SearchSpec,
     ValueOf,
     default_of,
 )
+from hpsearch.spec.models import SearchSpec
 from hpsearch.spec.names import METRIC_NAME_RULE, is_metric_name
 from hpsearch.spec.reading import (
     Draft,

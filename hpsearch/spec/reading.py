@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from hpsearch.errors import Problem, SpecError, nearest_names
 from hpsearch.spec.command import Command
 from hpsearch.spec.documents import load_yaml
-from hpsearch.spec.models import SECTIONS, SearchSpec, with_named_components
+from hpsearch.spec.fields import SECTIONS
+from hpsearch.spec.models import SearchSpec, with_named_components
 from hpsearch.spec.settings import Loader, Objective, Resources, SearchSettings, StopWhen
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
