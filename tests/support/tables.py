@@ -10,11 +10,8 @@ import numpy as np
 import pandas as pd
 
 from hpsearch.components import Data, load_data
-from hpsearch.components.datasets.columns import (
-    ColumnReading,
-    ReadingRule,
-    read_column,
-)
+from hpsearch.components.datasets.column_reading import ColumnReading, ReadingRule
+from hpsearch.components.datasets.columns import read_column
 
 ROWS = 60
 

@@ -24,7 +24,7 @@ from annotated_types import MinLen
 from numpy.typing import NDArray
 
 from hpsearch.components.datasets import bundled
-from hpsearch.components.datasets.columns import Missing, ReadingRule
+from hpsearch.components.datasets.column_reading import Missing, ReadingRule
 from hpsearch.components.datasets.csv_files import CsvForm, read_csv_table
 from hpsearch.components.datasets.files import read_npz, read_table, resolve
 from hpsearch.components.datasets.tables import Drop, TableColumns, read_table_columns

@@ -9,11 +9,10 @@ what looks like numbers or dates under other settings is in doubt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,77 +25,18 @@ from hpsearch.components.datasets.cell_texts import (
     likeness,
     unit,
 )
+from hpsearch.components.datasets.column_reading import ColumnReading, ReadingRule
 from hpsearch.components.tasks.kinds import are_whole, listed
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     from pandas import Series
 
-#: what becomes of cells without a value; but for the first two, they are filled by column
-Missing = Literal["refuse", "drop", "mean", "median", "most_frequent", "zero"]
 #: a column of text with more values than this is taken for a mistake, such as a name or an id
 MAX_CATEGORIES = 100
 _TRUTH = {"true": True, "false": False}
 _EXAMPLE_LENGTH = 30
 _SECONDS_A_DAY = 24 * 3600
-
-
-@dataclass(frozen=True)
-class ReadingRule:
-    """The keywords of a table that say how its cells are read, and what becomes of missing ones.
-
-    `dates` names columns of ISO 8601 dates, or maps columns to the formats of theirs. Raises
-    DataError where `thousands` is the decimal mark, so that 0.125 would be 125.
-    """
-
-    decimal: str = "."
-    thousands: str | None = None
-    na_values: Sequence[str] = ()
-    dates: Sequence[str] | Mapping[str, str | None] = ()
-    categories: Sequence[str] = ()
-    missing: Missing = "refuse"
-
-    def __post_init__(self) -> None:
-        if self.thousands == self.decimal:
-            rule = f"must not be `decimal`, but both are {self.decimal!r}"
-            raise DataError(rule, keyword="thousands")
-
-    @property
-    def date_formats(self) -> dict[str, str | None]:
-        """The format of each column of dates; None is ISO 8601."""
-        if isinstance(self.dates, Mapping):
-            return dict(self.dates)
-        return dict.fromkeys(self.dates)
-
-    @property
-    def named(self) -> set[str]:
-        """The columns whose reading is given."""
-        return {*self.date_formats, *self.categories}
-
-
-@dataclass(frozen=True)
-class ColumnReading:
-    """What a column was taken for: `why`, what speaks against it, and an example.
-
-    A `doubt` is an error, a `warning` is not; both say what to set.
-    """
-
-    column: str
-    reading: str
-    why: str
-    distinct: int = 0
-    missing: int = 0
-    example: str = ""
-    doubt: str = ""
-    warning: str = ""
-
-
-class ColumnsError(DataError):
-    """Raised where columns are in doubt; `columns` has the readings of all."""
-
-    def __init__(self, message: str, columns: Sequence[ColumnReading]) -> None:
-        super().__init__(message)
-        self.columns = tuple(columns)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpsearch.components.datasets.columns import ColumnsError, ReadingRule
+from hpsearch.components.datasets.column_reading import ColumnsError, ReadingRule
 from hpsearch.components.datasets.encodings import check_is_text, encoding_rule, known_encodings
 from hpsearch.components.datasets.tables import TableColumns, read_table_columns
 from hpsearch.errors import DataError, nearest_names

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from hpsearch.components.data import FILLS, Arrays, Kind, Split
-from hpsearch.components.datasets.columns import ColumnReading
+from hpsearch.components.datasets.column_reading import ColumnReading
 from hpsearch.components.raw_inputs import ImageReader, RawInputs, TableReader
 from hpsearch.components.tasks.kinds import KINDS
 from hpsearch.errors import DataError, UserCodeError

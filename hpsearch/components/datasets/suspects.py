@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpsearch.components.datasets.columns import ColumnReading
+from hpsearch.components.datasets.column_reading import ColumnReading
 
 if TYPE_CHECKING:
     from pandas import Series

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpsearch.components.datasets.columns import ReadingRule, read_as
+from hpsearch.components.datasets.column_reading import ReadingRule
+from hpsearch.components.datasets.columns import read_as
 from hpsearch.components.tasks.kinds import listed
 from hpsearch.errors import DataError, nearest_names
 

@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hpsearch.components.datasets.columns import (
-    ColumnReading,
-    ColumnsError,
-    ReadingRule,
-    as_feature,
-    read_column,
-    unread_column,
-)
+from hpsearch.components.datasets.column_reading import ColumnReading, ColumnsError, ReadingRule
+from hpsearch.components.datasets.columns import as_feature, read_column, unread_column
 from hpsearch.components.datasets.files import check_columns
 from hpsearch.components.datasets.suspects import suspicion
 from hpsearch.components.datasets.table_input import InputColumn, TableInput, one_hot

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from annotated_types import Interval, MinLen
 
-from hpsearch.components.datasets.columns import ReadingRule, read_column
+from hpsearch.components.datasets.column_reading import ReadingRule
+from hpsearch.components.datasets.columns import read_column
 from hpsearch.components.datasets.csv_files import CsvForm, read_csv
 from hpsearch.components.datasets.files import check_columns, resolve
 from hpsearch.components.datasets.tables import check_readings

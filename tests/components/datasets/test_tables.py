@@ -12,10 +12,7 @@ import pytest
 
 from hpsearch.components import Data, load_data
 from hpsearch.components.datasets import cell_texts
-from hpsearch.components.datasets.columns import (
-    ColumnReading,
-    ColumnsError,
-)
+from hpsearch.components.datasets.column_reading import ColumnReading, ColumnsError
 from hpsearch.errors import DataError, SpecError
 from tests.support.datasets import arrays
 from tests.support.specs import checked
