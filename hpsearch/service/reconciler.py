@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any
 
 from hpsearch.errors import (
     ClusterError,
@@ -21,14 +20,14 @@ from hpsearch.errors import (
 )
 from hpsearch.record import Record
 from hpsearch.service.accounting import Accounting
+from hpsearch.service.attempts import ENDINGS, Attempts, backoff, num_epochs
 from hpsearch.service.cache.patience import PatientRecords, StillReadingError
 from hpsearch.service.cache.records import Records
 from hpsearch.service.database.lease import Lease
 from hpsearch.service.database.quotas import Quotas
 from hpsearch.service.database.search_table import ACTIVE, SearchRow, SearchTable
 from hpsearch.service.database.tracking_tokens import TrackingTokens
-from hpsearch.service.jobs import Job, Jobs, JobState, Program
-from hpsearch.service.launch import give_search, has_more_budget, prepare, read_spec
+from hpsearch.service.jobs import Job, Jobs, JobState
 from hpsearch.service.queue import Quota, Waiting, to_start, why_waiting
 from hpsearch.service.search_files import SearchFiles
 from hpsearch.service.settings import Settings
@@ -40,9 +39,6 @@ MAX_STALLS = 5
 MAX_DELIVERIES = 10
 #: attempts to write the end of a search without a driver
 MAX_CLOSINGS = 3
-#: what a search may be wanted to be that has a job only to bring it to its end
-ENDINGS = ("stopped", "failed")
-MAX_BACKOFF_S = 60.0
 #: seconds after which a driver that was asked to stop is stopped by Ray
 STOP_PATIENCE_S = 120.0
 #: seconds between two looks for code that no search uses, and how long that is kept
@@ -76,9 +72,10 @@ class Reconciler:
         self._records = PatientRecords(records)
         self._files = files
         self._accounting = accounting
-        self._tracking_tokens = tracking_tokens
-        self._program = Program(settings.runs, settings.python, settings.gateway)
         self._uploads = Uploads(settings.uploads)
+        self._attempts = Attempts(
+            settings, table, jobs, self._records, files, tracking_tokens, self._uploads
+        )
         self._sweep_at = 0.0
         self._asked_at: dict[str, float] = {}  # when a driver was asked to stop
 
@@ -131,7 +128,7 @@ class Reconciler:
             self._end(row, row.desired, row.reason)
             return
         stalls = row.stalls + 1
-        self._table.change(row, stalls=stalls, retry_at=time.time() + _backoff(stalls))
+        self._table.change(row, stalls=stalls, retry_at=time.time() + backoff(stalls))
 
     def _refresh(self, row: SearchRow, fresh: bool = False) -> SearchRow:
         """Bring a search's summary up to date."""
@@ -195,19 +192,19 @@ class Reconciler:
         if row.desired in ENDINGS:
             self._close(row, record)
         elif row.actual == "starting" and job is JobState.UNKNOWN:
-            self._submit(row)  # this reconciler, or another, died before it was submitted
+            self._attempts.submit(row)  # this reconciler, or another, died before it was submitted
         elif record is None:
-            self._launch(row, record, stalls=0)
+            self._attempts.start(row, record, stalls=0)
         elif record.state in ("running", "stopped"):
             self._go_on(row, record)
-        elif self._wants_more(row, record):
+        elif self._attempts.wants_more(row, record):
             self._retry(row, record)
         elif record.delivered:
             self._end(row, record.state, record.reason)
         elif row.stalls >= MAX_DELIVERIES:
             self._end(row, record.state, f"MLflow is incomplete; run `hpsearch sync {row.name}`")
         else:
-            self._launch(row, record, row.stalls + 1)  # it only has to tell MLflow its end
+            self._attempts.start(row, record, row.stalls + 1)  # it only has to tell MLflow its end
 
     def _close(self, row: SearchRow, record: Record | None) -> None:
         """Bring a search that its user stopped, or that was given up, to its end: a job writes it
@@ -217,7 +214,7 @@ class Reconciler:
             self._end(row, row.desired, row.reason)
         elif record.state == "running" or not record.delivered:
             if row.stalls < MAX_CLOSINGS:
-                self._launch(row, record, row.stalls + 1)
+                self._attempts.start(row, record, row.stalls + 1)
                 return
             why = f"{row.reason}; its record and MLflow are incomplete"
             self._end(row, row.desired, why)
@@ -228,8 +225,8 @@ class Reconciler:
 
     def _go_on(self, row: SearchRow, record: Record) -> None:
         """Start another attempt of a search whose job died, unless attempts bring nothing."""
-        if _num_epochs(record) > row.launch_epochs:
-            self._launch(row, record, stalls=0)
+        if num_epochs(record) > row.launch_epochs:
+            self._attempts.start(row, record, stalls=0)
         else:
             self._retry(row, record)
 
@@ -241,41 +238,11 @@ class Reconciler:
             what = last[:500] or "its job could not start"
             self._give_up(row, f"{stalls} attempts that completed no epoch; the last: {what}")
             return
-        self._launch(row, record, stalls)
+        self._attempts.start(row, record, stalls)
 
     def _give_up(self, row: SearchRow, reason: str) -> None:
         """Bring a search to its end as failed. It can be resumed once what failed is mended."""
         self._table.change(row, desired="failed", reason=reason, stalls=0, retry_at=0.0)
-
-    def _launch(self, row: SearchRow, record: Record | None, stalls: int) -> None:
-        attempt = row.attempt + 1
-        is_closing = row.desired in ENDINGS
-        started = self._table.change(
-            row,
-            actual="stopping" if is_closing else "starting",
-            attempt=attempt,
-            submission_id=f"hpsearch-{row.name}-{attempt}",
-            stalls=stalls,
-            launch_epochs=0 if record is None else _num_epochs(record),
-            retry_at=time.time() + _backoff(stalls),  # the next attempt comes no sooner
-        )
-        if started is not None:
-            self._submit(started)
-
-    def _submit(self, row: SearchRow) -> None:
-        assert row.submission_id is not None
-        spec = read_spec(row.spec, self._uploads.folder(row.code_hash))
-        if not self._files.has(row.name):
-            facts: dict[str, Any] = {"owner": row.owner, "code_hash": row.code_hash or "none"}
-            prepare(spec, self._settings, self._records, facts)
-        give_search(self._settings.runs / row.name, self._settings)
-        if row.desired in ENDINGS:
-            command = self._program.close(row.name)
-        else:
-            command = self._program.resume(row.name, spec.budget)
-        environment = {} if self._settings.gateway is None else self._tracking_tokens.given(row)
-        metadata = {"search": row.name, "owner": row.owner}
-        self._jobs.submit(row.submission_id, command, metadata, environment)
 
     def _admit(self) -> None:
         """Start what may start, and say of the others why they wait."""
@@ -304,10 +271,6 @@ class Reconciler:
             for code_hash in self._uploads.sweep(self._table.code_hashes(), MIN_UNUSED_S):
                 _log.info("removed unused upload %s", code_hash)
 
-    def _wants_more(self, row: SearchRow, record: Record) -> bool:
-        spec = read_spec(row.spec, self._uploads.folder(row.code_hash))
-        return has_more_budget(spec, record)
-
     def _end(self, row: SearchRow, actual: str, reason: str | None) -> None:
         row = self._refresh(row, fresh=True)
         self._table.change(row, actual=actual, reason=reason, stalls=0, retry_at=0.0)
@@ -319,15 +282,7 @@ class Reconciler:
             return None
 
 
-def _num_epochs(record: Record) -> int:
-    return sum(len(trial.curve) for trial in record.trials)
-
-
 def _reason(error: Exception) -> str:
     """Return what people may read of an error; others may name files and databases."""
     is_told = isinstance(error, HpsearchError)
     return str(error) if is_told else "internal error; see the service's log"
-
-
-def _backoff(stalls: int) -> float:
-    return 0.0 if stalls <= 1 else min(2.0**stalls, MAX_BACKOFF_S)
