@@ -25,7 +25,8 @@ from hpsearch.service.database import tables
 from hpsearch.service.database.audit import read_audit, write_audit
 from hpsearch.service.database.lease import Lease
 from hpsearch.service.database.quotas import Quotas
-from hpsearch.service.database.search_table import Filter, SearchRow, SearchTable
+from hpsearch.service.database.search_lists import Filter
+from hpsearch.service.database.search_table import SearchRow, SearchTable
 from hpsearch.service.database.tables import open_database
 from hpsearch.service.database.tokens import FailedLogins, Tokens, check_chosen
 from hpsearch.service.queue import Quota

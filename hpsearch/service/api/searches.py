@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from hpsearch.service.core import Submission
-from hpsearch.service.database.search_table import Filter
+from hpsearch.service.database.search_lists import Filter
 from hpsearch.service.http.auth import TheService, TheUser
 from hpsearch.service.http.connection import while_connected
 from hpsearch.service.http.schemas import (

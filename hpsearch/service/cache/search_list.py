@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from hpsearch.service.cache.cache import Cache
-from hpsearch.service.database.search_table import Filter, SearchTable
+from hpsearch.service.database.search_lists import Filter
+from hpsearch.service.database.search_table import SearchTable
 from hpsearch.service.summaries import finite
 
 #: searches whose JSON is held in memory, each of a kilobyte or less

@@ -9,10 +9,8 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     JSON,
-    ColumnElement,
     Connection,
     Engine,
-    Select,
     delete,
     func,
     insert,
@@ -22,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from hpsearch.errors import ConflictError, SearchExistsError, SearchNotFoundError
+from hpsearch.service.database.search_lists import SHOWN, Filter, count_of, page_of
 from hpsearch.service.database.tables import names, searches
 from hpsearch.service.summaries import MAX_REASON, checked_summary, clean_text
 
@@ -31,26 +30,6 @@ Actual = Literal["queued", "starting", "running", "stopping", "finished", "stopp
 #: states in which a search has a job, or is about to have one
 ACTIVE: tuple[Actual, ...] = ("starting", "running", "stopping")
 ENDED: tuple[Actual, ...] = ("finished", "stopped", "failed")
-#: what lists show: all but the spec and what is the reconciler's own
-_SHOWN = (
-    searches.c.actual.label("state"),
-    *(
-        searches.c[name]
-        for name in (
-            "name",
-            "owner",
-            "desired",
-            "reason",
-            "priority",
-            "attempt",
-            "code_hash",
-            "created_at",
-            "queued_at",
-            "changed_at",
-            "summary",
-        )
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -76,26 +55,6 @@ class SearchRow:
     created_at: float = 0.0
     queued_at: float = 0.0
     changed_at: float = 0.0
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which searches a list shows; None is no condition."""
-
-    owner: str | None = None
-    states: Sequence[str] = ()
-    text: str | None = None  # part of the name
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """Return them as SQL."""
-        found: list[ColumnElement[bool]] = []
-        if self.owner is not None:
-            found.append(searches.c.owner == self.owner)
-        if self.states:
-            found.append(searches.c.actual.in_(self.states))
-        if self.text:
-            found.append(searches.c.name.contains(self.text, autoescape=True))
-        return found
 
 
 _COLUMNS = tuple(each.name for each in fields(SearchRow))
@@ -153,10 +112,10 @@ class SearchTable:
         self, wanted: Filter, limit: int | None = None, offset: int = 0
     ) -> tuple[list[dict[str, Any]], int]:
         """Return some searches as lists show them, the newest first, and how many there are."""
-        query = _page(select(*_SHOWN), wanted, limit, offset)
+        query = page_of(select(*SHOWN), wanted, limit, offset)
         with self._engine.connect() as connection:
             rows = [dict(found) for found in connection.execute(query).mappings()]
-            return rows, _count(connection, wanted)
+            return rows, count_of(connection, wanted)
 
     def changes(self, wanted: Filter, limit: int, offset: int) -> tuple[dict[str, float], int]:
         """Return when the searches of a page changed, by name, and how many there are.
@@ -164,19 +123,19 @@ class SearchTable:
         As one row: SQLite's driver lets go of Python's lock at each row, and in a process with
         many busy threads gets it back after milliseconds.
         """
-        chosen = _page(select(searches.c.name, searches.c.changed_at), wanted, limit, offset)
+        chosen = page_of(select(searches.c.name, searches.c.changed_at), wanted, limit, offset)
         page, is_sqlite = chosen.subquery(), self._engine.dialect.name == "sqlite"
         pair = func.json_array if is_sqlite else func.json_build_array
         gather = func.json_group_array if is_sqlite else func.json_agg
         query = select(gather(pair(page.c.name, page.c.changed_at), type_=JSON))
         with self._engine.connect() as connection:
-            return dict(connection.scalar(query) or ()), _count(connection, wanted)
+            return dict(connection.scalar(query) or ()), count_of(connection, wanted)
 
     def shown(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Return searches as lists show them."""
         if not names:
             return []
-        query = select(*_SHOWN).where(searches.c.name.in_(names))
+        query = select(*SHOWN).where(searches.c.name.in_(names))
         with self._engine.connect() as connection:
             return [dict(found) for found in connection.execute(query).mappings()]
 
@@ -274,16 +233,6 @@ def _take_name(connection: Connection, name: str, owner: str, since: float) -> N
     elif found != owner:
         rule = f"must be new, but {name!r} was a search of {found}, whose MLflow runs are kept"
         raise SearchExistsError(f"name: {rule}")
-
-
-def _page(query: Select[Any], wanted: Filter, limit: int | None, offset: int) -> Select[Any]:
-    newest = (searches.c.created_at.desc(), searches.c.name)
-    return query.where(*wanted.conditions()).order_by(*newest).limit(limit).offset(offset)
-
-
-def _count(connection: Connection, wanted: Filter) -> int:
-    query = select(func.count()).select_from(searches).where(*wanted.conditions())
-    return connection.scalar(query) or 0
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:

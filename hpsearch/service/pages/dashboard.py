@@ -23,7 +23,7 @@ from hpsearch.service.api.searches import Name
 from hpsearch.service.cache.cache import Cache
 from hpsearch.service.cache.readonly_storage import SearchStorage, study_id
 from hpsearch.service.core import Service
-from hpsearch.service.database.search_table import Filter
+from hpsearch.service.database.search_lists import Filter
 from hpsearch.service.forwarding import Route, Target, find_target
 from hpsearch.service.http.auth import TheService
 from hpsearch.service.pages.rendering import HEADERS

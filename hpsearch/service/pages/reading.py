@@ -15,7 +15,7 @@ from starlette.responses import Response
 from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.service.api.events import Feed
 from hpsearch.service.api.searches import Name
-from hpsearch.service.database.search_table import Filter
+from hpsearch.service.database.search_lists import Filter
 from hpsearch.service.http.auth import TheService
 from hpsearch.service.http.schemas import NAME_PATTERN, TEXT_PATTERN, SearchView, State
 from hpsearch.service.pages.contents import Content, Contents
