@@ -17,6 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -146,9 +147,15 @@ def working_directory(folder: Path | None) -> Iterator[None]:
 
 def is_users_file(file: str) -> bool:
     """Whether a file of code is neither Python's, an installed package's nor ours."""
-    foreign = {sysconfig.get_path("stdlib"), str(Path(__file__).parent)}
-    is_package = not set(PACKAGE_FOLDERS).isdisjoint(Path(file).parts) or file[:8] == "<frozen "
-    return not is_package and not any(Path(file).is_relative_to(each) for each in foreign)
+    is_package = not PACKAGE_FOLDERS.isdisjoint(file.split(os.sep))
+    return not is_package and not file.startswith(("<frozen ", *_foreign_folders()))
+
+
+@cache
+def _foreign_folders() -> tuple[str, ...]:
+    """Return Python's folder and ours; a check asks for each of a process' 2,000 modules."""
+    folders = sysconfig.get_path("stdlib"), os.path.dirname(__file__)
+    return tuple(os.path.join(folder, "") for folder in folders)
 
 
 def users_modules() -> Iterator[tuple[str, ModuleType, Path]]:

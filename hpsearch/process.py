@@ -25,7 +25,7 @@ from hpsearch.home import home_settings
 
 Restore = Callable[[], None]
 #: names of folders on `sys.path` that hold installed packages
-PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 _STDERR = 2
 _lock = threading.Lock()
 _depth = 0
@@ -226,7 +226,7 @@ def _interpreter() -> Restore:
 
 
 def _is_of_package(entry: str) -> bool:
-    return not set(PACKAGE_FOLDERS).isdisjoint(Path(entry).parts)
+    return not PACKAGE_FOLDERS.isdisjoint(Path(entry).parts)
 
 
 def _folder() -> Restore:

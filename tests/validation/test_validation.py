@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-import hpsearch.validation.signatures
+import hpsearch.validation.samples
 from hpsearch import registry
 from hpsearch.spec import draft_spec, load_spec
 from hpsearch.validation import check, check_spec, load_checked_spec
@@ -230,7 +230,7 @@ class TestComponents:
         assert expected in problems_of(raw)
 
     def test_the_documented_example_of_samples(self) -> None:
-        results = doctest.testmod(hpsearch.validation.signatures)
+        results = doctest.testmod(hpsearch.validation.samples)
         assert (results.attempted, results.failed) == (1, 0)
 
 
