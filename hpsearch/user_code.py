@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.code_snapshot import CodeSnapshot
-from hpsearch.importing import users_modules
+from hpsearch.importing import is_users_file, users_modules
 from hpsearch.registry import is_user_code
 from hpsearch.spec import SearchSpec, TrialConfig
 
@@ -123,7 +123,7 @@ def _all_files(modules: Iterable[str], folder: Path) -> set[Path]:
     found: set[Path] = set()
     while waiting:
         path = waiting.pop()
-        if path not in found:
+        if path not in found and is_users_file(str(path)):
             found.add(path)
             waiting += _imported(path, roots)
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import hpsearch
 from hpsearch.binding import bind_code
 from hpsearch.errors import CodeChangedError, SpecError
 from hpsearch.record import Record
@@ -93,6 +94,13 @@ def test_files_that_are_named_from_elsewhere(folder: Path, tmp_path: Path) -> No
     (shared / "beside.py").touch()
     named = code_hashes(spec_of(folder, f"{shared}/nets.py:f"))
     assert set(named) == {str(shared / "nets.py"), str(shared / "beside.py")}
+
+
+def test_hpsearch_itself_is_nobody_s_code(tmp_path: Path) -> None:
+    """Though it lies below a spec's folder in a clone of its repository."""
+    (tmp_path / "mine.py").write_text("import hpsearch.spec")
+    clone = Path(hpsearch.__file__).parents[1]
+    assert set(code_hashes(spec_of(clone, f"{tmp_path}/mine.py:f"))) == {f"{tmp_path}/mine.py"}
 
 
 def test_code_that_is_moved_with_its_folder_is_the_same(folder: Path, tmp_path: Path) -> None:
