@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +58,7 @@ def search(
     draft = draft_spec(named, folder)
     if draft.spec is None:
         raise SpecError(draft.problems)
-    with _view(progress) as view:
-        watch = view.watch if view is not None else None
-        report = run_search(draft.spec, runs, address=address, on_start=watch)
+    report = run_search(draft.spec, runs, address=address, progress=progress)
     return SearchResult(report.record, place)
 
 
@@ -111,18 +108,3 @@ def _free_name(place: Runs, trainable: Any) -> str:
     stem = stem if stem.isidentifier() else "search"
     names = itertools.chain([stem], (f"{stem}-{i}" for i in itertools.count(2)))
     return next(name for name in names if not place.has(name))
-
-
-def _view(progress: bool) -> AbstractContextManager[Any]:
-    """Return what shows a running search where this runs: a notebook, a terminal, or nothing."""
-    if not progress:
-        return nullcontext()
-    from hpsearch.notebook import NotebookView, is_notebook
-
-    if is_notebook():
-        return NotebookView()
-    from rich.console import Console
-
-    from hpsearch.live import LiveView
-
-    return LiveView(Console(emoji=False))

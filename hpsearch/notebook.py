@@ -1,4 +1,4 @@
-"""A running search in a notebook: a table that is replaced while it runs, without widgets."""
+"""A running search where Python runs: in a notebook a table that is replaced, without widgets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import html
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from rich.console import Console
+
 from hpsearch.analysis import summary
-from hpsearch.live import leaderboard_rows, progress_line
+from hpsearch.live import LiveView, leaderboard_rows, progress_line
 from hpsearch.record import Record
 from hpsearch.runs import SearchFolder
 
@@ -21,6 +24,15 @@ def is_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and shell.__class__.__name__ == "ZMQInteractiveShell"
+
+
+def view_here(name: str, progress: bool) -> AbstractContextManager[NotebookView | LiveView | None]:
+    """Return what shows a search that is about to begin, in a notebook or a terminal; says at
+    once that it is being checked. None without `progress`."""
+    if not progress:
+        return nullcontext()
+    print(f"{name}: checking it while Ray starts", flush=True)
+    return NotebookView() if is_notebook() else LiveView(Console(emoji=False))
 
 
 class NotebookView:

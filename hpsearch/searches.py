@@ -43,16 +43,25 @@ def run_search(
     *,
     address: str | None = None,
     on_start: Watcher | None = None,
+    progress: bool = True,
 ) -> SearchReport:
     """Run a search to its end and return its report.
 
     All files are kept in the folder `runs`. `address` joins a Ray cluster; by default Ray is
-    started on this machine. `on_start` is called with the record before the first trial. Ctrl-C
+    started on this machine. `on_start` is called with the record before the first trial; without
+    it the progress is shown in the terminal or the notebook, unless `progress` is False. Ctrl-C
     ends the search cleanly. Raises SpecError before anything starts, and SearchFailedError if the
     newest trials all fail alike or the checkpoints exceed the quota.
     """
     place = Runs(runs)
     place.check_new(spec.name)
+    with _watched(spec.name, on_start, progress) as watch:
+        return _run(spec, place, address, watch)
+
+
+def _run(
+    spec: SearchSpec, place: Runs, address: str | None, on_start: Watcher | None
+) -> SearchReport:
     snapshot = take_snapshot(spec)
     with _prepared(spec, snapshot, place.existing_folder, address) as (spec, data, slots):
         from hpsearch.driver import Driver, read_earlier, with_warm_start
@@ -67,6 +76,18 @@ def run_search(
             record = folder.take_over()
             _keep(snapshot, record)
             return Driver(record, place, folder, data, slots, on_start).run()
+
+
+@contextmanager
+def _watched(name: str, on_start: Watcher | None, progress: bool) -> Iterator[Watcher | None]:
+    """Yield who is told that a search begins: by default what shows it where this runs."""
+    if on_start is not None:
+        yield on_start
+        return
+    from hpsearch.notebook import view_here
+
+    with view_here(name, progress) as view:
+        yield None if view is None else view.watch
 
 
 def create_search(
@@ -99,6 +120,7 @@ def resume_search(
     folder: str | Path | None = None,
     changed_code: bool = False,
     on_start: Watcher | None = None,
+    progress: bool = True,
     budget: Mapping[str, float] | None = None,
     tracking_uri: str | None = None,
 ) -> SearchReport:
@@ -113,7 +135,7 @@ def resume_search(
     """
     place = Runs(runs)
     search = place.search(name)
-    with search.drive():
+    with search.drive(), _watched(name, on_start, progress) as watch:
         record = search.take_over()
         spec = record.spec if budget is None else record.spec.with_budget(budget)
         has_ended = record.state in ("finished", "failed") and record.delivered
@@ -123,7 +145,7 @@ def resume_search(
             raise SearchEndedError(rule)
         bound = bind_code(record, folder, changed_code)
         bound = replace(bound, spec=bound.spec.with_budget(spec.budget))
-        return _go_on(record, bound, place, search, address, on_start, tracking_uri)
+        return _go_on(record, bound, place, search, address, watch, tracking_uri)
 
 
 @borrowed_process()
@@ -139,6 +161,7 @@ def extend_search(
     folder: str | Path | None = None,
     changed_code: bool = False,
     on_start: Watcher | None = None,
+    progress: bool = True,
 ) -> SearchReport:
     """Add trials, epochs, seconds or bytes of disk to a search's budget, and resume it.
 
@@ -147,12 +170,12 @@ def extend_search(
     """
     place = Runs(runs)
     search = place.search(name)
-    with search.drive():
+    with search.drive(), _watched(name, on_start, progress) as watch:
         record = search.take_over()
         bound = bind_code(record, folder, changed_code)
         extended = bound.spec.extended(trials, epochs, seconds, num_bytes)
         bound = replace(bound, spec=extended)
-        return _go_on(record, bound, place, search, address, on_start)
+        return _go_on(record, bound, place, search, address, watch)
 
 
 def stop_search(name: str, runs: str | Path = "runs", *, timeout: float = 120.0) -> Record:

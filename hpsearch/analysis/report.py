@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from hpsearch.analysis import content, markdown, page
 from hpsearch.analysis.diagnosis import Diagnosis, diagnoses
+from hpsearch.analysis.export import TableFormat, write_tables
 from hpsearch.analysis.figures import all_figures
 from hpsearch.analysis.frames import curves_frame, trials_frame
 from hpsearch.analysis.importance import Importances, importances
@@ -87,6 +88,14 @@ class SearchReport:
         """Return the rows of `trials` that lead: completed ones first, then by epochs trained."""
         numbers = [trial.number for trial in leaders(self.record)[:n]]
         return self.trials.iloc[numbers].reset_index(drop=True)
+
+    def export(self, folder: str | Path = ".", form: TableFormat = "csv") -> list[Path]:
+        """Write `trials` and `curves` to files named after the search; returns their paths.
+
+        Raises SearchExistsError where there are such files, and RunsError.
+        """
+        tables = {"trials": self.trials, "curves": self.curves}
+        return write_tables(tables, self.name, Path(folder), form)
 
     def to_markdown(self) -> str:
         """Return the report as Markdown."""

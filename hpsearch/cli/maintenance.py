@@ -1,8 +1,9 @@
-"""Maintenance commands: rebuild MLflow's view, verify a search, remove garbage."""
+"""Maintenance commands: rebuild MLflow's view, export, verify a search, remove garbage."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +16,11 @@ from hpsearch.cli.common import (
     open_search,
     use_tracking_token,
 )
+from hpsearch.errors import HpsearchError
 from hpsearch.formatting import show_bytes, show_count
+
+if TYPE_CHECKING:
+    from hpsearch.analysis.export import TableFormat
 
 
 @app.command()
@@ -33,6 +38,26 @@ def sync(
     use_tracking_token(Runs(runs))
     uri = sync_search(name, runs, tracking_uri)
     console.print(f"{name}: {uri} is in sync with the record", soft_wrap=True)
+
+
+@app.command()
+def export(
+    name: NameArgument,
+    csv: Annotated[bool, typer.Option("--csv", help="As CSV: the default.")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="As Parquet.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, a list of rows.")] = False,
+    to: Annotated[Path, typer.Option(help="Target folder.")] = Path(),
+    runs: RunsOption = RUNS,
+) -> None:
+    """Write a search's trials and their curves as tables."""
+    from hpsearch.result import open_search as open_result
+
+    given: dict[TableFormat, bool] = {"csv": csv, "parquet": parquet, "json": as_json}
+    forms = [form for form, is_given in given.items() if is_given] or ["csv"]
+    if len(forms) > 1:
+        raise HpsearchError("export: give one of --csv, --parquet and --json")
+    for path in open_result(name, runs).export(to, forms[0]):
+        console.print(str(path), soft_wrap=True)
 
 
 @app.command()

@@ -189,7 +189,9 @@ def losses(trial: TrialRecord) -> dict[int, float]:
     return trial.metric("val_loss")
 
 
-def test_a_search_without_ranges_trains_its_one_configuration(tmp_path: Path) -> None:
+def test_a_search_without_ranges_trains_its_one_configuration_and_shows_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_spec(
         model={"name": "mlp", "hidden_sizes": [16]},
         optimizer="adam",
@@ -201,6 +203,9 @@ def test_a_search_without_ranges_trains_its_one_configuration(tmp_path: Path) ->
     assert isinstance(report.trials, pd.DataFrame)
     assert len(report.curves) == 3
     assert "val_accuracy" in report.to_markdown()
+    checking, search = capsys.readouterr().out.splitlines()[:2]
+    assert checking == "small: checking it while Ray starts"
+    assert search.startswith(f"search small in {tmp_path / 'small'}: ")
 
 
 def test_cross_validation_ends_with_a_refit(tmp_path: Path) -> None:
