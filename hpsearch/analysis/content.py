@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hpsearch.analysis.diagnosis import Diagnosis, diagnoses
 from hpsearch.analysis.endings import completed, ending_label, endings
 from hpsearch.analysis.failures import failures
+from hpsearch.analysis.final import HEADER, final_rows
 from hpsearch.analysis.frames import active_names
 from hpsearch.analysis.gain import gain
 from hpsearch.analysis.importance import Importances
@@ -88,7 +89,9 @@ def findings(record: Record, importances: Importances) -> list[Section]:
     failed = _failures(record)
     return [
         _best(record, progress),
+        *_new_seeds(record),
         *_data(record),
+        *_warm_start(record),
         *_shared_programs(record),
         *_baselines(record),
         *_calibration(record),
@@ -145,8 +148,8 @@ def _best(record: Record, progress: Progress) -> Section:
     kinds = "; ".join(f"{each.trials} {each.label}" for each in completed(record))
     text = (
         f"Trial {best.number}: `{metric}` {show(progress.best_value)} after "
-        f"{show_count(best.epochs, 'epoch')}, the best of {progress.completed} that completed: "
-        f"{kinds}."
+        f"{show_count(best.epochs, 'epoch')}, the best of {progress.completed} that completed"
+        f"{' by new seeds' if record.final and record.final.best else ''}: {kinds}."
     )
     if (gained := gain(record)) is not None:
         text += f" {gained[0].upper()}{gained[1:]}."
@@ -166,6 +169,22 @@ def _best(record: Record, progress: Progress) -> Section:
     return Section("Best configuration", (text, test, *tables))
 
 
+def _new_seeds(record: Record) -> list[Section]:
+    """The best configurations, trained again with new seeds."""
+    final = record.final
+    if final is None:
+        return []
+    if not final.is_ranked:
+        return [Section("New seeds", ("The best configurations are being trained again.",))]
+    text = (
+        "The best configurations, each trained again in full with new seeds, the best mean first. "
+        "Their value in the search is the best of many, and so optimistic; these are not chosen. "
+        "Where intervals overlap widely, the order is chance."
+    )
+    table = Table(HEADER, tuple(final_rows(record, final)))
+    return [Section("New seeds", (text, table))]
+
+
 def _data(record: Record) -> list[Section]:
     """The task that the data gives, its warnings, and which metrics are missing."""
     learned, told = record.data.description, [*record.data.told, *missing_metrics(record)]
@@ -174,6 +193,12 @@ def _data(record: Record) -> list[Section]:
     text = (f"The task is {learned}.",) if learned else ()
     table = (Table(("warning",), _rows((each,) for each in told)),) if told else ()
     return [Section("Data", (*text, *table))]
+
+
+def _warm_start(record: Record) -> list[Section]:
+    """What was taken from earlier searches."""
+    told = tuple(f"{each[0].upper()}{each[1:]}." for each in record.transfers if each)
+    return [Section("Warm start", told)] if told else []
 
 
 def _shared_programs(record: Record) -> list[Section]:

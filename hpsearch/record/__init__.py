@@ -6,6 +6,7 @@ format: old records must stay readable. Records of users that aren't trusted: `u
 
 from hpsearch.outcome import Outcome
 from hpsearch.record.dry_epoch import needs_dry_epoch, passed_dry_epoch
+from hpsearch.record.final import Finalist, FinalNote, Sample
 from hpsearch.record.notes import DataNotes, OutlookNote
 from hpsearch.record.record import OPTUNA_STATES, Record
 from hpsearch.record.shapes import SearchState
@@ -14,9 +15,12 @@ from hpsearch.record.trials import TrialRecord
 __all__ = [
     "OPTUNA_STATES",
     "DataNotes",
+    "FinalNote",
+    "Finalist",
     "Outcome",
     "OutlookNote",
     "Record",
+    "Sample",
     "SearchState",
     "TrialRecord",
     "needs_dry_epoch",
