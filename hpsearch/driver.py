@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
@@ -28,9 +27,9 @@ from hpsearch.errors import (
     TrackingError,
 )
 from hpsearch.importing import outliving_exits
-from hpsearch.record import Record
+from hpsearch.record import Record, SearchState
 from hpsearch.runs import Runs, SearchFolder
-from hpsearch.samplers.warm_start import Earlier, alike, warm_started
+from hpsearch.samplers.warm_start import Earlier, alike, transfers, warm_started
 from hpsearch.spec import SearchSpec
 from hpsearch.spec.settings import ALL_ALIKE
 from hpsearch.tracking import (
@@ -48,9 +47,13 @@ from hpsearch.tuning.fusing import num_lanes, obstacle
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.experiment import Workers, run_trials
 from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
+from hpsearch.tuning.on_ray.repeats import train_repeats
+from hpsearch.tuning.repeats import begin_final
 from hpsearch.tuning.sampling import first_points, note_default, sampler_of
+from hpsearch.tuning.signals import cancelled_by_signals
 from hpsearch.user_code import loaded_modules
 from hpsearch.validation import data_notes
+from hpsearch.validation.defaults import default_values
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
@@ -98,7 +101,7 @@ class Driver:
                 self.on_start(self.record, self.folder)
             with outliving_exits():  # of samplers, rules and models of the user's
                 if self.record.state == "running":
-                    self._run_trials()
+                    self._run()
                 final = self._final_model()
         finally:
             tracker.finish()
@@ -107,13 +110,30 @@ class Driver:
             write_report(self.record, self.folder)
             tracked = tracker.close()
             importing.join()
-        if tracked and _track_results(self.record, uri, self.folder, final):
+        if tracked and _track_results(self.record, uri, artifacts, self.folder, final):
             self.record.set_delivered()
         if self.record.state == "failed":
             raise SearchFailedError(self.record.reason)
         return SearchReport(self.record)
 
-    def _run_trials(self) -> None:
+    def _run(self) -> None:
+        """Run the trials, then those that train the best again with new seeds, and end."""
+        record = self.record
+        state, reason = ("finished", None) if record.final else self._run_trials()
+        if state == "finished" and record.final is None:
+            begin_final(record, reason)
+        if record.final is not None and not record.final.is_ranked:
+            state, reason = train_repeats(
+                record, self.folder, self.data, self._workers, self.on_start
+            )
+        record.end(state, reason)
+
+    @property
+    def _workers(self) -> Workers:
+        return Workers(self.slots, num_lanes(self.record.spec, self.data, self.slots))
+
+    def _run_trials(self) -> tuple[SearchState, str | None]:
+        """Run the trials; returns how the search ends, and why."""
         record = self.record
         early_stopper = make_early_stopper(record.spec)
         earlier, lost = read_earlier(self.runs, record.spec.search.warm_start)
@@ -122,7 +142,9 @@ class Driver:
         if record.spec.fuse != "off" and not record.spec.is_own_code:
             record.note_lanes(reasons=list(filter(None, [obstacle(record.spec, self.data)])))
         note_default(record)
-        workers = Workers(self.slots, num_lanes(record.spec, self.data, self.slots))
+        found = transfers(record.spec, earlier, default_values(record.spec))
+        record.note_transfers([str(each) for each in found])
+        workers = self._workers
         concurrent = workers.slots * workers.num_lanes
         control = SearchControl(
             record,
@@ -130,7 +152,7 @@ class Driver:
                 sampler_of(record, early_stopper, concurrent, record.spec.search.sampler),
                 record.spec,
                 first_points(record),
-                earlier,
+                found,
             ),
             early_stopper,
             self.folder.checkpoints,
@@ -138,9 +160,9 @@ class Driver:
             self._reported,
         )
         # The sampler's matrices are small: more threads would only take time from the trials.
-        with _cancelled_by_signals(control), threadpool_limits(1):
+        with cancelled_by_signals(control), threadpool_limits(1):
             run_trials(control, workers, self.data, self.folder)
-        control.close()
+        return control.end_trials()
 
     def _final_model(self) -> FinalModel | None:
         """Score the best model once on the test split, unless the search may be resumed."""
@@ -192,7 +214,7 @@ def deliver_closed(
 
     write_report(record, folder)
     sync(record, tracking_uri, artifacts)
-    if _track_results(record, tracking_uri, folder, None):
+    if _track_results(record, tracking_uri, artifacts, folder, None):
         record.set_delivered()
 
 
@@ -230,7 +252,11 @@ def earlier_of(record: Record) -> Earlier:
 
 
 def _track_results(
-    record: Record, tracking_uri: str, folder: SearchFolder, final: FinalModel | None
+    record: Record,
+    tracking_uri: str,
+    artifacts: Path | None,
+    folder: SearchFolder,
+    final: FinalModel | None,
 ) -> bool:
     """Log the report to the parent run and register the best model; MLflow is a view, so what
     fails here is logged and fails nothing."""
@@ -249,10 +275,17 @@ def _track_results(
             _register_saved(record, tracking_uri, folder)
         files = [folder.spec, folder.report_md, folder.report_html]
         log_report(record, tracking_uri, files)
+        sync_repeats(folder, tracking_uri, artifacts)
     except TrackingError:
         _log.exception("MLflow has no model and no report of %s; its folder has", record.name)
         return False
     return True
+
+
+def sync_repeats(folder: SearchFolder, tracking_uri: str, artifacts: Path | None) -> None:
+    """Make MLflow's runs of the best configurations with new seeds agree with their record."""
+    if folder.final.journal.is_file():
+        sync(folder.final.open_record(), tracking_uri, artifacts)
 
 
 def _register_saved(record: Record, tracking_uri: str, folder: SearchFolder) -> None:
@@ -269,27 +302,3 @@ def _register_saved(record: Record, tracking_uri: str, folder: SearchFolder) -> 
 
     if saved is not None:
         register_files(record, tracking_uri, best, write)
-
-
-@contextmanager
-def _cancelled_by_signals(control: SearchControl) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end the search cleanly; the second one interrupts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-    previous: dict[int, Any] = {}
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    def cancel(number: int, frame: object) -> None:
-        restore()
-        control.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, cancel)
-    try:
-        yield
-    finally:
-        restore()

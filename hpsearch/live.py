@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpsearch.analysis import Progress, summary
+from hpsearch.analysis.final import HEADER, final_rows, final_told
 from hpsearch.analysis.gain import gain
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.next_steps import failed_share, why_no_best
@@ -63,15 +64,21 @@ class LiveView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._done.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._end_thread()
         if self.record is not None:
             self._say_dry_epoch(self.record)
 
+    def _end_thread(self) -> None:
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._done.clear()
+
     def watch(self, record: Record, folder: SearchFolder) -> None:
-        """Begin to show a search; `run_search` calls this before the first trial."""
-        self.record = record
+        """Begin to show a search, in place of one before; `run_search` calls this before the first
+        trial, and before the best are trained again with new seeds."""
+        self._end_thread()
+        self.record = self.record or record
         learned = f": {record.data.description}" if record.data.description else ""
         first = f"search {record.name} in {folder.path}{learned}"
         for line in (first, *warning_lines(record.data, advice(record.spec))):
@@ -180,6 +187,8 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
             Text.assemble((value, "bold green"), f" (trial {progress.leader.number}{note})"),
         )
         facts.add_row("", escape(_configuration(progress.leader)))
+    if (final := final_told(record)) is not None:
+        facts.add_row("final", escape(final))
     if record.outlook is not None:
         facts.add_row("outlook", record.outlook.told(record.spec.objective.direction))
     facts.add_row("epochs", f"{progress.epochs_used} used, {progress.epochs_saved} saved")
@@ -202,6 +211,7 @@ def render_status(record: Record) -> RenderableType:
         parts += ["", Text(f"data: {record.data.description}")]
     if record.lanes.told:
         parts.append(Text(f"fuse: {record.lanes.told}"))
+    parts += [Text(f"warm start: {each}") for each in record.transfers]
     parts += map(Text, warning_lines(record.data, advice(record.spec)))
     parts += _render_troubles(record)
     bad = [trial for trial in record.trials if _ended_badly(trial)]
@@ -236,6 +246,11 @@ def render_report(report: SearchReport) -> RenderableType:
         board.add_row(*map(escape, row))
     if board.row_count:
         parts.append(board)
+    if record.final is not None and record.final.is_ranked:
+        again = Table(*HEADER, title="the best with new seeds", box=None)
+        for cells in final_rows(record, record.final):
+            again.add_row(*cells)
+        parts += ["", again]
     if report.best is not None:
         parts += ["", _render_best(report, report.best)]
     parts += _render_troubles(record)

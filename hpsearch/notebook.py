@@ -46,12 +46,17 @@ class NotebookView:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self._end_thread()
+
+    def _end_thread(self) -> None:
         self._done.set()
         if self._thread is not None:
             self._thread.join()
+        self._done.clear()
 
     def watch(self, record: Record, folder: SearchFolder) -> None:
-        """Begin to show a search; `run_search` calls this before the first trial."""
+        """Begin to show a search below those before; see `LiveView.watch`."""
+        self._end_thread()
         import IPython.display
 
         HTML: Any = IPython.display.HTML

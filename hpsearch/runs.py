@@ -11,6 +11,7 @@ runs/
     ├── checkpoints/            of unfinished trials and of the best
     ├── outputs/                what trials printed
     ├── report.md, report.html
+    ├── NAME-final/             the best configurations with new seeds, as a search of its own
     └── ray/                    Ray Tune's own files, derived
 """
 
@@ -114,6 +115,11 @@ class SearchFolder:
     def report_html(self) -> Path:
         """The report as one self-contained page."""
         return self.path / "report.html"
+
+    @property
+    def final(self) -> SearchFolder:
+        """The search that trains the best configurations again, with new seeds."""
+        return SearchFolder(self.path / f"{self.name}-final")
 
     @property
     def ray(self) -> Path:

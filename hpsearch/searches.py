@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from hpsearch.binding import BoundSpec, bind_code
 from hpsearch.code_snapshot import CodeSnapshot
-from hpsearch.errors import SearchEndedError, SpecError
+from hpsearch.errors import Problem, SearchEndedError, SpecError
 from hpsearch.process import borrowed_process
 from hpsearch.provenance import collect_facts
-from hpsearch.record import Record
+from hpsearch.record import Finalist, FinalNote, Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.spec import SearchSpec
+from hpsearch.spec.settings import Final
 from hpsearch.tracking import sync
 from hpsearch.tuning.on_ray.cluster import fills_machine, ray_cluster
 from hpsearch.user_code import take_snapshot
@@ -103,9 +104,10 @@ def create_search(
     See `Runs.create`.
     """
     from hpsearch.samplers.warm_start import first_points
+    from hpsearch.validation.defaults import default_values
 
     try:
-        points = first_points(spec, earlier)
+        points = first_points(spec, earlier, default_values(spec) if earlier else None)
     except SpecError as error:
         raise error.below("search.warm_start") from error
     return place.create(spec, facts, points, code, give)
@@ -178,6 +180,39 @@ def extend_search(
         return _go_on(record, bound, place, search, address, watch)
 
 
+@borrowed_process()
+def repeat_search(
+    name: str,
+    runs: str | Path = "runs",
+    *,
+    seeds: int = 5,
+    address: str | None = None,
+    folder: str | Path | None = None,
+    changed_code: bool = False,
+    on_start: Watcher | None = None,
+    progress: bool = True,
+) -> SearchReport:
+    """Train the best configuration of a finished search again with new seeds.
+
+    Those that it was trained with before count. `report.final` has mean, standard deviation and
+    interval, and the scores on the test split. Raises SpecError for a search that isn't finished
+    or has no best, and what `resume_search` raises; see there for the other arguments.
+    """
+    place = Runs(runs)
+    search = place.search(name)
+    with search.drive(), _watched(name, on_start, progress) as watch:
+        record = search.take_over()
+        if record.state != "finished" or record.best is None:
+            rule = "must be of a search that is finished and has a best trial"
+            raise SpecError([Problem("repeat", rule, f"{name}, {record.state}")])
+        bound = bind_code(record, folder, changed_code)
+        best, reason = Finalist(record.best.number), record.reason
+        settings = bound.spec.search.model_copy(update={"final": Final(top=1, seeds=seeds)})
+        bound = replace(bound, spec=bound.spec.model_copy(update={"search": settings}))
+        final = FinalNote((best,), seeds, reason)
+        return _go_on(record, bound, place, search, address, watch, final=final)
+
+
 def stop_search(name: str, runs: str | Path = "runs", *, timeout: float = 120.0) -> Record:
     """Stop a search, running or interrupted, and return its record.
 
@@ -232,12 +267,15 @@ def sync_search(name: str, runs: str | Path = "runs", tracking_uri: str | None =
     `tracking_uri` replaces the search's own store. Raises SearchRunningError while a driver works
     on it (which syncs it anyway), and TrackingError if the store can't be used.
     """
+    from hpsearch.driver import sync_repeats
+
     place = Runs(runs)
     folder = place.search(name)
     with folder.drive():
         record = folder.open_record()
         uri, artifacts = place.tracking_of(record.spec, tracking_uri)
         sync(record, uri, artifacts)
+        sync_repeats(folder, uri, artifacts)
     return uri
 
 
@@ -249,7 +287,9 @@ def _go_on(
     address: str | None,
     on_start: Watcher | None,
     tracking_uri: str | None = None,
+    final: FinalNote | None = None,
 ) -> SearchReport:
+    """Go on with a search; `final` has it train nothing but that."""
     spec = bound.spec
     with _prepared(spec, bound.snapshot, folder.path, address, is_new=False) as (_, data, slots):
         from hpsearch.driver import Driver
@@ -257,9 +297,12 @@ def _go_on(
         record.bind(spec.folder, bound.code)
         _keep(bound.snapshot, record)
         # One that has ended lacks only its report, its model and MLflow's view.
-        if spec != record.spec or record.state in ("running", "stopped") or record.is_suspended:
+        has_more = final is not None or spec != record.spec or record.is_suspended
+        if has_more or record.state in ("running", "stopped"):
             record.go_on(spec)
             folder.write_spec(spec)
+        if final is not None:
+            record.set_final(final)
         return Driver(record, place, folder, data, slots, on_start, tracking_uri).run()
 
 

@@ -13,7 +13,9 @@ from hpsearch.analysis.result_sections import (
     best_configuration,
     calibration_effect,
     data_read,
+    new_seeds,
     shared_programs,
+    warm_start,
 )
 from hpsearch.analysis.trial_sections import (
     curves_diagnosed,
@@ -65,7 +67,9 @@ def findings(record: Record, importances: Importances) -> list[Section]:
     failed = failures_by_reason(record)
     return [
         best_configuration(record, progress),
+        *new_seeds(record),
         *data_read(record),
+        *warm_start(record),
         *shared_programs(record),
         *baselines_beside(record),
         *calibration_effect(record),

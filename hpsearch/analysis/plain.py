@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from hpsearch.analysis.final import plain_final
 from hpsearch.analysis.progress import summary
 from hpsearch.errors import SearchNotFoundError
 from hpsearch.formatting import show_count, show_outcome
@@ -81,6 +82,7 @@ def plain_best(record: Record) -> dict[str, Any] | None:
         "objective": {record.spec.objective.metric: record.objective(trial)},
         "metrics": trial.curve[trial.epochs],
         "test_metrics": record.result.get("test_metrics"),
+        "final": None if record.final is None else plain_final(record.final),
         "params": trial.params,
         "values": trial.values,
     }

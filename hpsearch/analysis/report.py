@@ -20,7 +20,7 @@ from hpsearch.analysis.leaders import LEADERBOARD_SIZE, leaders
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.errors import RunsError
 from hpsearch.formatting import show_count
-from hpsearch.record import Record, TrialRecord
+from hpsearch.record import FinalNote, Record, TrialRecord
 from hpsearch.runs import SearchFolder
 
 
@@ -54,6 +54,11 @@ class SearchReport:
     def test_metrics(self) -> dict[str, float] | None:
         """What the best trial's model scores on the test split; None if it was not scored."""
         return self.record.result.get("test_metrics")
+
+    @property
+    def final(self) -> FinalNote | None:
+        """The best configurations with new seeds, ranked by the mean; None without `final`."""
+        return self.record.final
 
     @cached_property
     def trials(self) -> pd.DataFrame:

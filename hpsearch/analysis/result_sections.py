@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpsearch.analysis.blocks import Section, Table, as_rows
 from hpsearch.analysis.endings import completed
+from hpsearch.analysis.final import HEADER, final_rows
 from hpsearch.analysis.gain import gain
 from hpsearch.analysis.missing import missing_metrics
 from hpsearch.analysis.next_steps import failed_share, no_best
@@ -20,8 +21,8 @@ def best_configuration(record: Record, progress: Progress) -> Section:
     kinds = "; ".join(f"{each.trials} {each.label}" for each in completed(record))
     text = (
         f"Trial {best.number}: `{metric}` {show(progress.best_value)} after "
-        f"{show_count(best.epochs, 'epoch')}, the best of {progress.completed} that completed: "
-        f"{kinds}."
+        f"{show_count(best.epochs, 'epoch')}, the best of {progress.completed} that completed"
+        f"{' by new seeds' if record.final and record.final.best else ''}: {kinds}."
     )
     if (gained := gain(record)) is not None:
         text += f" {gained[0].upper()}{gained[1:]}."
@@ -39,6 +40,28 @@ def best_configuration(record: Record, progress: Progress) -> Section:
     )
     tables = (Table(("hyperparameter", "value"), params),) if params else ()
     return Section("Best configuration", (text, test, *tables))
+
+
+def new_seeds(record: Record) -> list[Section]:
+    """Return the best configurations as they trained again with new seeds."""
+    final = record.final
+    if final is None:
+        return []
+    if not final.is_ranked:
+        return [Section("New seeds", ("The best configurations are being trained again.",))]
+    text = (
+        "The best configurations, each trained again in full with new seeds, the best mean first. "
+        "Their value in the search is the best of many, and so optimistic; these are not chosen. "
+        "Where intervals overlap widely, the order is chance."
+    )
+    table = Table(HEADER, tuple(final_rows(record, final)))
+    return [Section("New seeds", (text, table))]
+
+
+def warm_start(record: Record) -> list[Section]:
+    """Return what was taken from earlier searches."""
+    told = tuple(f"{each[0].upper()}{each[1:]}." for each in record.transfers if each)
+    return [Section("Warm start", told)] if told else []
 
 
 def baselines_beside(record: Record) -> list[Section]:

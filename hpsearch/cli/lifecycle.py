@@ -174,6 +174,21 @@ def extend(
 
 
 @app.command()
+def repeat(
+    name: NameArgument,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000, help="New seeds, in all.")] = 5,
+    runs: RunsOption = RUNS,
+    address: AddressOption = None,
+    folder: FolderOption = None,
+    changed_code: ChangedCodeOption = False,
+) -> None:
+    """Train the best configuration of a finished search again with new seeds."""
+    from hpsearch.cli.local import LocalSearches
+
+    LocalSearches(runs).repeat(name, seeds, address, Code(folder, changed_code))
+
+
+@app.command()
 def stop(name: NameArgument, runs: PlaceOption = None, service: ServiceOption = None) -> None:
     """Stop a running search, or one whose driver died."""
     say(open_searches(runs, service).stop(name))

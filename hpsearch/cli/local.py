@@ -146,6 +146,13 @@ class LocalSearches:
         self._go_on(partial(extend_search, name, self._path, address=address, **more), code)
         return ""
 
+    def repeat(self, name: str, seeds: int, address: str | None, code: Code) -> None:
+        """Train the best configuration again with new seeds."""
+        from hpsearch.searches import repeat_search
+
+        start = partial(repeat_search, name, self._path, seeds=seeds, address=address)
+        self._go_on(start, code)
+
     def _go_on(self, start: Callable[..., SearchReport], code: Code) -> None:
         """Follow a resumed search; asks before it runs with changed code."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,10 @@ from hpsearch.cli.searches import Budget, Code, Listed
 from hpsearch.errors import Problem, SpecError
 from hpsearch.service.client.http_client import Client
 from hpsearch.spec import dump_yaml, read_draft
+from hpsearch.user_code import code_hashes
 
+#: files of a spec's code that an error names
+MAX_FILES = 3
 #: what another user's log could do to a terminal; colours may stay
 _UNFIT = re.compile(r"(?!\x1b\[[\d;]*m)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -41,6 +45,8 @@ class RemoteSearches:
         self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int
     ) -> str:
         """See Searches."""
+        if working_dir is None:
+            _require_no_code(spec, overrides)
         text = _with_overrides(spec, overrides)
         return str(self._client.submit(text, working_dir, priority)["name"])
 
@@ -96,6 +102,16 @@ def _with_overrides(path: Path, overrides: Sequence[str]) -> str:
     if overrides:
         return dump_yaml(dict(draft.raw))
     return path.read_text()
+
+
+def _require_no_code(path: Path, overrides: Sequence[str]) -> None:
+    """Raise SpecError for a spec with code of the user's, which the service wouldn't have."""
+    draft = read_draft(path, overrides)
+    if draft.spec is not None and (files := list(code_hashes(draft.spec))):
+        rule = f"must be given: the spec needs {', '.join(files[:MAX_FILES])}"
+        rule += f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
+        hint = f"its folder is sent by `--working-dir {shlex.quote(str(path.parent))}`"
+        raise SpecError([Problem("--working-dir", rule, hint=hint)])
 
 
 def _refuse(address: str | None, code: Code) -> None:

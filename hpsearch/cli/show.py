@@ -37,15 +37,24 @@ class Output(StrEnum):
 
 
 @app.command()
-def validate(spec: SpecArgument, overrides: SetOption = []) -> None:  # noqa: B006  # typer's way
+def validate(
+    spec: SpecArgument,
+    overrides: SetOption = [],  # noqa: B006  # typer's way
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="It runs elsewhere: this machine may have no GPUs.")
+    ] = False,
+) -> None:
     """Check a spec, its components and its data, without running it."""
     from hpsearch.live import warning_lines
     from hpsearch.record import DataNotes
     from hpsearch.space import SearchSpace
     from hpsearch.spec import advice, read_draft
     from hpsearch.validation import check_draft, data_notes
+    from hpsearch.validation.settings import machine_problems
 
     checked, data = check_draft(read_draft(spec, overrides))
+    if not cluster and (problems := list(machine_problems(checked))):
+        raise SpecError(problems)
     parameters = SearchSpace.of(checked).parameters
     searched = show_count(len(parameters), "hyperparameter")
     console.print(f"{spec}: valid; {searched} to search")

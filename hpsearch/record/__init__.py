@@ -7,6 +7,7 @@ trusted: `untrusted`.
 
 from hpsearch.outcome import Outcome
 from hpsearch.record.dry_epoch import needs_dry_epoch, passed_dry_epoch
+from hpsearch.record.final import Finalist, FinalNote, Sample
 from hpsearch.record.notes import DataNotes, OutlookNote
 from hpsearch.record.record import Record
 from hpsearch.record.shapes import SearchState
@@ -16,9 +17,12 @@ from hpsearch.record.trials import TrialRecord
 __all__ = [
     "OPTUNA_STATES",
     "DataNotes",
+    "FinalNote",
+    "Finalist",
     "Outcome",
     "OutlookNote",
     "Record",
+    "Sample",
     "SearchState",
     "TrialRecord",
     "needs_dry_epoch",

@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from hpsearch.code_snapshot import snapshot_name
 from hpsearch.errors import RecordError, SearchNotFoundError
 from hpsearch.outcome import Outcome
+from hpsearch.record.final import FinalNote
 from hpsearch.record.notes import DataNotes, LaneNotes, OutlookNote
 from hpsearch.record.places import found_folder, search_folder
 from hpsearch.record.shapes import SearchShape, SearchState, parse
@@ -160,14 +161,29 @@ class ReadableRecord:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best of the completed trials."""
+        """The best of the completed trials: by several seeds, once those were trained."""
+        if self.final is not None and self.final.best is not None:
+            return self.trials[self.final.best.trial]
         return next(iter(self.ranked()), None)
+
+    def finalists(self, among: Iterable[TrialRecord] | None = None) -> list[TrialRecord]:
+        """Return the completed trials to train again with new seeds (`search.final`), best first:
+        one a configuration."""
+        wanted = self.spec.search.final
+        ranked = self.ranked() if among is None else self.rank(among)
+        by_params = {tuple(sorted(trial.params.items())): trial for trial in reversed(ranked)}
+        return [*reversed(by_params.values())][: 0 if wanted is None else wanted.top]
 
     def kept(self, among: Iterable[TrialRecord] | None = None) -> list[TrialRecord]:
         """Return the ended trials whose checkpoints the search keeps, best first."""
         trials = self.trials if among is None else among
-        completed = (trial for trial in trials if trial.outcome is Outcome.COMPLETED)
-        return self.rank(completed)[: self.spec.search.keep_checkpoints]
+        ranked = self.rank(trial for trial in trials if trial.outcome is Outcome.COMPLETED)
+        kept = ranked[: self.spec.search.keep_checkpoints]
+        if self.final is not None and self.final.best is not None:
+            also = [trial for trial in ranked if trial.number == self.final.best.trial]
+        else:
+            also = self.finalists(ranked)
+        return [*kept, *(trial for trial in also if trial not in kept)]
 
     def running(self) -> Iterator[TrialRecord]:
         """Yield the trials that have not ended."""
@@ -235,6 +251,10 @@ class ReadableRecord:
         self.outlook: OutlookNote | None = (
             None if read.outlook is None else OutlookNote(**read.outlook.model_dump())
         )
+        #: what was taken from each earlier search of `warm_start`
+        self.transfers: list[str] = read.transfers
+        #: the best configurations, while they are trained again with new seeds and after it
+        self.final = FinalNote.read(read.final)
         #: begin and end of each driver's work; the end of one that works, or died, is not known
         self.sessions: list[list[float | None]] = read.sessions
         return read
@@ -253,6 +273,8 @@ class ReadableRecord:
             else:
                 continue
             changed.add(number)
+        if self.final and any(each.trial >= len(self.trials) for each in self.final.finalists):
+            raise RecordError(f"the record of {self.name} can't be read: final: no such trial")
         return changed
 
     def _last_sign_of_life(self) -> float:

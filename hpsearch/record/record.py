@@ -22,6 +22,7 @@ from optuna.study import StudyDirection
 
 from hpsearch.errors import SearchExistsError
 from hpsearch.process import quiet
+from hpsearch.record.final import FinalNote
 from hpsearch.record.notes import DataNotes, LaneNotes, OutlookNote
 from hpsearch.record.places import check_not_shared, kept_folder, search_folder
 from hpsearch.record.shapes import SearchState
@@ -144,6 +145,8 @@ class Record(TrialWriter):
     def go_on(self, spec: SearchSpec | None = None) -> None:
         """Note that a driver works on the search again, with more budget if a spec gives it."""
         if spec is not None:
+            if self.final is not None and spec != self.spec:  # others may become the best
+                self.set_final(None)
             self.spec = spec
             self._storage.set_study_user_attr(self._study_id, "spec", spec.to_dict())
         died_at = self._last_sign_of_life()
@@ -205,6 +208,18 @@ class Record(TrialWriter):
         """Note what the search found at its end, such as the best trial's test metrics."""
         self.result = self.result | result
         self._write("result")
+
+    def note_transfers(self, told: Sequence[str]) -> None:
+        """Note what was taken from each earlier search of `warm_start`."""
+        if list(told) != self.transfers:
+            self.transfers = list(told)
+            self._write("transfers")
+
+    def set_final(self, final: FinalNote | None) -> None:
+        """Note which configurations are trained again with new seeds, and what that gave."""
+        self.final = final
+        plain = None if final is None else final.to_plain()
+        self._storage.set_study_user_attr(self._study_id, "final", plain)
 
     def set_delivered(self) -> None:
         """Note that all that follows the end of a search was done."""

@@ -42,6 +42,8 @@ class SearchShape(_Strict):
     first_points: list[dict[str, Any]] = []
     default: dict[str, str | int | float | bool | None] | None = None
     outlook: OutlookShape | None = None
+    final: dict[str, Any] | None = None
+    transfers: list[str] = []
     state: SearchState
     reason: str | None = None
     ended_at: Time | None = None

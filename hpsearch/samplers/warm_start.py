@@ -7,21 +7,29 @@ when the search is created), and results, where the same trial would have the sa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hpsearch.errors import Problem, SpecError
+from hpsearch.formatting import show
 from hpsearch.samplers.base import Observation, Sampler
 from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.samplers.portfolio import History, portfolio
-from hpsearch.samplers.translation import Translator
+from hpsearch.samplers.translation import MisfitError, Translation, Translator
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Choices, Scalar, SearchSpec, Tree
 
 #: points that are taken from earlier searches at most
 NUM_POINTS = 10
+#: reasons why trials don't fit that are told of a search
+MAX_MISFITS = 4
+
+
+#: of hyperparameters, by name
+Defaults = Mapping[str, Scalar]
 
 
 @dataclass(frozen=True)
@@ -41,13 +49,39 @@ class Transfer:
     num_trials: int  # that have ended
     history: History  # those that the space can express
     results: tuple[Observation, ...]  # those that would be the same trials here
-    misfit: str = ""  # why its first trial doesn't fit the space, where none does
+    filled: Mapping[str, int] = field(default_factory=dict)  # trials by default that stands in
+    misfits: Mapping[str, int] = field(default_factory=dict)  # trials by why they don't fit
 
     def __str__(self) -> str:
-        return (
+        told = (
             f"{self.name}: {len(self.history.trials)} of {self.num_trials} trials fit the search "
             f"space, the results of {len(self.results)} hold here too"
         )
+        if (best := self._best_known) is not None:
+            value = show(best.curve[self.history.rungs[-1]])
+            told += f"; the best of these, its trial {best.number} ({value}), isn't trained again"
+        for name, count in self.filled.items():
+            told += f"; the default of {name} stands in for {count} that haven't it"
+        return told + "".join(f"; left out: {each}" for each in self.told_misfits)
+
+    @property
+    def told_misfits(self) -> list[str]:
+        """Why trials don't fit, the most frequent reasons first, each with its count."""
+        most = sorted(self.misfits.items(), key=lambda item: -item[1])
+        told = [f"{why} ({count} of {self.num_trials})" for why, count in most[:MAX_MISFITS]]
+        rest = sum(count for _, count in most[MAX_MISFITS:])
+        return [*told, f"{rest} for other reasons"] if rest else told
+
+    @property
+    def known(self) -> list[Observation]:
+        """The trials whose results hold here and that were trained in full."""
+        return [trial for trial in self.results if self.history.rungs[-1] in trial.curve]
+
+    @property
+    def _best_known(self) -> Observation | None:
+        best = max if self.history.direction == "maximize" else min
+        last = self.history.rungs[-1]
+        return best(self.known, key=lambda trial: trial.curve[last], default=None)
 
 
 class WarmStarted:
@@ -66,18 +100,21 @@ class WarmStarted:
         return self._sampler.suggest(number, [*self._results, *observations])
 
 
-def first_points(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[dict[str, Any]]:
-    """Return the initial points of a search: its user's, then those of earlier searches.
+def first_points(
+    spec: SearchSpec, earlier: Sequence[Earlier], defaults: Defaults | None = None
+) -> list[dict[str, Any]]:
+    """Return the initial points of a search: its user's, then those of earlier searches, but for
+    those whose result is known already (see `transfers`).
 
     Raises SpecError, without a place, for earlier searches of which no trial fits the search
     space.
     """
-    found = transfers(spec, earlier)
+    found = transfers(spec, earlier, defaults)
     problems = [
         Problem(
             "",
             "must name searches with trials that fit this search space "
-            f"(0 of {transfer.num_trials} do{transfer.misfit and '; '}{transfer.misfit})",
+            f"(0 of {transfer.num_trials} do{_why(transfer)})",
             transfer.name,
         )
         for transfer in found
@@ -87,17 +124,23 @@ def first_points(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[dict[str,
         raise SpecError(problems)
     histories = [transfer.history for transfer in found]
     points = portfolio(histories, SearchSpace.of(spec), _num_points(spec, found))
-    return [*map(dict, spec.search.points), *points]
+    known = [trial.params for transfer in found for trial in transfer.known]
+    new = [point for point in points if point not in known]
+    return [*map(dict, spec.search.points), *new]
+
+
+def _why(transfer: Transfer) -> str:
+    return "".join(f"; {each}" for each in transfer.told_misfits)
 
 
 def warm_started(
     sampler: Sampler,
     spec: SearchSpec,
     points: Sequence[Mapping[str, Any]],
-    earlier: Sequence[Earlier],
+    found: Sequence[Transfer],
 ) -> Sampler:
     """Return a sampler that tries points first and is fitted on earlier results too."""
-    results = [trial for transfer in transfers(spec, earlier) for trial in transfer.results]
+    results = [trial for transfer in found for trial in transfer.results]
     if results:
         sampler = WarmStarted(sampler, results)
     if points:
@@ -105,9 +148,14 @@ def warm_started(
     return sampler
 
 
-def transfers(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[Transfer]:
-    """Return what can be transferred from each earlier search."""
-    translator = Translator(SearchSpace.of(spec))
+def transfers(
+    spec: SearchSpec, earlier: Sequence[Earlier], defaults: Defaults | None = None
+) -> list[Transfer]:
+    """Return what can be transferred from each earlier search.
+
+    `defaults` stand for hyperparameters that earlier trials haven't, by name.
+    """
+    translator = Translator(SearchSpace.of(spec), defaults)
     return [_transfer(spec, translator, search) for search in earlier]
 
 
@@ -139,18 +187,29 @@ def _transfer(spec: SearchSpec, translator: Translator, earlier: Earlier) -> Tra
     space, is_same_task = SearchSpace.of(earlier.spec), _is_same_task(spec, earlier.spec)
     ended = [trial for trial in earlier.observations if trial.state != "running"]
     usable, results = [], []
+    filled, misfits = Counter[str](), Counter[str]()
     for trial in ended:
         values = space.resolve(trial.params)
-        exact = translator.params(values, exact=True) if is_same_task else None
-        params = exact or translator.params(values, exact=False)
-        if params is not None:
-            usable.append(replace(trial, params=params))
-        if exact is not None:
+        try:
+            found = _exact(translator, values) if is_same_task else None
+            holds = found is not None
+            found = found or translator.translate(values, exact=False)
+        except MisfitError as misfit:
+            misfits[str(misfit)] += 1
+            continue
+        usable.append(replace(trial, params=found.params))
+        filled.update(found.filled)
+        if holds:
             results.append(usable[-1])
     history = History(tuple(usable), earlier.spec.objective.direction, earlier.rungs)
-    misfits = [] if usable else ended[:1]
-    misfit = "".join(translator.misfit(space.resolve(trial.params)) for trial in misfits)
-    return Transfer(earlier.spec.name, len(ended), history, tuple(results), misfit)
+    return Transfer(earlier.spec.name, len(ended), history, tuple(results), filled, misfits)
+
+
+def _exact(translator: Translator, values: Mapping[str, Any]) -> Translation | None:
+    try:
+        return translator.translate(values, exact=True)
+    except MisfitError:
+        return None
 
 
 def _is_same_task(spec: SearchSpec, earlier: SearchSpec) -> bool:

@@ -15,7 +15,7 @@ from hpsearch.spec.command import Command
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.fields import SECTIONS
 from hpsearch.spec.models import SearchSpec, with_named_components
-from hpsearch.spec.settings import Loader, Objective, Resources, SearchSettings, StopWhen
+from hpsearch.spec.settings import Final, Loader, Objective, Resources, SearchSettings, StopWhen
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
 
@@ -171,6 +171,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("objective",): Objective,
     ("search",): SearchSettings,
     ("search", "stop_when"): StopWhen,
+    ("search", "final"): Final,
     ("resources",): Resources,
     ("command",): Command,
     ("loader",): Loader,

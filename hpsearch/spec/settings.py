@@ -57,6 +57,13 @@ class StopWhen(Frozen):
     )
 
 
+class Final(Frozen):
+    """The best configurations, trained again with new seeds after the search."""
+
+    top: int = Field(1, ge=1, le=1_000, description="how many configurations, the best first")
+    seeds: int = Field(5, ge=1, le=1_000, description="of each; beside the search's own")
+
+
 class SearchSettings(Frozen):
     """How the search goes: its budget, its seed, its sampler and its early stopping."""
 
@@ -97,6 +104,10 @@ class SearchSettings(Frozen):
     )
     stop_when: StopWhen | None = Field(
         None, description="end the search when its forecast says that more trials bring little"
+    )
+    final: Final | None = Field(
+        None,
+        description="train the best configurations again with new seeds and rank them by the mean",
     )
     points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
         (), description="configurations to try first: hyperparameters by name, the rest is sampled"

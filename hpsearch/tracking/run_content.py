@@ -233,6 +233,9 @@ def _final_points(record: Record, ended: list[TrialRecord], timestamp: int) -> l
     values["epochs"] = sum(trial.epochs for trial in ended)
     for name, value in (record.result.get("test_metrics") or {}).items():
         values[as_test_metric(name)] = value
+    if record.final is not None and (best := record.final.best) is not None and best.values:
+        name = mlflow_name(f"final_{record.spec.objective.metric}")
+        values |= {f"{name}_mean": best.objective.mean, f"{name}_std": best.objective.std or 0.0}
     return [
         Point(name, len(ended), float(value), timestamp)
         for name, value in values.items()

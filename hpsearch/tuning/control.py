@@ -209,7 +209,11 @@ class SearchControl:
         return over
 
     def close(self) -> None:
-        """End what still runs, and the search, in the record.
+        """End what still runs, and the search, in the record."""
+        self.record.end(*self.end_trials())
+
+    def end_trials(self) -> tuple[SearchState, str | None]:
+        """End what still runs, in the record; returns how the search ends, and why.
 
         Where a trial is excused, it and all others continue when the search is resumed.
         """
@@ -222,7 +226,7 @@ class SearchControl:
             else:
                 self._end_trial(trial.number, outcome, reason)
         self._retention.sweep()
-        self.record.end(state, reason)
+        return state, reason
 
     def _replay(self) -> None:
         """Bring early stopping and budgets to where the record is, and finish what a driver that

@@ -31,7 +31,17 @@ _UNKNOWN = inspect.Parameter.empty
 
 
 def default_configuration(spec: SearchSpec) -> dict[str, Scalar]:
-    """Return the active parameters of the default configuration.
+    """Return the active parameters of the default configuration; see `default_values`."""
+    values = default_values(spec)
+    params: dict[str, Scalar] = {}
+    for parameter in SearchSpace.of(spec).parameters:
+        if parameter.is_active(params):
+            params[parameter.name] = values[parameter.name]
+    return params
+
+
+def default_values(spec: SearchSpec) -> dict[str, Scalar]:
+    """Return the default of each hyperparameter, whether the default configuration has it or not.
 
     Of each hyperparameter: its prior, else the default of the component's keyword or of the
     section, where that lies in its range, else the middle of the range or the first choice.
@@ -42,11 +52,10 @@ def default_configuration(spec: SearchSpec) -> dict[str, Scalar]:
         of = COMPONENT_SECTIONS.get(section)
         default = _UNKNOWN if section == "space" else default_of(section)
         defaults |= dict(_defaults(tree, of, section, default, folder))
-    params: dict[str, Scalar] = {}
-    for parameter in space.parameters:
-        if parameter.is_active(params):
-            params[parameter.name] = _value(parameter, defaults.get(parameter.name, _UNKNOWN))
-    return params
+    return {
+        parameter.name: _value(parameter, defaults.get(parameter.name, _UNKNOWN))
+        for parameter in space.parameters
+    }
 
 
 def _value(parameter: Parameter, default: Any) -> Scalar:

@@ -64,9 +64,11 @@ def checkpoint_bytes(data: Data, values: Mapping[str, Any], folder: Path) -> int
 def num_checkpoints(spec: SearchSpec, slots: int) -> int:
     """Return how many there may be at once: a running trial writes one before it drops the last,
     and trials that wait at a rung keep theirs."""
+    search = spec.search
     pauses = isinstance(make_early_stopper(spec), PausingRule)
-    waiting = spec.search.trials if pauses else 0
-    return 2 * slots + spec.search.keep_checkpoints + waiting
+    waiting = search.trials if pauses else 0
+    finalists = 0 if search.final is None else search.final.top * (1 + search.final.seeds)
+    return 2 * slots + search.keep_checkpoints + waiting + finalists
 
 
 def _draws(spec: SearchSpec) -> Iterator[dict[str, Any]]:

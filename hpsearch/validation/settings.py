@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
@@ -43,6 +44,17 @@ def device_problems(spec: SearchSpec | None) -> Iterator[Problem]:
         yield Problem("device", rule, spec.device)
     elif spec.device == "mps" and not torch.backends.mps.is_available():
         yield Problem("device", "must be a device that this machine has (cpu)", spec.device)
+
+
+def machine_problems(spec: SearchSpec) -> Iterator[Problem]:
+    """Yield what a trial asks for that this machine doesn't have."""
+    has = {"cpu": os.cpu_count() or 1, "gpu": torch.cuda.device_count()}
+    for name, number in has.items():
+        wanted = getattr(spec.resources, name)
+        if wanted > number:
+            rule = f"must be at most the {name.upper()}s of this machine ({number})"
+            hint = "for a cluster or a service: `hpsearch validate --cluster`"
+            yield Problem(f"resources.{name}", rule, wanted, hint=hint)
 
 
 #: places of MLflow's runs; a path has none

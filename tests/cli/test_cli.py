@@ -169,3 +169,12 @@ def test_what_a_search_cannot_be_extended_by(
     done = hpsearch("extend", "tiny", option, value, cwd=folder)
     assert done.returncode == 2
     assert expected in done.stdout + done.stderr
+
+
+def test_validate_refuses_what_this_machine_does_not_have(folder: Path) -> None:
+    more = ("--set", "resources.gpu=99")
+    done = hpsearch("validate", "tiny.yaml", *more, cwd=folder)
+    assert done.returncode == 2
+    assert "resources.gpu: must be at most the GPUs of this machine (" in done.stderr
+    assert "for a cluster or a service: `hpsearch validate --cluster`" in done.stderr
+    assert hpsearch("validate", "tiny.yaml", *more, "--cluster", cwd=folder).returncode == 0

@@ -227,7 +227,7 @@ def test_tokens_and_quotas_are_managed(
     assert re.search(r"bob +2 +no limit +0.00", admin.run("quota", "bob"))
     bob = Shell(tmp_path / "bob")
     bob.run("login", served[0], "--token", token)
-    assert "viewer" in bob.run("submit", "code/team.yaml", status=2)
+    assert "viewer" in bob.run("submit", "code/team.yaml", "--working-dir", "code", status=2)
     assert "must be an admin" in bob.run("token", "list", status=2)
     identity = token.split("_")[1]
     assert identity in admin.run("token", "list")

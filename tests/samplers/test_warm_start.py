@@ -19,6 +19,7 @@ from hpsearch.samplers.warm_start import (
 )
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Draft, SearchSpec, draft_spec
+from hpsearch.validation.defaults import default_values
 from tests.support.sampling import (
     PLANE,
     RUNGS,
@@ -56,6 +57,11 @@ def earlier_search(name: str, function: Function, seed: int = 7, **changes: Any)
     return Earlier(spec_of(name, PLANE, **changes), trials, RUNGS)
 
 
+def labels_of(spec: SearchSpec, name: str) -> Any:
+    choices: Any = SearchSpace.of(spec).distributions[name]
+    return choices.choices
+
+
 class TestAlike:
     def test_are_searches_of_the_same_code_and_hyperparameters(self) -> None:
         new, function = spec_of("new", PLANE), distance_to(0.5, 0.5)
@@ -88,7 +94,10 @@ class TestTransfers:
         assert 0 < num_inside < 40
         assert str(transfer) == (
             f"wide: {num_inside} of 40 trials fit the search space, "
-            f"the results of {num_inside} hold here too"
+            f"the results of {num_inside} hold here too; the best of these, its trial "
+            f"{min(transfer.known, key=lambda t: t.curve[9]).number} "
+            f"({best(transfer.results):.4g}), isn't trained again; "
+            f"left out: x must be from 0 to 0.5 ({40 - num_inside} of 40)"
         )
 
     def test_trials_that_run_do_not_count(self) -> None:
@@ -159,7 +168,7 @@ class TestTransfers:
             first_points(spec_of("new", PLANE), earlier)
         assert [str(problem) for problem in caught.value.problems] == [
             "must name searches with trials that fit this search space "
-            "(0 of 1 do; x: has no value there), but got 'other'",
+            "(0 of 1 do; x has no value (1 of 1)), but got 'other'",
             "must name searches with trials that fit this search space "
             "(0 of 0 do), but got 'empty'",
         ]
@@ -185,9 +194,41 @@ class TestPointsOfEarlierSearches:
         assert len(first_points(spec_of("new", PLANE, 9, max_epochs=27), earlier)) == 3
         assert len(first_points(spec_of("new", PLANE, 1, max_epochs=27), earlier)) == 1
 
-    def test_are_one_a_search_where_the_sampler_knows_the_results(self) -> None:
+    def test_are_none_where_the_sampler_knows_the_results(self) -> None:
         earlier = [earlier_search("old", distance_to(0.2, 0.2))]
-        assert len(first_points(spec_of("new", PLANE), earlier)) == 1
+        assert first_points(spec_of("new", PLANE), earlier) == []
+
+    def test_have_the_default_of_what_was_not_searched(self) -> None:
+        wider = {
+            **PLANE,
+            "z": {"choices": ["a", {"low": 1, "high": 9}]},
+            "w": {"low": 0, "high": 9},
+        }
+        spec, earlier = spec_of("new", wider), [earlier_search("old", distance_to(0.2, 0.2))]
+        defaults = default_values(spec)
+        points = first_points(spec, earlier, defaults)
+        assert {(point["z"], point["w"]) for point in points} == {("a", defaults["w"])}
+        assert distance_to(0.2, 0.2)(points[0]) < 0.15**2
+        (found,) = transfers(spec, earlier, defaults)
+        assert found.filled == {"z": 40, "w": 40} and found.results == ()
+        assert "; the default of z stands in for 40 that haven't it" in str(found)
+        assert not transfers(spec_of("other", {"w": wider["w"]}), earlier, defaults)[0].filled
+
+    def test_fit_the_only_choice_without_a_name_that_has_their_keys(self) -> None:
+        old = {"size": {"choices": [{"width": {"low": 8, "high": 64}}, {"depth": 2}]}}
+        wide = {"width": {"low": 8, "high": 64}, "rate": {"low": 0.0, "high": 1.0}}
+        new = {"size": {"choices": [{"depth": 4}, wide]}}
+        spec = spec_of("new", new)
+        labels = labels_of(spec_of("old", old), "size")
+        trial = trained(0, {"size": labels[0], f"size.{labels[0]}.width": 32}, 0.5)
+        earlier = Earlier(spec_of("old", old), (trial,), RUNGS)
+        (found,) = transfers(spec, [earlier], default_values(spec))
+        label = labels_of(spec, "size")[1]
+        assert found.history.trials[0].params == {
+            "size": label,
+            f"size.{label}.width": 32,
+            f"size.{label}.rate": 0.5,
+        }
 
     def test_are_the_same_each_time(self) -> None:
         earlier = [
@@ -244,7 +285,8 @@ class TestWarmStarted:
         for seed in range(3):
             sampler = sampler_of("auto", PLANE, seed)
             cold.append(best(search(sampler, function, 6)))
-            warm.append(best(search(warm_started(sampler, spec, points, earlier), function, 6)))
+            started = warm_started(sampler, spec, points, transfers(spec, earlier))
+            warm.append(best(search(started, function, 6)))
         assert np.median(warm) < 0.1 * np.median(cold)
 
     def test_points_of_tasks_alike_help_a_new_task(self) -> None:
@@ -258,7 +300,8 @@ class TestWarmStarted:
         for seed in range(3):
             sampler = sampler_of("auto", PLANE, seed)
             cold.append(best(search(sampler, function, 8)))
-            warm.append(best(search(warm_started(sampler, spec, points, earlier), function, 8)))
+            started = warm_started(sampler, spec, points, transfers(spec, earlier))
+            warm.append(best(search(started, function, 8)))
         assert np.median(warm) < 0.5 * np.median(cold)
 
     def test_nothing_to_start_from_leaves_the_sampler_as_it_is(self) -> None:

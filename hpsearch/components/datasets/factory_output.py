@@ -33,8 +33,8 @@ _OTHER_KEYS = (
     "images",
 )
 _FORM = (
-    "(x, y), or a mapping with 'train' and, where there are any, 'val' and 'test', "
-    "each (x, y) of arrays or tensors, or each a torch Dataset"
+    "(x, y) of arrays or tensors, a torch Dataset, or a dict with 'train' and, where there are "
+    "any, 'val' and 'test', each one of these"
 )
 
 
@@ -76,7 +76,9 @@ class Source:
 
 def read_source(returned: Any, name: str) -> Source:
     """Check what the factory `name` returned; UserCodeError says what it should have been."""
-    if isinstance(returned, tuple | list | Dataset):
+    if _is_splits(returned):
+        returned = dict(zip(SPLITS, returned, strict=False))
+    elif isinstance(returned, tuple | list | Dataset):
         returned = {"train": returned}
     if not isinstance(returned, Mapping) or "train" not in returned:
         raise UserCodeError(f"{name}: must return {_FORM}, but got {_describe(returned)}")
@@ -112,6 +114,20 @@ def read_source(returned: Any, name: str) -> Source:
         table=returned.get("table"),
         images=returned.get("images"),
     )
+
+
+def _is_splits(returned: Any) -> bool:
+    """Whether it is (train, val) or (train, val, test), and can't be (x, y)."""
+    if not isinstance(returned, tuple | list) or len(returned) not in (2, 3):
+        return False
+    return all(isinstance(each, Dataset) or _is_pair(each) for each in returned)
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether it is (x, y) of arrays or tensors, and no array itself."""
+    arrays = (np.ndarray, torch.Tensor)
+    is_pair = isinstance(value, tuple | list) and len(value) == 2
+    return is_pair and all(isinstance(part, arrays) and part.ndim > 0 for part in value)
 
 
 def _split(value: Any, name: str, key: str, may_lack: bool) -> Split:

@@ -13,7 +13,7 @@ from hpsearch import registry
 from hpsearch.components.data import Data, Kind, KnownRows, LazyRows, standardized
 from hpsearch.components.datasets.factory_output import Source, read_source
 from hpsearch.components.datasets.layouts import axes_warnings, with_channels_first
-from hpsearch.components.datasets.splitting import SplitSettings, divide
+from hpsearch.components.datasets.splitting import SplitSettings, divide, divide_dataset
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.components.tasks.kinds import KindDecision, Statement, listed
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
@@ -40,7 +40,7 @@ def load_data(
     decision.require(targets_name(source))
     if all(isinstance(split, KnownRows) for split in source.splits.values()):
         return _from_rows(source, preparation, decision, seed)
-    return _from_datasets(source, preparation, decision, section["name"])
+    return _from_datasets(source, preparation, decision, section["name"], seed)
 
 
 def read_data(
@@ -97,7 +97,9 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
     if given.get("folds") is not None:
         refused["val_fraction"] = "folds, which take its place"
     if not all(isinstance(split, KnownRows) for split in splits.values()):
-        untouched = given.keys() - {"kind"}
+        is_divided = splits.keys() == {"train"}
+        divides = {"val_fraction", "test_fraction", "split"} if is_divided else set()
+        untouched = given.keys() - {"kind"} - divides
         refused |= dict.fromkeys(untouched, "torch Datasets, which are used as they are")
     for key in given:
         if key in refused and given[key] is not None:
@@ -166,13 +168,16 @@ def _lonely_classes(splits: Mapping[str, KnownRows], class_names: tuple[str, ...
 
 
 def _from_datasets(
-    source: Source, preparation: SplitSettings, decision: KindDecision, name: str
+    source: Source, preparation: SplitSettings, decision: KindDecision, name: str, seed: int
 ) -> Data:
     splits = {k: split for k, split in source.splits.items() if not isinstance(split, KnownRows)}
     if len(splits) < len(source.splits):
         raise UserCodeError(f"{name}: must return arrays or Datasets, but got both")
+    if splits.keys() == {"train"}:
+        splits = divide_dataset(splits["train"], preparation, seed)
     if "val" not in splits:
-        raise UserCodeError(f"{name}: must return a Dataset for 'val' too, but got only 'train'")
+        rule = "must return a Dataset for 'val' too, or one Dataset alone, which is divided"
+        raise UserCodeError(f"{name}: {rule}, but got {' and '.join(splits)}")
     kind = decision.kind
     splits = as_learned(splits, kind, name)
     input_shape, output_size = describe_dataset(splits["train"], source, name, kind)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Interval
+from torch.utils.data import Dataset, IterableDataset, Subset
 
 from hpsearch.components.data import KnownRows
 from hpsearch.components.datasets.factory_output import Source
@@ -35,7 +36,8 @@ class SplitSettings:
     in place of one validation part; test rows are drawn where the data set has no test split.
     `kind` says what targets are; `auto` goes by their values (`components.kinds`), where these
     leave no doubt. With `classification`, several columns are shares of classes
-    (soft labels); with `multilabel`, each is a label from 0 to 1. Datasets take `kind` alone.
+    (soft labels); with `multilabel`, each is a label from 0 to 1. A single Dataset is divided by
+    the fractions, at random or in its order; Datasets for train and val take `kind` alone.
     `layout` says whether the channels of a factory's images are their first or last axis; `auto`
     goes by the shape.
     """
@@ -74,6 +76,28 @@ def divide(
             classes = _classes(part, preparation)
             splits[key] = part.rows(_draw_rows(len(part), classes, count, key, rng))
     return ()
+
+
+def divide_dataset(
+    dataset: Dataset[Any], preparation: SplitSettings, seed: int
+) -> dict[str, Dataset[Any]]:
+    """Return the splits of a single Dataset: at random, or its last examples in order."""
+    if isinstance(dataset, IterableDataset):
+        rule = "must have a val split of its own where it is an IterableDataset, which has no rows"
+        raise DataError(rule)
+    if preparation.split == "group":
+        rule = "must be random or chronological: a torch Dataset has no groups of rows"
+        raise DataError(rule, "group", keyword="split")
+    rng = np.random.default_rng(seed)
+    way = "random" if preparation.split == "auto" else preparation.split
+    rows = Population(len(dataset))  # type: ignore[arg-type]  # it has a length, as was checked
+    numbers, parts = np.arange(rows.num_rows), {}
+    for key in ("test", "val"):
+        if fraction := getattr(preparation, f"{key}_fraction"):
+            rest, drawn = _draw_part(DIVISIONS[way], rows, key, fraction, rng)
+            parts[key] = Subset(dataset, numbers[drawn].tolist())
+            numbers, rows = numbers[rest], rows.at(rest)
+    return {"train": Subset(dataset, numbers.tolist()), **parts}
 
 
 def _way(source: Source, preparation: SplitSettings) -> str:

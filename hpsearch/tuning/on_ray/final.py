@@ -21,6 +21,8 @@ from hpsearch.importing import working_directory
 from hpsearch.spec import Resources, TrialConfig
 from hpsearch.training import calibrate, export_model, make_trainer
 from hpsearch.training.checkpoints import load_checkpoint
+from hpsearch.training.protocol import ModelTrainer
+from hpsearch.training.trainer import Trainer
 from hpsearch.tuning.on_ray.shipping import ShippedData
 
 #: rows of the example that goes with the registered model
@@ -55,16 +57,31 @@ def train_final_model(
     return replace(final, example=final.example.copy())  # Ray's arrays can't be written
 
 
+def test_scores(
+    config: TrialConfig, data: Data, checkpoint: Path, resources: Resources
+) -> dict[str, float]:
+    """Return what the model of a trial scores on the test split, made as the exported one."""
+    if resources.gpu == 0:
+        return _test_scores(config, data, checkpoint)
+    task = ray.remote(num_cpus=resources.cpu, num_gpus=resources.gpu)(_test_scores)
+    shipped = ShippedData(data, config.values.get("dataset"), config.folder, config.code)
+    scores: dict[str, float] = ray.get(task.remote(config, shipped, checkpoint))
+    return scores
+
+
+def _test_scores(config: TrialConfig, data: Data, checkpoint: Path) -> dict[str, float]:
+    with _num_threads(config.cpu), working_directory(Path(config.folder)):
+        _, trainer = _trainers(config, data, checkpoint)
+        return trainer.evaluate("test")
+
+
 def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
     with _num_threads(config.cpu), working_directory(Path(config.folder)):
         return _make_final_model(config, data, checkpoint)
 
 
 def _make_final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
-    device = config.device
-    trained = make_trainer(config, data, device)
-    trained.load_weights(load_checkpoint(checkpoint, device)["trainer"])
-    trainer = trained.final()
+    trained, trainer = _trainers(config, data, checkpoint)
     calibrated = calibrate(trainer, trained)
     return FinalModel(
         module=export_model(trainer, calibrated.calibration if calibrated else None),
@@ -73,6 +90,13 @@ def _make_final_model(config: TrialConfig, data: Data, checkpoint: Path) -> Fina
         baselines=baseline_scores(trainer.task, trainer.data),
         calibration=calibrated.report if calibrated else None,
     )
+
+
+def _trainers(config: TrialConfig, data: Data, checkpoint: Path) -> tuple[ModelTrainer, Trainer]:
+    """Return the trainer of a checkpoint, and that of the model to export."""
+    trained = make_trainer(config, data, config.device)
+    trained.load_weights(load_checkpoint(checkpoint, config.device)["trainer"])
+    return trained, trained.final()
 
 
 @contextmanager

@@ -414,8 +414,10 @@ class TestUserFactories:
             ("return [[1, 2], [3]], [1, 2]", "must be arrays, but"),
             ("raise OSError('disk on fire')", "failed: OSError: disk on fire"),
             (
-                "return {'train': torch.utils.data.TensorDataset(torch.eye(3), torch.ones(3))}",
-                "must return a Dataset for 'val' too",
+                "d = torch.utils.data.TensorDataset(torch.eye(3), torch.ones(3)); "
+                "return {'train': d, 'test': d}",
+                "must return a Dataset for 'val' too, or one Dataset alone, which is divided, "
+                "but got train and test",
             ),
             (
                 "return type('Endless', (torch.utils.data.IterableDataset,), "
@@ -427,6 +429,54 @@ class TestUserFactories:
     def test_mistakes(self, tmp_path: Path, body: str, message: str) -> None:
         with pytest.raises(UserCodeError, match=message):
             load(user_factory(tmp_path, body), tmp_path)
+
+    @pytest.mark.parametrize(
+        ("given", "sizes"),
+        [
+            ({}, (13, 3, 4)),
+            ({"val_fraction": 0.5, "test_fraction": 0.5}, (5, 5, 10)),
+            ({"test_fraction": 0, "split": "chronological"}, (16, 4, 0)),
+        ],
+    )
+    def test_a_single_dataset_is_divided(
+        self, tmp_path: Path, given: dict[str, Any], sizes: tuple[int, ...]
+    ) -> None:
+        body = (
+            "x = torch.arange(20); return torch.utils.data.TensorDataset(1.0 * x[:, None], x % 2)"
+        )
+        name = user_factory(tmp_path, body)
+        data, again = (load(name, tmp_path, **given) for _ in range(2))
+        splits = [data.train, data.val, data.test]
+        rows = [[float(split[i][0]) for i in range(len(split))] for split in splits if split]
+        assert tuple(map(len, [*rows, []]))[:3] == sizes
+        assert sorted(sum(rows, [])) == list(range(20))
+        if given.get("split"):
+            assert rows[1] == [16, 17, 18, 19]
+        else:
+            assert rows[0] != sorted(rows[0])
+        assert [float(again.train[i][0]) for i in range(len(again.train))] == rows[0]
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"split": "group"}, "split: must be random or chronological: .* no groups"),
+            ({"folds": 3}, "folds: must not be given, as the data set has torch Datasets"),
+        ],
+    )
+    def test_a_single_dataset_takes_no_other_way(
+        self, tmp_path: Path, given: dict[str, Any], message: str
+    ) -> None:
+        factory = "return torch.utils.data.TensorDataset(torch.eye(9), torch.arange(9) % 2)"
+        with pytest.raises(DataError, match=message):
+            load(user_factory(tmp_path, factory), tmp_path, **given)
+
+    def test_splits_may_be_a_tuple(self, tmp_path: Path) -> None:
+        of_arrays = "return (np.eye(8), np.arange(8) % 2), (np.ones((2, 8)), np.arange(2))"
+        data = load(user_factory(tmp_path, of_arrays), tmp_path, test_fraction=0)
+        assert (len(data.train), len(data.val or ())) == (8, 2)
+        of_datasets = "d = torch.utils.data.TensorDataset(torch.eye(4), torch.arange(4) % 2)"
+        data = load(user_factory(tmp_path, f"{of_datasets}; return d, d, d"), tmp_path)
+        assert data.test is not None and len(data.test) == 4
 
     def test_class_numbers_must_fit_the_names(self, tmp_path: Path) -> None:
         body = "return {'train': (np.eye(9), np.arange(9)), 'classes': ['a', 'b']}"

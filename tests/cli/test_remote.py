@@ -1,0 +1,37 @@
+"""What a command refuses before it asks a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpsearch.cli.remote import RemoteSearches
+from hpsearch.errors import SpecError, UploadError
+
+SPEC = """
+name: team
+objective: {metric: score}
+trainable: train.py:train
+space: {x: {low: 0.0, high: 1.0}}
+"""
+
+
+@pytest.fixture
+def searches(tmp_path: Path) -> RemoteSearches:
+    """A service that nobody answers for, and a spec with code of its user's."""
+    (tmp_path / "team.yaml").write_text(SPEC)
+    for name in ("train", "a", "b", "c"):
+        (tmp_path / f"{name}.py").write_text("import a, b, c")
+    return RemoteSearches("http://127.0.0.1:9", "token")
+
+
+def test_code_needs_its_folder(searches: RemoteSearches, tmp_path: Path) -> None:
+    told = (
+        r"--working-dir: must be given: the spec needs a.py, b.py, c.py and 1 more; "
+        rf"its folder is sent by `--working-dir {tmp_path}`"
+    )
+    with pytest.raises(SpecError, match=told):
+        searches.submit(tmp_path / "team.yaml", [], None, 0)
+    with pytest.raises(UploadError, match="must be a folder"):  # which is asked for next
+        searches.submit(tmp_path / "team.yaml", [], tmp_path / "nothing", 0)
