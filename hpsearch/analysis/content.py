@@ -7,6 +7,7 @@ import shlex
 from hpsearch.analysis.blocks import Code, Section, Table, as_rows
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.next_steps import next_steps
+from hpsearch.analysis.objectives import goal
 from hpsearch.analysis.progress import summary
 from hpsearch.analysis.result_sections import (
     baselines_beside,
@@ -15,6 +16,7 @@ from hpsearch.analysis.result_sections import (
     data_read,
     shared_programs,
 )
+from hpsearch.analysis.trade_offs import constraints_section, pareto_section
 from hpsearch.analysis.trial_sections import (
     curves_diagnosed,
     early_stopping,
@@ -46,7 +48,7 @@ def introduction(record: Record) -> str:
     return (
         f"The search {_STATES[record.state]} {show_seconds(progress.seconds_used)}{reason}: "
         f"{show_count(len(record.trials), 'trial')} of {spec.search.trials} planned, of {what}. "
-        f"It {spec.objective.direction}s `{spec.objective.metric}` over "
+        f"It {goal(spec)} over "
         f"{show_count(len(record.space.parameters), 'hyperparameter')} with the sampler "
         f"`{spec.search.sampler['name']}` (seed {spec.search.seed}), at most "
         f"{show_count(spec.max_epochs, 'epoch')} a trial, early stopping `{stopping.name}`."
@@ -65,6 +67,8 @@ def findings(record: Record, importances: Importances) -> list[Section]:
     failed = failures_by_reason(record)
     return [
         best_configuration(record, progress),
+        *pareto_section(record),
+        *constraints_section(record),
         *data_read(record),
         *shared_programs(record),
         *baselines_beside(record),

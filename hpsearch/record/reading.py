@@ -226,6 +226,13 @@ class ReadableRecord:
             return next(iter(self.pareto_front()), None)
         return next(iter(self.ranked()), None)
 
+    def exported(self) -> list[TrialRecord]:
+        """Return the trials whose models are registered, the best first: it alone, or with
+        several objectives all of the Pareto front."""
+        if self.spec.objectives:
+            return self.pareto_front()
+        return [] if self.best is None else [self.best]
+
     def kept(self, among: Iterable[TrialRecord] | None = None) -> list[TrialRecord]:
         """Return the ended trials whose checkpoints the search keeps, best first.
 

@@ -1,8 +1,8 @@
 """Several objectives, and constraints, as one number, for samplers that maximise one.
 
 Each suggestion has its own weights of the objectives, so that suggestions spread over the Pareto
-front (ParEGO; Knowles, 2006). Objectives are compared by their ranks at each rung: that is robust
-to outliers, and needs no units.
+front (ParEGO; Knowles, 2006). Objectives have the unit of the front's extent at each rung, from
+the ideal to the nadir point: outliers, and where most trials are, don't change it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hpsearch.pareto import Standing, pareto_front
 from hpsearch.samplers.base import Direction, Observation, Sampler
 from hpsearch.samplers.fidelity import score_at
 from hpsearch.samplers.unit_cube import Array
@@ -79,16 +80,18 @@ class Scalarized:
         """Return one number a trial, more is better, from scores (num_trials, num_objectives)."""
         if scores.shape[1] == 1:
             return scores[:, 0]
-        costs = weights * np.column_stack([1.0 - _ranks(column) for column in scores.T])
+        costs = weights * _costs(scores)
         values: Array = -(costs.max(axis=1) + SUM_WEIGHT * costs.sum(axis=1))
         return values
 
 
-def _ranks(values: Array) -> Array:
-    """Return ranks from 0, the lowest, to 1; equal values share theirs."""
-    _, index = np.unique(values, return_inverse=True)
-    ranks: Array = index / max(int(index.max()), 1)
-    return ranks
+def _costs(scores: Array) -> Array:
+    """Return costs, 0 at the best of each objective and 1 at the worst of the front."""
+    front = scores[pareto_front([Standing(tuple(row)) for row in scores])]
+    ideal, nadir = front.max(axis=0), front.min(axis=0)
+    spread = np.where(ideal > nadir, ideal - nadir, np.ptp(scores, axis=0))
+    costs: Array = (ideal - scores) / np.where(spread > 0, spread, 1.0)
+    return costs
 
 
 def _penalized(values: Array, trials: Sequence[Observation]) -> Array:
