@@ -6,7 +6,7 @@ import importlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from hpsearch.errors import (
     TrackingError,
 )
 from hpsearch.importing import outliving_exits
-from hpsearch.record import Record, SearchState
+from hpsearch.record import Record, SearchState, TrialRecord
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers.warm_start import Earlier, alike, transfers, warm_started
 from hpsearch.spec import SearchSpec
@@ -102,7 +102,7 @@ class Driver:
             with outliving_exits():  # of samplers, rules and models of the user's
                 if self.record.state == "running":
                     self._run()
-                final = self._final_model()
+                finals = self._final_models()
         finally:
             tracker.finish()
             from hpsearch.analysis import SearchReport, write_report
@@ -110,7 +110,7 @@ class Driver:
             write_report(self.record, self.folder)
             tracked = tracker.close()
             importing.join()
-        if tracked and _track_results(self.record, uri, artifacts, self.folder, final):
+        if tracked and _track_results(self.record, uri, artifacts, self.folder, finals):
             self.record.set_delivered()
         if self.record.state == "failed":
             raise SearchFailedError(self.record.reason)
@@ -164,24 +164,36 @@ class Driver:
             run_trials(control, workers, self.data, self.folder)
         return control.end_trials()
 
-    def _final_model(self) -> FinalModel | None:
-        """Score the best model once on the test split, unless the search may be resumed."""
+    def _final_models(self) -> dict[int, FinalModel]:
+        """Score the best model once on the test split, unless the search may be resumed.
+
+        Returns it by its trial's number; with several objectives those of the Pareto front, of
+        which the best is the last.
+        """
         record, best = self.record, self.record.best
-        if self.data is None or best is None or best.checkpoint is None:
-            return None
-        if record.state != "finished" or not exports_model(record.config(best), self.data):
-            return None
-        checkpoint = self.folder.checkpoints / best.checkpoint
-        final = train_final_model(
-            record.config(best), self.data, checkpoint, record.spec.resources
-        )
+        if self.data is None or best is None or record.state != "finished":
+            return {}
         found = {
-            "test_metrics": final.test_metrics,
-            "baselines": final.baselines,
-            "calibration": final.calibration,
+            trial.number: final
+            for trial in reversed(record.exported())
+            if (final := self._final_model(trial)) is not None
         }
-        record.set_result(**{name: value for name, value in found.items() if value})
-        return final
+        if best.number in found:
+            final = found[best.number]
+            result = {
+                "test_metrics": final.test_metrics,
+                "baselines": final.baselines,
+                "calibration": final.calibration,
+            }
+            record.set_result(**{name: value for name, value in result.items() if value})
+        return found
+
+    def _final_model(self, trial: TrialRecord) -> FinalModel | None:
+        config = self.record.config(trial)
+        if self.data is None or trial.checkpoint is None or not exports_model(config, self.data):
+            return None
+        checkpoint = self.folder.checkpoints / trial.checkpoint
+        return train_final_model(config, self.data, checkpoint, self.record.spec.resources)
 
 
 def _import_ahead(reported: threading.Event, tracking_uri: str) -> None:
@@ -214,7 +226,7 @@ def deliver_closed(
 
     write_report(record, folder)
     sync(record, tracking_uri, artifacts)
-    if _track_results(record, tracking_uri, artifacts, folder, None):
+    if _track_results(record, tracking_uri, artifacts, folder, {}):
         record.set_delivered()
 
 
@@ -256,23 +268,24 @@ def _track_results(
     tracking_uri: str,
     artifacts: Path | None,
     folder: SearchFolder,
-    final: FinalModel | None,
+    finals: Mapping[int, FinalModel],
 ) -> bool:
     """Log the report to the parent run and register the best model; MLflow is a view, so what
     fails here is logged and fails nothing."""
     try:
-        if final is not None and record.best is not None:
+        for number, final in finals.items():
             register_best(
                 record,
                 tracking_uri,
-                record.best,
+                record.trials[number],
                 final.module,
                 final.example,
                 final.test_metrics,
                 modules=loaded_modules(record.spec),
             )
-        elif record.spec.trainable is not None and record.state == "finished":
-            _register_saved(record, tracking_uri, folder)
+        if record.spec.trainable is not None and record.state == "finished":
+            for trial in reversed(record.exported()):
+                _register_saved(record, tracking_uri, folder, trial)
         files = [folder.spec, folder.report_md, folder.report_html]
         log_report(record, tracking_uri, files)
         sync_repeats(folder, tracking_uri, artifacts)
@@ -288,17 +301,18 @@ def sync_repeats(folder: SearchFolder, tracking_uri: str, artifacts: Path | None
         sync(folder.final.open_record(), tracking_uri, artifacts)
 
 
-def _register_saved(record: Record, tracking_uri: str, folder: SearchFolder) -> None:
-    """Register what the best trial's function saved, if it did, with its hyperparameters."""
-    best = record.best
-    if best is None or best.checkpoint is None:
+def _register_saved(
+    record: Record, tracking_uri: str, folder: SearchFolder, trial: TrialRecord
+) -> None:
+    """Register what a trial's function saved, if it did, with its hyperparameters."""
+    if trial.checkpoint is None:
         return
-    saved = read_saved(folder.checkpoints / best.checkpoint)
-    space = record.config(best).values["space"]
+    saved = read_saved(folder.checkpoints / trial.checkpoint)
+    space = record.config(trial).values["space"]
 
     def write(target: Path) -> None:
         write_saved(saved, target / "checkpoint.pt")
         (target / "config.json").write_text(json.dumps(space, indent=2))
 
     if saved is not None:
-        register_files(record, tracking_uri, best, write)
+        register_files(record, tracking_uri, trial, write)

@@ -21,6 +21,7 @@ from hpsearch.analysis.final import HEADER, final_rows, final_told
 from hpsearch.analysis.gain import gain
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.next_steps import failed_share, why_no_best
+from hpsearch.analysis.objectives import broken_told, shown_objectives
 from hpsearch.errors import Problem
 from hpsearch.formatting import show, show_count, show_seconds
 from hpsearch.outcome import Outcome
@@ -132,6 +133,8 @@ def progress_line(record: Record, progress: Progress) -> str:
     best = "none yet"
     if progress.leader is not None:
         best = f"{show(progress.leader_value)} (trial {progress.leader.number})"
+    if record.spec.objectives:
+        best += f", {show_count(len(record.pareto_front()), 'trial')} on the Pareto front"
     epochs = show_count(progress.epochs_used, "epoch")
     left = f", {show_seconds(progress.seconds_left)} left" if progress.seconds_left else ""
     if record.outlook is not None and record.state == "running":
@@ -159,7 +162,7 @@ def _at_work(record: Record, progress: Progress) -> str:
 def leaderboard_rows(record: Record) -> Iterator[tuple[str, str, str, str]]:
     """Yield number, objective, epochs and configuration of the leading trials, as texts."""
     for trial in leaders(record)[:NUM_LEADERS]:
-        value = show(record.objective(trial))
+        value = shown_objectives(record, trial)
         yield str(trial.number), value, str(trial.epochs), _configuration(trial)
 
 
@@ -181,7 +184,7 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
             if progress.best is not None
             else f" after {show_count(progress.leader.epochs, 'epoch')}"
         )
-        value = f"{record.spec.objective.metric} {show(progress.leader_value)}"
+        value = f"{_metrics(record)} {shown_objectives(record, progress.leader)}"
         facts.add_row(
             "best",
             Text.assemble((value, "bold green"), f" (trial {progress.leader.number}{note})"),
@@ -189,6 +192,8 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
         facts.add_row("", escape(_configuration(progress.leader)))
     if (final := final_told(record)) is not None:
         facts.add_row("final", escape(final))
+    for line in broken_told(record):
+        facts.add_row("constraint", escape(line))
     if record.outlook is not None:
         facts.add_row("outlook", record.outlook.told(record.spec.objective.direction))
     facts.add_row("epochs", f"{progress.epochs_used} used, {progress.epochs_saved} saved")
@@ -213,6 +218,7 @@ def render_status(record: Record) -> RenderableType:
         parts.append(Text(f"fuse: {record.lanes.told}"))
     parts += [Text(f"warm start: {each}") for each in record.transfers]
     parts += map(Text, warning_lines(record.data, advice(record.spec)))
+    parts += _render_front(record)
     parts += _render_troubles(record)
     bad = [trial for trial in record.trials if _ended_badly(trial)]
     if bad:
@@ -235,7 +241,7 @@ def status_text(record: Record, width: int = 100) -> str:
 def render_report(report: SearchReport) -> RenderableType:
     """Return the end of a search: leaderboard, best configuration, scores, importances."""
     record = report.record
-    metric = record.spec.objective.metric
+    metric = _metrics(record)
     parts: list[RenderableType] = ["", escape(progress_line(record, summary(record))), ""]
     if record.state == "finished" and record.reason:
         parts[-1:] = [escape(f"ended before its budget of trials: {record.reason}"), ""]
@@ -246,6 +252,7 @@ def render_report(report: SearchReport) -> RenderableType:
         board.add_row(*map(escape, row))
     if board.row_count:
         parts.append(board)
+    parts += _render_front(record)
     if record.final is not None and record.final.is_ranked:
         again = Table(*HEADER, title="the best with new seeds", box=None)
         for cells in final_rows(record, record.final):
@@ -258,6 +265,23 @@ def render_report(report: SearchReport) -> RenderableType:
         shares = [f"{name} {share:.0%}" for name, share in report.importances.items()]
         parts += ["", escape(f"importance: {', '.join(shares)}")]
     return Group(*parts)
+
+
+def _metrics(record: Record) -> str:
+    return ", ".join(each.metric for each in record.spec.all_objectives)
+
+
+def _render_front(record: Record) -> list[RenderableType]:
+    """Return the trials that no other beats in every objective, if there are several."""
+    front = record.pareto_front() if record.spec.objectives else []
+    if not front:
+        return []
+    metrics = [escape(each.metric) for each in record.spec.objectives]
+    table = Table("trial", *metrics, "configuration", title="Pareto front", box=None)
+    for trial in front:
+        values = [show(trial.last(each.metric)) for each in record.spec.objectives]
+        table.add_row(str(trial.number), *values, escape(_configuration(trial)))
+    return ["", table]
 
 
 def _render_best(report: SearchReport, best: TrialRecord) -> RenderableType:

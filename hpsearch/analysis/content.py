@@ -7,6 +7,7 @@ import shlex
 from hpsearch.analysis.blocks import Code, Section, Table, as_rows
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.next_steps import next_steps
+from hpsearch.analysis.objectives import goal
 from hpsearch.analysis.progress import summary
 from hpsearch.analysis.result_sections import (
     baselines_beside,
@@ -17,6 +18,7 @@ from hpsearch.analysis.result_sections import (
     shared_programs,
     warm_start,
 )
+from hpsearch.analysis.trade_offs import constraints_section, pareto_section
 from hpsearch.analysis.trial_sections import (
     curves_diagnosed,
     early_stopping,
@@ -48,7 +50,7 @@ def introduction(record: Record) -> str:
     return (
         f"The search {_STATES[record.state]} {show_seconds(progress.seconds_used)}{reason}: "
         f"{show_count(len(record.trials), 'trial')} of {spec.search.trials} planned, of {what}. "
-        f"It {spec.objective.direction}s `{spec.objective.metric}` over "
+        f"It {goal(spec)} over "
         f"{show_count(len(record.space.parameters), 'hyperparameter')} with the sampler "
         f"`{spec.search.sampler['name']}` (seed {spec.search.seed}), at most "
         f"{show_count(spec.max_epochs, 'epoch')} a trial, early stopping `{stopping.name}`."
@@ -67,6 +69,8 @@ def findings(record: Record, importances: Importances) -> list[Section]:
     failed = failures_by_reason(record)
     return [
         best_configuration(record, progress),
+        *pareto_section(record),
+        *constraints_section(record),
         *new_seeds(record),
         *data_read(record),
         *warm_start(record),

@@ -32,6 +32,7 @@ from hpsearch.analysis.scatter import (
 )
 from hpsearch.analysis.stopping import rungs
 from hpsearch.analysis.style import ACCENT, OUTCOMES, new_figure, wrap_name
+from hpsearch.analysis.trade_offs import pareto_figures
 from hpsearch.formatting import show, show_outcome
 from hpsearch.record import Outcome, Record, TrialRecord
 from hpsearch.space import Parameter
@@ -179,6 +180,7 @@ def _drawings(
     )
     slices = {f"slice:{p.name}": partial(parameter_slice, record, p) for p in parameters}
     return {
+        **pareto_figures(record),
         "objective": partial(objective_over_trials, record),
         "curves": partial(learning_curves, record),
         "importances": partial(importance_bars, importances),
@@ -216,7 +218,8 @@ def _best_so_far(record: Record) -> tuple[list[int], list[float]]:
     values: list[float] = []
     for trial in record.trials:
         value = record.objective(trial)
-        if trial.outcome is Outcome.COMPLETED and value is not None:
+        competes = trial.outcome is Outcome.COMPLETED and not record.broken(trial)
+        if competes and value is not None:
             numbers.append(trial.number)
             values.append(better([value, *values[-1:]]))
     if numbers:

@@ -62,7 +62,11 @@ def no_best(record: Record) -> str:
     num_trials = len(record.trials)
     if num_trials == 0:
         return "no trial has started, so there is no best one"
-    if any(trial.outcome is Outcome.COMPLETED for trial in record.trials):
+    completed = [trial for trial in record.trials if trial.outcome is Outcome.COMPLETED]
+    if completed and record.spec.constraints and all(map(record.broken, completed)):
+        bounds = " and ".join(map(str, record.spec.constraints))
+        return f"no trial that completed has {bounds}, so there is no best one"
+    if completed:
         metric = record.spec.objective.metric
         return f"no trial that completed has a finite {metric}, so there is no best one"
     why = f"none of {show_count(num_trials, 'trial')} completed: {common_end(record.trials)}"

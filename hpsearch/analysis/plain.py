@@ -39,6 +39,7 @@ def plain_summary(record: Record) -> dict[str, Any]:
         "seconds_saved": progress.seconds_saved,
         "gpu_seconds": record.gpu_seconds(),
         "gpu_seconds_saved": progress.seconds_saved * resources.gpu * resources.nodes,
+        **({"pareto_front": len(record.pareto_front())} if record.spec.objectives else {}),
     }
 
 
@@ -53,6 +54,8 @@ def plain_trial(record: Record, trial: TrialRecord) -> dict[str, Any]:
         "attempts": trial.attempts,
         "warnings": trial.warnings_by_check,
         "objective": record.objective(trial),
+        "objectives": _objectives(record, trial),
+        "broken_constraints": list(map(str, record.broken(trial))) if trial.curve else [],
         "metrics": _finite(trial.curve.get(trial.epochs, {})),
         "params": trial.params,
         "started_at": trial.started_at,
@@ -79,13 +82,31 @@ def plain_best(record: Record) -> dict[str, Any] | None:
     return {
         "search": record.name,
         "trial": trial.number,
-        "objective": {record.spec.objective.metric: record.objective(trial)},
+        "objective": _objectives(record, trial),
         "metrics": trial.curve[trial.epochs],
         "test_metrics": record.result.get("test_metrics"),
         "final": None if record.final is None else plain_final(record.final),
         "params": trial.params,
         "values": trial.values,
+        **({"pareto_front": plain_front(record)} if record.spec.objectives else {}),
     }
+
+
+def plain_front(record: Record) -> list[dict[str, Any]]:
+    """Return the trials of the Pareto front, the best in the first objective first."""
+    return [
+        {
+            "trial": trial.number,
+            "objectives": _objectives(record, trial),
+            "params": trial.params,
+            "checkpoint": trial.checkpoint,
+        }
+        for trial in record.pareto_front()
+    ]
+
+
+def _objectives(record: Record, trial: TrialRecord) -> dict[str, float | None]:
+    return {each.metric: trial.last(each.metric) for each in record.spec.all_objectives}
 
 
 def check_trial(record: Record, number: int) -> None:

@@ -46,6 +46,12 @@ class SearchReport:
         return self.record.best
 
     @property
+    def pareto_front(self) -> list[TrialRecord]:
+        """The completed trials that keep all constraints and that no other beats in every
+        objective; the best in the first objective leads."""
+        return self.record.pareto_front()
+
+    @property
     def progress(self) -> Progress:
         """The numbers of the search: trials by outcome, epochs, seconds."""
         return summary(self.record)
@@ -82,7 +88,8 @@ class SearchReport:
 
     @cached_property
     def figures(self) -> dict[str, go.Figure]:
-        """The pictures: objective, curves, importances, rungs, and `slice:NAME` a parameter."""
+        """The pictures: objective, curves, importances, rungs, and `slice:NAME` a parameter; with
+        several objectives `pareto:METRIC` over the first."""
         return all_figures(self.record, self._importances)
 
     @cached_property

@@ -76,9 +76,10 @@ def new_figure(title: str, x: str, y: str, height: int = 380) -> go.Figure:
 
 def describe(record: Record, trial: TrialRecord) -> str:
     """Return what is shown when a trial is pointed at, as Plotly's HTML."""
-    value = record.objective(trial)
-    metric = record.spec.objective.metric
-    result = f"no {metric}" if value is None else f"{metric} {show(value)}"
+    found = [(each.metric, trial.last(each.metric)) for each in record.spec.all_objectives]
+    result = ", ".join(
+        f"no {metric}" if value is None else f"{metric} {show(value)}" for metric, value in found
+    )
     lines = [
         f"<b>trial {trial.number}</b> · {html.escape(ending_label(trial))}",
         html.escape(f"{result} after {show_count(trial.epochs, 'epoch')}"),

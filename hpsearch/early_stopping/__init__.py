@@ -13,6 +13,8 @@ from hpsearch.early_stopping.base import (
     EarlyStopper,
     JointRule,
     PausingRule,
+    Rule,
+    StandingRule,
     Stop,
     geometric_rungs,
 )
@@ -26,6 +28,8 @@ __all__ = [
     "EarlyStopper",
     "JointRule",
     "PausingRule",
+    "Rule",
+    "StandingRule",
     "Stop",
     "geometric_rungs",
     "make_early_stopper",

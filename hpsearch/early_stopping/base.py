@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from hpsearch.errors import ComponentError
+from hpsearch.pareto import Standing
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,27 @@ class EarlyStopper(Protocol):
         for later in range(epoch + 1, self.rungs[-1]):
             if self.report(number, later, value):
                 return
+
+
+class StandingRule(Protocol):
+    """As EarlyStopper, for searches with several objectives or constraints.
+
+    A factory whose rules can do that has a parameter `by_standing`: with True they get a Standing
+    in place of the objective, with False they are EarlyStoppers.
+    """
+
+    rungs: tuple[int, ...]
+
+    def report(self, number: int, epoch: int, standing: Standing) -> Stop | bool | None:
+        """Take a trial's standing after an epoch; a Stop, or True, stops the trial there."""
+        ...
+
+    def finish(self, number: int, epoch: int, standing: Standing) -> None:
+        """See EarlyStopper."""
+        ...
+
+
+Rule = EarlyStopper | StandingRule
 
 
 @runtime_checkable
@@ -107,11 +129,6 @@ class JointRule(PausingRule, Protocol):
     def drop(self, number: int) -> None:
         """Note that a trial ended without a final value, such as one that diverged."""
         ...
-
-
-def sign_of(direction: str) -> float:
-    """Return what makes an objective a score, of which more is better."""
-    return 1.0 if direction == "maximize" else -1.0
 
 
 def geometric_rungs(first: int, factor: int, last: int) -> tuple[int, ...]:

@@ -27,11 +27,11 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Interval
 
-from hpsearch.early_stopping.base import EarlyStopper, Stop, geometric_rungs, sign_of
+from hpsearch.early_stopping.base import EarlyStopper, Stop, geometric_rungs
 from hpsearch.early_stopping.curves import Forecasts, extrapolate, forecast_final, newest_rung
 from hpsearch.registry import register
 from hpsearch.samplers.unit_cube import Array
-from hpsearch.spec import Direction
+from hpsearch.spec import Direction, sign_of
 from hpsearch.spec.stopping import MAX_EPOCHS
 
 #: price of an epoch, in standard deviations of final values, times the epochs trained so far

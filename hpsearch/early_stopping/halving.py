@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from bisect import insort
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Interval
 
-from hpsearch.early_stopping.base import EarlyStopper, Stop, geometric_rungs, sign_of
+from hpsearch.early_stopping.base import EarlyStopper, Stop, geometric_rungs
+from hpsearch.early_stopping.non_dominated import NonDominatedHalving
 from hpsearch.registry import register
-from hpsearch.spec import Direction
+from hpsearch.spec import Direction, sign_of
 from hpsearch.spec.stopping import MAX_EPOCHS
 
 #: epochs of the first rung
@@ -125,10 +126,12 @@ class Brackets(EarlyStopper):
     sequence spreads the brackets evenly over time.
     """
 
-    def __init__(self, grace_period: int, factor: int, max_epochs: int, sign: float) -> None:
+    def __init__(
+        self, grace_period: int, factor: int, max_epochs: int, sign: float, by_standing: bool
+    ) -> None:
         self.rungs = geometric_rungs(grace_period, factor, max_epochs)
         self._brackets = [
-            SuccessiveHalving(self.rungs[s:], factor, sign) for s in range(len(self.rungs))
+            _halving(self.rungs[s:], factor, sign, by_standing) for s in range(len(self.rungs))
         ]
         costs = [_expected_epochs(bracket.rungs, factor) for bracket in self._brackets]
         shares = 1 / np.array(costs)
@@ -140,8 +143,8 @@ class Brackets(EarlyStopper):
         position = (number * golden_ratio) % 1.0
         return min(int(np.searchsorted(self._cumulative, position, side="right")), self._last)
 
-    def report(self, number: int, epoch: int, value: float) -> Stop | None:
-        """See EarlyStopper."""
+    def report(self, number: int, epoch: int, value: Any) -> Stop | None:
+        """See EarlyStopper, or StandingRule."""
         return self._brackets[self.bracket(number)].report(number, epoch, value)
 
     @property
@@ -155,13 +158,15 @@ def asha(
     direction: Direction,
     grace_period: _GracePeriod = 1,
     reduction_factor: _Factor = 3,
-) -> SuccessiveHalving:
+    by_standing: bool = False,
+) -> SuccessiveHalving | NonDominatedHalving:
     """Asynchronous successive halving (Li et al., MLSys 2020).
 
     `grace_period` are the epochs of the first rung; one trial in `reduction_factor` trains on.
+    Several objectives, or constraints, rank by domination (MO-ASHA; Schmucker et al., 2021).
     """
     rungs = geometric_rungs(grace_period, reduction_factor, max_epochs)
-    return SuccessiveHalving(rungs, reduction_factor, sign_of(direction))
+    return _halving(rungs, reduction_factor, sign_of(direction), by_standing)
 
 
 @register("early_stopping", "asha_promotion")
@@ -186,9 +191,19 @@ def hyperband(
     direction: Direction,
     grace_period: _GracePeriod = 1,
     reduction_factor: _Factor = 3,
+    by_standing: bool = False,
 ) -> Brackets:
     """Asynchronous Hyperband: ASHA in brackets of growing grace periods (Li et al., JMLR 2018)."""
-    return Brackets(grace_period, reduction_factor, max_epochs, sign_of(direction))
+    sign = sign_of(direction)
+    return Brackets(grace_period, reduction_factor, max_epochs, sign, by_standing)
+
+
+def _halving(
+    rungs: tuple[int, ...], factor: int, sign: float, by_standing: bool
+) -> SuccessiveHalving | NonDominatedHalving:
+    if by_standing:
+        return NonDominatedHalving(rungs, factor)
+    return SuccessiveHalving(rungs, factor, sign)
 
 
 def _expected_epochs(rungs: tuple[int, ...], factor: int) -> float:

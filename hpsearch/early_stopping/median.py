@@ -8,9 +8,9 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Interval
 
-from hpsearch.early_stopping.base import EarlyStopper, Stop, geometric_rungs, sign_of
+from hpsearch.early_stopping.base import EarlyStopper, Stop, geometric_rungs
 from hpsearch.registry import register
-from hpsearch.spec import Direction
+from hpsearch.spec import Direction, sign_of
 from hpsearch.spec.stopping import MAX_EPOCHS
 
 
@@ -45,15 +45,18 @@ class MedianRule(EarlyStopper):
         )
 
 
-class FullBudget(EarlyStopper):
+class FullBudget:
     """Stops nothing."""
 
     def __init__(self, max_epochs: int) -> None:
         self.rungs: tuple[int, ...] = (max_epochs,)
 
-    def report(self, number: int, epoch: int, value: float) -> Stop | None:
-        """See EarlyStopper."""
+    def report(self, number: int, epoch: int, value: object) -> Stop | None:
+        """See EarlyStopper, or StandingRule."""
         return None
+
+    def finish(self, number: int, epoch: int, value: object) -> None:
+        """See EarlyStopper."""
 
 
 @register("early_stopping", "median")
@@ -72,6 +75,6 @@ def median(
 
 
 @register("early_stopping", "none")
-def none(max_epochs: int) -> FullBudget:
+def none(max_epochs: int, by_standing: bool = False) -> FullBudget:
     """Every trial trains its full budget."""
     return FullBudget(max_epochs)

@@ -64,13 +64,17 @@ def _study_problems(record: Record) -> Iterator[Problem]:
 def _entry_problems(record: Record, trial: TrialRecord, entry: FrozenTrial) -> Iterator[Problem]:
     place = f"trial {trial.number} of Optuna's study"
     state = TrialState.RUNNING if trial.outcome is None else OPTUNA_STATES[trial.outcome]
+    lacks_objective = bool(record.spec.objectives) and record.objectives(trial) is None
+    if trial.outcome is Outcome.COMPLETED and lacks_objective:
+        state = TrialState.FAIL
     if entry.state is not state:
         yield Problem(place, f"must be {state.name}", entry.state.name)
-    curve = trial.metric(record.spec.objective.metric)
+    several = bool(record.spec.objectives)  # whose epochs Optuna doesn't take
+    curve = {} if several else trial.metric(record.spec.objective.metric)
     for epoch in sorted(curve.keys() | entry.intermediate_values.keys()):
         value, there = curve.get(epoch), entry.intermediate_values.get(epoch)
         if value != there:
             yield Problem(place, f"must have {value} at epoch {epoch}", there)
-    last = record.objective(trial)
-    if entry.state is TrialState.COMPLETE and entry.value != last:
-        yield Problem(place, f"must have the value {last}", entry.value)
+    last = list(record.objectives(trial) or ())
+    if entry.state is TrialState.COMPLETE and entry.values != last:
+        yield Problem(place, f"must have the value {', '.join(map(str, last))}", entry.values)

@@ -63,10 +63,10 @@ class Record(TrialWriter):
         is_shared = home is not None and not isinstance(place, Path)
         if home is not None and is_shared:
             _remove_abandoned(storage, spec.name, home)
-        direction = StudyDirection[spec.objective.direction.upper()]
+        directions = [StudyDirection[each.direction.upper()] for each in spec.all_objectives]
         try:
             with quiet(*_ANNOUNCING):
-                study_id = storage.create_new_study([direction], spec.name)
+                study_id = storage.create_new_study(directions, spec.name)
         except optuna.exceptions.DuplicatedStudyError as error:
             raise SearchExistsError(f"the record holds a search named {spec.name!r}") from error
         now = time.time()

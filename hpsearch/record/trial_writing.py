@@ -27,6 +27,8 @@ OPTUNA_STATES = {
     Outcome.FAILED: TrialState.FAIL,
     Outcome.CANCELLED: TrialState.FAIL,
 }
+#: where Optuna's samplers keep how far a trial breaks constraints, positive where it does
+_CONSTRAINTS_KEY = "constraints"
 
 
 class TrialWriter(ReadableRecord):
@@ -91,7 +93,8 @@ class TrialWriter(ReadableRecord):
         now = time.time()
         self._set(number, f"epoch:{epoch}", {"metrics": dict(metrics), "at": now})
         value = metrics.get(self.spec.objective.metric)
-        if value is not None and math.isfinite(value):
+        # Of several objectives Optuna has no intermediate values.
+        if not self.spec.objectives and value is not None and math.isfinite(value):
             self._storage.set_trial_intermediate_value(self._trial_ids[number], epoch, value)
         trial.curve[epoch] = dict(metrics)
         trial.reported_at[epoch] = now
@@ -139,19 +142,25 @@ class TrialWriter(ReadableRecord):
             frozen = self._storage.get_trial(trial_id)
             if frozen.state.is_finished():
                 continue
-            for epoch, value in trial.metric(metric).items():
+            curve = {} if self.spec.objectives else trial.metric(metric)
+            for epoch, value in curve.items():
                 if epoch not in frozen.intermediate_values:
                     self._storage.set_trial_intermediate_value(trial_id, epoch, value)
             if trial.outcome is not None:
                 self._write_state(trial, trial.outcome)
 
     def _write_state(self, trial: TrialRecord, outcome: Outcome) -> None:
-        value = self.objective(trial)
         # Optuna itself keeps the last value of a pruned trial, and its dashboard shows it.
         has_value = outcome in (Outcome.COMPLETED, Outcome.STOPPED_EARLY)
-        values = [value] if has_value and value is not None and math.isfinite(value) else None
+        values = self.objectives(trial) if has_value else None
         trial_id = self._trial_ids[trial.number]
-        self._storage.set_trial_state_values(trial_id, OPTUNA_STATES[outcome], values)
+        if self.spec.constraints:
+            lacking = [1.0 if math.isnan(each) else -each for each in self.margins(trial)]
+            self._storage.set_trial_system_attr(trial_id, _CONSTRAINTS_KEY, lacking)
+        state = OPTUNA_STATES[outcome]
+        if self.spec.objectives and outcome is Outcome.COMPLETED and values is None:
+            state = TrialState.FAIL  # Optuna's Pareto front is one of trials with all values
+        self._storage.set_trial_state_values(trial_id, state, values)
 
     def _set(self, number: int, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._trial_ids[number], key, value)

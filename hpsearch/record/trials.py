@@ -78,10 +78,11 @@ class TrialRecord:
             if name in metrics and math.isfinite(metrics[name])
         }
 
-    def last(self, name: str) -> float | None:
-        """Return the newest finite value of a metric."""
+    def last(self, name: str, until: int | None = None) -> float | None:
+        """Return the newest finite value of a metric, `until` an epoch or of all."""
         values = self.metric(name)
-        return values[max(values)] if values else None
+        known = [epoch for epoch in values if until is None or epoch <= until]
+        return values[max(known)] if known else None
 
     def seconds_trained(self) -> float:
         """Return for how long workers had the trial: each attempt until its last sign of life."""
@@ -98,7 +99,9 @@ def read_trial(frozen: FrozenTrial) -> TrialRecord:
     where = f"trial {frozen.number} of the record"
     attrs = frozen.user_attrs
     read = parse(TrialShape, attrs, where)
-    trial = TrialRecord(number=frozen.number, params=dict(frozen.params), **vars(read))
+    params = earlier_versions.params(frozen.params, read.values)
+    trial = TrialRecord(number=frozen.number, params=params, **vars(read))
+    trial.values = earlier_versions.sections(read.values)
     trial.errors = [error.model_dump() for error in read.errors]
     trial.warnings = [
         earlier_versions.warning(each) if isinstance(each, str) else CheckWarning(**vars(each))

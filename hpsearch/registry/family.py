@@ -36,7 +36,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "calibration": ("kind",),
     "check": ("trainer",),
     "sampler": ("space", "seed", "direction", "rungs", "slots"),
-    "early_stopping": ("max_epochs", "direction"),
+    "early_stopping": ("max_epochs", "direction", "by_standing"),
     "launcher": ("config", "data", "device", "folders", "other_nodes"),
     "metric_source": ("working_dir", "files"),
     "trainable": ("config", "trial"),

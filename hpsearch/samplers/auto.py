@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpsearch.registry import register
-from hpsearch.samplers.base import Direction, Observation, generator
+from hpsearch.samplers.base import LEARNS_CONSTRAINTS, Direction, Observation, generator
+from hpsearch.samplers.feasibility import Feasibility
 from hpsearch.samplers.forecast import Forecast, best_and_some, forecast
 from hpsearch.samplers.priors import Priors
 from hpsearch.samplers.unit_cube import Array, Cube
@@ -30,13 +31,14 @@ NUM_NEIGHBOURS = 20
 MAX_PENDING = 64
 
 
-@register("sampler", "auto")
+@register("sampler", "auto", traits={LEARNS_CONSTRAINTS: True})
 class AutoSampler:
     """A Gaussian process over forecasts of every trial, and the best expected improvement.
 
     Running trials are imputed with the model's mean ("kriging believer", Ginsbourger et al.,
     2010), so that concurrent suggestions differ. A fraction of the trials, `random_fraction`, is
-    drawn at random, as a safeguard against a wrong model.
+    drawn at random, as a safeguard against a wrong model. Where there are constraints, the
+    improvement is that over the trials that keep them, times the probability to keep them.
     """
 
     def __init__(
@@ -62,7 +64,8 @@ class AutoSampler:
         if known is None or weights is None or rng.random() < self._random_fraction:
             return self._cube.params(self._priors.drawn(rng, 1, weights)[0])
         pending = [trial for trial in observations if trial.state == "running"][-MAX_PENDING:]
-        candidates = self._search(known, pending, weights, rng)
+        feasibility = Feasibility(self._cube, observations, rng)
+        candidates = self._search(known, pending, weights, feasibility, rng)
         seen = [trial.params for trial in observations]
         configurations = (self._cube.params(candidate) for candidate in candidates)
         return next((c for c in configurations if c not in seen), self._cube.params(candidates[0]))
@@ -79,6 +82,7 @@ class AutoSampler:
         known: Forecast,
         pending: Sequence[Observation],
         weights: Array,
+        feasibility: Feasibility,
         rng: np.random.Generator,
     ) -> Array:
         """Return candidates (num_candidates, num_parameters), the most promising first."""
@@ -88,13 +92,18 @@ class AutoSampler:
         trend = self._priors.features(points) @ weights
         model = self._fit(points, scores - trend, variances, pending, rng)
         means = model.predict(self._cube.features(points))[0] + trend
+        violations = np.array([known.trials[i].violation for i in chosen])
+        means_kept = means[violations == 0.0]
 
         def merits(candidates: Array) -> Array:
+            chances = feasibility.log_probability(candidates)
+            if not len(means_kept):  # first of all, keep the constraints
+                return chances
             mean, std = model.predict(self._cube.features(candidates))
             mean = mean + self._priors.features(candidates) @ weights
-            return log_expected_improvement(mean, std, means.max())
+            return log_expected_improvement(mean, std, means_kept.max()) + chances
 
-        parents = points[np.argsort(-means, kind="stable")[:NUM_PARENTS]]
+        parents = points[np.lexsort((-means, violations))[:NUM_PARENTS]]
         anywhere = self._cube.snap(self._priors.drawn(rng, NUM_RANDOM, weights))
         first = np.vstack([anywhere, self._neighbours(parents, rng)])
         first = first[np.argsort(-merits(first), kind="stable")]

@@ -11,6 +11,11 @@ import numpy as np
 from hpsearch.spec import Direction as Direction
 from hpsearch.spec import Scalar
 
+#: traits of samplers: one that compares trials of several suggestions by the same number, and one
+#: that takes the margins of constraints into account itself
+ONE_OBJECTIVE = "one_objective"
+LEARNS_CONSTRAINTS = "learns_constraints"
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -20,6 +25,14 @@ class Observation:
     params: Mapping[str, Scalar]  # active parameters only
     curve: Mapping[int, float]  # epoch, from 1 → objective, as far as it is trained and finite
     state: Literal["running", "finished", "bad"]  # bad: a configuration to be avoided
+    others: tuple[Mapping[int, float], ...] = ()  # the curves of further objectives
+    #: how far within each constraint it is, relative to the bound: negative where it is broken
+    margins: tuple[float, ...] = ()
+
+    @property
+    def violation(self) -> float:
+        """How far it breaks the constraints, 0 if it doesn't; a margin that is NaN is unknown."""
+        return sum(max(-margin, 0.0) for margin in self.margins if margin == margin)
 
 
 class Sampler(Protocol):

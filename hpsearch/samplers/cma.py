@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpsearch.registry import register
-from hpsearch.samplers.base import Direction, Observation, integer_seed
+from hpsearch.samplers.base import ONE_OBJECTIVE, Direction, Observation, integer_seed
 from hpsearch.samplers.fidelity import rank
 from hpsearch.samplers.priors import Priors
 from hpsearch.samplers.unit_cube import Array, Cube
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cmaes import CatCMA
 
 
-@register("sampler", "cmaes")
+@register("sampler", "cmaes", traits={ONE_OBJECTIVE: True})
 class CatCMASampler:
     """CMA-ES over numbers and categories (CatCMA, Hamano et al., GECCO 2024).
 

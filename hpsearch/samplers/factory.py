@@ -9,7 +9,14 @@ from typing import Any
 
 from hpsearch import registry
 from hpsearch.errors import UserCodeError, nearest_names
-from hpsearch.samplers.base import Direction, Observation, Sampler
+from hpsearch.samplers.base import (
+    LEARNS_CONSTRAINTS,
+    ONE_OBJECTIVE,
+    Direction,
+    Observation,
+    Sampler,
+)
+from hpsearch.samplers.scalarization import Scalarized
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
 
@@ -23,12 +30,15 @@ def make_sampler(
     rungs: Sequence[int],
     slots: int,
     folder: Path | None = None,
+    others: Sequence[Direction] = (),
+    is_constrained: bool = False,
 ) -> Sampler:
     """Return the sampler that `settings["name"]` names, with the other settings as keywords.
 
     `rungs` are the epochs at which trials are compared, the last one included, ascending;
-    `slots` is the number of concurrent trials; users' files are relative to `folder`.
-    Raises UserCodeError for an unknown name, SpecError where the sampler can't search this space.
+    `slots` is the number of concurrent trials; users' files are relative to `folder`; `others` are
+    the directions of further objectives. Raises UserCodeError for an unknown name, and for a
+    sampler that can't do several objectives, SpecError where it can't search this space.
     """
     keywords = dict(settings)
     name = keywords.pop("name")
@@ -39,16 +49,29 @@ def make_sampler(
         rule = registry.one_of(known)
         nearest = nearest_names(name, known)
         raise UserCodeError(rule, name, keyword="name", nearest=nearest) from error
+    if others and component.traits.get(ONE_OBJECTIVE):
+        able = [each for each in registry.names("sampler") if not _has_trait(each, ONE_OBJECTIVE)]
+        rule = f"with several objectives {registry.one_of(able)}"
+        raise UserCodeError(rule, name, keyword="name")
     is_ours = registry.is_ours(component.factory)
+    penalizes = is_constrained and not component.traits.get(LEARNS_CONSTRAINTS)
+    is_scalarized = bool(others) or penalizes
     sampler: Sampler = component.build(
         keywords,
         space=space if is_ours else copy.deepcopy(space),
         seed=seed,
-        direction=direction,
+        direction="maximize" if is_scalarized else direction,
         rungs=tuple(rungs),
         slots=slots,
     )
-    return sampler if is_ours else _OnCopies(sampler)
+    sampler = sampler if is_ours else _OnCopies(sampler)
+    if not is_scalarized:
+        return sampler
+    return Scalarized(sampler, seed, (direction, *others), tuple(rungs), penalizes)
+
+
+def _has_trait(name: str, trait: str) -> bool:
+    return bool(registry.get("sampler", name).traits.get(trait))
 
 
 def begins_with_default(settings: Mapping[str, Any], folder: Path | None = None) -> bool:

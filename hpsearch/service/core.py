@@ -105,7 +105,10 @@ class Service:
             priority=submission.priority,
             code_hash=submission.code_hash,
             idempotency_key=submission.idempotency_key,
-            summary={"trials": spec["search"]["trials"], **spec["objective"]},
+            summary={
+                "trials": spec["search"]["trials"],
+                **(spec["objectives"][0] if "objectives" in spec else spec["objective"]),
+            },
         )
         self._check_name_is_free(row.name)
         added, is_new = self.table.add(row)

@@ -72,6 +72,7 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
     "direction": _one_of(*_DIRECTIONS),
     "best_value": finite,
     "best_trial": _count,
+    "pareto_front": _count,
     "leader_value": finite,
     "leader_trial": _count,
     "leader_epochs": _count,

@@ -20,6 +20,7 @@ from hpsearch.spec.fields import (
 )
 from hpsearch.spec.models import SearchSpec
 from hpsearch.spec.names import METRIC_NAME_RULE, is_metric_name
+from hpsearch.spec.objectives import Constraint
 from hpsearch.spec.reading import (
     Draft,
     apply_override,
@@ -28,7 +29,7 @@ from hpsearch.spec.reading import (
     read_draft,
     read_text,
 )
-from hpsearch.spec.settings import Direction, Objective, Resources, SearchSettings
+from hpsearch.spec.settings import Direction, Objective, Resources, SearchSettings, sign_of
 from hpsearch.spec.stopping import EarlyStopping
 from hpsearch.spec.trees import (
     Choices,
@@ -56,6 +57,7 @@ __all__ = [
     "SECTIONS_BESIDE_OWN_CODE",
     "Choices",
     "Command",
+    "Constraint",
     "Direction",
     "Draft",
     "EarlyStopping",
@@ -82,5 +84,6 @@ __all__ = [
     "parse_tree",
     "read_draft",
     "read_text",
+    "sign_of",
     "to_plain",
 ]

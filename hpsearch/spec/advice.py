@@ -11,21 +11,25 @@ from hpsearch.spec.settings import Direction
 from hpsearch.spec.trees import Choices, Tree, join
 
 TRAINING = "train_"
-_LOWER_IS_BETTER = re.compile(r"(?!.*neg_).*(?:loss|error|perplexity|ppl|mse|mae|nll|bpc)")
+_LOWER_IS_BETTER = re.compile(
+    r"(?!.*neg_).*(?:loss|error|perplexity|ppl|mse|mae|nll|bpc|latency|memory|^parameters$)"
+)
 
 
 def advice(spec: SearchSpec) -> list[Problem]:
     """Return warnings for a spec: what chooses by a metric of the rows that are trained on, and
     a loss that is maximised."""
+    places = [f"objectives.{index}" for index in range(len(spec.objectives))] or ["objective"]
+    objectives = list(zip(places, spec.all_objectives, strict=True))
     chosen = [
-        ("objective.metric", spec.objective.metric),
+        *((f"{place}.metric", each.metric) for place, each in objectives),
         *_watched_by(spec.callbacks, "callbacks"),
     ]
     found = [_overfits(path, metric) for path, metric in chosen if metric.startswith(TRAINING)]
-    metric, direction = spec.objective.metric, spec.objective.direction
-    if direction != likely_direction(metric) == "minimize":
-        rule = f"should be minimize for {metric}: its highest value is looked for"
-        found.append(Problem("objective.direction", rule, direction))
+    for place, each in objectives:
+        if each.direction != likely_direction(each.metric) == "minimize":
+            rule = f"should be minimize for {each.metric}: its highest value is looked for"
+            found.append(Problem(f"{place}.direction", rule, each.direction))
     return found
 
 

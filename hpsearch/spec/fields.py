@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, Validati
 from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import ComponentOf
 from hpsearch.spec.command import CommandSetting, with_source_names
+from hpsearch.spec.objectives import Constraints, Objectives
 from hpsearch.spec.settings import Loader, Objective, Resources, SearchSettings
 from hpsearch.spec.trees import Frozen, Range, Tree, parse_tree
 
@@ -61,7 +62,11 @@ class SpecFields(Frozen):
     """What a spec says, with every default filled in."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="of the search")
-    objective: Objective = Field(description="the metric to optimise")
+    objective: Objective = Field(description="the metric to optimise; with several, the first")
+    objectives: Objectives = Field(
+        (), description="several metrics to optimise, in place of `objective`: 2 to 4 of them"
+    )
+    constraints: Constraints = Field((), description="bounds of metrics that the best must keep")
     # The sections: these annotations are all that says which there are and what each holds.
     dataset: Annotated[
         Section,
@@ -107,7 +112,7 @@ class SpecFields(Frozen):
         ComponentOf("gradient_noise", default="gaussian", short="std", optional=True),
         Field(description="standard deviation of noise added to the gradient, or its component"),
     ] = None
-    constraints: Annotated[
+    weight_constraints: Annotated[
         Section,
         ComponentOf("constraint", many=True, optional=True),
         Field(description="projections of the weights after each step"),

@@ -18,7 +18,8 @@ from hpsearch.spec.fields import (
     SECTIONS_BESIDE_OWN_CODE,
     SpecFields,
 )
-from hpsearch.spec.settings import BUDGETS, limit_problems
+from hpsearch.spec.objectives import MEASURED, with_first_objective
+from hpsearch.spec.settings import BUDGETS, Objective, limit_problems
 from hpsearch.spec.stopping import EarlyStopping
 from hpsearch.spec.trees import Tree, to_plain
 
@@ -29,7 +30,33 @@ class SearchSpec(SpecFields):
     @model_validator(mode="before")
     @classmethod
     def _name_components(cls, raw: Any) -> Any:
-        return with_named_components(raw) if isinstance(raw, Mapping) else raw
+        if not isinstance(raw, Mapping):
+            return raw
+        return with_named_components(with_first_objective(raw))
+
+    @property
+    def all_objectives(self) -> tuple[Objective, ...]:
+        """The metrics to optimise, one or several."""
+        return self.objectives or (self.objective,)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one objective and no constraint: trials are compared by a number."""
+        return not self.objectives and not self.constraints
+
+    @property
+    def other_metrics(self) -> tuple[str, ...]:
+        """The metrics of further objectives and of constraints."""
+        named = [each.metric for each in self.objectives]
+        named += [each.metric for each in self.constraints]
+        return tuple(name for name in dict.fromkeys(named) if name != self.objective.metric)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """What is measured of built-in trials, as an objective or a constraint asks."""
+        return tuple(
+            name for name in MEASURED if name in (self.objective.metric, *self.other_metrics)
+        )
 
     @property
     def max_epochs(self) -> int:
@@ -111,7 +138,9 @@ class SearchSpec(SpecFields):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved spec as plain values: what `load_spec` reads back unchanged."""
-        plain = self.model_dump(exclude={"folder"}, mode="json", exclude_none=True)
+        unused = {"objective"} if self.objectives else {"objectives"}
+        unused |= set() if self.constraints else {"constraints"}
+        plain = self.model_dump(exclude={"folder", *unused}, mode="json", exclude_none=True)
         for section in (*SECTIONS, "space"):
             if section in plain:
                 plain[section] = to_plain(getattr(self, section))

@@ -15,6 +15,7 @@ from hpsearch.spec.command import Command
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.fields import SECTIONS
 from hpsearch.spec.models import SearchSpec, with_named_components
+from hpsearch.spec.objectives import Constraint
 from hpsearch.spec.settings import Final, Loader, Objective, Resources, SearchSettings, StopWhen
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
@@ -100,7 +101,12 @@ def draft_spec(raw: Mapping[str, Any], folder: str | Path = ".") -> Draft:
     try:
         spec = SearchSpec.model_validate({**_without_sections(named), "folder": str(folder)})
     except ValidationError as error:
-        problems += [_problem(entry) for entry in error.errors()]
+        is_copy = "objectives" in raw and "objective" not in raw  # told of as the first of them
+        problems += [
+            _problem(entry)
+            for entry in error.errors()
+            if not (is_copy and entry["loc"][:1] == ("objective",))
+        ]
     whole = spec.model_copy(update=sections) if spec is not None and not problems else None
     return Draft(raw, sections, whole, tuple(problems), folder)
 
@@ -159,7 +165,7 @@ def _problem(entry: Any) -> Problem:
     *parents, last = entry["loc"]
     path, kind, value = ".".join(map(str, entry["loc"])), entry["type"], entry["input"]
     if kind == "extra_forbidden":
-        known = _MODELS[tuple(parents)].model_fields
+        known = _MODELS[tuple(key for key in parents if isinstance(key, str))].model_fields
         return Problem(path, "must be a known key", last, nearest_names(last, known))
     if kind == "missing":
         return Problem(path, "must be given")
@@ -169,6 +175,8 @@ def _problem(entry: Any) -> Problem:
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): SearchSpec,
     ("objective",): Objective,
+    ("objectives",): Objective,
+    ("constraints",): Constraint,
     ("search",): SearchSettings,
     ("search", "stop_when"): StopWhen,
     ("search", "final"): Final,

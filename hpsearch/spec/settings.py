@@ -21,6 +21,11 @@ Direction = Literal["maximize", "minimize"]
 BUDGETS = ("trials", "epochs", "time_limit", "disk_quota")
 
 
+def sign_of(direction: str) -> float:
+    """Return what makes an objective a score, of which more is better."""
+    return 1.0 if direction == "maximize" else -1.0
+
+
 class Objective(Frozen):
     """The metric that the search optimises."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpsearch.spec.objectives import MEASURED
+
 #: beside a trial's checkpoints, the folder of those that its command writes itself
 FILES = "files"
 
@@ -23,6 +25,7 @@ class TrialConfig:
     max_epochs: int
     values: dict[str, Any]
     metric: str = ""  # the objective: what a training function must report
+    other_metrics: tuple[str, ...] = ()  # of further objectives and of constraints
     trainable: str | None = None
     command: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None  # where those of a command come from
@@ -39,6 +42,11 @@ class TrialConfig:
     code: str | None = None  # the folder of the copy that it is imported from
     checkpoint_every: int | None = None  # epochs; None: by the clock
     checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """What is measured of the trial, as an objective or a constraint asks."""
+        return tuple(name for name in MEASURED if name in (self.metric, *self.other_metrics))
 
     @property
     def is_own_code(self) -> bool:

@@ -28,7 +28,7 @@ TRIAL_TAG = "hpsearch.trial"
 #: with a check's name behind it, the tag of what that check of a trial warned of
 CHECK_TAG = "hpsearch.check"
 #: tags that a run may have or not; what is named hpsearch.* is ours too
-SEARCH_TAGS = ("state", "reason", "seed", "best_trial")
+SEARCH_TAGS = ("state", "reason", "seed", "best_trial", "pareto_front")
 TRIAL_TAGS = ("outcome", "reason", "traceback", "stopped_early", "epochs", "attempts", "nonfinite")
 
 #: MLflow's status of a run, by the outcome of its trial and by the state of its search
@@ -105,6 +105,7 @@ def search_content(record: Record) -> RunContent:
     )
     trials = [trial for *_, trial in ended]
     best = record.best
+    front = record.pareto_front() if record.spec.objectives else []
     tags = {
         **search_identity(record),
         **record.facts,
@@ -112,6 +113,7 @@ def search_content(record: Record) -> RunContent:
         "reason": record.reason,
         "seed": record.spec.search.seed,
         "best_trial": None if best is None else best.number,
+        "pareto_front": ", ".join(str(trial.number) for trial in front) or None,
     }
     points = list(_best_points(record, trials))
     if record.ended_at is not None:
@@ -216,7 +218,7 @@ def _best_points(record: Record, ended: list[TrialRecord]) -> Iterator[Point]:
     better = max if objective.direction == "maximize" else min
     best: float | None = None
     for count, trial in enumerate(ended, start=1):
-        if trial.outcome is Outcome.COMPLETED:
+        if trial.outcome is Outcome.COMPLETED and not record.broken(trial):
             value = record.objective(trial)
             if value is not None:
                 best = value if best is None else better(best, value)

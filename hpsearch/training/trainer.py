@@ -43,6 +43,7 @@ from hpsearch.training.forgetting import ForgettingMeter
 from hpsearch.training.gradient_noise import GradientNoise
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
 from hpsearch.training.loader import Batch, Reading, Transform
+from hpsearch.training.measurements import Measurements
 from hpsearch.training.pacing import TrainingSchedule
 from hpsearch.training.rows import TrainingRows, check_last_batch
 from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
@@ -120,10 +121,11 @@ class Trainer:
         measured = callback_metrics(config.values.get("callbacks"), Path(config.folder))
         known = epoch_metrics(self.task, has_rest=subset is not None, measured=measured)
         self._callbacks = Callbacks(config, known)
+        self._measurements = Measurements(config.measured, self.device)
         #: what corrects the probabilities once training is over; not fitted
         self.calibration: Calibration | None = build(config, "calibration", kind=data.kind)
         self._penalties = build_all(config, "regularizers", model=self.model)
-        self._projections = build_all(config, "constraints", model=self.model)
+        self._projections = build_all(config, "weight_constraints", model=self.model)
         is_half = config.precision == "fp16"
         self._scaler = torch.amp.GradScaler(self.device.type) if is_half else None
         self._keys = DropoutKeys(self.model)
@@ -169,7 +171,8 @@ class Trainer:
         None, without training, if a callback ended the training before. Training metrics are
         means over the epoch's batches as they were trained on. `grad_norm` is the mean of the
         gradient's norm, before clipping, at up to 16 evenly spaced steps; `seconds` is the time
-        of training and evaluation. Raises DivergedError at the first loss that is not finite.
+        of training and evaluation. Of `MEASURED` those that the search compares are added. Raises
+        DivergedError at the first loss that is not finite.
         """
         if self.is_over:
             return None
@@ -238,11 +241,12 @@ class Trainer:
         return measured
 
     def end_epoch(self, metrics: dict[str, float]) -> dict[str, float]:
-        """End an epoch with its metrics; returns them, new ones where callbacks change weights."""
+        """End an epoch with its metrics; returns them, new ones where callbacks change weights,
+        and what is measured of the trial."""
         seed_all(self._seed("end of epoch"))
         metrics |= self._call_back(metrics)
         self._pace.observe(metrics)
-        return metrics
+        return metrics | self._measurements.take(self.model, self._first_row)
 
     def evaluate(self, split: SplitName) -> dict[str, float]:
         """Return the metrics on a split, named `val_loss` and so on.
@@ -396,6 +400,9 @@ class Trainer:
         batch_size = self._pace.batch_size(1)
         batches, order = self.batches("train"), self._order(1)[:batch_size]
         return next(batches.read(batch_size, order, self._reading("first")))[0]
+
+    def _first_row(self) -> Tensor:
+        return self._first_inputs()[:1]
 
     def _read_train(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self._read("train", self._pace.batch_size(self.epoch))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpsearch.early_stopping import EarlyStopper
+from hpsearch.early_stopping import Rule
 from hpsearch.formatting import show_seconds
 from hpsearch.outcome import Outcome, RaisedError, StoppedBy
 from hpsearch.record import Record, SearchState, TrialRecord
@@ -44,7 +44,7 @@ class SearchControl:
         self,
         record: Record,
         sampler: Sampler,
-        early_stopper: EarlyStopper,
+        early_stopper: Rule,
         checkpoints: Path,
         stop_request: Path | None = None,
         reported: threading.Event | None = None,

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from hpsearch.early_stopping import EarlyStopper, JointRule, PausingRule, Stop
+from hpsearch.early_stopping import JointRule, PausingRule, Rule, Stop
 from hpsearch.outcome import Outcome, StoppedBy
+from hpsearch.pareto import Standing
 from hpsearch.record import Record, TrialRecord
+
+#: what stops a trial that can't keep a constraint any more
+CONSTRAINTS = "constraints"
 
 
 class Decisions:
     """Lets a rule of early stopping see what the record has, in the order in which it has it."""
 
-    def __init__(self, record: Record, rule: EarlyStopper) -> None:
+    def __init__(self, record: Record, rule: Rule) -> None:
         self._record = record
-        self._rule = rule
+        self._rule: Any = rule  # what it is given depends on the spec
         #: the rule, if it pauses trials rather than to end them
         self.pausing = rule if isinstance(rule, PausingRule) else None
 
@@ -23,7 +28,7 @@ class Decisions:
         newest: dict[int, StoppedBy | None] = {}
         for number, epoch, value, is_final in self._record.history():
             if is_final:
-                self._rule.finish(number, epoch, value)
+                self._finish(number, epoch, value)
             else:
                 newest[number] = self.report(number, epoch, value)
         for trial in self._record.trials:
@@ -32,17 +37,42 @@ class Decisions:
 
     def report(self, number: int, epoch: int, value: float | None) -> StoppedBy | None:
         """Decide on a trial after an epoch; None lets it train on."""
+        if (broken := self._lost(number, epoch)) is not None:
+            return broken  # it takes no place at a rung
         if value is None or not math.isfinite(value):
             return None
-        decision = self._rule.report(number, epoch, value)
+        judged = self._judged(number, epoch, value)
+        decision = None if judged is None else self._rule.report(number, epoch, judged)
         return self._fact(epoch, value, decision) if decision else None
 
     def finish(self, trial: TrialRecord) -> None:
         """Let the rule see the last objective of a trial that has ended itself."""
         value = self._record.objective(trial)
         if trial.ended_itself and value is not None:
-            self._rule.finish(trial.number, trial.epochs, value)
+            self._finish(trial.number, trial.epochs, value)
         self._drop_if_bad(trial)
+
+    def _finish(self, number: int, epoch: int, value: float) -> None:
+        judged = self._judged(number, epoch, value)
+        if judged is not None:
+            self._rule.finish(number, epoch, judged)
+
+    def _judged(self, number: int, epoch: int, value: float) -> float | Standing | None:
+        """Return what the rule judges a trial by after an epoch."""
+        if self._record.spec.is_plain:
+            return value
+        return self._record.standing(self._record.trials[number], epoch)
+
+    def _lost(self, number: int, epoch: int) -> StoppedBy | None:
+        """Return the constraint that a trial breaks for good, by metrics that never fall."""
+        if self._record.spec.is_own_code:  # its metrics may be anything
+            return None
+        trial = self._record.trials[number]
+        for constraint in self._record.broken(trial, epoch):
+            value = trial.last(constraint.metric, epoch)
+            if value is not None and constraint.is_lost_at(value):
+                return StoppedBy(CONSTRAINTS, epoch, {constraint.metric: value})
+        return None
 
     def _drop_if_bad(self, trial: TrialRecord) -> None:
         if trial.outcome not in (None, Outcome.COMPLETED) and isinstance(self._rule, JointRule):

@@ -39,15 +39,17 @@ class DryRun:
 
     def see(self, number: int, metrics: Mapping[str, float]) -> None:
         """Take note of an epoch that was reported."""
-        objective = self._record.spec.objective.metric
-        if objective in metrics:
-            self.is_due = False
-        elif self.is_due and not self._is_said:
+        spec = self._record.spec
+        missing = [n for n in (spec.objective.metric, *spec.other_metrics) if n not in metrics]
+        if self.is_due and missing and not self._is_said:
             self._is_said = True
-            near = nearest_names(objective, metrics)
+            near = nearest_names(missing[0], metrics)
             meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-            lack = f"no objective {objective!r} in the first report, only {', '.join(metrics)}"
+            kind = "metric" if spec.objective.metric in metrics else "objective"
+            lack = f"no {kind} {missing[0]!r} in the first report, only {', '.join(metrics)}"
             _log.warning("trial %d: %s%s", number, lack, meant)
+        if spec.objective.metric in metrics:
+            self.is_due = False
 
     def failure(self, why: str, trace: str | None, error: RaisedError | None) -> str:
         """Return why the search ends: place, cause, the user's line, what to do."""

@@ -14,7 +14,7 @@ class Observations:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._metric = record.spec.objective.metric
+        self._metrics = [each.metric for each in record.spec.all_objectives]
         self._max_epochs = record.spec.max_epochs
         self._ended: list[Observation] = []
         self._open: set[int] = set()
@@ -35,10 +35,17 @@ class Observations:
         return sorted([*self._ended, *(self._observe(trials[n]) for n in self._open)], key=_number)
 
     def _observe(self, trial: TrialRecord) -> Observation:
-        curve = trial.metric(self._metric)
+        curve, *others = [self._curve(trial, metric) for metric in self._metrics]
+        margins = self._record.margins(trial)
+        return Observation(
+            trial.number, trial.params, curve, _state(trial), tuple(others), margins
+        )
+
+    def _curve(self, trial: TrialRecord, metric: str) -> dict[int, float]:
+        curve = trial.metric(metric)
         if trial.outcome is Outcome.COMPLETED and curve:  # if it ended itself, it stays as it is
             curve.setdefault(self._max_epochs, curve[max(curve)])
-        return Observation(trial.number, trial.params, curve, _state(trial))
+        return curve
 
 
 def _number(observation: Observation) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpsearch.early_stopping import EarlyStopper
+from hpsearch.early_stopping import Rule
 from hpsearch.errors import placed
 from hpsearch.record import Record
 from hpsearch.samplers import Sampler, begins_with_default, make_sampler
@@ -15,7 +15,7 @@ from hpsearch.validation.defaults import default_configuration
 
 
 def sampler_of(
-    record: Record, early_stopper: EarlyStopper, slots: int, named: Mapping[str, Any]
+    record: Record, early_stopper: Rule, slots: int, named: Mapping[str, Any]
 ) -> Sampler:
     """Return the sampler that `named` names, for a search."""
     with placed("search.sampler"):
@@ -27,6 +27,8 @@ def sampler_of(
             rungs=early_stopper.rungs,
             slots=slots,
             folder=Path(record.spec.folder),
+            others=[each.direction for each in record.spec.objectives[1:]],
+            is_constrained=bool(record.spec.constraints),
         )
 
 

@@ -19,7 +19,7 @@ def stated_kind(draft: Draft) -> Statement | None:
     task = draft.sections.get("task")
     if task is not None:
         return _of_task(task)
-    objective = draft.raw.get("objective")
+    objective = draft.raw.get("objective") or next(iter(draft.raw.get("objectives") or ()), None)
     metric = objective.get("metric") if isinstance(objective, Mapping) else None
     kinds = kinds_that_report(metric) if isinstance(metric, str) else []
     if len(kinds) != 1:

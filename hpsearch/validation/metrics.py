@@ -14,6 +14,7 @@ from hpsearch.components.tasks import NO_DATA, Task, undefined_scores
 from hpsearch.errors import ComponentError, Problem, UserCodeError, nearest_names, problem_of
 from hpsearch.registry import ComponentOf, MetricName
 from hpsearch.spec import Draft, Tree, join
+from hpsearch.spec.objectives import MEASURED
 from hpsearch.validation.kinds import kinds_that_report
 from hpsearch.validation.outcomes import parted, unique
 from hpsearch.validation.samples import alternatives, samples
@@ -34,16 +35,29 @@ def metric_problems(
     if not known:
         return
     undefined = undefined_metrics(tasks, data)
-    objective = draft.raw.get("objective")
-    metric = objective.get("metric") if isinstance(objective, Mapping) else None
-    if isinstance(metric, str):
-        cause = _cause(metric, data)
-        yield from _problems("objective.metric", metric, known, undefined, cause)
+    for place, metric in compared_metrics(draft):
+        offered = [*known, *MEASURED]
+        yield from _problems(place, metric, offered, undefined, _cause(metric, data))
     known = [name for name in known if name != "seconds"]  # an epoch's are known after it
     for alternative in chain.from_iterable(found.values()):
         for place, name in _watched(alternative, draft.folder):
             if isinstance(name, str):
                 yield from _problems(place, name, known, undefined)
+
+
+def compared_metrics(draft: Draft) -> Iterator[tuple[str, str]]:
+    """Yield the metrics of the objectives and the constraints, with their places."""
+    several = draft.raw.get("objectives")
+    objective = draft.raw.get("objective") if not several else None
+    listed = {"objectives": several, "constraints": draft.raw.get("constraints")}
+    named = [("objective", objective)]
+    for section, entries in listed.items():
+        items = entries if isinstance(entries, list | tuple) else ()
+        named += [(join(section, index), each) for index, each in enumerate(items)]
+    for place, entry in named:
+        metric = entry.get("metric") if isinstance(entry, Mapping) else None
+        if isinstance(metric, str):
+            yield join(place, "metric"), metric
 
 
 def undefined_metrics(tasks: Sequence[Sequence[Task]], data: Data | None) -> dict[str, str]:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from hpsearch.early_stopping import EarlyStopper, make_rule
+from hpsearch.early_stopping import make_rule
 from hpsearch.errors import Problem, SpecError, nearest_names, problem_of
+from hpsearch.pareto import Standing
 from hpsearch.registry import is_user_code
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
@@ -30,9 +31,23 @@ def settings_problems(draft: Draft) -> Iterator[Problem]:
     yield from _sampler_problems(draft, search.get("sampler", "auto"))
     yield from _early_stopping_problems(draft, search.get("early_stopping", {}))
     if draft.spec is not None:
+        yield from _comparison_problems(draft.spec)
         yield from point_problems(draft.spec)
         yield from warm_start_problems(draft.spec)
         yield from _database_problems(draft.spec)
+
+
+def _comparison_problems(spec: SearchSpec) -> Iterator[Problem]:
+    """Yield what can't go with several objectives, or with constraints."""
+    if spec.is_plain:
+        return
+    what = "several objectives" if spec.objectives else "constraints"
+    if spec.search.stop_when is not None:
+        rule = f"must not be given with {what}: the forecast is of one objective"
+        yield Problem("search.stop_when", rule)
+    if spec.search.warm_start:
+        rule = f"must not be given with {what}: earlier searches were not compared by them"
+        yield Problem("search.warm_start", rule, list(spec.search.warm_start))
 
 
 def device_problems(spec: SearchSpec | None) -> Iterator[Problem]:
@@ -98,6 +113,8 @@ def _sampler_problems(draft: Draft, sampler: Any) -> Sequence[Problem]:
             rungs=(spec.max_epochs,),
             slots=1,
             folder=draft.folder,
+            others=[each.direction for each in spec.objectives[1:]],
+            is_constrained=bool(spec.constraints),
         )
     except SpecError as error:
         return error.problems
@@ -116,18 +133,24 @@ def _early_stopping_problems(draft: Draft, raw: Any) -> Sequence[Problem]:
     found, problems = parted(check_component("early_stopping", section, place, draft.folder))
     if not found:
         return problems
-    direction = draft.spec.objective.direction if draft.spec else "maximize"
+    spec = draft.spec
+    direction = spec.objective.direction if spec else "maximize"
+    by_standing = spec is not None and not spec.is_plain
     try:
-        rule = make_rule(settings, direction, draft.folder)
+        rule = make_rule(settings, direction, draft.folder, by_standing=by_standing)
     except SpecError as error:
         return error.below(place).problems
-    return _tried(rule, settings.name) if is_user_code(settings.name) else []
+    num_objectives = len(spec.all_objectives) if spec and by_standing else 0
+    return _tried(rule, settings.name, num_objectives) if is_user_code(settings.name) else []
 
 
-def _tried(rule: EarlyStopper, name: str) -> Sequence[Problem]:
-    """Report an epoch to a rule of the user's, which isn't used any more."""
+def _tried(rule: Any, name: str, num_objectives: int) -> Sequence[Problem]:
+    """Report an epoch to a rule of the user's, which isn't used any more.
+
+    With `num_objectives` it is a StandingRule.
+    """
     try:
-        rule.report(0, 1, 0.5)
+        rule.report(0, 1, Standing((0.5,) * num_objectives) if num_objectives else 0.5)
     except Exception as error:  # it may raise anything
         must = f"must take a report: trial, epoch, value ({type(error).__name__}: {error})"
         return [Problem("search.early_stopping.name", must, name)]

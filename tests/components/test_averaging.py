@@ -60,14 +60,14 @@ def test_the_model_holds_the_mean_of_what_came_after_t0(wine: Data, t0: int) -> 
 def test_the_average_keeps_the_constraints(wine: Data, name: str) -> None:
     """Of weights that each step leaves too large."""
     averaged = trainer(
-        wine, name, keywords={"lr": 0.5}, constraints=[{"name": "max_norm", "c": 0.3}]
+        wine, name, keywords={"lr": 0.5}, weight_constraints=[{"name": "max_norm", "c": 0.3}]
     )
     for _ in range(2):
         averaged.train_epoch()
     model = export_model(averaged)
     norms = [param.norm(dim=1).max() for param in model.parameters() if param.ndim == 2]
     assert len(norms) == 2 and max(norms) <= 0.3 + 1e-5
-    again = (trainer(wine, name, constraints=[{"name": "unit_norm"}]) for _ in range(3))
+    again = (trainer(wine, name, weight_constraints=[{"name": "unit_norm"}]) for _ in range(3))
     goes_on_bit_for_bit(*again)
 
 

@@ -91,7 +91,7 @@ class TestConstraints:
 
     def test_go_on_bit_for_bit(self, wine: Data, name: str) -> None:
         section = {"name": "mlp", "hidden_sizes": [8], "norm": "weight"}
-        trainers = [make(wine, model=section, constraints=[name]) for _ in range(3)]
+        trainers = [make(wine, model=section, weight_constraints=[name]) for _ in range(3)]
         *_, last = goes_on_bit_for_bit(*trainers)
         assert last["val_loss"] < 2
 

@@ -77,7 +77,7 @@ class TestEvery:
             wine,
             model=NET,
             finetune={"name": name},
-            constraints=[{"name": "max_norm", "c": 0.2}],
+            weight_constraints=[{"name": "max_norm", "c": 0.2}],
             regularizers=["l2"],
         )
         assert trainer.train_epoch() is not None
@@ -91,7 +91,7 @@ def test_what_is_frozen_stays_bit_for_bit(wine: Data) -> None:
         model=NET,
         optimizer=optimizer,
         finetune={"name": "freeze", "num_frozen": 2},
-        constraints=[{"name": "max_norm", "c": 0.1}],
+        weight_constraints=[{"name": "max_norm", "c": 0.1}],
     )
     before = state_of(trainer)
     trainer.train_epoch()

@@ -30,14 +30,14 @@ BLOCKS: list[dict[str, Any]] = [
     {"batch_schedule": {"name": "increase_on_milestone", "milestones": [1], "factor": 2.0}},
     {"lr_scaling": {"name": "sqrt", "base_batch_size": 4}},
     {"regularizers": [{"name": "l1", "strength": 1e-2}, {"name": "l2"}]},
-    {"constraints": [{"name": "max_norm", "c": 0.3}]},
+    {"weight_constraints": [{"name": "max_norm", "c": 0.3}]},
     {"gradient_clip": {"name": "value", "max_value": 0.01}},
     {"gradient_noise": 0.1},
     {"gradient_noise": {"name": "gaussian", "std": 1.0, "decay": 0.55}},
     {"regularizers": ["elastic_net"]},
     {"regularizers": ["orthogonality"]},
-    {"constraints": ["unit_norm"]},
-    {"constraints": ["non_neg"]},
+    {"weight_constraints": ["unit_norm"]},
+    {"weight_constraints": ["non_neg"]},
     {"augmentations": [{"name": "feature_masking", "rate": 0.3}]},
     {"augmentations": [{"name": "gaussian_noise", "std": 0.5}]},
     {"last_batch": "drop"},
@@ -88,7 +88,7 @@ def test_scaling_goes_by_the_batch_size(wine: Data) -> None:
 
 
 def test_rows_stay_below_the_greatest_norm(wine: Data) -> None:
-    trainer = make(wine, constraints=[{"name": "max_norm", "c": 0.3}])
+    trainer = make(wine, weight_constraints=[{"name": "max_norm", "c": 0.3}])
     trainer.train_epoch()
     for layer in trainer.model.children():
         if isinstance(layer, nn.Linear):

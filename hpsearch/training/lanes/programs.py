@@ -14,6 +14,7 @@ from hpsearch.components.data import Arrays, Data
 from hpsearch.components.layers.dropouts import MonteCarlo
 from hpsearch.components.layers.normalizations import has_batch_statistics
 from hpsearch.spec import SearchSpec, TrialConfig
+from hpsearch.spec.objectives import PARAMETERS
 from hpsearch.training.lanes.batched_layers import Chain, is_activation
 from hpsearch.training.lanes.penalties import are_shared
 from hpsearch.training.lanes.tensors import named_params, share_memory
@@ -48,6 +49,9 @@ def obstacle(config: TrialConfig | SearchSpec, sections: Mapping[str, Any]) -> s
         return at("compile", "a compiled model has a program of its own")
     if config.precision == "fp16":
         return at("precision", "the loss of each fp16 trial has a scale of its own")
+    for name in config.measured:
+        if name != PARAMETERS:
+            return f"{name} is that of a trial by itself"
     for section in _UNSHARED_SECTIONS:
         if sections.get(section):
             return at(section, "not shared between trials")

@@ -54,7 +54,7 @@ SECTIONS = {
     "lr_scaling": "lr_scaling",
 }
 LISTS = {
-    "constraint": "constraints",
+    "constraint": "weight_constraints",
     "callback": "callbacks",
     "regularizer": "regularizers",
     "augmentation": "augmentations",

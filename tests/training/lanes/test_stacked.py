@@ -107,7 +107,7 @@ def test_lanes_get_programs_by_the_kinds_of_their_optimizers(wine: Data) -> None
 
 
 def test_constraints_are_no_part_of_a_stacked_step(wine: Data) -> None:
-    trainer = Trainer(lane_config(constraints=[{"name": "max_norm"}]), wine)
+    trainer = Trainer(lane_config(weight_constraints=[{"name": "max_norm"}]), wine)
     assert kind_of_step(trainer) is None
 
 
