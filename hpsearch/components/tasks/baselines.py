@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hpsearch.components.batch import Batch
 from hpsearch.components.data import Data, KnownRows
 from hpsearch.components.losses import class_shares
 from hpsearch.components.tasks import Task
@@ -64,6 +65,6 @@ def _scores(task: Task, outputs: Tensor, arrays: KnownRows, split: str) -> dict[
     targets = torch.from_numpy(arrays.y.copy())
     targets = targets.double() if targets.is_floating_point() else targets
     rows = outputs.expand(len(targets), -1)
-    found = task.summary(task.totals(rows, targets).tolist(), len(targets))
+    found = task.summary(task.totals(rows, Batch((), targets)).tolist())
     found |= task.measure(rows, targets)
     return {f"{split}_{name}": value for name, value in found.items() if math.isfinite(value)}

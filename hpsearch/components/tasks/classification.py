@@ -33,7 +33,7 @@ class Classification(SupervisedTask):
         num_correct = (outputs.argmax(1) == classes).sum().double()
         return torch.stack([loss, num_correct])
 
-    def _own_summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+    def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
         loss, num_correct = totals
         return {"loss": loss / num_rows, "accuracy": num_correct / num_rows}
 

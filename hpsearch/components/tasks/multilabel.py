@@ -45,7 +45,7 @@ class Multilabel(SupervisedTask):
             [torch.stack([losses.mean(1).sum(), all_right]).double(), counts.flatten().double()]
         )
 
-    def _own_summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+    def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
         """Return the metrics; a label that is neither set nor true has F1 0, as scikit-learn."""
         loss, all_right = totals[:2]
         found, num_set, num_true = np.reshape(totals[2:], (3, -1))

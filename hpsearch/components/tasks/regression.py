@@ -38,7 +38,7 @@ class Regression(SupervisedTask):
         errors = (outputs - targets).square()
         return torch.stack([errors, targets, targets.square()]).sum(1).flatten()
 
-    def _own_summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+    def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
         errors, sums, squares = np.reshape(totals, (3, -1))
         loss = np.mean(errors / num_rows * self._target_std**2)
         deviations = squares - sums**2 / num_rows
