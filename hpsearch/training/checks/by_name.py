@@ -187,7 +187,7 @@ def redundant_bias(trainer: Trainer) -> Finding | None:
 def missing_bias(trainer: Trainer) -> Finding | None:
     """The last layer has a bias, unless its targets are centred."""
     layers = [module for module in trainer.model.modules() if isinstance(module, nn.Linear)]
-    centred = trainer.data.kind == "regression"  # its targets are standardised
+    centred = trainer.data.encoding.standardizes
     missing = bool(layers) and layers[-1].bias is None and not centred
     message = "the last layer has no bias, but classes may be uneven" if missing else "none"
     return Finding("missing_bias", not missing, message)
