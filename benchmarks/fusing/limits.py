@@ -33,13 +33,13 @@ class Limits:
         trainer = work.trainer(0, device)
         data, size = train_data(trainer), work.batch_size
         val_rows = len(trainer.batches("val"))
-        x, y = data.x[:size], data.y[:size]
+        batch = data.rows.map(lambda tensor: tensor[:size])
         with FlopCounterMode(display=False) as counter:
-            outputs = trainer.model(x)
+            outputs = trainer.model(batch.inputs)
             forward = counter.get_total_flops()
-            trainer.task.loss(outputs, y).backward()
+            trainer.task.loss(outputs, batch).backward()
         num_params = sum(param.numel() for param in trainer.model.parameters())
-        traffic = FLOAT * (PARAMETER_TRAFFIC * num_params + BATCH_TRAFFIC * x.numel())
+        traffic = FLOAT * (PARAMETER_TRAFFIC * num_params + BATCH_TRAFFIC * batch.inputs.numel())
         step = max(counter.get_total_flops() / self.flops, traffic / self.bandwidth)
         evaluation = forward / size * val_rows / self.flops
         return 1 / (len(data) / size * step + evaluation)

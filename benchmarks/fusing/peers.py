@@ -49,6 +49,7 @@ def graphed_rate(work: Work, device: torch.device, seconds: float) -> float:
     trainer = work.trainer(0, device)
     data, size = train_data(trainer), work.batch_size
     val = trainer.batches("val")
+    x, y = data.rows
     model = trainer.model
     compiled, loss_of = torch.compile(model), torch.nn.functional.cross_entropy
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=True)
@@ -57,7 +58,7 @@ def graphed_rate(work: Work, device: torch.device, seconds: float) -> float:
 
     def step() -> None:
         optimizer.zero_grad()
-        loss = loss_of(compiled(data.x.index_select(0, rows)), data.y.index_select(0, rows))
+        loss = loss_of(compiled(x.index_select(0, rows)), y.index_select(0, rows))
         loss.backward()
         optimizer.step()
         total.add_(loss.detach())

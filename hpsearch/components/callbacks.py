@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hpsearch import registry
+from hpsearch.components.batch import Batch, Tree
 from hpsearch.components.monitored_metric import Mode, Watched, check_watched, sign_of, watched
 from hpsearch.registry import ComponentOf, Recommended, register
 
@@ -29,8 +30,8 @@ class Callback(Protocol):
     def measure(
         self,
         model: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        batches: Iterator[tuple[Tensor, Tensor]],
+        loss: Callable[[Tree, Batch], Tensor],
+        batches: Iterator[Batch],
     ) -> dict[str, float]:
         """Called after the last step of an epoch; returns metrics of its own, and changes
         nothing. `batches` are of one size, drawn as those of the epoch."""

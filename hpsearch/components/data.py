@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
+from hpsearch.components.encodings import TargetEncoding, encoding_of
 from hpsearch.components.raw_inputs import RawInputs
 
 Float = NDArray[np.float32]
-Kind = Literal["classification", "multilabel", "regression"]
+#: the name of a target encoding, and of the task that learns such targets by default
+Kind = str
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,14 +165,20 @@ class Data:
     raw_inputs: RawInputs | None = None
 
     @property
+    def encoding(self) -> TargetEncoding:
+        """What depends on the kind of the targets."""
+        return encoding_of(self.kind)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of a model's outputs for an example."""
+        return self.encoding.output_shape(self.output_size, self.input_shape)
+
+    @property
     def description(self) -> str:
         """What is learned from it and why: `regression of 'age', because …`."""
         of = f" of {', '.join(map(repr, self.target_names))}" if self.target_names else ""
-        into = {
-            "classification": f" into {self.output_size} classes",
-            "multilabel": f" with {self.output_size} labels",
-            "regression": "",
-        }[self.kind]
+        into = self.encoding.description(self.output_size)
         learned = f"{self.kind}{of}{into}, because {self.kind_reason}"
         return f"{learned}; {self.layout}" if self.layout else learned
 
@@ -185,12 +193,9 @@ class Data:
 
         Nothing for targets of another kind, or where Datasets are read.
         """
-        if self.kind != "classification" or not isinstance(self.train, KnownRows):
+        if not isinstance(self.train, KnownRows):
             return ()
-        if self.has_soft_targets:
-            return tuple(np.rint(self.train.y.sum(0)).astype(int).tolist())
-        counts = np.bincount(self.train.y, minlength=self.output_size)
-        return tuple(counts.tolist())
+        return self.encoding.class_counts(self.train.y, self.output_size)
 
     @property
     def base_rates(self) -> tuple[float, ...]:
@@ -198,12 +203,9 @@ class Data:
 
         Nothing for targets of another kind, or where Datasets are read.
         """
-        if self.class_counts:
-            counts = np.array(self.class_counts) + 0.5
-            return tuple((counts / counts.sum()).tolist())
-        if self.kind != "multilabel" or not isinstance(self.train, KnownRows):
+        if not isinstance(self.train, KnownRows):
             return ()
-        return tuple(((self.train.y.sum(0) + 0.5) / (len(self.train) + 1)).tolist())
+        return self.encoding.base_rates(self.train.y, self.output_size)
 
     @cached_property
     def has_soft_targets(self) -> bool:
@@ -291,7 +293,7 @@ def standardized(data: Data) -> Data:
     assert isinstance(data.train, KnownRows)
     none = Scale.identity()
     x = Scale.fit(_inputs(data.train)) if data.standardize else none
-    y = Scale.fit(data.train.y) if data.kind == "regression" else none
+    y = Scale.fit(data.train.y) if data.encoding.standardizes else none
 
     def apply(split: Split | None) -> Any:
         if isinstance(split, LazyRows):

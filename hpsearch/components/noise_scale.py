@@ -11,6 +11,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from hpsearch.components.batch import Batch, Tree
 from hpsearch.components.callbacks import Callback
 from hpsearch.registry import register
 
@@ -35,8 +36,8 @@ class GradientNoiseScale(Callback):
     def measure(
         self,
         model: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        batches: Iterator[tuple[Tensor, Tensor]],
+        loss: Callable[[Tree, Batch], Tensor],
+        batches: Iterator[Batch],
     ) -> dict[str, float]:
         """Return the noise scale, from batches of one size as they are trained on."""
         model = copy.deepcopy(model)  # statistics of norms move
@@ -44,13 +45,13 @@ class GradientNoiseScale(Callback):
         squares: list[Tensor] = []
         mean = [torch.zeros_like(param) for param in params]
         num_rows = 0
-        for (x, y), _ in zip(batches, range(self.batches), strict=False):
-            value = loss(model(x).float(), y)
+        for batch, _ in zip(batches, range(self.batches), strict=False):
+            value = loss(model(batch.inputs), batch)
             grads = torch.autograd.grad(value, params, materialize_grads=True)
             squares.append(_square(grads))
             for total, grad in zip(mean, grads, strict=True):
                 total.add_((grad - total) / len(squares))
-            num_rows = len(y)
+            num_rows = len(batch)
         if len(squares) < 2:
             return {}
         small = float(torch.stack(squares).mean())

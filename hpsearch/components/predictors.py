@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
+from hpsearch.components.encodings import TargetEncoding, encoding_of
 from hpsearch.components.raw_inputs import RawInputs
 from hpsearch.components.tasks.heads import Head
 
@@ -86,27 +87,12 @@ class Predictor(nn.Module):
         num_outputs = shares.shape[1]
         fits = len(self.names) == num_outputs
         names = self.names if fits else tuple(map(str, range(num_outputs)))
-        if self.kind == "regression":
-            named = ["prediction"] if num_outputs == 1 else names
-            return dict(zip(named, answers.T, strict=True))
         share = "probability" if self.head.gives_probabilities else "score"
-        all_shares = {f"{share}_{n}": v for n, v in zip(names, shares.T, strict=True)}
-        if self.kind == "classification":
-            return {"prediction": labels_of(names)[answers], **all_shares}
-        return dict(zip(names, answers.T, strict=True)) | all_shares
+        return dict(self._encoding.columns(answers, shares, names, share))
 
     def _answers(self, outputs: Tensor) -> Tensor:
-        if self.kind == "classification":
-            return outputs.argmax(1)
-        return (outputs > 0).long() if self.kind == "multilabel" else outputs
+        return self._encoding.answers(outputs)
 
-
-def labels_of(names: Sequence[str]) -> Values:
-    """Return classes as they are in the data: whole numbers, else texts.
-
-    >>> labels_of(["0", "10"]), labels_of(["0", "ten"])
-    (array([ 0, 10]), array(['0', 'ten'], dtype=object))
-    """
-    if all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in names):
-        return np.array([int(name) for name in names])
-    return np.array(names, dtype=object)
+    @property
+    def _encoding(self) -> TargetEncoding:
+        return encoding_of(self.kind)

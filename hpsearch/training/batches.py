@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hpsearch.components.batch import Batch, map_tree
 from hpsearch.components.data import Arrays, LazyRows, Split, split_length
 from hpsearch.spec import LastBatch
-from hpsearch.training.loader import Batch, DatasetLoader, Reading
+from hpsearch.training.loader import DatasetLoader, Reading
 
 PLAIN = Reading()
 #: rows gathered at a time: enough to amortise the call, few enough to stay in a CPU's cache
@@ -48,8 +49,8 @@ def batches_of(
     by_device = _tensors.setdefault(split, {})
     if device not in by_device:
         with torch.inference_mode(False):  # an evaluation may be the first to need what is kept
-            tensors = _tensor(split.x, device), _tensor(split.y, device)
-        by_device[device] = TensorBatches(*tensors)
+            tensors = [_tensor(part, device) for part in (split.x, split.y)]
+        by_device[device] = TensorBatches(Batch(*tensors))
     return by_device[device]
 
 
@@ -88,13 +89,16 @@ def batch_sizes(num_rows: int, batch_size: int) -> list[int]:
 
 @dataclass(frozen=True)
 class TensorBatches:
-    """Batches sliced from tensors on the device."""
+    """Batches sliced from `rows`, all that there are, on the device."""
 
-    x: Tensor
-    y: Tensor
+    rows: Batch
 
     def __len__(self) -> int:
-        return len(self.y)
+        return len(self.rows)
+
+    def at(self, index: Tensor) -> Batch:
+        """Return the rows of these numbers, int64 (rows,)."""
+        return self.rows.map(lambda tensor: tensor.index_select(0, index))
 
     def close(self) -> None:
         """Tensors stay for the next trial."""
@@ -106,13 +110,14 @@ class TensorBatches:
         may change them in place, and the split is all trials'."""
         sizes = batch_sizes(len(self) if order is None else len(order), batch_size)
         if order is None:
-            yield from ((x.clone(), y) for x, y in _pairs(self.x, self.y, sizes))
+            for batch in self.rows.split(sizes):
+                yield replace(batch, inputs=map_tree(torch.clone, batch.inputs))
             return
         group = max(1, GATHER_ROWS // batch_size)
         groups = [sizes[i : i + group] for i in range(0, len(sizes), group)]
-        rows = torch.split(order.to(self.x.device), [sum(part) for part in groups])
+        rows = torch.split(order.to(self.rows.device), [sum(part) for part in groups])
         for part, index in zip(groups, rows, strict=True):
-            yield from _pairs(self.x.index_select(0, index), self.y.index_select(0, index), part)
+            yield from self.at(index).split(part)
 
 
 class LoadedBatches:
@@ -137,7 +142,7 @@ class LoadedBatches:
             if isinstance(self._dataset, LazyRows):
                 x = self._dataset.as_inputs(x)
             y = y.reshape(len(y), -1).float() if y.is_floating_point() else y.long()
-            yield x, y.to(self._device, non_blocking=True)
+            yield Batch(x, y.to(self._device, non_blocking=True))
 
     def close(self) -> None:
         """End the processes that read."""
@@ -145,10 +150,6 @@ class LoadedBatches:
 
 
 _tensors: WeakKeyDictionary[Arrays, dict[torch.device, TensorBatches]] = WeakKeyDictionary()
-
-
-def _pairs(x: Tensor, y: Tensor, sizes: list[int]) -> Iterator[Batch]:
-    return zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)
 
 
 def _tensor(array: Any, device: torch.device) -> Tensor:

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from hpsearch.components.batch import Batch, Tree
 from hpsearch.components.callbacks import Callback
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.building import build_all, for_each
 from hpsearch.training.checkpoints import copied_to_cpu
-from hpsearch.training.loader import Batch
 
 _Result = TypeVar("_Result")
 _SECTION = "callbacks"
@@ -41,7 +41,7 @@ class Callbacks:
     def measure(
         self,
         model: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
+        loss: Callable[[Tree, Batch], Tensor],
         batches: Callable[[], Iterator[Batch]],
         device: torch.device,
     ) -> dict[str, float]:

@@ -34,7 +34,7 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     layers += [] if data.x_fill is None else [FillMissing(data.x_fill)]
     layers += [Standardize(data.x_scale)] if data.standardize else []
     layers.append(_plain(copy.deepcopy(trainer.model).cpu()))
-    if data.kind == "regression":
+    if data.encoding.standardizes:
         layers.append(Unstandardize(data.y_scale))
     head = trainer.task.head
     if calibration is not None:

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from hpsearch.components.data import LazyRows, split_length
 from hpsearch.errors import DataError, HpsearchError
 
-Batch = tuple[Tensor, Tensor]
+#: inputs as they are kept, and targets
+Pair = tuple[Tensor, Tensor]
 Transform = Callable[[Tensor], Tensor]
 
 
@@ -164,7 +165,7 @@ class DatasetLoader:
         self._kept: tuple[_Plan, DataLoader[Any]] | None = None
         self._is_read = False
 
-    def read(self, rows: Tensor, sizes: Sequence[int], reading: Reading) -> Iterator[Batch]:
+    def read(self, rows: Tensor, sizes: Sequence[int], reading: Reading) -> Iterator[Pair]:
         """Yield batches of these sizes, of rows in this order; a stream goes by its own."""
         if isinstance(self._dataset, IterableDataset):
             reader = _StreamReader(self._dataset, sizes, reading)
@@ -215,7 +216,7 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-def _checked(batch: Any) -> Batch:
+def _checked(batch: Any) -> Pair:
     if isinstance(batch, Exception):
         raise batch
     x, y = batch

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from hpsearch.components.batch import Tree
 from hpsearch.spec.objectives import LATENCY, PARAMETERS, PEAK_MEMORY
 
 #: forward passes that are timed, after some that are not, and the seconds that they may take
@@ -42,8 +43,8 @@ class Measurements:
     def __bool__(self) -> bool:
         return bool(self._names)
 
-    def take(self, model: nn.Module, row: Callable[[], Tensor]) -> dict[str, float]:
-        """Return the measures; `row` gives an input of one row.
+    def take(self, model: nn.Module, row: Callable[[], Tree]) -> dict[str, float]:
+        """Return the measures; `row` gives the inputs of one row.
 
         `latency_ms` is the median of forward passes of it in evaluation mode, timed once.
         """
@@ -59,7 +60,7 @@ class Measurements:
         return found
 
 
-def _latency_ms(model: nn.Module, row: Tensor, device: torch.device) -> float:
+def _latency_ms(model: nn.Module, row: Tree, device: torch.device) -> float:
     model.eval()
     times: list[float] = []
     began = time.perf_counter()

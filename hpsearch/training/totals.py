@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from hpsearch.components.batch import Batch, Tree, joined
 from hpsearch.components.tasks import Task
 from hpsearch.errors import DivergedError
 
@@ -17,37 +18,39 @@ FLUSH_STEPS = 64
 class Totals:
     """Adds up a task's totals over the batches of an epoch, a group of batches at a time.
 
-    So that a step costs no more than keeping its outputs, and the loss is looked at (which
-    waits for a GPU) a few times an epoch. With `keep` the rows are kept too.
+    So that a step costs no more than keeping its outputs, or their totals where the task says so,
+    and the loss is looked at (which waits for a GPU) a few times an epoch. With `keep` the rows
+    are kept too.
     """
 
     def __init__(self, task: Task, epoch: int, split: str, *, keep: bool = False) -> None:
         self._task, self._epoch, self._split = task, epoch, split
         self._kept: list[tuple[Tensor, Tensor]] | None = [] if keep else None
-        self._num_rows = 0
-        self._batches: list[tuple[Tensor, Tensor]] = []
+        self._batches: list[tuple[Tree, Batch]] = []
+        self._sums: list[Tensor] = []
         self._totals: list[float] = []
 
-    def add(self, outputs: Tensor, targets: Tensor) -> None:
+    def add(self, outputs: Tree, batch: Batch) -> None:
         """Take a batch."""
-        self.keep(outputs, targets)
-        if len(self._batches) == FLUSH_STEPS:
+        self.keep(outputs, batch)
+        if len(self._batches) + len(self._sums) == FLUSH_STEPS:
             self.flush()
 
-    def keep(self, outputs: Tensor, targets: Tensor) -> None:
+    def keep(self, outputs: Tree, batch: Batch) -> None:
         """Take a batch that is added up by the next `flush`."""
-        self._batches.append((outputs, targets))
-        self._num_rows += len(targets)
+        if self._task.joins_batches:
+            self._batches.append((outputs, batch.without_inputs()))
+        else:
+            self._sum(outputs, batch)
 
-    def add_sums(self, totals: list[float], num_rows: int) -> None:
-        """Take what the task's totals of so many rows are."""
-        self._num_rows += num_rows
+    def add_sums(self, totals: list[float]) -> None:
+        """Take what the task's totals of some batches are."""
         self._add(totals)
 
     def summary(self) -> dict[str, float]:
         """Return the metrics, named by the split; DivergedError if a total isn't finite."""
         self.flush()
-        metrics = self._task.summary(self._totals, self._num_rows)
+        metrics = self._task.summary(self._totals)
         return {f"{self._split}_{name}": value for name, value in metrics.items()}
 
     def rows(self) -> tuple[Tensor, Tensor]:
@@ -59,14 +62,18 @@ class Totals:
 
     def flush(self) -> None:
         """Add up what was kept; DivergedError if a total isn't finite."""
-        if not self._batches:
-            return
-        outputs, targets = (torch.cat(part) for part in zip(*self._batches, strict=True))
-        outputs = outputs.float()
-        self._batches.clear()
+        if self._batches:
+            outputs, batches = (joined(part) for part in zip(*self._batches, strict=True))
+            self._batches.clear()
+            self._sum(outputs, batches)
+        sums, self._sums = self._sums, []
+        if sums:
+            self._add(torch.stack(sums).sum(0).tolist())
+
+    def _sum(self, outputs: Tree, batch: Batch) -> None:
         if self._kept is not None:
-            self._kept.append((outputs.cpu(), targets.cpu()))
-        self._add(self._task.totals(outputs, targets).tolist())
+            self._kept.append((outputs.float().cpu(), batch.targets.cpu()))
+        self._sums.append(self._task.totals(outputs, batch))
 
     def _add(self, totals: list[float]) -> None:
         if not all(map(math.isfinite, totals)):

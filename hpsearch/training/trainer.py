@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hpsearch.components.augmentations import Augmentation
+from hpsearch.components.batch import Batch, Tree, map_tree
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import callback_metrics
 from hpsearch.components.data import Data, LazyRows
@@ -42,7 +43,7 @@ from hpsearch.training.dropout_keys import DropoutKeys
 from hpsearch.training.forgetting import ForgettingMeter
 from hpsearch.training.gradient_noise import GradientNoise
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
-from hpsearch.training.loader import Batch, Reading, Transform
+from hpsearch.training.loader import Reading, Transform
 from hpsearch.training.measurements import Measurements
 from hpsearch.training.pacing import TrainingSchedule
 from hpsearch.training.rows import TrainingRows, check_last_batch
@@ -313,8 +314,8 @@ class Trainer:
         totals = Totals(self.task, self.epoch, split, keep=keep)
         self.model.eval()
         with torch.inference_mode(), self.autocast():
-            for x, y in self._read(split, EVAL_BATCH_SIZE):
-                totals.add(self._forward(x), y)
+            for batch in self._read(split, EVAL_BATCH_SIZE):
+                totals.add(self._forward(batch.inputs), batch)
         return totals
 
     def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
@@ -323,12 +324,12 @@ class Trainer:
         batches = self.batches("train").read(plan.batch_size, plan.order, reading)
         for step, batch in enumerate(batches):
             self.begin_step(step)
-            x, y = self._augmented(batch)
+            batch = self._augmented(batch)
             measure = step % plan.stride == 0
-            outputs, norm = self.update(x, y, measure=measure)
+            outputs, norm = self.update(batch, measure=measure)
             if norm is not None:
                 norms.append(norm)
-            totals.add(outputs, y)
+            totals.add(outputs, batch)
         # none where each of these gradients has overflowed in half precision
         return totals.summary(), torch.stack(norms).mean().item() if norms else 0.0
 
@@ -364,6 +365,7 @@ class Trainer:
             projections=self._projections,
             keys=self._keys,
             accumulate=self._accumulate,
+            count=self.task.count,
             scaler=self._scaler,
         )
 
@@ -384,27 +386,27 @@ class Trainer:
         order = self._rows.order(size, 1, generator)
         reading = self._reading("measure", self._transforms)
         for batch in self.batches("train").read(size, order, reading):
-            if len(batch[1]) == size:
+            if len(batch) == size:
                 yield self._augmented(batch)
 
     def _augmented(self, batch: Batch) -> Batch:
         for augment in self._augmentations:
-            batch = augment(*batch)
+            batch = Batch(*augment(*batch), batch.mask)
         return batch
 
     def _order(self, epoch: int) -> Tensor:
         shuffle = torch.Generator().manual_seed(self._seed("shuffle", epoch))
         return self._rows.order(self._pace.batch_size(epoch), self._pace.passes(epoch), shuffle)
 
-    def _first_inputs(self) -> Tensor:
+    def _first_inputs(self) -> Tree:
         batch_size = self._pace.batch_size(1)
         batches, order = self.batches("train"), self._order(1)[:batch_size]
-        return next(batches.read(batch_size, order, self._reading("first")))[0]
+        return next(batches.read(batch_size, order, self._reading("first"))).inputs
 
-    def _first_row(self) -> Tensor:
-        return self._first_inputs()[:1]
+    def _first_row(self) -> Tree:
+        return map_tree(lambda leaf: leaf[:1], self._first_inputs())
 
-    def _read_train(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _read_train(self) -> Iterator[Batch]:
         return self._read("train", self._pace.batch_size(self.epoch))
 
     def evaluate_epoch(self) -> dict[str, float]:
@@ -420,12 +422,12 @@ class Trainer:
         changed = self._callbacks.after_epoch(self.model, metrics, is_last=is_last)
         return self.evaluate_epoch() if changed else {}
 
-    def _compile(self) -> Callable[[Tensor], Tensor]:
+    def _compile(self) -> Callable[[Tree], Tree]:
         # Programs of earlier trials count towards a limit, after which nothing more is compiled.
         torch.compiler.reset()
         return torch.compile(self.model)
 
-    def _read(self, split: str, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _read(self, split: str, batch_size: int) -> Iterator[Batch]:
         rows = {"train": self._rows.trained, "rest": self._rows.rest}
         batches = self.batches("train" if split in rows else split)
         return batches.read(batch_size, rows.get(split), self._reading(split))

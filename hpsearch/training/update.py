@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from hpsearch.components.batch import Batch, Tree, joined, map_tree, versions
 from hpsearch.components.constraints import Projection
 from hpsearch.components.gradients import Clipping
 from hpsearch.components.optimizers import hold_average
@@ -25,14 +26,15 @@ class Update:
 
     An optimizer whose `step` wants a closure (backstitch, L-BFGS) may take the gradient several
     times; each time the batch sees the same dropout masks, and batch norm's statistics move once.
-    With `accumulate` a batch is computed in so many parts, whose gradients add up to its own. A
+    With `accumulate` a batch is computed in so many parts, whose gradients add up to its own:
+    `count` says what the loss of each is a mean over. A
     `scaler` keeps small gradients from vanishing in half precision, and leaves out a step whose
     gradient has overflowed.
     """
 
     model: nn.Module
-    forward: Callable[[Tensor], Tensor]
-    loss: Callable[[Tensor, Tensor], Tensor]
+    forward: Callable[[Tree], Tree]
+    loss: Callable[[Tree, Batch], Tensor]
     optimizer: torch.optim.Optimizer
     autocast: Callable[[], contextlib.AbstractContextManager[None]]
     penalties: Sequence[Penalty] = ()
@@ -41,18 +43,19 @@ class Update:
     projections: Sequence[Projection] = ()
     keys: DropoutKeys | None = None
     accumulate: int = 1
+    count: Callable[[Batch], Tensor | int] = len
     scaler: torch.amp.GradScaler | None = None
 
     def __post_init__(self) -> None:
         groups = self.optimizer.param_groups
         self._params = [param for group in groups for param in group["params"]]
 
-    def __call__(self, x: Tensor, y: Tensor, *, measure: bool) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, batch: Batch, *, measure: bool) -> tuple[Tree, Tensor | None]:
         """Take a step; returns the outputs before it and, if asked for, the gradient's norm."""
         if getattr(self.optimizer, "needs_closure", False):
-            outputs, norm = self._step_with_closure(x, y, measure)
+            outputs, norm = self._step_with_closure(batch, measure)
         else:
-            outputs, _, norm = self._gradient(x, y, measure)
+            outputs, _, norm = self._gradient(batch, measure)
             self._take_step()
         self._project()
         return outputs, norm
@@ -79,43 +82,39 @@ class Update:
         for project in self.projections:
             project()
 
-    def _gradient(
-        self, x: Tensor, y: Tensor, measure: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _gradient(self, batch: Batch, measure: bool) -> tuple[Tree, Tensor, Tensor | None]:
         for param in self._params:
             param.grad = None
-        outputs, loss = self._backward(x, y)
+        outputs, loss = self._backward(batch)
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         return outputs, loss, self._finish_gradient(measure)
 
-    def _backward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _backward(self, batch: Batch) -> tuple[Tree, Tensor]:
         """Take the gradient of a batch, part by part; returns its outputs and its loss."""
-        num_parts = max(1, min(self.accumulate, len(x) // 2))  # batch norm needs two rows
-        kept: list[Tensor] = []
+        num_parts = max(1, min(self.accumulate, len(batch) // 2))  # batch norm needs two rows
+        kept: list[Tree] = []
         losses: list[Tensor] = []
         first_row = 0
-        for part, targets in zip(
-            x.tensor_split(num_parts), y.tensor_split(num_parts), strict=True
-        ):
+        for part in [batch] if num_parts == 1 else batch.divided(num_parts):
             if self.keys is not None:
                 self.keys.begin_rows(first_row)
             first_row += len(part)
             with self.autocast():
-                outputs = self.forward(part)
-            versions = outputs._version, targets._version
-            loss = self.loss(outputs.float(), targets)
-            if versions != (outputs._version, targets._version):
-                raise UserCodeError(_changed(versions[1] != targets._version))
-            loss = loss if num_parts == 1 else loss * (len(part) / len(x))
+                outputs = self.forward(part.inputs)
+            before = versions(outputs), versions(part.targets)
+            loss = self.loss(outputs, part)
+            if before != (versions(outputs), versions(part.targets)):
+                raise UserCodeError(_changed(before[1] != versions(part.targets)))
+            loss = loss if num_parts == 1 else loss * (self.count(part) / self.count(batch))
             for penalty in () if losses else self.penalties:
                 loss = loss + penalty()
             torch.autograd.backward(loss if self.scaler is None else self.scaler.scale(loss))
-            kept.append(outputs.detach())
+            kept.append(map_tree(torch.detach, outputs))
             losses.append(loss.detach())
         if num_parts == 1:
             return kept[0], losses[0]
-        return torch.cat(kept), torch.stack(losses).sum()
+        return joined(kept), torch.stack(losses).sum()
 
     def _take_step(self) -> None:
         if self.scaler is None:
@@ -140,12 +139,10 @@ class Update:
             self.noise.add()
         return norm if measure else None
 
-    def _step_with_closure(
-        self, x: Tensor, y: Tensor, measure: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        results: list[tuple[Tensor, Tensor, Tensor | None]] = []
+    def _step_with_closure(self, batch: Batch, measure: bool) -> tuple[Tree, Tensor | None]:
+        results: list[tuple[Tree, Tensor, Tensor | None]] = []
         before = [buffer.clone() for buffer in self.model.buffers()]
-        generators = _GeneratorStates(x.device)
+        generators = _GeneratorStates(batch.device)
 
         @torch.enable_grad()
         def closure() -> Tensor:
@@ -154,7 +151,7 @@ class Update:
                 with torch.no_grad():
                     for buffer, old in zip(self.model.buffers(), before, strict=True):
                         buffer.copy_(old)
-            results.append(self._gradient(x, y, measure))
+            results.append(self._gradient(batch, measure))
             return results[-1][1]
 
         self.optimizer.step(closure)  # type: ignore[arg-type]  # torch's stub wants a float

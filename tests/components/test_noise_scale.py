@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import hpsearch.components.noise_scale
 from hpsearch import registry
 from hpsearch.components import Arrays, Data
+from hpsearch.components.batch import Batch
 from hpsearch.components.noise_scale import noise_scale
 from hpsearch.errors import SpecError
 from hpsearch.spec import TrialConfig, draft_spec
@@ -37,13 +38,13 @@ class Offset(nn.Module):
         return self.weight.expand(len(x), -1)
 
 
-def half_square(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs - targets).square().sum(1).mean() / 2
+def half_square(outputs: Tensor, batch: Batch) -> Tensor:
+    return (outputs - batch.targets).square().sum(1).mean() / 2
 
 
 def measured(model: nn.Module, x: Tensor, batch_size: int, batches: int) -> dict[str, float]:
     callback = registry.get("callback", NAME).build({"batches": batches})
-    parts = ((part, part) for part in x.split(batch_size))
+    parts = Batch(x, x).split([batch_size] * (len(x) // batch_size))
     found: dict[str, float] = callback.measure(model, half_square, parts)
     return found
 
@@ -69,7 +70,9 @@ def test_is_that_of_the_gradients_of_two_sizes() -> None:
     model, x = nn.Linear(3, 3), torch.randn(24, 3)
 
     def square_of(rows: Tensor) -> float:
-        grads = torch.autograd.grad(half_square(model(rows), rows), list(model.parameters()))
+        grads = torch.autograd.grad(
+            half_square(model(rows), Batch(rows, rows)), list(model.parameters())
+        )
         return sum(grad.square().sum().item() for grad in grads)
 
     small = sum(square_of(x[i : i + 4]) for i in range(0, 20, 4)) / 5

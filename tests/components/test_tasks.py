@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components import Data, epoch_metrics, load_data, task_for
+from hpsearch.components.batch import Batch
 from hpsearch.components.tasks import Task
 from hpsearch.components.tasks.regression import regression
 from hpsearch.errors import BadConfigurationError, DataError, SpecError
@@ -45,9 +46,10 @@ def diabetes() -> Data:
 
 def metrics(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, float]:
     """Add up the totals of three unequal batches."""
-    batches = zip(*(torch.split(part, [5, 1, 44]) for part in (outputs, targets)), strict=True)
+    sizes = [5, 1, 44]
+    batches = zip(outputs.split(sizes), Batch((), targets).split(sizes), strict=True)
     totals = torch.stack([task.totals(*batch) for batch in batches]).sum(0)
-    return task.summary(totals.tolist(), len(targets))
+    return task.summary(totals.tolist())
 
 
 def test_classification(wine: Data) -> None:
@@ -66,7 +68,9 @@ def test_label_smoothing_is_trained_on(wine: Data) -> None:
     smooth = 0.3 / 3 + 0.7 * torch.nn.functional.one_hot(targets, 3)
     expected = -(smooth * outputs.log_softmax(1)).sum(1).mean()
     task = task_for(wine, {"name": "classification", "label_smoothing": 0.3})
-    assert task.loss(outputs, targets).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert task.loss(outputs, Batch((), targets)).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1"])
@@ -88,7 +92,9 @@ def test_regression_reports_the_squared_error_in_the_targets_units(
     assert found["loss"] == pytest.approx(squared, rel=1e-4)
     assert found["r2"] == pytest.approx(r2_score(raw_targets, raw_outputs), rel=1e-4)
     score = {"mse": mean_squared_error, "l1": mean_absolute_error}[loss]
-    assert task.loss(outputs, targets).item() == pytest.approx(score(targets, outputs), rel=1e-5)
+    assert task.loss(outputs, Batch((), targets)).item() == pytest.approx(
+        score(targets, outputs), rel=1e-5
+    )
     assert found["criterion"] == pytest.approx(score(targets, outputs), rel=1e-5)
     expected = {"mae": absolute, "rmse": np.sqrt(squared)}
     assert task.measure(outputs, targets) == pytest.approx(expected, rel=1e-4)
@@ -97,8 +103,8 @@ def test_regression_reports_the_squared_error_in_the_targets_units(
 def test_huber_is_squared_near_and_linear_far(diabetes: Data) -> None:
     task = task_for(diabetes, {"name": "regression", "loss": "huber"})
     outputs, targets = torch.tensor([[0.5], [3.0]]), torch.zeros(2, 1)
-    assert task.loss(outputs[:1], targets[:1]).item() == pytest.approx(0.125)
-    assert task.loss(outputs[1:], targets[1:]).item() == pytest.approx(2.5)
+    assert task.loss(outputs[:1], Batch((), targets[:1])).item() == pytest.approx(0.125)
+    assert task.loss(outputs[1:], Batch((), targets[1:])).item() == pytest.approx(2.5)
 
 
 def test_several_targets_are_averaged() -> None:

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from hpsearch.components.data import FILLS, Arrays, Kind, Split
 from hpsearch.components.datasets.column_reading import ColumnReading
+from hpsearch.components.encodings import kinds
 from hpsearch.components.raw_inputs import ImageReader, RawInputs, TableReader
-from hpsearch.components.tasks.kinds import KINDS
 from hpsearch.errors import DataError, UserCodeError
 
 SPLITS = ("train", "val", "test")
@@ -96,8 +96,8 @@ def read_source(returned: Any, name: str) -> Source:
     splits = {key: _split(returned[key], name, key, missing is not None) for key in keys}
     _check_alike(splits, name)
     kind = returned.get("kind")
-    if kind is not None and kind not in KINDS:
-        raise UserCodeError(f"{name}: kind must be one of {', '.join(KINDS)}, but got {kind!r}")
+    if kind is not None and kind not in kinds():
+        raise UserCodeError(f"{name}: kind must be one of {', '.join(kinds())}, but got {kind!r}")
     return Source(
         splits,
         tuple(map(str, returned.get("classes", ()))),

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from hpsearch import registry
+from hpsearch.components.batch import Batch, Tree
 from hpsearch.components.data import Data, Kind
 from hpsearch.components.tasks.heads import Head
 from hpsearch.errors import DataError
@@ -24,7 +25,10 @@ NO_DATA: Mapping[str, Any] = {
 
 
 class Task(Protocol):
-    """Loss and metrics, pure functions of outputs (rows, output_size) and targets."""
+    """Loss and metrics, pure functions of a model's outputs and the batch that they are for.
+
+    Outputs may be in half precision, which the task takes to float32.
+    """
 
     @property
     def kind(self) -> Kind:
@@ -46,14 +50,22 @@ class Task(Protocol):
     def head(self) -> Head:
         """What makes predictions of outputs."""
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    @property
+    def joins_batches(self) -> bool:
+        """Whether `totals` may be of the joined rows of several batches, without their inputs:
+        outputs are small, and nothing is computed of a whole batch."""
+
+    def count(self, batch: Batch) -> Tensor | int:
+        """Return what the loss of a batch is a mean over: its rows, tokens, pixels or pairs."""
+
+    def loss(self, outputs: Tree, batch: Batch) -> Tensor:
         """Return the mean loss of a batch, which training minimises."""
 
-    def totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return sums over a batch's rows, as a float64 vector; batches add up."""
+    def totals(self, outputs: Tree, batch: Batch) -> Tensor:
+        """Return sums over a batch and their denominators, as a float64 vector; batches add up."""
 
-    def summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
-        """Return the metrics of `num_rows` rows, given their totals."""
+    def summary(self, totals: Sequence[float]) -> dict[str, float]:
+        """Return the metrics, given totals."""
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         """Return the scores of all rows of a split, but for those that aren't defined there."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from hpsearch.components.batch import Batch
 from hpsearch.components.data import Data, KnownRows
-from hpsearch.components.losses import class_shares
 from hpsearch.components.tasks import Task
 
 Scores = dict[str, dict[str, float]]
@@ -29,7 +28,7 @@ def baseline_scores(task: Task, data: Data) -> Scores:
     if not isinstance(data.train, KnownRows):
         return {}
     scores: Scores = {}
-    for name, forecast in _forecasts(data, data.train).items():
+    for name, forecast in data.encoding.forecasts(data.train.y, data.output_size).items():
         outputs = task.head.inverse(forecast)
         scores[name] = {}
         for split, arrays in {"val": data.val, "test": data.test}.items():
@@ -38,32 +37,10 @@ def baseline_scores(task: Task, data: Data) -> Scores:
     return scores
 
 
-def _forecasts(data: Data, train: KnownRows) -> dict[str, Tensor]:
-    """One forecast (outputs,) for all rows."""
-    if data.kind == "regression":
-        return {
-            "mean": torch.from_numpy(train.y.mean(0, dtype=np.float64)),
-            "median": torch.from_numpy(np.median(train.y, 0)).double(),
-        }
-    targets = torch.from_numpy(train.y.copy())
-    prior = class_shares(targets, torch.zeros(1, data.output_size).double()).mean(0)
-    if data.kind == "multilabel":
-        return {
-            "prior": prior,
-            "majority": (prior > 0.5).to(prior),
-            "uniform": torch.full_like(prior, 0.5),
-        }
-    return {
-        "prior": prior,
-        "majority": class_shares(prior.argmax()[None], prior)[0],
-        "uniform": torch.full_like(prior, 1 / data.output_size),
-    }
-
-
 def _scores(task: Task, outputs: Tensor, arrays: KnownRows, split: str) -> dict[str, float]:
     targets = torch.from_numpy(arrays.y.copy())
     targets = targets.double() if targets.is_floating_point() else targets
     rows = outputs.expand(len(targets), -1)
-    found = task.summary(task.totals(rows, targets).tolist(), len(targets))
+    found = task.summary(task.totals(rows, Batch((), targets)).tolist())
     found |= task.measure(rows, targets)
     return {f"{split}_{name}": value for name, value in found.items() if math.isfinite(value)}

@@ -2,22 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hpsearch.components.data import Kind
-from hpsearch.components.losses import LossSection
+from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.losses import LossSection, class_shares
 from hpsearch.components.losses.classification import Smoothing
 from hpsearch.components.metrics import MetricSections
 from hpsearch.components.tasks.heads import HeadSection
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, make_parts
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import register
+
+
+class Classes(TargetEncoding):
+    """Class numbers int64 (rows,), or shares of classes float32 (rows, classes)."""
+
+    def description(self, output_size: int) -> str:
+        """See TargetEncoding."""
+        return f" into {output_size} classes"
+
+    def class_counts(self, y: Values, output_size: int) -> tuple[int, ...]:
+        """See TargetEncoding."""
+        if y.dtype.kind == "f":
+            return tuple(np.rint(y.sum(0)).astype(int).tolist())
+        return tuple(np.bincount(y, minlength=output_size).tolist())
+
+    def base_rates(self, y: Values, output_size: int) -> tuple[float, ...]:
+        """See TargetEncoding."""
+        counts = np.array(self.class_counts(y, output_size)) + 0.5
+        return tuple((counts / counts.sum()).tolist())
+
+    def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
+        """The rows' shares of the classes, the class of most of them, and all classes alike."""
+        shares = class_shares(torch.from_numpy(y.copy()), torch.zeros(1, output_size).double())
+        prior = shares.mean(0)
+        return {
+            "prior": prior,
+            "majority": class_shares(prior.argmax()[None], prior)[0],
+            "uniform": torch.full_like(prior, 1 / output_size),
+        }
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Return the likeliest classes (rows,)."""
+        return outputs.argmax(1)
+
+    def columns(
+        self, answers: Values, shares: Values, names: Sequence[str], share: str
+    ) -> Mapping[str, Values]:
+        """See TargetEncoding."""
+        all_shares = {f"{share}_{n}": v for n, v in zip(names, shares.T, strict=True)}
+        return {"prediction": labels_of(names)[answers], **all_shares}
+
+
+def labels_of(names: Sequence[str]) -> Values:
+    """Return classes as they are in the data: whole numbers, else texts.
+
+    >>> labels_of(["0", "10"]), labels_of(["0", "ten"])
+    (array([ 0, 10]), array(['0', 'ten'], dtype=object))
+    """
+    if all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in names):
+        return np.array([int(name) for name in names])
+    return np.array(names, dtype=object)
+
+
+register_encoding("classification", Classes())
 
 
 class Classification(SupervisedTask):
@@ -33,7 +89,7 @@ class Classification(SupervisedTask):
         num_correct = (outputs.argmax(1) == classes).sum().double()
         return torch.stack([loss, num_correct])
 
-    def _own_summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+    def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
         loss, num_correct = totals
         return {"loss": loss / num_rows, "accuracy": num_correct / num_rows}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from hpsearch.components.data import Kind
 from hpsearch.errors import DataError
 
 Values = np.ndarray[Any, Any]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 #: whole numbers from 0 are taken for class numbers up to so many classes
 MAX_CLASS_NUMBERS = 20
 #: and if each class has this share of the rows: the tail of counts has less

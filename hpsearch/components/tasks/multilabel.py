@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,11 +12,47 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hpsearch.components.data import Kind
+from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
 from hpsearch.components.losses import LossSection
 from hpsearch.components.metrics import MetricSections
 from hpsearch.components.tasks.heads import HeadSection
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, make_parts
 from hpsearch.registry import register
+
+
+class Labels(TargetEncoding):
+    """Degrees of labels float32 (rows, labels), from 0 to 1."""
+
+    def description(self, output_size: int) -> str:
+        """See TargetEncoding."""
+        return f" with {output_size} labels"
+
+    def base_rates(self, y: Values, output_size: int) -> tuple[float, ...]:
+        """See TargetEncoding."""
+        return tuple(((y.sum(0) + 0.5) / (len(y) + 1)).tolist())
+
+    def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
+        """The labels' shares of the rows, those that most of them have, and all undecided."""
+        prior = torch.from_numpy(y.copy()).double().mean(0)
+        return {
+            "prior": prior,
+            "majority": (prior > 0.5).to(prior),
+            "uniform": torch.full_like(prior, 0.5),
+        }
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Return set labels (rows, labels) as 0 and 1."""
+        return (outputs > 0).long()
+
+    def columns(
+        self, answers: Values, shares: Values, names: Sequence[str], share: str
+    ) -> Mapping[str, Values]:
+        """See TargetEncoding."""
+        all_shares = {f"{share}_{n}": v for n, v in zip(names, shares.T, strict=True)}
+        return dict(zip(names, answers.T, strict=True)) | all_shares
+
+
+register_encoding("multilabel", Labels())
 
 
 class Multilabel(SupervisedTask):
@@ -45,7 +81,7 @@ class Multilabel(SupervisedTask):
             [torch.stack([losses.mean(1).sum(), all_right]).double(), counts.flatten().double()]
         )
 
-    def _own_summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+    def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
         """Return the metrics; a label that is neither set nor true has F1 0, as scikit-learn."""
         loss, all_right = totals[:2]
         found, num_set, num_true = np.reshape(totals[2:], (3, -1))

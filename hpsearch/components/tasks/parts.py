@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from hpsearch.components.batch import Batch, Tree, in_float32
 from hpsearch.components.data import Kind
 from hpsearch.components.losses import LOSS, Loss, class_shares, make_loss
 from hpsearch.components.metrics import METRICS, Metric, Predictions
@@ -33,6 +34,7 @@ class SupervisedTask(ABC):
 
     kind: ClassVar[Kind]
     own_metrics: ClassVar[tuple[str, ...]]
+    joins_batches: ClassVar[bool] = True
 
     def __init__(self, parts: TaskComponents) -> None:
         self._parts = parts
@@ -57,28 +59,31 @@ class SupervisedTask(ABC):
         """The names of the scores that the user asked for."""
         return tuple(name for metric in self._parts.scores for name in metric.names)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def count(self, batch: Batch) -> Tensor | int:
+        """Return the number of rows."""
+        return len(batch)
+
+    def loss(self, outputs: Tree, batch: Batch) -> Tensor:
         """Return the mean loss of a batch."""
-        loss: Tensor = self.criterion(outputs, targets)
+        loss: Tensor = self.criterion(*self._compared(outputs, batch))
         return loss
 
     @torch.no_grad()
-    def totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return sums over a batch's rows, as a float64 vector; batches add up."""
-        own = self._own_totals(outputs, targets)
-        if not self._parts.reports_loss:
-            return own
-        loss = self.criterion(outputs, targets).double() * len(targets)
-        return torch.cat([own, loss.reshape(1)])
+    def totals(self, outputs: Tree, batch: Batch) -> Tensor:
+        """Return the task's own sums, then those of a loss that is given, then the rows."""
+        outputs, targets = self._compared(outputs, batch)
+        parts = [self._own_totals(outputs, targets)]
+        count = torch.full((1,), len(targets), dtype=torch.float64, device=targets.device)
+        if self._parts.reports_loss:
+            parts.append(self.criterion(outputs, targets).double() * count)
+        return torch.cat([*parts, count])
 
-    def summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
-        """Return the metrics of `num_rows` rows, given their totals."""
+    def summary(self, totals: Sequence[float]) -> dict[str, float]:
+        """Return the metrics, given totals."""
+        *own, num_rows = totals
         if not self._parts.reports_loss:
-            return self._own_summary(totals, num_rows)
-        return {
-            **self._own_summary(totals[:-1], num_rows),
-            "criterion": totals[-1] / num_rows,
-        }
+            return self._own_summary(own, num_rows)
+        return {**self._own_summary(own[:-1], num_rows), "criterion": own[-1] / num_rows}
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         """Return the scores of all rows of a split that are defined there."""
@@ -90,12 +95,16 @@ class SupervisedTask(ABC):
         }
         return {name: value for name, value in values.items() if value is not None}
 
+    def _compared(self, outputs: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return outputs (rows, outputs) and the targets with which they are compared."""
+        return in_float32(outputs), batch.targets
+
     @abstractmethod
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the totals that the task's own metrics need."""
 
     @abstractmethod
-    def _own_summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+    def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
         """Return the task's own metrics."""
 
     def _predictions(self, outputs: Tensor, targets: Tensor) -> Predictions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,11 +12,35 @@ import torch
 from torch import Tensor
 
 from hpsearch.components.data import Kind
+from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
 from hpsearch.components.losses import LossSection
 from hpsearch.components.metrics import MetricSections, Predictions
 from hpsearch.components.tasks.heads import HeadSection
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
 from hpsearch.registry import register
+
+
+class Numbers(TargetEncoding):
+    """Numbers float32 (rows, targets)."""
+
+    standardizes: ClassVar[bool] = True
+
+    def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
+        """The rows' mean and median."""
+        return {
+            "mean": torch.from_numpy(y.mean(0, dtype=np.float64)),
+            "median": torch.from_numpy(np.median(y, 0)).double(),
+        }
+
+    def columns(
+        self, answers: Values, shares: Values, names: Sequence[str], share: str
+    ) -> Mapping[str, Values]:
+        """See TargetEncoding; a number alone is the prediction."""
+        names = ["prediction"] if answers.shape[1] == 1 else names
+        return dict(zip(names, answers.T, strict=True))
+
+
+register_encoding("regression", Numbers())
 
 
 class Regression(SupervisedTask):
@@ -38,7 +62,7 @@ class Regression(SupervisedTask):
         errors = (outputs - targets).square()
         return torch.stack([errors, targets, targets.square()]).sum(1).flatten()
 
-    def _own_summary(self, totals: Sequence[float], num_rows: int) -> dict[str, float]:
+    def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
         errors, sums, squares = np.reshape(totals, (3, -1))
         loss = np.mean(errors / num_rows * self._target_std**2)
         deviations = squares - sums**2 / num_rows

@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from hpsearch import registry
+from hpsearch.components.batch import Batch, Tree, map_tree
 from hpsearch.components.data import Arrays, Split
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, register
@@ -125,22 +126,22 @@ def logits_not_probs(trainer: Trainer) -> Finding | None:
 @register("check", "overfit_tiny_batch")
 def overfit_tiny_batch(trainer: Trainer) -> Finding | None:
     """A copy of the model overfits 20 rows within 300 steps of Adam (CS231n)."""
-    x, y = (part[:TINY_ROWS] for part in _rows(trainer))
+    batch = _rows(trainer).map(lambda tensor: tensor[:TINY_ROWS])
     model = copy.deepcopy(trainer.model).train()
     _switch_off_dropout(model)
     optimizer = torch.optim.Adam(model.parameters(), TINY_LR)
     for step in range(1, TINY_STEPS + 1):
         optimizer.zero_grad()
-        outputs = model(x)
-        torch.autograd.backward(trainer.task.loss(outputs.float(), y))
+        outputs = model(batch.inputs)
+        torch.autograd.backward(trainer.task.loss(outputs, batch))
         optimizer.step()
-        score = _score(trainer, outputs.detach(), y)
+        score = _score(trainer, map_tree(torch.detach, outputs), batch)
         if score > TINY_SCORE:
-            message = f"{len(x)} rows were learned in {step} steps"
+            message = f"{len(batch)} rows were learned in {step} steps"
             return Finding("overfit_tiny_batch", True, message)
     message = (
-        f"a score of {score:.2f} on {len(x)} rows after {TINY_STEPS} steps: the model can't fit "
-        "even these; look for a wrong loss, dead units or a missing gradient"
+        f"a score of {score:.2f} on {len(batch)} rows after {TINY_STEPS} steps: the model can't "
+        "fit even these; look for a wrong loss, dead units or a missing gradient"
     )
     return Finding("overfit_tiny_batch", False, message)
 
@@ -186,7 +187,7 @@ def redundant_bias(trainer: Trainer) -> Finding | None:
 def missing_bias(trainer: Trainer) -> Finding | None:
     """The last layer has a bias, unless its targets are centred."""
     layers = [module for module in trainer.model.modules() if isinstance(module, nn.Linear)]
-    centred = trainer.data.kind == "regression"  # its targets are standardised
+    centred = trainer.data.encoding.standardizes
     missing = bool(layers) and layers[-1].bias is None and not centred
     message = "the last layer has no bias, but classes may be uneven" if missing else "none"
     return Finding("missing_bias", not missing, message)
@@ -195,13 +196,13 @@ def missing_bias(trainer: Trainer) -> Finding | None:
 @register("check", "symmetry")
 def symmetry(trainer: Trainer) -> Finding | None:
     """After some steps the units of a layer differ: identical ones stay identical."""
-    x, y = _rows(trainer)
+    batch = _rows(trainer)
     model = copy.deepcopy(trainer.model).train()
     _switch_off_dropout(model)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        torch.autograd.backward(trainer.task.loss(model(x).float(), y))
+        torch.autograd.backward(trainer.task.loss(model(batch.inputs), batch))
         optimizer.step()
     equal = [
         name
@@ -233,7 +234,7 @@ def split_leakage(trainer: Trainer) -> Finding | None:
     return Finding("split_leakage", not leaks, message)
 
 
-def _rows(trainer: Trainer) -> tuple[Tensor, Tensor]:
+def _rows(trainer: Trainer) -> Batch:
     """The first rows of the training split, on the trainer's device."""
     return next(batches_of(trainer.data.train, trainer.device).read(ROWS))
 
@@ -243,9 +244,8 @@ def _outputs(trainer: Trainer, x: Tensor) -> Tensor:
     return outputs.float()
 
 
-def _score(trainer: Trainer, outputs: Tensor, y: Tensor) -> float:
-    totals = trainer.task.totals(outputs.float(), y).tolist()
-    metrics = trainer.task.summary(totals, len(y))
+def _score(trainer: Trainer, outputs: Tree, batch: Batch) -> float:
+    metrics = trainer.task.summary(trainer.task.totals(outputs, batch).tolist())
     return metrics.get("accuracy", metrics.get("r2", 0.0))
 
 

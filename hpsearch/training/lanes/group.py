@@ -133,21 +133,20 @@ class _Epoch:
         all_totals = [
             Totals(t.task, t.epoch, "val", keep=bool(t.task.scores)) for t in self._trainers
         ]
-        sums, num_rows = None, 0
+        sums = None
         with torch.no_grad():
-            for x, y in first.batches("val").read(EVAL_BATCH_SIZE):
-                outputs = self._stack.outputs(x)
+            for batch in first.batches("val").read(EVAL_BATCH_SIZE):
+                outputs = self._stack.outputs(batch.inputs)
                 if first.task.scores:
                     for row in rows:
-                        self._take(row, all_totals[row].add, outputs[row], y)
+                        self._take(row, all_totals[row].add, outputs[row], batch)
                     continue
-                totals_of_batch = self._stack.totals(outputs, y, shared=True).double()
+                totals_of_batch = self._stack.totals(outputs, batch, shared=True).double()
                 sums = totals_of_batch if sums is None else sums + totals_of_batch
-                num_rows += len(y)
         found = [] if sums is None else sums.tolist()
         for row in rows:
             if found:
-                self._take(row, all_totals[row].add_sums, found[row], num_rows)
+                self._take(row, all_totals[row].add_sums, found[row])
             self._take(row, self._trainers[row].measured, "val", all_totals[row])
 
     def _take(

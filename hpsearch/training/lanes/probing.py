@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hpsearch.components.batch import Batch, map_tree
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.formatting import show_error
 from hpsearch.training.batches import TensorBatches
@@ -120,7 +121,7 @@ class _Trial:
         assert isinstance(data, TensorBatches)
         # of all of the data, which may be in the order of its classes
         rows = torch.linspace(0, len(data) - 1, min(NUM_ROWS, len(data))).long()
-        self._x, self._y = (values[rows.to(values.device)] for values in (data.x, data.y))
+        self._batch = data.at(rows.to(data.rows.device))
         self._kept = {name: tensor.detach().clone() for name, tensor in stack.state.items()}
         for first_row in stack.dropout_buffers("first_row"):
             first_row.zero_()  # an epoch leaves that of its last part
@@ -174,15 +175,15 @@ class _Trial:
         for _ in range(NUM_TIMED):
             start = time.perf_counter()
             step()
-            if self._x.is_cuda:
-                torch.cuda.synchronize(self._x.device)
+            if self._batch.device.type == "cuda":
+                torch.cuda.synchronize(self._batch.device)
             times.append(time.perf_counter() - start)
         self.restore()
         return min(times)
 
     def _alone(self) -> list[Tensor]:
-        outputs = self._outputs(self._x)
-        loss = self._task.loss(outputs.float(), self._y)
+        outputs = self._outputs(self._batch)
+        loss = self._task.loss(outputs, self._batch)
         found = torch.autograd.grad(loss + self._penalty(), self._params, allow_unused=True)
         if not all(each is not None for each in found):
             raise _NotSharedError(at("model", "a step doesn't use all of its parameters"))
@@ -192,14 +193,15 @@ class _Trial:
         penalties = [penalty() for penalty in self._penalties]
         return torch.stack(penalties).sum() if penalties else torch.zeros(())
 
-    def _outputs(self, x: Tensor, first_row: int = 0) -> Tensor:
+    def _outputs(self, batch: Batch, first_row: int = 0) -> Tensor:
         """Return what the first trainer makes of rows, of a batch from its `first_row`."""
         for module in self._model.modules():
             if isinstance(module, Dropout):
                 module.begin_pass()
                 module.first_row.fill_(first_row)
         with self._first.autocast():
-            outputs: Tensor = self._model(x.clone())  # which it may change in place
+            # which it may change in place
+            outputs: Tensor = self._model(map_tree(torch.clone, batch.inputs))
         return outputs
 
     @cached_property
@@ -221,14 +223,14 @@ class _Trial:
     def _evaluated_alone(self) -> Tensor:
         self._model.eval()
         with torch.no_grad():
-            outputs = self._outputs(self._x)
+            outputs = self._outputs(self._batch)
         self._model.train()
         return outputs
 
     def _evaluated(self) -> Tensor:
         self._stack.program.eval()
         with torch.no_grad():
-            outputs = self._stack.outputs(self._x.clone())[0]
+            outputs: Tensor = self._stack.outputs(map_tree(torch.clone, self._batch.inputs))[0]
         self._stack.program.train()
         return outputs
 
@@ -237,9 +239,8 @@ class _Trial:
 
     def _fused(self) -> list[Tensor]:
         num_lanes = len(self._stack)
-        x = self._x.expand(num_lanes, *self._x.shape)
-        y = self._y.expand(num_lanes, *self._y.shape)
-        outputs, losses = self._stack.losses(x, y, None)
+        batch = self._batch.map(lambda tensor: tensor.expand(num_lanes, *tensor.shape))
+        outputs, losses = self._stack.losses(batch, None)
         self._stack.gradient(losses, add=False)
         return [outputs[0].detach(), losses[0].detach(), self._stack.grads[0]]
 
@@ -251,10 +252,10 @@ class _Trial:
     def _is_mean_of_rows(self, outputs: Tensor) -> bool:
         """Whether parts of a batch add up to it: a long and a short part."""
         loss, cut = self._task.loss, len(outputs) // 4
-        whole, parts = loss(outputs.float(), self._y), (slice(0, cut), slice(cut, None))
+        whole, count = loss(outputs, self._batch), self._task.count
         shares = [
-            loss(outputs[part].float(), self._y[part]) * len(self._y[part]) / len(outputs)
-            for part in parts
+            loss(part, rows) * count(rows) / count(self._batch)
+            for part, rows in zip(outputs.tensor_split([cut]), self._parts(cut), strict=True)
         ]
         return is_close(whole.detach(), torch.stack(shares).sum().detach())
 
@@ -263,12 +264,16 @@ class _Trial:
         """Whether a batch can be computed in parts: a long and a short one, after which nothing
         is left in buffers."""
         cut, before = len(outputs) // 4, self._buffers_alone()
-        parts = [self._outputs(self._x[:cut]), self._outputs(self._x[cut:], first_row=cut)]
+        first, second = self._parts(cut)
+        parts = [self._outputs(first), self._outputs(second, first_row=cut)]
         for module in self._model.modules():
             if isinstance(module, Dropout):
                 module.first_row.zero_()
         is_stateless = all(map(torch.equal, before, self._buffers_alone()))
         return is_stateless and is_close(outputs, torch.cat(parts))
+
+    def _parts(self, cut: int) -> Iterator[Batch]:
+        return self._batch.split([cut, len(self._batch) - cut])
 
     def restore(self) -> None:
         """Put the stack's tensors back."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from hpsearch.components.batch import Batch, Tree, joined, map_tree
 from hpsearch.training.batches import TensorBatches
 from hpsearch.training.lanes.parts import EpochParts, Part
 from hpsearch.training.lanes.row_steps import RowStep, row_step
@@ -84,7 +86,7 @@ class _RowEpoch:
         self._stack, self._trainers, self._plans = stack, trainers, plans
         self._totals, self._take = totals, take
         self._norms: list[list[Tensor]] = [[] for _ in trainers]
-        self._kept: list[tuple[Part, Tensor, Tensor]] = []
+        self._kept: list[tuple[Part, Tree, Batch]] = []
         self._data = train_data(trainers[0])
 
     def train(self, steps: Sequence[Callable[[], None]]) -> list[float]:
@@ -110,16 +112,18 @@ class _RowEpoch:
     def _train_part(self, part: Part, adds: bool) -> None:
         for row in part.begins:
             self._trainers[row].begin_step(part.steps[row] or 0)
-        x, y = gathered(self._data.x, part.rows), gathered(self._data.y, part.rows)
-        outputs, losses = self._stack.losses(x, y, part.is_row)
+        batch = gathered(self._data, part.rows)
+        outputs, losses = self._stack.losses(batch, part.is_row)
         begins = None
         if part.weights is not None:
             losses = losses * part.weights
             begins = torch.zeros_like(part.weights)
             begins[part.begins] = 1
         self._stack.gradient(losses, add=adds, begins=begins)
-        self._kept.append((part, outputs.detach(), y))
-        if len(self._kept) == FLUSH_STEPS:
+        joins = self._trainers[0].task.joins_batches
+        seen = batch.without_inputs() if joins else batch
+        self._kept.append((part, map_tree(torch.detach, outputs), seen))
+        if len(self._kept) == (FLUSH_STEPS if joins else 1):
             self._flush()
 
     def _take_step(self, row: int, step: int, take_step: Callable[[], None]) -> None:
@@ -144,18 +148,17 @@ class _RowEpoch:
         if not kept:
             return
         if all(part.weights is None for part, _, _ in kept):
-            outputs = torch.cat([outputs for _, outputs, _ in kept], 1)
-            targets = torch.cat([targets for _, _, targets in kept], 1)
-            num_rows = outputs.shape[1]
-            sums = self._stack.totals(outputs, targets, shared=False).tolist()
+            outputs = joined([outputs for _, outputs, _ in kept], 1)
+            batches = joined([batch for _, _, batch in kept], 1)
+            sums = self._stack.totals(outputs, batches, shared=False).tolist()
             for row, totals in enumerate(self._totals):
-                self._take(row, totals.add_sums, sums[row], num_rows)
+                self._take(row, totals.add_sums, sums[row])
             return
         for row, totals in enumerate(self._totals):
-            for part, outputs, targets in kept:
+            for part, outputs, batch in kept:
                 if part.steps[row] is not None:
-                    is_row: Any = slice(None) if part.is_row is None else part.is_row[row]
-                    totals.keep(outputs[row][is_row], targets[row][is_row])
+                    lane = partial(_of_lane, row=row, part=part)
+                    totals.keep(map_tree(lane, outputs), batch.map(lane))
             self._take(row, totals.flush)
 
 
@@ -173,6 +176,11 @@ def train_data(trainer: Trainer) -> TensorBatches:
     return data
 
 
-def gathered(values: Tensor, rows: Tensor) -> Tensor:
-    """Return values by rows (lanes, rows), (lanes, rows, ...)."""
-    return values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
+def gathered(data: TensorBatches, rows: Tensor) -> Batch:
+    """Return the batch of rows (lanes, rows), whose tensors are (lanes, rows, ...)."""
+    return data.at(rows.flatten()).map(lambda flat: flat.view(*rows.shape, *flat.shape[1:]))
+
+
+def _of_lane(tensor: Tensor, row: int, part: Part) -> Tensor:
+    """Return a lane's rows of a part, but for those that only fill it."""
+    return tensor[row] if part.is_row is None else tensor[row][part.is_row[row]]

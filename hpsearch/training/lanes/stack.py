@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from hpsearch.components.batch import Batch, Tree, in_float32, map_tree
 from hpsearch.components.layers.modules import ChannelsLast, Dropout
 from hpsearch.components.tasks import Task
 from hpsearch.training.lanes.batched_layers import Chain, losses_of
@@ -44,28 +45,28 @@ class LaneProgram(nn.Module):
             elif hasattr(mine, "active"):  # lanes without dropout have the rate 0
                 mine.active = any(module.active for module in theirs)
 
-    def forward(self, x: Tensor, y: Tensor, is_row: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, is_row: Tensor | None = None) -> tuple[Tree, Tensor]:
         """Return the outputs of a batch and the mean loss over its rows.
 
         Rows for which `is_row` is false only fill the batch: the loss has no gradient by them.
         """
         self.begin_pass()
         with self.autocast():
-            outputs = self.net(x)
-        return outputs, self.loss(learned_of(outputs, is_row), y)
+            outputs = self.net(batch.inputs)
+        return outputs, self.loss(learned_of(outputs, is_row), batch)
 
     def begin_pass(self) -> None:
         """Let dropouts draw from the start of their keys."""
         for module in self.dropouts:
             module.begin_pass()
 
-    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+    def loss(self, outputs: Tree, batch: Batch) -> Tensor:
         """Return the mean loss of rows."""
-        return self._task.loss(outputs, y)
+        return self._task.loss(outputs, batch)
 
-    def totals(self, outputs: Tensor, y: Tensor) -> Tensor:
+    def totals(self, outputs: Tree, batch: Batch) -> Tensor:
         """Return the task's totals of rows."""
-        return self._task.totals(outputs.float(), y)
+        return self._task.totals(outputs, batch)
 
     @cached_property
     def dropouts(self) -> list[Dropout]:
@@ -123,12 +124,12 @@ class Stack:
             if isinstance(module, Dropout)
         ]
 
-    def losses(self, x: Tensor, y: Tensor, is_row: Tensor | None) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch, is_row: Tensor | None) -> tuple[Tree, Tensor]:
         """Return the outputs (lanes, rows, ...) of a batch of each lane, and losses (lanes,)."""
         if self._chain is not None:
-            return self._chained(x, y, is_row)
-        lanes = (0, 0, 0, None if is_row is None else 0)
-        found: tuple[Tensor, Tensor] = _vmapped(self._forward, lanes)(self.state, x, y, is_row)
+            return self._chained(batch, is_row)
+        lanes = (0, 0, None if is_row is None else 0)
+        found: tuple[Tree, Tensor] = _vmapped(self._forward, lanes)(self.state, batch, is_row)
         return found
 
     def gradient(self, losses: Tensor, *, add: bool, begins: Tensor | None = None) -> None:
@@ -147,33 +148,32 @@ class Stack:
         else:
             torch.cat(flat, 1, out=self.grads)
 
-    def outputs(self, x: Tensor) -> Tensor:
+    def outputs(self, x: Tree) -> Tree:
         """Return what all lanes make of the same rows, (lanes, rows, ...)."""
         if self._chain is not None:
             with self.program.autocast():
                 return self._chain(self.state, _NET, x.expand(len(self), *x.shape))
-        found: Tensor = _vmapped(self._model, (0, None))(self.state, x)
-        return found
+        return _vmapped(self._model, (0, None))(self.state, x)
 
     @torch.no_grad()
-    def totals(self, outputs: Tensor, y: Tensor, *, shared: bool) -> Tensor:
-        """Return each lane's totals of rows, (lanes, totals); targets may be `shared` by all."""
+    def totals(self, outputs: Tree, batch: Batch, *, shared: bool) -> Tensor:
+        """Return each lane's totals of rows, (lanes, totals); a batch may be `shared` by all."""
         lanes = (0, 0, None if shared else 0)
-        found: Tensor = _vmapped(self._totals, lanes)(self.state, outputs, y)
+        found: Tensor = _vmapped(self._totals, lanes)(self.state, outputs, batch)
         return found
 
     @torch.no_grad()
-    def totals_of_rows(self, outputs: Tensor, y: Tensor, counts: Tensor) -> Tensor:
+    def totals_of_rows(self, outputs: Tree, batch: Batch, counts: Tensor) -> Tensor:
         """Return each lane's totals of the rows that count, a mask (lanes, rows)."""
 
-        def of_lane(state: dict[str, Tensor], outputs: Tensor, y: Tensor) -> Tensor:
-            of_row = _vmapped(
-                lambda row, target: self._totals(state, row[None], target[None]), (0, 0)
-            )
-            found: Tensor = of_row(outputs, y)
+        def of_lane(state: dict[str, Tensor], outputs: Tree, batch: Batch) -> Tensor:
+            def of_row(outputs: Tree, row: Batch) -> Tensor:
+                return self._totals(state, *(map_tree(_as_row, each) for each in (outputs, row)))
+
+            found: Tensor = _vmapped(of_row, (0, 0))(outputs, batch)
             return found
 
-        found: Tensor = _vmapped(of_lane, (0, 0, 0))(self.state, outputs, y)
+        found: Tensor = _vmapped(of_lane, (0, 0, 0))(self.state, outputs, batch)
         return torch.where(counts[..., None], found, 0.0).sum(1)
 
     def holds(self, row: int) -> bool:
@@ -201,27 +201,27 @@ class Stack:
             for _, param in named_params(trainer):
                 param.grad = None
 
-    def _chained(self, x: Tensor, y: Tensor, is_row: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _chained(self, batch: Batch, is_row: Tensor | None) -> tuple[Tensor, Tensor]:
         assert self._chain is not None
+        x, y = batch
         self.program.begin_pass()
         with self.program.autocast():
             outputs = self._chain(self.state, _NET, x)
         learned = learned_of(outputs, is_row)
-        if self._losses_of is not None and learned.ndim == 3 and not y.is_floating_point():
+        is_plain = learned.ndim == 3 and batch.mask is None and not y.is_floating_point()
+        if self._losses_of is not None and is_plain:
             return outputs, self._losses_of(learned, y)
-        found: Tensor = _vmapped(self._loss, (0, 0, 0))(self.state, learned, y)
+        found: Tensor = _vmapped(self._loss, (0, 0, 0))(self.state, learned, batch)
         return outputs, found
 
-    def _loss(self, state: dict[str, Tensor], outputs: Tensor, y: Tensor) -> Tensor:
+    def _loss(self, state: dict[str, Tensor], outputs: Tree, batch: Batch) -> Tensor:
         with _reparametrized(self.program, state):
-            return self.program.loss(outputs, y)
+            return self.program.loss(outputs, batch)
 
-    def _forward(
-        self, state: dict[str, Tensor], x: Tensor, y: Tensor, is_row: Tensor | None
-    ) -> Any:
-        return functional_call(self.program, state, (x, y, is_row))
+    def _forward(self, state: dict[str, Tensor], batch: Batch, is_row: Tensor | None) -> Any:
+        return functional_call(self.program, state, (batch, is_row))
 
-    def _model(self, state: dict[str, Tensor], x: Tensor) -> Any:
+    def _model(self, state: dict[str, Tensor], x: Tree) -> Any:
         own = {
             name.removeprefix(_NET): tensor
             for name, tensor in state.items()
@@ -230,9 +230,9 @@ class Stack:
         with self.program.autocast():
             return functional_call(self.program.net, own, (x,))
 
-    def _totals(self, state: dict[str, Tensor], outputs: Tensor, y: Tensor) -> Tensor:
+    def _totals(self, state: dict[str, Tensor], outputs: Tree, batch: Batch) -> Tensor:
         with _reparametrized(self.program, state):
-            return self.program.totals(outputs, y)
+            return self.program.totals(outputs, batch)
 
     def _stacked_others(self) -> dict[str, Tensor]:
         """Stack buffers, and parameters that aren't trained."""
@@ -245,13 +245,21 @@ class Stack:
         return stacked
 
 
-def learned_of(outputs: Tensor, is_row: Tensor | None) -> Tensor:
+def learned_of(outputs: Tree, is_row: Tensor | None) -> Tree:
     """Return outputs in float32; of rows that only fill a batch without gradients."""
-    learned = outputs.float()
+    learned = in_float32(outputs)
     if is_row is None:
         return learned
-    wide = is_row.view(*is_row.shape, *[1] * (learned.ndim - is_row.ndim))
-    return torch.where(wide, learned, learned.detach())
+
+    def cut(tensor: Tensor) -> Tensor:
+        wide = is_row.view(*is_row.shape, *[1] * (tensor.ndim - is_row.ndim))
+        return torch.where(wide, tensor, tensor.detach())
+
+    return map_tree(cut, learned)
+
+
+def _as_row(tensor: Tensor) -> Tensor:
+    return tensor[None]
 
 
 def _vmapped(function: Any, in_dims: tuple[int | None, ...]) -> Any:

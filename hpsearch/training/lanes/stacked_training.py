@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hpsearch.components.batch import Batch, Tree, map_tree
 from hpsearch.training.batches import TensorBatches
 from hpsearch.training.lanes.graphs import RecordedCalls, Recorder, recorder_for
 from hpsearch.training.lanes.parts import EpochParts, PartTables
@@ -67,7 +68,7 @@ class StackedTraining:
         self._step.write_back()
         norms = (program.norms / torch.from_numpy(is_measured.sum(0)).to(program.norms)).tolist()
         for row, sums in enumerate(program.totals.tolist()):
-            take(row, totals[row].add_sums, sums, len(plans[row].order))
+            take(row, totals[row].add_sums, sums)
         return norms
 
     def close(self) -> None:
@@ -133,8 +134,8 @@ class _Program:
         ):
             key_of.copy_(now["keys"][number])
             first_row.copy_(now["first_rows"])
-        y = gathered(self._data.y, rows)
-        outputs, losses = self._stack.losses(gathered(self._data.x, rows), y, now.get("is_row"))
+        batch = gathered(self._data, rows)
+        outputs, losses = self._stack.losses(batch, now.get("is_row"))
         weights, begins = now.get("weights"), None
         if weights is not None:
             losses = losses * weights
@@ -144,7 +145,7 @@ class _Program:
         norms = self._step.step(now["coefficients"], measure=measure)
         if norms is not None:
             self.norms += torch.where(now["is_measured"], norms, 0.0)
-        self._add(self._totals(outputs.detach(), y, now))
+        self._add(self._totals(map_tree(torch.detach, outputs), batch, now))
         self._part += 1
 
     def _rows(self, size: int) -> Tensor:
@@ -153,13 +154,13 @@ class _Program:
         places = start + torch.arange(size, device=start.device)
         return self._tables["rows"].index_select(1, places)
 
-    def _totals(self, outputs: Tensor, y: Tensor, now: Tables) -> Tensor:
+    def _totals(self, outputs: Tree, batch: Batch, now: Tables) -> Tensor:
         weights, is_row = now.get("weights"), now.get("is_row")
         if weights is None:
-            return self._stack.totals(outputs, y, shared=False)
+            return self._stack.totals(outputs, batch, shared=False)
         counts = (weights > 0)[:, None]
         return self._stack.totals_of_rows(
-            outputs, y, counts if is_row is None else counts & is_row
+            outputs, batch, counts if is_row is None else counts & is_row
         )
 
     def _add(self, totals: Tensor) -> None:

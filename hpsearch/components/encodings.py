@@ -1,0 +1,81 @@
+"""How targets of each kind are learned and what predictions of them are: open to new tasks.
+
+A task's `kind` names its encoding; a new kind of task registers one in its own module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+Values = np.ndarray[Any, Any]
+
+
+class TargetEncoding:
+    """What depends on the kind of the targets, `y` as arrays hold them; the defaults say nothing.
+
+    The targets that a data set gives are turned into these by `components.datasets.targets`,
+    unless `reads_targets` is false: then they are what the data set or its windows make of them.
+    """
+
+    reads_targets: ClassVar[bool] = True
+    #: whether each target is brought to mean 0 and standard deviation 1
+    standardizes: ClassVar[bool] = False
+    #: whether an output must not depend on later steps of its sequence
+    is_causal: ClassVar[bool] = False
+
+    def description(self, output_size: int) -> str:
+        """Return what follows the kind where the data is described, such as ` into 3 classes`."""
+        return ""
+
+    def output_shape(self, output_size: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a model's outputs for an example."""
+        return (output_size,)
+
+    def class_counts(self, y: Values, output_size: int) -> tuple[int, ...]:
+        """Return the rows of each class, rounded; nothing where there are no classes."""
+        return ()
+
+    def base_rates(self, y: Values, output_size: int) -> tuple[float, ...]:
+        """Return how often each output's event is true, and half a row more."""
+        return ()
+
+    def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
+        """Return one prediction (outputs,) for all rows by the name of each baseline."""
+        return {}
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Return what is predicted, given a model's outputs."""
+        return outputs
+
+    def columns(
+        self, answers: Values, shares: Values, names: Sequence[str], share: str
+    ) -> Mapping[str, Values]:
+        """Return predictions (rows, ...) and what the head gives for them as columns of a table.
+
+        `share` names the latter: `probability` or `score`; `names` those of the outputs.
+        """
+        return dict(zip(names, answers.T, strict=True))
+
+
+def register_encoding(kind: str, encoding: TargetEncoding) -> None:
+    """Add a kind; ValueError for one that is there."""
+    if kind in _ENCODINGS:
+        raise ValueError(f"the kind {kind!r} is registered already")
+    _ENCODINGS[kind] = encoding
+
+
+def encoding_of(kind: str) -> TargetEncoding:
+    """Return the encoding of a kind."""
+    return _ENCODINGS[kind]
+
+
+def kinds() -> tuple[str, ...]:
+    """Return all kinds, sorted."""
+    return tuple(sorted(_ENCODINGS))
+
+
+_ENCODINGS: dict[str, TargetEncoding] = {}
