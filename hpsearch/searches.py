@@ -205,6 +205,9 @@ def repeat_search(
         if record.state != "finished" or record.best is None:
             rule = "must be of a search that is finished and has a best trial"
             raise SpecError([Problem("repeat", rule, f"{name}, {record.state}")])
+        if not record.spec.is_plain:
+            rule = "must be of a search with one objective and no constraints"
+            raise SpecError([Problem("repeat", rule, name)])
         bound = bind_code(record, folder, changed_code)
         best, reason = Finalist(record.best.number), record.reason
         settings = bound.spec.search.model_copy(update={"final": Final(top=1, seeds=seeds)})

@@ -45,6 +45,9 @@ def _comparison_problems(spec: SearchSpec) -> Iterator[Problem]:
     if spec.search.stop_when is not None:
         rule = f"must not be given with {what}: the forecast is of one objective"
         yield Problem("search.stop_when", rule)
+    if spec.search.final is not None:
+        rule = f"must not be given with {what}: new seeds are ranked by one objective"
+        yield Problem("search.final", rule)
     if spec.search.warm_start:
         rule = f"must not be given with {what}: earlier searches were not compared by them"
         yield Problem("search.warm_start", rule, list(spec.search.warm_start))

@@ -71,3 +71,20 @@ class TestSettings:
         found = problems_of(changed(search=search))
         assert found[0].startswith(expected)
         assert len(found) == 1
+
+    @pytest.mark.parametrize(
+        ("search", "rule"),
+        [
+            ({"final": {"top": 2, "seeds": 2}}, "new seeds are ranked by one objective"),
+            ({"warm_start": "auto"}, "earlier searches were not compared by them"),
+            (
+                {"stop_when": {"improvement_below": 0.01}},
+                "the forecast is of one objective",
+            ),
+        ],
+    )
+    def test_that_do_not_fit_constraints(self, search: dict[str, Any], rule: str) -> None:
+        (place,) = search
+        constraints = [{"metric": "parameters", "max": 1000}]
+        (found,) = problems_of(changed(search=search, constraints=constraints))
+        assert found.startswith(f"search.{place}: must not be given with constraints: {rule}")
