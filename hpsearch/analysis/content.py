@@ -300,12 +300,22 @@ def _diagnosis(record: Record, progress: Progress) -> list[Section]:
 def _importances(importances: Importances) -> Section:
     if not importances.shares:
         return Section("Hyperparameters", (importances.note,), ("parallel", "slice"))
-    rows = _rows((f"`{name}`", f"{share:.1%}") for name, share in importances.shares.items())
-    blocks: list[str | Table | Code] = [importances.note, Table(("hyperparameter", "share"), rows)]
+    rows = _rows(
+        (f"`{name}`", f"{share:.1%}", *_interval(importances, name))
+        for name, share in importances.shares.items()
+    )
+    header = ("hyperparameter", "share", *(["90 % interval"] if importances.intervals else []))
+    blocks: list[str | Table | Code] = [importances.note, Table(header, rows)]
     if importances.left_out:
         names = ", ".join(f"`{name}`" for name in importances.left_out)
         blocks.append(f"Too few trials have these hyperparameters: {names}.")
     return Section("Hyperparameters", tuple(blocks), ("importances", "parallel", "slice"))
+
+
+def _interval(importances: Importances, name: str) -> list[str]:
+    """The cell of an interval, where there are any: over resamples of the trials."""
+    ends = importances.intervals.get(name)
+    return [] if ends is None else [f"{ends[0]:.0%} to {ends[1]:.0%}"]
 
 
 def _early_stopping(record: Record, progress: Progress) -> Section:
