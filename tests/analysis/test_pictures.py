@@ -54,7 +54,7 @@ def ticks(page: Page, figure: str) -> list[str]:
     place = page.locator(f"[data-figure='{figure}']")
     place.scroll_into_view_if_needed()
     place.locator(".xtick text").first.wait_for()
-    return place.locator(".xtick text").all_text_contents()
+    return place.locator(".xtick text:visible").all_text_contents()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
