@@ -261,9 +261,8 @@ def render_report(report: SearchReport) -> RenderableType:
     if report.best is not None:
         parts += ["", _render_best(report, report.best)]
     parts += _render_troubles(record)
-    if report.importances:
-        shares = [f"{name} {share:.0%}" for name, share in report.importances.items()]
-        parts += ["", escape(f"importance: {', '.join(shares)}")]
+    if report.importances and not report.importances_are_rough:
+        parts += ["", escape(f"importance: {', '.join(_shares(report))}")]
     return Group(*parts)
 
 
@@ -282,6 +281,14 @@ def _render_front(record: Record) -> list[RenderableType]:
         values = [show(trial.last(each.metric)) for each in record.spec.objectives]
         table.add_row(str(trial.number), *values, escape(_configuration(trial)))
     return ["", table]
+
+
+def _shares(report: SearchReport) -> Iterator[str]:
+    """Yield the importance of each hyperparameter, with its interval over resamples."""
+    for name, share in report.importances.items():
+        ends = report.importance_intervals.get(name)
+        told = "" if ends is None else f" ({ends[0]:.0%} to {ends[1]:.0%})"
+        yield f"{name} {share:.0%}{told}"
 
 
 def _render_best(report: SearchReport, best: TrialRecord) -> RenderableType:

@@ -39,6 +39,7 @@ from hpsearch.space import Parameter
 
 MAX_SLICES = 24
 _MAX_CURVE_POINTS = 40_000
+_FEW_TICKS = 10
 
 
 def all_figures(record: Record, importances: Importances) -> dict[str, go.Figure]:
@@ -58,6 +59,7 @@ def objective_over_trials(record: Record) -> go.Figure | None:
     figure = new_figure("Objective over trials", "trial", record.spec.objective.metric)
     if not add_trials(figure, record, [Point(t, t.number, record.objective(t)) for t in trials]):
         return None
+    figure.update_xaxes(**_whole_ticks(0, len(record.trials) - 1))
     numbers, values = _best_so_far(record)
     if numbers:
         line = {"shape": "hv", "width": 2}
@@ -107,20 +109,37 @@ def importance_bars(importances: Importances) -> go.Figure | None:
         return None
     names = list(importances.shares)[::-1]
     shares = [importances.shares[name] for name in names]
+    ends = [importances.intervals.get(name, (0.0, 0.0)) for name in names]
     figure = new_figure("Importance", "", "", height=110 + 36 * len(names))
-    figure.add_bar(
-        x=shares,
-        y=[wrap_name(name) for name in names],
-        orientation="h",
-        marker={"color": ACCENT},
-        text=["<1%" if 0 < share < 0.005 else f"{share:.0%}" for share in shares],
-        textposition="outside",
+    labels = [wrap_name(name) for name in names]
+    figure.add_bar(x=shares, y=labels, orientation="h", marker={"color": ACCENT}, hoverinfo="skip")
+    figure.add_scatter(  # the intervals, over which the numbers stand at the right
+        x=[x for low, high in ends for x in (low, high, None)],
+        y=[y for label in labels for y in (label, label, None)],
+        mode="lines",
+        line={"width": 2},
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=[max(share, high) for share, (_, high) in zip(shares, ends, strict=True)],
+        y=labels,
+        mode="text",
+        text=[f"  {_told(name, importances)}" for name in names],
+        textposition="middle right",
         cliponaxis=False,
         hoverinfo="skip",
     )
-    figure.update_xaxes(visible=False, range=[0, max(shares) * 1.12])
+    longest = max(high for _, high in ends)
+    figure.update_xaxes(visible=False, range=[0, max(*shares, longest) * 1.25])
+    figure.update_layout(showlegend=False)
     figure.update_yaxes(showgrid=False, ticksuffix="  ")
     return figure
+
+
+def _told(name: str, importances: Importances) -> str:
+    share, ends = importances.shares[name], importances.intervals.get(name)
+    told = "<1%" if 0 < share < 0.005 else f"{share:.0%}"
+    return told if ends is None else f"{told} ({100 * ends[0]:.0f} to {ends[1]:.0%})"
 
 
 def parameter_slice(record: Record, parameter: Parameter) -> go.Figure | None:
@@ -132,8 +151,9 @@ def parameter_slice(record: Record, parameter: Parameter) -> go.Figure | None:
         for trial in shown_trials(record)
         if parameter.name in trial.params
     ]
-    if not add_trials(figure, record, points, legend=False):
+    if all(point.y is None for point in points):
         return None
+    add_trials(figure, record, points, legend=False)
     best = record.best
     if best is not None and parameter.name in best.params:
         figure.add_scatter(
@@ -178,7 +198,12 @@ def _drawings(
     parameters = sorted(
         record.space.parameters, key=lambda parameter: order.get(parameter.name, len(order))
     )
-    slices = {f"slice:{p.name}": partial(parameter_slice, record, p) for p in parameters}
+    valued = [trial for trial in record.trials if record.objective(trial) is not None]
+    slices = {
+        f"slice:{p.name}": partial(parameter_slice, record, p)
+        for p in parameters
+        if any(p.name in trial.params for trial in valued)
+    }
     return {
         **pareto_figures(record),
         "objective": partial(objective_over_trials, record),
@@ -208,8 +233,13 @@ def _epoch_axis(record: Record) -> dict[str, Any]:
     before it."""
     epochs = [rung.epoch for rung in rungs(record)]
     if not epochs or any(later < 2 * epoch for epoch, later in pairwise(epochs)):
-        return {}
+        return _whole_ticks(1, max((trial.epochs for trial in record.trials), default=1))
     return {"type": "log", "tickvals": sorted({1, *epochs, record.spec.max_epochs})}
+
+
+def _whole_ticks(low: float, high: float) -> dict[str, Any]:
+    """Keep an axis of whole numbers from ticks between them, which a short one would get."""
+    return {"dtick": 1} if high - low < _FEW_TICKS else {}
 
 
 def _best_so_far(record: Record) -> tuple[list[int], list[float]]:
@@ -248,5 +278,7 @@ def _set_parameter_axis(figure: go.Figure, distribution: BaseDistribution) -> No
             figure.update_xaxes(dtick=1)
         if low < -2:
             figure.update_xaxes(tickformat=".0e")  # 1e-4, as in a spec
+    elif isinstance(distribution, IntDistribution):
+        figure.update_xaxes(**_whole_ticks(low, high))
     pad = 0.04 * (high - low)
     figure.update_xaxes(range=[low - pad, high + pad])

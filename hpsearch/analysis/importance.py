@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
@@ -20,6 +21,8 @@ from hpsearch.spec import Scalar
 
 MIN_TRIALS = 10  # fewer say nothing
 MANY_TRIALS = 100  # from here on shares are steady enough not to warn
+NUM_RESAMPLES = 20  # of the trials, for intervals
+MAX_RESAMPLED = 500  # trials; each resample of more takes long
 MIN_AT_EPOCH = 8  # trials that reached the epoch whose values are compared
 MIN_TOP = 5  # PED-ANOVA is unsteady with fewer in the top group, says its documentation
 MIN_ACTIVE = 5  # trials that have a conditional hyperparameter
@@ -29,11 +32,14 @@ MIN_ACTIVE = 5  # trials that have a conditional hyperparameter
 class Importances:
     """Shares that add up to 1, the largest first, and how they came about.
 
-    `note` says how they were measured, or why there are none.
+    `note` says how they were measured, or why there are none. `intervals` hold nine tenths of the
+    shares in resamples of the trials (bootstrap).
     """
 
     note: str
     shares: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    is_rough: bool = False  # of few trials: another search may give other shares
     left_out: tuple[str, ...] = ()  # hyperparameters that too few trials have
 
 
@@ -62,15 +68,19 @@ def importances(record: Record) -> Importances:
     judged = [t for t in judged if t.number in losses or t.outcome is not Outcome.COMPLETED]
     counts = {name: sum(name in trial.params for trial in judged) for name in names}
     measured = [name for name in names if counts[name] >= MIN_ACTIVE]
-    raw = _ped_anova(record, judged, losses, measured, num_top)
-    total = sum(raw.values())
-    if total <= 0:
+    shares = _shares(record, judged, losses, measured, num_top)
+    if not shares:
         return Importances("The best trials' hyperparameters do not differ from the others'.")
+    intervals = _intervals(record, judged, losses, measured, num_top)
+    told = f" Intervals: nine tenths of {NUM_RESAMPLES} resamples of the trials."
     return Importances(
         f"What sets the best {num_top} trials at epoch {epoch} apart from all {len(judged)} "
         "(PED-ANOVA); trials that did not reach it count as worse."
-        + (" With so few trials it is a rough estimate." if len(judged) < MANY_TRIALS else ""),
-        {name: share / total for name, share in raw.items()},
+        + (" With so few trials it is a rough estimate." if len(judged) < MANY_TRIALS else "")
+        + (told if intervals else ""),
+        shares,
+        intervals,
+        len(judged) < MANY_TRIALS,
         tuple(name for name in names if name not in measured),
     )
 
@@ -97,6 +107,39 @@ def _comparable_epoch(
             losses.setdefault(epoch, {})[trial.number] = sign * value
     epochs = [epoch for epoch, values in losses.items() if len(values) >= enough]
     return (max(epochs), losses[max(epochs)]) if epochs else None
+
+
+def _shares(
+    record: Record,
+    trials: list[TrialRecord],
+    losses: dict[int, float],
+    names: list[str],
+    num_top: int,
+) -> dict[str, float]:
+    """Return the shares, the largest first; none where nothing sets the best trials apart."""
+    raw = _ped_anova(record, trials, losses, names, num_top)
+    total = sum(raw.values())
+    return {name: share / total for name, share in raw.items()} if total > 0 else {}
+
+
+def _intervals(
+    record: Record,
+    trials: list[TrialRecord],
+    losses: dict[int, float],
+    names: list[str],
+    num_top: int,
+) -> dict[str, tuple[float, float]]:
+    """Return the 5th and the 95th percentile of each share over resamples of the trials."""
+    if len(trials) > MAX_RESAMPLED:
+        return {}
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(NUM_RESAMPLES):
+        drawn = [trials[i] for i in rng.integers(0, len(trials), len(trials))]
+        shares = _shares(record, drawn, losses, names, num_top)
+        found.append([shares.get(name, 0.0) for name in names])
+    low, high = np.percentile(found, [5, 95], axis=0)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
 def _ped_anova(

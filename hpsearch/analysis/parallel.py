@@ -103,6 +103,7 @@ def _draw_axes(figure: go.Figure, axes: Sequence[_Axis], lacking: Collection[int
     figure.update_xaxes(
         tickvals=list(range(len(axes))),
         ticktext=titles,
+        ticklabeloverflow="allow",  # see `set_columns`
         range=[-0.25, len(axes) - 0.4],
         zeroline=False,
         fixedrange=True,

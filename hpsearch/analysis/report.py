@@ -82,6 +82,16 @@ class SearchReport:
         return self._importances.shares
 
     @property
+    def importance_intervals(self) -> dict[str, tuple[float, float]]:
+        """Nine tenths of each share in resamples of the trials; none of over 500 trials."""
+        return self._importances.intervals
+
+    @property
+    def importances_are_rough(self) -> bool:
+        """Whether they are of so few trials that another search may give others."""
+        return self._importances.is_rough
+
+    @property
     def importances_note(self) -> str:
         """How the importances were measured, or why there are none."""
         return self._importances.note

@@ -131,6 +131,7 @@ def set_columns(figure: go.Figure, labels: Sequence[str]) -> None:
     figure.update_xaxes(
         tickvals=list(range(len(labels))),
         ticktext=list(labels),
+        ticklabeloverflow="allow",  # else the last one is dropped where labels are turned
         range=[-0.5, len(labels) - 0.5],
         showgrid=False,
         zeroline=False,

@@ -76,12 +76,22 @@ def hyperparameters(importances: Importances) -> Section:
     """Return how much each hyperparameter matters."""
     if not importances.shares:
         return Section("Hyperparameters", (importances.note,), ("parallel", "slice"))
-    rows = as_rows((f"`{name}`", f"{share:.1%}") for name, share in importances.shares.items())
-    blocks: list[str | Table | Code] = [importances.note, Table(("hyperparameter", "share"), rows)]
+    rows = as_rows(
+        (f"`{name}`", f"{share:.1%}", *_interval(importances, name))
+        for name, share in importances.shares.items()
+    )
+    header = ("hyperparameter", "share", *(["90 % interval"] if importances.intervals else []))
+    blocks: list[str | Table | Code] = [importances.note, Table(header, rows)]
     if importances.left_out:
         names = ", ".join(f"`{name}`" for name in importances.left_out)
         blocks.append(f"Too few trials have these hyperparameters: {names}.")
     return Section("Hyperparameters", tuple(blocks), ("importances", "parallel", "slice"))
+
+
+def _interval(importances: Importances, name: str) -> list[str]:
+    """Return the cell of an interval, where there are any: over resamples of the trials."""
+    ends = importances.intervals.get(name)
+    return [] if ends is None else [f"{ends[0]:.0%} to {ends[1]:.0%}"]
 
 
 def early_stopping(record: Record, progress: Progress) -> Section:
