@@ -13,7 +13,15 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from hpsearch.cli import job, lifecycle, maintenance, scripts, show, team  # noqa: F401 (their commands)
+from hpsearch.cli import (  # noqa: F401 (their commands)
+    job,
+    lifecycle,
+    maintenance,
+    scripts,
+    show,
+    simulate,
+    team,
+)
 from hpsearch.cli.common import app
 from hpsearch.errors import HpsearchError, SearchFailedError
 from hpsearch.home import home_settings

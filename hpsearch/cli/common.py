@@ -41,6 +41,7 @@ AddressOption = Annotated[
     str | None, typer.Option("--address", help="Address of a Ray cluster to join.")
 ]
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 FolderOption = Annotated[
     Path | None,
     typer.Option("--folder", help="New path of the spec's folder, with its code."),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +32,11 @@ from hpsearch.spec import Scalar, SearchSpec
 from hpsearch.user_code import changes
 
 #: Optuna's loggers that announce each new study
-_ANNOUNCING = ("optuna.storages.journal._storage", "optuna.storages._rdb.storage")
+_ANNOUNCING = (
+    "optuna.storages.journal._storage",
+    "optuna.storages._rdb.storage",
+    "optuna.storages._in_memory",
+)
 
 #: seconds between two writes of how many epochs shared programs have trained
 LANES_INTERVAL_S = 5.0
@@ -52,10 +56,12 @@ class Record(TrialWriter):
         first_points: Iterable[Mapping[str, Scalar]] = (),
         home: Path | None = None,
         code: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> Record:
         """Begin the record of a new search. `facts` are versions and such, as plain values;
         `code` are the hashes of the user's files.
 
+        `clock` gives the seconds since 1970; that of a simulated search, since its start.
         `home` is where the search's folder will be, and isn't: a record in a database that was
         begun for it is of a process that died, and gives way while it has no trials.
         """
@@ -69,7 +75,7 @@ class Record(TrialWriter):
                 study_id = storage.create_new_study(directions, spec.name)
         except optuna.exceptions.DuplicatedStudyError as error:
             raise SearchExistsError(f"the record holds a search named {spec.name!r}") from error
-        now = time.time()
+        now = clock()
         for key, value in {
             # In a database, whose it is; a journal lies in the search's folder.
             "home": str(home) if is_shared else None,
@@ -83,7 +89,9 @@ class Record(TrialWriter):
             "state": "running",
         }.items():
             storage.set_study_user_attr(study_id, key, value)
-        return cls(place, storage, study_id, spec.name, home)
+        record = cls(place, storage, study_id, spec.name, home)
+        record.now = clock
+        return record
 
     @classmethod
     def remove(cls, place: Place, name: str, home: Path | None = None) -> None:
@@ -124,7 +132,7 @@ class Record(TrialWriter):
             return
         if self.code is not None:
             files = changes(self.code, code)
-            self.code_changes = [*self.code_changes, (time.time(), files)]
+            self.code_changes = [*self.code_changes, (self.now(), files)]
         self.code = dict(code)
         self._write("code_changes", "code")
 
@@ -151,7 +159,7 @@ class Record(TrialWriter):
             self._storage.set_study_user_attr(self._study_id, "spec", spec.to_dict())
         died_at = self._last_sign_of_life()
         closed = [[begin, end if end is not None else died_at] for begin, end in self.sessions]
-        self.sessions = [*closed, [time.time(), None]]
+        self.sessions = [*closed, [self.now(), None]]
         self.delivered, self.state, self.reason, self.ended_at = False, "running", None, None
         self._write("sessions", "delivered", "state", "reason", "ended_at")
 
@@ -168,7 +176,7 @@ class Record(TrialWriter):
 
     def end(self, state: SearchState, reason: str | None = None) -> None:
         """Write how the search ended."""
-        now = time.time()
+        now = self.now()
         begin, _ = self.sessions[-1]
         self.sessions = [*self.sessions[:-1], [begin, now]]
         self.ended_at, self.reason, self.state = now, reason, state

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from hpsearch.errors import RecordError
 from hpsearch.record.untrusted import UntrustedJournal
 
 _log = logging.getLogger(__name__)
-#: a journal's path, the URL of a database (`postgresql://…`), or a journal that is only read
-Place = Path | str | UntrustedJournal
+#: a journal's path, the URL of a database (`postgresql://…`), a journal that is only read, or the
+#: memory of this process
+Place = Path | str | UntrustedJournal | InMemoryStorage
 
 
 class _Journal(JournalFileBackend):
@@ -68,6 +69,8 @@ def open_storage(place: Place) -> BaseStorage:
     """Open a record's storage; a journal that is not there is made."""
     if isinstance(place, UntrustedJournal):
         return place.storage()
+    if isinstance(place, InMemoryStorage):
+        return place
     if isinstance(place, Path):
         return JournalStorage(_Journal(str(place)))
     from sqlalchemy.exc import SQLAlchemyError  # a journal needs no database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
@@ -34,11 +34,14 @@ _CONSTRAINTS_KEY = "constraints"
 class TrialWriter(ReadableRecord):
     """A record whose trials can be written."""
 
+    #: the time, in seconds since 1970; that of a simulated search, since its start
+    now: Callable[[], float] = staticmethod(time.time)
+
     def add_trial(self, params: Mapping[str, Scalar]) -> TrialRecord:
         """Write a configuration before its trial starts; the trial gets the next number."""
         distributions = self.space.distributions
         values = self.space.resolve(params)
-        now = time.time()
+        now = self.now()
         template = create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
@@ -54,7 +57,7 @@ class TrialWriter(ReadableRecord):
     def start_attempt(self, number: int) -> None:
         """Note that a trial starts, for the first time or again."""
         trial = self.trials[number]
-        trial.attempted_at = [*trial.attempted_at, time.time()]
+        trial.attempted_at = [*trial.attempted_at, self.now()]
         self._set(number, "attempted_at", trial.attempted_at)
 
     def note_error(
@@ -64,7 +67,7 @@ class TrialWriter(ReadableRecord):
         trial = self.trials[number]
         entry = {"reason": reason, "traceback": traceback, "epoch": trial.epochs}
         entry |= {"excused": True} if excused else {}
-        trial.errors = [*trial.errors, {**entry, "at": time.time()}]
+        trial.errors = [*trial.errors, {**entry, "at": self.now()}]
         self._set(number, "errors", trial.errors)
 
     def note_warnings(self, number: int, warnings: Iterable[CheckWarning]) -> None:
@@ -90,7 +93,7 @@ class TrialWriter(ReadableRecord):
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of an epoch, before early stopping or MLflow sees them."""
         trial = self.trials[number]
-        now = time.time()
+        now = self.now()
         self._set(number, f"epoch:{epoch}", {"metrics": dict(metrics), "at": now})
         value = metrics.get(self.spec.objective.metric)
         # Of several objectives Optuna has no intermediate values.
@@ -119,7 +122,7 @@ class TrialWriter(ReadableRecord):
         `note` says why in words, where neither `stopped_by` nor `error` does.
         """
         trial = self.trials[number]
-        trial.ended_at = time.time()
+        trial.ended_at = self.now()
         end = {
             "outcome": outcome.value,
             "reason": note,

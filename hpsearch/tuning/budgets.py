@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from hpsearch.formatting import show_count, show_seconds
@@ -20,7 +19,7 @@ class Budgets:
         self._settings = record.spec.search
         self._clock = clock
         # Time that earlier drivers took counts.
-        self._started = clock() - record.seconds_used(time.time())
+        self._started = clock() - record.seconds_used(record.now())
         self._epochs = 0
 
     def count_epochs(self, number: int) -> str | None:

@@ -8,31 +8,40 @@ from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import Observation
 
+#: how far a trial is
+_Version = tuple[int, bool, Outcome | None]
+
 
 class Observations:
-    """The observations of a record; those of ended trials are made once."""
+    """The observations of a record; each is made again only when its trial has changed."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
         self._metrics = [each.metric for each in record.spec.all_objectives]
         self._max_epochs = record.spec.max_epochs
-        self._ended: list[Observation] = []
-        self._open: set[int] = set()
+        self._known: dict[int, Observation] = {}  # by number, ascending
+        self._open: dict[int, _Version] = {}  # of unfinished trials, when they were seen
         self._num_seen = 0
 
     def read(self) -> list[Observation]:
         """Return what the sampler may learn from, by number; failed and cancelled trials teach
         nothing."""
         trials = self._record.trials
-        self._open.update(range(self._num_seen, len(trials)))
-        self._num_seen = len(trials)
-        for number in [n for n in self._open if trials[n].outcome is not None]:
-            self._open.remove(number)
-            if trials[number].outcome not in (Outcome.FAILED, Outcome.CANCELLED):
-                self._ended.append(self._observe(trials[number]))
-        # Nearly in order already: what has ended since is at the end.
-        self._ended.sort(key=_number)
-        return sorted([*self._ended, *(self._observe(trials[n]) for n in self._open)], key=_number)
+        new, self._num_seen = trials[self._num_seen :], len(trials)
+        changed = [trials[n] for n, seen in self._open.items() if _version(trials[n]) != seen]
+        for trial in (*changed, *new):
+            self._see(trial)
+        return list(self._known.values())
+
+    def _see(self, trial: TrialRecord) -> None:
+        if trial.outcome is None:
+            self._open[trial.number] = _version(trial)
+        else:
+            self._open.pop(trial.number, None)
+        if trial.outcome in (Outcome.FAILED, Outcome.CANCELLED):
+            self._known.pop(trial.number, None)
+        else:
+            self._known[trial.number] = self._observe(trial)
 
     def _observe(self, trial: TrialRecord) -> Observation:
         curve, *others = [self._curve(trial, metric) for metric in self._metrics]
@@ -48,8 +57,8 @@ class Observations:
         return curve
 
 
-def _number(observation: Observation) -> int:
-    return observation.number
+def _version(trial: TrialRecord) -> _Version:
+    return len(trial.curve), trial.paused, trial.outcome
 
 
 def _state(trial: TrialRecord) -> Literal["running", "finished", "bad"]:
