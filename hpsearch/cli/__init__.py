@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import atexit
 import gc
+import json
 import os
+import sys
 from typing import NoReturn
 
 from rich.console import Console
@@ -20,9 +22,11 @@ from hpsearch.cli import (  # noqa: F401 (their commands)
     scripts,
     show,
     simulate,
+    specs,
     team,
 )
 from hpsearch.cli.common import app
+from hpsearch.cli.plain import plain_error, wants_json
 from hpsearch.errors import HpsearchError, SearchFailedError
 from hpsearch.home import home_settings
 
@@ -45,9 +49,12 @@ def main() -> None:
 
 
 def _fail(error: Exception, status: int) -> NoReturn:
-    Console(stderr=True, emoji=False).print(
-        f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True
-    )
+    if wants_json():
+        print(json.dumps(plain_error(error), indent=2, default=repr), file=sys.stderr)
+    else:
+        Console(stderr=True, emoji=False).print(
+            f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True
+        )
     raise SystemExit(status)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from hpsearch.cli.common import RUNS, console
+from hpsearch.cli.plain import plain_search, print_json
+from hpsearch.cli.searches import Listed
 from hpsearch.errors import SearchFailedError
 
 if TYPE_CHECKING:
@@ -23,8 +25,25 @@ STOPPED = 130
 NOTHING_FOUND = 1
 
 
-def follow(start: Callable[[Watcher], SearchReport], runs: Path) -> None:
-    """Show a search while it runs, and its report at the end."""
+def follow(start: Callable[[Watcher], SearchReport], runs: Path, as_json: bool = False) -> None:
+    """Show a search while it runs, and its report at the end; as JSON only how it ended."""
+    if as_json:
+        report = start(lambda record, folder: None)
+        print_json(plain_search(listed(report.record, report.state)))
+    else:
+        report = _follow(start, runs)
+    if status := exit_status(report.state, report.best is not None):
+        raise typer.Exit(status)
+
+
+def listed(record: Record, state: str) -> Listed:
+    """Return a search of this machine as lists have it."""
+    from hpsearch.analysis.plain import plain_summary
+
+    return Listed(record.name, state, plain_summary(record), note=record.reason or "")
+
+
+def _follow(start: Callable[[Watcher], SearchReport], runs: Path) -> SearchReport:
     from hpsearch.live import LiveView, render_report
 
     with LiveView(console) as view:
@@ -36,8 +55,7 @@ def follow(start: Callable[[Watcher], SearchReport], runs: Path) -> None:
             raise
     console.print(render_report(report))
     _print_next(report.record, runs)
-    if status := exit_status(report.state, report.best is not None):
-        raise typer.Exit(status)
+    return report
 
 
 def exit_status(state: str, has_best: bool) -> int:

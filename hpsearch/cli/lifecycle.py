@@ -14,6 +14,7 @@ from hpsearch.cli.common import (
     AddressOption,
     ChangedCodeOption,
     FolderOption,
+    JsonOption,
     NameArgument,
     PlaceOption,
     RunsOption,
@@ -26,8 +27,9 @@ from hpsearch.cli.common import (
 )
 from hpsearch.cli.following import follow
 from hpsearch.cli.open import open_searches
+from hpsearch.cli.plain import print_json, print_search
 from hpsearch.cli.scripts import CommandArgument, spec_of_command
-from hpsearch.cli.searches import Budget, Code
+from hpsearch.cli.searches import Budget, Code, Searches
 from hpsearch.errors import HpsearchError, Problem, SpecError
 
 if TYPE_CHECKING:
@@ -60,22 +62,27 @@ def run(
         str | None, typer.Option(help="Name of the search; default: the spec's.")
     ] = None,
     address: AddressOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a search to its end."""
-    if (source := space or spec) is not None:
+    if (source := space or spec) is not None and not as_json:
         say(f"{source}: checking it while Ray starts")
     from hpsearch.runs import Runs
 
     overrides = [*overrides, *([f"name={json.dumps(name)}"] if name else [])]
     words = [str(word) for word in ([spec] if spec else [])] + (command or [])
     draft = _draft(words, space, metric, direction, overrides)
+    if space is not None and not as_json:
+        objective = {"direction": "maximize", **draft.raw["objective"]}
+        say(f"objective: {objective['direction']} {objective['metric']}")
     if draft.spec is None:
         from hpsearch.validation import check
 
         check(draft)  # reports all mistakes, of shape and of meaning, together
     assert draft.spec is not None
     checked = draft.spec
-    if _is_unfinished(checked.name, runs) and _wants_to_resume(checked.name):
+    is_unfinished = not as_json and _is_unfinished(checked.name, runs)
+    if is_unfinished and _wants_to_resume(checked.name):
         resume(checked.name, runs, address=address)
         return
     Runs(runs).check_new(checked.name)
@@ -85,7 +92,7 @@ def run(
 
         return run_search(checked, runs, address=address, on_start=watch)
 
-    follow(start, runs)
+    follow(start, runs, as_json)
 
 
 def _draft(
@@ -100,8 +107,6 @@ def _draft(
 
     if space is not None:
         raw = spec_of_command(words, read_mapping(space), metric, direction)
-        objective = {"direction": "maximize", **raw["objective"]}
-        say(f"objective: {objective['direction']} {objective['metric']}")
         return draft_of(raw, Path(), overrides)
     if len(words) != 1:
         rule = "give one SPEC, or --space FILE -- COMMAND"
@@ -122,15 +127,22 @@ def submit(
     watch: Annotated[bool, typer.Option(help="Follow its log to the end.")] = False,
     runs: PlaceOption = None,
     service: ServiceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Start a search in the background, on a service or on this machine."""
     searches = open_searches(runs, service)
     name = searches.submit(spec, overrides, working_dir, priority)
-    console.print(f"{name}: submitted; `hpsearch logs {name} -f` follows it", soft_wrap=True)
+    if not as_json:
+        console.print(f"{name}: submitted; `hpsearch logs {name} -f` follows it", soft_wrap=True)
     if watch:
         for text in searches.logs(name, None, follow=True):
-            print(text, end="", flush=True)
+            if not as_json:
+                print(text, end="", flush=True)
+    if as_json:
+        print_search(searches, name)
+    elif watch:
         console.print(searches.status(name))
+    if watch:
         raise typer.Exit(searches.exit_status(name))
 
 
@@ -142,9 +154,11 @@ def resume(
     address: AddressOption = None,
     folder: FolderOption = None,
     changed_code: ChangedCodeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Resume a search that was stopped or interrupted."""
-    say(open_searches(runs, service).resume(name, address, Code(folder, changed_code)))
+    searches = open_searches(runs, service, as_json)
+    _answer(searches, name, searches.resume(name, address, Code(folder, changed_code)), as_json)
 
 
 @app.command()
@@ -161,6 +175,7 @@ def extend(
     address: AddressOption = None,
     folder: FolderOption = None,
     changed_code: ChangedCodeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Give a search more budget and resume it."""
     from hpsearch.spec import parse_duration, parse_size
@@ -170,7 +185,8 @@ def extend(
     code = Code(folder, changed_code)
     if budget == Budget():
         raise HpsearchError("extend: give --trials, --epochs, --time or --disk")
-    say(open_searches(runs, service).extend(name, budget, address, code))
+    searches = open_searches(runs, service, as_json)
+    _answer(searches, name, searches.extend(name, budget, address, code), as_json)
 
 
 @app.command()
@@ -181,17 +197,24 @@ def repeat(
     address: AddressOption = None,
     folder: FolderOption = None,
     changed_code: ChangedCodeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train the best configuration of a finished search again with new seeds."""
     from hpsearch.cli.local import LocalSearches
 
-    LocalSearches(runs).repeat(name, seeds, address, Code(folder, changed_code))
+    LocalSearches(runs, as_json).repeat(name, seeds, address, Code(folder, changed_code))
 
 
 @app.command()
-def stop(name: NameArgument, runs: PlaceOption = None, service: ServiceOption = None) -> None:
+def stop(
+    name: NameArgument,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Stop a running search, or one whose driver died."""
-    say(open_searches(runs, service).stop(name))
+    searches = open_searches(runs, service)
+    _answer(searches, name, searches.stop(name), as_json)
 
 
 @app.command()
@@ -200,12 +223,26 @@ def delete(
     runs: PlaceOption = None,
     service: ServiceOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask for confirmation.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete a search and its files; its MLflow runs are kept."""
+    if as_json and not yes:
+        raise HpsearchError("delete --json: give --yes, as nobody can be asked")
     if not yes:
         typer.confirm(f"Delete {name} and its files?", abort=True)
     open_searches(runs, service).delete(name)
-    console.print(f"{name}: deleted")
+    if as_json:
+        print_json({"name": name, "deleted": True})
+    else:
+        console.print(f"{name}: deleted")
+
+
+def _answer(searches: Searches, name: str, said: str, as_json: bool) -> None:
+    """Print what was done to a search; one that ran here has been shown."""
+    if not as_json:
+        say(said)
+    elif said:
+        print_search(searches, name)
 
 
 def _amount(option: str, text: str, parse: Callable[[str], object]) -> float:

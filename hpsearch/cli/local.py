@@ -18,7 +18,7 @@ import typer
 from rich.console import Group, RenderableType
 
 from hpsearch.cli.common import console, use_tracking_token
-from hpsearch.cli.following import exit_status, follow
+from hpsearch.cli.following import exit_status, follow, listed
 from hpsearch.cli.searches import Budget, Code, Listed
 from hpsearch.errors import CodeChangedError, HpsearchError, Problem, SearchExistsError, SpecError
 from hpsearch.growing_file import GrowingFile
@@ -38,20 +38,19 @@ POLL_S = 0.3
 class LocalSearches:
     """Does what `Searches` says to a folder; `resume` and `extend` run the search here."""
 
-    def __init__(self, runs: Path) -> None:
-        self._path = runs
+    def __init__(self, runs: Path, as_json: bool = False) -> None:
+        self._path, self._as_json = runs, as_json
         self._runs = Runs(runs)
         use_tracking_token(self._runs)
 
     def list(self, mine: bool) -> Sequence[Listed]:
         """See Searches; all searches of a folder are one's own."""
-        from hpsearch.analysis.plain import plain_summary
+        return [self.find(name) for name in self._runs.names()]
 
-        found = []
-        for name in self._runs.names():
-            folder, record = self._open(name)
-            found.append(Listed(name, _state(folder, record), plain_summary(record)))
-        return found
+    def find(self, name: str) -> Listed:
+        """See Searches."""
+        folder, record = self._open(name)
+        return listed(record, _state(folder, record))
 
     def submit(
         self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int
@@ -158,12 +157,12 @@ class LocalSearches:
 
         def follow_it(changed: bool) -> None:
             go_on = partial(start, folder=code.folder, changed_code=changed)
-            follow(lambda watch: go_on(on_start=watch), self._path)
+            follow(lambda watch: go_on(on_start=watch), self._path, self._as_json)
 
         try:
             follow_it(code.changed)
         except CodeChangedError as error:
-            if not _wants_changed_code(error):
+            if self._as_json or not _wants_changed_code(error):
                 raise
             follow_it(True)
 

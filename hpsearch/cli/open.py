@@ -10,8 +10,13 @@ from hpsearch.cli.searches import Searches
 from hpsearch.errors import ServiceError
 
 
-def open_searches(runs: Path | None, service: str | None = None) -> Searches:
-    """Return the searches of a folder if one is named, else of the service logged in to."""
+def open_searches(
+    runs: Path | None, service: str | None = None, as_json: bool = False
+) -> Searches:
+    """Return the searches of a folder if one is named, else of the service logged in to.
+
+    Those that run here are followed in text, or end with JSON.
+    """
     if service is not None and runs is not None:
         raise ServiceError("--runs and --service: only one of them can be given")
     login = read_login(service) if runs is None else None
@@ -22,7 +27,7 @@ def open_searches(runs: Path | None, service: str | None = None) -> Searches:
     if login is None:
         from hpsearch.cli.local import LocalSearches
 
-        return LocalSearches(runs or RUNS)
+        return LocalSearches(runs or RUNS, as_json)
     from hpsearch.cli.remote import RemoteSearches
 
     return RemoteSearches(*login)

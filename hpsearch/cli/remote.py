@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,11 @@ class RemoteSearches:
 
     def list(self, mine: bool) -> Sequence[Listed]:
         """See Searches."""
-        return [
-            Listed(
-                each["name"],
-                each["state"],
-                each["summary"],
-                each["owner"],
-                each["reason"] or "",
-            )
-            for each in self._client.searches(mine=mine, limit=1000)
-        ]
+        return [_listed(each) for each in self._client.searches(mine=mine, limit=1000)]
+
+    def find(self, name: str) -> Listed:
+        """See Searches."""
+        return _listed(self._client.search(name))
 
     def submit(
         self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int
@@ -94,6 +89,11 @@ class RemoteSearches:
     def download(self, name: str, folder: Path) -> Path:
         """See Searches."""
         return self._client.download(name, folder)
+
+
+def _listed(each: Mapping[str, Any]) -> Listed:
+    name, state, summary = each["name"], each["state"], each["summary"]
+    return Listed(name, state, summary, each["owner"], each["reason"] or "")
 
 
 def _with_overrides(path: Path, overrides: Sequence[str]) -> str:

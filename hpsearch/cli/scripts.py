@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hpsearch.cli.common import app, say
+from hpsearch.cli.common import JsonOption, app, say
+from hpsearch.cli.plain import print_json
 from hpsearch.errors import Problem, SpecError
 
 #: keys that tell a spec from a bare space
@@ -28,6 +29,7 @@ def init(
             "--output", "-o", help="Where to write the spec; the script runs in its folder."
         ),
     ] = Path("search.yaml"),
+    as_json: JsonOption = False,
 ) -> None:
     """Write a first spec for a script, with ranges for the hyperparameters that it has."""
     from hpsearch.first_spec import first_spec, to_yaml
@@ -39,9 +41,14 @@ def init(
     if output.exists():
         rule = "must not exist: choose another with --output"
         raise SpecError([Problem("--output", rule, str(output))])
-    say(f"running {' '.join(words)} --help, for at most {TIMEOUT_S:g} s, to read its options")
+    if not as_json:
+        say(f"running {' '.join(words)} --help, for at most {TIMEOUT_S:g} s, to read its options")
     spec = first_spec(words, output.parent)
     output.write_text(to_yaml(spec, name_of(words)))
+    if as_json:
+        required = [option.word for option in spec.required]
+        print_json({"spec": output, "hyperparameters": spec.searched, "required": required})
+        return
     say(f"{output}: {', '.join(spec.searched) or 'no known hyperparameter'}")
     if spec.required:
         missing = ", ".join(option.word for option in spec.required)

@@ -30,7 +30,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Listed:
-    """A search in a list."""
+    """A search in a list. `summary` has numbers that `docs/commands.md` lists."""
 
     name: str
     state: str
@@ -44,6 +44,9 @@ class Searches(Protocol):
 
     def list(self, mine: bool) -> Sequence[Listed]:
         """Return the searches."""
+
+    def find(self, name: str) -> Listed:
+        """Return one of them."""
 
     def submit(
         self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int

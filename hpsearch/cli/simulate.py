@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -15,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.cli.common import RUNS, JsonOption, RunsOption, app, console, open_search, say
+from hpsearch.cli.plain import print_json
 from hpsearch.errors import Problem, SpecError
 from hpsearch.formatting import show, show_count, show_seconds
 
@@ -66,7 +66,7 @@ def simulate(
         _say_source(record, curves, replayed)
     results = list(compare(found, partial(RecordedCurves, record), levels, seeds))
     if as_json:
-        print(json.dumps(_plain(curves, replayed, results), indent=2))
+        print_json(_plain(curves, replayed, results))
         return
     # A file or a pipe has no width: there the table isn't wrapped.
     target = console if console.is_terminal else Console(emoji=False, width=MAX_WIDTH)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from hpsearch.cli.common import RUNS, RunsOption, ServiceOption, app, console
+from hpsearch.cli.common import RUNS, JsonOption, RunsOption, ServiceOption, app, console
 from hpsearch.cli.login import forget_login, login_file, read_login, write_login
+from hpsearch.cli.plain import print_json
 from hpsearch.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -98,12 +99,16 @@ def login(
         str,
         typer.Option(prompt=True, hide_input=True, envvar="HPSEARCH_TOKEN", help="Your token."),
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Log in to a service; commands then use it. The token is stored in a private file."""
     from hpsearch.service.client.http_client import Client
 
     me = Client(url, token).me()
     write_login(url, token)
+    if as_json:
+        print_json({"url": url, "user": me["user"], "role": me["role"], "file": login_file()})
+        return
     console.print(
         f"logged in to {url} as {me['user']} ({me['role']}); kept in {login_file()}",
         soft_wrap=True,
@@ -111,10 +116,13 @@ def login(
 
 
 @app.command()
-def logout() -> None:
+def logout(as_json: JsonOption = False) -> None:
     """Log out of all services; commands use folders again."""
     forget_login()
-    console.print("logged out")
+    if as_json:
+        print_json({"file": login_file()})
+    else:
+        console.print("logged out")
 
 
 @app.command()
@@ -126,6 +134,7 @@ def quota(
     gpu_hours: Annotated[float | None, typer.Option(min=0, help="GPU-hours a month.")] = None,
     replace: Annotated[bool, typer.Option("--set", help="Replace the quota (admins).")] = False,
     service: ServiceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a user's quota and usage, or replace the quota: an omitted limit means unlimited."""
     client = _client(service)
@@ -133,13 +142,16 @@ def quota(
         if user is None:
             raise ServiceError("quota --set: needs the name of a user")
         client.set_quota(user, max_running=max_running, gpu_hours_per_month=gpu_hours)
-    shown = [client.me()] if user is None else client.quotas()
+    found = [client.me()] if user is None else client.quotas()
+    shown = [each for each in found if user in (None, each["user"])]
+    if as_json:
+        print_json(shown)
+        return
     table = Table("user", "running searches", "GPU-hours a month", "used", box=None)
     for each in shown:
-        if user in (None, each["user"]):
-            limits = [each["max_running"], each["gpu_hours_per_month"]]
-            texts = ["no limit" if limit is None else f"{limit:g}" for limit in limits]
-            table.add_row(each["user"], *texts, f"{each['gpu_hours_used']:.2f}")
+        limits = [each["max_running"], each["gpu_hours_per_month"]]
+        texts = ["no limit" if limit is None else f"{limit:g}" for limit in limits]
+        table.add_row(each["user"], *texts, f"{each['gpu_hours_used']:.2f}")
     console.print(table)
 
 
@@ -148,16 +160,25 @@ def create_token(
     user: Annotated[str, typer.Argument(help="Name of a user.")],
     role: Annotated[str, typer.Option(help="Role: admin, user or viewer.")] = "user",
     service: ServiceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Create a token and print it once."""
-    print(_client(service).create_token(user, role))
+    token = _client(service).create_token(user, role)
+    if as_json:
+        print_json({"user": user, "role": role, "token": token})
+    else:
+        print(token)
 
 
 @token_app.command("list")
-def list_tokens(service: ServiceOption = None) -> None:
+def list_tokens(service: ServiceOption = None, as_json: JsonOption = False) -> None:
     """List tokens without their secrets."""
+    found = _client(service).tokens()
+    if as_json:
+        print_json(found)
+        return
     table = Table("id", "user", "role", "revoked", box=None)
-    for each in _client(service).tokens():
+    for each in found:
         table.add_row(each["id"], each["user"], each["role"], "yes" if each["revoked"] else "")
     console.print(table)
 
@@ -166,10 +187,14 @@ def list_tokens(service: ServiceOption = None) -> None:
 def revoke_token(
     identity: Annotated[str, typer.Argument(metavar="ID", help="Id from `token list`.")],
     service: ServiceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Revoke a token."""
     _client(service).revoke_token(identity)
-    console.print(f"{identity}: revoked")
+    if as_json:
+        print_json({"id": identity, "revoked": True})
+    else:
+        console.print(f"{identity}: revoked")
 
 
 def _client(service: str | None) -> Client:

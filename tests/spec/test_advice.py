@@ -84,7 +84,7 @@ class TestShown:
         return Record.create(tmp_path / "record.journal", spec_of(FUNCTION | TRAIN_LOSS))
 
     def test_by_validate(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        from hpsearch.cli.show import validate
+        from hpsearch.cli.specs import validate
 
         path = tmp_path / "spec.yaml"
         path.write_text(spec_of(changed()).to_yaml())

@@ -49,7 +49,7 @@ def show(*arguments: str, folder: Path) -> tuple[int, str]:
 class TestCommand:
     @pytest.fixture(autouse=True)
     def wide(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("hpsearch.cli.show.console", Console(width=200, emoji=False))
+        monkeypatch.setattr("hpsearch.cli.specs.console", Console(width=200, emoji=False))
 
     def test_shows_how_each_column_is_read(self, tmp_path: Path) -> None:
         stars = np.arange(60) % 5 + 1
