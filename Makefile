@@ -68,6 +68,7 @@ bench: setup
 	PYTHONPATH=.venv/vision $(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.diagnosis
+	$(BIN)/python -m benchmarks.lr_range
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.hostile

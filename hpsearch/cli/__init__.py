@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from hpsearch.cli import job, lifecycle, maintenance, scripts, show, team  # noqa: F401 (their commands)
+from hpsearch.cli import advise, job, lifecycle, maintenance, scripts, show, team  # noqa: F401 (their commands)
 from hpsearch.cli.common import app
 from hpsearch.errors import HpsearchError, SearchFailedError
 from hpsearch.home import home_settings
