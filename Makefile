@@ -69,6 +69,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.diagnosis
 	$(BIN)/python -m benchmarks.simulation
+	$(BIN)/python -m benchmarks.lr_range
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.hostile

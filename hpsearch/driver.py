@@ -47,6 +47,7 @@ from hpsearch.tuning.fusing import num_lanes, obstacle
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.experiment import Workers, run_trials
 from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
+from hpsearch.tuning.on_ray.lr_range import narrow_lr_ranges
 from hpsearch.tuning.on_ray.repeats import train_repeats
 from hpsearch.tuning.repeats import begin_final
 from hpsearch.tuning.sampling import first_points, note_default, sampler_of
@@ -91,6 +92,7 @@ class Driver:
         """
         if self.data is not None:
             self.record.set_data(data_notes(self.record.spec, self.data))
+            narrow_lr_ranges(self.record, self.data, self.folder)
         uri, artifacts = self.runs.tracking_of(self.record.spec, self.tracking_uri)
         tracker = Tracker(self.record, uri, artifacts, after=self._reported)
         tracker.start()

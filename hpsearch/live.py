@@ -82,7 +82,8 @@ class LiveView:
         self.record = self.record or record
         learned = f": {record.data.description}" if record.data.description else ""
         first = f"search {record.name} in {folder.path}{learned}"
-        for line in (first, *warning_lines(record.data, advice(record.spec))):
+        found = map(str, record.lr_ranges or ())
+        for line in (first, *warning_lines(record.data, advice(record.spec)), *found):
             self._console.print(line, soft_wrap=True, highlight=False, markup=False)
         self._is_dry = needs_dry_epoch(record.spec) and passed_dry_epoch(record) is None
         show = self._show_panel if self._console.is_terminal else self._show_lines
@@ -219,6 +220,7 @@ def render_status(record: Record) -> RenderableType:
     parts += [Text(f"warm start: {each}") for each in record.transfers]
     parts += map(Text, warning_lines(record.data, advice(record.spec)))
     parts += _render_front(record)
+    parts += [Text(str(note)) for note in record.lr_ranges or ()]
     parts += _render_troubles(record)
     bad = [trial for trial in record.trials if _ended_badly(trial)]
     if bad:

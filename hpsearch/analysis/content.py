@@ -6,6 +6,7 @@ import shlex
 
 from hpsearch.analysis.blocks import Code, Section, Table, as_rows
 from hpsearch.analysis.importance import Importances
+from hpsearch.analysis.lr_range_report import lr_range_section
 from hpsearch.analysis.next_steps import next_steps
 from hpsearch.analysis.objectives import goal
 from hpsearch.analysis.progress import summary
@@ -75,6 +76,7 @@ def findings(record: Record, importances: Importances) -> list[Section]:
         *data_read(record),
         *warm_start(record),
         *shared_programs(record),
+        *lr_range_section(record.lr_ranges),
         *baselines_beside(record),
         *calibration_effect(record),
         *(failed if progress.best is None else []),  # then they are what matters

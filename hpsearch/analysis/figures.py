@@ -18,6 +18,7 @@ from optuna.distributions import (
 )
 
 from hpsearch.analysis.importance import Importances
+from hpsearch.analysis.lr_range_report import lr_range_drawings
 from hpsearch.analysis.parallel import parallel_coordinates
 from hpsearch.analysis.reliability import reliability_plot
 from hpsearch.analysis.scatter import (
@@ -212,6 +213,7 @@ def _drawings(
         "parallel": partial(parallel_coordinates, record, parameters),
         "rungs": partial(early_stopping_rungs, record),
         "reliability": partial(reliability_plot, record),
+        **lr_range_drawings(record.lr_ranges or []),
         **dict(list(slices.items())[:MAX_SLICES]),
     }
 

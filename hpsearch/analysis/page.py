@@ -22,7 +22,24 @@ from hpsearch.record import Record
 
 def to_html(record: Record, sections: list[Section], figures: dict[str, go.Figure]) -> str:
     """Return a report as a page with pictures that opens without a network."""
-    title = html.escape(record.name)
+    state = f'<span class="state {record.state}">{record.state}</span>'
+    heading = f"{html.escape(record.name)} {state}"
+    first = f"{introduction_html(record)}\n</header>\n{tiles_html(record)}"
+    return document(record.name, heading, first, sections, figures)
+
+
+def plain_document(
+    title: str, introduction: str, sections: list[Section], figures: dict[str, go.Figure]
+) -> str:
+    """Return a page of sections under a title, as that of a report."""
+    first = f"<p>{_inline(introduction)}</p>\n</header>"
+    return document(title, html.escape(title), first, sections, figures)
+
+
+def document(
+    title: str, heading: str, first: str, sections: list[Section], figures: dict[str, go.Figure]
+) -> str:
+    """Return a page; `heading` and `first`, which ends its header, are HTML."""
     heights = {name: figure.layout.height for name, figure in figures.items()}
     body = "\n".join(section_html(section, heights) for section in sections)
     return f"""<!doctype html>
@@ -31,16 +48,14 @@ def to_html(record: Record, sections: list[Section], figures: dict[str, go.Figur
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{title} · hpsearch</title>
+<title>{html.escape(title)} · hpsearch</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
 <header>
-<h1>{title} <span class="state {record.state}">{record.state}</span></h1>
-{introduction_html(record)}
-</header>
-{tiles_html(record)}
+<h1>{heading}</h1>
+{first}
 <noscript><p>The figures need JavaScript; the tables do not.</p></noscript>
 {body}
 </main>

@@ -11,6 +11,8 @@ from hpsearch.formatting import show, show_count
 from hpsearch.record import Record, TrialRecord
 
 ACCENT = "#3b82f6"
+#: of lines that are compared, readable on both themes
+LINES = (ACCENT, "#f59e0b", "#14b8a6", "#db2777", "#a855f7", "#94a3b8")
 #: colour and symbol of an outcome, in the order in which they are drawn; readable on both themes,
 #: and told apart by the colour-blind by their symbols too
 OUTCOMES = {

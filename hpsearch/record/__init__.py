@@ -8,7 +8,7 @@ trusted: `untrusted`.
 from hpsearch.outcome import Outcome
 from hpsearch.record.dry_epoch import needs_dry_epoch, passed_dry_epoch
 from hpsearch.record.final import Finalist, FinalNote, Sample
-from hpsearch.record.notes import DataNotes, OutlookNote
+from hpsearch.record.notes import DataNotes, LrCurve, LrRangeNote, OutlookNote
 from hpsearch.record.record import Record
 from hpsearch.record.shapes import SearchState
 from hpsearch.record.trial_writing import OPTUNA_STATES
@@ -19,6 +19,8 @@ __all__ = [
     "DataNotes",
     "FinalNote",
     "Finalist",
+    "LrCurve",
+    "LrRangeNote",
     "Outcome",
     "OutlookNote",
     "Record",

@@ -131,6 +131,39 @@ class OutlookNote:
         return f"another {self.num_trials} {trials}: expected {sign}{self.expected:.2g}"
 
 
+@dataclass(frozen=True)
+class LrCurve:
+    """The loss of one range test at each learning rate, (steps,) each.
+
+    `settings` are what was set for it: `batch_size`, and another keyword of the optimizer.
+    """
+
+    settings: Mapping[str, int | float | str]
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LrRangeNote:
+    """What range tests found for the learning rate of an optimizer.
+
+    `name` is that of the hyperparameter, `low` and `high` are the range that is searched. Not
+    `is_found`: the tests found none, the spec's stays, and `message` says why.
+    """
+
+    name: str
+    low: float
+    high: float
+    is_found: bool
+    message: str
+    curves: tuple[LrCurve, ...] = ()
+
+    def __str__(self) -> str:
+        """`optimizer.lr: 0.003 to 0.2 by range test: the loss falls fastest …`."""
+        how = "by range test" if self.is_found else "as in the spec"
+        return f"{self.name}: {self.low:.4g} to {self.high:.4g} {how}: {self.message}"
+
+
 def undefined_told(undefined: Mapping[str, str]) -> list[str]:
     """Say which metrics aren't reported and why, those with one reason together.
 

@@ -17,7 +17,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.pareto import Standing, pareto_front
 from hpsearch.record import earlier_versions
 from hpsearch.record.final import FinalNote
-from hpsearch.record.notes import DataNotes, LaneNotes, OutlookNote
+from hpsearch.record.notes import DataNotes, LaneNotes, LrCurve, LrRangeNote, OutlookNote
 from hpsearch.record.places import found_folder, search_folder
 from hpsearch.record.shapes import SearchShape, SearchState, parse
 from hpsearch.record.storage import Place, open_storage
@@ -330,6 +330,8 @@ class ReadableRecord:
         self.transfers: list[str] = read.transfers
         #: the best configurations, while they are trained again with new seeds and after it
         self.final = FinalNote.read(read.final)
+        #: what range tests of the learning rate found; None: there were none
+        self.lr_ranges: list[LrRangeNote] | None = _read_lr_ranges(read)
         #: begin and end of each driver's work; the end of one that works, or died, is not known
         self.sessions: list[list[float | None]] = read.sessions
         return read
@@ -357,3 +359,15 @@ class ReadableRecord:
         for trial in self.trials:
             times += [trial.started_at, trial.ended_at or 0.0, *trial.reported_at.values()]
         return max(times)
+
+
+def _read_lr_ranges(read: SearchShape) -> list[LrRangeNote] | None:
+    if read.lr_ranges is None:
+        return None
+    return [
+        LrRangeNote(
+            **each.model_dump(exclude={"curves"}),
+            curves=tuple(LrCurve(**curve.model_dump()) for curve in each.curves),
+        )
+        for each in read.lr_ranges
+    ]

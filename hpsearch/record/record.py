@@ -23,11 +23,12 @@ from optuna.study import StudyDirection
 from hpsearch.errors import SearchExistsError
 from hpsearch.process import quiet
 from hpsearch.record.final import FinalNote
-from hpsearch.record.notes import DataNotes, LaneNotes, OutlookNote
+from hpsearch.record.notes import DataNotes, LaneNotes, LrRangeNote, OutlookNote
 from hpsearch.record.places import check_not_shared, kept_folder, search_folder
 from hpsearch.record.shapes import SearchState
 from hpsearch.record.storage import Place, open_storage, repair_journal
 from hpsearch.record.trial_writing import TrialWriter
+from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar, SearchSpec
 from hpsearch.user_code import changes
 
@@ -173,6 +174,17 @@ class Record(TrialWriter):
         if outlook != self.outlook:
             self.outlook = outlook
             self._storage.set_study_user_attr(self._study_id, "outlook", asdict(outlook))
+
+    def set_lr_ranges(self, ranges: Sequence[LrRangeNote], spec: SearchSpec) -> None:
+        """Note the spec with the ranges that range tests found; there are no trials yet.
+
+        The ranges are written last: if a driver dies before, the next one makes the same tests.
+        """
+        self._storage.set_study_user_attr(self._study_id, "spec", spec.to_dict())
+        self.spec, self.space = spec, SearchSpace.of(spec)
+        self.lr_ranges = list(ranges)
+        plain = [asdict(each) for each in ranges]
+        self._storage.set_study_user_attr(self._study_id, "lr_ranges", plain)
 
     def end(self, state: SearchState, reason: str | None = None) -> None:
         """Write how the search ended."""

@@ -32,6 +32,25 @@ class OutlookShape(_Strict):
     probability: float = Field(ge=0, le=1)
 
 
+class LrCurveShape(_Strict):
+    """The curve of a learning-rate range test, named as the fields of LrCurve."""
+
+    settings: dict[str, int | float | str]
+    rates: tuple[float, ...] = Field(strict=False)
+    losses: tuple[float, ...] = Field(strict=False)
+
+
+class LrRangeShape(_Strict):
+    """What range tests found for an optimizer, named as the fields of LrRangeNote."""
+
+    name: str
+    low: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    high: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    is_found: bool
+    message: str
+    curves: list[LrCurveShape] = []
+
+
 class SearchShape(_Strict):
     """The attributes of a study; what else is there is of another version."""
 
@@ -44,6 +63,7 @@ class SearchShape(_Strict):
     outlook: OutlookShape | None = None
     final: dict[str, Any] | None = None
     transfers: list[str] = []
+    lr_ranges: list[LrRangeShape] | None = None
     state: SearchState
     reason: str | None = None
     ended_at: Time | None = None

@@ -91,12 +91,17 @@ class SearchSpec(SpecFields):
         """Return the spec of one trial: these values, its full budget, nothing to search."""
         once = {
             "trials": 1,
+            "lr": None,
             "sampler": {"name": "random"},
             "early_stopping": EarlyStopping(name="none", max_epochs=self.max_epochs),
             "final": None,
         }
         search = self.search.model_copy(update=once)
         return self.model_copy(update={**values, "name": f"{self.name}-best", "search": search})
+
+    def without_lr_test(self) -> SearchSpec:
+        """Return the spec with its ranges of learning rates as they are."""
+        return self.model_copy(update={"search": self.search.model_copy(update={"lr": None})})
 
     @property
     def budget(self) -> dict[str, float | None]:

@@ -86,6 +86,11 @@ class SearchSettings(Frozen):
     trial_time_limit: Duration | None = Field(
         None, description="maximum seconds of an attempt of a trial"
     )
+    lr: Literal["auto"] | None = Field(
+        None,
+        description="auto: the range of the learning rate is narrowed by range tests, before the "
+        "first trial",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="of the sampler and of every trial")
     sampler: Annotated[dict[str, Any], BeforeValidator(named), ComponentOf("sampler")] = Field(
         {"name": "auto"}, description="how configurations are chosen"

@@ -320,11 +320,7 @@ class Trainer:
 
     def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
         totals, norms = Totals(self.task, self.epoch, "train"), []
-        reading = self._reading("train", self._transforms)
-        batches = self.batches("train").read(plan.batch_size, plan.order, reading)
-        for step, batch in enumerate(batches):
-            self.begin_step(step)
-            batch = self._augmented(batch)
+        for step, batch in enumerate(self.training_batches(plan)):
             measure = step % plan.stride == 0
             outputs, norm = self.update(batch, measure=measure)
             if norm is not None:
@@ -332,6 +328,14 @@ class Trainer:
             totals.add(outputs, batch)
         # none where each of these gradients has overflowed in half precision
         return totals.summary(), torch.stack(norms).mean().item() if norms else 0.0
+
+    def training_batches(self, plan: EpochPlan) -> Iterator[Batch]:
+        """Yield the batches of an epoch as they are trained on, each with its step begun."""
+        reading = self._reading("train", self._transforms)
+        batches = self.batches("train").read(plan.batch_size, plan.order, reading)
+        for step, batch in enumerate(batches):
+            self.begin_step(step)
+            yield self._augmented(batch)
 
     def _new_augmentations(self) -> tuple[list[Augmentation], list[Transform]]:
         """Build what changes batches, and single images where they are read; these come first."""

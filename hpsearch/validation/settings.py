@@ -18,6 +18,7 @@ from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Draft, EarlyStopping, SearchSpec
 from hpsearch.spec.trees import named
+from hpsearch.validation.lr_places import lr_places
 from hpsearch.validation.outcomes import parted, problems_in
 from hpsearch.validation.points import point_problems, warm_start_problems
 from hpsearch.validation.signatures import check_component
@@ -32,6 +33,7 @@ def settings_problems(draft: Draft) -> Iterator[Problem]:
     yield from _early_stopping_problems(draft, search.get("early_stopping", {}))
     if draft.spec is not None:
         yield from _comparison_problems(draft.spec)
+        yield from _lr_problems(draft.spec)
         yield from point_problems(draft.spec)
         yield from warm_start_problems(draft.spec)
         yield from _database_problems(draft.spec)
@@ -145,6 +147,20 @@ def _early_stopping_problems(draft: Draft, raw: Any) -> Sequence[Problem]:
         return error.below(place).problems
     num_objectives = len(spec.all_objectives) if spec and by_standing else 0
     return _tried(rule, settings.name, num_objectives) if is_user_code(settings.name) else []
+
+
+def _lr_problems(spec: SearchSpec) -> Iterator[Problem]:
+    """Yield why range tests can't narrow the range of the learning rate."""
+    if spec.search.lr is None:
+        return
+    if spec.is_own_code:
+        rule = (
+            "must be given with dataset, model and optimizer only; your own code has no optimizer"
+        )
+        yield Problem("search.lr", f"{rule} that hpsearch knows", spec.search.lr)
+    elif not any(place.is_searched for place in lr_places(spec)):
+        rule = "must have a range to narrow: optimizer.lr with low and high, or auto"
+        yield Problem("search.lr", rule, spec.search.lr)
 
 
 def _tried(rule: Any, name: str, num_objectives: int) -> Sequence[Problem]:

@@ -82,7 +82,7 @@ def test_commands_exist_with_their_options(shown: Page) -> None:
 def test_every_command_is_explained() -> None:
     commands: Any = typer.main.get_command(app)
     text = page("commands.md").text
-    named = set(re.findall(r"`(?:hpsearch )?(\w+)", text))
+    named = set(re.findall(r"`(?:hpsearch )?([\w-]+)", text))
     assert set(commands.commands) - named == {"job"}  # the service's own
 
 

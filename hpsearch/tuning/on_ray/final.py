@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from hpsearch.spec import Resources, TrialConfig
 from hpsearch.training import calibrate, export_model, make_trainer
 from hpsearch.training.checkpoints import load_checkpoint
 from hpsearch.training.protocol import ModelTrainer
+from hpsearch.training.threads import num_threads
 from hpsearch.training.trainer import Trainer
 from hpsearch.tuning.on_ray.shipping import ShippedData
 
@@ -70,13 +69,13 @@ def test_scores(
 
 
 def _test_scores(config: TrialConfig, data: Data, checkpoint: Path) -> dict[str, float]:
-    with _num_threads(config.cpu), working_directory(Path(config.folder)):
+    with num_threads(config.cpu), working_directory(Path(config.folder)):
         _, trainer = _trainers(config, data, checkpoint)
         return trainer.evaluate("test")
 
 
 def _final_model(config: TrialConfig, data: Data, checkpoint: Path) -> FinalModel:
-    with _num_threads(config.cpu), working_directory(Path(config.folder)):
+    with num_threads(config.cpu), working_directory(Path(config.folder)):
         return _make_final_model(config, data, checkpoint)
 
 
@@ -97,17 +96,6 @@ def _trainers(config: TrialConfig, data: Data, checkpoint: Path) -> tuple[ModelT
     trained = make_trainer(config, data, config.device)
     trained.load_weights(load_checkpoint(checkpoint, config.device)["trainer"])
     return trained, trained.final()
-
-
-@contextmanager
-def _num_threads(number: int) -> Iterator[None]:
-    """Have torch use so many threads meanwhile: the process may be a user's."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _example(data: Data) -> Any:

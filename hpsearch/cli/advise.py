@@ -1,0 +1,110 @@
+"""Commands that advise: what to search, before a search and after it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from hpsearch.cli.common import SetOption, SpecArgument, app, console
+from hpsearch.errors import HpsearchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpsearch.record import LrRangeNote
+    from hpsearch.spec import SearchSpec
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("lr-range")
+def lr_range(
+    spec: SpecArgument,
+    overrides: SetOption = [],  # noqa: B006  # typer's way
+    to: Annotated[Path | None, typer.Option(help="Folder of the spec and the page.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the range of a spec's learning rates by range tests, and write a spec with it."""
+    from hpsearch.lr_range import find_lr_ranges, with_lr_ranges
+    from hpsearch.spec import read_draft
+    from hpsearch.validation import check_draft
+    from hpsearch.validation.lr_places import lr_places
+
+    checked, data = check_draft(read_draft(spec, overrides), is_new=False)
+    places = lr_places(checked)
+    if data is None or not places:
+        own = "no dataset" if data is None else "no optimizer with a learning rate"
+        raise HpsearchError(f"{spec}: lr-range needs model, dataset and optimizer; it has {own}")
+    notes = find_lr_ranges(_here(checked), data, places)
+    found = with_lr_ranges(checked, notes).without_lr_test()
+    if as_json:
+        print(json.dumps(_plain(notes, found), indent=2))
+        return
+    _print(notes)
+    stem = (to or spec.parent) / f"{spec.stem}-lr-range"
+    for path in _written(stem, notes, found):
+        console.print(f"written to {path}", soft_wrap=True, highlight=False)
+    if not any(note.is_found for note in notes):
+        raise typer.Exit(1)
+
+
+def _here(spec: SearchSpec) -> SearchSpec:
+    """Return a spec that trains on this machine, which may have no GPU."""
+    import torch
+
+    if torch.cuda.is_available() or spec.resources.gpu == 0:
+        return spec
+    return spec.model_copy(update={"resources": spec.resources.model_copy(update={"gpu": 0.0})})
+
+
+def _print(notes: Sequence[LrRangeNote]) -> None:
+    from hpsearch.analysis import blocks
+    from hpsearch.analysis.lr_range_report import lr_range_section
+
+    for section in lr_range_section(notes):
+        for block in section.blocks:
+            if isinstance(block, blocks.Table):
+                table = Table(*block.header, box=None)
+                for row in block.rows:
+                    table.add_row(*(escape(cell.replace("`", "")) for cell in row))
+                console.print(table, highlight=False)
+            elif isinstance(block, str):
+                text = block.replace("`", "")
+                console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _plain(notes: Sequence[LrRangeNote], spec: SearchSpec) -> dict[str, Any]:
+    from hpsearch.analysis.lr_range import read_lr_range
+
+    plain = []
+    for note in notes:
+        curves = []
+        for curve in note.curves:
+            verdict = read_lr_range(curve.rates, curve.losses)
+            curves.append({**asdict(curve), "verdict": verdict and asdict(verdict)})
+        plain.append({**asdict(note), "curves": curves})
+    return {"ranges": plain, "spec": spec.to_dict()}
+
+
+def _written(stem: Path, notes: Sequence[LrRangeNote], spec: SearchSpec) -> list[Path]:
+    """Write the spec with its ranges, and the page with the curves; returns their paths."""
+    from hpsearch.analysis.lr_range_report import lr_range_figures, lr_range_section
+    from hpsearch.analysis.page import plain_document
+
+    paths = [stem.with_name(f"{stem.name}.yaml"), stem.with_name(f"{stem.name}.html")]
+    told = "Each curve is a short training whose learning rate grows at every step."
+    page = plain_document(
+        f"{spec.name}: learning rates", told, lr_range_section(notes), lr_range_figures(notes)
+    )
+    try:
+        for path, text in zip(paths, (spec.to_yaml(), page), strict=True):
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HpsearchError(f"{stem.parent}: can't be written: {error.strerror}") from error
+    return paths

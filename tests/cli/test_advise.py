@@ -1,0 +1,65 @@
+"""`hpsearch lr-range`: the range as a table, a page, a spec that can be run, and JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hpsearch.cli import app
+from hpsearch.errors import HpsearchError
+from hpsearch.validation import load_checked_spec
+
+SPEC = """
+name: digits
+objective: {metric: val_accuracy}
+dataset: digits
+model: {name: mlp, hidden_sizes: [32]}
+optimizer: {name: sgd, lr: {low: 1e-6, high: 10.0, log: true}, momentum: 0.9}
+search: {lr: auto, early_stopping: {max_epochs: 3}}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "digits.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def test_writes_a_spec_with_the_range_and_a_page(spec: Path) -> None:
+    result = CliRunner().invoke(app, ["lr-range", str(spec)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "optimizer.lr: " in result.output and "by range test" in result.output
+    found = load_checked_spec(spec.with_name("digits-lr-range.yaml"))
+    lr = found.optimizer["lr"]
+    assert 1e-4 < lr.low < 0.05 < lr.high < 5 and found.search.lr is None
+    page = spec.with_name("digits-lr-range.html").read_text()
+    assert "lr_range:optimizer.lr" in page and "batch size 64" in page
+
+
+def test_json_has_the_curves_the_verdicts_and_the_spec(spec: Path) -> None:
+    constant = ["--set", "optimizer.lr=0.1", "--set", "search.lr=null"]
+    command = ["lr-range", str(spec), "--json", *constant]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    plain = json.loads(result.output)
+    [found] = plain["ranges"]
+    [curve] = found["curves"]
+    assert found["is_found"] and curve["settings"] == {"batch_size": 64}
+    assert curve["verdict"]["minimum"] < found["high"]
+    assert len(curve["rates"]) == len(curve["losses"])
+    assert plain["spec"]["optimizer"]["lr"]["low"] == found["low"]
+    assert not spec.with_name("digits-lr-range.yaml").exists()
+
+
+def test_needs_an_optimizer_that_hpsearch_knows(tmp_path: Path) -> None:
+    (tmp_path / "own_loop.py").write_text("def train(config, trial): yield {'val_accuracy': 0.5}")
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "{name: own, objective: {metric: val_accuracy}, trainable: 'own_loop.py:train', "
+        "space: {lr: {low: 0.1, high: 1.0}}}"
+    )
+    with pytest.raises(HpsearchError, match="needs model, dataset and optimizer; it has no data"):
+        CliRunner().invoke(app, ["lr-range", str(own)], catch_exceptions=False)
