@@ -41,8 +41,8 @@ REDUCED = {
 WIDTH, HEIGHT = 720, 380
 #: of what a record says of its versions and its machine
 FACTS = ("cpus", "python", "hpsearch", "ray", "optuna", "mlflow", "torch")
-#: the picture is the first of these that there is
-FIGURES = ("curves", "objective")
+#: the picture is the first of these that there is, by what stands before a colon in its name
+FIGURES = ("pareto", "curves", "objective")
 _DRAW = "figure => Plotly.toImage(figure, {format: 'svg', width: %d, height: %d})"
 
 
@@ -128,7 +128,8 @@ def browser() -> Iterator[Page]:
 
 def draw(report: SearchReport, page: Page) -> str:
     """Return the picture of a search as SVG."""
-    figure = next(report.figures[name] for name in FIGURES if name in report.figures)
+    kinds = {name.partition(":")[0]: name for name in reversed(report.figures)}
+    figure = report.figures[next(kinds[kind] for kind in FIGURES if kind in kinds)]
     address = page.evaluate(_DRAW % (WIDTH, HEIGHT), json.loads(figure.to_json()))
     return unquote(address.partition(",")[2])
 

@@ -40,21 +40,21 @@ def pareto_front(standings: Sequence[Standing]) -> list[int]:
     [0, 2]
     """
     feasible = [index for index, each in enumerate(standings) if each.is_feasible]
-    # A dominated one comes after one that dominates it.
+    # One that is dominated comes after one that dominates it.
     feasible.sort(key=lambda index: ([-score for score in standings[index].scores], index))
+    scores = np.array([standings[index].scores for index in feasible])
     front: list[int] = []
-    known = np.empty((0, len(standings[0].scores) if standings else 0))
-    for index in feasible:
-        scores = np.array(standings[index].scores)
-        if not dominates(known, scores).any():
-            front.append(index)
-            known = np.vstack([known, scores])
+    left = np.arange(len(feasible))
+    while len(left):
+        best, left = left[0], left[1:]
+        front.append(feasible[best])
+        left = left[~dominates(scores[best], scores[left])]
     return front
 
 
 def dominates(some: Scores, scores: Scores) -> NDArray[np.bool_]:
-    """Return which of some scores, (num_trials, num_objectives), dominate others, or such of one
-    trial."""
+    """Return which of some scores dominate others: (num_trials, num_objectives), or those of one
+    trial, which is compared with each."""
     return np.logical_and((some >= scores).all(axis=-1), (some > scores).any(axis=-1))
 
 

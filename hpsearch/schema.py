@@ -68,6 +68,8 @@ def json_schema() -> Schema:
         search[setting] = {**schema_of, "description": search[setting]["description"]}
     del definitions["EarlyStopping"]
     definitions["Range"] = _without_titles(Range.model_json_schema())
+    schema["required"].remove("objective")  # the first of several stands for it
+    schema["oneOf"] = [{"required": ["objective"]}, {"required": ["objectives"]}]
     schema["anyOf"] = [
         {"required": ["trainable"]},
         {"required": ["command"]},

@@ -80,9 +80,11 @@ class TrialRecord:
 
     def last(self, name: str, until: int | None = None) -> float | None:
         """Return the newest finite value of a metric, `until` an epoch or of all."""
-        values = self.metric(name)
-        known = [epoch for epoch in values if until is None or epoch <= until]
-        return values[max(known)] if known else None
+        for epoch in sorted(self.curve, reverse=True):
+            value = self.curve[epoch].get(name)
+            if value is not None and math.isfinite(value) and (until is None or epoch <= until):
+                return value
+        return None
 
     def seconds_trained(self) -> float:
         """Return for how long workers had the trial: each attempt until its last sign of life."""

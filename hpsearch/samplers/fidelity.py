@@ -7,7 +7,7 @@ trials have reached, with all trials that reached it, stopped there or not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpsearch.samplers.base import Direction, Observation
@@ -90,15 +90,18 @@ def highest_rung(observations: Sequence[Observation], rungs: Sequence[int]) -> i
 
 def score_at(trial: Observation, rung: int, direction: Direction) -> float | None:
     """Return a trial's newest value at a rung, to be maximised; None if it stopped below."""
-    value = trial.curve.get(rung)
-    if value is None:  # not trained so far, or no metric at that very epoch
-        if max(trial.curve, default=0) < rung:
-            return None
-        earlier = [epoch for epoch in trial.curve if epoch < rung]
-        if not earlier:
-            return None
-        value = trial.curve[max(earlier)]
-    return value if direction == "maximize" else -value
+    value = value_at(trial.curve, rung)
+    return value if value is None or direction == "maximize" else -value
+
+
+def value_at(curve: Mapping[int, float], rung: int) -> float | None:
+    """Return the newest value of a curve at a rung; None if it stopped below."""
+    if rung in curve:
+        return curve[rung]
+    if max(curve, default=0) < rung:  # not trained so far
+        return None
+    earlier = [epoch for epoch in curve if epoch < rung]  # no metric at that very epoch
+    return curve[max(earlier)] if earlier else None
 
 
 def rank(

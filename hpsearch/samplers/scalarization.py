@@ -7,7 +7,6 @@ the ideal to the nadir point: outliers, and where most trials are, don't change 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,9 +14,9 @@ import numpy as np
 
 from hpsearch.pareto import Standing, pareto_front
 from hpsearch.samplers.base import Direction, Observation, Sampler
-from hpsearch.samplers.fidelity import score_at
+from hpsearch.samplers.fidelity import value_at
 from hpsearch.samplers.unit_cube import Array
-from hpsearch.spec import Scalar
+from hpsearch.spec import Scalar, sign_of
 
 #: weight of the sum beside the maximum (Knowles, 2006, eq. 2)
 SUM_WEIGHT = 0.05
@@ -41,7 +40,7 @@ class Scalarized:
     ) -> None:
         self._sampler = sampler
         self._seed = seed
-        self._directions = directions
+        self._signs = [sign_of(each) for each in directions]
         self._rungs = rungs
         self._penalizes = penalizes
 
@@ -50,13 +49,14 @@ class Scalarized:
     ) -> dict[str, Scalar] | None:
         """See Sampler."""
         rng = np.random.default_rng((self._seed, number % 2**64, _STREAM))
-        weights = rng.dirichlet(np.ones(len(self._directions)))
+        weights = rng.dirichlet(np.ones(len(self._signs)))
         curves: list[dict[int, float]] = [{} for _ in observations]
         for rung in self._rungs:
-            scores = [self._scores(each, rung) for each in observations]
-            reached = [i for i, each in enumerate(scores) if not any(map(math.isnan, each))]
-            if reached:
-                values = self._values(np.array([scores[i] for i in reached]), weights)
+            found = ((i, self._scores(each, rung)) for i, each in enumerate(observations))
+            scores = {i: each for i, each in found if each is not None}
+            if scores:
+                reached = list(scores)
+                values = self._values(np.array([*scores.values()]), weights)
                 if self._penalizes:
                     values = _penalized(values, [observations[i] for i in reached])
                 for index, value in zip(reached, values, strict=True):
@@ -67,14 +67,14 @@ class Scalarized:
         ]
         return self._sampler.suggest(number, scalar)
 
-    def _scores(self, trial: Observation, rung: int) -> list[float]:
-        found = [
-            score_at(replace(trial, curve=curve), rung, direction)
-            for curve, direction in zip(
-                (trial.curve, *trial.others), self._directions, strict=True
-            )
-        ]
-        return [math.nan if score is None else score for score in found]
+    def _scores(self, trial: Observation, rung: int) -> list[float] | None:
+        """Return what a trial has of all objectives at a rung, more is better."""
+        scores = []
+        for curve, sign in zip((trial.curve, *trial.others), self._signs, strict=True):
+            if (value := value_at(curve, rung)) is None:
+                return None
+            scores.append(sign * value)
+        return scores
 
     def _values(self, scores: Array, weights: Array) -> Array:
         """Return one number a trial, more is better, from scores (num_trials, num_objectives)."""

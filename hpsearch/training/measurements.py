@@ -40,9 +40,6 @@ class Measurements:
         if PEAK_MEMORY in names:
             _forget_peak(device)
 
-    def __bool__(self) -> bool:
-        return bool(self._names)
-
     def take(self, model: nn.Module, row: Callable[[], Tree]) -> dict[str, float]:
         """Return the measures; `row` gives the inputs of one row.
 
