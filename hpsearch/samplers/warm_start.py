@@ -16,9 +16,11 @@ from hpsearch.errors import Problem, SpecError
 from hpsearch.samplers.base import Observation, Sampler
 from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.samplers.portfolio import History, portfolio
+from hpsearch.samplers.shipped_portfolio import shipped_points
 from hpsearch.samplers.translation import Translator
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Choices, Scalar, SearchSpec, Tree
+from hpsearch.spec.settings import PORTFOLIO
 
 #: points that are taken from earlier searches at most
 NUM_POINTS = 10
@@ -66,7 +68,8 @@ class WarmStarted:
 
 
 def first_points(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[dict[str, Any]]:
-    """Return the initial points of a search: its user's, then those of earlier searches.
+    """Return the initial points of a search: its user's, then those of earlier searches and of the
+    portfolio, if it is named.
 
     Raises SpecError, without a place, for earlier searches of which no trial fits the search
     space.
@@ -86,6 +89,8 @@ def first_points(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[dict[str,
         raise SpecError(problems)
     histories = [transfer.history for transfer in found]
     points = portfolio(histories, SearchSpace.of(spec), _num_points(spec, found))
+    if PORTFOLIO in spec.search.warm_start:
+        points += shipped_points(spec)
     return [*map(dict, spec.search.points), *points]
 
 
