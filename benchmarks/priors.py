@@ -75,7 +75,8 @@ def regrets(
     )
     if kind != "none":
         sampler = FirstPoints(sampler, [guess], space, seed)
-    return Simulation(task, sampler, seed, workers, CHECKPOINTS.tolist()).run().regrets
+    simulation = Simulation(task, sampler, seed, workers, checkpoints=CHECKPOINTS.tolist())
+    return simulation.run().regrets
 
 
 def budget_to(curve: Array, regret: float) -> float:

@@ -29,9 +29,10 @@ from hpsearch.errors import (
 from hpsearch.importing import outliving_exits
 from hpsearch.record import Record, SearchState, TrialRecord
 from hpsearch.runs import Runs, SearchFolder
+from hpsearch.samplers.shipped_portfolio import shipped_points
 from hpsearch.samplers.warm_start import Earlier, alike, transfers, warm_started
 from hpsearch.spec import SearchSpec
-from hpsearch.spec.settings import ALL_ALIKE
+from hpsearch.spec.settings import ALL_ALIKE, PORTFOLIO
 from hpsearch.tracking import (
     Tracker,
     import_ahead,
@@ -138,7 +139,7 @@ class Driver:
         """Run the trials; returns how the search ends, and why."""
         record = self.record
         early_stopper = make_early_stopper(record.spec)
-        earlier, lost = read_earlier(self.runs, record.spec.search.warm_start)
+        earlier, lost = read_earlier(self.runs, record.spec.search.earlier_searches)
         for problem in lost:  # its points are in the record
             _log.warning("%s: %s continues without its results", problem, record.name)
         if record.spec.fuse != "off" and not record.spec.is_own_code:
@@ -233,7 +234,8 @@ def deliver_closed(
 
 
 def with_warm_start(spec: SearchSpec, place: Runs) -> SearchSpec:
-    """Return a spec whose `warm_start: auto` names the searches that are alike, the newest."""
+    """Return a spec whose `warm_start: auto` names the searches that are alike, the newest; where
+    there are none the portfolio, if the search space has hyperparameters of it."""
     if spec.search.warm_start != ALL_ALIKE:
         return spec
     names = [name for name in place.names() if name != spec.name]
@@ -241,6 +243,8 @@ def with_warm_start(spec: SearchSpec, place: Runs) -> SearchSpec:
     for problem in lost:
         _log.warning("%s: %s begins without it", problem, spec.name)
     found = tuple(each.spec.name for each in alike(spec, earlier)[-MAX_ALIKE:])
+    if not found and shipped_points(spec):
+        found = (PORTFOLIO,)
     _log.info("%s begins with what is known of: %s", spec.name, ", ".join(found) or "nothing")
     search = spec.search.model_copy(update={"warm_start": found})
     return spec.model_copy(update={"search": search})

@@ -68,7 +68,7 @@ def _run(
         from hpsearch.driver import Driver, read_earlier, with_warm_start
 
         spec = with_warm_start(spec, place)
-        earlier, problems = read_earlier(place, spec.search.warm_start)
+        earlier, problems = read_earlier(place, spec.search.earlier_searches)
         if problems:
             raise SpecError(problems)
         facts = collect_facts(spec.folder)

@@ -80,7 +80,7 @@ class LocalSearches:
         checked = check(draft)
         self._runs.check_new(checked.name)
         checked = with_warm_start(checked, self._runs)
-        earlier, problems = read_earlier(self._runs, checked.search.warm_start)
+        earlier, problems = read_earlier(self._runs, checked.search.earlier_searches)
         if problems:
             raise SpecError(problems)
         facts, code = collect_facts(checked.folder), code_hashes(checked)

@@ -18,9 +18,11 @@ from hpsearch.formatting import show
 from hpsearch.samplers.base import Observation, Sampler
 from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.samplers.portfolio import History, portfolio
+from hpsearch.samplers.shipped_portfolio import shipped_points
 from hpsearch.samplers.translation import MisfitError, Translation, Translator
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Choices, Scalar, SearchSpec, Tree
+from hpsearch.spec.settings import PORTFOLIO
 
 #: points that are taken from earlier searches at most
 NUM_POINTS = 10
@@ -104,7 +106,8 @@ def first_points(
     spec: SearchSpec, earlier: Sequence[Earlier], defaults: Defaults | None = None
 ) -> list[dict[str, Any]]:
     """Return the initial points of a search: its user's, then those of earlier searches, but for
-    those whose result is known already (see `transfers`).
+    those whose result is known already (see `transfers`), and those of the portfolio, if it is
+    named.
 
     Raises SpecError, without a place, for earlier searches of which no trial fits the search
     space.
@@ -126,6 +129,8 @@ def first_points(
     points = portfolio(histories, SearchSpace.of(spec), _num_points(spec, found))
     known = [trial.params for transfer in found for trial in transfer.known]
     new = [point for point in points if point not in known]
+    if PORTFOLIO in spec.search.warm_start:
+        new += [point for point in shipped_points(spec) if point not in known]
     return [*map(dict, spec.search.points), *new]
 
 

@@ -73,7 +73,7 @@ def has_more_budget(spec: SearchSpec, record: Record) -> bool:
 
 
 def _earlier(spec: SearchSpec, records: PatientRecords) -> Iterator[Earlier]:
-    for name in spec.search.warm_start:
+    for name in spec.search.earlier_searches:
         try:
             yield earlier_of(records.read(name)[0])
         except HpsearchError as error:

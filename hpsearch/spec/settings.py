@@ -41,12 +41,13 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-#: of `warm_start`: all searches that are alike
+#: of `warm_start`: all searches that are alike, and the portfolio that comes with hpsearch
 ALL_ALIKE = ("auto",)
+PORTFOLIO = "portfolio"
 
 
 def _searches(value: object) -> object:
-    return ALL_ALIKE if value == ALL_ALIKE[0] else _as_tuple(value)
+    return (value,) if value in (*ALL_ALIKE, PORTFOLIO) else _as_tuple(value)
 
 
 class StopWhen(Frozen):
@@ -124,8 +125,9 @@ class SearchSettings(Frozen):
     )
     warm_start: Annotated[tuple[str, ...], BeforeValidator(_searches)] = Field(
         (),
-        description="earlier searches in the same runs folder to learn from; auto: all with the "
-        "same model and hyperparameters",
+        description="earlier searches in the runs folder to learn from; portfolio: settings of "
+        "SGD that did well on other data; auto: all searches with the same model and "
+        "hyperparameters, the portfolio where there are none",
     )
     max_retries: int = Field(
         0, ge=0, le=MAX_RETRIES, description="retries of a trial after an exception in its code"
@@ -140,6 +142,11 @@ class SearchSettings(Frozen):
     disk_quota: Size | None = Field(
         None, description="bytes that checkpoints may take, or a text such as 20GB"
     )
+
+    @property
+    def earlier_searches(self) -> tuple[str, ...]:
+        """The searches that `warm_start` names."""
+        return tuple(name for name in self.warm_start if name != PORTFOLIO)
 
 
 def limit_problems(search: SearchSettings) -> list[Problem]:

@@ -7,9 +7,10 @@ from typing import Any
 
 from hpsearch.errors import Problem, nearest_names
 from hpsearch.samplers.first_points import fitting_value
+from hpsearch.samplers.shipped_portfolio import OPTIMIZERS, shipped_points
 from hpsearch.space import Parameter, SearchSpace
 from hpsearch.spec import Scalar, SearchSpec, join
-from hpsearch.spec.settings import ALL_ALIKE
+from hpsearch.spec.settings import ALL_ALIKE, PORTFOLIO
 
 
 def point_problems(spec: SearchSpec) -> Iterator[Problem]:
@@ -33,6 +34,11 @@ def warm_start_problems(spec: SearchSpec) -> Iterator[Problem]:
         path = join("search.warm_start", i)
         if name == spec.name:
             yield Problem(path, "must be another search than this one", name)
+        if name == PORTFOLIO and not shipped_points(spec):
+            *others, last = OPTIMIZERS
+            known = f"{', '.join(others)} or {last}"
+            rule = f"must be left out where no learning rate of {known} is searched"
+            yield Problem(path, rule, name)
         if name in ALL_ALIKE and len(names) > 1:
             yield Problem(path, "must stand alone: it finds the searches itself", name)
         if name in names[:i]:
