@@ -21,6 +21,8 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+#: what is wrong with one where inputs are ids
+NO_TOKENS = "must be none, as inputs are ids of tokens, which aren't numbers to be changed"
 Pixels = Annotated[int, Interval(ge=1, le=1024), Recommended(1, 4)]
 Probability = Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)]
 

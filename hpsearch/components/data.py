@@ -28,17 +28,33 @@ Kind = str
 @dataclass(frozen=True, eq=False)
 class Arrays:
     """Examples in memory: `x` float32 (rows, *input_shape); `y` classes, int64 (rows,), or
-    float32 (rows, targets): numbers, degrees of labels, or shares of classes."""
+    float32 (rows, targets): numbers, degrees of labels, or shares of classes. Of sequences of
+    tokens both are ids int64 (rows, steps), and `mask`, bool, says which steps count."""
 
-    x: Float
+    x: NDArray[Any]
     y: NDArray[Any]
+    mask: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def rows(self, index: NDArray[np.int64]) -> Arrays:
         """Return the examples at these rows."""
-        return Arrays(self.x[index], self.y[index])
+        mask = None if self.mask is None else self.mask[index]
+        return Arrays(self.x[index], self.y[index], mask)
+
+    def joined(self, other: Arrays) -> Arrays:
+        """Return these examples and others of the same data set."""
+        masks = [
+            np.ones(each.y.shape, np.bool_) if each.mask is None else each.mask
+            for each in (self, other)
+            if self.mask is not None or other.mask is not None
+        ]
+        return Arrays(
+            np.concatenate([self.x, other.x]),
+            np.concatenate([self.y, other.y]),
+            np.concatenate(masks) if masks else None,
+        )
 
 
 class LazyRows(Dataset[Any]):
@@ -139,7 +155,7 @@ class Data:
     `kind_reason` says why it is of its kind, `warnings` what its user should know of it, `layout`
     how an image's axes were read. Raw inputs that `came_channels_last` have the channels first
     here. Raw values were divided by `unit` before they were scaled; `raw_inputs` says what form
-    they have.
+    they have. Inputs that are ids are ids of `num_tokens` tokens; 0: they are numbers.
     """
 
     kind: Kind
@@ -163,6 +179,7 @@ class Data:
     came_channels_last: bool = False
     unit: float = 1.0
     raw_inputs: RawInputs | None = None
+    num_tokens: int = 0
 
     @property
     def encoding(self) -> TargetEncoding:
@@ -218,6 +235,8 @@ class Data:
 
     def as_raw(self, x: Float) -> Float:
         """Return inputs as they came, before any scale."""
+        if self.num_tokens:
+            return x
         raw: Float = self.unit * (x * self.x_scale.std + self.x_scale.mean)
         return np.moveaxis(raw, 1, -1) if self.came_channels_last else raw
 
@@ -229,16 +248,8 @@ class Data:
 
     def merged(self) -> Data:
         """Return the data for a last training: all rows but the test split's, no validation."""
-        train = self.train
-        if isinstance(train, Arrays) and isinstance(self.val, Arrays):
-            x, y = (train.x, self.val.x), (train.y, self.val.y)
-            train = Arrays(np.concatenate(x), np.concatenate(y))
-        elif isinstance(train, LazyRows) and isinstance(self.val, LazyRows):
-            train = train.joined(self.val)
-        elif not isinstance(train, Arrays) and not isinstance(self.val, Arrays | None):
-            is_stream = isinstance(train, IterableDataset) or isinstance(self.val, IterableDataset)
-            train = (Stream if is_stream else ConcatDataset)([train, self.val])
-        return standardized(replace(self, train=train, val=None, folds=()))
+        merged = _merged(self.train, self.val)
+        return standardized(replace(self, train=merged, val=None, folds=()))
 
 
 #: rows and bytes, at most, from which the scale of examples is fitted that aren't in memory
@@ -277,6 +288,19 @@ def first_examples(split: Dataset[Any], num_rows: int) -> Iterator[Any]:
     return itertools.islice(all_examples(split), num_rows)
 
 
+def _merged(train: Split, val: Split | None) -> Split:
+    """Return the examples of both; those to train where there are no others."""
+    if isinstance(train, Arrays) and isinstance(val, Arrays):
+        return train.joined(val)
+    if isinstance(train, LazyRows) and isinstance(val, LazyRows):
+        return train.joined(val)
+    if isinstance(train, Arrays) or val is None or isinstance(val, Arrays):
+        return train
+    is_stream = isinstance(train, IterableDataset) or isinstance(val, IterableDataset)
+    merged: Split = (Stream if is_stream else ConcatDataset)([train, val])
+    return merged
+
+
 def split_length(split: Split) -> int:
     """Return the number of examples of a split."""
     return len(split)  # type: ignore[arg-type]  # a map-style Dataset has a length, its base none
@@ -303,6 +327,7 @@ def standardized(data: Data) -> Data:
         return Arrays(
             split.x if x is none else x.apply(split.x),
             split.y if y is none else y.apply(split.y),
+            split.mask,
         )
 
     return replace(

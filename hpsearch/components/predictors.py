@@ -84,7 +84,7 @@ class Predictor(nn.Module):
 
     def _named(self, answers: Values, shares: Values) -> dict[str, Values]:
         """Return answers and shares (rows, outputs) as columns by name."""
-        num_outputs = shares.shape[1]
+        num_outputs = shares.shape[-1]
         fits = len(self.names) == num_outputs
         names = self.names if fits else tuple(map(str, range(num_outputs)))
         share = "probability" if self.head.gives_probabilities else "score"

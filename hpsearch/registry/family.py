@@ -11,11 +11,17 @@ from hpsearch.registry.signatures import Factory, parameters_of
 #: family → names of the arguments that hpsearch supplies to a factory that declares them
 INJECTED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
-    "task": ("output_size", "target_std", "class_counts", "soft_targets", "folder"),
+    "task": (
+        *("output_size", "target_std", "class_counts"),
+        *("class_names", "soft_targets", "folder"),
+    ),
     "loss": ("output_size", "class_counts"),
     "head": ("kind",),
     "metric": ("output_size", "class_counts"),
-    "model": ("folder", "input_shape", "output_size", "input_scale"),
+    "model": (
+        *("folder", "input_shape", "output_size"),
+        *("output_shape", "num_tokens", "input_scale"),
+    ),
     "cell": ("input_size", "hidden_size"),
     "activation": (),
     "norm": ("num_features", "num_dims"),

@@ -21,7 +21,7 @@ from hpsearch.errors import HpsearchError
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers.forecast import best_and_some, normal_scores
-from hpsearch.samplers.translation import Translator
+from hpsearch.samplers.translation import MisfitError, Translator
 from hpsearch.samplers.unit_cube import Array, Cube, Integers
 from hpsearch.simulation.curves import Training
 from hpsearch.space import SearchSpace
@@ -164,8 +164,9 @@ def _known_trials(record: Record, space: SearchSpace) -> list[_Known]:
     for trial in record.trials:
         if trial.outcome in (Outcome.FAILED, Outcome.CANCELLED):
             continue
-        params = translator.params(record.space.resolve(trial.params), exact=False)
-        if params is None:
+        try:
+            params = translator.translate(record.space.resolve(trial.params), exact=False).params
+        except MisfitError:
             continue
         values = _array(trial.metric(metric), record.spec.max_epochs)
         if trial.ended_itself and np.isfinite(values).any():

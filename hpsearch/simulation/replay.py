@@ -36,12 +36,11 @@ def replay(record: Record) -> Replay:
         for trial in record.trials
         for epoch, is_stopped in _told(trial, record.spec.max_epochs)
     }
-    rule = make_early_stopper(record.spec)
-    decisions = Decisions(record, rule)
+    decisions = Decisions(record, make_early_stopper(record.spec))
     differing, compared = [], []
     for number, epoch, value, is_final in record.history():
         if is_final:
-            rule.finish(number, epoch, value)
+            decisions.see_last(number, epoch, value)
             continue
         is_stopped = decisions.report(number, epoch, value) is not None
         if (number, epoch) in told:

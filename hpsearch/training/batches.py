@@ -49,7 +49,8 @@ def batches_of(
     by_device = _tensors.setdefault(split, {})
     if device not in by_device:
         with torch.inference_mode(False):  # an evaluation may be the first to need what is kept
-            tensors = [_tensor(part, device) for part in (split.x, split.y)]
+            parts = [part for part in (split.x, split.y, split.mask) if part is not None]
+            tensors = [_tensor(part, device) for part in parts]
         by_device[device] = TensorBatches(Batch(*tensors))
     return by_device[device]
 

@@ -5,7 +5,7 @@ Here it is known in which section of the spec each component stands, so errors g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +14,15 @@ from torch import nn
 
 from hpsearch.components.data import Arrays, Data
 from hpsearch.components.initializers.by_name import initialize
-from hpsearch.components.models.feedforward import build_model, check_examples, check_outputs
+from hpsearch.components.models.feedforward import (
+    build_model,
+    check_examples,
+    check_is_causal,
+    check_outputs,
+)
 from hpsearch.components.optimizers import Group, build_optimizer
 from hpsearch.components.tasks import Task, task_for
+from hpsearch.components.tasks.heads import Head
 from hpsearch.errors import placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig, default_of
 
@@ -65,13 +71,32 @@ def new_optimizer(config: TrialConfig, groups: Sequence[Group]) -> torch.optim.O
 
 def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
     """Build a configuration's model for data; its outputs have the shape that the task needs."""
-    section, shapes = config.values["model"], (data.input_shape, data.output_size)
+    section, folder = config.values["model"], Path(config.folder)
+    name, shape, num_tokens = section["name"], data.input_shape, data.num_tokens
     with placed("model"):
-        model = build_model(section, *shapes, Path(config.folder), task.head, data.x_scale)
-        check_outputs(model, section["name"], *shapes)
+        model = model_for(section, data, folder, task.head)
+        check_outputs(model, name, shape, data.output_shape, num_tokens)
+        if data.encoding.is_causal:
+            check_is_causal(model, name, shape[0], num_tokens)
         if isinstance(data.train, Arrays):
             check_examples(model, data.train.x)
     return model
+
+
+def model_for(
+    section: Mapping[str, Any], data: Data, folder: Path, head: Head | None = None
+) -> nn.Module:
+    """Build the model of a section for data."""
+    return build_model(
+        section,
+        data.input_shape,
+        data.output_size,
+        folder,
+        head,
+        data.x_scale,
+        output_shape=data.output_shape,
+        num_tokens=data.num_tokens,
+    )
 
 
 def draw_weights(model: nn.Module, config: TrialConfig, data: Data, task: Task) -> None:

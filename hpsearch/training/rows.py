@@ -108,5 +108,7 @@ def _is_wanted(subset: Subset, data: Data) -> NDArray[np.bool_]:
 
 
 def _classes(data: Data) -> Rows | None:
-    is_hard = isinstance(data.train, KnownRows) and data.train.y.dtype == np.int64
-    return data.train.y if isinstance(data.train, KnownRows) and is_hard else None
+    if not isinstance(data.train, KnownRows):
+        return None
+    y = data.train.y
+    return y if y.dtype == np.int64 and y.ndim == 1 else None

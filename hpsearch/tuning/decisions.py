@@ -28,7 +28,7 @@ class Decisions:
         newest: dict[int, StoppedBy | None] = {}
         for number, epoch, value, is_final in self._record.history():
             if is_final:
-                self._finish(number, epoch, value)
+                self.see_last(number, epoch, value)
             else:
                 newest[number] = self.report(number, epoch, value)
         for trial in self._record.trials:
@@ -49,10 +49,11 @@ class Decisions:
         """Let the rule see the last objective of a trial that has ended itself."""
         value = self._record.objective(trial)
         if trial.ended_itself and value is not None:
-            self._finish(trial.number, trial.epochs, value)
+            self.see_last(trial.number, trial.epochs, value)
         self._drop_if_bad(trial)
 
-    def _finish(self, number: int, epoch: int, value: float) -> None:
+    def see_last(self, number: int, epoch: int, value: float) -> None:
+        """Let the rule see the last objective of a trial, and when it had it."""
         judged = self._judged(number, epoch, value)
         if judged is not None:
             self._rule.finish(number, epoch, judged)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components import Data
-from hpsearch.components.models.feedforward import build_model
 from hpsearch.components.optimizers import build_optimizer, hold_average
 from hpsearch.early_stopping import PausingRule, make_early_stopper
 from hpsearch.errors import Problem, SpecError
@@ -20,6 +19,7 @@ from hpsearch.formatting import show_bytes, show_count
 from hpsearch.samplers import make_sampler
 from hpsearch.space import SearchSpace
 from hpsearch.spec import COMPONENT_SECTIONS, SearchSpec
+from hpsearch.training.building import model_for
 
 #: configurations whose models are looked at
 NUM_DRAWS = 16
@@ -51,7 +51,7 @@ def checkpoint_bytes(data: Data, values: Mapping[str, Any], folder: Path) -> int
     """Return how much a trial's checkpoint takes at most: the weights, and the copies of them that
     its optimizer and its callbacks keep; 0 where no model can be built."""
     try:
-        model = build_model(values["model"], data.input_shape, data.output_size, folder)
+        model = model_for(values["model"], data, folder)
     except Exception:  # a configuration that can't be built writes no checkpoint
         return 0
     weights = _num_bytes(model.state_dict())

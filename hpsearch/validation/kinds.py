@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from hpsearch import registry
 from hpsearch.components import epoch_metrics
 from hpsearch.components.data import Kind
+from hpsearch.components.encodings import encoding_of
 from hpsearch.components.tasks import NO_DATA, Task
 from hpsearch.components.tasks.kinds import Statement
 from hpsearch.errors import HpsearchError
@@ -22,6 +23,7 @@ def stated_kind(draft: Draft) -> Statement | None:
     objective = draft.raw.get("objective") or next(iter(draft.raw.get("objectives") or ()), None)
     metric = objective.get("metric") if isinstance(objective, Mapping) else None
     kinds = kinds_that_report(metric) if isinstance(metric, str) else []
+    kinds = [kind for kind in kinds if encoding_of(kind).reads_targets]
     if len(kinds) != 1:
         return None
     return Statement(kinds[0], f"only {kinds[0]} reports the objective {metric}")

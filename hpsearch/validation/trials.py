@@ -11,6 +11,7 @@ import torch
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data, task_for
+from hpsearch.components.augmentations import NO_TOKENS
 from hpsearch.errors import ComponentError, Problem, place_of, problem_of
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
@@ -206,6 +207,8 @@ def _augmentation_problems(found: list[Alternative], data: Data) -> list[Problem
         "kind": data.kind,
         "input_scale": data.x_scale,
     }
+    if data.num_tokens:
+        return [Problem(each.path, NO_TOKENS) for each in found]
     problems = []
     for alternative in found:
         failed = []

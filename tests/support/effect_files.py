@@ -32,6 +32,7 @@ def write_files(folder: Path) -> None:
         values = {**SECTIONS, "optimizer": {"name": "sgd"}}
         model = Trainer(TrialConfig(seed + 1, 0, 1, values), data_of("wine")).model
         torch.save(model.state_dict(), folder / f"{name}.pt")
+        (folder / f"{name}.txt").write_text(f"It is {'higher, höher; ' * (9 + seed)}all. " * 9)
 
 
 def _write_tables(folder: Path, name: str, rng: Any) -> None:

@@ -122,6 +122,7 @@ class Checked:
 MLP = {"name": "mlp", "hidden_sizes": [8]}
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
+TRANSFORMER = {"name": "transformer", "width": 8, "heads": 2, "layers": 1}
 
 
 def _of_model(name: str, data: str, model: Sections, key: str) -> InTrial:
@@ -153,6 +154,8 @@ PLACES: dict[str, list[Any]] = {
     "head": [_of_task(data, kind, "head", loss=_SQUARES) for data, kind in _KINDS.items()],
     "metric": [_of_task(data, kind, "metrics", many=True) for data, kind in _ALL_KINDS.items()],
     "model": [_section("model", data) for data in ("wine", "digits", "tumours")],
+    "task.language_model": [_section("task", "tokens", model=RNN)],
+    "model.transformer": [_section("model", "tokens")],
     "model.minilm": [Alone("texts", (8,))],
     "model.efficientnet_lite0": [Alone("images", (1, 40, 40))],
     "cell": [_of_model("rnn", "digits", RNN, "cell")],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.support.effect_places import CNN, MLP, RNN
+from tests.support.effect_places import CNN, MLP, RNN, TRANSFORMER
 
 #: a rate at which training gets worse, and better again
 ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
@@ -21,6 +21,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "dataset.npz": {"path": "one.npz"},
     "dataset.text_csv": {"path": "one.csv", "text": "text", "target": "y", "length": 8},
     "dataset.fortunes": {"topics": ["law", "love"], "data_dir": "one", "length": 8},
+    "dataset.text": {"path": "one.txt", "length": 8},
+    "dataset.markov_text": {"characters": 600, "letters": 3, "length": 8},
     "dataset.fashion_mnist": {"data_dir": "one"},
     "dataset.keel": {"set": "iris"},
     "dataset.image_folder": {"path": "one images", "image_size": [4, 5]},
@@ -29,6 +31,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.mlp": MLP,
     "model.cnn": CNN,
     "model.rnn": RNN,
+    "model.transformer": TRANSFORMER,
     "model.efficientnet_lite0": {"image_size": 32},
     "model.from_checkpoint": {"architecture": MLP, "checkpoint": "one.pt"},
     "lr_schedule.multistep": {"milestones": [2]},
@@ -66,6 +69,7 @@ CONTEXTS: dict[str, Context] = {
     "dataset.csv.path": Context(values=("two.csv",)),
     "dataset.csv.separator": Context({"path": "both.csv", "drop": []}, values=(";",)),
     "dataset.text_csv.path": Context(values=("two.csv",)),
+    "dataset.text.path": Context(values=("two.txt",)),
     "dataset.text_csv.text": Context(values=("said",)),
     "dataset.text_csv.separator": Context({"path": "both.csv"}, values=(";",)),
     "dataset.parquet.path": Context(values=("two.parquet",)),
@@ -110,6 +114,8 @@ CONTEXTS: dict[str, Context] = {
     "model.from_checkpoint.mc_dropout_samples": Context({"architecture": {**MLP, "dropout": 0.5}}),
     "model.[cmr]*n.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.mlp.mc_dropout_samples": Context({"dropout": 0.5}),
+    "model.transformer.mc_dropout_samples": Context({"dropout": 0.5}),
+    "model.transformer.width": Context(values=(16,)),
     "norm.streaming.gradient_*": Context({"gradient": "mixed"}),
     "norm.ghost_batch.virtual_batch": Context(values=(4,)),
     "initializer.he_uniform.by_gate": Context({"mode": "fan_out"}),
@@ -149,6 +155,9 @@ CONTEXTS: dict[str, Context] = {
 #: pattern, with `@place` where it holds there alone → why changing the keyword changes nothing
 UNSEEN: dict[str, str] = {
     "dataset.*.layout": "refused: these are no images; test_layouts.py sees it",
+    "dataset.*text.[fks]*": "refused: windows of a series are split by time; "
+    "test_sequences.py sees it",
+    "dataset.*text.*_rows": "refused: steps are split, not rows; test_sequences.py sees it",
     "dataset.diabetes.stratify": "numbers have no classes",
     "dataset.logic_gate.*_fraction": "refused: it has a val and a test split of its own",
     "dataset.logic_gate.folds": "refused: it has a val split of its own",

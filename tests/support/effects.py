@@ -38,6 +38,7 @@ DATA: dict[str, dict[str, Any]] = {
     "labels": {"name": "tests.support.effects:labels", "kind": "multilabel", **_SMALL},
     "shares": {"name": "tests.support.effects:shares", "kind": "classification", **_SMALL},
     "numbers": {"name": "tests.support.effects:numbers", **_SMALL},
+    "tokens": {"name": "markov_text", "characters": 600, "letters": 3, "length": 8},
 }
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.components import Data
+from hpsearch.components.batch import Batch
 from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import Trainer
@@ -74,10 +75,10 @@ class TestHalfPrecision:
         update = _update(model, optimizer, scaler=scaler)
         before = model.weight.detach().clone()
         x, y = torch.full((4, 4), 1e6), torch.zeros(4, 1)
-        assert update(x, y, measure=True)[1] is None
+        assert update(Batch(x, y), measure=True)[1] is None
         assert torch.equal(model.weight, before) and scaler.get_scale() == 2.0**119
         for _ in range(90):
-            update(x / 1e6, y, measure=True)
+            update(Batch(x / 1e6, y), measure=True)
         assert not torch.equal(model.weight, before)
 
     def test_several_gradients_a_step(self, wine: Data) -> None:
@@ -113,7 +114,8 @@ class TestParts:
         model = nn.Linear(4, 1)
         model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
         update = _update(model, torch.optim.SGD(model.parameters(), lr=0.1), accumulate=4)
-        outputs, _ = update(torch.rand(rows, 4), torch.zeros(rows, 1), measure=False)
+        batch = Batch(torch.rand(rows, 4), torch.zeros(rows, 1))
+        outputs, _ = update(batch, measure=False)
         assert seen == parts and len(outputs) == rows
 
     def test_with_batch_norm_and_a_closure(self, wine: Data) -> None:
@@ -162,8 +164,8 @@ class TestDevices:
 
 
 def _update(model: nn.Module, optimizer: torch.optim.Optimizer, **more: Any) -> Update:
-    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        return (outputs - targets - 1).square().mean()
+    def loss(outputs: Tensor, batch: Batch) -> Tensor:
+        return (outputs - batch.targets - 1).square().mean()
 
     def autocast() -> Any:
         return torch.autocast("cpu", torch.bfloat16, enabled=False)

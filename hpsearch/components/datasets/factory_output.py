@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from hpsearch.components.data import FILLS, Arrays, Kind, Split
 from hpsearch.components.datasets.column_reading import ColumnReading
+from hpsearch.components.datasets.windows import Windows
 from hpsearch.components.encodings import kinds
 from hpsearch.components.raw_inputs import ImageReader, RawInputs, TableReader
 from hpsearch.errors import DataError, UserCodeError
@@ -31,6 +32,8 @@ _OTHER_KEYS = (
     "unit",
     "table",
     "images",
+    "num_tokens",
+    "windows",
 )
 _FORM = (
     "(x, y) of arrays or tensors, a torch Dataset, or a dict with 'train' and, where there are "
@@ -47,7 +50,8 @@ class Source:
     the data set itself says of its targets; a table tells how its `columns` were read. `missing`
     names what fills NaNs in the arrays. `layout` tells the order of an image's axes, and whether
     they came with the channels last; here these are first. Raw values were divided by `unit`;
-    `table` and `images` say how raw rows become inputs.
+    `table` and `images` say how raw rows become inputs. With `windows` rows are the steps of a
+    series, of which it makes rows once they are split. Inputs may be ids of `num_tokens` tokens.
     """
 
     splits: Mapping[str, Split]
@@ -66,6 +70,8 @@ class Source:
     unit: float = 1.0
     table: TableReader | None = None
     images: ImageReader | None = None
+    num_tokens: int = 0
+    windows: Windows | None = None
 
     def raw_inputs(self, shape: tuple[int, ...]) -> RawInputs:
         """Return the form of raw inputs, of which an example has this shape here."""
@@ -113,6 +119,8 @@ def read_source(returned: Any, name: str) -> Source:
         unit=float(returned.get("unit", 1)),
         table=returned.get("table"),
         images=returned.get("images"),
+        num_tokens=int(returned.get("num_tokens", 0)),
+        windows=returned.get("windows"),
     )
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from hpsearch import registry
-from hpsearch.components.data import Data, Kind, KnownRows, LazyRows, standardized
+from hpsearch.components.data import Arrays, Data, Kind, KnownRows, LazyRows, standardized
 from hpsearch.components.datasets.factory_output import Source, read_source
 from hpsearch.components.datasets.layouts import axes_warnings, with_channels_first
 from hpsearch.components.datasets.splitting import SplitSettings, divide, divide_dataset
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
+from hpsearch.components.datasets.windows import windowed
 from hpsearch.components.tasks.kinds import KindDecision, Statement, listed
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
 from hpsearch.formatting import show_count
@@ -96,6 +97,9 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
         refused["standardize"] = "inputs that are no quantities"
     if given.get("folds") is not None:
         refused["val_fraction"] = "folds, which take its place"
+    if source.windows is not None:
+        series = ("folds", "train_rows", "val_rows", "split", "stratify", "kind", "standardize")
+        refused |= dict.fromkeys(series, "windows of a series, whose last steps are held out")
     if not all(isinstance(split, KnownRows) for split in splits.values()):
         is_divided = splits.keys() == {"train"}
         divides = {"val_fraction", "test_fraction", "split"} if is_divided else set()
@@ -112,6 +116,9 @@ def _from_rows(
 ) -> Data:
     splits, class_names = _learned(source, decision.kind)
     folds = divide(splits, source, preparation, seed)
+    if source.windows is not None:
+        steps = {key: split for key, split in splits.items() if isinstance(split, Arrays)}
+        splits = dict(windowed(steps, source.windows))
     train = splits["train"]
     shape = train.input_shape if isinstance(train, LazyRows) else train.x.shape[1:]
     data = Data(
@@ -130,6 +137,7 @@ def _from_rows(
         came_channels_last=source.came_channels_last,
         unit=source.unit,
         raw_inputs=source.raw_inputs(shape),
+        num_tokens=source.num_tokens,
         kind_reason=decision.reason,
         target_names=source.target_names,
         warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
@@ -159,7 +167,7 @@ def source_warnings(source: Source) -> tuple[str, ...]:
 def _lonely_classes(splits: Mapping[str, KnownRows], class_names: tuple[str, ...]) -> list[str]:
     """Warn of classes with one row, which is in one split and never in another."""
     classes = np.concatenate([split.y for split in splits.values()])
-    if classes.dtype != np.int64:
+    if classes.dtype != np.int64 or classes.ndim > 1:
         return []
     counts = np.bincount(classes, minlength=len(class_names))
     lonely = [name for name, count in zip(class_names, counts, strict=True) if count == 1]

@@ -19,6 +19,7 @@ from hpsearch.components.data import (
     split_length,
 )
 from hpsearch.components.datasets.factory_output import Source, check_finite
+from hpsearch.components.encodings import encoding_of
 from hpsearch.components.tasks.kinds import (
     SHARES_TOLERANCE,
     KindDecision,
@@ -65,6 +66,8 @@ def encode(source: Source, kind: Kind) -> tuple[dict[str, Arrays], tuple[str, ..
     Returns the splits, and the names of the classes or labels.
     """
     splits = {key: split for key, split in source.splits.items() if isinstance(split, Arrays)}
+    if not encoding_of(kind).reads_targets:
+        return splits, source.class_names
     targets = plain_targets(np.concatenate([split.y for split in splits.values()]))
     if kind == "multilabel" or (kind == "classification" and targets.ndim == 2):
         columns = _degrees(targets, kind)

@@ -12,6 +12,15 @@ from hpsearch.components.models import (
     perceptron,
     pretrained,
     recurrent,
+    transformer,
 )
 
-__all__ = ["feedforward", "image_libraries", "minilm", "perceptron", "pretrained", "recurrent"]
+__all__ = [
+    "feedforward",
+    "image_libraries",
+    "minilm",
+    "perceptron",
+    "pretrained",
+    "recurrent",
+    "transformer",
+]

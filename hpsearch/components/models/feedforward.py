@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,15 +51,26 @@ def build_model(
     folder: Path,
     head: Head | None = None,
     scale: Scale | None = None,
+    *,
+    output_shape: tuple[int, ...] = (),
+    num_tokens: int = 0,
 ) -> nn.Module:
     """Build the model of a spec's section; UserCodeError if a factory returns no Module.
 
     `scale` is how inputs came from raw values. The `head` says what predictions are of which
-    `mc_dropout_samples` takes the mean; by default they are the outputs.
+    `mc_dropout_samples` takes the mean; by default they are the outputs. `output_shape` is that of
+    an example's outputs, (output_size,) by default; inputs may be ids of `num_tokens` tokens.
     """
     keywords = dict(section)
     name = keywords.pop("name")
     component = registry.get("model", name, folder)
+    takes_ids = "num_tokens" in inspect.signature(component.factory).parameters
+    if num_tokens and not takes_ids and registry.is_ours(component.factory):
+        raise BadConfigurationError(
+            "must be a model of tokens (transformer, rnn), as the data set's inputs are ids",
+            name,
+            keyword="name",
+        )
     num_samples = 0
     if "mc_dropout_samples" not in component.own_keywords:
         num_samples = keywords.pop("mc_dropout_samples", 0)
@@ -67,6 +79,8 @@ def build_model(
         folder=folder,
         input_shape=input_shape,
         output_size=output_size,
+        output_shape=output_shape or (output_size,),
+        num_tokens=num_tokens,
         input_scale=scale or Scale.identity(),
     )
     if not isinstance(model, nn.Module):
@@ -217,17 +231,37 @@ class Block:
 
 
 def check_outputs(
-    model: nn.Module, name: str, input_shape: tuple[int, ...], output_size: int
+    model: nn.Module,
+    name: str,
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    num_tokens: int = 0,
 ) -> None:
     """Refuse a model whose outputs are of another shape than the data set asks for."""
+    dtype = torch.int64 if num_tokens else torch.float32
     with torch.no_grad():
-        outputs = model.eval()(torch.zeros(2, *input_shape))
-    expected = (2, output_size)
+        outputs = model.eval()(torch.zeros(2, *input_shape, dtype=dtype))
+    expected = (2, *output_shape)
     shape = tuple(getattr(outputs, "shape", ()))
     if shape != expected:
         raise UserCodeError(
             f"{name} must give outputs of the shape {expected} for two examples, but got "
             f"{shape or type(outputs).__name__}",
+            keyword="name",
+        )
+
+
+def check_is_causal(model: nn.Module, name: str, length: int, num_tokens: int) -> None:
+    """Refuse a model that sees the tokens which it is to predict."""
+    generator = torch.Generator().manual_seed(0)
+    before, others = torch.randint(num_tokens, (2, 4, length), generator=generator)
+    after = torch.cat([before[:, : length // 2], others[:, length // 2 :]], 1)
+    with torch.no_grad():
+        first, second = (model.eval()(ids)[:, : length // 2] for ids in (before, after))
+    if not torch.allclose(first, second, atol=1e-5):
+        raise BadConfigurationError(
+            f"must predict each token from those before it, but outputs of {name} depend on "
+            "later ones (a bidirectional net, or attention without a causal mask)",
             keyword="name",
         )
 

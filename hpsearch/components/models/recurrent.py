@@ -1,4 +1,4 @@
-"""Recurrent nets, from a sequence to one output."""
+"""Recurrent nets, from a sequence to one output, or to one at each step."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def rnn(
     folder: Path,
     input_shape: tuple[int, ...],
     output_size: int,
+    output_shape: tuple[int, ...],
+    num_tokens: int,
     cell: CellSection = "lstm",
     hidden_size: Annotated[int, Ge(1), Recommended(16, 256, log=True)] = 64,
     layers: Size = 1,
@@ -44,9 +46,16 @@ def rnn(
     An example is (time, features), or an image, read row by row. `dropout` follows each layer,
     new at each time step, or acts within the cells if it is a recurrent form; torch's own
     acts between layers only. With `bidirectional` a second cell of `hidden_size` units reads each
-    layer backwards; its last output is that of the first time step.
+    layer backwards; its last output is that of the first time step. Where the task predicts at
+    each step (language_model) there is an output for each, whatever `readout` says; tokens are
+    embedded as vectors of `hidden_size`.
     """
-    size = _num_inputs(input_shape)
+    is_each = len(output_shape) == 2
+    if is_each and bidirectional:
+        rule = "must be false for a task that predicts each next step: it would be seen"
+        raise BadConfigurationError(rule, True, keyword="bidirectional")
+    embedding = nn.Embedding(num_tokens, hidden_size) if num_tokens else None
+    size = hidden_size if num_tokens else _num_inputs(input_shape)
     stack: list[RecurrentLayer] = []
     for _ in range(layers):
         cells = [make_cell(cell, size, hidden_size, folder) for _ in range(1 + bidirectional)]
@@ -54,20 +63,24 @@ def rnn(
         stack.append(RecurrentLayer(cells, hidden_size, form))
         size = hidden_size * len(cells)
     output = nn.Linear(size, output_size)
-    return RecurrentNet(Dropout(input_dropout), stack, output, readout)
+    how: Readout | None = None if is_each else readout
+    return RecurrentNet(Dropout(input_dropout), stack, output, how, embedding)
 
 
 class RecurrentNet(nn.Module):
-    """Sequences (rows, time, features), or images, to outputs (rows, output_size)."""
+    """Sequences (rows, time, features), images, or ids (rows, time), which `embedding` makes
+    vectors, to outputs (rows, output_size); without a readout, (rows, time, output_size)."""
 
     def __init__(
         self,
         input_dropout: nn.Module,
         layers: list[RecurrentLayer],
         output: nn.Module,
-        readout: Readout,
+        readout: Readout | None,
+        embedding: nn.Embedding | None = None,
     ) -> None:
         super().__init__()
+        self.embedding = embedding
         self.input_dropout, self.layers = input_dropout, nn.ModuleList(layers)
         self.output, self.readout = output, readout
         self._hidden_size = layers[-1].hidden_size
@@ -75,16 +88,19 @@ class RecurrentNet(nn.Module):
     def layer_groups(self) -> list[list[nn.Module]]:
         """Return the recurrent layers, each with its dropout, and the head."""
         first, *others = self.layers
-        return [[self.input_dropout, first], *([layer] for layer in others), [self.output]]
+        begin = [] if self.embedding is None else [self.embedding]
+        return [[*begin, self.input_dropout, first], *([layer] for layer in others), [self.output]]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of a batch."""
+        if self.embedding is not None:
+            x = self.embedding(x.long())
         if x.ndim == 4:  # each row of an image with all its channels
             x = x.transpose(1, 2).flatten(2)
         x = self.input_dropout(x)
         for layer in self.layers:
             x = layer(x)
-        outputs: Tensor = self.output(self._read(x))
+        outputs: Tensor = self.output(x if self.readout is None else self._read(x))
         return outputs
 
     def _read(self, x: Tensor) -> Tensor:

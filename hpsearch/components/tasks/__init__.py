@@ -6,7 +6,7 @@ registered class in a module of its own.
 
 from __future__ import annotations
 
-from hpsearch.components.tasks import classification, multilabel, regression
+from hpsearch.components.tasks import classification, language_model, multilabel, regression
 from hpsearch.components.tasks.base import NO_DATA, Task, epoch_metrics, task_for
 from hpsearch.components.tasks.undefined import undefined_scores
 
@@ -15,6 +15,7 @@ __all__ = [
     "Task",
     "classification",
     "epoch_metrics",
+    "language_model",
     "multilabel",
     "regression",
     "task_for",

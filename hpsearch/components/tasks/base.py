@@ -20,6 +20,7 @@ NO_DATA: Mapping[str, Any] = {
     "output_size": 2,
     "target_std": (1.0,),
     "class_counts": (1, 1),
+    "class_names": ("0", "1"),
     "soft_targets": True,
 }
 
@@ -86,6 +87,7 @@ def task_for(
         output_size=data.output_size,
         target_std=np.ravel(data.y_scale.std).tolist(),
         class_counts=data.class_counts,
+        class_names=data.class_names,
         soft_targets=data.has_soft_targets,
         folder=folder,
     )

@@ -7,6 +7,7 @@ own metrics.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -33,14 +34,18 @@ def baseline_scores(task: Task, data: Data) -> Scores:
         scores[name] = {}
         for split, arrays in {"val": data.val, "test": data.test}.items():
             if isinstance(arrays, KnownRows):
-                scores[name] |= _scores(task, outputs, arrays, split)
+                scores[name] |= _scores(task, outputs, arrays, split, data.output_shape)
     return scores
 
 
-def _scores(task: Task, outputs: Tensor, arrays: KnownRows, split: str) -> dict[str, float]:
+def _scores(
+    task: Task, outputs: Tensor, arrays: KnownRows, split: str, shape: Sequence[int]
+) -> dict[str, float]:
     targets = torch.from_numpy(arrays.y.copy())
+    mask = getattr(arrays, "mask", None)
+    mask = None if mask is None else torch.from_numpy(mask.copy())
     targets = targets.double() if targets.is_floating_point() else targets
-    rows = outputs.expand(len(targets), -1)
-    found = task.summary(task.totals(rows, Batch((), targets)).tolist())
-    found |= task.measure(rows, targets)
+    rows, batch = outputs.expand(len(targets), *shape), Batch((), targets, mask)
+    found = task.summary(task.totals(rows, batch).tolist())
+    found |= task.measure(rows, targets) if task.scores else {}
     return {f"{split}_{name}": value for name, value in found.items() if math.isfinite(value)}

@@ -73,7 +73,7 @@ class SupervisedTask(ABC):
         """Return the task's own sums, then those of a loss that is given, then the rows."""
         outputs, targets = self._compared(outputs, batch)
         parts = [self._own_totals(outputs, targets)]
-        count = torch.full((1,), len(targets), dtype=torch.float64, device=targets.device)
+        count = self._num_compared(targets)
         if self._parts.reports_loss:
             parts.append(self.criterion(outputs, targets).double() * count)
         return torch.cat([*parts, count])
@@ -98,6 +98,10 @@ class SupervisedTask(ABC):
     def _compared(self, outputs: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return outputs (rows, outputs) and the targets with which they are compared."""
         return in_float32(outputs), batch.targets
+
+    def _num_compared(self, targets: Tensor) -> Tensor:
+        """Return the number of targets that count, float64 (1,)."""
+        return torch.full((1,), len(targets), dtype=torch.float64, device=targets.device)
 
     @abstractmethod
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -121,10 +121,12 @@ def program_of(trainer: Trainer) -> Hashable:
 def needs_whole_batches(trainer: Trainer) -> bool:
     """Whether a batch can't be computed in parts, which may have to be filled.
 
-    Its rows change each other's outputs, or the loss learns from rows that only fill a part.
+    Its rows have different numbers of steps, change each other's outputs, or the loss learns from
+    rows that only fill a part.
     """
     return (
-        has_batch_statistics(trainer.model)
+        getattr(trainer.data.train, "mask", None) is not None
+        or has_batch_statistics(trainer.model)
         or any(hasattr(module, "long_mean") for module in trainer.model.modules())
         or any(param.requires_grad for param in trainer.task.criterion.parameters())
     )

@@ -1,0 +1,188 @@
+"""Transformers: attention between the steps of a sequence.
+
+Shapes: B rows, T steps, D width, H heads.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from hpsearch.components.input_shapes import check_tokens
+from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
+from hpsearch.components.layers.dropouts import Rate
+from hpsearch.components.layers.modules import Dropout
+from hpsearch.errors import BadConfigurationError
+from hpsearch.registry import Recommended, register
+
+Size = Annotated[int, Ge(1)]
+#: rotary frequencies are powers of it (Su et al., 2021)
+ROTARY_BASE = 10_000.0
+#: standard deviation of embeddings at the begin, as in GPT-2
+EMBEDDING_STD = 0.02
+
+
+@register("model", "transformer")
+def transformer(
+    input_shape: tuple[int, ...],
+    output_size: int,
+    num_tokens: int,
+    output_shape: tuple[int, ...],
+    width: Annotated[int, Ge(1), Recommended(32, 256, log=True)] = 64,
+    layers: Annotated[int, Ge(1), Recommended(1, 6)] = 2,
+    heads: Size = 4,
+    hidden_size: Size | None = None,
+    positions: Literal["rotary", "learned"] = "rotary",
+    activation: ActivationSection = "gelu",
+    dropout: Rate = 0.0,
+) -> nn.Module:
+    """A decoder: each step attends to itself and those before it, and predicts the next token.
+
+    Blocks are normalised at their begin (pre-norm). `hidden_size` is that of their feed-forward
+    part, 4 times the width by default. Places are told by rotating queries and keys (Su et al.,
+    2021, arXiv 2104.09864), or by a learned vector each. Dropout acts on the embedding and at the
+    end of both parts of a block. `width` must be a multiple of the heads, of twice as many with
+    rotary positions.
+    """
+    check_tokens("transformer", num_tokens, input_shape, output_shape)
+    multiple = heads * (2 if positions == "rotary" else 1)
+    if width % multiple:
+        rule = f"must be a multiple of {multiple} with {heads} heads and {positions} positions"
+        raise BadConfigurationError(rule, width, keyword="width")
+    length = input_shape[0]
+    embedding = Embedding(num_tokens, width, length if positions == "learned" else 0)
+    rotary = length if positions == "rotary" else 0
+    blocks: list[nn.Module] = []
+    for _ in range(layers):
+        function = make_activation(activation)
+        hidden = hidden_size or 4 * width
+        feed_forward = FeedForward(
+            nn.Linear(width, hidden * widening(function)), function, nn.Linear(hidden, width)
+        )
+        attention = CausalAttention(width, heads, rotary)
+        blocks.append(Block(width, attention, feed_forward, dropout))
+    output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, output_size))
+    return Transformer(embedding, Dropout(dropout), blocks, output)
+
+
+class Embedding(nn.Module):
+    """Ids (B, T) as vectors (B, T, D), to which one for each of `num_places` is added."""
+
+    def __init__(self, num_tokens: int, width: int, num_places: int = 0) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(num_tokens, width)
+        self.places = nn.Embedding(num_places, width) if num_places else None
+        for table in (self.tokens, self.places):
+            if table is not None:
+                nn.init.normal_(table.weight, std=EMBEDDING_STD)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the vectors of ids, which may be floats."""
+        vectors: Tensor = self.tokens(ids.long())
+        return vectors if self.places is None else vectors + self.places.weight[: ids.shape[-1]]
+
+
+class CausalAttention(nn.Module):
+    """Multi-head attention to a step and those before it (Vaswani et al., 2017)."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, width: int, heads: int, rotary_length: int = 0) -> None:
+        super().__init__()
+        self.heads, self.is_rotary = heads, rotary_length > 0
+        self.gates = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        if self.is_rotary:
+            angles = rotary_angles(rotary_length, width // heads)
+            self.register_buffer("cos", angles.cos(), persistent=False)
+            self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, D)."""
+        # (B, T, 3D) to three of (B, H, T, D / H)
+        q, k, v = self.gates(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if self.is_rotary:
+            q, k = (rotated(each, self.cos, self.sin) for each in (q, k))
+        mixed = attended(q, k, v)
+        outputs: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return outputs
+
+
+class FeedForward(nn.Sequential):
+    """Layers that see each step by itself, as rows (B T, D): activations know no other axes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, D)."""
+        outputs: Tensor = super().forward(x.flatten(0, 1))  # type: ignore[no-untyped-call]
+        return outputs.view(*x.shape[:-1], -1)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+    def __init__(
+        self, width: int, attention: nn.Module, feed_forward: nn.Module, dropout: float
+    ) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.parts = nn.ModuleList([attention, feed_forward])
+        self.dropouts = nn.ModuleList([Dropout(dropout), Dropout(dropout)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, D)."""
+        for norm, part, drop in zip(self.norms, self.parts, self.dropouts, strict=True):
+            x = x + drop(part(norm(x)))
+        return x
+
+
+class Transformer(nn.Module):
+    """Ids (B, T) to logits of the next token at each step, (B, T, tokens)."""
+
+    def __init__(
+        self, embedding: nn.Module, dropout: nn.Module, blocks: list[nn.Module], output: nn.Module
+    ) -> None:
+        super().__init__()
+        self.embedding, self.dropout = embedding, dropout
+        self.blocks, self.output = nn.ModuleList(blocks), output
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return the embedding, each block and the output."""
+        return [[self.embedding, self.dropout], *([each] for each in self.blocks), [self.output]]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the logits of a batch."""
+        x = self.dropout(self.embedding(ids))
+        for block in self.blocks:
+            x = block(x)
+        outputs: Tensor = self.output(x)
+        return outputs
+
+
+def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return softmax(q kᵀ / sqrt(size)) v over a step and those before it, (..., T, size)."""
+    if not torch._C._functorch.is_batchedtensor(q):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    # its kernel for the CPU has no rule for vmap
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    is_later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+    mixed: Tensor = scores.masked_fill(is_later, -torch.inf).softmax(-1) @ v
+    return mixed
+
+
+def rotary_angles(length: int, size: int) -> Tensor:
+    """Return by which angles pairs of numbers are turned at each step, (length, size / 2)."""
+    frequencies = ROTARY_BASE ** -(torch.arange(0, size, 2) / size)
+    return torch.arange(length)[:, None] * frequencies
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (i, i + size / 2) of vectors (..., T, size): their products depend on the
+    distance of two steps alone."""
+    cos, sin = cos[: x.shape[-2]], sin[: x.shape[-2]]
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)

@@ -1,0 +1,148 @@
+"""Language models: the next token of a sequence is predicted at each of its places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hpsearch.components.batch import Batch, Tree, in_float32
+from hpsearch.components.data import Kind
+from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.losses import LossSection
+from hpsearch.components.losses.classification import Smoothing
+from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
+from hpsearch.errors import BadConfigurationError
+from hpsearch.registry import register
+
+#: what cross entropy takes for no target
+IGNORED = -100
+
+
+class NextToken(TargetEncoding):
+    """Ids int64 (rows, steps) of the tokens that follow."""
+
+    reads_targets: ClassVar[bool] = False
+    is_causal: ClassVar[bool] = True
+
+    def description(self, output_size: int) -> str:
+        """See TargetEncoding."""
+        return f" of {output_size} tokens"
+
+    def output_shape(self, output_size: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (steps, tokens)."""
+        return (input_shape[0], output_size)
+
+    def base_rates(self, y: Values, output_size: int) -> tuple[float, ...]:
+        """See TargetEncoding."""
+        counts = np.bincount(y.ravel(), minlength=output_size) + 0.5
+        return tuple((counts / counts.sum()).tolist())
+
+    def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
+        """The tokens' shares of the text, and all tokens alike."""
+        rates = torch.tensor(self.base_rates(y, output_size), dtype=torch.float64)
+        return {"unigram": rates, "uniform": torch.full_like(rates, 1 / output_size)}
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Return the likeliest next token at each step, (rows, steps)."""
+        return outputs.argmax(-1)
+
+    def columns(
+        self, answers: Values, shares: Values, names: Sequence[str], share: str
+    ) -> Mapping[str, Values]:
+        """Return the token that follows each sequence, and what the head gives for it."""
+        last = answers[:, -1]
+        tokens = np.array(names, dtype=object)[last]
+        return {"prediction": tokens, share: shares[np.arange(len(last)), -1, last]}
+
+
+register_encoding("language_model", NextToken())
+
+
+class LanguageModel(SupervisedTask):
+    """Cross entropy of the next token; sums are over the tokens that the mask counts."""
+
+    kind: ClassVar[Kind] = "language_model"
+    own_metrics: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "accuracy",
+        "perplexity",
+        "bits_per_character",
+    )
+    joins_batches: ClassVar[bool] = False
+
+    def __init__(self, parts: TaskComponents, names: Sequence[str]) -> None:
+        super().__init__(parts)
+        self._characters = torch.tensor([len(name) for name in names], dtype=torch.float64)
+
+    def count(self, batch: Batch) -> Tensor | int:
+        """Return the number of tokens that count."""
+        return batch.targets.numel() if batch.mask is None else batch.mask.sum()
+
+    def _compared(self, outputs: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return logits (tokens, vocabulary) and targets, those that don't count as IGNORED.
+
+        Losses other than the usual one don't know what to ignore: they get what counts.
+        """
+        logits, targets = in_float32(outputs).flatten(0, 1), batch.targets.flatten()
+        if batch.mask is None:
+            return logits, targets
+        counts = batch.mask.flatten()
+        if self._parts.reports_loss:
+            return logits[counts], targets[counts]
+        return logits, targets.masked_fill(~counts, IGNORED)
+
+    def _num_compared(self, targets: Tensor) -> Tensor:
+        """Return the number of tokens that count."""
+        return (targets != IGNORED).sum().double().reshape(1)
+
+    def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the losses in nats, the right answers and the characters."""
+        loss = F.cross_entropy(self.head.logits(outputs), targets, reduction="sum").double()
+        num_correct = (outputs.argmax(1) == targets).sum().double()
+        self._characters = self._characters.to(targets.device)
+        characters = self._characters[targets.clamp_min(0)] * (targets != IGNORED)
+        return torch.stack([loss, num_correct, characters.sum()])
+
+    def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
+        """Return the metrics of so many tokens."""
+        loss, num_correct, num_characters = totals
+        return {
+            "loss": loss / num_rows,
+            "accuracy": num_correct / num_rows,
+            "perplexity": float(np.exp(loss / num_rows)),
+            "bits_per_character": loss / math.log(2) / num_characters,
+        }
+
+
+@register("task", "language_model")
+def language_model(
+    output_size: int,
+    class_names: Sequence[str],
+    folder: Path | None,
+    label_smoothing: Smoothing = 0.0,
+    loss: LossSection | None = None,
+) -> LanguageModel:
+    """The next token at each step, learned by cross entropy; for data sets of tokens.
+
+    Reports the cross entropy in nats per token whatever is trained on, accuracy, perplexity
+    (e to the cross entropy) and bits per character, which compares models of different tokens.
+    The value of a loss that is given is `criterion`. A model gives an output for each step,
+    which must not depend on later ones.
+    """
+    if loss is not None and label_smoothing:
+        raise BadConfigurationError(
+            "must be set on `loss` when a loss is given",
+            label_smoothing,
+            keyword="label_smoothing",
+        )
+    default = {"name": "cross_entropy", "label_smoothing": label_smoothing}
+    # of each token a classification
+    targets = Targets("classification", output_size)
+    return LanguageModel(make_parts(targets, default, loss, "softmax", (), folder), class_names)
