@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from hpsearch.tuning.failures import common_failure
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.report import Report
 from hpsearch.tuning.retention import Retention
+from hpsearch.tuning.trial_queue import TrialQueue
 from hpsearch.tuning.worth import Worth
 
 #: deaths of its worker in a row, without a new epoch between them, that end a trial
@@ -51,7 +51,6 @@ class SearchControl:
         clock: Clock = time.monotonic,
     ) -> None:
         self.record = record
-        self._sampler = sampler
         self._decisions = Decisions(record, early_stopper)
         self._promotion = self._decisions.pausing
         self._checkpoints = checkpoints
@@ -62,17 +61,14 @@ class SearchControl:
         self._clock = clock
         self._budgets = Budgets(record, clock)
         self._looked_at = -math.inf
-        # What a user cancelled was not tried.
-        self._num_cancelled = sum(t.outcome is Outcome.CANCELLED for t in record.trials)
         self._live: dict[int, float] = {}  # trial → when its attempt began; inf: it waits
-        self._waiting: deque[int] = deque()  # unfinished trials that go on when a slot is free
         self._deaths: dict[int, int] = {}
         self._observations = Observations(record)
+        self._queue = TrialQueue(record, sampler, self._decisions, self._observations, self._live)
         self._dry_run = DryRun(record, clock)
         self._excused: set[int] = set()  # trials that go on when the search is resumed
         asks = self._settings.stop_when is not None
         self._worth = Worth(record, early_stopper.rungs) if asks else None
-        self._exhausted = False
         #: how the search ended and why, once something ended it before its budget of trials
         self.ending: tuple[SearchState, str] | None = None
         self._replay()
@@ -85,13 +81,7 @@ class SearchControl:
     @property
     def is_over(self) -> bool:
         """Whether no further trial starts or goes on."""
-        if self.ending is not None:
-            return True
-        if self._waiting or self._may_add_trial:
-            return False
-        if self._promotion is None:
-            return True
-        return not self._live and self._promotable() is None
+        return self.ending is not None or self._queue.is_empty
 
     def should_stop_all(self) -> bool:
         """Whether running trials must stop as well; looks at the clock, and for a request."""
@@ -115,14 +105,12 @@ class SearchControl:
         """
         if self._dry_run.holds_back(self._live):
             return None
-        trial = self._waiting_trial()
+        trial = self._queue.waiting()
         if trial is None and self._worth is not None:
             self._end_if(self._worth.why_stop(self._observations.read()))
             if self.ending is not None:
                 return None
-        trial = trial or self._promoted_trial() or self._new_trial()
-        if trial is None:  # the sampler may have just said that the space is exhausted
-            trial = self._promoted_trial()
+        trial = trial or self._queue.promoted_or_new()
         if trial is not None:
             self._live[trial.number] = math.inf
         return trial
@@ -177,7 +165,7 @@ class SearchControl:
     def take_back(self, number: int) -> None:
         """Take back a trial that was handed out, to hand it out again."""
         self._live.pop(number, None)
-        self._waiting.append(number)
+        self._queue.put(number)
 
     def take_report(self, number: int, report: Report) -> bool:
         """Write what a trial reports and decide; True ends the trial."""
@@ -256,39 +244,7 @@ class SearchControl:
             elif (stop := stops.get(trial.number)) is not None:
                 self._stop_early(trial.number, stop)
             else:
-                self._waiting.append(trial.number)
-
-    def _waiting_trial(self) -> TrialRecord | None:
-        return self.record.trials[self._waiting.popleft()] if self._waiting else None
-
-    def _promoted_trial(self) -> TrialRecord | None:
-        number = self._promotable()
-        if self._promotion is None or number is None:
-            return None
-        self._promotion.promote(number)
-        self.record.set_paused(number, False)
-        return self.record.trials[number]
-
-    def _promotable(self) -> int | None:
-        number = self._decisions.resumable(self._may_add_trial)
-        if number is None and not (self._live or self._waiting or self._may_add_trial):
-            return self._decisions.last_promotable()
-        return number
-
-    @property
-    def _may_add_trial(self) -> bool:
-        if self._exhausted:
-            return False
-        return len(self.record.trials) - self._num_cancelled < self._settings.trials
-
-    def _new_trial(self) -> TrialRecord | None:
-        if not self._may_add_trial:
-            return None
-        params = self._sampler.suggest(len(self.record.trials), self._observations.read())
-        if params is None:
-            self._exhausted = True
-            return None
-        return self.record.add_trial(params)
+                self._queue.put(trial.number)
 
     def _decide(self, number: int, report: Report) -> StoppedBy | None:
         self._deaths.pop(number, None)
