@@ -237,7 +237,7 @@ class TestStreams:
     @pytest.mark.parametrize(
         ("values", "match"),
         [
-            ({"finetune": {"name": "subset"}}, "finetune: subset needs rows by number"),
+            ({"finetune": {"name": "subset"}}, "finetune: needs rows by number"),
             ({"last_batch": "wrap"}, "last_batch: must be keep or drop for an IterableDataset"),
         ],
     )
