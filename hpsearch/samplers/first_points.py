@@ -46,7 +46,7 @@ class FirstPoints:
     ) -> dict[str, Scalar] | None:
         """See Sampler."""
         if number >= len(self._points):
-            # Counted anew, so that a grid or a Sobol sequence loses none of its points.
+            # Counted again, so that a grid or a Sobol sequence loses none of its points.
             return self._sampler.suggest(number - len(self._points), observations)
         rng = np.random.default_rng((self._seed, number, _COMPLETION))
         return completed(self._points[number], self._space, rng)

@@ -41,6 +41,7 @@ class Transfer:
     num_trials: int  # that have ended
     history: History  # those that the space can express
     results: tuple[Observation, ...]  # those that would be the same trials here
+    misfit: str = ""  # why its first trial doesn't fit the space, where none does
 
     def __str__(self) -> str:
         return (
@@ -76,7 +77,7 @@ def first_points(spec: SearchSpec, earlier: Sequence[Earlier]) -> list[dict[str,
         Problem(
             "",
             "must name searches with trials that fit this search space "
-            f"(0 of {transfer.num_trials} do)",
+            f"(0 of {transfer.num_trials} do{transfer.misfit and '; '}{transfer.misfit})",
             transfer.name,
         )
         for transfer in found
@@ -147,7 +148,9 @@ def _transfer(spec: SearchSpec, translator: Translator, earlier: Earlier) -> Tra
         if exact is not None:
             results.append(usable[-1])
     history = History(tuple(usable), earlier.spec.objective.direction, earlier.rungs)
-    return Transfer(earlier.spec.name, len(ended), history, tuple(results))
+    misfits = [] if usable else ended[:1]
+    misfit = "".join(translator.misfit(space.resolve(trial.params)) for trial in misfits)
+    return Transfer(earlier.spec.name, len(ended), history, tuple(results), misfit)
 
 
 def _is_same_task(spec: SearchSpec, earlier: SearchSpec) -> bool:

@@ -86,3 +86,19 @@ def test_gives_back_every_trial_of_the_same_space() -> None:
         params = source.suggest(number, []) or {}
         found = Translator(space).params(space.resolve(params), exact=True)
         assert found == params and list(found) == list(params)
+
+
+@pytest.mark.parametrize(
+    ("values", "misfit"),
+    [
+        ({}, "x: has no value there"),
+        ({"x": 7.0}, "x: must be from 0 to 1, but was 7.0"),
+        ({"x": 0.5, "o": {"name": "adam"}}, "o: must be sgd"),
+        ({"x": 0.5, "o": {"name": "sgd", "lr": 0.5}, "c": "d"}, "c: must be one of a, b"),
+        ({"x": 0.5, "o": {"name": "sgd", "lr": 0.5}, "c": "b"}, ""),
+    ],
+)
+def test_says_what_doesn_t_fit(values: dict[str, Any], misfit: str) -> None:
+    lr = {"low": 0.1, "high": 1.0, "log": True}
+    tree = {"x": PLANE["x"], "o": {"name": "sgd", "lr": lr}, "c": {"choices": ["a", "b"]}}
+    assert Translator(space_of(tree)).misfit({"space": values}) == misfit

@@ -159,7 +159,7 @@ class TestTransfers:
             first_points(spec_of("new", PLANE), earlier)
         assert [str(problem) for problem in caught.value.problems] == [
             "must name searches with trials that fit this search space "
-            "(0 of 1 do), but got 'other'",
+            "(0 of 1 do; x: has no value there), but got 'other'",
             "must name searches with trials that fit this search space "
             "(0 of 0 do), but got 'empty'",
         ]
