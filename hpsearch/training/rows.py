@@ -34,7 +34,7 @@ class TrainingRows:
     ) -> None:
         self._last_batch: LastBatch = last_batch or "keep"
         if isinstance(data.train, IterableDataset) and subset is not None:
-            rule = "subset needs rows by number, but an IterableDataset has none"
+            rule = "needs rows by number, but an IterableDataset has none"
             raise BadConfigurationError(rule)
         self._length = split_length(data.train)
         self.trained: Tensor | None = None
@@ -76,7 +76,7 @@ def _divide(subset: Subset, data: Data, rng: np.random.Generator) -> tuple[Rows,
     rest, replayed = _draw(rest, round(len(rest) * subset.replay_fraction), classes, rng)
     if len(chosen) == 0 or len(rest) == 0:
         raise BadConfigurationError(
-            f"subset must choose some of the {num_rows} training rows and leave some, but chooses "
+            f"must choose some of the {num_rows} training rows and leave some, but chooses "
             f"{len(chosen)} and leaves {len(rest)}"
         )
     return np.concatenate([chosen, replayed]), rest
