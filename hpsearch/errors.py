@@ -10,7 +10,7 @@ HpsearchError                     exit status 2 on the command line
 │   ├── SearchExistsError         a search of this name is there already
 │   ├── SearchNotFoundError       no search of this name is there
 │   ├── SearchRunningError        another driver works on the search
-│   ├── SearchEndedError          the search has ended, so there is nothing to go on with
+│   ├── SearchEndedError          the search has ended, so nothing is left to continue
 │   ├── CodeChangedError          the code of a search is no longer what it was
 │   └── UnsafeFileError           what lies in a search's folder is no regular file
 ├── RecordError                   the record can't be read, or belongs to another search

@@ -7,8 +7,8 @@ Outside a search nothing happens, so the script still runs by itself. Any proces
 report. Python's standard library only: a script pays milliseconds for it.
 
 A report is a line of JSON on a Unix socket, answered by a line of JSON once the search wants the
-trial to go on, or to stop. Processes on other nodes than the trial's first have a TCP connection,
-which begins with a line that is the trial's secret.
+trial to continue, or to stop. Processes on other nodes than the trial's first have a TCP
+connection, which begins with a line that is the trial's secret.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def report(
     on_stop: OnStop = "terminate",
     **more: Any,
 ) -> None:
-    """Report metrics of an epoch, or of a step; returns when the search wants the trial to go on.
+    """Report metrics of an epoch, or of a step; returns once the trial may continue.
 
     Metrics are numbers, or arrays and tensors of one element; `epoch` or `step` may be among those
     of a mapping. Without `epoch` and `step` each

@@ -1,4 +1,4 @@
-"""Fine-tuning by name: which weights of a trained model go on learning, how fast, and when.
+"""Fine-tuning by name: which weights of a trained model are trained further, how fast, and when.
 
 A model is seen as groups of modules from its input to its output (`layer_groups`): a layer each,
 with its norm, its activation and its dropout; the last is its head. What is frozen gets no

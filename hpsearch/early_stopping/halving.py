@@ -78,7 +78,7 @@ class Promotion(EarlyStopper):
         self.report(number, following, value)
 
     def promotable(self) -> int | None:
-        """Return the trial that should go on, if any; the same one until it is promoted."""
+        """Return the trial that should resume, if any; the same one until it is promoted."""
         for rung in reversed(self.rungs[:-1]):
             promoted = self._promoted[rung]
             for _, number in self._best(rung):

@@ -64,7 +64,7 @@ class ReportCallback(Callback):
 
 
 def ckpt_path() -> Path | None:
-    """Return the checkpoint to go on from, for `trainer.fit(ckpt_path=...)`; None at the start."""
+    """Return the checkpoint for `trainer.fit(ckpt_path=...)` to continue; None at the start."""
     return newest_checkpoint(_SUFFIX)
 
 

@@ -59,7 +59,7 @@ class OptunaTrial:
         return self._value(name)
 
     def report(self, value: float, step: int) -> None:
-        """Report a value; returns when the search wants the trial to go on."""
+        """Report a value; returns once the trial may continue."""
         self._trial.report({METRIC: value})
 
     def should_prune(self) -> bool:

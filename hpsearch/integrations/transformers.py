@@ -71,7 +71,7 @@ class ReportCallback(TrainerCallback):
 
 
 def resume_from_checkpoint() -> str | None:
-    """Return the checkpoint to go on from, for `trainer.train`; None at the start."""
+    """Return the checkpoint that `trainer.train` continues from; None at the start."""
     if not is_trial():
         return None
     whole = filter(_is_whole, checkpoint_dir().glob("checkpoint-*"))

@@ -24,7 +24,7 @@ def place_problems(record: Record, folder: SearchFolder, tracking_uri: str) -> I
 
 
 def _changed_code(record: Record) -> Iterator[Problem]:
-    """Yield what keeps a search from going on; one that has ended needs its code no more."""
+    """Yield what keeps a search from continuing; one that has ended needs its code no more."""
     if record.state not in ("running", "stopped") or record.code is None:
         return
     changed = changes(record.code, code_hashes(record.spec))

@@ -175,7 +175,7 @@ class ReadableRecord:
 
     @property
     def is_suspended(self) -> bool:
-        """Whether it failed by no trial's fault, and its unfinished trials go on once it is
+        """Whether it failed by no trial's fault, and its unfinished trials continue once it is
         resumed."""
         return self.state == "failed" and any(
             error.get("excused") for trial in self.running() for error in trial.errors

@@ -63,7 +63,7 @@ class ErrorShape(_Strict):
     traceback: str | None
     epoch: int
     at: Time
-    excused: bool = False  # it ended the search, and the trial goes on when that is resumed
+    excused: bool = False  # it ended the search, and the trial continues when that is resumed
 
 
 class WarningShape(_Strict):

@@ -58,7 +58,7 @@ _ERRORS_WITH_MODEL = {status: each | {"model": ErrorBody} for status, each in _E
 def create_app(service: Service, check_s: float = CHECK_S) -> FastAPI:
     """Return the application of a service.
 
-    Long answers ask every `check_s` seconds whether they may go on.
+    Long answers ask every `check_s` seconds whether they may continue.
     """
     # Its page is served from the package: FastAPI's own loads scripts from elsewhere.
     app = FastAPIOffline(

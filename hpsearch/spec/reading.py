@@ -52,7 +52,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SearchSpec:
 
 
 def read_draft(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
-    """Read a spec as far as it goes, so that all that is wrong with it can be told at once."""
+    """Read a spec as far as it goes, so that all that is wrong with it can be listed."""
     path = Path(path)
     return draft_of(read_mapping(path), path.parent, overrides)
 

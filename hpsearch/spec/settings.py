@@ -163,7 +163,7 @@ class Resources(Frozen):
     reuse: Literal["auto", "never"] = Field(
         "auto",
         description="whether a trial's process may train others after it: auto, or never; "
-        "what modules of yours hold is kept between such trials",
+        "what your modules hold is kept between such trials",
     )
     launcher: Literal["torchrun", "accelerate"] | None = Field(
         None,

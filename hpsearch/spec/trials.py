@@ -47,7 +47,7 @@ class TrialConfig:
 
     @property
     def stop_grace(self) -> float:
-        """Seconds that its command has to end once it is told to; 0 for all others."""
+        """Seconds that its command has to end after a request to; 0 for all others."""
         grace: float = self.command["stop_grace"] if self.command is not None else 0.0
         return grace
 

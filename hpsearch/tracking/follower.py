@@ -51,7 +51,7 @@ class Follower:
         self._failures = 0
 
     def run(self) -> None:
-        """Follow until told to finish, and everything is written."""
+        """Follow until asked to finish, and everything is written."""
         while True:
             finishing = self._finishing.is_set()  # looked at first: the driver writes no more
             written = self._flush(everything=finishing)
@@ -179,7 +179,7 @@ def main() -> None:
 def _obey(orders: RawIOBase, finishing: threading.Event) -> None:
     while orders.read(1):
         finishing.set()
-    os._exit(1)  # at once: another driver may be about to go on
+    os._exit(1)  # at once: another driver may be about to continue
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from hpsearch.components.metrics.probabilities import top_bins
 from hpsearch.training.protocol import ModelTrainer
 from hpsearch.training.trainer import Trainer
 
-#: scores told before and after
+#: scores shown before and after
 SCORES = ("ece", "mce", "log_loss", "brier")
 
 

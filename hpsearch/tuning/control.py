@@ -1,8 +1,8 @@
 """What happens in the control loop, without Ray: the record first, then everything else.
 
-`SearchControl` is asked for trials and told what they report. It writes to the record, then lets
-early stopping decide. Since all that it keeps can be rebuilt from the record, a new one over the
-same record goes on where the last one died.
+`SearchControl` hands out trials and takes their reports. It writes to the record, then lets early
+stopping decide. Since all that it keeps can be rebuilt from the record, a new one over the same
+record continues where the last one died.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SearchControl:
         self._observations = Observations(record)
         self._queue = TrialQueue(record, sampler, self._decisions, self._observations, self._live)
         self._dry_run = DryRun(record, clock)
-        self._excused: set[int] = set()  # trials that go on when the search is resumed
+        self._excused: set[int] = set()  # trials that continue when the search is resumed
         asks = self._settings.stop_when is not None
         self._worth = Worth(record, early_stopper.rungs) if asks else None
         #: how the search ended and why, once something ended it before its budget of trials
@@ -80,7 +80,7 @@ class SearchControl:
 
     @property
     def is_over(self) -> bool:
-        """Whether no further trial starts or goes on."""
+        """Whether no further trial starts or continues."""
         return self.ending is not None or self._queue.is_empty
 
     def should_stop_all(self) -> bool:
@@ -99,7 +99,7 @@ class SearchControl:
         self._end("stopped", "cancelled")
 
     def next_trial(self) -> TrialRecord | None:
-        """Return a trial that goes on, or choose a configuration and write it to the record.
+        """Return a trial that continues, or choose a configuration and write it to the record.
 
         None when there is none left, or none before a running trial reports.
         """
@@ -211,7 +211,7 @@ class SearchControl:
     def close(self) -> None:
         """End what still runs, and the search, in the record.
 
-        Where a trial is excused, it and all others go on when the search is resumed.
+        Where a trial is excused, it and all others continue when the search is resumed.
         """
         state, reason = self.ending or ("finished", None)
         is_suspended = state == "failed" and bool(self._excused)
@@ -260,7 +260,7 @@ class SearchControl:
             self._end("failed", excess)
 
     def _take_end(self, trial: TrialRecord, report: Report) -> bool:
-        """End a trial as its worker says, or try it again; False if the worker goes on."""
+        """End a trial as its worker says, or try it again; False if the worker continues."""
         assert report.outcome is not None
         if report.ends_search:
             why = report.why or ""
@@ -314,7 +314,7 @@ class SearchControl:
             self._stop_if_newest_fail_alike()
 
     def _excuse(self, number: int, why: str, trace: str | None, reason: str) -> None:
-        """End the search by what isn't the trial's own fault; it goes on once that is mended."""
+        """End the search by what isn't the trial's own fault; it continues once that is mended."""
         self.record.note_error(number, why, trace, excused=True)
         self._live.pop(number, None)
         self._excused.add(number)

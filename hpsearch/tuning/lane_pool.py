@@ -46,8 +46,8 @@ class _Worker:
 class LanePool:
     """Gives trials of a control to workers that train up to `num_lanes` at once.
 
-    A worker's death is blamed on a trial that was alone in it. Otherwise its trials go on in two
-    halves, by themselves until they report, so that one that kills its workers is found.
+    A worker's death is blamed on a trial that was alone in it. Otherwise its trials continue in
+    two halves, by themselves until they report, so that one that kills its workers is found.
     """
 
     def __init__(

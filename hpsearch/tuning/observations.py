@@ -1,4 +1,4 @@
-"""What a sampler is told of a search."""
+"""What a sampler sees of a search."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def _measured(draft: Draft) -> list[str]:
             callback_metrics(sections, draft.folder)
             for _, sections in samples(draft.sections.get("callbacks"), "callbacks")
         ]
-    except (KeyError, TypeError, UserCodeError):  # told of where the callbacks are checked
+    except (KeyError, TypeError, UserCodeError):  # reported where the callbacks are checked
         return []
     everywhere = set.intersection(*map(set, each)) if each else set()
     return [name for name in dict.fromkeys(chain.from_iterable(each)) if name in everywhere]

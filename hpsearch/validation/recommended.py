@@ -77,7 +77,7 @@ def components_named(name: Tree, family: str, folder: Path) -> list[Component]:
     names: tuple[Any, ...] = name.choices if isinstance(name, Choices) else (name,)
     found = []
     for each in names:
-        # what isn't a name, or not a known one, is told of when the component is checked
+        # what isn't a name, or not a known one, is reported when the component is checked
         with contextlib.suppress(KeyError, ComponentError):
             if isinstance(each, str):
                 found.append(registry.get(family, each, folder))

@@ -186,7 +186,7 @@ def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
         if section not in (*_BUILT, "augmentations", "dataset") and tree is not None
     }
     size = values.get("batch_size")
-    # a size that can't be is told of elsewhere
+    # a size that can't be is reported elsewhere
     valid = size == "full" or (isinstance(size, int) and 0 < size <= data.num_train_rows)
     return {**values, "batch_size": size if valid else "full"}
 
@@ -194,7 +194,7 @@ def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
 _BUILT = ("model", "initializer", "optimizer")
 #: sections that may ask of an optimizer what not each can do: a momentum, several groups
 _ASKING_OPTIMIZERS = {"momentum_schedule", "lr_schedule", "finetune", "task"}
-#: sections that every trainer is built with; one that is wrong would be told of with each model
+#: sections that every trainer is built with; one that is wrong would be reported with each model
 _BUILT_WITH = set(_COMPONENTS) - {*_BUILT, "dataset"}
 
 

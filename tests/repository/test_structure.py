@@ -42,7 +42,7 @@ def test_every_module_has_a_row() -> None:
 def test_every_folder_says_what_lives_there(package: Path) -> None:
     docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
     assert docstring is not None
-    assert len(docstring.split("\n\n")) > 1, "its purpose in a line, then what may be touched"
+    assert len(docstring.split("\n\n")) > 1, "its purpose in a line, then how to change it"
 
 
 def test_every_file_of_the_tuning_is_known_to_use_no_ray() -> None:

@@ -115,7 +115,7 @@ def csv(
     categories: Sequence[str] = (),
     missing: Missing = "refuse",
 ) -> Returned:
-    """A table of yours as text: the target is a column, all others but `drop` are features.
+    """A table in a text file: the target is a column, all others but `drop` are features.
 
     `hpsearch data` shows how each column is read. Columns of text become one feature a value.
     With `drop: auto`, constant columns, ids and copies of the target are no features. Rows alike
@@ -147,7 +147,7 @@ def parquet(
     categories: Sequence[str] = (),
     missing: Missing = "refuse",
 ) -> Returned:
-    """A table of yours as Parquet, whose columns of text are read as those of `csv` are."""
+    """A table in a Parquet file, whose columns of text are read as those of `csv` are."""
     import pandas
 
     file = resolve(folder, path)
@@ -168,7 +168,7 @@ def npz(
     y_test: str | None = None,
     groups: str | None = None,
 ) -> Returned:
-    """Arrays of yours by their names in a file of numpy's; the first axis counts examples.
+    """Arrays by their names in a NumPy file; the first axis counts examples.
 
     `groups` names an array with a label for each example: those alike stay together in a split.
     """

@@ -36,7 +36,7 @@ _DATE_FORMATS = tuple(
 )  # fmt: skip
 #: so many texts show which formats are worth trying on all
 _SAMPLE = 50
-#: texts among numbers or dates that are told of one by one
+#: texts among numbers or dates that are listed one by one
 _FEW = 3
 
 

@@ -17,7 +17,7 @@ from hpsearch.components.datasets.targets import encode
 from hpsearch.components.tasks.kinds import KindDecision, Statement
 from hpsearch.errors import ComponentError, Problem
 
-#: features of arrays that are told of one by one
+#: features of arrays that are listed one by one
 MAX_FEATURES = 50
 
 

@@ -95,7 +95,7 @@ def cross_entropy(
     Smoothed, t is (1 - label_smoothing) t + label_smoothing / classes. `balanced` weighs a class
     by rows / (classes * its rows), as scikit-learn does. The weighted losses are divided by the
     rows of a batch, as in Keras; torch divides by the sum of their weights. Outputs are logits;
-    Keras takes probabilities unless told otherwise.
+    Keras takes probabilities by default.
     """
     weights = [] if class_weights == "none" else _balanced(class_counts)
     return CrossEntropy(label_smoothing, weights)

@@ -113,8 +113,8 @@ def _num_bytes(entry: _Entry) -> int:
 
 @contextmanager
 def _held_for_a_while(lock: threading.Lock) -> Iterator[None]:
-    """Hold a lock: several at once would only hold each other up. But go on without it where one
-    takes long, as users' code may have wanted it to."""
+    """Hold a lock, since several readers would only delay each other; continue without it where
+    one takes long, as users' code may have wanted it to."""
     is_held = lock.acquire(timeout=PATIENCE_S)
     try:
         yield

@@ -1,6 +1,6 @@
 """The program that checks a spec: what `hpsearch validate` says, and the service's rules.
 
-It imports and calls the user's code, unless it is told only to read it. A line of JSON on standard
+It imports and calls the user's code, unless it is only to read it. A line of JSON on standard
 input says what to check; the answer, a line of JSON too, goes to standard output or a file.
 """
 
@@ -48,7 +48,10 @@ def check_request(request: dict[str, Any]) -> dict[str, Any]:
     except HpsearchError as error:
         problems.append(Problem("spec", str(error)))
     folder = f"{request['folder']}/"  # where the service keeps it is its own affair
-    return {"spec": spec, "problems": [_plain(each, folder) for each in problems[:MAX_PROBLEMS]]}
+    return {
+        "spec": spec,
+        "problems": [_as_answer(each, folder) for each in problems[:MAX_PROBLEMS]],
+    }
 
 
 def foreign_places(
@@ -73,7 +76,7 @@ def foreign_places(
             yield Problem(place, "must be a file inside the uploaded folder", value)
 
 
-def _plain(problem: Problem, folder: str) -> dict[str, Any]:
+def _as_answer(problem: Problem, folder: str) -> dict[str, Any]:
     def short(text: str) -> str:
         return text.replace(folder, "")[:_MAX_TEXT]
 

@@ -17,7 +17,7 @@ import sys
 import time
 
 _PR_SET_CHILD_SUBREAPER = 36
-#: seconds for which processes that go on starting others are killed again and again
+#: seconds for which processes that keep starting others are killed again and again
 _PATIENCE_S = 10.0
 
 

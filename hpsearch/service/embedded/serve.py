@@ -201,7 +201,7 @@ def _listen(service: Service, options: ServeOptions, greet: Callable[[], None]) 
         host=options.host,
         port=options.port,
         log_level="warning",
-        timeout_graceful_shutdown=5,  # streams would go on for ever
+        timeout_graceful_shutdown=5,  # streams would never end
         server_header=False,
     )
     _Server(config, greet).run()

@@ -119,7 +119,7 @@ def _on_hpsearch_error(error: HpsearchError) -> ErrorAnswer:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     problems = error.problems if isinstance(error, SpecError) else ()
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return ErrorAnswer(status, str(error), [_plain(each) for each in problems], headers)
+    return ErrorAnswer(status, str(error), [_as_body(each) for each in problems], headers)
 
 
 def _on_invalid_request(error: RequestValidationError) -> ErrorAnswer:
@@ -127,7 +127,7 @@ def _on_invalid_request(error: RequestValidationError) -> ErrorAnswer:
     for entry in found[:MAX_PROBLEMS]:
         place = ".".join(map(str, entry["loc"]))
         rule = rule_of(entry["msg"])
-        problems.append(_plain(Problem(place, rule, _short(entry.get("input")))))
+        problems.append(_as_body(Problem(place, rule, _short(entry.get("input")))))
     message = "\n".join(f"{each['place']}: {each['rule']}" for each in problems)
     if len(found) > MAX_PROBLEMS:
         message += f"\nand {len(found) - MAX_PROBLEMS:,} more"
@@ -140,7 +140,7 @@ def _on_unexpected_error(request: Request, error: Exception) -> ErrorAnswer:
     return ErrorAnswer(500, f"internal error {number}; see the service's log")
 
 
-def _plain(problem: Problem) -> dict[str, Any]:
+def _as_body(problem: Problem) -> dict[str, Any]:
     value = _short(problem.value) if problem.has_value else None
     return {"place": problem.path, "rule": problem.rule, "value": value}
 

@@ -105,7 +105,7 @@ class CommandRun:
             )
 
     def wait(self) -> bool:
-        """Let waiting reports go on and take what comes; returns whether the command has ended."""
+        """Release waiting reports and take what comes; returns whether the command has ended."""
         self._server.release()
         self._handle(POLL_S)
         self._server.check_waiting()

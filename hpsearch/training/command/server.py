@@ -93,7 +93,7 @@ class ReportServer:
             selector.register(each, selectors.EVENT_READ, partial(self._accept, each))
 
     def release(self) -> None:
-        """Let all go on that wait."""
+        """Let all that wait continue."""
         self._num_released = len(self._places[0])
         waiting, self._waiting = self._waiting, []
         for client in waiting:

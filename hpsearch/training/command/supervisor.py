@@ -7,7 +7,7 @@ first: Ray's workers kill their children as they exit, and it must outlive them.
 command's whole tree when a line or the end of file comes on standard input, which the worker
 holds: SIGTERM, then SIGKILL after GRACE seconds. Processes that outlive the command are ended too.
 It is the subreaper of the tree: processes that detach themselves (double fork, setsid) stay its
-descendants. To the descriptor FD goes one line of JSON: {"exit_code": …} or {"error": …}.
+descendants. It writes to the descriptor FD one line of JSON: {"exit_code": …} or {"error": …}.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class CommandTrainer:
     def _let_it_finish(self) -> None:
         """After the last epoch wait for the end of the script.
 
-        One that isn't told how many epochs there are would train on: it has its grace to end.
+        One that doesn't know how many epochs there are would train on: it has its grace to end.
         """
         is_told = {"max_epochs", "max_steps"} & set(placeholders(self._command.run))
         deadline = math.inf if is_told else time.monotonic() + self._command.stop_grace

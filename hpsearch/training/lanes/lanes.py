@@ -21,7 +21,7 @@ _Program: TypeAlias = tuple[Hashable, Hashable]
 class ProgramError(Exception):
     """A program failed in the middle of an epoch; the error is its cause.
 
-    Its trainers are of no use any more: they must be made anew, and join as `alone`.
+    Its trainers are of no use any more: they must be built again, and join as `alone`.
     """
 
 

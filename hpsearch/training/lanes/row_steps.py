@@ -2,7 +2,7 @@
 
 torch's optimizers of the SGD and Adam families are called by their fused kernels, with all of a
 group's parameters as one vector: a step costs a tenth of what it costs through the optimizer.
-What they keep is that of the optimizer itself, so a trainer goes on alone where it stands.
+What they keep is that of the optimizer itself, so a trainer continues alone where it stands.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Lockstep:
         self._greenlet.parent.switch()
 
     def _end(self) -> None:
-        """Unwind the function from here; leave it where it is if it goes on again and again."""
+        """Unwind the function from here; leave it where it is if it keeps continuing."""
         finish_mlflow_runs()
         self._num_ends += 1
         if self._num_ends > MAX_IGNORED_ENDS:

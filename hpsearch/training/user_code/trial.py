@@ -82,7 +82,7 @@ class FunctionTrial(Trial):
         if trained > self.max_epochs:
             self._lockstep.cut_short()
         check_state(state)
-        buffer = io.BytesIO()  # a copy at once: training goes on in the same tensors
+        buffer = io.BytesIO()  # a copy at once: training continues in the same tensors
         torch.save(state, buffer)
         check_loadable(buffer, "save_checkpoint")
         self._saved.checkpoint = buffer.getvalue()
@@ -92,7 +92,7 @@ class FunctionTrial(Trial):
             self._lockstep.rest()
 
     def load_checkpoint(self) -> Any | None:
-        """Return the state to go on from; None where the trial starts from scratch."""
+        """Return the state to continue from; None where the trial starts from scratch."""
         if self._saved.checkpoint is None:
             return None
         return load_state(io.BytesIO(self._saved.checkpoint), self.device)

@@ -79,7 +79,7 @@ class LaneCallback(AttemptCallback):
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Let the worker start again with the trials that go on in it."""
+        """Let the worker start again with the trials that continue in it."""
         error = error_of(trial)
         left = self._pool.lose(
             trial.trial_id,

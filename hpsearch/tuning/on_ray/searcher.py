@@ -73,7 +73,7 @@ class RecordScheduler(_Stateless, FIFOScheduler):
         self._control = control
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Write the result to the record, and stop the trial or let it go on."""
+        """Write the result to the record, and stop the trial or let it continue."""
         over = self._control.take_report(trial_number(trial), result["report"])
         return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
 

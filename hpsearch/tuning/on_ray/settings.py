@@ -1,4 +1,4 @@
-"""What Ray and Tune are told by environment variables. Ray itself isn't needed here."""
+"""Settings of Ray and Tune in environment variables. Ray itself isn't needed here."""
 
 from __future__ import annotations
 
