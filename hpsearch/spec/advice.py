@@ -24,7 +24,7 @@ def advice(spec: SearchSpec) -> list[Problem]:
     found = [_overfits(path, metric) for path, metric in chosen if metric.startswith(TRAINING)]
     metric, direction = spec.objective.metric, spec.objective.direction
     if direction != likely_direction(metric) == "minimize":
-        rule = f"should be minimize for {metric}: its highest value is looked for"
+        rule = f"should be minimize for {metric}: maximize selects its highest value"
         found.append(Problem("objective.direction", rule, direction))
     return found
 
@@ -41,7 +41,7 @@ def likely_direction(metric: str) -> Direction:
 
 
 def _overfits(path: str, metric: str) -> Problem:
-    rule = "should be a validation metric: the best on training rows is what overfits them most"
+    rule = "should be a validation metric: the best on training rows is the most overfitted"
     return Problem(path, rule, metric, (f"val_{metric.removeprefix(TRAINING)}",))
 
 

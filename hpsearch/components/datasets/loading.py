@@ -93,7 +93,7 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
     if {"val", "test"} <= splits.keys():
         refused["split"] = "a val and a test split of its own"
     if given.get("standardize") and not source.standardize:
-        refused["standardize"] = "inputs that are no quantities"
+        refused["standardize"] = "inputs that aren't quantities"
     if given.get("folds") is not None:
         refused["val_fraction"] = "folds, which take its place"
     if not all(isinstance(split, KnownRows) for split in splits.values()):
