@@ -23,8 +23,11 @@ STOPPED = 130
 NOTHING_FOUND = 1
 
 
-def follow(start: Callable[[Watcher], SearchReport], runs: Path) -> None:
-    """Show a search while it runs, and its report at the end."""
+def follow(start: Callable[[Watcher], SearchReport], runs: Path | None) -> None:
+    """Show a search while it runs, its report at the end, and commands that work on it.
+
+    The commands are for `runs`, the folder of the searches, or with None for a service.
+    """
     from hpsearch.live import LiveView, render_report
 
     with LiveView(console) as view:
@@ -47,11 +50,11 @@ def exit_status(state: str, has_best: bool) -> int:
     return 0 if has_best and state != "failed" else NOTHING_FOUND
 
 
-def _print_next(record: Record, runs: Path) -> None:
+def _print_next(record: Record, runs: Path | None) -> None:
     from hpsearch.analysis.next_steps import next_steps
 
-    options = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
-    steps = next_steps(record, options)
+    options = "" if runs in (None, RUNS) else f" --runs {shlex.quote(str(runs))}"
+    steps = next_steps(record, options, on_service=runs is None)
     width = max(40, *(len(command) + 1 for command in steps))
     console.print("\nNext:")
     for command, what in steps.items():
