@@ -241,11 +241,11 @@ def with_warm_start(spec: SearchSpec, place: Runs) -> SearchSpec:
     names = [name for name in place.names() if name != spec.name]
     earlier, lost = read_earlier(place, names)
     for problem in lost:
-        _log.warning("%s: %s begins without it", problem, spec.name)
+        _log.warning("%s: warm start of %s without it", problem, spec.name)
     found = tuple(each.spec.name for each in alike(spec, earlier)[-MAX_ALIKE:])
     if not found and shipped_points(spec):
         found = (PORTFOLIO,)
-    _log.info("%s begins with what is known of: %s", spec.name, ", ".join(found) or "nothing")
+    _log.info("%s: warm start from: %s", spec.name, ", ".join(found) or "nothing")
     search = spec.search.model_copy(update={"warm_start": found})
     return spec.model_copy(update={"search": search})
 

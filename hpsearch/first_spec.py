@@ -89,7 +89,7 @@ def _budget(spec: FirstSpec) -> dict[str, int]:
 
 def _heading(spec: FirstSpec) -> str:
     if spec.space:
-        return "ranges to look at"
+        return "ranges to review"
     example = "lr: {low: 1e-4, high: 0.1, log: true}"
     return f"nothing was recognised: add what to search, such as {example}"
 

@@ -43,16 +43,16 @@ SUBJECTS = {
         "hpsearch.record.trials.TrialRecord",
         "hpsearch.outcome.Outcome",
     ],
-    "Components of yours": [
+    "Your own components": [
         "hpsearch.registry.register",
         "hpsearch.registry.register_family",
         "hpsearch.registry.ComponentOf",
         "hpsearch.registry.Recommended",
     ],
-    "Trainers of yours": [
+    "Your own trainers": [
         "hpsearch.training.protocol.EpochTrainer",
     ],
-    "Early-stopping rules of yours": [
+    "Your own early-stopping rules": [
         "hpsearch.early_stopping.base.EarlyStopper",
         "hpsearch.early_stopping.base.Stop",
     ],

@@ -27,7 +27,7 @@ A search is described by a YAML file. A value is a constant, a range, `auto` or 
 
 A component is written as its name, `relu`, or as a mapping with `name` and its keywords,
 `{name: leaky_relu, negative_slope: auto}`. `package.module:factory` and `file.py:factory` name
-[code of yours](../how-to/own-component.md).
+[your own code](../how-to/own-component.md).
 
 `hpsearch schema` prints all of this as a JSON schema, which makes an editor complete a spec;
 `hpsearch validate SPEC` checks one.

@@ -53,4 +53,4 @@ def _kind(trial: TrialRecord) -> Hashable:
 def _failure(group: list[TrialRecord]) -> Failure:
     first, numbers = group[0], tuple(trial.number for trial in group)
     assert first.outcome is not None
-    return Failure(first.outcome, first.reason or "no reason is known", numbers, first.traceback)
+    return Failure(first.outcome, first.reason or "reason unknown", numbers, first.traceback)

@@ -122,10 +122,10 @@ def failed_share(record: Record) -> FailedShare | None:
     return None if commonest is None else FailedShare(failed, len(ended), commonest)
 
 
-def next_steps(record: Record, options: str = "") -> dict[str, str]:
+def next_steps(record: Record, options: str = "", on_service: bool = False) -> dict[str, str]:
     """Return commands that work on a search that has ended, with what each does.
 
-    `options` go behind the search's name.
+    `options` go behind the search's name. A service's pages show MLflow, without a command.
     """
 
     def command(verb: str, more: str = "") -> str:
@@ -136,7 +136,7 @@ def next_steps(record: Record, options: str = "") -> dict[str, str]:
         steps[command("best")] = "the best configuration as a spec"
     else:
         steps |= {command(verb, more): what for verb, more, what in _repairs(record)}
-    return steps | {f"hpsearch ui{options}": "every curve, in MLflow"}
+    return steps if on_service else steps | {f"hpsearch ui{options}": "every curve, in MLflow"}
 
 
 def _repairs(record: Record) -> list[tuple[str, str, str]]:

@@ -25,8 +25,14 @@ STOPPED = 130
 NOTHING_FOUND = 1
 
 
-def follow(start: Callable[[Watcher], SearchReport], runs: Path, as_json: bool = False) -> None:
-    """Show a search while it runs, and its report at the end; as JSON only how it ended."""
+def follow(
+    start: Callable[[Watcher], SearchReport], runs: Path | None, as_json: bool = False
+) -> None:
+    """Show a search while it runs, its report at the end, and commands that work on it; as JSON
+    only how it ended.
+
+    The commands are for `runs`, the folder of the searches, or with None for a service.
+    """
     if as_json:
         report = start(lambda record, folder: None)
         print_json(plain_search(listed(report.record, report.state)))
@@ -43,7 +49,7 @@ def listed(record: Record, state: str) -> Listed:
     return Listed(record.name, state, plain_summary(record), note=record.reason or "")
 
 
-def _follow(start: Callable[[Watcher], SearchReport], runs: Path) -> SearchReport:
+def _follow(start: Callable[[Watcher], SearchReport], runs: Path | None) -> SearchReport:
     from hpsearch.live import LiveView, render_report
 
     with LiveView(console) as view:
@@ -65,11 +71,11 @@ def exit_status(state: str, has_best: bool) -> int:
     return 0 if has_best and state != "failed" else NOTHING_FOUND
 
 
-def _print_next(record: Record, runs: Path) -> None:
+def _print_next(record: Record, runs: Path | None) -> None:
     from hpsearch.analysis.next_steps import next_steps
 
-    options = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
-    steps = next_steps(record, options)
+    options = "" if runs in (None, RUNS) else f" --runs {shlex.quote(str(runs))}"
+    steps = next_steps(record, options, on_service=runs is None)
     width = max(40, *(len(command) + 1 for command in steps))
     console.print("\nNext:")
     for command, what in steps.items():

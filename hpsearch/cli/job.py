@@ -42,7 +42,7 @@ def resume(
             tracking_uri=tracking_uri,
         )
 
-    follow(start, runs)
+    follow(start, runs=None)  # who reads its log has the service, not its folder
 
 
 @job_app.command()

@@ -162,7 +162,7 @@ def asha(
 ) -> SuccessiveHalving | NonDominatedHalving:
     """Asynchronous successive halving (Li et al., MLSys 2020).
 
-    `grace_period` are the epochs of the first rung; one trial in `reduction_factor` trains on.
+    `grace_period` are the epochs of the first rung; one trial in `reduction_factor` continues.
     Several objectives, or constraints, rank by domination (MO-ASHA; Schmucker et al., 2021).
     """
     rungs = geometric_rungs(grace_period, reduction_factor, max_epochs)
@@ -178,8 +178,8 @@ def asha_promotion(
 ) -> Promotion:
     """ASHA that pauses each trial at each rung and promotes the best (Li et al., MLSys 2020).
 
-    Its algorithm 2: no poor trial trains on for want of rivals. If none has completed when all
-    are paused, the leading one trains on. The keywords are those of `asha`.
+    Its algorithm 2: no poor trial continues for want of others. If none has completed when all
+    are paused, the leading one continues. The keywords are those of `asha`.
     """
     rungs = geometric_rungs(grace_period, reduction_factor, max_epochs)
     return Promotion(rungs, reduction_factor, sign_of(direction))

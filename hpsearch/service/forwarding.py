@@ -81,7 +81,7 @@ def _segments(raw_path: bytes, prefix: str) -> list[str]:
     segments = rest.split("/") if rest else []
     if not all(map(_SEGMENT.fullmatch, segments)):
         rule = "letters, digits, - _ ~ and single dots between them, nothing encoded"
-        raise HTTPException(400, f"each part of the path must be of {rule}")
+        raise HTTPException(400, f"each part of the path must consist of {rule}")
     return segments
 
 
@@ -109,7 +109,7 @@ def _query(raw: bytes, names: frozenset[str]) -> str:
             else []
         )
     except ValueError as error:
-        raise HTTPException(400, "the query must be of NAME=VALUE pairs in UTF-8") from error
+        raise HTTPException(400, "the query must be NAME=VALUE pairs in UTF-8") from error
     for name, value in pairs:
         _check_parameter(name, value, names)
     return urlencode(pairs)

@@ -28,7 +28,7 @@ def advice(spec: SearchSpec) -> list[Problem]:
     found = [_overfits(path, metric) for path, metric in chosen if metric.startswith(TRAINING)]
     for place, each in objectives:
         if each.direction != likely_direction(each.metric) == "minimize":
-            rule = f"should be minimize for {each.metric}: its highest value is looked for"
+            rule = f"should be minimize for {each.metric}: maximize selects its highest value"
             found.append(Problem(f"{place}.direction", rule, each.direction))
     return found
 
@@ -45,7 +45,7 @@ def likely_direction(metric: str) -> Direction:
 
 
 def _overfits(path: str, metric: str) -> Problem:
-    rule = "should be a validation metric: the best on training rows is what overfits them most"
+    rule = "should be a validation metric: the best on training rows is the most overfitted"
     return Problem(path, rule, metric, (f"val_{metric.removeprefix(TRAINING)}",))
 
 

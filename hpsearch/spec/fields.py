@@ -176,7 +176,7 @@ class SpecFields(Frozen):
     )
     device: Literal["cpu", "mps"] | None = Field(
         None,
-        description="what trials train on that get no GPU of the cluster: the CPU by default, or "
+        description="the device of trials that get no GPU of the cluster: the CPU by default, or "
         "Apple's GPU",
     )
     compile: bool = Field(False, description="train through torch.compile")
@@ -185,7 +185,7 @@ class SpecFields(Frozen):
         description="trials that one worker trains as one program: at most so many, auto (as many "
         "as make it faster, which is measured), or off",
     )
-    loader: Loader = Field(Loader(), description="how a data set is read that isn't in memory")
+    loader: Loader = Field(Loader(), description="how a data set that isn't in memory is read")
     trainable: Annotated[str | None, ComponentOf("trainable")] = Field(
         None, description="a training function or class: package.module:train"
     )

@@ -162,7 +162,7 @@ class Update:
 def _changed(are_targets: bool) -> str:
     what = "targets" if are_targets else "outputs"
     return (
-        f"the loss must not change its {what} in place, of which the metrics are computed: work "
+        f"the loss must not change its {what} in place, from which the metrics are computed: work "
         f"on {what}.clone()"
     )
 

@@ -59,7 +59,7 @@ SICK: dict[str, tuple[Curves, str]] = {
     ),
     "learning rate too high, above chance": (
         curves(train_loss=np.full(30, 2.6), val_loss=np.full(30, 2.6)),
-        "training loss stays at 2.6, and 2.303 is chance",
+        "training loss stays at 2.6; a model without inputs has 2.303",
     ),
     "learning rate too low": (
         curves(train_loss=2.3 - 0.001 * EPOCHS, train_score=np.full(30, 0.12)),
@@ -76,7 +76,7 @@ SICK: dict[str, tuple[Curves, str]] = {
     ),
     "overfitting": (
         curves(val_loss=RISING, val_score=SCORE - 0.006 * np.maximum(0, EPOCHS - 12)),
-        "validation loss is 100% above its minimum of epoch 13 while training loss fell on",
+        "validation loss is 100% above its minimum of epoch 13 while training loss kept falling",
     ),
     "overfitting, scores part": (
         curves(val_score=SCORE - 0.2),

@@ -151,6 +151,10 @@ def test_a_search_with_a_best_trial_tells_of_its_failures_too(tmp_path: Path) ->
         "hpsearch best small --runs r",
         "hpsearch ui --runs r",
     ]
+    assert list(next_steps(record, on_service=True)) == [
+        "hpsearch report small",
+        "hpsearch best small",
+    ]
 
 
 @contextmanager

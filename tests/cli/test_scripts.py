@@ -241,7 +241,7 @@ def test_yaml_keeps_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(dedent(ARGPARSE))
     text = to_yaml(first_spec(["python", "train.py"], tmp_path), "first")
     assert yaml.safe_load(text)["name"] == "first"
-    assert "# ranges to look at; not searched: --no-cuda" in text
+    assert "# ranges to review; not searched: --no-cuda" in text
 
 
 def test_a_spec_without_a_known_option_says_what_to_add(tmp_path: Path) -> None:

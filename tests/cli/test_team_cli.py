@@ -78,7 +78,9 @@ def test_a_user_submits_watches_and_takes_home(
     listed = ann.run("list", "--mine")
     assert re.search(r"team +ann +finished +2/2", listed)
     assert "team of ann: finished" in ann.run("status", "team")
-    assert "leaderboard" in ann.run("logs", "team")
+    log = ann.run("logs", "team")
+    assert "leaderboard" in log
+    assert "hpsearch best team" in log and str(served[2]) not in log.partition("Next:")[2]
     assert "trial 0: completed" in ann.run("logs", "team", "--trial", "0")
     assert "# team" in ann.run("report", "team")
     best = json.loads(ann.run("best", "team", "--output", "json"))

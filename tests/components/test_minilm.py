@@ -122,7 +122,7 @@ class TestAsAModel:
         data = load_data(table, seed=0, folder=tmp_path)
         assert isinstance(data.train, Arrays)
         assert (data.train.x[:, 0] == 101).all() and not data.standardize
-        with pytest.raises(DataError, match="standardize: must not be given.*no quantities"):
+        with pytest.raises(DataError, match="standardize: must not be given.*aren't quantities"):
             load_data({**table, "standardize": True}, seed=0, folder=tmp_path)
 
     @pytest.mark.parametrize("keyword", ["text", "target"])

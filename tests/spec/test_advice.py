@@ -17,8 +17,8 @@ from hpsearch.spec import SearchSpec, advice, draft_spec
 from tests.support.specs import changed
 
 WARNING = (
-    "objective.metric: should be a validation metric: the best on training rows is what overfits "
-    "them most, but got 'train_loss'; did you mean 'val_loss'?"
+    "objective.metric: should be a validation metric: the best on training rows is the most "
+    "overfitted, but got 'train_loss'; did you mean 'val_loss'?"
 )
 TRAIN_LOSS = {"objective": {"metric": "train_loss", "direction": "minimize"}}
 #: a search of a user's training function
@@ -47,8 +47,8 @@ class TestObjective:
 
     def test_a_loss_without_a_direction_is_warned_of(self) -> None:
         assert told(FUNCTION | {"objective": {"metric": "val_loss"}}) == [
-            "objective.direction: should be minimize for val_loss: its highest value is looked "
-            "for, but got 'maximize'"
+            "objective.direction: should be minimize for val_loss: maximize selects its "
+            "highest value, but got 'maximize'"
         ]
 
     @pytest.mark.parametrize("metric", ["val_accuracy", "score", "neg_mse"])

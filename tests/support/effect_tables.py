@@ -164,8 +164,8 @@ UNSEEN: dict[str, str] = {
     "dataset.logic_gate.split": "refused: it has a val and a test split of its own",
     "dataset.fashion_mnist.test_fraction": "refused: it has a test split of its own",
     "dataset.image_folder.cache": "where decoded images are kept; test_image_folder.py sees it",
-    "dataset.text_csv.standardize": "ids of word pieces are no quantities; true is refused",
-    "dataset.fortunes.standardize": "ids of word pieces are no quantities; true is refused",
+    "dataset.text_csv.standardize": "ids of word pieces aren't quantities; true is refused",
+    "dataset.fortunes.standardize": "ids of word pieces aren't quantities; true is refused",
     "task.regression.head": "numbers have one head, linear",
     "metric.roc_auc.multi_class@labels": "refused: labels have no pairs of classes",
     "norm.streaming.gradient_short": "a trial has one pass an update: the short-term gradient is "

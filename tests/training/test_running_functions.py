@@ -350,7 +350,7 @@ class TestEnd:
         with caplog.at_level(logging.WARNING):
             trainer.close()
         assert EVENTS == ["ignored"] * lockstep.MAX_IGNORED_ENDS
-        assert "deaf (trial 0) ignores its end" in caplog.text
+        assert "deaf (trial 0) keeps running after it was closed" in caplog.text
         assert len(lockstep.abandoned) == 1
 
 

@@ -41,7 +41,7 @@ def test_finds_them_and_leaves_the_rest(tmp_path: Path, caplog: pytest.LogCaptur
     )
     found = with_warm_start(spec, place)
     assert found.search.warm_start == ("alike",)
-    assert "new begins without it" in caplog.text and "damaged" in caplog.text
+    assert "warm start of new without it" in caplog.text and "damaged" in caplog.text
     assert with_warm_start(found, place) == found  # what is named stays
 
 

@@ -44,7 +44,7 @@ def parting(curves: Curves) -> Diagnosis | None:
         return None
     fact = (
         f"validation loss is {rise:.0%} above its minimum of epoch {onset}, while the score stays "
-        f"at {show(float(score[-1]))}: the model grows too sure of its errors"
+        f"at {show(float(score[-1]))}: the model becomes overconfident in its errors"
     )
     advice = "try label smoothing (loss) or calibration: the labels are as good as before"
     return Diagnosis("loss and accuracy part", fact, advice, onset, is_fault=False)
@@ -59,7 +59,7 @@ def overfitting(curves: Curves) -> Diagnosis | None:
     rises = onset is not None and len(train) >= onset and train[-1] < train[onset - 1]
     if rises:
         fact = f"validation loss is {rise:.0%} above its minimum of epoch {onset}"
-        fact += f" while training loss fell on to {show(float(train[-1]))}"
+        fact += f" while training loss kept falling, to {show(float(train[-1]))}"
     elif gap > OVERFIT_GAP:
         fact = f"the training score is {show(float(known_values(curves.train_score)[-1]))}"
         fact += f", the validation score {show(gap)} lower"
@@ -104,7 +104,7 @@ def noisy(curves: Curves) -> Diagnosis | None:
     if noise <= limit:
         return None
     fact = f"the validation {what} jumps by ±{show(noise)} from epoch to epoch"
-    advice = "choose by a larger validation split (val_fraction), or let the learning rate fall"
+    advice = "use a larger validation split (val_fraction), or lower the learning rate over time"
     return Diagnosis("noisy validation", fact, f"{advice} (lr_schedule)")
 
 
@@ -142,7 +142,7 @@ def plateau(curves: Curves) -> Diagnosis | None:
         return None
     fact = f"the best of {show_count(length, 'epoch')} was {best}"
     return Diagnosis(
-        "plateau", fact, "fewer epochs (max_epochs) do, or a lr_schedule", best, is_fault=False
+        "plateau", fact, "try fewer epochs (max_epochs), or an lr_schedule", best, is_fault=False
     )
 
 

@@ -55,7 +55,8 @@ def too_high_lr(curves: Curves) -> Diagnosis | None:
     if jumps:
         fact = f"training loss still moves by {show(jump)} an epoch, at {show(level)}"
     elif is_above:
-        fact = f"training loss stays at {show(level)}, and {show(curves.chance_loss)} is chance"
+        fact = f"training loss stays at {show(level)}; a model without inputs has "
+        fact += show(curves.chance_loss)
     else:
         return None
     return Diagnosis("learning rate too high", fact, _lower_lr(curves))

@@ -65,7 +65,7 @@ def encoding_rule(file: Path, encoding: str, error: UnicodeError) -> str:
         if other != encoding and _first_wrong(content, other) is None:
             around = content[max((position or 0) - 20, 0) : (position or 0) + 20]
             words = " ".join(around.decode(other, "replace").split())
-            return f"{rule} at byte {position}; {other} reads there {words!r}: `encoding: {other}`"
+            return f"{rule} at byte {position}; {other} reads {words!r} there: `encoding: {other}`"
     return f"{rule}: {error}"
 
 

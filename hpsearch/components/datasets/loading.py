@@ -94,7 +94,7 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
     if {"val", "test"} <= splits.keys():
         refused["split"] = "a val and a test split of its own"
     if given.get("standardize") and not source.standardize:
-        refused["standardize"] = "inputs that are no quantities"
+        refused["standardize"] = "inputs that aren't quantities"
     if given.get("folds") is not None:
         refused["val_fraction"] = "folds, which take its place"
     if source.windows is not None:

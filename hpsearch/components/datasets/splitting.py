@@ -119,7 +119,7 @@ def _way(source: Source, preparation: SplitSettings) -> str:
     if way == "auto":
         way = "group" if has_groups else "chronological" if source.is_ordered else "random"
     if way != "random" and not preparation.stratify:
-        rule = f"must not be given, as a {way} split holds no class in proportion"
+        rule = f"must not be given, as a {way} split is not stratified"
         raise DataError(rule, keyword="stratify")
     return way
 

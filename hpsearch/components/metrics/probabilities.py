@@ -45,8 +45,8 @@ def brier() -> Metric:
 def brier_skill(class_counts: Sequence[int]) -> Metric:
     """1 - Brier score / that of a forecast of the training rows' class shares.
 
-    Where those aren't known (Datasets), of the scored rows' own. Below 0 is worse than to know
-    nothing but how often classes are.
+    Where those aren't known (Datasets), of the scored rows' own. Below 0 is worse than a
+    forecast of these shares.
     """
 
     def measure(seen: Predictions) -> float | None:
@@ -74,7 +74,7 @@ def ece(num_bins: NumBins = 15) -> Metric:
     """Expected calibration error: sum over bins of rows/all |accuracy - confidence|.
 
     Confidence is the probability of the answer, bins are (lo, hi] of the same width (Guo et al.,
-    2017). It is too high where rows are few.
+    2017). Few rows bias it upwards.
     """
     return Metric.single("ece", lambda seen: top_bins(seen, num_bins).mean_error)
 

@@ -64,7 +64,7 @@ def perceptron(input_shape: tuple[int, ...], output_size: int) -> nn.Module:
 
 @register("dataset", "logic_gate")
 def logic_gate(gate: Gate = "and") -> Mapping[str, Any]:
-    """All 4 inputs of a function of logic (2 of `not`), for training, validation and testing."""
+    """All 4 inputs of a logic function (2 of `not`), for training, validation and testing."""
     function = _GATES[gate]
     num_inputs = 1 if gate == "not" else 2
     inputs = list(np.ndindex((2,) * num_inputs))

@@ -34,7 +34,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take a step by the gradients that are there."""
+        """Take a step with the current gradients."""
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is not None:

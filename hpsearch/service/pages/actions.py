@@ -42,7 +42,7 @@ def extend(name: Name, service: TheService, user: SignedIn, form: Form) -> Respo
 
 @router.post("/delete")
 def delete(name: Name, service: TheService, user: SignedIn, form: Form) -> Response:
-    """Remove a search that has ended; its name is to be typed, so that none goes by mistake."""
+    """Remove a search that has ended, once its name was typed to confirm."""
     if form.get("confirm", "").strip() != name:
         raise SpecError([Problem("confirm", f"must be {name!r}", form.get("confirm", ""))])
     service.delete(user, name)

@@ -42,7 +42,7 @@ def rebuilt(body: dict[str, Any]) -> dict[str, Any]:
         document = parse(query, no_location=True, max_tokens=MAX_TOKENS)
         text = print_ast(document)
     except (GraphQLError, RecursionError) as error:
-        raise HTTPException(400, "the query must be of GraphQL") from error
+        raise HTTPException(400, "the query must be valid GraphQL") from error
     for root in _roots(document):
         if not isinstance(root, FieldNode) or root.name.value not in FIELDS:
             raise HTTPException(405, f"a query must begin with one of {', '.join(sorted(FIELDS))}")
@@ -57,4 +57,4 @@ def _roots(document: DocumentNode) -> Iterator[SelectionNode]:
                 raise HTTPException(405, "MLflow is read-only here")
             yield from definition.selection_set.selections
         elif not isinstance(definition, FragmentDefinitionNode):
-            raise HTTPException(400, "the query must hold operations and fragments alone")
+            raise HTTPException(400, "the query may hold operations and fragments only")

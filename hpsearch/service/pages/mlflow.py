@@ -86,7 +86,7 @@ ROUTES = (
 
 @router.get("/searches/{name}/mlflow")
 def of_search(name: Name, service: TheService, user: SignedIn) -> Response:
-    """Go to a search's run in MLflow's UI, which is asked only now."""
+    """Redirect to a search's run in MLflow's UI."""
     uri = tracking_server(service)
     service.table.get(name)
     try:

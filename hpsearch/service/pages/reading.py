@@ -57,7 +57,7 @@ def list_searches(
 
 @router.get("/searches/{name}")
 def show_search(name: Name, request: Request, service: TheService, user: SignedIn) -> Response:
-    """Show a search: how far it is, what it found, and what may be done with it."""
+    """Show a search: its progress, its results, and the actions on it."""
     row = service.table.get(name)
     content, seconds_left, is_broken = _content(request, name)
     return render(
@@ -98,7 +98,7 @@ async def events(
     user: SignedIn,
     search: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Tell a page's script of each search that changes, or of one only."""
+    """Stream which searches change, or whether one does, to a page's script."""
     feed: Feed = request.app.state.feed
     yield ServerSentEvent(comment="listening")
     async for changed in feed.listen():

@@ -81,7 +81,7 @@ def obstacle_of(trainer: Trainer) -> str:
     known = {id(param) for param in _params(trainer)}
     groups = trainer.optimizer.param_groups
     if any(id(param) not in known for group in groups for param in group["params"]):
-        return at("optimizer", "trains parameters that the model hasn't any more")
+        return at("optimizer", "trains parameters that the model no longer has")
     if share_memory(trainer):
         return at("model", "has tensors that are views of each other")
     if not are_shared(trainer):

@@ -129,7 +129,7 @@ class Lockstep:
         finish_mlflow_runs()
         self._num_ends += 1
         if self._num_ends > MAX_IGNORED_ENDS:
-            _log.warning("%s ignores its end", self._name)
+            _log.warning("%s keeps running after it was closed", self._name)
             abandoned.append(self)
             self._is_over = True
             while True:

@@ -64,7 +64,7 @@ class ProcessState:
     def _lasting(self) -> Iterator[str]:
         """End what can be ended of what is left; yield what stays in the process for good."""
         if lockstep.abandoned:
-            yield "a training function that ignored its end"
+            yield "a training function that keeps running after it was closed"
         if torch.get_num_interop_threads() != self._num_interop_threads:
             yield "torch.set_num_interop_threads"
         if torch.distributed.is_available() and torch.distributed.is_initialized():

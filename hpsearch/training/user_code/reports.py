@@ -79,7 +79,7 @@ class Objective:
             return None
         self._is_said = True
         fact = f"the report of epoch {epoch} lacks the objective {self._metric!r}"
-        return CheckWarning("report", f"{fact}: the last value stands for it, once there is one")
+        return CheckWarning("report", f"{fact}: the last value is used, once there is one")
 
 
 def _number(name: Any, value: Any, place: str) -> float:

@@ -120,11 +120,11 @@ def image_folder(
     """Your images as JPEG or PNG, in a folder for each class.
 
     With the folders `train`, `val` and `test` in `path` these are the splits, and each has the
-    folders of the classes; what isn't there is divided off `train`. Images are decoded when they
-    are read, and come to `image_size`, a number or [height, width]: by `crop` the short side
+    folders of the classes; a missing one is split off `train`. Images are decoded when they
+    are read, and resized to `image_size`, a number or [height, width]: by `crop` the short side
     fits and the long one is cut on both sides, by `pad` the long side fits and black is added, by
     `squash` both fit. Without it all must be of one size. Decoded images are kept in memory that
-    the trials of a node share, if half of what is free holds them; otherwise, and with `cache:
+    the trials of a node share, if they fit into half of what is free; otherwise, and with `cache:
     none`, they are decoded each epoch. It needs `pip install hpsearch[vision]`.
     """
     found = find_images(folder / path)
