@@ -31,6 +31,7 @@ from hpsearch.simulation import (
     variants,
 )
 from hpsearch.spec import SearchSpec, load_spec
+from hpsearch.spec.objectives import Constraint
 from tests.support.cli import hpsearch
 from tests.support.records import add, make_spec
 
@@ -218,6 +219,12 @@ class TestRecordedCurves:
         other = make_spec(space={"momentum": {"low": 0.0, "high": 1.0}})
         with pytest.raises(HpsearchError, match="demo: none of its trials fits the search space"):
             RecordedCurves(self.recorded(), other)
+
+    def test_curves_are_of_one_objective(self) -> None:
+        limit = Constraint(metric="cost", max=1.0)
+        spec = make_spec().model_copy(update={"constraints": (limit,)})
+        with pytest.raises(SpecError, match="constraints: must not be given in a simulation"):
+            simulate(spec, RecordedCurves(self.recorded()), 2)
 
     def test_curves_are_no_longer_than_the_record_s(self) -> None:
         longer = make_spec(early_stopping={"name": "asha", "max_epochs": 27})
