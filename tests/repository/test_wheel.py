@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -51,15 +56,56 @@ def test_a_wheel_in_a_bare_environment_runs_a_search(wheel: Path, tmp_path: Path
     environment = tmp_path / "env"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     lock = str(ROOT / "requirements.lock")  # which versions, not what to install
-    assert install(environment, [("--constraint", lock, f"{wheel}[service]")])
+    assert install(environment, [("--constraint", lock, str(wheel))])
     folder = tmp_path / "empty"
     folder.mkdir()
     (folder / "first.yaml").write_text(SPEC)
     program = environment / "bin" / "hpsearch"
-    for arguments in (["--version"], ["serve", "--help"], ["validate", "first.yaml"]):
+    for arguments in (["--version"], ["validate", "first.yaml"]):
         subprocess.run([program, *arguments], cwd=folder, check=True)
     command = [program, "run", "first.yaml"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3/3 trials" in done.stdout
     assert (folder / "runs" / "first" / "report.html").is_file()
+    assert install(environment, [("--constraint", lock, f"{wheel}[service]")])
+    subprocess.run([program, "serve", "--help"], cwd=folder, check=True)
+
+
+#: imported by modules without being a dependency, and what brings them
+BROUGHT = {"starlette": "of MLflow's server, which loads this module"}
+CORE = [
+    path
+    for path in (ROOT / "hpsearch").rglob("*.py")
+    if path.relative_to(ROOT / "hpsearch").parts[0] not in ("service", "integrations")
+]
+
+
+def test_what_modules_import_first_is_a_dependency_without_extras() -> None:
+    """Extras are for what is imported in functions, where it is used."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = (re.match(r"[\w.-]+", each) for each in project["dependencies"])
+    dependencies = {_normal(name[0]) for name in names if name is not None}
+    packages = packages_distributions()
+    for path in CORE:
+        for module in _imports(ast.parse(path.read_text())):
+            brought_by = {_normal(name) for name in packages.get(module, [module])}
+            assert brought_by & dependencies or module in BROUGHT, f"{path}: {module}"
+
+
+def _imports(module: ast.Module) -> Iterator[str]:
+    """Yield the packages that a module of ours imports when it is imported itself."""
+    for statement in module.body:
+        names = []
+        if isinstance(statement, ast.Import):
+            names = [each.name for each in statement.names]
+        elif isinstance(statement, ast.ImportFrom) and statement.module is not None:
+            names = [statement.module]
+        for name in names:
+            top = name.partition(".")[0]
+            if top not in sys.stdlib_module_names and top != "hpsearch":
+                yield top
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
