@@ -1,7 +1,11 @@
-"""Maintenance commands: rebuild MLflow's view, export, verify a search, remove garbage."""
+"""Commands about what a search left: MLflow's view, tables, verifying, removing garbage."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +29,10 @@ from hpsearch.formatting import show_bytes, show_count
 if TYPE_CHECKING:
     from hpsearch.analysis.export import TableFormat
     from hpsearch.integrity.check import Findings
+    from hpsearch.runs import Runs
+
+#: searches whose trials `ui` says the place of
+NUM_SHOWN = 5
 
 
 @app.command()
@@ -120,3 +128,44 @@ def gc(
         return
     verb = "would be removed" if dry_run else "removed"
     console.print(f"{show_count(len(garbage), 'item')}, {show_bytes(num_bytes)} {verb}")
+
+
+@app.command()
+def ui(
+    name: Annotated[
+        str | None, typer.Argument(help="A search; by default the newest ones.")
+    ] = None,
+    runs: RunsOption = RUNS,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+) -> None:
+    """Open the MLflow UI on a runs folder's store; says where each search's trials are."""
+    from hpsearch.runs import Runs
+    from hpsearch.tracking.places import open_own_store
+
+    place = Runs(runs)
+    names = place.names()[-NUM_SHOWN:] if name is None else [place.search(name).name]
+    if not names:
+        raise HpsearchError(f"no searches in {place.path}")
+    open_own_store(place.tracking_uri, place.artifacts)
+    shown_at = f"http://127.0.0.1:{port}"
+    console.print(f"MLflow UI of {place.path} on {shown_at} (Ctrl-C ends it)")
+    for each, address in _trials_in_mlflow(place, names, shown_at):
+        console.print(f"  {each}, best trial first: {address}", soft_wrap=True, markup=False)
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    store = ["--backend-store-uri", place.tracking_uri]
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # eight idle processes
+    os.execv(sys.executable, [*command, *store])  # so that what ends this ends it
+
+
+def _trials_in_mlflow(
+    place: Runs, names: Sequence[str], shown_at: str
+) -> Iterator[tuple[str, str]]:
+    """Yield where MLflow's UI lists the trials of searches, the newest first; those that are
+    tracked elsewhere, or not yet, are left out."""
+    from hpsearch.tracking import address_of_trials
+
+    for name in reversed(names):
+        with suppress(HpsearchError):
+            record = place.search(name).open_record()
+            if place.tracking_of(record.spec)[0] == place.tracking_uri:
+                yield name, address_of_trials(record, place.tracking_uri, shown_at)

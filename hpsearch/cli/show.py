@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -171,25 +170,3 @@ def download(
         print_json({"name": name, "path": path})
     else:
         console.print(str(path), soft_wrap=True)
-
-
-@app.command()
-def ui(
-    runs: RunsOption = RUNS,
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
-) -> None:
-    """Open the MLflow UI on a runs folder's store."""
-    import os
-
-    from hpsearch.runs import Runs
-    from hpsearch.tracking.places import open_own_store
-
-    place = Runs(runs)
-    if not place.names():
-        raise HpsearchError(f"no searches in {place.path}")
-    open_own_store(place.tracking_uri, place.artifacts)
-    console.print(f"MLflow UI of {place.path} on http://127.0.0.1:{port} (Ctrl-C ends it)")
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
-    store = ["--backend-store-uri", place.tracking_uri]
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # eight idle processes
-    os.execv(sys.executable, [*command, *store])  # so that what ends this ends it

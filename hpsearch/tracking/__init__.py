@@ -5,12 +5,18 @@ tags, so that a view can be rebuilt at any time: what is there already isn't wri
 """
 
 from hpsearch.tracking.models import import_ahead, register_best, register_files
-from hpsearch.tracking.operations import address_of_run, log_report, sync
+from hpsearch.tracking.operations import (
+    address_of_run,
+    address_of_trials,
+    log_report,
+    sync,
+)
 from hpsearch.tracking.tracker import Tracker
 
 __all__ = [
     "Tracker",
     "address_of_run",
+    "address_of_trials",
     "import_ahead",
     "log_report",
     "register_best",

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from hpsearch.errors import TrackingError
 from hpsearch.record import Record
+from hpsearch.tracking.names import mlflow_name
+from hpsearch.tracking.run_content import TRIAL_TAG
 from hpsearch.tracking.store import mlflow_settings, open_client
 
 
@@ -48,6 +51,26 @@ def address_of_run(record: Record, tracking_uri: str, shown_at: str) -> str:
     page = f"#/experiments/{info.experiment_id}/runs/{info.run_id}"
     # Otherwise MLflow 3 shows its pages for language models around it.
     return f"{shown_at}/{page}?workflowType=machine_learning"
+
+
+def address_of_trials(record: Record, tracking_uri: str, shown_at: str) -> str:
+    """Return where MLflow's UI, shown at an address, lists the trials of a search, best first.
+
+    Raises TrackingError where the store can't be used, or has no such search.
+    """
+    with as_tracking_errors(tracking_uri):
+        experiment = open_client(tracking_uri).get_experiment_by_name(record.name)
+    if experiment is None:
+        raise TrackingError(f"{tracking_uri} has no runs of search {record.name!r}")
+    objective = record.spec.objective
+    wanted = {
+        "searchFilter": f"tags.`{TRIAL_TAG}` LIKE '%'",  # else they are folded below their parent
+        "orderByKey": f"metrics.`{mlflow_name(objective.metric)}`",
+        "orderByAsc": "false" if objective.direction == "maximize" else "true",
+        "startTime": "ALL",
+        "workflowType": "machine_learning",
+    }
+    return f"{shown_at}/#/experiments/{experiment.experiment_id}/runs?{urlencode(wanted)}"
 
 
 def open_search(record: Record, tracking_uri: str) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import mlflow
 import numpy as np
@@ -20,7 +21,14 @@ from torch import nn
 from hpsearch.errors import TrackingError
 from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.record import Record
-from hpsearch.tracking import address_of_run, log_report, register_best, run_content, sync
+from hpsearch.tracking import (
+    address_of_run,
+    address_of_trials,
+    log_report,
+    register_best,
+    run_content,
+    sync,
+)
 from hpsearch.tracking.models import load_best
 from tests.support.mlflow_store import NAME, PARAMS, Store, add_trial, make_record, make_spec
 
@@ -290,6 +298,26 @@ def test_the_address_of_a_search_names_its_run(record: Record, store: Store) -> 
     address = address_of_run(record, store.uri, "/mlflow")
     page = f"/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
     assert address.endswith(f"{page}?workflowType=machine_learning")
+
+
+def test_the_address_of_trials_lists_them_best_first(record: Record, store: Store) -> None:
+    with pytest.raises(TrackingError, match="no runs of search"):
+        address_of_trials(record, store.uri, "")
+    sync(record, store.uri, store.artifacts)
+    experiment = store.client.get_experiment_by_name(NAME)
+    address = address_of_trials(record, store.uri, "http://127.0.0.1:5000")
+    page, _, query = address.partition("?")
+    assert page == f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs"
+    wanted = {name: value for name, (value,) in parse_qs(query).items()}
+    found = store.client.search_runs(
+        [experiment.experiment_id],
+        filter_string=wanted["searchFilter"],
+        order_by=[f"{wanted['orderByKey']} {'ASC' if wanted['orderByAsc'] == 'true' else 'DESC'}"],
+    )
+    assert len(found) == len(record.trials)
+    values = [run.data.metrics.get(record.spec.objective.metric) for run in found]
+    known = [value for value in values if value is not None]
+    assert known == sorted(known, reverse=record.spec.objective.direction == "maximize")
 
 
 def test_the_report_is_with_the_search(record: Record, store: Store, tmp_path: Path) -> None:
