@@ -57,15 +57,16 @@ def why_no_best(record: Record) -> str | None:
 
 def no_best(record: Record) -> str:
     """Say why a search has no best trial, or has none yet."""
+    completed = [trial for trial in record.trials if trial.outcome is Outcome.COMPLETED]
+    if completed and record.spec.constraints and all(map(record.broken, completed)):
+        bounds = " and ".join(map(str, record.spec.constraints))
+        yet = " yet" if record.state == "running" else ""
+        return f"no trial that completed has {bounds}, so there is no best one{yet}"
     if record.state == "running":
         return "no trial has completed yet"
     num_trials = len(record.trials)
     if num_trials == 0:
         return "no trial has started, so there is no best one"
-    completed = [trial for trial in record.trials if trial.outcome is Outcome.COMPLETED]
-    if completed and record.spec.constraints and all(map(record.broken, completed)):
-        bounds = " and ".join(map(str, record.spec.constraints))
-        return f"no trial that completed has {bounds}, so there is no best one"
     if completed:
         metric = record.spec.objective.metric
         return f"no trial that completed has a finite {metric}, so there is no best one"

@@ -49,6 +49,15 @@ def test_a_search_is_submitted_with_its_code_once(team: Team) -> None:
     assert team.ann.get(f"{API}/searches/mine").json() == first.json()
 
 
+def test_a_search_of_several_objectives_is_listed_by_the_first(team: Team) -> None:
+    several = "objectives: [{metric: score}, {metric: cost, direction: minimize}]"
+    spec = SPEC.format(name="several").replace("objective: {metric: score}", several)
+    body = {"spec": spec, "code_hash": upload(team.ann, train=TRAIN)}
+    answer = team.ann.post(f"{API}/searches", json=body)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["summary"]["metric"] == "score"
+
+
 def test_mistakes_are_all_told(team: Team) -> None:
     answer = team.ann.post(f"{API}/searches", json={"spec": FIVE_MISTAKES})
     assert answer.status_code == 422
