@@ -11,7 +11,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from hpsearch.cli.common import SetOption, SpecArgument, app, console
+from hpsearch.cli.common import (
+    RUNS,
+    NameArgument,
+    RunsOption,
+    SetOption,
+    SpecArgument,
+    app,
+    console,
+    open_search,
+)
 from hpsearch.errors import HpsearchError
 
 if TYPE_CHECKING:
@@ -52,6 +61,29 @@ def lr_range(
         console.print(f"written to {path}", soft_wrap=True, highlight=False)
     if not any(note.is_found for note in notes):
         raise typer.Exit(1)
+
+
+@app.command("next")
+def next_search(
+    name: NameArgument,
+    new_name: Annotated[
+        str, typer.Option("--name", help="Name of the next search; default: NAME-next.")
+    ] = "",
+    as_json: JsonOption = False,
+    runs: RunsOption = RUNS,
+) -> None:
+    """Print the spec of the next search: ranges and choices as the best trials suggest."""
+    from hpsearch.analysis.narrowing import described
+    from hpsearch.next_spec import next_spec
+
+    _, record = open_search(name, runs)
+    spec, changes = next_spec(record, new_name)
+    if as_json:
+        plain = [asdict(change) for change in changes]
+        print(json.dumps({"changes": plain, "spec": spec.to_dict()}, indent=2))
+        return
+    lines = [described(change) for change in changes] or ["nothing to change so far"]
+    print("".join(f"# {line}\n" for line in lines) + spec.to_yaml(), end="")
 
 
 def _here(spec: SearchSpec) -> SearchSpec:

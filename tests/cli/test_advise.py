@@ -6,11 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from hpsearch.cli import app
 from hpsearch.errors import HpsearchError
+from hpsearch.outcome import Outcome
+from hpsearch.runs import Runs
+from hpsearch.spec import draft_spec
 from hpsearch.validation import load_checked_spec
+from tests.support.specs import make_spec
 
 SPEC = """
 name: digits
@@ -63,3 +68,24 @@ def test_needs_an_optimizer_that_hpsearch_knows(tmp_path: Path) -> None:
     )
     with pytest.raises(HpsearchError, match="needs model, dataset and optimizer; it has no data"):
         CliRunner().invoke(app, ["lr-range", str(own)], catch_exceptions=False)
+
+
+def test_prints_the_next_spec(tmp_path: Path) -> None:
+    place = Runs(tmp_path / "runs")
+    space = {"lr": {"low": 1e-3, "high": 1.0, "log": True}}
+    (tmp_path / "loop_of_mine.py").write_text("def train(config, trial): ...")
+    record = place.create(
+        make_spec(tmp_path, trainable="loop_of_mine.py:train", space=space)
+    ).take_over()
+    for number in range(24):
+        record.add_trial({"lr": 0.001 * 1.33**number})
+        record.report(number, 1, {"val_accuracy": number / 24})
+        record.end_trial(number, Outcome.COMPLETED)
+    command = ["next", "small", "--runs", str(place.path)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    comment, text = result.output.split("\n", 1)
+    assert comment.startswith("# lr: 0.001 to 1, next 0.048 to 1: the best 8 trials lie from ")
+    spec = draft_spec(yaml.safe_load(text), tmp_path).spec
+    assert spec is not None and spec.name == "small-next" and spec.space["lr"].low == 0.048
+    result = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
+    assert json.loads(result.output)["changes"][0]["name"] == "lr"
