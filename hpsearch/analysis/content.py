@@ -7,6 +7,7 @@ import shlex
 from hpsearch.analysis.blocks import Code, Section, Table, as_rows
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.lr_range_report import lr_range_section
+from hpsearch.analysis.narrowing import next_section
 from hpsearch.analysis.next_steps import next_steps
 from hpsearch.analysis.objectives import goal
 from hpsearch.analysis.progress import summary
@@ -61,7 +62,7 @@ def introduction(record: Record) -> str:
 
 def sections(record: Record, importances: Importances) -> list[Section]:
     """Return the parts of a report after its introduction."""
-    return [*findings(record, importances), _next(record), *facts(record)]
+    return [*findings(record, importances), *next_section(record), _next(record), *facts(record)]
 
 
 def findings(record: Record, importances: Importances) -> list[Section]:

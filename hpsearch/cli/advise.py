@@ -11,12 +11,24 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from hpsearch.cli.common import SetOption, SpecArgument, app, console
+from hpsearch.cli.common import (
+    RUNS,
+    NameArgument,
+    RunsOption,
+    SetOption,
+    SpecArgument,
+    app,
+    console,
+    open_search,
+)
 from hpsearch.errors import HpsearchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import plotly.graph_objects as go
+
+    from hpsearch.analysis.blocks import Section
     from hpsearch.record import LrRangeNote
     from hpsearch.spec import SearchSpec
 
@@ -31,6 +43,7 @@ def lr_range(
     as_json: JsonOption = False,
 ) -> None:
     """Find the range of a spec's learning rates by range tests, and write a spec with it."""
+    from hpsearch.analysis.lr_range_report import lr_range_section
     from hpsearch.lr_range import find_lr_ranges, with_lr_ranges
     from hpsearch.spec import read_draft
     from hpsearch.validation import check_draft
@@ -46,12 +59,69 @@ def lr_range(
     if as_json:
         print(json.dumps(_plain(notes, found), indent=2))
         return
-    _print(notes)
+    _print_sections(lr_range_section(notes))
     stem = (to or spec.parent) / f"{spec.stem}-lr-range"
     for path in _written(stem, notes, found):
         console.print(f"written to {path}", soft_wrap=True, highlight=False)
     if not any(note.is_found for note in notes):
         raise typer.Exit(1)
+
+
+@app.command("next")
+def next_search(
+    name: NameArgument,
+    new_name: Annotated[
+        str, typer.Option("--name", help="Name of the next search; default: NAME-next.")
+    ] = "",
+    as_json: JsonOption = False,
+    runs: RunsOption = RUNS,
+) -> None:
+    """Print the spec of the next search: ranges and choices as the best trials suggest."""
+    from hpsearch.analysis.narrowing import described
+    from hpsearch.next_spec import next_spec
+
+    _, record = open_search(name, runs)
+    spec, changes = next_spec(record, new_name)
+    if as_json:
+        plain = [asdict(change) for change in changes]
+        print(json.dumps({"changes": plain, "spec": spec.to_dict()}, indent=2))
+        return
+    lines = [described(change) for change in changes] or ["nothing to change so far"]
+    print("".join(f"# {line}\n" for line in lines) + spec.to_yaml(), end="")
+
+
+@app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of searches.")],
+    against: Annotated[
+        list[str],
+        typer.Option("--with", help="Search paired with a NAME, once for each, in their order."),
+    ] = [],  # noqa: B006  # typer's way
+    html: Annotated[Path | None, typer.Option(help="File of a page to write.")] = None,
+    as_json: JsonOption = False,
+    runs: RunsOption = RUNS,
+) -> None:
+    """Compare searches, and say whether they differ by more than chance."""
+    from hpsearch.analysis import comparison
+
+    records = [open_search(name, runs)[1] for name in names]
+    others = [open_search(name, runs)[1] for name in against]
+    if len(records) + len(others) < 2 or (others and len(others) != len(records)):
+        rule = "compare needs two searches or more; with --with, one for each"
+        raise HpsearchError(f"{rule}, but got {len(records)} and {len(others)}")
+    if others:
+        found = [comparison.paired(records, others)]
+    else:
+        comparison.check_comparable(records)
+        found = comparison.differences(records)
+    sections = comparison.comparison_sections([*records, *others], found)
+    if as_json:
+        print(json.dumps({"differences": [asdict(each) for each in found]}, indent=2))
+    else:
+        _print_sections(sections)
+    if html is not None:
+        figures = {comparison.FIGURE: comparison.best_by_epochs([*records, *others])}
+        _write_page(html, "Comparison of searches", "", sections, figures)
 
 
 def _here(spec: SearchSpec) -> SearchSpec:
@@ -63,11 +133,11 @@ def _here(spec: SearchSpec) -> SearchSpec:
     return spec.model_copy(update={"resources": spec.resources.model_copy(update={"gpu": 0.0})})
 
 
-def _print(notes: Sequence[LrRangeNote]) -> None:
+def _print_sections(sections: Sequence[Section]) -> None:
+    """Print the texts and the tables of sections."""
     from hpsearch.analysis import blocks
-    from hpsearch.analysis.lr_range_report import lr_range_section
 
-    for section in lr_range_section(notes):
+    for section in sections:
         for block in section.blocks:
             if isinstance(block, blocks.Table):
                 table = Table(*block.header, box=None)
@@ -95,16 +165,25 @@ def _plain(notes: Sequence[LrRangeNote], spec: SearchSpec) -> dict[str, Any]:
 def _written(stem: Path, notes: Sequence[LrRangeNote], spec: SearchSpec) -> list[Path]:
     """Write the spec with its ranges, and the page with the curves; returns their paths."""
     from hpsearch.analysis.lr_range_report import lr_range_figures, lr_range_section
-    from hpsearch.analysis.page import plain_document
 
     paths = [stem.with_name(f"{stem.name}.yaml"), stem.with_name(f"{stem.name}.html")]
+    _write(paths[0], spec.to_yaml())
     told = "Each curve is a short training whose learning rate grows at every step."
-    page = plain_document(
-        f"{spec.name}: learning rates", told, lr_range_section(notes), lr_range_figures(notes)
-    )
-    try:
-        for path, text in zip(paths, (spec.to_yaml(), page), strict=True):
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HpsearchError(f"{stem.parent}: can't be written: {error.strerror}") from error
+    title = f"{spec.name}: learning rates"
+    _write_page(paths[1], title, told, lr_range_section(notes), lr_range_figures(notes))
     return paths
+
+
+def _write_page(
+    path: Path, title: str, told: str, sections: list[Section], figures: dict[str, go.Figure]
+) -> None:
+    from hpsearch.analysis.page import plain_document
+
+    _write(path, plain_document(title, told, sections, figures))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HpsearchError(f"{path}: can't be written: {error.strerror}") from error

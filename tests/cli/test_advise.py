@@ -6,11 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from hpsearch.cli import app
 from hpsearch.errors import HpsearchError
+from hpsearch.outcome import Outcome
+from hpsearch.record import Finalist, FinalNote
+from hpsearch.runs import Runs
+from hpsearch.spec import draft_spec
 from hpsearch.validation import load_checked_spec
+from tests.support.specs import make_spec
 
 SPEC = """
 name: digits
@@ -63,3 +69,46 @@ def test_needs_an_optimizer_that_hpsearch_knows(tmp_path: Path) -> None:
     )
     with pytest.raises(HpsearchError, match="needs model, dataset and optimizer; it has no data"):
         CliRunner().invoke(app, ["lr-range", str(own)], catch_exceptions=False)
+
+
+def test_prints_the_next_spec(tmp_path: Path) -> None:
+    place = Runs(tmp_path / "runs")
+    space = {"lr": {"low": 1e-3, "high": 1.0, "log": True}}
+    (tmp_path / "loop_of_mine.py").write_text("def train(config, trial): ...")
+    record = place.create(
+        make_spec(tmp_path, trainable="loop_of_mine.py:train", space=space)
+    ).take_over()
+    for number in range(24):
+        record.add_trial({"lr": 0.001 * 1.33**number})
+        record.report(number, 1, {"val_accuracy": number / 24})
+        record.end_trial(number, Outcome.COMPLETED)
+    command = ["next", "small", "--runs", str(place.path)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    comment, text = result.output.split("\n", 1)
+    assert comment.startswith("# lr: 0.001 to 1, next 0.048 to 1: the best 8 trials lie from ")
+    spec = draft_spec(yaml.safe_load(text), tmp_path).spec
+    assert spec is not None and spec.name == "small-next" and spec.space["lr"].low == 0.048
+    result = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
+    assert json.loads(result.output)["changes"][0]["name"] == "lr"
+
+
+def test_compares_searches_and_writes_a_page(tmp_path: Path) -> None:
+    place = Runs(tmp_path / "runs")
+    for name, values in {"a": (0.9, 0.91, 0.92), "b": (0.5, 0.51, 0.52)}.items():
+        space = {"x": {"low": 0.0, "high": 1.0}}
+        spec = make_spec(tmp_path, name=name, trainable="train.py:train", space=space)
+        record = place.create(spec).take_over()
+        record.add_trial({"x": 0.5})
+        record.report(0, 1, {"val_accuracy": values[0]})
+        record.end_trial(0, Outcome.COMPLETED)
+        record.set_final(FinalNote((Finalist(0, values),), 3, is_ranked=True))
+    page = tmp_path / "page.html"
+    command = ["compare", "a", "b", "--runs", str(place.path)]
+    result = CliRunner().invoke(app, [*command, "--html", str(page)], catch_exceptions=False)
+    assert "b is worse than a by 0.4" in result.output and "0.91 ± 0.01" in result.output
+    assert "best_by_epochs" in page.read_text()
+    result = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
+    [found] = json.loads(result.output)["differences"]
+    assert found["mean"] == pytest.approx(-0.4) and found["interval"][1] < 0
+    with pytest.raises(HpsearchError, match="one for each, but got 2 and 1"):
+        CliRunner().invoke(app, [*command, "--with", "a"], catch_exceptions=False)

@@ -1,0 +1,118 @@
+"""Where to look next: which ranges move, narrow or stay, on records that are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpsearch.analysis.narrowing import FewerChoices, NewRange, next_changes, next_section
+from hpsearch.next_spec import next_spec
+from hpsearch.outcome import Outcome
+from hpsearch.record import Record
+from hpsearch.spec import draft_spec
+from tests.support.specs import make_spec
+
+LOG = {"low": 1e-4, "high": 1.0, "log": True}
+LINE = {"low": 0.0, "high": 1.0}
+Score = Callable[[dict[str, Any]], float]
+
+
+def searched(path: Path, space: dict[str, Any], score: Score, **sections: Any) -> Record:
+    """The record of 60 random trials, whose objective is a function of their parameters."""
+    named = sections or {"trainable": "train.py:train", "space": space}
+    spec = make_spec(path, **named, search={"early_stopping": {"max_epochs": 1}})
+    record = Record.create(path / "record.journal", spec)
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        params: dict[str, Any] = {}
+        for parameter in record.space.parameters:
+            if not parameter.is_active(params):
+                continue
+            distribution = parameter.distribution
+            if hasattr(distribution, "choices"):
+                params[parameter.name] = distribution.choices[
+                    int(rng.integers(len(distribution.choices)))
+                ]
+                continue
+            low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+            is_log = distribution.log  # type: ignore[attr-defined]
+            value = np.exp(rng.uniform(np.log(low), np.log(high))) if is_log else 0.0
+            value = value if is_log else rng.uniform(low, high)
+            params[parameter.name] = round(value) if isinstance(low, int) else float(value)
+        record.add_trial(params)
+        record.start_attempt(number)
+        record.report(number, 1, {"val_accuracy": score(params)})
+        record.end_trial(number, Outcome.COMPLETED)
+    record.end("finished")
+    return record
+
+
+def test_a_range_narrows_to_where_the_best_lie(tmp_path: Path) -> None:
+    record = searched(tmp_path, {"lr": LOG, "x": LINE}, lambda p: -abs(np.log10(p["lr"]) + 2))
+    [change] = next_changes(record)
+    assert isinstance(change, NewRange) and change.name == "lr" and not change.is_wider
+    low, high = change.after
+    assert 1e-4 < low < 0.01 < high < 1.0
+    assert "the best 8 trials lie from" in change.why
+    spec, _ = next_spec(record)
+    assert (spec.space["lr"].low, spec.space["lr"].high, spec.space["lr"].log) == (low, high, True)
+    assert spec.space["x"] == record.spec.space["x"]
+    assert spec.name == "small-next" and spec.search.warm_start == ("small",)
+    assert draft_spec(spec.to_dict()).spec is not None
+
+
+@pytest.mark.parametrize(("sign", "moved"), [(1, (None, 100.0)), (-1, (1e-6, None))])
+def test_a_bound_that_the_best_press_against_moves(
+    tmp_path: Path, sign: int, moved: tuple[float | None, float | None]
+) -> None:
+    record = searched(tmp_path, {"lr": LOG}, lambda p: sign * float(np.log(p["lr"])))
+    [change] = next_changes(record)
+    assert isinstance(change, NewRange) and change.is_wider and "press against" in change.why
+    for end, expected in zip(change.after, moved, strict=True):
+        assert expected is None or end == pytest.approx(expected)
+
+
+def test_noise_changes_nothing(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(1)
+    space = {"lr": LOG, "x": LINE, "kind": {"choices": ["a", "b"]}}
+    record = searched(tmp_path, space, lambda p: float(drawn.normal()))
+    assert next_changes(record) == [] and next_section(record) == []
+
+
+def test_a_choice_that_none_of_the_best_has_goes_with_its_ranges(tmp_path: Path) -> None:
+    kind = {"choices": [{"name": "a", "lr": LOG}, {"name": "b", "lr": LINE}]}
+    record = searched(tmp_path, {"kind": kind}, lambda p: float(p["kind"] == "b"))
+    changes = next_changes(record)
+    [choices] = [change for change in changes if isinstance(change, FewerChoices)]
+    assert choices.name == "kind" and "a" not in choices.after
+    spec, _ = next_spec(record)
+    assert "a" not in spec.space["kind"].labels
+
+
+def test_a_bound_of_a_component_is_never_crossed(tmp_path: Path) -> None:
+    optimizer = {"name": "sgd", "lr": 0.1, "momentum": {"low": 0.0, "high": 0.99}}
+    record = searched(
+        tmp_path,
+        {},
+        lambda p: p["optimizer.momentum"],
+        dataset="digits",
+        model={"name": "mlp"},
+        optimizer=optimizer,
+        batch_size=32,
+    )
+    [change] = next_changes(record)
+    assert isinstance(change, NewRange) and change.after[1] > 1
+    spec, [made] = next_spec(record)
+    assert isinstance(made, NewRange) and made.after[1] == 0.99 and made.after[0] > 0
+    assert spec.optimizer["momentum"].high == 0.99
+
+
+def test_says_nothing_of_few_trials(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, trainable="train.py:train", space={"lr": LOG})
+    record = Record.create(tmp_path / "record.journal", spec)
+    assert next_changes(record) == []
+    assert next_spec(record, "second")[0].name == "second"
