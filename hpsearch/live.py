@@ -22,6 +22,7 @@ from hpsearch.analysis.gain import gain
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.next_steps import failed_share, why_no_best
 from hpsearch.analysis.objectives import broken_told, shown_objectives
+from hpsearch.analysis.progress import needs_of_a_trial
 from hpsearch.errors import Problem
 from hpsearch.formatting import show, show_count, show_seconds
 from hpsearch.outcome import Outcome
@@ -53,6 +54,7 @@ class LiveView:
         #: the search, once it has begun
         self.record: Record | None = None
         self._is_dry = False  # until the dry epoch has passed
+        self._is_unsaved_said = False  # that the user's function saves nothing
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -67,7 +69,7 @@ class LiveView:
     ) -> None:
         self._end_thread()
         if self.record is not None:
-            self._say_dry_epoch(self.record)
+            self._say_news(self.record)
 
     def _end_thread(self) -> None:
         self._done.set()
@@ -79,6 +81,8 @@ class LiveView:
         """Begin to show a search, in place of one before; `run_search` calls this before the first
         trial, and before the best are trained again with new seeds."""
         self._end_thread()
+        if self.record is not None:
+            self._say_news(self.record)
         self.record = self.record or record
         learned = f": {record.data.description}" if record.data.description else ""
         first = f"search {record.name} in {folder.path}{learned}"
@@ -100,7 +104,7 @@ class LiveView:
             pause = REFRESH_S
             while not self._done.wait(pause):
                 started = time.perf_counter()
-                self._say_dry_epoch(record)
+                self._say_news(record)
                 live.update(render_progress(record, summary(record)), refresh=True)
                 # It takes longer the more trials there are, and holds up the driver.
                 pause = max(REFRESH_S, 20 * (time.perf_counter() - started))
@@ -108,12 +112,21 @@ class LiveView:
     def _show_lines(self, record: Record) -> None:
         last = ""
         while not self._done.wait(LINE_INTERVAL_S):
-            self._say_dry_epoch(record)
+            self._say_news(record)
             progress = summary(record)
             line = progress_line(record, progress)
             if line != last and progress.ended < progress.planned:  # the report shows the end
                 self._console.print(line, soft_wrap=True, highlight=False, markup=False)
                 last = line
+
+    def _say_news(self, record: Record) -> None:
+        self._say_dry_epoch(record)
+        first = record.trials[0] if record.trials else None
+        unsaved = None if first is None else first.warnings_by_check.get("checkpoint")
+        if unsaved is not None and not self._is_unsaved_said:
+            self._is_unsaved_said = True
+            line = f"warning: trial 0: {unsaved}"
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _say_dry_epoch(self, record: Record) -> None:
         """Say once that the user's code has trained its first epoch."""
@@ -153,10 +166,7 @@ def _at_work(record: Record, progress: Progress) -> str:
     running = f"{progress.running} running"
     if not progress.waiting:
         return running
-    resources = record.spec.resources
-    needs = show_count(resources.cpu, "CPU")
-    if resources.gpu:
-        needs += f" and {resources.gpu:g} GPU" + ("s" if resources.gpu > 1 else "")
+    needs = needs_of_a_trial(record.spec.resources)
     return f"{running}, {progress.waiting} waiting for {needs}"
 
 

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from hpsearch.analysis import content
 from hpsearch.analysis.blocks import Code, Section, Table
 from hpsearch.analysis.page_assets import SCRIPT, START, STYLE
-from hpsearch.analysis.progress import Progress, summary
+from hpsearch.analysis.progress import Progress, needs_of_a_trial, summary
 from hpsearch.analysis.style import THEMES
 from hpsearch.formatting import show, show_seconds
 from hpsearch.record import Record
@@ -75,7 +75,8 @@ def introduction_html(record: Record) -> str:
 def tiles_html(record: Record) -> str:
     """Return the main numbers of a search."""
     progress, metric = summary(record), record.spec.objective.metric
-    tiles = [("trials", f"{len(record.trials)}", _trial_counts(progress))]
+    needs = needs_of_a_trial(record.spec.resources)
+    tiles = [("trials", f"{len(record.trials)}", _trial_counts(progress, needs))]
     if progress.best is not None and progress.best_value is not None:
         best = (f"best {metric}", show(progress.best_value), f"trial {progress.best.number}")
         tiles.insert(0, best)
@@ -128,13 +129,14 @@ def figures_json(figures: dict[str, go.Figure]) -> str:
     return text
 
 
-def _trial_counts(progress: Progress) -> str:
+def _trial_counts(progress: Progress, needs: str) -> str:
     counts = {
         "completed": progress.completed,
         "stopped early": progress.stopped_early,
         "failed": progress.failed,
         "cancelled": progress.cancelled,
         "running": progress.running,
+        f"waiting for {needs}": progress.waiting,
     }
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hpsearch.analysis.final import plain_final
-from hpsearch.analysis.progress import summary
+from hpsearch.analysis.progress import needs_of_a_trial, summary
 from hpsearch.errors import SearchNotFoundError
 from hpsearch.formatting import show_count, show_outcome
 from hpsearch.record import Record, TrialRecord
@@ -29,6 +29,8 @@ def plain_summary(record: Record) -> dict[str, Any]:
         "trials": progress.planned,
         "ended": progress.ended,
         "running": progress.running,
+        "waiting": progress.waiting,
+        "waiting_for": needs_of_a_trial(resources) if progress.waiting else None,
         "completed": progress.completed,
         "stopped_early": progress.stopped_early,
         "failed": progress.failed,

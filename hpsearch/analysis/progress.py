@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from hpsearch.analysis.leaders import leaders
 from hpsearch.analysis.stopping import epochs_saved, seconds_saved
+from hpsearch.formatting import show_count
 from hpsearch.record import Outcome, Record, TrialRecord
-from hpsearch.spec import SearchSettings
+from hpsearch.spec import Resources, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,14 @@ def summary(record: Record, now: float | None = None) -> Progress:
         seconds_saved=seconds_saved(record),
         seconds_left=_seconds_left(record, trials, outcomes.total(), epochs_used, now),
     )
+
+
+def needs_of_a_trial(resources: Resources) -> str:
+    """Return what a trial that waits needs: `1 CPU and 0.5 GPU`."""
+    needs = show_count(resources.cpu, "CPU")
+    if resources.gpu:
+        needs += f" and {resources.gpu:g} GPU" + ("s" if resources.gpu > 1 else "")
+    return needs
 
 
 def _is_running(trial: TrialRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -75,12 +76,22 @@ def list_searches(
     table = Table("search", "owner", "state", "trials", "best", "metric", "note", box=None)
     for each in found:
         numbers = each.summary
-        best = numbers.get("best_value")
         trials = f"{numbers.get('ended') or 0}/{numbers.get('trials') or ''}"
-        value = "" if best is None else show(best)
+        value = _best_so_far(numbers)
         metric = escape(str(numbers.get("metric") or ""))
         table.add_row(each.name, each.owner, each.state, trials, value, metric, each.note)
     console.print(table if table.row_count else "no searches", soft_wrap=True)
+
+
+def _best_so_far(numbers: Mapping[str, Any]) -> str:
+    """Return the best value of a list's search; before a trial has completed, that of the one that
+    leads, with its epochs."""
+    if (best := numbers.get("best_value")) is not None:
+        return show(best)
+    leads, epochs = numbers.get("leader_value"), numbers.get("leader_epochs")
+    if leads is None or epochs is None:
+        return ""
+    return f"{show(leads)} after {show_count(epochs, 'epoch')}"
 
 
 @app.command()

@@ -79,6 +79,8 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
     "trials": _count,
     "ended": _count,
     "running": _count,
+    "waiting": _count,
+    "waiting_for": _text,
     "completed": _count,
     "stopped_early": _count,
     "failed": _count,

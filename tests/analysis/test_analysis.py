@@ -17,7 +17,9 @@ import pytest
 
 from hpsearch.analysis import SearchReport, endings, figures, frames, style, summary, write_report
 from hpsearch.analysis.leaders import leaders
+from hpsearch.analysis.page import tiles_html
 from hpsearch.analysis.parallel import parallel_coordinates
+from hpsearch.analysis.plain import plain_summary
 from hpsearch.errors import RunsError
 from hpsearch.live import progress_line
 from hpsearch.record import Outcome, Record
@@ -107,6 +109,9 @@ def test_a_trial_without_a_worker_waits(new_record: Callable[..., Record]) -> No
     progress = summary(record)
     assert (progress.running, progress.waiting) == (1, 1)
     assert "1 running, 1 waiting for 1 CPU, " in progress_line(record, progress)
+    plain = plain_summary(record)
+    assert (plain["running"], plain["waiting"], plain["waiting_for"]) == (1, 1, "1 CPU")
+    assert "1 running, 1 waiting for 1 CPU" in tiles_html(record)
 
 
 def test_summary_counts_trials_epochs_and_what_was_saved(

@@ -11,8 +11,10 @@ from rich.console import Console
 from hpsearch import live
 from hpsearch.analysis.progress import summary
 from hpsearch.live import LiveView, progress_line, status_text
+from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.record import Record
-from hpsearch.runs import SearchFolder
+from hpsearch.runs import Runs, SearchFolder
+from tests.support.cli import hpsearch
 from tests.support.records import add, make_spec
 
 
@@ -44,3 +46,22 @@ def test_a_search_that_is_over_has_no_line_beside_its_report(
         assert view._thread is not None
         view._thread.join(0.1)
     assert "2/2 trials" not in output.getvalue()
+
+
+def test_a_function_that_saves_nothing_is_told_of_once(record: Record, tmp_path: Path) -> None:
+    add(record, [0.1]).warnings = [CheckWarning("checkpoint", "epoch 1 is not saved: why")]
+    printed = io.StringIO()
+    with LiveView(Console(file=printed, width=200)) as view:
+        view.watch(record, SearchFolder(tmp_path / "demo"))
+        view._say_news(record)
+    assert printed.getvalue().count("warning: trial 0: epoch 1 is not saved: why") == 1
+
+
+def test_a_list_has_the_leading_value_before_any_trial_completed(tmp_path: Path) -> None:
+    record = Runs(tmp_path / "runs").create(make_spec(trials=2)).take_over()
+    record.add_trial({"lr": 0.1, "width": 64})
+    record.report(0, 1, {"score": 0.25})
+    assert "0/2     0.25 after 1 epoch  score" in hpsearch("list", cwd=tmp_path).stdout
+    record.report(0, 9, {"score": 0.5})
+    record.end_trial(0, Outcome.COMPLETED)
+    assert "1/2     0.5   score" in hpsearch("list", cwd=tmp_path).stdout

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hpsearch.errors import UserCodeError
+from hpsearch.training.user_code.functions import FunctionTrainer
 from tests.support.training_functions import EVENTS, RAISED, Trainers, metrics_of
 
 
@@ -60,6 +61,18 @@ class TestCheckpoints:
         trainer.state_dict()
         assert EVENTS == ["train 1", "train 2"]
         assert metrics_of(trainer, 1) == [3.0]
+
+    @pytest.mark.parametrize(("name", "is_told"), [("non_saver", True), ("generator", False)])
+    def test_one_that_does_not_save_is_warned_of_once(
+        self, name: str, is_told: bool, trainers: Trainers
+    ) -> None:
+        trainer = trainers(name, max_epochs=9)
+        trainer.train_epoch()
+        assert isinstance(trainer, FunctionTrainer) and trainer.take_warnings() == []
+        metrics_of(trainer, 3)
+        told = [str(each) for each in trainer.take_warnings()]
+        assert len(told) == is_told
+        assert all("epoch 1 is not saved" in each for each in told)
 
     def test_one_that_saves_rarely_trains_ahead_once_a_save(self, trainers: Trainers) -> None:
         trainer = trainers("rare_saver", max_epochs=9)

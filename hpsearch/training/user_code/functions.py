@@ -64,6 +64,7 @@ class FunctionTrainer:
                 raise UserCodeError(f"{self._config.trainable}: returned before its first report")
             self._objective.require(str(self._config.trainable))
             return None
+        self._warn_if_unsaved()
         metrics = read_metrics(self._lockstep.item, self.epoch + 1)
         self._warn(self._objective.fill_in(metrics, self.epoch + 1))
         metrics.setdefault("seconds", time.perf_counter() - started + self._seconds_ahead)
@@ -139,6 +140,13 @@ class FunctionTrainer:
             fact = f"reports more than trial.max_epochs ({self.epoch}) epochs"
             advice = "the last epoch was discarded, and code after the loop did not run"
             self._warn(CheckWarning("report", f"{fact}: {advice}"))
+
+    def _warn_if_unsaved(self) -> None:
+        """Warn once of a function that trains on without having saved its first epoch."""
+        if self.epoch == 1 and self._saved.checkpoint is None:
+            fact = "epoch 1 is not saved: it is trained again after a retry or a pause, and a "
+            rest = "trial that never saves leaves no model; call trial.save_checkpoint each epoch"
+            self._warn(CheckWarning("checkpoint", fact + rest))
 
     def _warn(self, warning: CheckWarning | None) -> None:
         if warning is not None:
