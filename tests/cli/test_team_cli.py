@@ -208,7 +208,8 @@ def test_a_watched_search_without_a_best_trial_ends_with_status_1(admin: Shell) 
     spec = SPEC.replace("train.py", "fails.py").replace("name: team", "name: fails", 1)
     (admin.folder / "code" / "fails.yaml").write_text(spec)
     arguments = ("submit", "code/fails.yaml", "--working-dir", "code", "--watch")
-    assert "none of 2 trials completed: 2 failed: KeyError: 1" in admin.run(*arguments, status=1)
+    log = " ".join(admin.run(*arguments, status=1).split())
+    assert "the dry epoch of fails.py:train failed: KeyError: 1" in log
 
 
 def test_errors_are_those_of_a_folder(admin: Shell) -> None:
