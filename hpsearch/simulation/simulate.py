@@ -55,6 +55,9 @@ def simulate(spec: SearchSpec, curves: Curves, workers: int) -> Record:
     `search.warm_start` are left out. Raises SpecError for settings that no search would start
     with, and where trials would be longer than the curves.
     """
+    if others := spec.other_metrics:
+        rule = "must be the objective alone: curves of other metrics aren't simulated"
+        raise SpecError([Problem("objectives", rule, list(others))])
     if spec.max_epochs > curves.max_epochs:
         rule = f"must be at most {curves.max_epochs}, the epochs of the recorded curves"
         path = "search.early_stopping.max_epochs"

@@ -31,6 +31,7 @@ from hpsearch.simulation import (
     variants,
 )
 from hpsearch.spec import SearchSpec, load_spec
+from hpsearch.spec.objectives import Constraint
 from tests.support.cli import hpsearch
 from tests.support.records import add, make_spec
 
@@ -218,6 +219,12 @@ class TestRecordedCurves:
         other = make_spec(space={"momentum": {"low": 0.0, "high": 1.0}})
         with pytest.raises(HpsearchError, match="demo: none of its trials fits the search space"):
             RecordedCurves(self.recorded(), other)
+
+    def test_other_metrics_are_refused(self) -> None:
+        spec = make_spec(early_stopping={"name": "none", "max_epochs": 9})
+        both = spec.model_copy(update={"constraints": (Constraint(metric="latency", max=3.0),)})
+        with pytest.raises(SpecError, match="objectives: must be the objective alone"):
+            simulate(both, RecordedCurves(self.recorded()), workers=1)
 
     def test_curves_are_no_longer_than_the_record_s(self) -> None:
         longer = make_spec(early_stopping={"name": "asha", "max_epochs": 27})
