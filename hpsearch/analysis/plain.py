@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from hpsearch.analysis.diagnosis import diagnoses
 from hpsearch.analysis.final import plain_final
 from hpsearch.analysis.progress import needs_of_a_trial, summary
 from hpsearch.errors import SearchNotFoundError
@@ -74,6 +75,15 @@ def plain_curves(record: Record, metric: str | None = None) -> list[dict[str, An
         points = {"epochs": list(values), "values": list(values.values())}
         curves.append({"number": trial.number, "outcome": show_outcome(trial.outcome), **points})
     return curves
+
+
+def plain_diagnoses(record: Record, trial: int | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Return what the curves of the trials, or of one, say, by the trial's number."""
+    return {
+        str(number): [asdict(each) for each in said]
+        for number, said in diagnoses(record).items()
+        if trial in (None, number)
+    }
 
 
 def plain_best(record: Record) -> dict[str, Any] | None:

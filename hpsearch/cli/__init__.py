@@ -20,6 +20,7 @@ from hpsearch.cli import (  # noqa: F401 (their commands)
     job,
     lifecycle,
     maintenance,
+    mcp,
     scripts,
     show,
     simulate,

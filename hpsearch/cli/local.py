@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from hpsearch.untrusted_files import locked, open_regular
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport
+    from hpsearch.analysis.diagnosis import Diagnosis
 
 #: seconds between two looks at a followed log
 POLL_S = 0.3
@@ -180,6 +181,21 @@ class LocalSearches:
         write_report(record, folder)
         text = SearchReport(record).to_markdown()
         return text, f"written to {folder.report_md} and {folder.report_html}"
+
+    def explain(self, name: str, trial: int | None) -> Mapping[int, Sequence[Diagnosis]]:
+        """See Searches."""
+        from hpsearch.analysis.diagnosis import diagnoses
+        from hpsearch.analysis.plain import check_trial
+
+        _, record = self._open(name)
+        if trial is not None:
+            check_trial(record, trial)
+        found = diagnoses(record)
+        return {number: said for number, said in found.items() if trial in (None, number)}
+
+    def spec(self, name: str) -> str:
+        """See Searches."""
+        return self._open(name)[1].spec.to_yaml()
 
     def best(self, name: str) -> dict[str, Any]:
         """See Searches."""

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:
     """Print plain values as a JSON document."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    print(json.dumps(plain_value(value), indent=2, ensure_ascii=False))
 
 
 def print_json_line(value: Any) -> None:
     """Print plain values as one line of JSON, at once."""
-    print(json.dumps(_plain(value), ensure_ascii=False), flush=True)
+    print(json.dumps(plain_value(value), ensure_ascii=False), flush=True)
 
 
 def print_search(searches: Searches, name: str) -> None:
@@ -71,14 +71,14 @@ def _plain_problem(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return a value as JSON can hold it: numbers that it hasn't are null, all else is text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain_value(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(each) for each in value]
+        return [plain_value(each) for each in value]
     return str(value) if isinstance(value, Path) else repr(value)

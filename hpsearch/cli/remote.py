@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpsearch.cli.following import exit_status
 from hpsearch.cli.searches import Budget, Code, Listed
@@ -18,6 +18,9 @@ from hpsearch.user_code import code_hashes
 
 #: files of a spec's code that an error names
 MAX_FILES = 3
+if TYPE_CHECKING:
+    from hpsearch.analysis.diagnosis import Diagnosis
+
 #: what another user's log could do to a terminal; colours may stay
 _UNFIT = re.compile(r"(?!\x1b\[[\d;]*m)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -81,6 +84,19 @@ class RemoteSearches:
         """See Searches."""
         where = f"{self._client.url}/api/v1/searches/{name}/report?form=html"
         return self._client.text(name, "report"), f"as a page: {where}"
+
+    def explain(self, name: str, trial: int | None) -> Mapping[int, Sequence[Diagnosis]]:
+        """See Searches."""
+        from hpsearch.analysis.diagnosis import Diagnosis
+
+        found = self._client.diagnoses(name, trial)
+        return {
+            int(number): [Diagnosis(**each) for each in said] for number, said in found.items()
+        }
+
+    def spec(self, name: str) -> str:
+        """See Searches."""
+        return str(self._client.search(name)["spec"])
 
     def best(self, name: str) -> dict[str, Any]:
         """See Searches."""

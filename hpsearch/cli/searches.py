@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import RenderableType
+
+if TYPE_CHECKING:
+    from hpsearch.analysis.diagnosis import Diagnosis
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ class Searches(Protocol):
 
     def report(self, name: str) -> tuple[str, str]:
         """Return the report as Markdown, and where else it is."""
+
+    def explain(self, name: str, trial: int | None) -> Mapping[int, Sequence[Diagnosis]]:
+        """Return what curves say, by the trial's number; of one trial only, if it is given."""
+
+    def spec(self, name: str) -> str:
+        """Return a search's spec as it was resolved, as YAML."""
 
     def best(self, name: str) -> dict[str, Any]:
         """Return the best configuration; `spec` is it as YAML."""

@@ -13,19 +13,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.cli.common import (
-    RUNS,
     JsonOption,
     NameArgument,
     PlaceOption,
-    RunsOption,
     ServiceOption,
     app,
     console,
 )
 from hpsearch.cli.open import open_searches
 from hpsearch.cli.plain import plain_search, print_json, print_json_line, print_search
-from hpsearch.errors import HpsearchError
-from hpsearch.formatting import show, show_count
+from hpsearch.formatting import show
 
 
 class Output(StrEnum):
@@ -39,17 +36,12 @@ class Output(StrEnum):
 def explain(
     name: NameArgument,
     trial: Annotated[int | None, typer.Option(help="Only this trial.")] = None,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
     as_json: JsonOption = False,
-    runs: RunsOption = RUNS,
 ) -> None:
     """Say what the learning curves of a search's trials show, and what to try."""
-    from hpsearch.result import open_search
-
-    report = open_search(name, runs)
-    numbers = [each.number for each in report.record.trials]
-    if trial is not None and trial not in numbers:
-        raise HpsearchError(f"{name} has no trial {trial}; it has {len(numbers)}")
-    found = {number: said for number, said in report.diagnoses.items() if trial in (None, number)}
+    found = open_searches(runs, service).explain(name, trial)
     if as_json:
         print_json({number: [asdict(each) for each in said] for number, said in found.items()})
         return
@@ -57,7 +49,7 @@ def explain(
         for each in said:
             console.print(f"trial {number}: {each}", soft_wrap=True, highlight=False, markup=False)
     if not found:
-        what = f"trial {trial}" if trial is not None else show_count(len(numbers), "trial")
+        what = name if trial is None else f"trial {trial}"
         console.print(f"nothing stands out in the curves of {what}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +13,12 @@ from rich.table import Table
 
 from hpsearch.cli.common import JsonOption, SetOption, SpecArgument, app, console
 from hpsearch.cli.plain import plain_component, print_json
-from hpsearch.errors import HpsearchError, Problem, SpecError
+from hpsearch.errors import HpsearchError, SpecError
 from hpsearch.formatting import show_count
 
 if TYPE_CHECKING:
     from hpsearch.record import DataNotes
-    from hpsearch.space import Parameter
+    from hpsearch.spec import SearchSpec
 
 
 @app.command()
@@ -31,20 +32,14 @@ def validate(
 ) -> None:
     """Check a spec, its components and its data, without running it."""
     from hpsearch.live import warning_lines
-    from hpsearch.record import DataNotes
     from hpsearch.space import SearchSpace
-    from hpsearch.spec import advice, read_draft
-    from hpsearch.validation import check_draft, data_notes
-    from hpsearch.validation.settings import machine_problems
+    from hpsearch.spec import advice
 
-    checked, data = check_draft(read_draft(spec, overrides))
-    if not cluster and (problems := list(machine_problems(checked))):
-        raise SpecError(problems)
-    parameters = SearchSpace.of(checked).parameters
-    notes = DataNotes() if data is None else data_notes(checked, data)
     if as_json:
-        print_json(_plain_validation(checked.name, parameters, notes, advice(checked)))
+        print_json(plain_validation(spec, overrides, is_elsewhere=cluster))
         return
+    checked, notes = _checked(spec, overrides, is_elsewhere=cluster)
+    parameters = SearchSpace.of(checked).parameters
     searched = show_count(len(parameters), "hyperparameter")
     console.print(f"{spec}: valid; {searched} to search")
     if notes.description:
@@ -158,22 +153,44 @@ def schema(as_json: JsonOption = True) -> None:
     print_json(json_schema())
 
 
-def _plain_validation(
-    name: str, parameters: Sequence[Parameter], notes: DataNotes, advice: Sequence[Problem]
+def plain_validation(
+    spec: Path, overrides: Sequence[str], *, is_elsewhere: bool = False
 ) -> dict[str, Any]:
+    """Check a spec, and return what would be searched; raises SpecError.
+
+    Where it runs `is_elsewhere` this machine needn't have what it asks for.
+    """
+    from hpsearch.space import SearchSpace
+    from hpsearch.spec import advice
+
+    checked, notes = _checked(spec, overrides, is_elsewhere=is_elsewhere)
     return {
-        "name": name,
+        "name": checked.name,
         "hyperparameters": [
             {
                 "name": parameter.name,
                 "distribution": _describe(parameter.distribution),
                 "when": dict(parameter.condition),
             }
-            for parameter in parameters
+            for parameter in SearchSpace.of(checked).parameters
         ],
         "data": notes.description or None,
-        "warnings": [*notes.told, *map(str, advice)],
+        "warnings": [*notes.told, *map(str, advice(checked))],
     }
+
+
+def _checked(
+    spec: Path, overrides: Sequence[str], *, is_elsewhere: bool
+) -> tuple[SearchSpec, DataNotes]:
+    from hpsearch.record import DataNotes
+    from hpsearch.spec import read_draft
+    from hpsearch.validation import check_draft, data_notes
+    from hpsearch.validation.settings import machine_problems
+
+    checked, data = check_draft(read_draft(spec, overrides))
+    if not is_elsewhere and (problems := list(machine_problems(checked))):
+        raise SpecError(problems)
+    return checked, DataNotes() if data is None else data_notes(checked, data)
 
 
 def _plain_family(family: str) -> dict[str, Any]:

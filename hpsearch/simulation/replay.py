@@ -37,17 +37,13 @@ def replay(record: Record) -> Replay:
         for epoch, is_stopped in _told(trial, record.spec.max_epochs)
     }
     decisions = Decisions(record, make_early_stopper(record.spec))
-    differing, compared = [], []
-    for number, epoch, value, is_final in record.history():
-        if is_final:
-            decisions.see_last(number, epoch, value)
-            continue
-        is_stopped = decisions.report(number, epoch, value) is not None
-        if (number, epoch) in told:
-            compared.append(told[number, epoch])
-            if told[number, epoch] != is_stopped:
-                differing.append((number, epoch))
-    return Replay(len(compared), sum(compared), tuple(differing))
+    made = {
+        (number, epoch): stop is not None
+        for number, epoch, stop in decisions.made_again()
+        if (number, epoch) in told
+    }
+    differing = tuple(place for place, is_stopped in made.items() if is_stopped != told[place])
+    return Replay(len(made), sum(told[place] for place in made), differing)
 
 
 def _told(trial: TrialRecord, max_epochs: int) -> Iterator[tuple[int, bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from hpsearch.early_stopping import JointRule, PausingRule, Rule, Stop
@@ -25,15 +26,18 @@ class Decisions:
 
     def replay(self) -> dict[int, StoppedBy | None]:
         """Bring the rule to where the record is; returns the newest decision on each trial."""
-        newest: dict[int, StoppedBy | None] = {}
-        for number, epoch, value, is_final in self._record.history():
-            if is_final:
-                self.see_last(number, epoch, value)
-            else:
-                newest[number] = self.report(number, epoch, value)
+        newest = {number: stop for number, _, stop in self.made_again()}
         for trial in self._record.trials:
             self._drop_if_bad(trial)
         return newest
+
+    def made_again(self) -> Iterator[tuple[int, int, StoppedBy | None]]:
+        """Let the rule see all reports of the record; yields trial, epoch and decision of each."""
+        for number, epoch, value, is_final in self._record.history():
+            if is_final:
+                self._finish(number, epoch, value)
+            else:
+                yield number, epoch, self.report(number, epoch, value)
 
     def report(self, number: int, epoch: int, value: float | None) -> StoppedBy | None:
         """Decide on a trial after an epoch; None lets it train on."""
@@ -49,11 +53,10 @@ class Decisions:
         """Let the rule see the last objective of a trial that has ended itself."""
         value = self._record.objective(trial)
         if trial.ended_itself and value is not None:
-            self.see_last(trial.number, trial.epochs, value)
+            self._finish(trial.number, trial.epochs, value)
         self._drop_if_bad(trial)
 
-    def see_last(self, number: int, epoch: int, value: float) -> None:
-        """Let the rule see the last objective of a trial, and when it had it."""
+    def _finish(self, number: int, epoch: int, value: float) -> None:
         judged = self._judged(number, epoch, value)
         if judged is not None:
             self._rule.finish(number, epoch, judged)

@@ -27,7 +27,7 @@ from tests.support.team import Team
 from tests.support.whole import BEST, Search
 
 #: they run until they are ended
-ENDLESS = {"serve", "ui"}
+ENDLESS = {"serve", "ui", "mcp"}
 #: searches that run: see `test_a_search_that_ends`, and the tests of a team
 RUNNING = {"run", "submit", "resume", "extend", "repeat", "stop"}
 OF_SEARCHES: dict[str, list[str]] = {

@@ -107,6 +107,10 @@ def test_what_a_search_holds_can_be_read(team: Team) -> None:
     assert "val_accuracy 0.73" in team.viewer.get(f"{path}/status").text
     assert team.viewer.get(f"{path}/report").text.startswith("# done")
     assert "<html" in team.viewer.get(f"{path}/report", params={"form": "html"}).text
+    diagnoses = team.viewer.get(f"{path}/diagnoses")
+    assert diagnoses.status_code == 200
+    assert all(number.isdecimal() for number in diagnoses.json())
+    assert team.viewer.get(f"{path}/diagnoses?trial=99").status_code == 404
     best = team.viewer.get(f"{path}/best").json()
     assert (best["trial"], "name: done-best" in best["spec"]) == (2, True)
     model = team.viewer.get(f"{path}/model")

@@ -195,6 +195,7 @@ READING = [
     "/trials",
     "/trials?order=leaders",
     "/curves",
+    "/diagnoses",
     "/logs",
     "/logs?trial=0",
     "/report",

@@ -21,6 +21,7 @@ from hpsearch.analysis.plain import (
     check_trial,
     plain_best,
     plain_curves,
+    plain_diagnoses,
     plain_trial,
     trial_log,
 )
@@ -84,6 +85,21 @@ def curves(
 ) -> Response:
     """Return a metric of every trial by epoch; the objective by default."""
     return _made_once(service, name, ("curves", metric), lambda found: plain_curves(found, metric))
+
+
+@router.get("/diagnoses", response_model=dict[str, list[dict[str, Any]]])
+def diagnoses(
+    name: Name,
+    service: TheService,
+    user: TheUser,
+    trial: Annotated[int | None, Query(ge=0, le=10_000_000)] = None,
+) -> Response:
+    """Return what learning curves show and what to try, by the number of the trial."""
+    if trial is not None:
+        check_trial(_record(service, name), trial)
+    return _made_once(
+        service, name, ("diagnoses", trial), lambda found: plain_diagnoses(found, trial)
+    )
 
 
 @router.get("/logs", response_class=PlainTextResponse)

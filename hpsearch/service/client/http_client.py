@@ -124,6 +124,11 @@ class Client:
                     raise
                 time.sleep(RETRY_S)
 
+    def diagnoses(self, name: str, trial: int | None = None) -> dict[str, Any]:
+        """Return what the curves of a search's trials say, by number; of one trial, if given."""
+        params = {} if trial is None else {"trial": trial}
+        return self._json("GET", f"/searches/{name}/diagnoses", params=params)
+
     def best(self, name: str) -> dict[str, Any]:
         """Return a search's best configuration."""
         return self._json("GET", f"/searches/{name}/best")

@@ -1,0 +1,143 @@
+"""What `hpsearch mcp` offers to agents, as tools of the Model Context Protocol.
+
+A tool reads and writes what its user could by the command line: a runs folder, or a service with
+the user's token and rights. Results are those of `--json`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import ToolAnnotations
+
+from hpsearch.cli.plain import plain_search, plain_value
+from hpsearch.cli.searches import Searches
+from hpsearch.errors import HpsearchError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+INSTRUCTIONS = """\
+Hyperparameter searches for PyTorch. Write a spec as a YAML file, `validate` it, `submit` it, look
+at its `status` until its state is finished, then at `best`, and at `diagnose`, which says what the
+learning curves show and what to change. `next_spec` continues from what a search has found.
+"""
+_READS = ToolAnnotations(read_only_hint=True)
+
+
+def make_server(searches: Searches) -> MCPServer:
+    """Return a server over the searches of a folder or of a service."""
+    server = MCPServer("hpsearch", instructions=INSTRUCTIONS)
+    tools = Tools(searches)
+    for read in (
+        tools.validate,
+        tools.list_searches,
+        tools.status,
+        tools.diagnose,
+        tools.best,
+        tools.compare,
+        tools.next_spec,
+    ):
+        server.tool(annotations=_READS)(_told(read))
+    server.tool()(_told(tools.submit))
+    return server
+
+
+class Tools:
+    """The tools; their docstrings are what agents read."""
+
+    def __init__(self, searches: Searches) -> None:
+        self._searches = searches
+
+    def validate(self, spec: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+        """Check a spec, its components, code and data, on this machine, without running it.
+
+        `spec` is the path of a YAML file; `overrides` are texts such as `search.trials=8`. Returns
+        the hyperparameters that would be searched, and warnings. An error lists every mistake
+        with its place, the rule, the value and what may have been meant.
+        """
+        from hpsearch.cli.specs import plain_validation
+
+        return _plain(plain_validation(Path(spec), list(overrides)))
+
+    def submit(self, spec: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+        """Start a search in the background; returns its name and state.
+
+        `spec` is the path of a YAML file, whose folder has the code that it names.
+        """
+        name = self._searches.submit(Path(spec), list(overrides), None, 0)
+        return self.status(name)
+
+    def list_searches(self) -> dict[str, Any]:
+        """List the searches, with states and best values."""
+        return _plain({"searches": [plain_search(each) for each in self._searches.list(False)]})
+
+    def status(self, name: str) -> dict[str, Any]:
+        """Return how far a search is: its state, trials, epochs, seconds, best value."""
+        return _plain(plain_search(self._searches.find(name)))
+
+    def diagnose(self, name: str, trial: int | None = None) -> dict[str, Any]:
+        """Say what the learning curves of a search's trials, or of one, show, and what to try.
+
+        Returns findings by the number of the trial; a trial without any isn't listed.
+        """
+        found = self._searches.explain(name, trial)
+        return _plain({number: [asdict(each) for each in said] for number, said in found.items()})
+
+    def best(self, name: str) -> dict[str, Any]:
+        """Return the best configuration with its scores, and as a spec that can be run again."""
+        return _plain(self._searches.best(name))
+
+    def compare(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the states and the best configurations of several searches side by side."""
+        return _plain({"searches": [self._compared(name) for name in names]})
+
+    def next_spec(self, name: str, new_name: str, trials: int | None = None) -> dict[str, Any]:
+        """Return the spec of a search that continues from what this one found, as YAML.
+
+        The same search space, under `new_name`, with `warm_start` from this search. Write it to a
+        file to submit it.
+        """
+        import yaml
+
+        from hpsearch.spec import read_text
+
+        spec = self._searches.spec(name)
+        overrides = [f"name={yaml.safe_dump(new_name)}", f"search.warm_start=[{name}]"]
+        overrides += [] if trials is None else [f"search.trials={trials}"]
+        with tempfile.TemporaryDirectory() as folder:
+            draft = read_text(spec, name, folder, overrides)
+        if draft.spec is None:
+            raise HpsearchError("; ".join(map(str, draft.problems)))
+        return {"spec": draft.spec.to_yaml()}
+
+    def _compared(self, name: str) -> dict[str, Any]:
+        found = plain_search(self._searches.find(name))
+        has_best = found["summary"].get("best_trial") is not None
+        best = self._searches.best(name) if has_best else {}
+        return found | {"best": {key: best.get(key) for key in ("params", "test_metrics")}}
+
+
+def _told(tool: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Return a tool whose errors that a user can mend reach the agent as they are."""
+
+    @wraps(tool)
+    def run(*arguments: _P.args, **keywords: _P.kwargs) -> _R:
+        try:
+            return tool(*arguments, **keywords)
+        except HpsearchError as error:
+            raise ToolError(str(error)) from error
+
+    return run
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = plain_value(value)
+    return plain

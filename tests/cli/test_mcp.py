@@ -1,0 +1,150 @@
+"""`hpsearch mcp`, driven by the SDK's own client over standard input and output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import yaml
+from mcp import Client, StdioServerParameters
+
+from hpsearch.service.core import Service
+from hpsearch.service.settings import Settings
+from hpsearch.spec.reading import read_text
+from tests.support.cli import FIVE_MISTAKES, SPEC
+from tests.support.serving import served
+from tests.support.shell import Shell
+from tests.support.team import Team
+from tests.support.whole import Search
+
+TOOLS = {
+    "validate", "submit", "status", "diagnose", "compare", "best", "next_spec", "list_searches",
+}  # fmt: skip
+
+
+class Agent:
+    """Calls tools and returns what they say."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def ask(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        done = await self.client.call_tool(tool, arguments)
+        assert not done.is_error, done.content
+        return done.structured_content
+
+    async def refused(self, tool: str, **arguments: Any) -> str:
+        done = await self.client.call_tool(tool, arguments)
+        assert done.is_error
+        return "".join(each.text for each in done.content)
+
+
+@asynccontextmanager
+async def agent(
+    folder: Path, *options: str, env: dict[str, str] | None = None
+) -> AsyncIterator[Agent]:
+    words = ["-m", "hpsearch.cli", "mcp", *options]
+    server = StdioServerParameters(command=sys.executable, args=words, cwd=folder, env=env)
+    async with Client(server) as client:
+        yield Agent(client)
+
+
+def test_an_agent_over_a_runs_folder(search: Search, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    (tmp_path / "five.yaml").write_text(FIVE_MISTAKES)
+
+    async def talk() -> None:
+        async with agent(tmp_path, "--runs", "runs") as hpsearch:
+            tools = {tool.name: tool for tool in (await hpsearch.client.list_tools()).tools}
+            assert set(tools) == TOOLS
+            changing = {n for n, tool in tools.items() if tool.annotations is None}
+            assert changing == {"submit"}
+
+            valid = await hpsearch.ask("validate", spec="tiny.yaml")
+            assert [each["name"] for each in valid["hyperparameters"]] == [
+                "model.dropout", "optimizer.lr",
+            ]  # fmt: skip
+            said = await hpsearch.refused("validate", spec="five.yaml")
+            assert (
+                "optimizer.momentun: must be a keyword of optimizer sgd" in said
+                and "'momentum'" in said
+            )
+
+            [found] = (await hpsearch.ask("list_searches"))["searches"]
+            assert found == await hpsearch.ask("status", name="small")
+            assert (found["state"], found["summary"]["best_trial"]) == ("finished", 1)
+            best = await hpsearch.ask("best", name="small")
+            assert best["objective"] == {"val_accuracy": 0.8}
+            [compared] = (await hpsearch.ask("compare", names=["small"]))["searches"]
+            assert compared["best"]["params"] == best["params"]
+            assert set(await hpsearch.ask("diagnose", name="small", trial=1)) <= {"1"}
+            assert "small has no trial 99" in await hpsearch.refused(
+                "diagnose", name="small", trial=99
+            )
+            assert "no search 'smal'" in await hpsearch.refused("status", name="smal")
+
+            following = await hpsearch.ask("next_spec", name="small", new_name="more", trials=7)
+            spec = read_text(following["spec"], "more.yaml", tmp_path).spec
+            assert (spec.name, spec.search.trials) == ("more", 7)
+            assert spec.search.warm_start == ("small",)
+
+    anyio.run(talk)
+
+
+@pytest.mark.long
+def test_an_agent_submits_a_search(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "print('not for the agent')\ndef train(config, trial):\n    yield {'score': config['x']}\n"
+    )
+    spec = {
+        "name": "noisy",
+        "objective": {"metric": "score"},
+        "trainable": "noisy.py:train",
+        "space": {"x": {"low": 0.0, "high": 1.0}},
+        "search": {"trials": 2, "max_concurrent": 1, "early_stopping": {"max_epochs": 1}},
+    }
+    (tmp_path / "noisy.yaml").write_text(yaml.safe_dump(spec))
+
+    async def submit() -> None:
+        async with agent(tmp_path, "--runs", "runs") as hpsearch:
+            started = await hpsearch.ask("submit", spec="noisy.yaml")
+            assert started["name"] == "noisy"
+            with anyio.fail_after(240):
+                while (await hpsearch.ask("status", name="noisy"))["state"] != "finished":
+                    await anyio.sleep(0.5)
+            assert 0 <= (await hpsearch.ask("best", name="noisy"))["params"]["x"] <= 1
+
+    anyio.run(submit)
+
+
+class TestService:
+    @pytest.fixture
+    def team(self, tmp_path: Path) -> Iterator[Team]:
+        database = f"sqlite:///{tmp_path / 'service.db'}"
+        (tmp_path / "runs").mkdir()
+        service = Service(Settings(tmp_path / "runs", database, "http://127.0.0.1:1"))
+        yield Team(service)
+        service.close()
+
+    def test_an_agent_has_its_user_s_rights(self, team: Team, tmp_path: Path) -> None:
+        team.add_finished("done")
+        shell = Shell(tmp_path / "home")
+        (tmp_path / "tiny.yaml").write_text(SPEC)
+        viewer = team.service.tokens.create("eve", "viewer")
+
+        async def talk() -> None:
+            async with agent(tmp_path, env=shell.environment) as hpsearch:
+                assert (await hpsearch.ask("status", name="done"))["owner"] == "ann"
+                assert (await hpsearch.ask("best", name="done"))["trial"] == 2
+                assert isinstance(await hpsearch.ask("diagnose", name="done"), dict)
+                said = await hpsearch.refused("submit", spec=str(tmp_path / "tiny.yaml"))
+                assert "viewer" in said
+
+        with served(team.app) as url:
+            shell.run("login", url, "--token", viewer)
+            anyio.run(talk)
