@@ -9,11 +9,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 from plotly.io.json import to_json_plotly
-from plotly.offline import get_plotlyjs
 
 from hpsearch.analysis import content
 from hpsearch.analysis.blocks import Code, Section, Table
-from hpsearch.analysis.page_assets import SCRIPT, START, STYLE
+from hpsearch.analysis.page_assets import SCRIPT, START, STYLE, packed_plotly
 from hpsearch.analysis.progress import Progress, needs_of_a_trial, summary
 from hpsearch.analysis.style import THEMES
 from hpsearch.formatting import show, show_seconds
@@ -59,7 +58,7 @@ def document(
 <noscript><p>The figures need JavaScript; the tables do not.</p></noscript>
 {body}
 </main>
-<script>{get_plotlyjs()}</script>
+<script id="plotly" type="application/gzip">{packed_plotly()}</script>
 <script id="figures" type="application/json">{figures_json(figures)}</script>
 <script>{SCRIPT}{START}</script>
 </body>

@@ -22,7 +22,7 @@ from hpsearch.cli.common import (
 )
 from hpsearch.cli.open import open_searches
 from hpsearch.cli.plain import plain_search, print_json, print_json_line, print_search
-from hpsearch.formatting import show
+from hpsearch.formatting import show, show_count
 
 
 class Output(StrEnum):
