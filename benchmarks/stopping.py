@@ -2,12 +2,12 @@
 
     python -m benchmarks.stopping [--tasks development] [--seeds 2]
 
-The searches are those of `benchmarks.samplers` (auto, ASHA, 8 workers). Every 15 trials the
+The searches are those of `benchmarks.samplers` (auto, ASHA, 8 workers). At every trial the
 forecast says with which probability the rest of the search improves the best complete trial by
 less than 0.3, 1 and 3 % of the distance from the median configuration to the best one.
-Counted are the statements with a probability of 0.95 or more, those that came true, and likewise
-the first such statement of each search, where it would end; and the share of its trials that
-ending there saves.
+A search would end by the first such statement with a probability of 0.95 or more, or by as many
+in succession as `stop_when` wants. Counted are the searches that would, those that rightly would,
+and the share of their trials that ending there saves.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Task, load_task
 from hpsearch.samplers import Observation, Sampler, make_sampler
 from hpsearch.samplers.outlook import Outlook, outlook
 from hpsearch.spec import Scalar
+from hpsearch.tuning.worth import NUM_AGREEING
 
 IMPROVEMENTS = (0.003, 0.01, 0.03)
-EVERY, WORKERS, PROBABILITY = 15, 8, 0.95
+WORKERS, PROBABILITY = 8, 0.95
+#: the share of a search's trials, what is forecast of the rest, and what came
+Statement = tuple[float, Outlook, float]
 
 
 class Listening:
-    """A sampler that keeps what was known when every so many trials began."""
+    """A sampler that keeps what was known when each trial began."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
@@ -40,12 +43,11 @@ class Listening:
         self, number: int, observations: Sequence[Observation]
     ) -> dict[str, Scalar] | None:
         """See Sampler."""
-        if number % EVERY == 0:
-            self.known[number] = list(observations)
+        self.known[number] = list(observations)
         return self._sampler.suggest(number, observations)
 
 
-def statements(task: Task, seed: int) -> list[tuple[float, Outlook, float]]:
+def statements(task: Task, seed: int) -> list[Statement]:
     """Return the forecasts of one search: the share of its trials, what was said, what came."""
     sampler = Listening(
         make_sampler(
@@ -87,23 +89,33 @@ def main() -> None:
             for seed in range(arguments.seeds)
         ]
     for improvement in IMPROVEMENTS:
-        said, first = [], []
-        for task, made in searches:
-            unit = improvement * float(np.median(task.errors) - task.errors.min())
-            sure = [
-                (share, came < unit)
-                for share, forecast, came in made
-                if forecast.probability_below(unit) >= PROBABILITY
+        for num_agreeing in (1, NUM_AGREEING):
+            ends = [
+                end
+                for task, made in searches
+                if (end := end_of(task, made, improvement, num_agreeing)) is not None
             ]
-            said += sure
-            first += sure[:1]
-        saved = np.mean([1.0 - share for share, _ in first]) if first else 0.0
-        right, ended = (sum(is_true for _, is_true in each) for each in (said, first))
-        print(
-            f"below {improvement:.1%}: {right} of {len(said)} statements came true; "
-            f"{len(first)} of {len(searches)} searches would end, {ended} of them rightly, "
-            f"with {saved:.0%} of their trials saved"
-        )
+            saved = np.mean([1.0 - share for share, _ in ends]) if ends else 0.0
+            print(
+                f"below {improvement:.1%}, {num_agreeing} in succession: "
+                f"{len(ends)} of {len(searches)} searches would end, "
+                f"{sum(is_right for _, is_right in ends)} of them rightly, "
+                f"with {saved:.0%} of their trials saved"
+            )
+
+
+def end_of(
+    task: Task, made: Sequence[Statement], improvement: float, num_agreeing: int
+) -> tuple[float, bool] | None:
+    """Return after which share of its trials a search would end, and whether rightly."""
+    unit = improvement * float(np.median(task.errors) - task.errors.min())
+    agreeing = 0
+    for share, forecast, came in made:
+        is_sure = forecast.probability_below(unit) >= PROBABILITY
+        agreeing = agreeing + 1 if is_sure else 0
+        if agreeing == num_agreeing:
+            return share, came < unit
+    return None
 
 
 def _parse_arguments() -> argparse.Namespace:

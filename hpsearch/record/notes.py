@@ -114,11 +114,17 @@ class LaneNotes:
 @dataclass(frozen=True)
 class OutlookNote:
     """What further trials would bring when that was last asked: the mean improvement of the
-    objective, and the probability that it is below `stop_when.improvement_below`."""
+    objective, and the probability that it is below `stop_when.improvement_below`.
+
+    `num_ended` trials had ended; of the forecasts after each of them the last `num_agreeing` had a
+    probability of `stop_when.probability` or more.
+    """
 
     num_trials: int
     expected: float
     probability: float
+    num_ended: int = 0
+    num_agreeing: int = 0
 
     def told(self, direction: str) -> str:
         """Return it in words.

@@ -30,6 +30,8 @@ class OutlookShape(_Strict):
     num_trials: int = Field(ge=0)
     expected: float = Field(ge=0, allow_inf_nan=False)
     probability: float = Field(ge=0, le=1)
+    num_ended: int = Field(0, ge=0)
+    num_agreeing: int = Field(0, ge=0)
 
 
 class LrCurveShape(_Strict):

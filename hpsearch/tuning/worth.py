@@ -10,8 +10,14 @@ from hpsearch.outcome import Outcome
 from hpsearch.record import OutlookNote, Record
 from hpsearch.samplers import Observation
 from hpsearch.samplers.outlook import outlook
+from hpsearch.spec.settings import StopWhen
 
 _log = logging.getLogger(__name__)
+
+
+#: successive forecasts, after a trial each, that must agree that the rest isn't worth it: else the
+#: first lucky one of many ends the search
+NUM_AGREEING = 3
 
 
 class Worth:
@@ -33,11 +39,11 @@ class Worth:
         if wanted is None or num_ended == self._asked_at:
             return None
         self._asked_at = num_ended
-        note = self._note(observations, wanted.improvement_below)
+        note = self._note(observations, num_ended, wanted)
         if note is None:
             return None
         self._record.set_outlook(note)
-        if note.probability < wanted.probability:
+        if note.num_agreeing < NUM_AGREEING:
             return None
         objective = self._record.spec.objective
         reason = (
@@ -47,7 +53,9 @@ class Worth:
         _log.info("%s ends: %s", self._record.name, reason)
         return reason
 
-    def _note(self, observations: Sequence[Observation], improvement: float) -> OutlookNote | None:
+    def _note(
+        self, observations: Sequence[Observation], num_ended: int, wanted: StopWhen
+    ) -> OutlookNote | None:
         found = outlook(
             observations,
             self._record.space,
@@ -58,8 +66,14 @@ class Worth:
         )
         if found is None:
             return None
-        probability = found.probability_below(improvement)
-        return OutlookNote(found.num_trials, found.expected, probability)
+        probability = found.probability_below(wanted.improvement_below)
+        num_agreeing, before = 0, self._record.outlook
+        if probability >= wanted.probability:
+            num_agreeing = 1
+            if before is not None and before.num_agreeing:
+                # A driver that takes over may ask again after the same trial.
+                num_agreeing = before.num_agreeing + (num_ended > before.num_ended)
+        return OutlookNote(found.num_trials, found.expected, probability, num_ended, num_agreeing)
 
     def _num_further(self) -> int:
         """Return how many new trials the budgets of trials and epochs leave, about."""

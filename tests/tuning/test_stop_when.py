@@ -13,9 +13,11 @@ from hpsearch.live import progress_line
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.samplers import make_sampler
+from hpsearch.samplers.outlook import MIN_TRIALS
 from hpsearch.spec import draft_spec
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.report import Report
+from hpsearch.tuning.worth import NUM_AGREEING
 from tests.support.specs import make_spec
 
 SPACE = {"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}}
@@ -67,6 +69,18 @@ def test_ends_it_and_says_why(tmp_path: Path) -> None:
     assert str(read.reason).startswith("stop_when: another ")
     assert "less than 0.01 in loss with a probability of" in str(read.reason)
     assert all(trial.outcome is Outcome.COMPLETED for trial in read.trials)
+
+
+def test_ends_once_successive_forecasts_agree(tmp_path: Path) -> None:
+    record = begin(tmp_path, improvement_below=1e9)  # what no forecast doubts
+    assert run(control_of(record, tmp_path), MIN_TRIALS) == MIN_TRIALS
+    for _ in range(2):  # drivers that die once they have asked
+        record = Record.reopen(record.place, record.name)
+        control = control_of(record, tmp_path)
+        assert control.next_trial() is not None
+        assert record.outlook is not None and record.outlook.num_agreeing == 1
+    assert run(control) == NUM_AGREEING - 1
+    assert record.outlook.num_ended == MIN_TRIALS + NUM_AGREEING - 1
 
 
 def test_a_driver_that_takes_over_decides_alike(tmp_path: Path) -> None:
