@@ -22,6 +22,8 @@ class TargetEncoding:
     """
 
     reads_targets: ClassVar[bool] = True
+    #: whether a task may be learned from a data set whatever its targets are
+    ignores_targets: ClassVar[bool] = False
     #: whether each target is brought to mean 0 and standard deviation 1
     standardizes: ClassVar[bool] = False
     #: whether an output must not depend on later steps of its sequence
@@ -30,6 +32,10 @@ class TargetEncoding:
     def description(self, output_size: int) -> str:
         """Return what follows the kind where the data is described, such as ` into 3 classes`."""
         return ""
+
+    def output_size(self, y: Values, names: Sequence[str], input_shape: tuple[int, ...]) -> int:
+        """Return the number of outputs; of classes and labels there are names."""
+        return len(names) or int(y.shape[1])
 
     def output_shape(self, output_size: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a model's outputs for an example."""

@@ -11,8 +11,10 @@ from torch.nn.utils.parametrize import is_parametrized
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.data import Scale
 from hpsearch.components.layers.modules import (
+    ChannelsBack,
     ChannelsFirst,
     FillMissing,
+    FirstOf,
     Standardize,
     Unstandardize,
 )
@@ -36,6 +38,9 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     layers.append(_plain(copy.deepcopy(trainer.model).cpu()))
     if data.encoding.standardizes:
         layers.append(Unstandardize(data.y_scale))
+    if data.encoding.ignores_targets:
+        layers += [FirstOf(), Unstandardize(data.x_scale), Unstandardize(unit)]
+        layers += [ChannelsBack()] if data.came_channels_last else []
     head = trainer.task.head
     if calibration is not None:
         layers.append(copy.deepcopy(calibration))

@@ -62,6 +62,7 @@ ELSEWHERE = {
     "model.cnn": "test_definitions.py::TestModels",
     "model.mlp": "test_definitions.py::TestModels",
     "model.rnn": "test_definitions.py::TestModels",
+    "model.autoencoder": "test_reconstruction.py::test_linear_tied_weights_come_to_pca",
     "model.transformer": "test_language_model.py::TestAttention",
     "task.*": "test_tasks.py::test_classification",
 }

@@ -122,6 +122,7 @@ class Checked:
 MLP = {"name": "mlp", "hidden_sizes": [8]}
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
+AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
 TRANSFORMER = {"name": "transformer", "width": 8, "heads": 2, "layers": 1}
 
 
@@ -155,6 +156,8 @@ PLACES: dict[str, list[Any]] = {
     "metric": [_of_task(data, kind, "metrics", many=True) for data, kind in _ALL_KINDS.items()],
     "model": [_section("model", data) for data in ("wine", "digits", "tumours")],
     "task.language_model": [_section("task", "tokens", model=RNN)],
+    "task.reconstruction": [_section("task", "values", model=AUTOENCODER)],
+    "model.autoencoder": [_section("model", "values")],
     "model.transformer": [_section("model", "tokens")],
     "model.minilm": [Alone("texts", (8,))],
     "model.efficientnet_lite0": [Alone("images", (1, 40, 40))],

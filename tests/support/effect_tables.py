@@ -32,6 +32,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.cnn": CNN,
     "model.rnn": RNN,
     "model.transformer": TRANSFORMER,
+    "model.autoencoder": {"hidden_sizes": [4], "code_size": 2},
     "model.efficientnet_lite0": {"image_size": 32},
     "model.from_checkpoint": {"architecture": MLP, "checkpoint": "one.pt"},
     "lr_schedule.multistep": {"milestones": [2]},
@@ -115,6 +116,7 @@ CONTEXTS: dict[str, Context] = {
     "model.[cmr]*n.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.mlp.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.transformer.mc_dropout_samples": Context({"dropout": 0.5}),
+    "model.autoencoder.corruption_rate": Context({"corruption": "masking"}),
     "model.transformer.width": Context(values=(16,)),
     "norm.streaming.gradient_*": Context({"gradient": "mixed"}),
     "norm.ghost_batch.virtual_batch": Context(values=(4,)),
@@ -170,6 +172,7 @@ UNSEEN: dict[str, str] = {
     "metric.roc_auc.multi_class@labels": "refused: labels have no pairs of classes",
     "norm.streaming.gradient_short": "a trial has one pass an update: the short-term gradient is "
     "that of the pass",
+    "model.autoencoder.mc_dropout_samples": "refused: it has no dropout",
     "model.perceptron.mc_dropout_samples": "refused: it has no dropout",
     "initializer.*.recurrent@[cm]*": "no layer is recurrent",
     "initializer.*.by_gate@[cm]*": "no layer is recurrent",

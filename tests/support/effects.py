@@ -38,6 +38,7 @@ DATA: dict[str, dict[str, Any]] = {
     "labels": {"name": "tests.support.effects:labels", "kind": "multilabel", **_SMALL},
     "shares": {"name": "tests.support.effects:shares", "kind": "classification", **_SMALL},
     "numbers": {"name": "tests.support.effects:numbers", **_SMALL},
+    "values": {"name": "tests.support.effects:values", **_SMALL},
     "tokens": {"name": "markov_text", "characters": 600, "letters": 3, "length": 8},
 }
 
@@ -58,6 +59,11 @@ def numbers() -> Mapping[str, Any]:
     """Rows with two targets of different sizes, some of them far off."""
     x = _inputs()
     return {"train": (x, x[:, :2] ** 3 * [1.0, 3.0] + np.sin(x[:, 2:4]))}
+
+
+def values() -> Mapping[str, Any]:
+    """Rows to be given back."""
+    return {"train": (_inputs(), np.arange(150)), "kind": "reconstruction"}
 
 
 def squares() -> Any:

@@ -16,6 +16,7 @@ from hpsearch.components.datasets.layouts import axes_warnings, with_channels_fi
 from hpsearch.components.datasets.splitting import SplitSettings, divide, divide_dataset
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.components.datasets.windows import windowed
+from hpsearch.components.encodings import encoding_of
 from hpsearch.components.tasks.kinds import KindDecision, Statement, listed
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
 from hpsearch.formatting import show_count
@@ -124,7 +125,7 @@ def _from_rows(
     data = Data(
         kind=decision.kind,
         input_shape=shape,
-        output_size=len(class_names) or train.y.shape[1],
+        output_size=encoding_of(decision.kind).output_size(train.y, class_names, shape),
         train=train,
         val=splits.get("val"),
         test=splits.get("test"),
@@ -167,7 +168,7 @@ def source_warnings(source: Source) -> tuple[str, ...]:
 def _lonely_classes(splits: Mapping[str, KnownRows], class_names: tuple[str, ...]) -> list[str]:
     """Warn of classes with one row, which is in one split and never in another."""
     classes = np.concatenate([split.y for split in splits.values()])
-    if classes.dtype != np.int64 or classes.ndim > 1:
+    if not class_names or classes.dtype != np.int64 or classes.ndim > 1:
         return []
     counts = np.bincount(classes, minlength=len(class_names))
     lonely = [name for name, count in zip(class_names, counts, strict=True) if count == 1]
@@ -187,6 +188,8 @@ def _from_datasets(
         rule = "must return a Dataset for 'val' too, or one Dataset alone, which is divided"
         raise UserCodeError(f"{name}: {rule}, but got {' and '.join(splits)}")
     kind = decision.kind
+    if encoding_of(kind).ignores_targets:
+        raise DataError(f"{kind} needs arrays, but {name} returns torch Datasets", keyword="kind")
     splits = as_learned(splits, kind, name)
     input_shape, output_size = describe_dataset(splits["train"], source, name, kind)
     return Data(

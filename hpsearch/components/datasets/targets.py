@@ -43,6 +43,9 @@ def decide(
 
     Of Datasets the first rows are looked at.
     """
+    is_inputs_alone = said is not None and encoding_of(said.kind).ignores_targets
+    if given == "auto" and said is not None and is_inputs_alone and source.windows is None:
+        return KindDecision(said.kind, said.reason)
     if given != "auto":
         return KindDecision(given, "`kind` states it")
     if source.kind is not None:
@@ -66,6 +69,9 @@ def encode(source: Source, kind: Kind) -> tuple[dict[str, Arrays], tuple[str, ..
     Returns the splits, and the names of the classes or labels.
     """
     splits = {key: split for key, split in source.splits.items() if isinstance(split, Arrays)}
+    if encoding_of(kind).ignores_targets:
+        num_rows = sum(map(len, splits.values()))
+        return _with_targets(splits, np.zeros(num_rows, np.int64)), ()
     if not encoding_of(kind).reads_targets:
         return splits, source.class_names
     targets = plain_targets(np.concatenate([split.y for split in splits.values()]))

@@ -142,6 +142,23 @@ class ChannelsFirst(nn.Module):
         return x.movedim(-1, 1).contiguous()
 
 
+class FirstOf(nn.Module):
+    """The first of several outputs, which is what a model predicts."""
+
+    def forward(self, outputs: Any) -> Tensor:
+        """Return it; a tensor as it is."""
+        first: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
+        return first
+
+
+class ChannelsBack(nn.Module):
+    """Images (rows, channels, height, width) as (rows, height, width, channels)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Move the axis of channels."""
+        return x.movedim(1, -1).contiguous()
+
+
 class FillMissing(nn.Module):
     """Inputs that are NaN replaced by a value of each feature."""
 

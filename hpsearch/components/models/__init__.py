@@ -6,6 +6,7 @@ A new model is a registered factory in the module of its kind.
 from __future__ import annotations
 
 from hpsearch.components.models import (
+    autoencoder,
     feedforward,
     image_libraries,
     minilm,
@@ -16,6 +17,7 @@ from hpsearch.components.models import (
 )
 
 __all__ = [
+    "autoencoder",
     "feedforward",
     "image_libraries",
     "minilm",

@@ -6,7 +6,13 @@ registered class in a module of its own.
 
 from __future__ import annotations
 
-from hpsearch.components.tasks import classification, language_model, multilabel, regression
+from hpsearch.components.tasks import (
+    classification,
+    language_model,
+    multilabel,
+    reconstruction,
+    regression,
+)
 from hpsearch.components.tasks.base import NO_DATA, Task, epoch_metrics, task_for
 from hpsearch.components.tasks.undefined import undefined_scores
 
@@ -17,6 +23,7 @@ __all__ = [
     "epoch_metrics",
     "language_model",
     "multilabel",
+    "reconstruction",
     "regression",
     "task_for",
     "undefined_scores",

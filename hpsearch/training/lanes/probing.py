@@ -202,6 +202,8 @@ class _Trial:
         with self._first.autocast():
             # which it may change in place
             outputs: Tensor = self._model(map_tree(torch.clone, batch.inputs))
+        if not isinstance(outputs, Tensor):
+            raise _NotSharedError(at("model", "gives several outputs"))
         return outputs
 
     @cached_property

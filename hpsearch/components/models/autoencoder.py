@@ -1,0 +1,172 @@
+"""Autoencoders: nets that give back their inputs through a narrow code.
+
+Shapes: B rows, D values of an example, K numbers of its code.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Interval
+from torch import Tensor, nn
+
+from hpsearch.components.data import num_features
+from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
+from hpsearch.errors import BadConfigurationError
+from hpsearch.registry import Recommended, register
+
+Size = Annotated[int, Ge(1)]
+Corruption = Literal["none", "masking", "gaussian", "salt_and_pepper"]
+
+
+@register("model", "autoencoder")
+def autoencoder(
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    hidden_sizes: Sequence[Size] = (128,),
+    code_size: Annotated[int, Ge(1), Recommended(2, 64, log=True)] = 16,
+    activation: ActivationSection = "relu",
+    tied: bool = False,
+    variational: bool = False,
+    corruption: Corruption = "none",
+    corruption_rate: Annotated[float, Interval(gt=0, le=1), Recommended(0.05, 0.5)] = 0.3,
+) -> nn.Module:
+    """Fully connected layers to a code and, in reverse order, back; for the task reconstruction.
+
+    A `tied` decoder has the encoder's weights, transposed, with biases of its own. With
+    `corruption` it learns to give back inputs that were changed before each step (Vincent et al.,
+    2010): each value is set to 0, the mean of standardised inputs, or to its batch's least or
+    greatest value, by chance `corruption_rate`, or normal noise of this standard deviation is
+    added. A `variational` one (Kingma and Welling, 2014) codes a normal distribution, of which
+    training draws and evaluation takes the mean.
+    """
+    if output_shape != input_shape:
+        rule = "autoencoder needs a task that gives back its inputs (reconstruction)"
+        raise BadConfigurationError(rule, keyword="name")
+    if tied and widening(make_activation(activation)) > 1:
+        rule = "must be false for an activation that halves its inputs"
+        raise BadConfigurationError(rule, True, keyword="tied")
+    sizes = [num_features(input_shape), *hidden_sizes]
+    encoder = _layers(sizes, activation)
+    code = nn.Linear(sizes[-1], code_size * (1 + variational))
+    if tied and variational:
+        rule = "must be false for a variational one, whose code has other weights"
+        raise BadConfigurationError(rule, True, keyword="tied")
+    decoder = (
+        TiedDecoder([*_linears(encoder), code], activation)
+        if tied
+        else nn.Sequential(
+            *_layers([code_size, *reversed(hidden_sizes)], activation),
+            nn.Linear(sizes[1] if hidden_sizes else code_size, sizes[0]),
+        )
+    )
+    kind = VariationalAutoencoder if variational else Autoencoder
+    return kind(nn.Sequential(*encoder, code), decoder, _CORRUPTIONS[corruption], corruption_rate)
+
+
+class Autoencoder(nn.Module):
+    """Examples (B, ...) to reconstructions of the same shape."""
+
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, corrupt: Corrupting | None, rate: float
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.corrupt, self.rate = corrupt, rate
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return codes (B, K)."""
+        codes: Tensor = self.encoder(x.flatten(1))
+        return codes
+
+    def forward(self, x: Tensor) -> Any:
+        """Return reconstructions."""
+        outputs: Tensor = self.decoder(self.encode(self._seen(x)))
+        return outputs.view(x.shape)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        return self.corrupt(x, self.rate) if self.training and self.corrupt is not None else x
+
+
+class VariationalAutoencoder(Autoencoder):
+    """Codes are normal distributions, independent in each of K numbers."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes' means (B, K)."""
+        return self._distribution(x)[0]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return reconstructions, and the means and log variances of the codes (B, K)."""
+        mean, log_variance = self._distribution(self._seen(x))
+        noise = torch.randn_like(mean) if self.training else torch.zeros_like(mean)
+        outputs: Tensor = self.decoder(mean + noise * (log_variance / 2).exp())
+        return outputs.view(x.shape), mean, log_variance
+
+    def _distribution(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.encoder(x.flatten(1)).chunk(2, -1)
+        return mean, log_variance
+
+
+class TiedDecoder(nn.Module):
+    """The layers of an encoder backwards: x Wᵀ, with biases of its own."""
+
+    def __init__(self, encoder: Sequence[nn.Linear], activation: Any) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(reversed(encoder))
+        sizes = [layer.in_features for layer in reversed(encoder)]
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in sizes)
+        self.activations = nn.ModuleList(make_activation(activation) for _ in sizes[1:])
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return (B, D)."""
+        x, last = codes, len(self.layers) - 1
+        for i, (layer, bias) in enumerate(zip(self.layers, self.biases, strict=True)):
+            weight: Tensor = getattr(layer, "weight")  # noqa: B009  # mypy sees a Module
+            x = F.linear(x, weight.t(), bias)
+            x = x if i == last else self.activations[i](x)
+        return x
+
+
+#: (inputs, rate) → inputs that are changed at random
+Corrupting = Callable[[Tensor, float], Tensor]
+
+
+def masking(x: Tensor, rate: float) -> Tensor:
+    """Return inputs of which each value is 0 by chance `rate`."""
+    return torch.where(torch.rand_like(x) < rate, 0.0, x)
+
+
+def gaussian(x: Tensor, rate: float) -> Tensor:
+    """Return inputs with noise of the standard deviation `rate`."""
+    return x + rate * torch.randn_like(x)
+
+
+def salt_and_pepper(x: Tensor, rate: float) -> Tensor:
+    """Return inputs of which each value is the batch's least or greatest by chance `rate`."""
+    drawn = torch.rand_like(x)
+    return torch.where(drawn < rate / 2, x.min(), torch.where(drawn < rate, x.max(), x))
+
+
+_CORRUPTIONS: dict[Corruption, Corrupting | None] = {
+    "none": None,
+    "masking": masking,
+    "gaussian": gaussian,
+    "salt_and_pepper": salt_and_pepper,
+}
+
+
+def _layers(sizes: Sequence[int], activation: Any) -> list[nn.Module]:
+    """Return layers of these sizes, each with its activation."""
+    layers: list[nn.Module] = []
+    for size, next_size in itertools.pairwise(sizes):
+        function = make_activation(activation)
+        layers += [nn.Linear(size, next_size * widening(function)), function]
+    return layers
+
+
+def _linears(layers: Sequence[nn.Module]) -> list[nn.Linear]:
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
