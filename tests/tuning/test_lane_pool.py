@@ -19,6 +19,7 @@ from hpsearch.process import keep_process
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import make_sampler
 from hpsearch.spec import SearchSpec
+from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.fusing import num_lanes, num_programs, obstacle
 from hpsearch.tuning.lane_pool import LanePool, LaneReports
@@ -273,14 +274,14 @@ def test_a_trial_without_room_beside_others_goes_on_with_fewer(
 ) -> None:
     driver = begin(tmp_path, spec_of(tmp_path, rule="none", trials=6), wine, slots=1)
     sizes = []
-    gradient = torch.autograd.grad
+    take = Gradients.take
 
-    def grad(outputs: Any, inputs: Any, *arguments: Any, **keywords: Any) -> Any:
-        if len(inputs[0]) > 2 and inputs[0].ndim == 3:
+    def take_of_two(gradients: Gradients, batch: LaneBatch, *, add: bool) -> Any:
+        if len(batch.rows) > 2:
             raise torch.OutOfMemoryError("no memory")
-        return gradient(outputs, inputs, *arguments, **keywords)
+        return take(gradients, batch, add=add)
 
-    monkeypatch.setattr(torch.autograd, "grad", grad)
+    monkeypatch.setattr(Gradients, "take", take_of_two)
     for _ in driver.steps():
         sizes.append(sum(len(worker._runs) for _, worker in driver.workers))
     assert {trial.outcome for trial in driver.record.trials} == {Outcome.COMPLETED}

@@ -134,7 +134,8 @@ class Lanes:
     def _train(self, group: _Group) -> dict[Trainer, Result]:
         is_shared = len(group.trainers) >= max(2, self.fewest)
         if is_shared and group.reason is None:
-            group.reason = why_not(group.trainers)
+            stacked = self._is_stacked(group.trainers[0])
+            group.reason = why_not(group.trainers, stacked=stacked)
         if not is_shared or group.reason:
             group.close()
             self.num_alone += len(group.trainers)

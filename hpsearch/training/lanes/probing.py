@@ -18,6 +18,7 @@ from hpsearch.components.layers.modules import Dropout
 from hpsearch.formatting import show_error
 from hpsearch.training.batches import TensorBatches
 from hpsearch.training.lanes.comparing import is_close, random_states, without_fallback
+from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.training.lanes.programs import (
     at,
     have_same_batches,
@@ -41,14 +42,14 @@ class _NotSharedError(Exception):
 
 
 @keeps_random_states
-def why_not(trainers: Sequence[Trainer]) -> str:
+def why_not(trainers: Sequence[Trainer], *, stacked: bool = False) -> str:
     """Return why trainers of one program must be trained one by one, or nothing.
 
     A step's outputs, loss, gradients and buffers are compared with those that the first trainer
     gives by itself. Nothing is changed. Raises torch.OutOfMemoryError.
     """
     try:
-        with _tried(trainers) as trial, without_fallback():
+        with _tried(trainers, stacked=stacked) as trial, without_fallback():
             return trial.why_not()
     except _NotSharedError as error:
         return str(error)
@@ -75,14 +76,14 @@ class Pace:
 
 
 @keeps_random_states
-def measured_pace(trainer: Trainer, candidates: Sequence[int]) -> Pace:
+def measured_pace(trainer: Trainer, candidates: Sequence[int], *, stacked: bool = False) -> Pace:
     """Measure steps of so many lanes like a trainer's, in ascending order; `best` is 1 if none
     pays. Those that need more memory than there is are left out.
     """
     found: dict[int, float] = {}
     for num_lanes in candidates:
         try:
-            with _tried([trainer] * num_lanes) as trial:
+            with _tried([trainer] * num_lanes, stacked=stacked) as trial:
                 found[num_lanes] = trial.time_alone() * num_lanes / trial.time_fused()
         except (Exception, SystemExit):  # out of memory, or no program: `why_not` says so
             break
@@ -94,11 +95,11 @@ def measured_pace(trainer: Trainer, candidates: Sequence[int]) -> Pace:
 
 
 @contextmanager
-def _tried(trainers: Sequence[Trainer]) -> Iterator[_Trial]:
+def _tried(trainers: Sequence[Trainer], *, stacked: bool) -> Iterator[_Trial]:
     with _refused("can't be copied"):
         stack = Stack(trainers)
     try:
-        trial = _Trial(stack)
+        trial = _Trial(stack, Gradients(stack, closed_forms=not stacked))
         try:
             yield trial
         finally:
@@ -114,8 +115,8 @@ class _Trial:
     Python state a step may change.
     """
 
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
+    def __init__(self, stack: Stack, gradients: Gradients) -> None:
+        self._stack, self._gradients = stack, gradients
         self._first = stack.trainers[0]
         data = self._first.batches("train")
         assert isinstance(data, TensorBatches)
@@ -240,9 +241,13 @@ class _Trial:
     def _fused(self) -> list[Tensor]:
         num_lanes = len(self._stack)
         batch = self._batch.map(lambda tensor: tensor.expand(num_lanes, *tensor.shape))
-        outputs, losses = self._stack.losses(batch, None)
-        self._stack.gradient(losses, add=False)
-        return [outputs[0].detach(), losses[0].detach(), self._stack.grads[0]]
+        keys = self._stack.dropout_buffers("key")
+        first_rows = torch.zeros(1, num_lanes, dtype=torch.int32, device=batch.device)
+        self._gradients.begin(
+            torch.stack(keys)[None] if keys else first_rows.new_zeros(1, 0, num_lanes), first_rows
+        )
+        outputs, losses = self._gradients.take(LaneBatch(batch), add=False)
+        return [outputs[0], losses[0], self._stack.grads[0]]
 
     def _buffers(self) -> list[Tensor]:
         """Return copies of the first lane's buffers."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hpsearch.components import Data, load_data
 from hpsearch.errors import DivergedError
 from hpsearch.training import Trainer
+from hpsearch.training.lanes.gradients import Gradients
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
 from hpsearch.training.lanes.probing import measured_pace
 from tests.support.lanes import (
@@ -161,7 +162,7 @@ def test_an_error_in_a_program_is_told_of_all_its_lanes(wine: Data, monkeypatch:
     for trainer in trainers:
         lanes.join(trainer)
     lanes.train_epoch()
-    monkeypatch.setattr(torch.autograd, "grad", _out_of_memory)
+    monkeypatch.setattr(Gradients, "take", _out_of_memory)
     results = lanes.train_epoch()
     assert all(isinstance(result, ProgramError) for result in results.values())
     assert all(isinstance(e.__cause__, torch.OutOfMemoryError) for e in results.values())
