@@ -68,11 +68,22 @@ def _refused(rule: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Pace:
-    """How many lanes are best, the fewest that pay, and how many times as fast a step is."""
+    """How many lanes are best, the fewest that pay, and how many times as fast a step is.
+
+    One may pay, where its program has closed forms; without a program all are as they are.
+    """
 
     best: int = 1
     fewest: int = 2
     speedup: float = 1.0
+
+    def best_of(self, num_programs: int) -> int:
+        """Return how many lanes are best if they are of so many programs.
+
+        >>> Pace(8, fewest=4).best_of(2), Pace(8, fewest=4).best_of(3), Pace(8, 1).best_of(9)
+        (8, 1, 8)
+        """
+        return self.best if self.fewest == 1 or self.best >= self.fewest * num_programs else 1
 
 
 @keeps_random_states

@@ -43,16 +43,16 @@ class LaneActor(tune.Trainable):
         checkpoints: str = "",
         outputs: str | None = None,
         num_lanes: int = 1,
-        measures: bool = True,
+        num_programs: int | None = 1,
     ) -> None:
         """Take the first trials. `data` is shared by all.
 
-        `num_lanes` is the greatest number of trials. With `measures` it is only as many as make
-        each trial's step quicker, which is measured after the first epoch.
+        `num_lanes` is the greatest number of trials. Where these may have `num_programs`, it is
+        only as many as make each trial's step quicker, which is measured after the first epoch.
         """
         assert data is not None
         self._data, self._checkpoints, self._outputs = data, Path(checkpoints), outputs
-        self._num_lanes, self._measures = num_lanes, measures
+        self._num_lanes, self._num_programs = num_lanes, num_programs
         self._process: ProcessState | None = None
         self._begin(config)
 
@@ -90,8 +90,8 @@ class LaneActor(tune.Trainable):
         self._runs: dict[int, RunningTrial] = {}
         self._lanes = Lanes()
         # as measured; until then there is one lane
-        self._capacity = 1 if self._measures else self._num_lanes
-        self._is_measured = not self._measures
+        self._capacity = self._num_lanes if self._num_programs is None else 1
+        self._is_measured = False
         self._speedup: float | None = None
         self._alone: set[int] = set()  # trials whose program has failed
 
@@ -167,16 +167,21 @@ class LaneActor(tune.Trainable):
         return report
 
     def _measure(self) -> None:
-        """Measure how many trials pay, once one has been trained."""
+        """Measure how many trials pay, and whether a program does for one, once one has been
+        trained."""
         first = next((run for run in self._runs.values() if run.epoch), None)
         if self._is_measured or first is None or not isinstance(first.trainer, Trainer):
             return
         self._is_measured = True
         self._lanes.leave(first.trainer)
-        sizes = [2**power for power in range(2, 11) if 2**power < self._num_lanes]
-        pace = measured_pace(first.trainer, [*sizes, self._num_lanes])
-        self._capacity, self._lanes.fewest = pace.best, pace.fewest
-        self._speedup = pace.speedup if pace.best > 1 else None
+        if self._num_programs is None:
+            self._lanes.fewest = measured_pace(first.trainer, [1]).fewest
+        else:
+            sizes = [2**power for power in range(11) if 2**power < self._num_lanes]
+            pace = measured_pace(first.trainer, [*sizes, self._num_lanes])
+            self._lanes.fewest = pace.fewest
+            self._capacity = pace.best_of(self._num_programs)
+            self._speedup = pace.speedup if self._capacity > 1 else None
         self._lanes.join(first.trainer)
 
     def _described(self, reports: list[tuple[int, Report]]) -> LaneReports:

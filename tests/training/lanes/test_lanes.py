@@ -183,3 +183,15 @@ def test_how_many_lanes_pay_is_measured_without_a_trace(wine: Data) -> None:
     assert measured_pace(one, [2, 8]).best in (1, 2, 8)
     mine, theirs = (without_time(trainer.train_epoch()) for trainer in (one, other))
     assert mine == theirs
+
+
+def test_a_lane_by_itself_is_trained_by_a_program_where_one_pays(wine: Data) -> None:
+    """It isn't counted as shared."""
+    one, other = (Trainer(lane_config(0), wine) for _ in range(2))
+    lanes = Lanes(fewest=1)
+    lanes.join(one)
+    curve = [without_time(lanes.train_epoch()[one]) for _ in range(3)]
+    assert all(group.fused is not None for group in lanes._groups.values())
+    assert (lanes.num_fused, lanes.num_alone) == (0, 3)
+    expected = [without_time(other.train_epoch()) for _ in range(3)]
+    assert_same(Trained(one, curve), Trained(other, expected))
