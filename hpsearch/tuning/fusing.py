@@ -25,8 +25,8 @@ def obstacle(spec: SearchSpec, data: Data | None) -> str:
         return found
     if found := programs.data_obstacle(data):
         return found
-    if data is not None and data.folds:
-        return programs.at("dataset", "each trial trains a net for each fold")
+    if data is not None and data.folds and spec.callbacks:
+        return programs.at("callbacks", "may end or change the training of one fold only")
     if spec.resources.gpu > 1 or spec.resources.nodes > 1 or spec.resources.reuse == "never":
         return programs.at("resources", "more than one GPU, or a new process, for each trial")
     return ""

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from hpsearch.components import Data
+from hpsearch.components import Data, load_data
 from hpsearch.early_stopping import make_early_stopper
 from hpsearch.outcome import Outcome
 from hpsearch.process import keep_process
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import make_sampler
 from hpsearch.spec import SearchSpec
+from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.fusing import num_lanes, num_programs, obstacle
@@ -184,6 +185,30 @@ def test_a_callback_ends_a_trial_as_it_does_alone(tmp_path: Path, wine: Data) ->
     assert (2, "callback early_stopping") in ends[0]
 
 
+def test_trials_train_their_folds_beside_those_of_others(tmp_path: Path) -> None:
+    """Whatever the order of programs is; a trial goes on with all of its folds."""
+    dataset = {"name": "wine", "folds": 3}
+    data = load_data(dataset, seed=0)
+    sizes = {"choices": [[8], [6]]}
+    model = {"name": "mlp", "hidden_sizes": sizes, "dropout": {"low": 0.0, "high": 0.5}}
+    spec = spec_of(tmp_path, trials=6, rule="none", dataset=dataset, model=model)
+    driver = begin(tmp_path, spec, data)
+    for number, _ in enumerate(driver.steps()):
+        if number == 4:
+            driver.kill()
+    record = driver.record
+    assert {trial.outcome for trial in record.trials} == {Outcome.COMPLETED}
+    assert record.lanes.num_fused > 60
+    for trial in record.trials:
+        alone = CrossValidation(record.config(trial), data)
+        for epoch in range(1, 10):
+            mine, theirs = trial.curve[epoch], alone.train_epoch()
+            assert theirs is not None
+            assert list(mine) == list(theirs)
+            for name in ("train_loss", "val_loss", "grad_norm"):
+                assert np.isclose(mine[name], theirs[name], rtol=1e-3), (name, epoch)
+
+
 def test_at_most_so_many_trials_at_once(tmp_path: Path, wine: Data) -> None:
     search = {"trials": 12, "max_concurrent": 3, "early_stopping": {"max_epochs": 3}}
     driver = begin(tmp_path, spec_of(tmp_path, search=search), wine)
@@ -337,8 +362,8 @@ def test_reports_are_taken_once(tmp_path: Path, wine: Data) -> None:
         ({"compile": True}, "compile: a compiled model has a program of its own"),
         ({"augmentations": ["feature_masking"]}, "augmentations: not shared between trials"),
         (
-            {"dataset": {"name": "wine", "folds": 3}},
-            "dataset: each trial trains a net for each fold",
+            {"dataset": {"name": "wine", "folds": 3}, "callbacks": ["early_stopping"]},
+            "callbacks: may end or change the training of one fold only",
         ),
     ],
 )

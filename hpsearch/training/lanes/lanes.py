@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Set
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -68,6 +68,11 @@ class Lanes:
 
     def __len__(self) -> int:
         return len(self._program)
+
+    @property
+    def trainers(self) -> Set[Trainer]:
+        """The lanes."""
+        return self._program.keys()
 
     @property
     def reasons(self) -> set[str]:
