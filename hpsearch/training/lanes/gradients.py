@@ -38,6 +38,11 @@ class Gradients:
         self._keys, self._first_rows = map(stack.dropout_buffers, ("key", "first_row"))
         self._passes: list[tuple[Tensor, Tensor]] = []
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether gradients have closed forms."""
+        return self._closed is not None
+
     def begin(self, keys: Tensor, first_rows: Tensor) -> None:
         """Begin some passes over batches of one size, whose dropouts draw by these keys.
 

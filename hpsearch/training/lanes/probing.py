@@ -1,4 +1,4 @@
-"""Tries a program before trials are trained by it: does it compute what they do, and how fast?"""
+"""Tries a program before trials are trained by it: does it compute what they do?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -31,10 +30,8 @@ from hpsearch.training.trainer import Trainer
 
 #: rows of the batch that is tried, at most
 NUM_ROWS = 64
-#: a program is used where the lanes' steps are so many times as fast as by themselves
-WORTH_IT = 1.15
 #: steps that are timed, of which the quickest counts
-NUM_TIMED = 5
+NUM_TIMED = 9
 
 
 class _NotSharedError(Exception):
@@ -49,7 +46,7 @@ def why_not(trainers: Sequence[Trainer], *, stacked: bool = False) -> str:
     gives by itself. Nothing is changed. Raises torch.OutOfMemoryError.
     """
     try:
-        with _tried(trainers, stacked=stacked) as trial, without_fallback():
+        with tried(trainers, stacked=stacked) as trial, without_fallback():
             return trial.why_not()
     except _NotSharedError as error:
         return str(error)
@@ -66,51 +63,15 @@ def _refused(rule: str) -> Iterator[None]:
         raise _NotSharedError(at("model", f"{rule}: {show_error(error)}")) from error
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How many lanes are best, the fewest that pay, and how many times as fast a step is.
-
-    One may pay, where its program has closed forms; without a program all are as they are.
-    """
-
-    best: int = 1
-    fewest: int = 2
-    speedup: float = 1.0
-
-    def best_of(self, num_programs: int) -> int:
-        """Return how many lanes are best if they are of so many programs.
-
-        >>> Pace(8, fewest=4).best_of(2), Pace(8, fewest=4).best_of(3), Pace(8, 1).best_of(9)
-        (8, 1, 8)
-        """
-        return self.best if self.fewest == 1 or self.best >= self.fewest * num_programs else 1
-
-
-@keeps_random_states
-def measured_pace(trainer: Trainer, candidates: Sequence[int], *, stacked: bool = False) -> Pace:
-    """Measure steps of so many lanes like a trainer's, in ascending order; `best` is 1 if none
-    pays. Those that need more memory than there is are left out.
-    """
-    found: dict[int, float] = {}
-    for num_lanes in candidates:
-        try:
-            with _tried([trainer] * num_lanes, stacked=stacked) as trial:
-                found[num_lanes] = trial.time_alone() * num_lanes / trial.time_fused()
-        except (Exception, SystemExit):  # out of memory, or no program: `why_not` says so
-            break
-    paying = [num_lanes for num_lanes, speedup in found.items() if speedup > WORTH_IT]
-    if not paying:
-        return Pace()
-    best = max(paying, key=lambda num_lanes: found[num_lanes])
-    return Pace(best, min(paying), found[best])
-
-
 @contextmanager
-def _tried(trainers: Sequence[Trainer], *, stacked: bool) -> Iterator[_Trial]:
+def tried(
+    trainers: Sequence[Trainer], *, stacked: bool, num_rows: int = NUM_ROWS
+) -> Iterator[ProgramTrial]:
+    """Put trainers together for a trial of their program, on so many rows of the data."""
     with _refused("can't be copied"):
         stack = Stack(trainers)
     try:
-        trial = _Trial(stack, Gradients(stack, closed_forms=not stacked))
+        trial = ProgramTrial(stack, Gradients(stack, closed_forms=not stacked), num_rows)
         try:
             yield trial
         finally:
@@ -119,20 +80,20 @@ def _tried(trainers: Sequence[Trainer], *, stacked: bool) -> Iterator[_Trial]:
         stack.close()
 
 
-class _Trial:
+class ProgramTrial:
     """One step of a stack on rows of the data; the stack's tensors stay as they are.
 
     What the first trainer gives by itself is computed by a copy of its model and its loss, whose
     Python state a step may change.
     """
 
-    def __init__(self, stack: Stack, gradients: Gradients) -> None:
+    def __init__(self, stack: Stack, gradients: Gradients, num_rows: int) -> None:
         self._stack, self._gradients = stack, gradients
         self._first = stack.trainers[0]
         data = self._first.batches("train")
         assert isinstance(data, TensorBatches)
         # of all of the data, which may be in the order of its classes
-        rows = torch.linspace(0, len(data) - 1, min(NUM_ROWS, len(data))).long()
+        rows = torch.linspace(0, len(data) - 1, min(num_rows, len(data))).long()
         self._batch = data.at(rows.to(data.rows.device))
         self._kept = {name: tensor.detach().clone() for name, tensor in stack.state.items()}
         for first_row in stack.dropout_buffers("first_row"):
@@ -144,6 +105,11 @@ class _Trial:
         self._before = self._tree()
         stack.program.train()
         self._model.train()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether gradients have closed forms."""
+        return self._gradients.is_closed
 
     def why_not(self) -> str:
         drawn = random_states()

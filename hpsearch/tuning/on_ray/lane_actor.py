@@ -21,7 +21,7 @@ from hpsearch.training import Trainer
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.lanes.group import Result
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
-from hpsearch.training.lanes.probing import measured_pace
+from hpsearch.training.lanes.pace import measured_pace
 from hpsearch.training.user_code.process_state import ProcessState
 from hpsearch.tuning.lane_pool import LaneReports
 from hpsearch.tuning.output import TrialOutput, output_file

@@ -36,7 +36,7 @@ def taken(configs: list[TrialConfig], data: Data, *, closed_forms: bool) -> list
     """Return outputs, losses and gradients of two parts of a batch that are added up."""
     stack = Stack([Trainer(config, data) for config in configs])
     gradients = Gradients(stack, closed_forms=closed_forms)
-    assert (gradients._closed is not None) == closed_forms
+    assert gradients.is_closed == closed_forms
     stack.program.train()
     draw = torch.Generator().manual_seed(0)
     num_dropouts = len(stack.dropout_buffers("key"))

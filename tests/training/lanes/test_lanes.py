@@ -14,7 +14,7 @@ from hpsearch.errors import DivergedError
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.gradients import Gradients
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
-from hpsearch.training.lanes.probing import measured_pace
+from hpsearch.training.lanes.pace import measured_pace
 from tests.support.lanes import (
     MLP,
     Trained,
