@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -44,7 +44,10 @@ class CrossValidation:
 
         A fold whose training has ended keeps its last metrics; None when all have.
         """
-        metrics = [trainer.train_epoch() for trainer in self.trainers]
+        return self.combined([trainer.train_epoch() for trainer in self.trainers])
+
+    def combined(self, metrics: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
+        """See ModelTrainer."""
         if all(fold is None for fold in metrics):
             return None
         seconds = sum(fold["seconds"] for fold in metrics if fold is not None)

@@ -56,6 +56,10 @@ class ModelTrainer(EpochTrainer, Protocol):
     def trainers(self) -> Sequence[Trainer]:
         """The trainer of each fold; the trainer alone where there are no folds."""
 
+    def combined(self, metrics: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
+        """Return what an epoch reports whose `trainers` have these metrics, trained one by one or
+        with those of other trials; None where the training of all has ended."""
+
     def load_weights(self, state: Mapping[str, Any]) -> None:
         """Load the part of a state that evaluation needs: an optimizer takes seconds to make."""
 

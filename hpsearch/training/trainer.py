@@ -165,6 +165,10 @@ class Trainer:
         """See ModelTrainer."""
         return (self,)
 
+    def combined(self, metrics: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
+        """See ModelTrainer: its own metrics."""
+        return metrics[0]
+
     @keeps_random_states
     def train_epoch(self) -> dict[str, float] | None:
         """Train one epoch, then evaluate; returns the metrics that `epoch_metrics` names.

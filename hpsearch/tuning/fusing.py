@@ -17,8 +17,6 @@ from hpsearch.training.lanes.batched_layers import is_activation
 AUTO_LANES, AUTO_LANES_GPU = 32, 256
 #: a search's trials for each that is trained at the same time: a sampler learns from others
 TRIALS_PER_LANE = 4
-#: trials of a worker for each program that they may have, on average
-LANES_PER_PROGRAM = 2
 
 
 def obstacle(spec: SearchSpec, data: Data | None) -> str:
@@ -27,15 +25,18 @@ def obstacle(spec: SearchSpec, data: Data | None) -> str:
         return found
     if found := programs.data_obstacle(data):
         return found
-    if data is not None and data.folds:
-        return programs.at("dataset", "each trial trains a net for each fold")
+    if data is not None and data.folds and spec.callbacks:
+        return programs.at("callbacks", "may end or change the training of one fold only")
     if spec.resources.gpu > 1 or spec.resources.nodes > 1 or spec.resources.reuse == "never":
         return programs.at("resources", "more than one GPU, or a new process, for each trial")
     return ""
 
 
 def num_lanes(spec: SearchSpec, data: Data | None, slots: int) -> int:
-    """Return how many trials may share a worker of `slots` workers; 1: none does."""
+    """Return how many trials may share a worker of `slots` workers; 1: none does.
+
+    Workers measure whether so many pay, with `auto`.
+    """
     if spec.fuse == "off" or obstacle(spec, data):
         return 1
     concurrent = spec.search.max_concurrent
@@ -43,8 +44,7 @@ def num_lanes(spec: SearchSpec, data: Data | None, slots: int) -> int:
     if isinstance(spec.fuse, int):
         return max(1, min(spec.fuse, most or spec.fuse))
     auto = AUTO_LANES_GPU if spec.resources.gpu else AUTO_LANES
-    lanes = min(auto, spec.search.trials // (TRIALS_PER_LANE * slots), most or auto)
-    return lanes if lanes >= LANES_PER_PROGRAM * num_programs(spec.model) else 1
+    return max(1, min(auto, spec.search.trials // (TRIALS_PER_LANE * slots), most or auto))
 
 
 def num_programs(tree: Tree) -> int:

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from hpsearch.components import Data
+from hpsearch.components import Data, load_data
 from hpsearch.early_stopping import make_early_stopper
 from hpsearch.outcome import Outcome
 from hpsearch.process import keep_process
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import make_sampler
 from hpsearch.spec import SearchSpec
+from hpsearch.training.cross_validation import CrossValidation
+from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.fusing import num_lanes, num_programs, obstacle
 from hpsearch.tuning.lane_pool import LanePool, LaneReports
@@ -120,7 +122,7 @@ class Driver:
             checkpoints=str(self._checkpoints),
             outputs=outputs,
             num_lanes=self._lanes,
-            measures=False,
+            num_programs=None,
         )
         return worker
 
@@ -181,6 +183,30 @@ def test_a_callback_ends_a_trial_as_it_does_alone(tmp_path: Path, wine: Data) ->
     assert record.lanes.num_fused > 12
     assert ends[0] == ends[1]
     assert (2, "callback early_stopping") in ends[0]
+
+
+def test_trials_train_their_folds_beside_those_of_others(tmp_path: Path) -> None:
+    """Whatever the order of programs is; a trial goes on with all of its folds."""
+    dataset = {"name": "wine", "folds": 3}
+    data = load_data(dataset, seed=0)
+    sizes = {"choices": [[8], [6]]}
+    model = {"name": "mlp", "hidden_sizes": sizes, "dropout": {"low": 0.0, "high": 0.5}}
+    spec = spec_of(tmp_path, trials=6, rule="none", dataset=dataset, model=model)
+    driver = begin(tmp_path, spec, data)
+    for number, _ in enumerate(driver.steps()):
+        if number == 4:
+            driver.kill()
+    record = driver.record
+    assert {trial.outcome for trial in record.trials} == {Outcome.COMPLETED}
+    assert record.lanes.num_fused > 60
+    for trial in record.trials:
+        alone = CrossValidation(record.config(trial), data)
+        for epoch in range(1, 10):
+            mine, theirs = trial.curve[epoch], alone.train_epoch()
+            assert theirs is not None
+            assert list(mine) == list(theirs)
+            for name in ("train_loss", "val_loss", "grad_norm"):
+                assert np.isclose(mine[name], theirs[name], rtol=1e-3), (name, epoch)
 
 
 def test_at_most_so_many_trials_at_once(tmp_path: Path, wine: Data) -> None:
@@ -273,14 +299,14 @@ def test_a_trial_without_room_beside_others_goes_on_with_fewer(
 ) -> None:
     driver = begin(tmp_path, spec_of(tmp_path, rule="none", trials=6), wine, slots=1)
     sizes = []
-    gradient = torch.autograd.grad
+    take = Gradients.take
 
-    def grad(outputs: Any, inputs: Any, *arguments: Any, **keywords: Any) -> Any:
-        if len(inputs[0]) > 2 and inputs[0].ndim == 3:
+    def take_of_two(gradients: Gradients, batch: LaneBatch, *, add: bool) -> Any:
+        if len(batch.rows) > 2:
             raise torch.OutOfMemoryError("no memory")
-        return gradient(outputs, inputs, *arguments, **keywords)
+        return take(gradients, batch, add=add)
 
-    monkeypatch.setattr(torch.autograd, "grad", grad)
+    monkeypatch.setattr(Gradients, "take", take_of_two)
     for _ in driver.steps():
         sizes.append(sum(len(worker._runs) for _, worker in driver.workers))
     assert {trial.outcome for trial in driver.record.trials} == {Outcome.COMPLETED}
@@ -336,8 +362,8 @@ def test_reports_are_taken_once(tmp_path: Path, wine: Data) -> None:
         ({"compile": True}, "compile: a compiled model has a program of its own"),
         ({"augmentations": ["feature_masking"]}, "augmentations: not shared between trials"),
         (
-            {"dataset": {"name": "wine", "folds": 3}},
-            "dataset: each trial trains a net for each fold",
+            {"dataset": {"name": "wine", "folds": 3}, "callbacks": ["early_stopping"]},
+            "callbacks: may end or change the training of one fold only",
         ),
     ],
 )
@@ -350,9 +376,7 @@ def test_what_cannot_be_shared_is_known_before(
     assert obstacle(spec, data) == reason
 
 
-def test_trials_of_many_programs_are_trained_one_by_one_unless_asked(
-    tmp_path: Path, wine: Data
-) -> None:
+def test_how_many_programs_models_make(tmp_path: Path) -> None:
     """Norms make programs, activations of chains make none."""
     sizes = {"choices": [[8], [16]]}
     norms, activations = {"choices": ["none", "layer"]}, {"choices": ["relu", "tanh"]}
@@ -362,10 +386,6 @@ def test_trials_of_many_programs_are_trained_one_by_one_unless_asked(
         for more in ({}, {"activation": {"choices": ["relu", "prelu"]}}, {"norm": norms})
     ]
     assert made == [2, 4, 8]
-    model = {"name": "mlp", "hidden_sizes": sizes, "norm": norms}
-    for trials, fuse, expected in ((32, "auto", 1), (64, "auto", 8), (32, 4, 4)):
-        spec = spec_of(tmp_path, fuse=fuse, model=model, search={"trials": trials})
-        assert num_lanes(spec, wine, 2) == expected
 
 
 @pytest.mark.parametrize(
@@ -374,6 +394,7 @@ def test_trials_of_many_programs_are_trained_one_by_one_unless_asked(
         (8, 12, None, 8),
         (8, 12, 6, 3),
         ("auto", 64, None, 8),
+        ("auto", 32, None, 4),
         ("auto", 7, None, 1),
         (8, 8, 2, 1),
         (8, 8, 3, 2),

@@ -26,11 +26,21 @@ Losses = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Chain:
-    """Layers one after another: of each the module, its function, and the model's names of its
-    tensors by its own."""
+class Link:
+    """A layer of a chain: its module, its function, and the model's names of its tensors by its
+    own. `activations` are those of the lanes, each with how many lanes have it."""
 
-    layers: list[tuple[nn.Module, Layer, dict[str, str]]]
+    module: nn.Module
+    layer: Layer
+    names: dict[str, str]
+    activations: Sequence[tuple[nn.Module, int]] = ()
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Layers one after another."""
+
+    links: list[Link]
 
     @classmethod
     def of(cls, net: nn.Module, others: Sequence[nn.Module] = ()) -> Chain | None:
@@ -40,23 +50,24 @@ class Chain:
         """
         tensors = (*net.named_parameters(), *net.named_buffers())
         names = {id(tensor): name for name, tensor in tensors}
-        layers = []
+        links = []
         for module, *each in zip(_modules(net), *map(_modules, others), strict=True):
             layer = _LAYERS.get(type(module))
             if layer is None or module._forward_hooks or module._forward_pre_hooks:
                 return None
-            if is_activation(module) and len(runs := _runs(each)) > 1:
+            runs = _runs(each or [module]) if is_activation(module) else []
+            if len(runs) > 1:
                 layer = _by_runs(runs)
             own = {**module._parameters, **module._buffers}
             of_module = {key: names[id(each)] for key, each in own.items() if each is not None}
-            layers.append((module, layer, of_module))
-        return cls(layers)
+            links.append(Link(module, layer, of_module, runs))
+        return cls(links)
 
     def __call__(self, state: Tensors, prefix: str, x: Tensor) -> Tensor:
         """Return the outputs for x (lanes, rows, ...); names in `state` begin with a prefix."""
-        for module, layer, names in self.layers:
-            tensors = {own: state[prefix + name] for own, name in names.items()}
-            x = layer(module, tensors, x)
+        for link in self.links:
+            tensors = {own: state[prefix + name] for own, name in link.names.items()}
+            x = link.layer(link.module, tensors, x)
         return x
 
 
@@ -68,8 +79,12 @@ def is_activation(module: nn.Module) -> bool:
 
 def losses_of(criterion: nn.Module) -> Losses | None:
     """Return a loss as a function of all lanes, None where it isn't known here."""
-    is_plain = type(criterion) is CrossEntropy and not criterion.active
-    return _cross_entropies if is_plain else None
+    return _cross_entropies if is_cross_entropy(criterion) else None
+
+
+def is_cross_entropy(criterion: nn.Module) -> bool:
+    """Whether a loss is the mean of -log softmax(z) of the rows' classes."""
+    return type(criterion) is CrossEntropy and not criterion.active
 
 
 def _cross_entropies(outputs: Tensor, targets: Tensor) -> Tensor:

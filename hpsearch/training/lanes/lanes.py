@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Set
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -48,7 +48,8 @@ class Lanes:
         for trainer, result in lanes.train_epoch().items(): ...
 
     Lanes join and leave between epochs. Those of a program that fewer than `fewest` share, or
-    that can't be shared (`reasons`), are trained by themselves, as their trainers would be.
+    that can't be shared (`reasons`), are trained by themselves, as their trainers would be. A
+    program may pay for one lane, too: it doesn't wait for autograd.
     `stacked` says whether the optimizers of a program step as one where they can: by default on a
     GPU, where they get programs by their kinds.
     """
@@ -67,6 +68,11 @@ class Lanes:
 
     def __len__(self) -> int:
         return len(self._program)
+
+    @property
+    def trainers(self) -> Set[Trainer]:
+        """The lanes."""
+        return self._program.keys()
 
     @property
     def reasons(self) -> set[str]:
@@ -132,9 +138,10 @@ class Lanes:
             return dict.fromkeys(group.trainers, failure)
 
     def _train(self, group: _Group) -> dict[Trainer, Result]:
-        is_shared = len(group.trainers) >= max(2, self.fewest)
+        is_shared = len(group.trainers) >= self.fewest
         if is_shared and group.reason is None:
-            group.reason = why_not(group.trainers)
+            stacked = self._is_stacked(group.trainers[0])
+            group.reason = why_not(group.trainers, stacked=stacked)
         if not is_shared or group.reason:
             group.close()
             self.num_alone += len(group.trainers)
@@ -143,7 +150,10 @@ class Lanes:
             stacked = self._is_stacked(group.trainers[0])
             group.fused = LaneGroup(group.trainers, stacked=stacked)
         results = group.fused.train_epoch()
-        self.num_fused += len(results)
+        if len(results) > 1:
+            self.num_fused += len(results)
+        else:
+            self.num_alone += 1
         found = dict(zip(group.fused.trainers, results, strict=True))
         if group.fused.is_changed:
             group.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,23 +18,28 @@ PART_OVERHEAD_ROWS = 16
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one batch of each lane, int64 (lanes, rows).
+    """So many rows of one batch of each lane.
 
     `is_row` (lanes, rows) is false for rows that only fill the part, None where there are none;
     `weights` (lanes,) is what makes the mean over a part's rows a share of its batch's mean.
-    `steps` are the steps of the epoch whose batches these are, None for lanes that have ended
-    theirs; `ends` says which lanes take their step after this part. `keys` int32 (dropouts,
-    lanes) and `first_rows` int32 (lanes,) are those of the dropout masks.
+    `steps` are the steps of the epoch whose batches these are, negative for lanes that have ended
+    theirs; `begins` and `ends` say which lanes take the first part of a batch, and which the last,
+    after which they step.
     """
 
-    rows: Tensor
-    steps: Sequence[int | None]
+    size: int
+    steps: Sequence[int]
     begins: Sequence[int]
     ends: Sequence[int]
-    keys: Tensor
-    first_rows: Tensor
     weights: Tensor | None = None
     is_row: Tensor | None = None
+
+    @property
+    def counted(self) -> Tensor:
+        """Which rows are of batches that are computed in parts, bool (lanes, rows)."""
+        assert self.weights is not None
+        is_lane = (self.weights > 0)[:, None].expand(-1, self.size)
+        return is_lane if self.is_row is None else is_lane & self.is_row
 
 
 @dataclass(frozen=True)
@@ -57,25 +63,44 @@ class PartTables:
     is_row: Tensor | None = None
 
     def __iter__(self) -> Iterator[Part]:
-        needs_fill = self._needs_fill()
-        for part, rows in enumerate(torch.split(self.rows, list(self.sizes), 1)):
-            yield Part(
-                rows,
-                [int(step) if step >= 0 else None for step in self.steps[part]],
-                np.flatnonzero(self.begins[part]).tolist(),
-                np.flatnonzero(self.ends[part]).tolist(),
-                self.keys[part],
-                self.first_rows[part],
-                None if self.weights is None else self.weights[part],
-                self.is_row[part] if self.is_row is not None and needs_fill[part] else None,
-            )
+        weights = [None] * len(self.sizes) if self.weights is None else self.weights.unbind()
+        columns = self.sizes, self.steps.tolist(), _places(self.begins), _places(self.ends)
+        for parts in zip(*columns, weights, self._fills(), strict=True):
+            yield Part(*parts)
 
-    def _needs_fill(self) -> list[bool]:
-        """Whether a part has rows that only fill it, for each."""
+    def runs(self, num_rows: int) -> Iterator[PartTables]:
+        """Divide the parts into runs of parts of one size, of so many rows of all lanes or one."""
+        start = first_row = 0
+        for size, parts in itertools.groupby(self.sizes):
+            most = max(1, num_rows // (size * len(self.rows)))
+            end = start + len(list(parts))
+            for first in range(start, end, most):
+                place = slice(first, min(first + most, end))
+                length = size * (place.stop - first)
+                yield self._part_of(place, slice(first_row, first_row + length))
+                first_row += length
+            start = end
+
+    def _part_of(self, parts: slice, rows: slice) -> PartTables:
+        return PartTables(
+            self.rows[:, rows],
+            self.sizes[parts],
+            self.keys[parts],
+            self.first_rows[parts],
+            self.steps[parts],
+            self.begins[parts],
+            self.ends[parts],
+            None if self.weights is None else self.weights[parts],
+            None if self.is_row is None else self.is_row[parts],
+        )
+
+    def _fills(self) -> Sequence[Tensor | None]:
+        """Return which rows are of batches, None for parts of which all are."""
         if self.is_row is None:
-            return [False] * len(self.sizes)
-        filled: list[bool] = (~self.is_row).flatten(1).any(1).tolist()
-        return filled
+            return [None] * len(self.sizes)
+        are_filled = self.is_row.flatten(1).all(1).tolist()
+        each = zip(self.is_row, are_filled, strict=True)
+        return [None if is_filled else is_row for is_row, is_filled in each]
 
 
 class EpochParts:
@@ -88,9 +113,6 @@ class EpochParts:
     def __init__(self, plans: Sequence[EpochPlan], device: torch.device) -> None:
         self._plans, self._device = plans, device
         self.is_whole = all(plan.sizes == plans[0].sizes for plan in plans)
-
-    def __iter__(self) -> Iterator[Part]:
-        return iter(self.tables())
 
     def tables(self) -> PartTables:
         """Return all parts."""
@@ -203,6 +225,11 @@ def part_size(lanes: Sequence[Sequence[int]]) -> int:
         return parts * (size + PART_OVERHEAD_ROWS)
 
     return min(sorted(candidates, reverse=True), key=cost)
+
+
+def _places(flags: np.ndarray) -> list[list[int]]:
+    """Return where each row of a table is true."""
+    return [[place for place, is_true in enumerate(row) if is_true] for row in flags.tolist()]
 
 
 def _keys(plan: EpochPlan, steps: np.ndarray) -> Tensor:

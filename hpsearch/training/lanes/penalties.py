@@ -35,11 +35,20 @@ class Penalties:
     def __bool__(self) -> bool:
         return bool(self._strengths and self._names)
 
-    def __call__(self, leaves: Mapping[str, Tensor]) -> Tensor:
-        """Return the penalties of what is trained, (lanes,)."""
+    def __call__(self, leaves: Mapping[str, Tensor], begins: Tensor | None) -> Tensor:
+        """Return the penalties of what is trained, (lanes,): of lanes whose batch `begins`."""
         weights = [leaves[name] for name in self._names]
         terms = [s * measured(weights, measure) for measure, s in self._strengths.items()]
-        return torch.stack(terms).sum(0)
+        penalties = torch.stack(terms).sum(0)
+        return penalties if begins is None else penalties * begins
+
+    def gradients(self, leaves: Mapping[str, Tensor], begins: Tensor | None) -> dict[str, Tensor]:
+        """Return their gradients by name; none where there are no penalties."""
+        if not self:
+            return {}
+        weights = [leaves[name] for name in self._names]
+        found = torch.autograd.grad(self(leaves, begins).sum(), weights)
+        return dict(zip(self._names, found, strict=True))
 
 
 def are_shared(trainer: Trainer) -> bool:

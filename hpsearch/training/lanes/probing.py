@@ -1,4 +1,4 @@
-"""Tries a program before trials are trained by it: does it compute what they do, and how fast?"""
+"""Tries a program before trials are trained by it: does it compute what they do?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +17,7 @@ from hpsearch.components.layers.modules import Dropout
 from hpsearch.formatting import show_error
 from hpsearch.training.batches import TensorBatches
 from hpsearch.training.lanes.comparing import is_close, random_states, without_fallback
+from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.training.lanes.programs import (
     at,
     have_same_batches,
@@ -30,10 +30,8 @@ from hpsearch.training.trainer import Trainer
 
 #: rows of the batch that is tried, at most
 NUM_ROWS = 64
-#: a program is used where the lanes' steps are so many times as fast as by themselves
-WORTH_IT = 1.15
 #: steps that are timed, of which the quickest counts
-NUM_TIMED = 5
+NUM_TIMED = 9
 
 
 class _NotSharedError(Exception):
@@ -41,14 +39,14 @@ class _NotSharedError(Exception):
 
 
 @keeps_random_states
-def why_not(trainers: Sequence[Trainer]) -> str:
+def why_not(trainers: Sequence[Trainer], *, stacked: bool = False) -> str:
     """Return why trainers of one program must be trained one by one, or nothing.
 
     A step's outputs, loss, gradients and buffers are compared with those that the first trainer
     gives by itself. Nothing is changed. Raises torch.OutOfMemoryError.
     """
     try:
-        with _tried(trainers) as trial, without_fallback():
+        with tried(trainers, stacked=stacked) as trial, without_fallback():
             return trial.why_not()
     except _NotSharedError as error:
         return str(error)
@@ -65,40 +63,15 @@ def _refused(rule: str) -> Iterator[None]:
         raise _NotSharedError(at("model", f"{rule}: {show_error(error)}")) from error
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How many lanes are best, the fewest that pay, and how many times as fast a step is."""
-
-    best: int = 1
-    fewest: int = 2
-    speedup: float = 1.0
-
-
-@keeps_random_states
-def measured_pace(trainer: Trainer, candidates: Sequence[int]) -> Pace:
-    """Measure steps of so many lanes like a trainer's, in ascending order; `best` is 1 if none
-    pays. Those that need more memory than there is are left out.
-    """
-    found: dict[int, float] = {}
-    for num_lanes in candidates:
-        try:
-            with _tried([trainer] * num_lanes) as trial:
-                found[num_lanes] = trial.time_alone() * num_lanes / trial.time_fused()
-        except (Exception, SystemExit):  # out of memory, or no program: `why_not` says so
-            break
-    paying = [num_lanes for num_lanes, speedup in found.items() if speedup > WORTH_IT]
-    if not paying:
-        return Pace()
-    best = max(paying, key=lambda num_lanes: found[num_lanes])
-    return Pace(best, min(paying), found[best])
-
-
 @contextmanager
-def _tried(trainers: Sequence[Trainer]) -> Iterator[_Trial]:
+def tried(
+    trainers: Sequence[Trainer], *, stacked: bool, num_rows: int = NUM_ROWS
+) -> Iterator[ProgramTrial]:
+    """Put trainers together for a trial of their program, on so many rows of the data."""
     with _refused("can't be copied"):
         stack = Stack(trainers)
     try:
-        trial = _Trial(stack)
+        trial = ProgramTrial(stack, Gradients(stack, closed_forms=not stacked), num_rows)
         try:
             yield trial
         finally:
@@ -107,20 +80,20 @@ def _tried(trainers: Sequence[Trainer]) -> Iterator[_Trial]:
         stack.close()
 
 
-class _Trial:
+class ProgramTrial:
     """One step of a stack on rows of the data; the stack's tensors stay as they are.
 
     What the first trainer gives by itself is computed by a copy of its model and its loss, whose
     Python state a step may change.
     """
 
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
+    def __init__(self, stack: Stack, gradients: Gradients, num_rows: int) -> None:
+        self._stack, self._gradients = stack, gradients
         self._first = stack.trainers[0]
         data = self._first.batches("train")
         assert isinstance(data, TensorBatches)
         # of all of the data, which may be in the order of its classes
-        rows = torch.linspace(0, len(data) - 1, min(NUM_ROWS, len(data))).long()
+        rows = torch.linspace(0, len(data) - 1, min(num_rows, len(data))).long()
         self._batch = data.at(rows.to(data.rows.device))
         self._kept = {name: tensor.detach().clone() for name, tensor in stack.state.items()}
         for first_row in stack.dropout_buffers("first_row"):
@@ -132,6 +105,11 @@ class _Trial:
         self._before = self._tree()
         stack.program.train()
         self._model.train()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether gradients have closed forms."""
+        return self._gradients.is_closed
 
     def why_not(self) -> str:
         drawn = random_states()
@@ -242,9 +220,13 @@ class _Trial:
     def _fused(self) -> list[Tensor]:
         num_lanes = len(self._stack)
         batch = self._batch.map(lambda tensor: tensor.expand(num_lanes, *tensor.shape))
-        outputs, losses = self._stack.losses(batch, None)
-        self._stack.gradient(losses, add=False)
-        return [outputs[0].detach(), losses[0].detach(), self._stack.grads[0]]
+        keys = self._stack.dropout_buffers("key")
+        first_rows = torch.zeros(1, num_lanes, dtype=torch.int32, device=batch.device)
+        self._gradients.begin(
+            torch.stack(keys)[None] if keys else first_rows.new_zeros(1, 0, num_lanes), first_rows
+        )
+        outputs, losses = self._gradients.take(LaneBatch(batch), add=False)
+        return [outputs[0], losses[0], self._stack.grads[0]]
 
     def _buffers(self) -> list[Tensor]:
         """Return copies of the first lane's buffers."""

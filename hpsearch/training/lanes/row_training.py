@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hpsearch.components.batch import Batch, Tree, joined, map_tree
 from hpsearch.training.batches import TensorBatches
-from hpsearch.training.lanes.parts import EpochParts, Part
+from hpsearch.training.lanes.gradients import Gradients, LaneBatch
+from hpsearch.training.lanes.parts import EpochParts, Part, PartTables
 from hpsearch.training.lanes.row_steps import RowStep, row_step
 from hpsearch.training.lanes.stack import Stack
 from hpsearch.training.totals import FLUSH_STEPS, Totals
@@ -19,6 +20,11 @@ from hpsearch.training.trainer import EpochPlan, Trainer
 
 #: modules whose optimizers, clippings and projections change tensors in place
 _KEEP_TENSORS = ("torch.", "hpsearch.")
+#: rows of all lanes that are gathered, and whose dropout masks are drawn, at a time: few enough to
+#: stay in a CPU's cache
+RUN_ROWS = 512
+#: whether to measure the norm of the gradient → that norm, if so: takes a lane's step
+StepCall = Callable[[bool], Tensor | None]
 #: row, call, its arguments → None: makes a call for a lane, which its error ends
 Take = Callable[..., None]
 
@@ -49,117 +55,124 @@ class RowTraining:
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self._trainers = trainers
+        self._data = train_data(trainers[0])
         self._steps: list[RowStep] = []
 
     def bind(self, stack: Stack) -> None:
         """See Training."""
-        self._stack = stack
+        self._stack, self._gradients = stack, Gradients(stack, closed_forms=True)
         if not self._steps:
             self._steps = [row_step(each.optimizer, stack.groups) for each in self._trainers]
         for row, step in enumerate(self._steps):
             step.bind(stack.values[row], stack.grads[row])
+        self._calls = [self._step_of(row) for row in range(len(stack))]
 
     def train(
         self, plans: Sequence[EpochPlan], totals: Sequence[Totals], take: Take
     ) -> list[float]:
         """See Training."""
-        norms = _RowEpoch(self._stack, self._trainers, plans, totals, take).train(
-            [step.step for step in self._steps]
-        )
+        epoch = _RowEpoch(self._stack, plans, totals, take)
+        epoch.train(self._gradients, self._data, self._calls)
         for step in self._steps:
             step.write_back()
-        return norms
+        return epoch.norms()
 
     def close(self) -> None:
         """See Training: each epoch has written everything back."""
 
+    def _step_of(self, row: int) -> StepCall:
+        """Return what takes a lane's step with the gradients that are there."""
+        trainer, take_step = self._trainers[row], self._steps[row].step
+        update, take_back = trainer.update, self._stack.take_back
+        if not may_rebind(trainer):
+            return lambda measure: update.apply(take_step, measure=measure)
+
+        def take_checked_step() -> None:
+            take_back(row)
+            take_step()
+
+        def checked(measure: bool) -> Tensor | None:
+            norm = update.apply(take_checked_step, measure=measure)
+            take_back(row)
+            return norm
+
+        return checked
+
 
 class _RowEpoch:
     def __init__(
-        self,
-        stack: Stack,
-        trainers: Sequence[Trainer],
-        plans: Sequence[EpochPlan],
-        totals: Sequence[Totals],
-        take: Take,
+        self, stack: Stack, plans: Sequence[EpochPlan], totals: Sequence[Totals], take: Take
     ) -> None:
-        self._stack, self._trainers, self._plans = stack, trainers, plans
+        self._stack, self._trainers, self._plans = stack, stack.trainers, plans
+        self._strides = [plan.stride for plan in plans]
+        # other steps begin as the epoch did: the masks' keys are in its parts
+        self._has_rates = [
+            each.changes_within_epochs or each.update.noise is not None for each in stack.trainers
+        ]
         self._totals, self._take = totals, take
-        self._norms: list[list[Tensor]] = [[] for _ in trainers]
+        self._norms: list[list[Tensor]] = [[] for _ in plans]
         self._kept: list[tuple[Part, Tree, Batch]] = []
-        self._data = train_data(trainers[0])
+        self._joins = self._trainers[0].task.joins_batches
 
-    def train(self, steps: Sequence[Callable[[], None]]) -> list[float]:
-        """Take the steps of all lanes."""
-        parts = EpochParts(self._plans, self._trainers[0].device)
-        keys, first_rows = (self._stack.dropout_buffers(name) for name in ("key", "first_row"))
-        self._stack.program.train()
-        adds = not parts.is_whole
-        if adds:
-            self._stack.grads.zero_()
-        for part in parts:
-            for number, (key, first_row) in enumerate(zip(keys, first_rows, strict=True)):
-                key.copy_(part.keys[number])
-                first_row.copy_(part.first_rows)
-            self._train_part(part, adds)
-            for row in part.ends:
-                self._take_step(row, part.steps[row] or 0, steps[row])
-                if adds:
-                    self._stack.grads[row].zero_()
-        self._flush()
+    def norms(self) -> list[float]:
+        """Return the means of the gradients' norms."""
         return [torch.stack(each).mean().item() if each else 0.0 for each in self._norms]
 
-    def _train_part(self, part: Part, adds: bool) -> None:
+    def train(self, gradients: Gradients, data: TensorBatches, steps: Sequence[StepCall]) -> None:
+        """Take the steps of all lanes."""
+        parts = EpochParts(self._plans, self._trainers[0].device)
+        self._stack.program.train()
+        self._stack.grads.zero_()
+        for run in parts.tables().runs(RUN_ROWS):
+            gradients.begin(run.keys, run.first_rows)
+            for part, batch in zip(run, _batches(data, run), strict=True):
+                self._begin_steps(part)
+                self._take_gradient(part, batch, gradients)
+                self._take_steps(part, steps)
+        self._flush()
+
+    def _begin_steps(self, part: Part) -> None:
         for row in part.begins:
-            self._trainers[row].begin_step(part.steps[row] or 0)
-        batch = gathered(self._data, part.rows)
-        outputs, losses = self._stack.losses(batch, part.is_row)
+            if self._has_rates[row]:
+                self._trainers[row].begin_step(part.steps[row])
+
+    def _take_gradient(self, part: Part, rows: Batch, gradients: Gradients) -> None:
         begins = None
-        if part.weights is not None:
-            losses = losses * part.weights
+        if part.weights is not None and self._stack.has_penalties:
             begins = torch.zeros_like(part.weights)
             begins[part.begins] = 1
-        self._stack.gradient(losses, add=adds, begins=begins)
-        joins = self._trainers[0].task.joins_batches
-        seen = batch.without_inputs() if joins else batch
-        self._kept.append((part, map_tree(torch.detach, outputs), seen))
-        if len(self._kept) == (FLUSH_STEPS if joins else 1):
+        batch = LaneBatch(rows, part.is_row, part.weights, begins)
+        outputs, _ = gradients.take(batch, add=part.weights is not None)
+        self._kept.append((part, outputs, rows.without_inputs() if self._joins else rows))
+        if len(self._kept) == (FLUSH_STEPS if self._joins else 1):
             self._flush()
 
-    def _take_step(self, row: int, step: int, take_step: Callable[[], None]) -> None:
-        measure = step % self._plans[row].stride == 0
-        trainer = self._trainers[row]
-        if not may_rebind(trainer):
-            norm = trainer.update.apply(take_step, measure=measure)
-        else:
-
-            def take_checked_step() -> None:
-                self._stack.take_back(row)
-                take_step()
-
-            norm = trainer.update.apply(take_checked_step, measure=measure)
-            self._stack.take_back(row)
-        if norm is not None:
-            self._norms[row].append(norm)
+    def _take_steps(self, part: Part, steps: Sequence[StepCall]) -> None:
+        for row in part.ends:
+            norm = steps[row](part.steps[row] % self._strides[row] == 0)
+            if norm is not None:
+                self._norms[row].append(norm)
+            if part.weights is not None:
+                self._stack.grads[row].zero_()
 
     def _flush(self) -> None:
         """Add up the totals of what was kept, so that little is kept."""
         kept, self._kept = self._kept, []
         if not kept:
             return
-        if all(part.weights is None for part, _, _ in kept):
-            outputs = joined([outputs for _, outputs, _ in kept], 1)
-            batches = joined([batch for _, _, batch in kept], 1)
+        outputs = joined([outputs for _, outputs, _ in kept], 1)
+        batches = joined([batch for _, _, batch in kept], 1)
+        if kept[0][0].weights is None:
             sums = self._stack.totals(outputs, batches, shared=False).tolist()
             for row, totals in enumerate(self._totals):
                 self._take(row, totals.add_sums, sums[row])
             return
+        counted = torch.cat([part.counted for part, _, _ in kept], 1)
         for row, totals in enumerate(self._totals):
-            for part, outputs, batch in kept:
-                if part.steps[row] is not None:
-                    lane = partial(_of_lane, row=row, part=part)
-                    totals.keep(map_tree(lane, outputs), batch.map(lane))
-            self._take(row, totals.flush)
+            if counted[row].any():
+                lane = partial(_of_lane, row=row, counted=counted[row])
+                totals.keep(map_tree(lane, outputs), batches.map(lane))
+                self._take(row, totals.flush)
 
 
 def may_rebind(trainer: Trainer) -> bool:
@@ -181,6 +194,15 @@ def gathered(data: TensorBatches, rows: Tensor) -> Batch:
     return data.at(rows.flatten()).map(lambda flat: flat.view(*rows.shape, *flat.shape[1:]))
 
 
-def _of_lane(tensor: Tensor, row: int, part: Part) -> Tensor:
-    """Return a lane's rows of a part, but for those that only fill it."""
-    return tensor[row] if part.is_row is None else tensor[row][part.is_row[row]]
+def _batches(data: TensorBatches, run: PartTables) -> Iterator[Batch]:
+    """Yield the batch of each part of a run, whose tensors are (lanes, rows, ...)."""
+    num_parts, num_lanes, size = len(run.sizes), len(run.rows), run.sizes[0]
+    rows = run.rows.view(num_lanes, num_parts, size).transpose(0, 1)
+    batches = gathered(data, rows.reshape(num_parts, num_lanes * size))
+    for each in batches.divided(num_parts):
+        yield each.map(lambda tensor: tensor.view(num_lanes, size, *tensor.shape[2:]))
+
+
+def _of_lane(tensor: Tensor, row: int, counted: Tensor) -> Tensor:
+    """Return the rows of a lane that count."""
+    return tensor[row][counted]

@@ -17,6 +17,8 @@ from hpsearch.components.tasks import Task
 from hpsearch.training.lanes.batched_layers import Chain, losses_of
 from hpsearch.training.lanes.penalties import Penalties
 from hpsearch.training.lanes.tensors import (
+    addresses,
+    columns_of,
     named_modules,
     named_params,
     other_tensors,
@@ -25,7 +27,7 @@ from hpsearch.training.lanes.tensors import (
 from hpsearch.training.trainer import Trainer
 
 #: how the names of the model's tensors begin
-_NET = "net."
+NET = "net."
 
 
 class LaneProgram(nn.Module):
@@ -84,9 +86,10 @@ class Stack:
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self.trainers = list(trainers)
         self.program = LaneProgram(trainers)
-        self._chain = Chain.of(self.program.net, [trainer.model for trainer in self.trainers])
+        #: None for models that have another layer than chains
+        self.chain = Chain.of(self.program.net, [trainer.model for trainer in self.trainers])
         self._losses_of = losses_of(self.program.criterion)
-        self._names, self.groups = _columns(trainers[0])
+        self._names, self.groups = columns_of(trainers[0])
         params = [dict(named_params(trainer)) for trainer in trainers]
         rows = [
             torch.cat([each[name].detach().flatten() for name in self._names]) for each in params
@@ -106,7 +109,7 @@ class Stack:
             column = columns.stop
         self.state = self.leaves | self._stacked_others()
         self._penalties = Penalties(self.trainers)
-        self._addresses = list(map(_addresses, self.trainers))
+        self._addresses = list(map(addresses, self.trainers))
 
     def __len__(self) -> int:
         return len(self.trainers)
@@ -116,20 +119,37 @@ class Stack:
         """Numbers that a lane trains."""
         return self.values.shape[1]
 
+    @cached_property
+    def grads_by_name(self) -> dict[str, Tensor]:
+        """Views of the gradients, (lanes, ...) with the axes of a parameter."""
+        columns = self._columns_of.items()
+        return {n: _shaped(self.grads, place, self.leaves[n].shape[1:]) for n, place in columns}
+
     def dropout_buffers(self, name: str) -> list[Tensor]:
         """Return a buffer of each dropout, (lanes,)."""
         return [
-            self.state[f"{_NET}{path}.{name}"]
+            self.state[f"{NET}{path}.{name}"]
             for path, module in self.program.net.named_modules()
             if isinstance(module, Dropout)
         ]
 
     def losses(self, batch: Batch, is_row: Tensor | None) -> tuple[Tree, Tensor]:
         """Return the outputs (lanes, rows, ...) of a batch of each lane, and losses (lanes,)."""
-        if self._chain is not None:
-            return self._chained(batch, is_row)
+        if self.chain is not None:
+            self.program.begin_pass()
+            with self.program.autocast():
+                outputs = self.chain(self.state, NET, batch.inputs)
+            return outputs, self.losses_of_outputs(outputs, batch, is_row)
         lanes = (0, 0, None if is_row is None else 0)
         found: tuple[Tree, Tensor] = _vmapped(self._forward, lanes)(self.state, batch, is_row)
+        return found
+
+    def losses_of_outputs(self, outputs: Tensor, batch: Batch, is_row: Tensor | None) -> Tensor:
+        """Return the losses (lanes,) of outputs (lanes, rows, ...) of a batch of each lane."""
+        learned = learned_of(outputs, is_row)
+        if self._losses_of is not None and have_classes(learned, batch):
+            return self._losses_of(learned, batch.targets)
+        found: Tensor = _vmapped(self._loss, (0, 0, 0))(self.state, learned, batch)
         return found
 
     def gradient(self, losses: Tensor, *, add: bool, begins: Tensor | None = None) -> None:
@@ -138,9 +158,8 @@ class Stack:
         Where batches are computed in parts, `begins` (lanes,) is 1 for a lane's first part, with
         which its penalties are computed, and 0 for the others.
         """
-        if self._penalties:
-            penalties = self._penalties(self.leaves)
-            losses = losses + (penalties if begins is None else penalties * begins)
+        if self.has_penalties:
+            losses = losses + self._penalties(self.leaves, begins)
         found = torch.autograd.grad(losses.sum(), list(self.leaves.values()))
         flat = [each.reshape(len(self), -1) for each in found]
         if add:
@@ -148,11 +167,21 @@ class Stack:
         else:
             torch.cat(flat, 1, out=self.grads)
 
+    def add_penalties(self, begins: Tensor | None) -> None:
+        """Add the gradients of the penalties, where there are any; see `gradient`."""
+        for name, grad in self._penalties.gradients(self.leaves, begins).items():
+            self.grads_by_name[name].add_(grad)
+
+    @property
+    def has_penalties(self) -> bool:
+        """Whether lanes have penalties on their weights."""
+        return bool(self._penalties)
+
     def outputs(self, x: Tree) -> Tree:
         """Return what all lanes make of the same rows, (lanes, rows, ...)."""
-        if self._chain is not None:
+        if self.chain is not None:
             with self.program.autocast():
-                return self._chain(self.state, _NET, x.expand(len(self), *x.shape))
+                return self.chain(self.state, NET, x.expand(len(self), *x.shape))
         return _vmapped(self._model, (0, None))(self.state, x)
 
     @torch.no_grad()
@@ -178,7 +207,7 @@ class Stack:
 
     def holds(self, row: int) -> bool:
         """Whether a lane's tensors are still those of its row."""
-        return self._addresses[row] == _addresses(self.trainers[row])
+        return self._addresses[row] == addresses(self.trainers[row])
 
     def take_back(self, row: int) -> None:
         """Put a lane's tensors into its row again, where a user's code has given it others."""
@@ -201,19 +230,6 @@ class Stack:
             for _, param in named_params(trainer):
                 param.grad = None
 
-    def _chained(self, batch: Batch, is_row: Tensor | None) -> tuple[Tensor, Tensor]:
-        assert self._chain is not None
-        x, y = batch
-        self.program.begin_pass()
-        with self.program.autocast():
-            outputs = self._chain(self.state, _NET, x)
-        learned = learned_of(outputs, is_row)
-        is_plain = learned.ndim == 3 and batch.mask is None and not y.is_floating_point()
-        if self._losses_of is not None and is_plain:
-            return outputs, self._losses_of(learned, y)
-        found: Tensor = _vmapped(self._loss, (0, 0, 0))(self.state, learned, batch)
-        return outputs, found
-
     def _loss(self, state: dict[str, Tensor], outputs: Tree, batch: Batch) -> Tensor:
         with _reparametrized(self.program, state):
             return self.program.loss(outputs, batch)
@@ -223,9 +239,9 @@ class Stack:
 
     def _model(self, state: dict[str, Tensor], x: Tree) -> Any:
         own = {
-            name.removeprefix(_NET): tensor
+            name.removeprefix(NET): tensor
             for name, tensor in state.items()
-            if name.startswith(_NET)
+            if name.startswith(NET)
         }
         with self.program.autocast():
             return functional_call(self.program.net, own, (x,))
@@ -258,6 +274,11 @@ def learned_of(outputs: Tree, is_row: Tensor | None) -> Tree:
     return map_tree(cut, learned)
 
 
+def have_classes(outputs: Tensor, batch: Batch) -> bool:
+    """Whether outputs are one score a class of each row, (lanes, rows, classes)."""
+    return outputs.ndim == 3 and batch.mask is None and not batch.targets.is_floating_point()
+
+
 def _as_row(tensor: Tensor) -> Tensor:
     return tensor[None]
 
@@ -272,25 +293,6 @@ def _reparametrized(program: nn.Module, state: dict[str, Tensor]) -> Any:
 
 def _shaped(values: Tensor, columns: slice, shape: torch.Size) -> Tensor:
     return values[:, columns].view(len(values), *shape)
-
-
-def _columns(trainer: Trainer) -> tuple[list[str], list[slice]]:
-    """Return the trained parameters in the order of the optimizer's groups, and their columns."""
-    known = {id(param): name for name, param in named_params(trainer)}
-    names, groups, column = [], [], 0
-    for group in trainer.optimizer.param_groups:
-        start = column
-        for param in group["params"]:
-            names.append(known[id(param)])
-            column += param.numel()
-        groups.append(slice(start, column))
-    return names, groups
-
-
-def _addresses(trainer: Trainer) -> dict[str, int]:
-    """Return where the tensors of a trainer are, by name."""
-    tensors = {**dict(named_params(trainer)), **other_tensors(trainer)}
-    return {name: tensor.data_ptr() for name, tensor in tensors.items()}
 
 
 def _modules_of(trainer: Trainer) -> list[nn.Module]:

@@ -54,6 +54,25 @@ def replace_tensors(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
                 module._buffers[key] = tensors[names[id(buffer)]]
 
 
+def columns_of(trainer: Trainer) -> tuple[list[str], list[slice]]:
+    """Return the trained parameters in the order of the optimizer's groups, and their columns."""
+    known = {id(param): name for name, param in named_params(trainer)}
+    names, groups, column = [], [], 0
+    for group in trainer.optimizer.param_groups:
+        start = column
+        for param in group["params"]:
+            names.append(known[id(param)])
+            column += param.numel()
+        groups.append(slice(start, column))
+    return names, groups
+
+
+def addresses(trainer: Trainer) -> dict[str, int]:
+    """Return where the tensors of a trainer are, by name."""
+    tensors = {**dict(named_params(trainer)), **other_tensors(trainer)}
+    return {name: tensor.data_ptr() for name, tensor in tensors.items()}
+
+
 def share_memory(trainer: Trainer) -> bool:
     """Whether a tensor, or a plain attribute of a module, is a view of another one."""
     found: dict[int, int] = {}

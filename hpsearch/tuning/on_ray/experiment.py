@@ -19,6 +19,7 @@ from hpsearch.process import environment
 from hpsearch.runs import SearchFolder
 from hpsearch.spec import TrialConfig
 from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.fusing import num_programs
 from hpsearch.tuning.lane_pool import LanePool
 from hpsearch.tuning.on_ray.actor import TrialActor
 from hpsearch.tuning.on_ray.lane_actor import LaneActor
@@ -61,8 +62,8 @@ def run_trials(
     }
     actor: type[tune.Trainable] = TrialActor
     if workers.num_lanes > 1:
-        measures = spec.fuse == "auto"
-        parameters |= {"num_lanes": workers.num_lanes, "measures": measures}
+        num_models = num_programs(spec.model) if spec.fuse == "auto" else None
+        parameters |= {"num_lanes": workers.num_lanes, "num_programs": num_models}
         actor = LaneActor
     trainable = tune.with_parameters(actor, **parameters)
     strategy = "STRICT_SPREAD" if spec.resources.is_spread else "PACK"

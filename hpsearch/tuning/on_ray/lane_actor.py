@@ -8,7 +8,7 @@ ends a trial is reported as a value, as `TrialActor` does.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from hpsearch.components import Data
 from hpsearch.outcome import Outcome
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
+from hpsearch.training.cross_validation import CrossValidation
+from hpsearch.training.lanes.group import Result
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
-from hpsearch.training.lanes.probing import measured_pace
+from hpsearch.training.lanes.pace import measured_pace
 from hpsearch.training.user_code.process_state import ProcessState
 from hpsearch.tuning.lane_pool import LaneReports
 from hpsearch.tuning.output import TrialOutput, output_file
@@ -43,16 +45,16 @@ class LaneActor(tune.Trainable):
         checkpoints: str = "",
         outputs: str | None = None,
         num_lanes: int = 1,
-        measures: bool = True,
+        num_programs: int | None = 1,
     ) -> None:
         """Take the first trials. `data` is shared by all.
 
-        `num_lanes` is the greatest number of trials. With `measures` it is only as many as make
-        each trial's step quicker, which is measured after the first epoch.
+        `num_lanes` is the greatest number of trials. Where these may have `num_programs`, it is
+        only as many as make each trial's step quicker, which is measured after the first epoch.
         """
         assert data is not None
         self._data, self._checkpoints, self._outputs = data, Path(checkpoints), outputs
-        self._num_lanes, self._measures = num_lanes, measures
+        self._num_lanes, self._num_programs = num_lanes, num_programs
         self._process: ProcessState | None = None
         self._begin(config)
 
@@ -90,8 +92,8 @@ class LaneActor(tune.Trainable):
         self._runs: dict[int, RunningTrial] = {}
         self._lanes = Lanes()
         # as measured; until then there is one lane
-        self._capacity = 1 if self._measures else self._num_lanes
-        self._is_measured = not self._measures
+        self._capacity = self._num_lanes if self._num_programs is None else 1
+        self._is_measured = False
         self._speedup: float | None = None
         self._alone: set[int] = set()  # trials whose program has failed
 
@@ -111,8 +113,8 @@ class LaneActor(tune.Trainable):
         output = self._output_of(number)
         try:
             report = run.start()
-            assert isinstance(run.trainer, Trainer)
-            self._lanes.join(run.trainer, alone=number in self._alone)
+            for trainer in _trainers(run):
+                self._lanes.join(trainer, alone=number in self._alone)
         except (Exception, SystemExit) as error:  # the parts of a trial may be of the user's own
             return self._failed(run, error)
         finally:
@@ -126,36 +128,60 @@ class LaneActor(tune.Trainable):
     def _train_epoch(self) -> Iterable[tuple[int, Report]]:
         if not len(self._lanes):
             return
-        numbers = {run.trainer: number for number, run in self._runs.items()}
         # what a model prints for several trials is kept with the first
-        output = self._output_of(numbers[self._lanes.next_trainers[0]], continues=True)
+        output = self._output_of(self._next_number(), continues=True)
         try:
-            results = self._lanes.train_epoch()
+            results = self._train_programs()
         finally:
             if output is not None:
                 output.close()
-        if any(isinstance(result, ProgramError) for result in results.values()):
-            self._start_alone([numbers[trainer] for trainer in results])
-            return
-        for trainer, result in results.items():
-            run = self._runs[numbers[trainer]]
-            try:
+        failed = []
+        for run in list(self._runs.values()):
+            found = [results.get(trainer) for trainer in _trainers(run)]
+            if any(isinstance(each, ProgramError) for each in found):
+                failed.append(run)
+            elif results.keys() & set(_trainers(run)):
+                yield run.trial.number, self._taken(run, found)
+        self._start_alone(failed)
+
+    def _train_programs(self) -> dict[Trainer, Result]:
+        """Train an epoch of a program; of all where a trial has trainers in several."""
+        results: dict[Trainer, Result] = {}
+        while not results or (self._data.folds and self._lanes.trainers - results.keys()):
+            found = self._lanes.train_epoch()
+            results |= found
+            for trainer, result in found.items():
+                if result is None:  # a callback has ended its training
+                    self._lanes.leave(trainer)
+        return results
+
+    def _next_number(self) -> int:
+        first = self._lanes.next_trainers[0]
+        return next(number for number, run in self._runs.items() if first in _trainers(run))
+
+    def _taken(self, run: RunningTrial, results: Sequence[Result]) -> Report:
+        """Return the report of a trial whose trainers have these results."""
+        try:
+            metrics: list[dict[str, float] | None] = []
+            for result in results:
                 if isinstance(result, Exception | SystemExit):
                     raise result
-                report = run.take(result)
-            except (Exception, SystemExit) as error:
-                report = self._failed(run, error)
-            if report.outcome is not None:
-                self._drop(run)  # if the trial is tried again, it resumes from its checkpoint
-            yield run.trial.number, report
+                metrics.append(result)
+            report = run.take(_model_trainer(run).combined(metrics))
+        except (Exception, SystemExit) as error:
+            report = self._failed(run, error)
+        if report.outcome is not None:
+            self._drop(run)  # if the trial is tried again, it resumes from its checkpoint
+        return report
 
-    def _start_alone(self, numbers: list[int]) -> None:
+    def _start_alone(self, runs: Sequence[RunningTrial]) -> None:
         """Begin trials again, from their checkpoints, whose program failed within an epoch."""
-        self._capacity = max(1, min(self._capacity, len(self._lanes) // 2))
-        for number in numbers:
-            run = self._runs.pop(number)
+        if runs:
+            self._capacity = max(1, min(self._capacity, len(self._lanes) // 2))
+        for run in runs:
+            del self._runs[run.trial.number]
             self._drop(run)
-            self._alone.add(number)
+            self._alone.add(run.trial.number)
             self._new.append(run.trial)
 
     def _failed(self, run: RunningTrial, error: Exception | SystemExit) -> Report:
@@ -167,17 +193,23 @@ class LaneActor(tune.Trainable):
         return report
 
     def _measure(self) -> None:
-        """Measure how many trials pay, once one has been trained."""
+        """Measure how many trials pay, and whether a program does for one, once one has been
+        trained."""
         first = next((run for run in self._runs.values() if run.epoch), None)
-        if self._is_measured or first is None or not isinstance(first.trainer, Trainer):
+        trainer = _trainers(first)[0] if first is not None else None
+        if self._is_measured or trainer is None or trainer not in self._lanes:
             return
         self._is_measured = True
-        self._lanes.leave(first.trainer)
-        sizes = [2**power for power in range(2, 11) if 2**power < self._num_lanes]
-        pace = measured_pace(first.trainer, [*sizes, self._num_lanes])
-        self._capacity, self._lanes.fewest = pace.best, pace.fewest
-        self._speedup = pace.speedup if pace.best > 1 else None
-        self._lanes.join(first.trainer)
+        self._lanes.leave(trainer)
+        if self._num_programs is None:
+            self._lanes.fewest = measured_pace(trainer, [1]).fewest
+        else:
+            sizes = [2**power for power in range(11) if 2**power < self._num_lanes]
+            pace = measured_pace(trainer, [*sizes, self._num_lanes])
+            self._lanes.fewest = pace.fewest
+            self._capacity = pace.best_of(self._num_programs)
+            self._speedup = pace.speedup if self._capacity > 1 else None
+        self._lanes.join(trainer)
 
     def _described(self, reports: list[tuple[int, Report]]) -> LaneReports:
         lanes = self._lanes
@@ -197,9 +229,9 @@ class LaneActor(tune.Trainable):
             self._drop(run)
 
     def _drop(self, run: RunningTrial) -> None:
-        trainer = run.trainer
-        if isinstance(trainer, Trainer) and trainer in self._lanes:
-            self._lanes.leave(trainer)
+        for trainer in _trainers(run):
+            if trainer in self._lanes:
+                self._lanes.leave(trainer)
         run.drop()
 
     def _enter_process(self, trial: TrialConfig) -> None:
@@ -212,3 +244,13 @@ class LaneActor(tune.Trainable):
         if self._outputs is None:
             return None
         return TrialOutput(output_file(Path(self._outputs), number), continues=continues)
+
+
+def _model_trainer(run: RunningTrial) -> Trainer | CrossValidation:
+    assert isinstance(run.trainer, Trainer | CrossValidation)
+    return run.trainer
+
+
+def _trainers(run: RunningTrial) -> Sequence[Trainer]:
+    """Return the lanes of a trial: one, or one for each fold; none after it is dropped."""
+    return () if run.trainer is None else _model_trainer(run).trainers

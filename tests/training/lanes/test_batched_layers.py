@@ -94,7 +94,7 @@ def test_dropouts_draw_the_masks_of_a_lane_alone(wine: Data) -> None:
     stack = Stack([Trainer(config, wine) for config in configs])
     chain = Chain.of(stack.program.net)
     assert chain is not None
-    assert sum(isinstance(module, Dropout) for module, _, _ in chain.layers) == 2
+    assert sum(isinstance(link.module, Dropout) for link in chain.links) == 2
     trainers, _ = together(configs, wine, 3)
     for one, other in zip(alone(configs, wine, 3), trainers, strict=True):
         assert_same(one, other)

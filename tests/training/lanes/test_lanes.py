@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from hpsearch.components import Data, load_data
 from hpsearch.errors import DivergedError
 from hpsearch.training import Trainer
+from hpsearch.training.lanes.gradients import Gradients
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
-from hpsearch.training.lanes.probing import measured_pace
+from hpsearch.training.lanes.pace import measured_pace
 from tests.support.lanes import (
     MLP,
     Trained,
@@ -161,7 +162,7 @@ def test_an_error_in_a_program_is_told_of_all_its_lanes(wine: Data, monkeypatch:
     for trainer in trainers:
         lanes.join(trainer)
     lanes.train_epoch()
-    monkeypatch.setattr(torch.autograd, "grad", _out_of_memory)
+    monkeypatch.setattr(Gradients, "take", _out_of_memory)
     results = lanes.train_epoch()
     assert all(isinstance(result, ProgramError) for result in results.values())
     assert all(isinstance(e.__cause__, torch.OutOfMemoryError) for e in results.values())
@@ -182,3 +183,15 @@ def test_how_many_lanes_pay_is_measured_without_a_trace(wine: Data) -> None:
     assert measured_pace(one, [2, 8]).best in (1, 2, 8)
     mine, theirs = (without_time(trainer.train_epoch()) for trainer in (one, other))
     assert mine == theirs
+
+
+def test_a_lane_by_itself_is_trained_by_a_program_where_one_pays(wine: Data) -> None:
+    """It isn't counted as shared."""
+    one, other = (Trainer(lane_config(0), wine) for _ in range(2))
+    lanes = Lanes(fewest=1)
+    lanes.join(one)
+    curve = [without_time(lanes.train_epoch()[one]) for _ in range(3)]
+    assert all(group.fused is not None for group in lanes._groups.values())
+    assert (lanes.num_fused, lanes.num_alone) == (0, 3)
+    expected = [without_time(other.train_epoch()) for _ in range(3)]
+    assert_same(Trained(one, curve), Trained(other, expected))

@@ -16,7 +16,7 @@ from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.lanes import Lanes
-from hpsearch.training.lanes.probing import Pace, measured_pace
+from hpsearch.training.lanes.pace import Pace, measured_pace
 from tests.support.lanes import alone, assert_same, lane_config, together
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
+from hpsearch.training.lanes.gradients import Gradients
 from hpsearch.training.lanes.lanes import Lanes
 from tests.support.lanes import alone, assert_same, lane_config, together
 
@@ -190,7 +191,7 @@ def test_memory_that_is_missing_for_a_trial_step_is_no_reason(
     """Fewer lanes may fit."""
     configs = [lane(number) for number in range(2)]
     with monkeypatch.context() as patched, pytest.raises(Exception, match="no memory") as raised:
-        patched.setattr(torch.autograd, "grad", _out_of_memory)
+        patched.setattr(Gradients, "take", _out_of_memory)
         together(configs, wine, 1)
     assert isinstance(raised.value.__cause__, torch.OutOfMemoryError)
     assert together(configs, wine, 1)[1].num_fused == 2
