@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from hpsearch.cli.common import (
     RUNS,
+    JsonOption,
     NameArgument,
     RunsOption,
     SetOption,
@@ -21,6 +21,7 @@ from hpsearch.cli.common import (
     console,
     open_search,
 )
+from hpsearch.cli.plain import print_json
 from hpsearch.errors import HpsearchError
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from hpsearch.analysis.blocks import Section
     from hpsearch.record import LrRangeNote
     from hpsearch.spec import SearchSpec
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("lr-range")
@@ -57,7 +56,7 @@ def lr_range(
     notes = find_lr_ranges(_here(checked), data, places)
     found = with_lr_ranges(checked, notes).without_lr_test()
     if as_json:
-        print(json.dumps(_plain(notes, found), indent=2))
+        print_json(_plain(notes, found))
         return
     _print_sections(lr_range_section(notes))
     stem = (to or spec.parent) / f"{spec.stem}-lr-range"
@@ -84,7 +83,7 @@ def next_search(
     spec, changes = next_spec(record, new_name)
     if as_json:
         plain = [asdict(change) for change in changes]
-        print(json.dumps({"changes": plain, "spec": spec.to_dict()}, indent=2))
+        print_json({"changes": plain, "spec": spec.to_dict()})
         return
     lines = [described(change) for change in changes] or ["nothing to change so far"]
     print("".join(f"# {line}\n" for line in lines) + spec.to_yaml(), end="")
@@ -116,7 +115,7 @@ def compare(
         found = comparison.differences(records)
     sections = comparison.comparison_sections([*records, *others], found)
     if as_json:
-        print(json.dumps({"differences": [asdict(each) for each in found]}, indent=2))
+        print_json({"differences": [asdict(each) for each in found]})
     else:
         _print_sections(sections)
     if html is not None:

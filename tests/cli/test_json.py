@@ -40,6 +40,8 @@ OF_SEARCHES: dict[str, list[str]] = {
     "download": ["small"],
     "sync": ["small"],
     "check": ["small"],
+    "next": ["small"],
+    "compare": ["small", "small"],
     "gc": ["--dry-run"],
     "export": ["small", "--to", "tables"],
     "simulate": ["--from", "small", "--workers", "1", "--seeds", "1"],
@@ -49,6 +51,7 @@ OF_SPECS: dict[str, list[str]] = {
     "validate": ["s.yaml"],
     "data": ["s.yaml"],
     "diagnose": ["s.yaml"],
+    "lr-range": ["s.yaml"],
     "init": ["--output", "new.yaml", "--", sys.executable, "script.py"],
     "components": ["optimizer"],
     "schema": [],
@@ -74,7 +77,7 @@ def documented() -> dict[str, set[str]]:
     text = (ROOT / "docs" / "commands.md").read_text()
     section = text.partition("## JSON")[2].partition("## Exit")[0]
     rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| `")]
-    ticked = [[re.findall(r"`([\w ]+)`", cell) for cell in row] for row in rows]
+    ticked = [[re.findall(r"`([\w -]+)`", cell) for cell in row] for row in rows]
     return {name: set(keys) for names, keys in ticked for name in names}
 
 

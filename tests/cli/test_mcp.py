@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 import yaml
 from mcp import Client, StdioServerParameters
 
+from hpsearch.runs import Runs
 from hpsearch.service.core import Service
 from hpsearch.service.settings import Settings
 from hpsearch.spec.reading import read_text
 from tests.support.cli import FIVE_MISTAKES, SPEC
+from tests.support.polling import wait_until
 from tests.support.serving import served
 from tests.support.shell import Shell
 from tests.support.team import Team
@@ -110,13 +113,15 @@ def test_an_agent_submits_a_search(tmp_path: Path) -> None:
     }
     (tmp_path / "noisy.yaml").write_text(yaml.safe_dump(spec))
 
+    def has_ended() -> bool:
+        return Runs(tmp_path / "runs").search("noisy").open_record().state != "running"
+
     async def submit() -> None:
         async with agent(tmp_path, "--runs", "runs") as hpsearch:
             started = await hpsearch.ask("submit", spec="noisy.yaml")
             assert started["name"] == "noisy"
-            with anyio.fail_after(240):
-                while (await hpsearch.ask("status", name="noisy"))["state"] != "finished":
-                    await anyio.sleep(0.5)
+            await anyio.to_thread.run_sync(wait_until, has_ended, 240.0, 0.5)
+            assert (await hpsearch.ask("status", name="noisy"))["state"] == "finished"
             assert 0 <= (await hpsearch.ask("best", name="noisy"))["params"]["x"] <= 1
 
     anyio.run(submit)
