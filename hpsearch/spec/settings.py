@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from hpsearch.errors import Problem
 from hpsearch.registry import ComponentOf
@@ -44,6 +44,12 @@ def _as_tuple(value: object) -> object:
 #: of `warm_start`: all searches that are alike, and the portfolio that comes with hpsearch
 ALL_ALIKE = ("auto",)
 PORTFOLIO = "portfolio"
+_SEARCHES = {
+    "anyOf": [
+        {"enum": [*ALL_ALIKE, PORTFOLIO]},
+        {"type": "array", "items": {"type": "string"}},
+    ]
+}
 
 
 def _searches(value: object) -> object:
@@ -123,7 +129,9 @@ class SearchSettings(Frozen):
     points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
         (), description="configurations to try first: hyperparameters by name, the rest is sampled"
     )
-    warm_start: Annotated[tuple[str, ...], BeforeValidator(_searches)] = Field(
+    warm_start: Annotated[
+        tuple[str, ...], BeforeValidator(_searches), WithJsonSchema(_SEARCHES)
+    ] = Field(
         (),
         description="earlier searches in the runs folder to learn from; portfolio: settings of "
         "SGD that did well on other data; auto: all searches with the same model and "

@@ -113,6 +113,9 @@ def test_mistakes_are_refused(
         lambda spec: spec["search"].update(early_stopping="none", time_limit="1h30m"),
         lambda spec: spec["search"].update(early_stopping={"max_epochs": 3}, sampler="random"),
         lambda spec: spec["search"].update(disk_quota="1.5 GB", trial_time_limit="30m"),
+        lambda spec: spec["search"].update(warm_start="auto"),
+        lambda spec: spec["search"].update(warm_start="portfolio"),
+        lambda spec: spec["search"].update(warm_start=["an-earlier-search", "portfolio"]),
         lambda spec: spec.update(dataset={"name": "csv", "path": "t", "target": "y", **TABLE}),
         lambda spec: spec.update(
             dataset={
