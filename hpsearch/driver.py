@@ -317,7 +317,7 @@ def _register_saved(
     space = record.config(trial).values["space"]
 
     def write(target: Path) -> None:
-        write_saved(saved, target / "checkpoint.pt")
+        write_saved(saved, target)
         (target / "config.json").write_text(json.dumps(space, indent=2))
 
     if saved is not None:

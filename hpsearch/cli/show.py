@@ -168,7 +168,7 @@ def download(
     if path.suffix == ".pt":
         from hpsearch.training.user_code.saved import unpack
 
-        unpack(path)
+        path = unpack(path)
     if as_json:
         print_json({"name": name, "path": path})
     else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,33 @@ def module_saver(config: dict[str, Any], trial: Any) -> None:
     for epoch in range(trial.epoch + 1, trial.max_epochs + 1):
         torch.nn.init.constant_(net.weight, epoch)
         trial.report({"loss": net.weight}, checkpoint=net)
+
+
+def folder_saver(config: dict[str, Any], trial: Any) -> None:
+    """Saves what it has on disk, as libraries write it."""
+    own = Path(tempfile.mkdtemp()) / "model"
+    (own / "parts").mkdir(parents=True)
+    start = trial.load_checkpoint()
+    total = float((start / "parts" / "total.txt").read_text()) if start is not None else 0.0
+    for epoch in range(trial.epoch + 1, trial.max_epochs + 1):
+        total += epoch
+        (own / "parts" / "total.txt").write_text(str(total))
+        trial.report({"loss": total}, checkpoint=own)
+        (own / "parts" / "total.txt").write_text("later")
+
+
+def file_saver(config: dict[str, Any], trial: Any) -> None:
+    own = Path(tempfile.mkdtemp()) / "best.txt"
+    start = trial.load_checkpoint()
+    total = float(start.read_text()) if start is not None else 0.0
+    for epoch in range(trial.epoch + 1, trial.max_epochs + 1):
+        total += epoch
+        own.write_text(str(total))
+        trial.report({"loss": total}, checkpoint=own)
+
+
+def missing_saver(config: dict[str, Any], trial: Any) -> None:
+    trial.report({"loss": 1.0}, checkpoint=Path("not-there"))
 
 
 def careless(config: dict[str, Any], trial: Any) -> Iterator[dict[str, float]]:

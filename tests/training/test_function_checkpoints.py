@@ -16,7 +16,11 @@ from tests.support.training_functions import EVENTS, RAISED, Trainers, metrics_o
 
 class TestCheckpoints:
     @pytest.mark.parametrize(
-        "name", ["generator", "early_saver", "reporter", "module_saver", "Net"]
+        "name",
+        [
+            *("generator", "early_saver", "reporter", "module_saver"),
+            *("folder_saver", "file_saver", "Net"),
+        ],
     )
     def test_two_epochs_a_checkpoint_and_two_more_equal_four(
         self, name: str, trainers: Trainers, tmp_path: Path
@@ -38,6 +42,12 @@ class TestCheckpoints:
         trainer.train_epoch()
         with pytest.raises(UserCodeError, match=r"save_checkpoint: must .*Linear"):
             trainer.train_epoch()
+
+    def test_files_that_are_not_there_are_told_when_they_are_saved(
+        self, trainers: Trainers
+    ) -> None:
+        with pytest.raises(UserCodeError, match=r"save_checkpoint: must be a file.*'not-there'"):
+            trainers("missing_saver", max_epochs=3).train_epoch()
 
     def test_a_function_that_saves_after_its_report_may_do_so(self, trainers: Trainers) -> None:
         trainer = trainers("generator", max_epochs=9)

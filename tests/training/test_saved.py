@@ -13,8 +13,10 @@ from hpsearch.errors import HpsearchError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import launch
 from hpsearch.training.checkpoints import CheckpointStore
-from hpsearch.training.user_code.saved import load_saved, unpack
+from hpsearch.training.user_code.saved import load_saved, read_saved, unpack, write_saved
+from hpsearch.training.user_code.saved_files import packed, unpack_files
 
+OF_FILES = ("file_saver", "folder_saver")
 STATE = {"weight": torch.arange(3.0), "epoch": 1}
 
 
@@ -38,8 +40,9 @@ class Saver:
 
 
 def checkpoint_of(name: str, folder: Path) -> Path:
+    module = "tests.support.training_functions" if name in OF_FILES else __name__
     trainer = launch(
-        TrialConfig(0, 0, 1, {"space": {}}, trainable=f"{__name__}:{name}", folder="."), None
+        TrialConfig(0, 0, 1, {"space": {}}, trainable=f"{module}:{name}", folder="."), None
     )
     trainer.train_epoch()
     state = {"epoch": 1, "metrics": {"loss": 1.0}, "trainer": trainer.state_dict()}
@@ -74,3 +77,34 @@ def test_a_model_s_checkpoint_stays_as_it_is(tmp_path: Path) -> None:
     before = file.read_bytes()
     unpack(file)
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "saved", "content"),
+    [("file_saver", "epoch-1.txt", ""), ("folder_saver", "epoch-1", "parts/total.txt")],
+)
+def test_files_are_given_back(name: str, saved: str, content: str, tmp_path: Path) -> None:
+    file = checkpoint_of(name, tmp_path)
+    assert (load_saved(file) / content).read_text() == "1.0"
+    place = unpack(file)
+    assert (place / content).read_text() == "1.0"
+    assert [path for path in file.parent.iterdir()] == [place]
+    written = write_saved(read_saved(checkpoint_of(name, tmp_path / "again")), tmp_path)
+    assert (written / content).read_text() == "1.0"
+
+
+def test_what_is_there_already_stays(tmp_path: Path) -> None:
+    file = checkpoint_of("folder_saver", tmp_path)
+    file.with_suffix("").mkdir()
+    with pytest.raises(HpsearchError, match="is there already: move it, or choose another --to"):
+        unpack(file)
+
+
+@pytest.mark.parametrize("name", ["../other", "model/../../other", "/other", "other", ""])
+def test_no_file_leaves_its_folder(name: str, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("1")
+    state = packed(tmp_path / "model")
+    state["hpsearch.files"] = {name: b"2"}
+    with pytest.raises(HpsearchError, match="the files of a checkpoint must lie below its folder"):
+        unpack_files(state, tmp_path / "target")
+    assert not (tmp_path / "other").exists()

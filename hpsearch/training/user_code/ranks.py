@@ -24,6 +24,7 @@ from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
 from hpsearch.training.user_code.reports import read_numbers
 from hpsearch.training.user_code.saved import RANKS_STATE
+from hpsearch.training.user_code.saved_files import packed
 from hpsearch.training.user_code.trial import (
     Trial,
     call_user_code,
@@ -61,6 +62,8 @@ class RankTrial(Trial):
         check_state(state)
         if self.rank != 0:
             return
+        if isinstance(state, os.PathLike):
+            state = packed(state)
         draft = self._file.with_suffix(".tmp")
         torch.save({"epoch": self.epoch if epoch is None else epoch, "state": state}, draft)
         check_loadable(draft, "save_checkpoint")
@@ -70,7 +73,7 @@ class RankTrial(Trial):
         """See FunctionTrial; every rank gets the state of rank 0."""
         if "state" not in self._saved:
             return None
-        return load_state(self._file, self.device)["state"]
+        return self._as_saved(load_state(self._file, self.device)["state"])
 
 
 def ranks_trainer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.seeds import derive_seed, seed_all
 from hpsearch.training.user_code.lockstep import Lockstep
+from hpsearch.training.user_code.saved_files import is_packed, packed, temporary_files
 
 _PURPOSE = "training function"
 
@@ -40,6 +42,10 @@ class Trial:
         self.seed = derive_seed(config.seed, config.number, _PURPOSE) % 2**32
         self.device = device
         self.epoch = epoch
+
+    def _as_saved(self, state: Any) -> Any:
+        """Return a state as it was saved: a path of files, which are there as long as this is."""
+        return temporary_files(state, self) if is_packed(state) else state
 
 
 @dataclass
@@ -65,7 +71,8 @@ class FunctionTrial(Trial):
     def report(self, metrics: Mapping[str, Any], checkpoint: Any = None) -> None:
         """Report the metrics of an epoch; returns when the next epoch is wanted.
 
-        `checkpoint` is a state to save with it, or a module, whose state_dict() is saved.
+        `checkpoint` is what to save with it (see `save_checkpoint`), or a module, whose
+        state_dict() is saved.
         """
         if checkpoint is not None:
             self.save_checkpoint(state_of(checkpoint), self.epoch + 1)
@@ -74,13 +81,16 @@ class FunctionTrial(Trial):
     def save_checkpoint(self, state: Any, epoch: int | None = None) -> None:
         """Keep a state for retries, pauses and the best trials: tensors, arrays, plain values.
 
-        `epoch` is the number of epochs that the state was trained: by default those reported, so
-        save after the report, or pass `trial.epoch + 1` before it. Raises UserCodeError for other
-        objects, which could be loaded only by running code from the file, and for an empty state.
+        Of a path (pathlib.Path) the file is kept, or all files of the folder. `epoch` is the
+        number of epochs that the state was trained: by default those reported, so save after the
+        report, or pass `trial.epoch + 1` before it. Raises UserCodeError for other objects, which
+        could be loaded only by running code from the file, and for an empty state.
         """
         trained = self.epoch if epoch is None else epoch
         if trained > self.max_epochs:
             self._lockstep.cut_short()
+        if isinstance(state, os.PathLike):
+            state = packed(state)
         check_state(state)
         buffer = io.BytesIO()  # a copy at once: training continues in the same tensors
         torch.save(state, buffer)
@@ -92,10 +102,13 @@ class FunctionTrial(Trial):
             self._lockstep.rest()
 
     def load_checkpoint(self) -> Any | None:
-        """Return the state to continue from; None where the trial starts from scratch."""
+        """Return the state to continue from; None where the trial starts from scratch.
+
+        Files that were saved are copies in a temporary folder, and this is the path.
+        """
         if self._saved.checkpoint is None:
             return None
-        return load_state(io.BytesIO(self._saved.checkpoint), self.device)
+        return self._as_saved(load_state(io.BytesIO(self._saved.checkpoint), self.device))
 
 
 def is_class(config: TrialConfig) -> bool:
