@@ -74,10 +74,12 @@ def test_a_wheel_in_a_bare_environment_runs_a_search(wheel: Path, tmp_path: Path
 
 #: imported by modules without being a dependency, and what brings them
 BROUGHT = {"starlette": "of MLflow's server, which loads this module"}
+#: what an extra brings: folders, and the module of a command
+OF_EXTRAS = ("service", "integrations", "cli/mcp_server.py")
 CORE = [
     path
     for path in (ROOT / "hpsearch").rglob("*.py")
-    if path.relative_to(ROOT / "hpsearch").parts[0] not in ("service", "integrations")
+    if not any(path.is_relative_to(ROOT / "hpsearch" / extra) for extra in OF_EXTRAS)
 ]
 
 
