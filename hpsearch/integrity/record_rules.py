@@ -77,4 +77,5 @@ def _entry_problems(record: Record, trial: TrialRecord, entry: FrozenTrial) -> I
             yield Problem(place, f"must have {value} at epoch {epoch}", there)
     last = list(record.objectives(trial) or ())
     if entry.state is TrialState.COMPLETE and entry.values != last:
-        yield Problem(place, f"must have the value {', '.join(map(str, last))}", entry.values)
+        rule = f"must have the value {', '.join(map(str, last))}"
+        yield Problem(place, rule, entry.values if several else entry.value)

@@ -57,12 +57,12 @@ class Record(TrialWriter):
         first_points: Iterable[Mapping[str, Scalar]] = (),
         home: Path | None = None,
         code: Mapping[str, str] | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> Record:
         """Begin the record of a new search. `facts` are versions and such, as plain values;
         `code` are the hashes of the user's files.
 
-        `clock` gives the seconds since 1970; that of a simulated search, since its start.
+        `clock` is that of a simulated search, in seconds since its start.
         `home` is where the search's folder will be, and isn't: a record in a database that was
         begun for it is of a process that died, and gives way while it has no trials.
         """
@@ -76,7 +76,7 @@ class Record(TrialWriter):
                 study_id = storage.create_new_study(directions, spec.name)
         except optuna.exceptions.DuplicatedStudyError as error:
             raise SearchExistsError(f"the record holds a search named {spec.name!r}") from error
-        now = clock()
+        now = (clock or cls.now)()
         for key, value in {
             # In a database, whose it is; a journal lies in the search's folder.
             "home": str(home) if is_shared else None,
@@ -91,7 +91,7 @@ class Record(TrialWriter):
         }.items():
             storage.set_study_user_attr(study_id, key, value)
         record = cls(place, storage, study_id, spec.name, home)
-        record.now = clock
+        record.now = clock or cls.now
         return record
 
     @classmethod

@@ -169,7 +169,7 @@ def test_no_time_in_a_record_changes_what_is_charged(place: Place, moment: float
 
 
 def test_an_honest_search_is_not_suspected(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.time", lambda: place.now)
+    monkeypatch.setattr(Record, "now", staticmethod(lambda: place.now))
     record = place.run("honest", search={"trials": 8})
     place.step()
     for number in range(7):

@@ -196,8 +196,12 @@ PLACES: dict[str, list[Any]] = {
         )
     },
     **{
-        family: [_section(f"{family}s", "wine", many=True)]
-        for family in ("regularizer", "constraint", "callback")
+        family: [_section(section, "wine", many=True)]
+        for family, section in (
+            ("regularizer", "regularizers"),
+            ("constraint", "weight_constraints"),
+            ("callback", "callbacks"),
+        )
     },
 }
 

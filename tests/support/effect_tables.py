@@ -230,6 +230,7 @@ UNSEEN_SECTIONS: dict[str, str] = {
 FIELDS: dict[str, Any] = {"number": 1, "seed": 1, "max_epochs": 3, "precision": "bf16"}
 UNSEEN_FIELDS: dict[str, str] = {
     "metric": "what a training function must report",
+    "other_metrics": "what else a trial must report, for objectives and constraints",
     "trainable": "a training function in place of all sections",
     "command": "a script in place of all sections",
     "metrics": "where those of a script come from",
