@@ -105,7 +105,7 @@ def test_an_interrupted_search_ends_and_the_kernel_goes_on(
     wait_until((tmp_path / "epoch-3").exists, 100)
     kernel.manager.interrupt_kernel()
     shown = kernel.finish(cell)
-    assert text_of(shown) == "stopped\n"
+    assert text_of(shown) == "train: checking it while Ray starts\nstopped\n"
     first, *_, last = tables_of(shown)
     assert "train: 0/1 trial," in first
     assert "best accuracy" in last
