@@ -78,6 +78,17 @@ def own_registry() -> Iterator[None]:
         now.update(before)
 
 
+@pytest.fixture(autouse=True)
+def forgotten_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Code that a test writes is imported for that test alone: many call theirs train.py."""
+    before = set(sys.modules)
+    yield
+    written = os.path.join(tmp_path_factory.getbasetemp(), "")
+    for name in sys.modules.keys() - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(written):
+            del sys.modules[name]
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """One local Ray cluster for all tests that run searches in this process."""

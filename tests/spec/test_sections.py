@@ -20,6 +20,8 @@ from hpsearch.spec import (
 SETTINGS = {
     "name",
     "objective",
+    "objectives",
+    "constraints",
     "search",
     "resources",
     "loader",

@@ -295,8 +295,8 @@ class TestTrials:
             (
                 {"objective": {"metric": "val_acuracy"}},
                 "objective.metric: must be a metric that every trial reports (train_loss, "
-                "train_accuracy, val_loss, val_accuracy, lr, grad_norm, seconds), "
-                "but got 'val_acuracy'; did you mean 'val_accuracy'",
+                "train_accuracy, val_loss, val_accuracy, lr, grad_norm, seconds, latency_ms, "
+                "parameters, peak_memory_mb), but got 'val_acuracy'; did you mean 'val_accuracy'",
             ),
             ({"objective": {"metric": "val_r2"}}, "objective.metric: must be a metric that every"),
             ({"space": {"lr": 1}}, "space: must be given with trainable or command only"),
