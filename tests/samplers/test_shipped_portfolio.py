@@ -127,7 +127,7 @@ def test_the_file_has_what_members_may_say() -> None:
     assert all(set(m) == {"lr", "momentum", "batch_size", "dropout"} for m in found)
 
 
-@pytest.mark.long
+@pytest.mark.soak  # three minutes
 def test_is_what_the_benchmark_learns() -> None:
     from benchmarks.portfolio import LEARNED_FROM, learn
 
