@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,14 @@ LONG = (
     "record/test_postgresql.py",
     "cli/test_moved.py",
     "tuning/test_nodes.py",
+    "training/test_ranks.py",
+    "tuning/test_process.py",
+    "integrations/test_integrations.py",
+    "tuning/test_checked_code.py",
+    "training/command/test_processes.py",
+    "service/test_serve.py",
+    "service/test_browser.py",
+    "tuning/test_user_processes.py",
     "test_notebook_kernel.py",
 )
 
@@ -83,8 +91,20 @@ def forgotten_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Code that a test writes is imported for that test alone: many call theirs train.py."""
     before = set(sys.modules)
     yield
+    _forget(sys.modules.keys() - before, tmp_path_factory)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_code_of_a_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What fixtures of a file have imported is for that file alone."""
+    before = set(sys.modules)
+    yield
+    _forget(sys.modules.keys() - before, tmp_path_factory)
+
+
+def _forget(names: Iterable[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     written = os.path.join(tmp_path_factory.getbasetemp(), "")
-    for name in sys.modules.keys() - before:
+    for name in names:
         if str(getattr(sys.modules[name], "__file__", None)).startswith(written):
             del sys.modules[name]
 
@@ -109,9 +129,10 @@ def vision_packages() -> Iterator[None]:
     sys.path.remove(folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """As in a trial that asks for one CPU; small nets gain nothing from more."""
+    """As in a trial that asks for one CPU. Small nets gain nothing from more, and the threads of
+    two files at once would wait for each other: that took some tests 20 times as long."""
     import torch
 
     num_threads = torch.get_num_threads()

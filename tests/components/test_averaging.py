@@ -14,8 +14,6 @@ from hpsearch.training import Trainer, export_model
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
 from tests.support.trainers import goes_on_bit_for_bit, make
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 MLP = {"name": "mlp", "hidden_sizes": [8]}
 #: of torch and of pytorch-optimizer
 AVERAGING = [

@@ -18,8 +18,6 @@ from hpsearch.components.weights import weights_of
 from tests.support.penalties import PENALTIES, STRENGTHS, build
 from tests.support.trainers import goes_on_bit_for_bit, make
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 UNIT_ROWS = {"name": "weight", "learn_g": False}
 
 

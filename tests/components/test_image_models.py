@@ -29,7 +29,7 @@ from tests.support.datasets import load
 from tests.support.images import write_images
 from tests.support.specs import changed
 
-pytestmark = pytest.mark.usefixtures("one_thread", "vision_packages")
+pytestmark = pytest.mark.usefixtures("vision_packages")
 MEAN, STD = (np.array(each, np.float32)[:, None, None] for each in ([0.3, 0.4, 0.5], [0.2] * 3))
 SCALE = Scale(MEAN, STD)
 #: what ImageNet's pixels are scaled by

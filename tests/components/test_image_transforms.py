@@ -22,7 +22,7 @@ from tests.support.datasets import load
 from tests.support.images import write_images
 from tests.support.specs import changed
 
-pytestmark = pytest.mark.usefixtures("one_thread", "vision_packages")
+pytestmark = pytest.mark.usefixtures("vision_packages")
 SHAPE = (3, 24, 24)
 #: what transforms have no default for
 REQUIRED: dict[str, dict[str, Any]] = {

@@ -21,8 +21,6 @@ from hpsearch.training import Trainer
 from hpsearch.training.checkpoints import CheckpointStore
 from tests.support.trainers import make
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 INPUTS, HIDDEN = 10, 20
 KINDS = [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)]
 

@@ -40,7 +40,6 @@ from tests.support.effect_tables import (
 from tests.support.effect_values import is_choice, other_values
 from tests.support.effects import TRIAL, Observation, differ, observe_trial
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 Refusal = (HpsearchError, TrialError)
 
 

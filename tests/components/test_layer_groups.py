@@ -20,8 +20,6 @@ from hpsearch.registry import ComponentOf
 from hpsearch.training import Trainer
 from tests.support.trainers import make
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 HIDDEN = {"name": "mlp", "hidden_sizes": [8, 8, 8]}
 
 

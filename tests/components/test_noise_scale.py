@@ -22,8 +22,6 @@ from hpsearch.validation import check
 from tests.support.specs import changed
 from tests.support.trainers import goes_on_bit_for_bit, make
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 NAME = "gradient_noise_scale"
 
 

@@ -18,8 +18,6 @@ from tests.support.datasets import load
 from tests.support.exported import customers, trained
 from tests.support.images import picture, write_images
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -32,7 +30,7 @@ def table(folder: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path, table: pd.DataFrame, one_thread: None) -> Predictor:
+def model(folder: Path, table: pd.DataFrame) -> Predictor:
     data = load("csv", folder, path="t.csv", target="bought", missing="median")
     return trained(data, epochs=30)
 

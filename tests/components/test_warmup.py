@@ -15,8 +15,6 @@ from hpsearch.components.schedules import Progress
 from tests.support.schedules import NEEDED, curve, lr_schedule, of_torch
 from tests.support.trainers import goes_on_bit_for_bit, make
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 EPOCHS = [0.25, 0.5, 0.7, 1, 1.3, 2.5, 3]
 #: a full batch, and sizes that divide those epochs or don't
 STEPS = [1, 3, 4, 10, 49]

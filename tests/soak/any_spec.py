@@ -6,8 +6,6 @@ import pytest
 
 from tests.support.chance import trains
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.mark.parametrize("seed", range(16, 400))
 def test_it_trains_goes_on_exactly_and_is_given_away(seed: int) -> None:

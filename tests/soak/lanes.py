@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from hpsearch.components import Data
 from tests.support.lanes import MLP, alone, assert_same, churned, lane_config
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 NUM_CHANGES = 10_000
 EPOCHS, NUM_LANES = 12, 24

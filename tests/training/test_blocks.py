@@ -15,9 +15,6 @@ from hpsearch.components import Data
 from hpsearch.training.batches import epoch_order
 from tests.support.trainers import goes_on_bit_for_bit, make
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 BLOCKS: list[dict[str, Any]] = [
     {"lr_schedule": {"name": "cosine"}},
     {"lr_schedule": {"name": "one_cycle"}},

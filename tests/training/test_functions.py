@@ -133,12 +133,8 @@ class TestSeeds:
 
 class TestExample:
     @pytest.fixture(autouse=True)
-    def one_thread(self) -> Iterator[None]:
-        """As an actor with one CPU sets it; steps this small wait for each other's threads."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
+    def forgotten(self) -> Iterator[None]:
         yield
-        torch.set_num_threads(before)
         sys.modules.pop("user_training_function", None)
 
     def trainer(self) -> FunctionTrainer | ClassTrainer:

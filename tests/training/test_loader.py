@@ -26,7 +26,6 @@ from tests.support.datasets import load
 from tests.support.images import write_images
 from tests.support.specs import changed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 CNN = {"name": "cnn", "channels": [3], "hidden_sizes": [4], "dropout": 0.3}
 MLP = {"name": "mlp", "hidden_sizes": [4], "dropout": 0.3}
 #: what the section `loader` may say

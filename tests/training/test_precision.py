@@ -19,8 +19,6 @@ from hpsearch.validation import check
 from tests.support.datasets import load
 from tests.support.specs import changed
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def wine() -> Data:

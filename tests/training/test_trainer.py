@@ -33,9 +33,6 @@ MLP = {"name": "mlp", "hidden_sizes": [16], "dropout": 0.2, "input_dropout": 0.1
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8], "dropout": 0.2}
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture(scope="module")
 def digits() -> Data:
     return load_data({"name": "digits"}, seed=0)

@@ -28,8 +28,6 @@ from hpsearch.tuning.on_ray.lane_actor import LaneActor
 from hpsearch.tuning.report import Report
 from tests.support.specs import make_spec
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(autouse=True)
 def own_process() -> Iterator[None]:

@@ -15,7 +15,6 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer, export_model
 from tests.support.datasets import arrays, load, user_factory
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 #: the training rows are the first ones: 1, 2, 2, -, 9; the others are larger
 ROWS = [1, 2, 2, None, 9, *[100] * 3, None, 100, 100]
 

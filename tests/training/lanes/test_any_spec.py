@@ -15,8 +15,6 @@ from tests.support.chance import any_spec
 from tests.support.lanes import alone, assert_same, together
 from tests.support.space import draw
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 #: rounding of the first steps grows in the next ones
 TOLERANCE = 5e-3
 

@@ -16,8 +16,6 @@ from hpsearch.training.lanes.batched_layers import Chain, grouped, unfolded
 from hpsearch.training.lanes.stack import Stack
 from tests.support.lanes import alone, assert_same, lane_config, together
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LANES, ROWS = 3, 5
 
 

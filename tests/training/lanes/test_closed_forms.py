@@ -21,8 +21,6 @@ from hpsearch.training.lanes.stack import Stack
 from tests.support.effects import data_of
 from tests.support.lanes import lane_config
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LANES, ROWS = 3, 10
 ACTIVATIONS = [n for n in registry.names("activation") if is_activation(ACTIVATION.build(n))]
 MLP = {"name": "mlp", "hidden_sizes": [8, 6], "dropout": 0.3, "input_dropout": 0.2}

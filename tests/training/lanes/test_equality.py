@@ -14,8 +14,6 @@ from tests.support.effect_tables import NEEDED
 from tests.support.effects import data_of
 from tests.support.lanes import MLP, alone, assert_same, lane_config, together
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8], "dropout": 0.2}
 RNN = {"name": "rnn", "hidden_size": 4}
 EPOCHS = 3

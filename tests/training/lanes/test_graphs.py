@@ -17,7 +17,6 @@ from hpsearch.training.lanes.group import LaneGroup
 from hpsearch.training.lanes.stacked_training import StackedTraining
 from tests.support.lanes import Trained, alone, assert_same, lane_config, together, without_time
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 EPOCHS = 4
 

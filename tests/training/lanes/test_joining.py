@@ -8,8 +8,6 @@ from hpsearch.components import Data
 from hpsearch.training.lanes.group import LaneGroup
 from tests.support.lanes import MLP, alone, assert_same, churned, lane_config, together
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ACTIVATIONS = ["relu", "tanh", "relu", {"name": "leaky_relu", "negative_slope": 0.2}, "silu"]
 
 

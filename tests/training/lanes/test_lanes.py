@@ -26,8 +26,6 @@ from tests.support.lanes import (
     without_time,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Moody(nn.Module):
     """Its program depends on the data."""

@@ -19,8 +19,6 @@ from hpsearch.training.lanes.lanes import Lanes
 from hpsearch.training.lanes.pace import Pace, measured_pace
 from tests.support.lanes import alone, assert_same, lane_config, together
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Plain(nn.Module):
     """Two layers; a class below changes what goes in or comes out."""

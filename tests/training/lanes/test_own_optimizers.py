@@ -13,8 +13,6 @@ from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
 from tests.support.lanes import alone, assert_same, lane_config, together
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class OwnSGD(torch.optim.Optimizer):
     """Gives parameters other tensors, or gradients: as users' optimizers do."""

@@ -17,8 +17,6 @@ from hpsearch.training import Trainer
 from hpsearch.training.lanes.programs import obstacle_of
 from tests.support.lanes import alone, assert_same, lane_config, together
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 REGULARIZERS: list[Any] = [
     None,
     [{"name": "l2", "strength": 0.02}],

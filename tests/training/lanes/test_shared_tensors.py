@@ -18,8 +18,6 @@ from hpsearch.training.lanes.gradients import Gradients
 from hpsearch.training.lanes.lanes import Lanes
 from tests.support.lanes import alone, assert_same, lane_config, together
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Shifted(nn.Module):
     """Adds a buffer that grows with each step."""

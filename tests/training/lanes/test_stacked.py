@@ -23,8 +23,6 @@ from tests.support.lanes import (
     without_time,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 #: lanes of one kind each
 OPTIMIZERS: dict[str, list[dict[str, Any]]] = {
     "sgd": [
