@@ -113,7 +113,7 @@ def test_an_interrupted_search_ends_and_the_kernel_goes_on(
     assert kernel.process.children(recursive=True) == []
 
     shown = kernel.run(AGAIN)
-    assert text_of(shown) == "finished 2\n"
+    assert text_of(shown) == "train-2: checking it while Ray starts\nfinished 2\n"
     assert "train-2: 2/2 trials" in tables_of(shown)[-1]
     assert kernel.process.children(recursive=True) == []
     assert "Traceback" not in capfd.readouterr().err
