@@ -17,8 +17,12 @@ from hpsearch.components.losses import LossSection, class_shares
 from hpsearch.components.losses.classification import Smoothing
 from hpsearch.components.metrics import MetricSections
 from hpsearch.components.tasks.heads import HeadSection
-from hpsearch.components.tasks.parts import SupervisedTask, Targets, make_parts
-from hpsearch.errors import BadConfigurationError
+from hpsearch.components.tasks.parts import (
+    SupervisedTask,
+    Targets,
+    make_parts,
+    smoothed_cross_entropy,
+)
 from hpsearch.registry import register
 
 
@@ -111,12 +115,6 @@ def classification(
     trained on, so that trials can be compared (of svm's scores, as if they were logits). The
     value of a loss that is given is `criterion`. The head is the loss's own unless it is given.
     """
-    if loss is not None and label_smoothing:
-        raise BadConfigurationError(
-            "must be set on `loss` when a loss is given",
-            label_smoothing,
-            keyword="label_smoothing",
-        )
-    default = {"name": "cross_entropy", "label_smoothing": label_smoothing}
+    default = smoothed_cross_entropy(label_smoothing, loss)
     targets = Targets("classification", output_size, class_counts, soft_targets)
     return Classification(make_parts(targets, default, loss, head, metrics, folder))

@@ -17,8 +17,13 @@ from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
 from hpsearch.components.losses import LossSection
 from hpsearch.components.losses.classification import Smoothing
-from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
-from hpsearch.errors import BadConfigurationError
+from hpsearch.components.tasks.parts import (
+    SupervisedTask,
+    Targets,
+    TaskComponents,
+    make_parts,
+    smoothed_cross_entropy,
+)
 from hpsearch.registry import register
 
 #: what cross entropy takes for no target
@@ -136,13 +141,7 @@ def language_model(
     The value of a loss that is given is `criterion`. A model gives an output for each step,
     which must not depend on later ones.
     """
-    if loss is not None and label_smoothing:
-        raise BadConfigurationError(
-            "must be set on `loss` when a loss is given",
-            label_smoothing,
-            keyword="label_smoothing",
-        )
-    default = {"name": "cross_entropy", "label_smoothing": label_smoothing}
+    default = smoothed_cross_entropy(label_smoothing, loss)
     # of each token a classification
     targets = Targets("classification", output_size)
     return LanguageModel(make_parts(targets, default, loss, "softmax", (), folder), class_names)

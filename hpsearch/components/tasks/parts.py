@@ -127,6 +127,20 @@ class Targets:
     are_soft: bool = False
 
 
+def smoothed_cross_entropy(label_smoothing: float, loss: Any) -> dict[str, Any]:
+    """Return the loss of a task of classes where none is given.
+
+    Raises BadConfigurationError for smoothing beside a loss, which has its own.
+    """
+    if loss is not None and label_smoothing:
+        raise BadConfigurationError(
+            "must be set on `loss` when a loss is given",
+            label_smoothing,
+            keyword="label_smoothing",
+        )
+    return {"name": "cross_entropy", "label_smoothing": label_smoothing}
+
+
 def make_parts(
     targets: Targets,
     default_loss: Any,
