@@ -26,11 +26,13 @@ SUFFIX = "-next"
 def next_spec(record: Record, name: str = "") -> tuple[SearchSpec, list[Change]]:
     """Return the spec of the next search, and what is searched otherwise.
 
-    It begins with what the search found (`warm_start`). A range whose new end a component refuses
+    It begins with what the search found (`warm_start`), unless this had several objectives or
+    constraints, which no warm start takes. A range whose new end a component refuses
     keeps its old one.
     """
     spec = record.spec.without_lr_test()
-    search = spec.search.model_copy(update={"warm_start": (record.name,), "points": ()})
+    earlier = (record.name,) if spec.is_plain else ()
+    search = spec.search.model_copy(update={"warm_start": earlier, "points": ()})
     spec = spec.model_copy(update={"name": name or f"{spec.name}{SUFFIX}", "search": search})
     made: list[Change] = []
     for change in next_changes(record):

@@ -116,3 +116,12 @@ def test_says_nothing_of_few_trials(tmp_path: Path) -> None:
     record = Record.create(tmp_path / "record.journal", spec)
     assert next_changes(record) == []
     assert next_spec(record, "second")[0].name == "second"
+
+
+def test_a_search_under_constraints_begins_anew(tmp_path: Path) -> None:
+    """`validate` refuses a warm start with constraints."""
+    limit = [{"metric": "cost", "max": 1.0}]
+    spec = make_spec(tmp_path, trainable="train.py:train", space={"lr": LOG}, constraints=limit)
+    record = Record.create(tmp_path / "record.journal", spec)
+    found, _ = next_spec(record)
+    assert found.search.warm_start == () and found.constraints == spec.constraints
