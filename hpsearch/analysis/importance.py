@@ -68,10 +68,11 @@ def importances(record: Record) -> Importances:
     judged = [t for t in judged if t.number in losses or t.outcome is not Outcome.COMPLETED]
     counts = {name: sum(name in trial.params for trial in judged) for name in names}
     measured = [name for name in names if counts[name] >= MIN_ACTIVE]
-    shares = _shares(record, judged, losses, measured, num_top)
+    compared = _compared(record, judged, losses, measured)
+    shares = _shares(compared, measured, num_top)
     if not shares:
         return Importances("The best trials' hyperparameters do not differ from the others'.")
-    intervals = _intervals(record, judged, losses, measured, num_top)
+    intervals = _intervals(compared, measured, num_top)
     told = f" Intervals: nine tenths of {NUM_RESAMPLES} resamples of the trials."
     return Importances(
         f"What sets the best {num_top} trials at epoch {epoch} apart from all {len(judged)} "
@@ -109,25 +110,32 @@ def _comparable_epoch(
     return (max(epochs), losses[max(epochs)]) if epochs else None
 
 
-def _shares(
-    record: Record,
-    trials: list[TrialRecord],
-    losses: dict[int, float],
-    names: list[str],
-    num_top: int,
-) -> dict[str, float]:
+def _compared(
+    record: Record, trials: list[TrialRecord], losses: dict[int, float], names: list[str]
+) -> list[FrozenTrial]:
+    """Return the trials as Optuna has them; only the order of their losses matters."""
+    distributions = record.space.distributions
+    worst = max(losses.values()) + 1.0
+    frozen = []
+    for trial in trials:
+        params = {name: trial.params[name] for name in names if name in trial.params}
+        known = {name: distributions[name] for name in params}
+        frozen.append(_frozen(trial.number, losses.get(trial.number, worst), params, known))
+    return frozen
+
+
+def _shares(trials: list[FrozenTrial], names: list[str], num_top: int) -> dict[str, float]:
     """Return the shares, the largest first; none where nothing sets the best trials apart."""
-    raw = _ped_anova(record, trials, losses, names, num_top)
+    with _quiet():
+        # Half a trial less, so that rounding can't put one more trial into the top group.
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=(num_top - 0.5) / len(trials))
+        raw = evaluator.evaluate(_Study(trials), params=names)
     total = sum(raw.values())
     return {name: share / total for name, share in raw.items()} if total > 0 else {}
 
 
 def _intervals(
-    record: Record,
-    trials: list[TrialRecord],
-    losses: dict[int, float],
-    names: list[str],
-    num_top: int,
+    trials: list[FrozenTrial], names: list[str], num_top: int
 ) -> dict[str, tuple[float, float]]:
     """Return the 5th and the 95th percentile of each share over resamples of the trials."""
     if len(trials) > MAX_RESAMPLED:
@@ -136,31 +144,10 @@ def _intervals(
     found = []
     for _ in range(NUM_RESAMPLES):
         drawn = [trials[i] for i in rng.integers(0, len(trials), len(trials))]
-        shares = _shares(record, drawn, losses, names, num_top)
+        shares = _shares(drawn, names, num_top)
         found.append([shares.get(name, 0.0) for name in names])
     low, high = np.percentile(found, [5, 95], axis=0)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
-
-
-def _ped_anova(
-    record: Record,
-    trials: list[TrialRecord],
-    losses: dict[int, float],
-    names: list[str],
-    num_top: int,
-) -> dict[str, float]:
-    """Return the raw importances, the largest first; only the order of the losses matters."""
-    distributions = record.space.distributions
-    worst = max(losses.values()) + 1.0
-    frozen = []
-    for trial in trials:
-        params = {name: trial.params[name] for name in names if name in trial.params}
-        known = {name: distributions[name] for name in params}
-        frozen.append(_frozen(trial.number, losses.get(trial.number, worst), params, known))
-    with _quiet():
-        # Half a trial less, so that rounding can't put one more trial into the top group.
-        evaluator = PedAnovaImportanceEvaluator(target_quantile=(num_top - 0.5) / len(trials))
-        return evaluator.evaluate(_Study(frozen), params=names)
 
 
 class _Study(optuna.Study):
