@@ -28,6 +28,7 @@ from hpsearch.errors import (
 )
 from hpsearch.importing import outliving_exits
 from hpsearch.record import Record, SearchState, TrialRecord
+from hpsearch.record.observations import Observations
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers.shipped_portfolio import shipped_points
 from hpsearch.samplers.warm_start import Earlier, alike, transfers, warm_started
@@ -45,7 +46,6 @@ from hpsearch.training.launchers import exports_model
 from hpsearch.training.user_code.saved import read_saved, write_saved
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.fusing import num_lanes, obstacle
-from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.experiment import Workers, run_trials
 from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
 from hpsearch.tuning.on_ray.lr_range import narrow_lr_ranges

@@ -11,6 +11,8 @@ from hpsearch.analysis.narrowing import next_section
 from hpsearch.analysis.next_steps import next_steps
 from hpsearch.analysis.objectives import goal
 from hpsearch.analysis.progress import summary
+from hpsearch.analysis.response import Response
+from hpsearch.analysis.response_sections import hyperparameters, interactions_found
 from hpsearch.analysis.result_sections import (
     baselines_beside,
     best_configuration,
@@ -25,7 +27,6 @@ from hpsearch.analysis.trial_sections import (
     curves_diagnosed,
     early_stopping,
     failures_by_reason,
-    hyperparameters,
     leaderboard,
     trials_by_outcome,
     warnings_of_checks,
@@ -60,12 +61,13 @@ def introduction(record: Record) -> str:
     )
 
 
-def sections(record: Record, importances: Importances) -> list[Section]:
+def sections(record: Record, importances: Importances, response: Response) -> list[Section]:
     """Return the parts of a report after its introduction."""
-    return [*findings(record, importances), *next_section(record), _next(record), *facts(record)]
+    found = findings(record, importances, response)
+    return [*found, *next_section(record), _next(record), *facts(record)]
 
 
-def findings(record: Record, importances: Importances) -> list[Section]:
+def findings(record: Record, importances: Importances, response: Response) -> list[Section]:
     """Return what a search found, and what went wrong."""
     progress = summary(record)
     failed = failures_by_reason(record)
@@ -84,7 +86,8 @@ def findings(record: Record, importances: Importances) -> list[Section]:
         trials_by_outcome(record),
         leaderboard(record),
         *curves_diagnosed(record, progress),
-        hyperparameters(importances),
+        hyperparameters(record, importances, response),
+        *interactions_found(record, importances, response),
         early_stopping(record, progress),
         *warnings_of_checks(record),
         *([] if progress.best is None else failed),

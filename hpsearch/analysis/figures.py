@@ -21,6 +21,8 @@ from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.lr_range_report import lr_range_drawings
 from hpsearch.analysis.parallel import parallel_coordinates
 from hpsearch.analysis.reliability import reliability_plot
+from hpsearch.analysis.response import Response
+from hpsearch.analysis.response_figures import add_dependence, strongest_interaction
 from hpsearch.analysis.scatter import (
     Point,
     add_points,
@@ -43,15 +45,17 @@ _MAX_CURVE_POINTS = 40_000
 _FEW_TICKS = 10
 
 
-def all_figures(record: Record, importances: Importances) -> dict[str, go.Figure]:
+def all_figures(
+    record: Record, importances: Importances, response: Response
+) -> dict[str, go.Figure]:
     """Return the pictures of a search by name; the slices by importance, as `slice:NAME`."""
-    figures = {name: draw() for name, draw in _drawings(record, importances).items()}
+    figures = {name: draw() for name, draw in _drawings(record, importances, response).items()}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def figure_names(record: Record, importances: Importances) -> list[str]:
     """Return the names of the pictures that a search may have, without drawing any."""
-    return list(_drawings(record, importances))
+    return list(_drawings(record, importances, Response(record)))
 
 
 def objective_over_trials(record: Record) -> go.Figure | None:
@@ -143,8 +147,9 @@ def _told(name: str, importances: Importances) -> str:
     return told if ends is None else f"{told} ({100 * ends[0]:.0f} to {ends[1]:.0%})"
 
 
-def parameter_slice(record: Record, parameter: Parameter) -> go.Figure | None:
-    """Draw the newest objective over one hyperparameter, in the trials that have it."""
+def parameter_slice(record: Record, parameter: Parameter, response: Response) -> go.Figure | None:
+    """Draw the newest objective over one hyperparameter, in the trials that have it, and what a
+    model expects in full."""
     figure = new_figure(parameter.name, "", record.spec.objective.metric, height=290)
     _set_parameter_axis(figure, parameter.distribution)
     points = [
@@ -154,6 +159,8 @@ def parameter_slice(record: Record, parameter: Parameter) -> go.Figure | None:
     ]
     if all(point.y is None for point in points):
         return None
+    if (dependence := response.dependence(parameter.name)) is not None:
+        add_dependence(figure, dependence)
     add_trials(figure, record, points, legend=False)
     best = record.best
     if best is not None and parameter.name in best.params:
@@ -193,7 +200,7 @@ def early_stopping_rungs(record: Record) -> go.Figure | None:
 
 
 def _drawings(
-    record: Record, importances: Importances
+    record: Record, importances: Importances, response: Response
 ) -> dict[str, Callable[[], go.Figure | None]]:
     order = {name: place for place, name in enumerate(importances.shares)}
     parameters = sorted(
@@ -201,7 +208,7 @@ def _drawings(
     )
     valued = [trial for trial in record.trials if record.objective(trial) is not None]
     slices = {
-        f"slice:{p.name}": partial(parameter_slice, record, p)
+        f"slice:{p.name}": partial(parameter_slice, record, p, response)
         for p in parameters
         if any(p.name in trial.params for trial in valued)
     }
@@ -210,6 +217,7 @@ def _drawings(
         "objective": partial(objective_over_trials, record),
         "curves": partial(learning_curves, record),
         "importances": partial(importance_bars, importances),
+        "interaction": partial(strongest_interaction, record, response, list(order)),
         "parallel": partial(parallel_coordinates, record, parameters),
         "rungs": partial(early_stopping_rungs, record),
         "reliability": partial(reliability_plot, record),

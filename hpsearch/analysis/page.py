@@ -152,7 +152,10 @@ def _figure_places(heights: Mapping[str, int | None]) -> list[str]:
     large = [place for name, place in places.items() if not name.startswith("slice:")]
     if not slices:
         return large
-    told = "The newest objective of each trial, by hyperparameter; the star is the best."
+    told = (
+        "The newest objective of each trial, by hyperparameter; the star is the best, a line with "
+        "a band what a model expects in full."
+    )
     caption = f'<p class="caption">{told}</p>'
     return [*large, caption, '<div class="slices">', *slices, "</div>"]
 

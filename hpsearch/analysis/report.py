@@ -18,6 +18,7 @@ from hpsearch.analysis.frames import curves_frame, trials_frame
 from hpsearch.analysis.importance import Importances, importances
 from hpsearch.analysis.leaders import LEADERBOARD_SIZE, leaders
 from hpsearch.analysis.progress import Progress, summary
+from hpsearch.analysis.response import Interaction, Response
 from hpsearch.errors import RunsError
 from hpsearch.formatting import show_count
 from hpsearch.record import FinalNote, Record, TrialRecord
@@ -100,12 +101,30 @@ class SearchReport:
     def figures(self) -> dict[str, go.Figure]:
         """The pictures: objective, curves, importances, rungs, and `slice:NAME` a parameter; with
         several objectives `pareto:METRIC` over the first."""
-        return all_figures(self.record, self._importances)
+        return all_figures(self.record, self._importances, self._response)
 
     @cached_property
     def diagnoses(self) -> dict[int, list[Diagnosis]]:
         """What the curves say, by the trial's number; `str` of one is a sentence."""
         return diagnoses(self.record)
+
+    @cached_property
+    def interactions(self) -> list[Interaction]:
+        """Pairs of the most important hyperparameters whose joint effect isn't the sum of theirs,
+        the largest first, as far as a model of the trials can tell."""
+        return self._response.interactions(list(self._importances.shares))
+
+    def partial_dependence(self, name: str) -> pd.DataFrame | None:
+        """Return the expected objective by a hyperparameter: `value`, `mean`, `low`, `high`.
+
+        The others are as trials had them; `low` and `high` hold 90 % of what a model of the trials
+        thinks of the mean. None while too few trials were trained in full. Raises KeyError.
+        """
+        found = self._response.dependence(name)
+        if found is None:
+            return None
+        columns = {"value": found.values, "mean": found.mean, "low": found.low, "high": found.high}
+        return pd.DataFrame(columns)
 
     def leaderboard(self, n: int = LEADERBOARD_SIZE) -> pd.DataFrame:
         """Return the rows of `trials` that lead: completed ones first, then by epochs trained."""
@@ -140,9 +159,13 @@ class SearchReport:
     def _importances(self) -> Importances:
         return importances(self.record)
 
+    @cached_property
+    def _response(self) -> Response:
+        return Response(self.record)
+
     @property
     def _sections(self) -> list[Section]:
-        return content.sections(self.record, self._importances)
+        return content.sections(self.record, self._importances, self._response)
 
 
 def write_report(record: Record, folder: SearchFolder) -> None:

@@ -97,6 +97,7 @@ def add_points(
     )
 
 
+@np.errstate(over="ignore")  # a limit that is infinite clips nothing
 def clip_outliers(figure: go.Figure, record: Record, values: Iterable[float | None]) -> None:
     """Keep a few values that are worse by far, such as a huge loss, from flattening the rest."""
     finite = np.array([value for value in values if value is not None])

@@ -7,7 +7,6 @@ from hpsearch.analysis.diagnosis import Diagnosis, diagnoses
 from hpsearch.analysis.endings import ending_label, endings
 from hpsearch.analysis.failures import failures
 from hpsearch.analysis.frames import active_names
-from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.leaders import LEADERBOARD_SIZE, leaders
 from hpsearch.analysis.progress import Progress
 from hpsearch.analysis.scatter import shown_trials
@@ -70,28 +69,6 @@ def curves_diagnosed(record: Record, progress: Progress) -> list[Section]:
     best = found.get(progress.best.number, []) if progress.best is not None else []
     texts = [f"The best trial, {each}." for each in best]
     return [Section("Diagnosis", (*texts, table))]
-
-
-def hyperparameters(importances: Importances) -> Section:
-    """Return how much each hyperparameter matters."""
-    if not importances.shares:
-        return Section("Hyperparameters", (importances.note,), ("parallel", "slice"))
-    rows = as_rows(
-        (f"`{name}`", f"{share:.1%}", *_interval(importances, name))
-        for name, share in importances.shares.items()
-    )
-    header = ("hyperparameter", "share", *(["90 % interval"] if importances.intervals else []))
-    blocks: list[str | Table | Code] = [importances.note, Table(header, rows)]
-    if importances.left_out:
-        names = ", ".join(f"`{name}`" for name in importances.left_out)
-        blocks.append(f"Too few trials have these hyperparameters: {names}.")
-    return Section("Hyperparameters", tuple(blocks), ("importances", "parallel", "slice"))
-
-
-def _interval(importances: Importances, name: str) -> list[str]:
-    """Return the cell of an interval, where there are any: over resamples of the trials."""
-    ends = importances.intervals.get(name)
-    return [] if ends is None else [f"{ends[0]:.0%} to {ends[1]:.0%}"]
 
 
 def early_stopping(record: Record, progress: Progress) -> Section:

@@ -66,6 +66,21 @@ class GaussianProcess:
         drawn: Array = cross.T @ self._weights + normal @ root.T
         return drawn
 
+    def averages(self, features: Array) -> tuple[Array, Array]:
+        """Return means and covariance of the latent function's averages over sets of points.
+
+        `features` are (num_sets, num_points, num_columns); an average is linear in the function,
+        so that it is as normal as the function itself.
+        """
+        num_sets, num_points, num_columns = features.shape
+        scaled = features.reshape(-1, num_columns) / self._scales
+        cross = matern52(squared_distances(self._features, scaled))
+        cross = cross.reshape(-1, num_sets, num_points).mean(axis=2)
+        prior = matern52(squared_distances(scaled, scaled))
+        prior = prior.reshape(num_sets, num_points, num_sets, num_points).mean(axis=(1, 3))
+        reduction = solve_triangular(self._cholesky, cross, lower=True, check_finite=False)
+        return cross.T @ self._weights, prior - reduction.T @ reduction
+
 
 def fit_hyperparameters(
     features: Array, targets: Array, known_noise: Array, groups: Integers, max_steps: int = 10

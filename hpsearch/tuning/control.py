@@ -18,6 +18,7 @@ from hpsearch.early_stopping import Rule
 from hpsearch.formatting import show_seconds
 from hpsearch.outcome import Outcome, RaisedError, StoppedBy
 from hpsearch.record import Record, SearchState, TrialRecord
+from hpsearch.record.observations import Observations
 from hpsearch.samplers import Sampler
 from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import CheckpointStore
@@ -25,7 +26,6 @@ from hpsearch.tuning.budgets import Budgets, Clock
 from hpsearch.tuning.decisions import Decisions
 from hpsearch.tuning.dry_run import DryRun
 from hpsearch.tuning.failures import common_failure
-from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.report import Report
 from hpsearch.tuning.retention import Retention
 from hpsearch.tuning.trial_queue import TrialQueue

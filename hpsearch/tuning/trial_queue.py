@@ -7,9 +7,9 @@ from collections.abc import Sized
 
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
+from hpsearch.record.observations import Observations
 from hpsearch.samplers import Sampler
 from hpsearch.tuning.decisions import Decisions
-from hpsearch.tuning.observations import Observations
 
 
 class TrialQueue:

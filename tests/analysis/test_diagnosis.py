@@ -15,6 +15,7 @@ from hpsearch.analysis import SearchReport
 from hpsearch.analysis.content import findings
 from hpsearch.analysis.diagnosis import Curves, curves_of, diagnose
 from hpsearch.analysis.importance import importances
+from hpsearch.analysis.response import Response
 from hpsearch.cli.common import app
 from hpsearch.outcome import Outcome
 from hpsearch.record import TrialRecord
@@ -171,7 +172,11 @@ def test_report_and_command_say_it(tmp_path: Path) -> None:
     said = SearchReport(record).diagnoses
     assert list(said) == [1]
     assert "the training score is 0.9, the validation score 0.291 lower" in str(said[1][0])
-    (section,) = [s for s in findings(record, importances(record)) if s.title == "Diagnosis"]
+    (section,) = [
+        s
+        for s in findings(record, importances(record), Response(record))
+        if s.title == "Diagnosis"
+    ]
     assert section.blocks[0] == f"The best trial, {said[1][0]}."
     runner, runs = CliRunner(), ["--runs", str(place.path)]
     assert runner.invoke(app, ["explain", "demo", *runs]).output == f"trial 1: {said[1][0]}\n"

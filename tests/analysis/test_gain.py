@@ -9,6 +9,7 @@ import pytest
 from hpsearch.analysis.content import findings
 from hpsearch.analysis.gain import gain
 from hpsearch.analysis.importance import importances
+from hpsearch.analysis.response import Response
 from hpsearch.record import Outcome, Record
 from tests.support.records import add, make_spec
 
@@ -28,7 +29,7 @@ def test_is_the_difference_to_the_default_in_full(record: Record) -> None:
     add(record, [0.6, 0.95], **OTHER)
     expected = "+0.15 in score (0.95 against 0.8) over the default configuration (trial 0)"
     assert gain(record) == expected
-    best = findings(record, importances(record))[0]
+    best = findings(record, importances(record), Response(record))[0]
     assert expected in str(best.blocks[0])
 
 

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from hpsearch.analysis.narrowing import FewerChoices, NewRange, next_changes, next_section
 from hpsearch.next_spec import next_spec
-from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.spec import draft_spec
+from tests.support.searched import searched
 from tests.support.specs import make_spec
 
 LOG = {"low": 1e-4, "high": 1.0, "log": True}
 LINE = {"low": 0.0, "high": 1.0}
-Score = Callable[[dict[str, Any]], float]
-
-
-def searched(path: Path, space: dict[str, Any], score: Score, **sections: Any) -> Record:
-    """The record of 60 random trials, whose objective is a function of their parameters."""
-    named = sections or {"trainable": "train.py:train", "space": space}
-    spec = make_spec(path, **named, search={"early_stopping": {"max_epochs": 1}})
-    record = Record.create(path / "record.journal", spec)
-    rng = np.random.default_rng(0)
-    for number in range(60):
-        params: dict[str, Any] = {}
-        for parameter in record.space.parameters:
-            if not parameter.is_active(params):
-                continue
-            distribution = parameter.distribution
-            if hasattr(distribution, "choices"):
-                params[parameter.name] = distribution.choices[
-                    int(rng.integers(len(distribution.choices)))
-                ]
-                continue
-            low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-            is_log = distribution.log  # type: ignore[attr-defined]
-            value = np.exp(rng.uniform(np.log(low), np.log(high))) if is_log else 0.0
-            value = value if is_log else rng.uniform(low, high)
-            params[parameter.name] = round(value) if isinstance(low, int) else float(value)
-        record.add_trial(params)
-        record.start_attempt(number)
-        record.report(number, 1, {"val_accuracy": score(params)})
-        record.end_trial(number, Outcome.COMPLETED)
-    record.end("finished")
-    return record
 
 
 def test_a_range_narrows_to_where_the_best_lie(tmp_path: Path) -> None:

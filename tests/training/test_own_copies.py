@@ -13,10 +13,10 @@ from torch import nn
 
 from hpsearch.components import Data, load_data
 from hpsearch.record import Record
+from hpsearch.record.observations import Observations
 from hpsearch.samplers import make_sampler
 from hpsearch.spec import TrialConfig
 from hpsearch.training import CrossValidation, Trainer, launch, make_trainer, refit
-from hpsearch.tuning.observations import Observations
 from tests.support.specs import make_spec
 
 VALUES: dict[str, Any] = {

@@ -13,7 +13,7 @@ from hpsearch.live import progress_line
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from hpsearch.samplers import make_sampler
-from hpsearch.samplers.outlook import MIN_TRIALS
+from hpsearch.samplers.finals import MIN_TRIALS
 from hpsearch.spec import draft_spec
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.report import Report

@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from hpsearch.analysis.figures import all_figures
 from hpsearch.analysis.importance import importances
 from hpsearch.analysis.page import figures_json
+from hpsearch.analysis.response import Response
 from hpsearch.errors import ConflictError
 from hpsearch.service.cache.cache import Cache
 from hpsearch.service.cache.records import Records
@@ -95,7 +96,7 @@ def _draw(name: str) -> bytes:
     signal.setitimer(signal.ITIMER_REAL, DRAW_LIMIT_S)  # its signal ends the process
     try:
         record, _ = _records.read(name)
-        figures = all_figures(record, importances(record))
+        figures = all_figures(record, importances(record), Response(record))
         return gzip.compress(figures_json(figures).encode(), 1)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)

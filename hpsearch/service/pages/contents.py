@@ -14,6 +14,7 @@ from hpsearch.analysis.blocks import Section
 from hpsearch.analysis.figures import figure_names
 from hpsearch.analysis.importance import importances
 from hpsearch.analysis.page import introduction_html, section_html, tiles_html
+from hpsearch.analysis.response import Response
 from hpsearch.record import Record
 from hpsearch.service.cache.cache import Cache
 from hpsearch.service.cache.figures import FigureProcess
@@ -75,7 +76,7 @@ def _make(record: Record, version: str, process: FigureProcess) -> Content:
         Markup(introduction_html(record)),
         Markup(tiles_html(record)),
         curves_svg(record),
-        _sections(content.findings(record, importance), places),
+        _sections(content.findings(record, importance, Response(record)), places),
         _sections(content.facts(record), {}),
         cost_s=time.thread_time() - began,
     )

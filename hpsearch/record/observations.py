@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from hpsearch.outcome import Outcome
-from hpsearch.record import Record, TrialRecord
+from hpsearch.record.record import Record
+from hpsearch.record.trials import TrialRecord
 from hpsearch.samplers import Observation
 
 #: how far a trial is

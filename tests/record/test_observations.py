@@ -8,8 +8,8 @@ import pytest
 
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record
+from hpsearch.record.observations import Observations
 from hpsearch.samplers.fidelity import score_at
-from hpsearch.tuning.observations import Observations
 from tests.support.specs import make_spec
 
 RUNGS = (1, 3, 9, 27)
