@@ -209,7 +209,7 @@ def test_a_search_can_be_read_without_javascript(team: Team, visit: Visitor) -> 
         "best val_accuracy 1.63 trial 11",
         "12 trials of 12 planned",
         "Leaderboard",
-        "hyperparameter share 90 % interval model.dropout",
+        "hyperparameter share 90 % interval expected best",
         "12 completed",
         "one line another",
         "name: done",
