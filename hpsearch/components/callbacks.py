@@ -57,6 +57,31 @@ class Callback(Protocol):
         """Go on from what `state_dict` gave."""
 
 
+class MeasuringCallback(Callback):
+    """One that measures, and changes nothing."""
+
+    def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:
+        """Change nothing."""
+
+    def after_epoch(
+        self, model: nn.Module, metrics: Mapping[str, float], *, is_last: bool
+    ) -> bool:
+        """Change nothing."""
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        """Never."""
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing is kept."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing was kept."""
+
+
 def callback_metrics(
     sections: Sequence[Any] | None, folder: Path | None = None
 ) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -12,7 +12,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from hpsearch.components.batch import Batch, Tree
-from hpsearch.components.callbacks import Callback
+from hpsearch.components.callbacks import MeasuringCallback
 from hpsearch.registry import register
 
 NAME = "gradient_noise_scale"
@@ -20,7 +20,7 @@ NAME = "gradient_noise_scale"
 
 @register("callback", NAME)
 @dataclass(frozen=True)
-class GradientNoiseScale(Callback):
+class GradientNoiseScale(MeasuringCallback):
     """Measures tr(S) / |G|² of the gradient G and its covariance S over rows, each epoch.
 
     The simple noise scale of McCandlish et al. (2018), arXiv 1812.06162, appendix A, from two
@@ -57,27 +57,6 @@ class GradientNoiseScale(Callback):
         small = float(torch.stack(squares).mean())
         scale = noise_scale(small, num_rows, float(_square(mean)), num_rows * len(squares))
         return {} if scale is None else {NAME: scale}
-
-    def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:
-        """Change nothing."""
-
-    def after_epoch(
-        self, model: nn.Module, metrics: Mapping[str, float], *, is_last: bool
-    ) -> bool:
-        """Change nothing."""
-        return False
-
-    @property
-    def is_over(self) -> bool:
-        """Never."""
-        return False
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is kept."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing was kept."""
 
 
 def noise_scale(small: float, small_size: int, big: float, big_size: int) -> float | None:

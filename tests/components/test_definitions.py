@@ -72,6 +72,7 @@ NEITHER = {
     "augmentation.feature_masking": "dropout without rescaling, of inputs",
     "batch_schedule.*": "a batch size is constant in both",
     "callback.gradient_noise_scale": "neither has it",
+    "callback.layer_statistics": "neither has it",
     "calibration.*": "neither has any; scikit-learn has",
     "cell.*": "neither normalises within a cell",
     "check.*": "they look at a trial",

@@ -20,6 +20,9 @@ _NAMES = {
     "train_score": ("train_accuracy", "train_acc", "train_r2", "train/accuracy"),
     "val_score": ("val_accuracy", "val_acc", "eval_accuracy", "val_r2", "val/accuracy"),
     "grad_norm": ("grad_norm",),
+    "gradient_flow": ("gradient_flow",),
+    "dead_units": ("dead_units",),
+    "saturated_units": ("saturated_units",),
 }
 _EMPTY = np.empty(0)
 
@@ -38,6 +41,10 @@ class Curves:
     train_score: Array = field(default_factory=lambda: _EMPTY)
     val_score: Array = field(default_factory=lambda: _EMPTY)
     grad_norm: Array = field(default_factory=lambda: _EMPTY)
+    #: what the callback layer_statistics measures
+    gradient_flow: Array = field(default_factory=lambda: _EMPTY)
+    dead_units: Array = field(default_factory=lambda: _EMPTY)
+    saturated_units: Array = field(default_factory=lambda: _EMPTY)
     chance_loss: float | None = None
     chance_score: float | None = None
     #: why the trial diverged, if it did
