@@ -259,10 +259,13 @@ class TestThread:
         assert EVENTS[0]["loss"] == 1
 
     def test_passes_an_interrupt_on(self, trainers: Trainers) -> None:
+        # A background job of a shell ignores it.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         trainer = trainers("interrupted")
         trainer.train_epoch()
         with pytest.raises(KeyboardInterrupt):
             trainer.train_epoch()
+        signal.signal(signal.SIGINT, before)
         assert EVENTS == ["finally"]
 
 
