@@ -79,7 +79,7 @@ class Cube:
             snapped = np.where(np.isinf(self.num_cells), points, (cells + 0.5) / self.num_cells)
         for column, conditions in enumerate(self._conditions):
             for parent, coordinate in conditions:
-                snapped[~np.isclose(snapped[:, parent], coordinate), column] = math.nan
+                snapped[~_is_at(snapped[:, parent], coordinate), column] = math.nan
         return snapped
 
     def features(self, points: Array) -> Array:
@@ -92,10 +92,17 @@ class Cube:
         for i, coordinates in enumerate(points.T):
             if self.is_categorical[i]:
                 choices = (np.arange(self.num_cells[i]) + 0.5) / self.num_cells[i]
-                columns.append(np.isclose(coordinates[:, None], choices) * math.sqrt(0.5))
+                one_hot: Array = _is_at(coordinates[:, None], choices).astype(float)
+                columns.append(one_hot * math.sqrt(0.5))
             else:
                 columns.append(np.where(np.isnan(coordinates), 0.5, coordinates)[:, None])
         return np.hstack(columns)
+
+
+def _is_at(coordinates: Array, centres: Array | float) -> NDArray[np.bool_]:
+    """Whether coordinates are those of the centres of cells, but for rounding; NaN is at none."""
+    found: NDArray[np.bool_] = np.abs(coordinates - centres) < 1e-9
+    return found
 
 
 def value_at(distribution: BaseDistribution, coordinate: float) -> Scalar:

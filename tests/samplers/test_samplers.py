@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from hpsearch import registry
 from hpsearch.errors import SpecError, UserCodeError
-from hpsearch.samplers import Observation, Sampler
+from hpsearch.samplers import Observation, Sampler, gaussian_process
 from hpsearch.spec import Scalar
 from tests.support import sampling
 from tests.support.sampling import space_of
@@ -89,6 +92,19 @@ def minimise(sampler: Sampler, num_trials: int) -> list[float]:
         assert params is not None
         trials.append(finished(number, params, *[quadratic(params)] * 9))
     return [trial.curve[9] for trial in trials]
+
+
+class CountedFits:
+    """How many Gaussian processes were fitted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.num = 0
+        self._fit = gaussian_process.fit_hyperparameters
+        monkeypatch.setattr(gaussian_process, "fit_hyperparameters", self)
+
+    def __call__(self, *arguments: Any) -> tuple[NDArray[np.float64], float]:
+        self.num += 1
+        return self._fit(*arguments)
 
 
 class TestEverySampler:
@@ -195,6 +211,32 @@ class TestAuto:
             return float(np.array(suggestions, float).std(axis=0).max())
 
         assert spread(tells_running=True) > 2 * spread(tells_running=False)
+
+    @pytest.mark.parametrize("num_known", [30, 100])
+    def test_proposals_between_two_results_share_a_fit(
+        self, monkeypatch: pytest.MonkeyPatch, num_known: int
+    ) -> None:
+        """A driver that dies among them proposes the same again, from the record alone."""
+        fits = CountedFits(monkeypatch)
+        trials = [replace(trial, margins=(0.1,)) for trial in history(MIXED, num_known)]
+        paused = len(trials) - 2  # an early-stopped one
+        sampler = sampler_of("auto", MIXED, random_fraction=0.0)
+        for number in range(num_known, num_known + 16):
+            if number == num_known + 8:  # a paused trial continues
+                trials[paused] = replace(trials[paused], state="running")
+            params, fits.num = sampler.suggest(number, trials) or {}, 0
+            again = sampler_of("auto", MIXED, random_fraction=0.0).suggest(number, list(trials))
+            assert again == params
+            assert fits.num == 1
+            trials.append(Observation(number, params, {}, "running", margins=(np.nan,)))
+        fits.num = 0
+        for number in range(num_known + 16, num_known + 32):
+            sampler.suggest(number, trials)
+        assert fits.num == 0
+        trials[-1] = replace(trials[-1], curve={1: 0.5})
+        for number in range(num_known + 16, num_known + 32):
+            sampler.suggest(number, trials)
+        assert fits.num == 1
 
     def test_tries_nothing_twice_before_all_is_tried(self) -> None:
         sampler, trials = sampler_of("auto", DISCRETE, random_fraction=0.0), []

@@ -17,7 +17,7 @@ from hpsearch.early_stopping import make_early_stopper
 from hpsearch.outcome import Outcome
 from hpsearch.process import keep_process
 from hpsearch.record import Record, TrialRecord
-from hpsearch.samplers import make_sampler
+from hpsearch.samplers import gaussian_process, make_sampler
 from hpsearch.spec import SearchSpec
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.lanes.gradients import Gradients, LaneBatch
@@ -232,6 +232,77 @@ def test_a_driver_that_dies_goes_on_with_the_same_trials(tmp_path: Path, wine: D
     assert [trial.outcome for trial in record.trials] == [t.outcome for t in whole.trials]
     for mine, theirs in zip(record.trials, whole.trials, strict=True):
         assert np.allclose(rows(mine), rows(theirs), rtol=1e-3)
+
+
+def test_a_driver_that_dies_among_trials_that_start_together_draws_the_others_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Free lanes cost one fit of the sampler, and the record alone says what they get."""
+    fits, fit = [], gaussian_process.fit_hyperparameters
+
+    def counted(*each: Any) -> Any:
+        fits.append(each)
+        return fit(*each)
+
+    monkeypatch.setattr(gaussian_process, "fit_hyperparameters", counted)
+    sampler = {"name": "auto", "random_fraction": 0.0}
+    spec = spec_of(tmp_path, trials=32, rule="none", search={"sampler": sampler})
+
+    def record_after(folder: Path, num_written: int | None) -> Record:
+        """A record of 16 trials that end together, after which the driver writes so many more."""
+        folder.mkdir()
+        place = folder / "record.journal"
+        first = pool_of(Record.create(place, spec), 16)
+        numbers = [trial.number for trial in first.begin("first")]
+        first.start("first")
+        reports = [(n, Report(9, {"val_accuracy": 1 / (1 + n)})) for n in numbers]
+        fits.clear()
+        with monkeypatch.context() as patch:
+            if num_written is not None:
+                patch.setattr(Record, "add_trial", dies_after(num_written))
+                with pytest.raises(ProcessLookupError):
+                    first.take("first", LaneReports(tuple(reports), capacity=16))
+            else:
+                first.take("first", LaneReports(tuple(reports), capacity=16))
+                assert len(fits) == 1
+        return Record.open(place, spec.name)
+
+    whole = record_after(tmp_path / "whole", None)
+    assert len(whole.trials) == 32
+    for num_written in (0, 5, 15):
+        record = record_after(tmp_path / str(num_written), num_written)
+        assert len(record.trials) == 16 + num_written
+        started = pool_of(record, 16).begin("second")
+        assert [each.number for each in started] == list(range(16, 32))
+        assert [t.params for t in record.trials] == [t.params for t in whole.trials]
+
+
+def dies_after(num_written: int) -> Any:
+    """A `Record.add_trial` of a driver that writes so many trials and dies."""
+    left, add = [num_written], Record.add_trial
+
+    def add_trial(record: Record, params: Any) -> TrialRecord:
+        if not left[0]:
+            raise ProcessLookupError
+        left[0] -= 1
+        return add(record, params)
+
+    return add_trial
+
+
+def pool_of(record: Record, lanes: int) -> LanePool:
+    """The pool of a driver without workers of its own."""
+    spec, rule = record.spec, make_early_stopper(record.spec)
+    sampler = make_sampler(
+        spec.search.sampler,
+        record.space,
+        seed=0,
+        direction="maximize",
+        rungs=rule.rungs,
+        slots=lanes,
+    )
+    control = SearchControl(record, sampler, rule, Path(spec.folder) / "checkpoints")
+    return LanePool(control, lanes, None, measured=False)
 
 
 def test_a_worker_that_dies_costs_no_trial(tmp_path: Path, wine: Data) -> None:

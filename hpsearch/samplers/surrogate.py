@@ -1,0 +1,135 @@
+"""The model of the default sampler: what results say of configurations that were not tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpsearch.samplers.base import Direction, Observation
+from hpsearch.samplers.feasibility import Feasibility
+from hpsearch.samplers.forecast import Forecast, best_and_some, forecast
+from hpsearch.samplers.priors import Priors
+from hpsearch.samplers.unit_cube import Array, Cube
+
+if TYPE_CHECKING:
+    from hpsearch.samplers.gaussian_process import GaussianProcess
+
+#: points of the Gaussian process, and those that its hyperparameters are fitted on
+MAX_POINTS = 80
+MAX_FIT_POINTS = 40
+#: sets the random numbers of a fit apart from those of suggestions
+_STREAM = 1
+
+
+class Results:
+    """What the results of a search say, until there is a new one (`is_of`).
+
+    Trials without a result take no part in it: all suggestions between two results share it, and
+    so its surrogate, whose fit takes most of the time of a suggestion.
+    """
+
+    def __init__(
+        self,
+        observations: Sequence[Observation],
+        rungs: Sequence[int],
+        direction: Direction,
+        priors: Priors,
+        cube: Cube,
+        seed: int,
+    ) -> None:
+        self._key = _key(observations)
+        self._trials = list(filter(_has_result, observations))
+        self._priors, self._cube, self._seed = priors, cube, seed
+        self._known = forecast(self._trials, rungs, direction)
+        #: the weights of the priors; None while no model can be fitted
+        self.weights = None if self._known is None else self._weights(self._known)
+
+    def is_of(self, observations: Sequence[Observation]) -> bool:
+        """Whether these observations have the same results."""
+        return self._key == _key(observations)
+
+    @cached_property
+    def surrogate(self) -> Surrogate:
+        """The model, fitted when it is first asked for."""
+        assert self._known is not None
+        assert self.weights is not None
+        rng = np.random.default_rng((self._seed, len(self._trials), _STREAM))
+        return Surrogate(self._cube, self._priors, self._known, self.weights, self._trials, rng)
+
+    def _weights(self, known: Forecast) -> Array:
+        """Return the weights of the priors, given what is known."""
+        if not self._priors:
+            return np.zeros(0)
+        points = self._cube.points([trial.params for trial in known.trials])
+        return self._priors.trend(points, known.scores, known.variances)
+
+
+class Surrogate:
+    """A Gaussian process over the forecasts of trials, above the trend of the priors."""
+
+    def __init__(
+        self,
+        cube: Cube,
+        priors: Priors,
+        known: Forecast,
+        weights: Array,
+        trials: Sequence[Observation],
+        rng: np.random.Generator,
+    ) -> None:
+        # With scipy's optimizers, which the first trials needn't wait for.
+        from hpsearch.samplers.gaussian_process import fit_hyperparameters
+
+        self._cube = cube
+        chosen = best_and_some(known.scores, MAX_POINTS, rng)
+        #: the trials' points, (num_points, num_parameters), and how far each breaks constraints
+        self.points = cube.points([known.trials[i].params for i in chosen])
+        self.violations = np.array([known.trials[i].violation for i in chosen])
+        self.feasibility = Feasibility(cube, trials, rng)
+        self._trend = priors.features(self.points) @ weights
+        self._features = cube.features(self.points)
+        self._targets = known.scores[chosen] - self._trend
+        variances = known.variances[chosen]
+        some = best_and_some(self._targets, MAX_FIT_POINTS, rng)
+        self._scales, self._noise = fit_hyperparameters(
+            self._features[some], self._targets[some], variances[some], cube.feature_groups
+        )
+        self._variances = self._noise + variances
+        self._model = self._process(self._features, self._targets, self._variances)
+
+    def means(self, model: GaussianProcess) -> Array:
+        """Return the scores that a model expects at the trials' points, (num_points,)."""
+        means: Array = model.predict(self._features)[0] + self._trend
+        return means
+
+    def with_pending(self, pending: Sequence[Observation]) -> GaussianProcess:
+        """Return the model of trials and running ones, which score what it expects of them."""
+        if not pending:
+            return self._model
+        features = self._cube.features(self._cube.points([trial.params for trial in pending]))
+        return self._process(
+            np.vstack([self._features, features]),
+            np.append(self._targets, self._model.predict(features)[0]),
+            np.append(self._variances, np.full(len(pending), self._noise)),
+        )
+
+    def _process(self, features: Array, targets: Array, noise: Array) -> GaussianProcess:
+        from hpsearch.samplers.gaussian_process import GaussianProcess
+
+        return GaussianProcess(features, targets, noise, self._scales, self._cube.feature_groups)
+
+
+def _has_result(trial: Observation) -> bool:
+    is_measured = any(margin == margin for margin in trial.margins)
+    return bool(trial.curve) or trial.state == "bad" or is_measured
+
+
+def _key(observations: Sequence[Observation]) -> list[tuple[Any, ...]]:
+    """Return all that `Results` reads: whether a trial still runs isn't in it."""
+    return [
+        (trial.number, trial.params, trial.curve, trial.margins, trial.state == "bad")
+        for trial in observations
+        if _has_result(trial)
+    ]
