@@ -22,6 +22,7 @@ from hpsearch.components import (
     optimizers,
     regularizers,
     schedules,
+    stages,
     tasks,
 )
 from hpsearch.components.data import Arrays, Data
@@ -50,6 +51,7 @@ __all__ = [
     "optimizers",
     "regularizers",
     "schedules",
+    "stages",
     "task_for",
     "tasks",
 ]

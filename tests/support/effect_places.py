@@ -182,6 +182,7 @@ PLACES: dict[str, list[Any]] = {
     "augmentation": [_section("augmentations", data, many=True) for data in ("wine", "digits")],
     "calibration": [_section("calibration", "wine")],
     "check": [Checked()],
+    "stage": [_section("stages", "wine", many=True)],
     "sampler": [Asked()],
     **{
         family: [_section(family, "wine")]
