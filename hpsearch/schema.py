@@ -107,8 +107,8 @@ def _components(of: ComponentOf) -> Schema:
     """Return the schema of what a section, or a keyword, may hold: a component, or several."""
     if of.many:
         array = {"type": "array", "items": _item(of)}
-        options = [array, _choices(array), *([{"type": "null"}] if of.optional else [])]
-        return {"anyOf": options}
+        several = {"anyOf": [array, {"type": "null"}]} if of.optional else array
+        return {"anyOf": [several, _choices(several)]}
     if of.mapped:
         each = _components(replace(of, mapped=False, optional=False))
         mapping = {"type": "object", "additionalProperties": each}

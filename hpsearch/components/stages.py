@@ -31,7 +31,7 @@ class Stage:
 
 @register("stage", "train")
 def train(
-    epochs: Annotated[int, Ge(1), Recommended(1, 27, log=True)],
+    epochs: Annotated[int, Ge(1), Recommended(1, 27, log=True, prior=5)],
     task: Annotated[Any, ComponentOf("task", optional=True)] = None,
     finetune: Annotated[Any, ComponentOf("finetune", optional=True)] = None,
     optimizer: Annotated[Any, ComponentOf("optimizer", optional=True)] = None,
