@@ -31,6 +31,7 @@ Settings: TypeAlias = dict[str, int | float | str]
 #: sections that a test leaves out: they change the rate, or what follows an epoch
 _LEFT_OUT = (
     "lr_schedule", "momentum_schedule", "batch_schedule", "callbacks", "calibration", "checks",
+    "stages",
 )  # fmt: skip
 #: a test goes through the rows at most so many times, but takes at least so many steps
 MAX_PASSES, MIN_STEPS = 20, 60

@@ -106,9 +106,9 @@ def searchable(constant: Schema) -> Schema:
 def _components(of: ComponentOf) -> Schema:
     """Return the schema of what a section, or a keyword, may hold: a component, or several."""
     if of.many:
-        array = {"type": "array", "items": _components(replace(of, many=False, optional=False))}
-        options = [array, _choices(array), *([{"type": "null"}] if of.optional else [])]
-        return {"anyOf": options}
+        array = {"type": "array", "items": _item(of)}
+        several = {"anyOf": [array, {"type": "null"}]} if of.optional else array
+        return {"anyOf": [several, _choices(several)]}
     if of.mapped:
         each = _components(replace(of, mapped=False, optional=False))
         mapping = {"type": "object", "additionalProperties": each}
@@ -128,6 +128,17 @@ def _components(of: ComponentOf) -> Schema:
     if of.short:
         options += [{"$ref": "#/$defs/Range"}, {"const": AUTO}, _EMPTY]
     return {"anyOf": options}
+
+
+def _item(of: ComponentOf) -> Schema:
+    """Return the schema of one of several components, whose name may be left out if it is the
+    default."""
+    one = _components(replace(of, many=False, optional=False))
+    if not of.default:
+        return one
+    unnamed = {**_keywords(registry.get(of.family, of.default))}
+    unnamed["required"] = [key for key in unnamed["required"] if key != "name"]
+    return {"anyOf": [*one["anyOf"], unnamed]}
 
 
 def _with_recommended(searched: Schema) -> Schema:

@@ -23,6 +23,7 @@ from hpsearch.components import (
     optimizers,
     regularizers,
     schedules,
+    stages,
     tasks,
 )
 from hpsearch.components.data import Arrays, Data
@@ -52,6 +53,7 @@ __all__ = [
     "optimizers",
     "regularizers",
     "schedules",
+    "stages",
     "task_for",
     "tasks",
 ]

@@ -20,7 +20,8 @@ class ComponentOf:
     """Marks a keyword, or a section, whose value is a component of a family.
 
     The value is its name or a mapping with `name`. With `short`, a number is short for the
-    component `default` with that keyword: `dropout: 0.2` for `{name: standard, rate: 0.2}`. With
+    component `default` with that keyword: `dropout: 0.2` for `{name: standard, rate: 0.2}`;
+    without it the name of `default` may be left out. With
     `many`, the value is a list of components, with `mapped` a mapping from names of the user's to
     components; with `optional`, there may be none. `fixed` says what of a section is the same for
     all trials of a search: `name` leaves its keywords to be searched.
@@ -41,6 +42,8 @@ class ComponentOf:
         """Return a component that is only its name, or only a number, as a mapping."""
         if self.short and self._is_number(value):
             return {"name": self.default, self.short: value}
+        if self.default and not self.short and isinstance(value, Mapping) and "name" not in value:
+            return {"name": self.default, **value}
         return {"name": value} if isinstance(value, str) else value
 
     def build(self, value: Any, folder: Path | None = None, **offered: Any) -> Any:

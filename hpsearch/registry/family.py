@@ -40,6 +40,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "callback": ("metrics",),
     "finetune": ("model",),
     "calibration": ("kind",),
+    "stage": (),
     "check": ("trainer",),
     "sampler": ("space", "seed", "direction", "rungs", "slots"),
     "early_stopping": ("max_epochs", "direction", "by_standing"),

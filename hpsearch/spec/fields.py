@@ -79,6 +79,11 @@ class SpecFields(Frozen):
         Field(description="loss and metrics; by default those for the data set's targets"),
     ] = None
     model: Annotated[Section, ComponentOf("model"), Field(description="the model")] = None
+    stages: Annotated[
+        Section,
+        ComponentOf("stage", default="train", many=True, optional=True),
+        Field(description="what a trial trains before its last stage, as all else says it"),
+    ] = None
     finetune: Annotated[
         Section,
         ComponentOf("finetune", optional=True),

@@ -175,4 +175,6 @@ def _with_names(value: Any, of: ComponentOf) -> Any:
         return {**value, "choices": [_with_names(choice, of) for choice in value["choices"]]}
     if of.many and isinstance(value, list | tuple):
         return [_with_names(item, replace(of, many=False)) for item in value]
-    return of.written_out(value) if isinstance(value, str) and value != AUTO else value
+    is_unnamed = bool(of.default) and not of.short and isinstance(value, Mapping)
+    is_name = isinstance(value, str) and value != AUTO
+    return of.written_out(value) if is_name or is_unnamed else value

@@ -19,6 +19,7 @@ from hpsearch.training.export import export_model
 from hpsearch.training.launchers import launch
 from hpsearch.training.protocol import ModelTrainer
 from hpsearch.training.seeds import derive_seed
+from hpsearch.training.stages import new_trainer
 from hpsearch.training.trainer import Trainer
 
 __all__ = [
@@ -40,4 +41,6 @@ def make_trainer(
 ) -> ModelTrainer:
     """Return the trainer of a spec's model, whatever launcher trains the trials."""
     config = copy.deepcopy(config)  # checks of the user's may change what their trainer has
-    return CrossValidation(config, data, device) if data.folds else Trainer(config, data, device)
+    if data.folds and not config.values.get("stages"):
+        return CrossValidation(config, data, device)
+    return new_trainer(config, data, device)

@@ -26,6 +26,7 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.protocol import EpochTrainer
+from hpsearch.training.stages import StagedTrainer, new_trainer
 from hpsearch.training.trainer import Trainer
 from hpsearch.training.user_code.classes import ClassTrainer
 from hpsearch.training.user_code.functions import FunctionTrainer
@@ -47,9 +48,9 @@ _Suits = Callable[[TrialConfig, Data | None], bool]
         EXPORTS: True,
     },
 )
-def components(config: TrialConfig, data: Data, device: torch.device) -> Trainer:
-    """Trains the model of the spec's sections."""
-    return Trainer(config, data, device)
+def components(config: TrialConfig, data: Data, device: torch.device) -> Trainer | StagedTrainer:
+    """Trains the model of the spec's sections, in its stages."""
+    return new_trainer(config, data, device)
 
 
 @register(

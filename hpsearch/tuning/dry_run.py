@@ -41,7 +41,7 @@ class DryRun:
         """Take note of an epoch that was reported."""
         spec = self._record.spec
         missing = [n for n in (spec.objective.metric, *spec.other_metrics) if n not in metrics]
-        if self.is_due and missing and not self._is_said:
+        if self.is_due and missing and not spec.stages and not self._is_said:
             self._is_said = True
             near = nearest_names(missing[0], metrics)
             meant = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -22,6 +22,7 @@ from hpsearch.validation.lr_places import lr_places
 from hpsearch.validation.outcomes import parted, problems_in
 from hpsearch.validation.points import point_problems, warm_start_problems
 from hpsearch.validation.signatures import check_component
+from hpsearch.validation.stages import stage_problems
 
 
 def settings_problems(draft: Draft) -> Iterator[Problem]:
@@ -34,6 +35,7 @@ def settings_problems(draft: Draft) -> Iterator[Problem]:
     if draft.spec is not None:
         yield from _comparison_problems(draft.spec)
         yield from _lr_problems(draft.spec)
+        yield from stage_problems(draft.spec)
         yield from point_problems(draft.spec)
         yield from warm_start_problems(draft.spec)
         yield from _database_problems(draft.spec)

@@ -65,7 +65,8 @@ def check_section(of: ComponentOf, tree: Tree, path: str, folder: Path) -> Itera
         section = of.written_out(value)
         for each in check_component(of.family, section, place, folder):
             # what was not written out by the user has no place of its own
-            yield each if section is value else replace(each, path=place)
+            is_written = section is value or isinstance(value, Mapping)
+            yield each if is_written else replace(each, path=place)
 
 
 def _check_several(of: ComponentOf, value: Tree, place: str, folder: Path) -> Iterator[Outcome]:

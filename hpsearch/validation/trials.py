@@ -25,7 +25,7 @@ from hpsearch.spec import (
     join,
     to_plain,
 )
-from hpsearch.training.trainer import Trainer
+from hpsearch.training.stages import new_trainer
 from hpsearch.validation.fixed import fixed_problems
 from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.metrics import metric_problems
@@ -149,7 +149,7 @@ def _building_problem(
         config = TrialConfig(0, 0, 1, values, folder=str(draft.folder))
         try:
             with torch.random.fork_rng(devices=[]):
-                trainer = Trainer(config, data)
+                trainer = new_trainer(config, data)
                 is_users = registry.is_user_code(values["optimizer"]["name"])
                 trainer.try_optimizer(always=is_users)
         except Exception as error:  # user code may raise anything
@@ -194,7 +194,7 @@ def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
 
 _BUILT = ("model", "initializer", "optimizer")
 #: sections that may ask of an optimizer what not each can do: a momentum, several groups
-_ASKING_OPTIMIZERS = {"momentum_schedule", "lr_schedule", "finetune", "task"}
+_ASKING_OPTIMIZERS = {"momentum_schedule", "lr_schedule", "finetune", "task", "stages"}
 #: sections that every trainer is built with; one that is wrong would be reported with each model
 _BUILT_WITH = set(_COMPONENTS) - {*_BUILT, "dataset"}
 

@@ -103,6 +103,7 @@ NEITHER = {
     "norm.ghost_batch": "neither has it",
     "norm.none": "nothing",
     "norm.streaming": "neither has it",
+    "stage.*": "neither has stages of a training",
     "optimizer.adamod": "neither has it",
     "optimizer.backstitch": "neither has it",
     "optimizer.lars": "neither has it",

@@ -158,6 +158,68 @@ def test_fan_in_of_a_grouped_convolution(groups: int) -> None:
     assert conv.weight.var().item() == pytest.approx(groups / CONV_FAN_IN, rel=0.08)
 
 
+class TestTransposed:
+    """A unit is an output channel, on the second axis of a transposed convolution's weight."""
+
+    @pytest.mark.parametrize("groups", [1, 4])
+    def test_fan_in(self, groups: int) -> None:
+        torch.manual_seed(0)
+        conv = nn.ConvTranspose2d(64, 16, 3, groups=groups)
+        initialize(conv, {"name": "lecun_normal"}, Path())
+        assert conv.weight.var().item() == pytest.approx(groups / (64 * 9), rel=0.08)
+
+    def test_units_are_orthonormal(self) -> None:
+        conv = nn.ConvTranspose2d(8, 4, 3, groups=2)
+        initialize(conv, {"name": "orthogonal"}, Path())
+        # the first group's two units, each of 4 inputs
+        units = conv.weight[:4].transpose(0, 1).flatten(1)
+        assert torch.allclose(units @ units.T, torch.eye(2), atol=1e-5)
+
+    def test_signals_keep_their_size(self) -> None:
+        """Of stride 1, away from the borders."""
+        torch.manual_seed(0)
+        conv = nn.ConvTranspose2d(32, 8, 3, padding=1, bias=False)
+        initialize(conv, {"name": "lecun_normal"}, Path())
+        inner = conv(torch.randn(64, 32, 12, 12))[:, :, 1:-1, 1:-1]
+        assert inner.var().item() == pytest.approx(1.0, rel=0.1)
+
+
+class TestEmbeddings:
+    def test_they_keep_what_their_model_drew(self) -> None:
+        embedding = nn.Embedding(50, 8)
+        before = embedding.weight.detach().clone()
+        initialize(nn.Sequential(embedding, nn.Linear(8, 2)), {"name": "normal"}, Path())
+        assert torch.equal(embedding.weight, before)
+
+    def test_their_own_initializer(self) -> None:
+        torch.manual_seed(0)
+        embedding, linear = nn.Embedding(500, 64, padding_idx=3), nn.Linear(64, 2)
+        section = {"name": "zeros", "embedding": "lecun_normal", "first": "uniform"}
+        initialize(nn.Sequential(embedding, linear), section, Path())
+        assert not embedding.weight[3].any()
+        vectors = torch.cat([embedding.weight[:3], embedding.weight[4:]])
+        assert vectors.var().item() == pytest.approx(1 / 64, rel=0.05)
+        assert linear.weight.any(), "the first layer isn't an embedding"
+
+    def test_by_pattern(self) -> None:
+        embedding = nn.Embedding(5, 4)
+        section = {"name": "normal", "layers": {"0.weight": "zeros"}}
+        initialize(nn.Sequential(embedding, nn.Linear(4, 2)), section, Path())
+        assert not embedding.weight.any()
+
+    def test_lsuv(self) -> None:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Embedding(50, 8), nn.Linear(8, 4))
+        initialize(model, {"name": "normal", "embedding": "lsuv"}, Path())
+        ids = torch.arange(40)
+        initialize_from_data(model, lambda: ids)
+        assert model[0](ids).var(correction=0).item() == pytest.approx(1.0, abs=1e-4)
+
+    def test_models_without_embeddings(self) -> None:
+        with pytest.raises(BadConfigurationError, match="without embeddings"):
+            initialize(nn.Linear(4, 2), {"name": "normal", "embedding": "zeros"}, Path())
+
+
 class TestSignals:
     """30 layers of 512 units, normal inputs: the deviation of the outputs."""
 

@@ -175,6 +175,22 @@ class TestCorruptions:
         assert not torch.equal(net.train()(x), net(x))
 
 
+class TestCodeReader:
+    """Of another task a head reads the codes."""
+
+    @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+    def test_it_has_the_names_of_the_autoencoder(self, model: dict[str, Any]) -> None:
+        classes = trainer(load_data({"name": "digits", "train_rows": 100}, seed=0), model=model)
+        names = classes.model.state_dict().keys()
+        assert {name for name in names if not name.startswith("encoder.")} == {
+            "head.weight",
+            "head.bias",
+        }
+        whole = trainer(digits(), model=model).model.state_dict()
+        assert {name for name in names if name.startswith("encoder.")} <= whole.keys()
+        assert (classes.train_epoch() or {})["val_accuracy"] > 0
+
+
 class TestRefused:
     def test_models_of_other_shapes(self, data: Data) -> None:
         with pytest.raises(Exception, match="must give outputs of the shape .2, 1, 8, 8"):
@@ -182,8 +198,6 @@ class TestRefused:
 
     def test_other_tasks(self) -> None:
         wine = load_data({"name": "wine"}, seed=0)
-        with pytest.raises(BadConfigurationError, match="a task that gives back its inputs"):
-            trainer(wine)
         with pytest.raises(DataError, match="reconstruction needs targets for reconstruction"):
             task_for(wine, {"name": "reconstruction"})
 

@@ -52,5 +52,5 @@ def test_every_row_of_the_techniques_is_where_it_says(row: list[str]) -> None:
     sections = {"gradient_noise", "norm_position", "bias", "regime_adaptation", "scaling"}
     sections |= {"input_dropout", "dropout", "conv_dropout", "mc_dropout_samples", "forget_bias"}
     sections |= {"first", "output", "recurrent", "layers", "activation", "drop", "pad", "wrap"}
-    sections |= {"data_init", "gradient", "by_gate"}
+    sections |= {"data_init", "gradient", "by_gate", "embedding", "stages"}
     assert words <= known | sections

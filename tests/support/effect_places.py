@@ -177,10 +177,12 @@ PLACES: dict[str, list[Any]] = {
         _section("initializer", "wine", model=MLP),
         _section("initializer", "digits", model=CNN),
         _section("initializer", "digits", model=RNN),
+        _section("initializer", "tokens", model=TRANSFORMER),
     ],
     "augmentation": [_section("augmentations", data, many=True) for data in ("wine", "digits")],
     "calibration": [_section("calibration", "wine")],
     "check": [Checked()],
+    "stage": [_section("stages", "wine", many=True)],
     "sampler": [Asked()],
     **{
         family: [_section(family, "wine")]

@@ -14,6 +14,8 @@ from tests.support.effect_places import CNN, MLP, RNN, TRANSFORMER
 
 #: a rate at which training gets worse, and better again
 ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
+#: ends a stage or a trial after two epochs
+STOP = {"name": "early_stopping", "metric": "train_loss", "patience": 1, "min_delta": 1e9}
 #: what a component has no default for, and sizes that train fast
 NEEDED: dict[str, dict[str, Any]] = {
     "dataset.csv": {"path": "one.csv", "target": "y", "drop": ["said"]},
@@ -35,6 +37,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.autoencoder": {"hidden_sizes": [4], "code_size": 2},
     "model.efficientnet_lite0": {"image_size": 32},
     "model.from_checkpoint": {"architecture": MLP, "checkpoint": "one.pt"},
+    "stage.train": {"epochs": 2},
     "lr_schedule.multistep": {"milestones": [2]},
     "batch_schedule.increase_on_milestone": {"milestones": [2]},
 }
@@ -147,6 +150,9 @@ CONTEXTS: dict[str, Context] = {
     "finetune.subset.fraction": Context(values=(0.75,)),
     "finetune.subset.classes": Context(values=(["class_0", "class_2"],)),
     "finetune.subset.metric": Context(values=("loss",)),
+    "stage.train.lr_schedule": Context(values=("cosine",)),
+    "stage.train.callbacks": Context({"epochs": 3}, values=([{**STOP}],)),
+    "stage.train.task": Context(values=({"name": "classification", "label_smoothing": 0.4},)),
     "sampler.auto.random_fraction": Context(values=(1.0,)),
     "sampler.cmaes.population_size": Context(values=(5,)),
     "sampler.gp.n_startup_trials": Context(values=(12,)),  # each trial after them takes a fit
@@ -174,13 +180,14 @@ UNSEEN: dict[str, str] = {
     "that of the pass",
     "model.autoencoder.mc_dropout_samples": "refused: it has no dropout",
     "model.perceptron.mc_dropout_samples": "refused: it has no dropout",
-    "initializer.*.recurrent@[cm]*": "no layer is recurrent",
-    "initializer.*.by_gate@[cm]*": "no layer is recurrent",
+    "initializer.*.recurrent@[cmt]*": "no layer is recurrent",
+    "initializer.*.embedding@[cmr]*": "there is no embedding",
+    "initializer.*.by_gate@[cmt]*": "no layer is recurrent",
     "initializer.lecun_uniform.by_gate": "a gate has all inputs, and draws follow each other",
     "initializer.torch_default.by_gate": "nothing is drawn",
     "initializer.uniform.by_gate": "the shape doesn't matter",
     "initializer.zeros.by_gate": "the shape doesn't matter",
-    "initializer.*.forget_bias@[cm]*": "no layer is an LSTM",
+    "initializer.*.forget_bias@[cmt]*": "no layer is an LSTM",
     "optimizer.lars.decay_biases": "biases are never decayed",
     "optimizer.lbfgs.decay_biases": "it has no weight decay",
     "optimizer.perceptron_rule.decay_biases": "it has no weight decay",

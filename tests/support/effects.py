@@ -15,7 +15,7 @@ from hpsearch.components import Arrays, Data, load_data
 from hpsearch.components.losses import class_shares
 from hpsearch.components.predictors import Predictor
 from hpsearch.spec import TrialConfig
-from hpsearch.training import Trainer, calibrate, export_model, make_trainer
+from hpsearch.training import calibrate, export_model, make_trainer
 
 #: numbers, texts and arrays by what they are of, in an order that no name changes
 Observation = dict[str, list[Any]]
@@ -110,16 +110,16 @@ def watch_trial(name: str, sections: Mapping[str, Any], fields: Mapping[str, Any
     data = data_of(name)
     config = TrialConfig(**{**TRIAL, **fields}, values={**SECTIONS, **sections})
     trainer = make_trainer(config, data)
-    assert isinstance(trainer, Trainer)
     metrics: list[float] = []
     for _ in range(config.max_epochs):
         epoch = trainer.train_epoch() or {}
         metrics += [value for key, value in epoch.items() if key != "seconds"]
-    calibrated = calibrate(trainer, trainer)
-    exported = export_model(trainer, None if calibrated is None else calibrated.calibration)
+    last = trainer.final()
+    calibrated = calibrate(last, trainer)
+    exported = export_model(last, None if calibrated is None else calibrated.calibration)
     return {
         "metrics": metrics,
-        "weights": [param.detach() for param in trainer.model.parameters()],
+        "weights": [param.detach() for param in last.model.parameters()],
         "exported": _predictions(exported, data),
     }
 

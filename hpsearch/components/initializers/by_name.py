@@ -1,8 +1,8 @@
-"""Initial weights by name, applied to the linear, convolution and recurrent layers of a model.
+"""Initial weights by name: of the linear, convolution and recurrent layers and the embeddings.
 
 A factory fills one weight tensor in place, drawing from torch's global generator, which the
 trainer seeds for it. fan_in and fan_out are the numbers of inputs and outputs of a unit, times
-the kernel's size in a convolution (fan_in divided by its groups).
+the kernel's size in a convolution (fan_in divided by its groups), transposed or not.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from hpsearch.components.initializers.placement import (
     SCALES_BY_DATA,
     Choice,
     Layer,
+    Transposed,
     joined,
     trait,
 )
@@ -163,6 +164,8 @@ def initialize(
         _fill_layer(layer, choice.section(joined(name, "weight"))[0], folder)
     for name, module in choice.fresh.items():
         _fill_recurrent(name, module, choice, folder)
+        if isinstance(module, nn.Embedding):
+            _fill_embedding(module, choice.embedding(joined(name, "weight")), folder)
     if choice.placement.output_bias == "log_prior":
         _begin_with_prior([*layers.values()][-1:], prior)
 
@@ -184,8 +187,9 @@ def _normal(tensor: Tensor, std: float, truncated: bool) -> None:
 def _fill_layer(layer: Layer, section: Mapping[str, Any], folder: Path) -> None:
     if trait(section, LEAVES_ALL, folder):
         return
-    weight = layer.weight.detach().contiguous()
+    weight = _units_first(layer, layer.weight.detach().contiguous()).contiguous()
     INITIALIZER.build(section, folder, tensor=weight)
+    weight = _units_first(layer, weight)  # and back: it is its own inverse
     with torch.no_grad():
         if is_parametrized(layer, "weight"):
             layer.weight = weight  # through the parametrization
@@ -195,6 +199,28 @@ def _fill_layer(layer: Layer, section: Mapping[str, Any], folder: Path) -> None:
         nn.init.zeros_(layer.bias)
     if trait(section, SCALES_BY_DATA, folder):
         begin_with_data(layer, scale_to_unit_variance)
+
+
+def _units_first(layer: Layer, weight: Tensor) -> Tensor:
+    """Return a layer's weight as (units, inputs, *kernel), which a transposed convolution keeps as
+    (groups x inputs, units / groups, *kernel)."""
+    if not isinstance(layer, Transposed):
+        return weight
+    by_group = weight.view(layer.groups, -1, *weight.shape[1:])
+    return by_group.transpose(1, 2).flatten(0, 1)
+
+
+def _fill_embedding(
+    embedding: nn.Embedding, section: Mapping[str, Any] | None, folder: Path
+) -> None:
+    """Draw an embedding's vectors, but for that of padding, which stays 0."""
+    if section is None or trait(section, LEAVES_ALL, folder):
+        return
+    INITIALIZER.build(section, folder, tensor=embedding.weight.detach())
+    if embedding.padding_idx is not None:
+        embedding.weight.detach()[embedding.padding_idx].zero_()
+    if trait(section, SCALES_BY_DATA, folder):
+        begin_with_data(embedding, scale_to_unit_variance)
 
 
 def _fill_recurrent(path: str, module: nn.Module, choice: Choice, folder: Path) -> None:

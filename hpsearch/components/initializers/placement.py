@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +16,8 @@ from hpsearch.registry import ComponentOf, Recommended
 
 INITIALIZER = ComponentOf("initializer")
 InitializerSection = Annotated[Any, INITIALIZER]
-Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | Transposed
 #: how torch names the weights of recurrent layers, from the input and from the state
 RECURRENT_WEIGHTS = ("weight_ih", "weight_hh")
 #: traits of initializers: it leaves weights and biases as they are; the first batch scales its
@@ -29,9 +30,11 @@ class Placement:
     """Keywords that all initializers have beside their own.
 
     `first` and `output` are other initializers for the first and the last layer, `recurrent` one
-    for the weights from a recurrent layer's state to itself. `layers` has one for each pattern of
-    names of weights, such as "*.weight_hh*" or "4.weight"; of several that fit the first holds,
-    before `recurrent`, and that before `output` and `first`. With `by_gate` each gate of a
+    for the weights from a recurrent layer's state to itself. `embedding` is one for embeddings,
+    which are drawn as their model has it otherwise; fan_in is the length of a vector there.
+    `layers` has one for each pattern of names of weights, such as "*.weight_hh*" or "4.weight";
+    of several that fit the first holds, before `recurrent` and `embedding`, and these before
+    `output` and `first`. With `by_gate` each gate of a
     recurrent layer is drawn as a layer of its own, else all together, as Keras does. `forget_bias`
     is the bias of an LSTM's forget gate: torch adds two vectors there, the one gets it, the other
     0. `log_prior` begins with the frequencies of the classes or labels: the last layer's bias is
@@ -41,6 +44,7 @@ class Placement:
     first: InitializerSection | None = None
     output: InitializerSection | None = None
     recurrent: InitializerSection | None = None
+    embedding: InitializerSection | None = None
     layers: Annotated[Mapping[str, Any], ComponentOf("initializer", mapped=True)] | None = None
     by_gate: bool = True
     forget_bias: Annotated[float, Recommended(0.0, 2.0, prior=1.0)] | None = None
@@ -82,6 +86,7 @@ class Choice:
         _check_others(placement)
         _check_patterns(placement, [name for each in fresh.items() for name in _weights_of(*each)])
         layers = _weights_by_layer(modules) or [[]]
+        _check_embedding(placement, fresh.values())
         return cls(own, placement, fresh, layers[0], layers[-1], folder)
 
     def section(self, name: str) -> tuple[Mapping[str, Any], bool]:
@@ -102,6 +107,12 @@ class Choice:
         if is_state and "recurrent" in profile:
             section = INITIALIZER.written_out(profile["recurrent"])
         return section, profile.get("by_gate", placement.by_gate)
+
+    def embedding(self, name: str) -> Mapping[str, Any] | None:
+        """Return the section for an embedding's weight; None where it stays as it is."""
+        placement = self.placement
+        found = placement.by_pattern(name) or placement.embedding
+        return None if found is None else INITIALIZER.written_out(found)
 
     def forget_bias(self, name: str) -> float | None:
         """Return the forget bias of an LSTM by the name of its weight from the input."""
@@ -131,6 +142,8 @@ def _weights_by_layer(modules: Mapping[str, nn.Module]) -> list[list[str]]:
     whole = [name for name, module in modules.items() if hasattr(module, "is_one_layer")]
     for path, module in modules.items():
         place = next((name for name in whole if path.startswith(f"{name}.")), path)
+        if isinstance(module, nn.Embedding):  # no layer that `first` or `output` means
+            continue
         for name in _weights_of(path, module):
             number = name.rpartition("_l")[2].removesuffix("_reverse")  # of torch's own layers
             stacked = number if number.isdigit() else ""
@@ -140,7 +153,7 @@ def _weights_by_layer(modules: Mapping[str, nn.Module]) -> list[list[str]]:
 
 def _weights_of(path: str, module: nn.Module) -> list[str]:
     """Return the names of the weights of a module that are drawn."""
-    if isinstance(module, Layer):  # whose weight may be a parametrisation's
+    if isinstance(module, Layer | nn.Embedding):  # whose weight may be a parametrisation's
         return [joined(path, "weight")]
     names = (name for name, _ in module.named_parameters(recurse=False))
     return [joined(path, name) for name in names if name.startswith(RECURRENT_WEIGHTS)]
@@ -156,9 +169,17 @@ def _check_patterns(placement: Placement, names: Sequence[str]) -> None:
             )
 
 
+def _check_embedding(placement: Placement, modules: Iterable[nn.Module]) -> None:
+    if placement.embedding and not any(isinstance(each, nn.Embedding) for each in modules):
+        raise BadConfigurationError(
+            "must be left out for a model without embeddings to be drawn", keyword="embedding"
+        )
+
+
 def _check_others(placement: Placement) -> None:
     """Refuse a placement in an initializer that is one itself."""
-    others = {key: getattr(placement, key) for key in ("first", "output", "recurrent")}
+    keys = ("first", "output", "recurrent", "embedding")
+    others = {key: getattr(placement, key) for key in keys}
     others |= {f"layers.{pattern}": other for pattern, other in (placement.layers or {}).items()}
     shared = registry.shared_keywords("initializer")
     for place, other in others.items():

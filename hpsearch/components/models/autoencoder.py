@@ -15,6 +15,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from hpsearch.components.data import num_features
+from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
@@ -26,6 +27,7 @@ Corruption = Literal["none", "masking", "gaussian", "salt_and_pepper"]
 @register("model", "autoencoder")
 def autoencoder(
     input_shape: tuple[int, ...],
+    output_size: int,
     output_shape: tuple[int, ...],
     hidden_sizes: Sequence[Size] = (128,),
     code_size: Annotated[int, Ge(1), Recommended(2, 64, log=True)] = 16,
@@ -37,6 +39,8 @@ def autoencoder(
 ) -> nn.Module:
     """Fully connected layers to a code and, in reverse order, back; for the task reconstruction.
 
+    For other tasks a linear layer on the code takes the decoder's place, so that an earlier stage
+    can train the encoder for them.
     A `tied` decoder has the encoder's weights, transposed, with biases of its own. With
     `corruption` it learns to give back inputs that were changed before each step (Vincent et al.,
     2010): each value is set to 0, the mean of standardised inputs, or to its batch's least or
@@ -44,9 +48,6 @@ def autoencoder(
     added. A `variational` one (Kingma and Welling, 2014) codes a normal distribution, of which
     training draws and evaluation takes the mean.
     """
-    if output_shape != input_shape:
-        rule = "autoencoder needs a task that gives back its inputs (reconstruction)"
-        raise BadConfigurationError(rule, keyword="name")
     if tied and widening(make_activation(activation)) > 1:
         rule = "must be false for an activation that halves its inputs"
         raise BadConfigurationError(rule, True, keyword="tied")
@@ -56,6 +57,8 @@ def autoencoder(
     if tied and variational:
         rule = "must be false for a variational one, whose code has other weights"
         raise BadConfigurationError(rule, True, keyword="tied")
+    if output_shape != input_shape:
+        return CodeReader(nn.Sequential(*encoder, code), nn.Linear(code_size, output_size))
     decoder = (
         TiedDecoder([*_linears(encoder), code], activation)
         if tied
@@ -90,6 +93,24 @@ class Autoencoder(nn.Module):
 
     def _seen(self, x: Tensor) -> Tensor:
         return self.corrupt(x, self.rate) if self.training and self.corrupt is not None else x
+
+
+class CodeReader(nn.Module):
+    """An autoencoder's encoder, and a head that reads its codes (B, K), of a variational one
+    their means."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return the encoder's layers, and the head."""
+        return [*layer_groups(self.encoder), [self.head]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of a batch (B, ...)."""
+        outputs: Tensor = self.head(self.encoder(x.flatten(1))[:, : self.head.in_features])
+        return outputs
 
 
 class VariationalAutoencoder(Autoencoder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components.batch import Batch, Tree
-from hpsearch.components.data import Data, Kind
+from hpsearch.components.data import Arrays, Data, Kind
+from hpsearch.components.encodings import encoding_of
 from hpsearch.components.tasks.heads import Head
 from hpsearch.errors import DataError
 
@@ -98,6 +100,25 @@ def task_for(
             keyword="name",
         )
     return task
+
+
+def as_learned_by(data: Data, section: Mapping[str, Any] | None, folder: Path) -> Data:
+    """Return data as the task of a section learns it, by default its own.
+
+    A task that ignores targets learns from data of any kind; for others the data stays as it is.
+    """
+    if section is None:
+        return data
+    keywords = dict(section)
+    component = registry.get("task", keywords.pop("name"), folder)
+    kind = component.build(keywords, **NO_DATA, folder=folder).kind
+    encoding = encoding_of(kind)
+    if kind == data.kind or not encoding.ignores_targets:
+        return data
+    targets = data.train.y if isinstance(data.train, Arrays) else np.zeros((0, 1))
+    size = encoding.output_size(targets, (), data.input_shape)
+    reason = f"the task is for {kind}"
+    return replace(data, kind=kind, output_size=size, class_names=(), kind_reason=reason)
 
 
 def epoch_metrics(

@@ -30,7 +30,7 @@ _NOT_COMPARED = frozenset({"training", "active", "has_key", "_num_draws", "_coun
 _OF_BATCHES = ("batch_size", "last_batch", "lr_scaling", "batch_schedule")
 _WHOLE = "the model's norms or its loss need whole batches"
 #: sections that change what a step computes, in ways that lanes don't share
-_UNSHARED_SECTIONS = ("augmentations", "finetune")
+_UNSHARED_SECTIONS = ("augmentations", "finetune", "stages")
 
 
 def at(section: str, rule: str) -> str:
