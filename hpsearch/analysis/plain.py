@@ -8,6 +8,7 @@ from typing import Any
 
 from hpsearch.analysis.diagnosis import diagnoses
 from hpsearch.analysis.final import plain_final
+from hpsearch.analysis.population import plain_lineage
 from hpsearch.analysis.progress import needs_of_a_trial, summary
 from hpsearch.errors import SearchNotFoundError
 from hpsearch.formatting import show_count, show_outcome
@@ -102,6 +103,7 @@ def plain_best(record: Record) -> dict[str, Any] | None:
         "params": trial.params,
         "values": trial.values,
         **({"pareto_front": plain_front(record)} if record.spec.objectives else {}),
+        **({"lineage": plain_lineage(record, trial)} if record.spec.search.is_population else {}),
     }
 
 

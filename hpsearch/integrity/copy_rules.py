@@ -9,6 +9,8 @@ from hpsearch.errors import Problem
 from hpsearch.outcome import CopiedFrom, Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers.population import may_change
+from hpsearch.tuning.population import Population
+from hpsearch.tuning.sampling import explorer_of
 
 
 def copy_problems(record: Record) -> Iterator[Problem]:
@@ -21,6 +23,26 @@ def copy_problems(record: Record) -> Iterator[Problem]:
     for number, times in replaced.items():
         if times > 1:
             yield Problem(f"trial {number}", "must be replaced by one trial at most", times)
+    if replaced and record.spec.search.is_population:
+        yield from _decision_problems(record)
+
+
+def _decision_problems(record: Record) -> Iterator[Problem]:
+    """Yield the copies that don't follow from what the members had reached."""
+    explorer = explorer_of(record)
+    assert explorer is not None
+    population = Population(record, explorer)
+    copied = [each for each in population.trials if each.copied_from is not None]
+    for epoch in sorted({each.first_epoch - 1 for each in copied}):
+        decided = {each.loser.number: each.source.number for each in population.exploits(epoch)}
+        for trial in copied:
+            origin = trial.copied_from
+            if origin is None or origin.epoch != epoch:
+                continue
+            if decided.get(origin.replaces) != origin.trial:
+                found = decided.get(origin.replaces)
+                rule = f"must be the copy that follows from epoch {epoch}: of trial {found}"
+                yield Problem(f"trial {trial.number}: copied_from", rule, str(origin))
 
 
 def _origin_problems(record: Record, trial: TrialRecord, origin: CopiedFrom) -> Iterator[Problem]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
 from hpsearch.registry import register
 from hpsearch.samplers.base import ONE_OBJECTIVE, Observation, generator
 from hpsearch.samplers.pbt import PerturbationInterval, Population, QuantileFraction
-from hpsearch.samplers.population import Exploit, Interval, mutable_parameters
+from hpsearch.samplers.population import (
+    Exploit,
+    Interval,
+    PopulationSampler,
+    mutable_parameters,
+)
 from hpsearch.samplers.space_filling import RandomSampler
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
@@ -24,12 +30,14 @@ NUM_PARENTS = 5
 NUM_NEIGHBOURS = 20
 #: c₁ and c₂ of β, as in the authors' code in Ray Tune
 C1, C2 = 0.2, 0.4
+#: length scales, ε and noise among which the likelihood chooses
+GRID = ((0.1, 0.2, 0.4, 0.8, 1.6), (0.003, 0.03, 0.1, 0.3, 0.6), (0.01, 0.03, 0.1, 0.3, 1.0))
 #: standardised gains beyond this are cut, as there: a net that falls apart would hide the rest
 MAX_GAIN = 2.0
 
 
 @register("sampler", "pb2", traits={ONE_OBJECTIVE: True})
-class PB2Sampler:
+class PB2Sampler(PopulationSampler):
     """Population-based bandits (PB2; Parker-Holder et al., NeurIPS 2020): as `pbt`, but a
     Gaussian process over all intervals so far chooses the new values.
 
@@ -37,7 +45,7 @@ class PB2Sampler:
     time t, with the covariance exp(-|x - x'|² / 2l²) · (1 - ε)^(|t - t'| / 2) (Bogunovic et al.,
     AISTATS 2016), and takes the x of the greatest μₜ(x) + √βₜ · σₜ(x), where βₜ = c₁ + log(c₂ n)
     for n intervals. σ counts what other members go on with as observed (GP-BUCB; Desautels et
-    al., JMLR 2014). l, ε and the noise maximise the likelihood.
+    al., JMLR 2014). l, ε and the noise are those of a grid with the greatest likelihood.
     """
 
     def __init__(
@@ -144,31 +152,20 @@ class TimeVaryingProcess:
         covariance = self._covariance(points, times)
         covariance[np.diag_indices_from(covariance)] += self._noise
         self._cholesky = np.linalg.cholesky(covariance)
+        self._whitened = self._whiten(targets)
 
     @classmethod
     def fitted(cls, points: Array, times: Array, targets: Array) -> TimeVaryingProcess:
         """Return the process whose length scale, ε and noise have the greatest likelihood."""
-        from scipy.optimize import minimize
-
-        def made(theta: Array) -> TimeVaryingProcess:
-            length_scale, epsilon, noise = np.exp(theta)
-            return cls(points, times, targets, (length_scale, epsilon, noise))
-
-        found = minimize(
-            lambda theta: -made(theta).log_likelihood,
-            np.log([0.5, 0.1, 0.1]),
-            method="L-BFGS-B",
-            bounds=[tuple(np.log(ends)) for ends in ((0.05, 5.0), (1e-3, 0.9), (1e-3, 1.0))],
-            options={"maxiter": 20},
-        )
-        return made(found.x)
+        made = (cls(points, times, targets, theta) for theta in product(*GRID))
+        return max(made, key=lambda process: process.log_likelihood)
 
     @property
     def log_likelihood(self) -> float:
         """The logarithm of the marginal likelihood, up to a constant (Rasmussen & Williams, 2006,
         eq. 2.30)."""
-        whitened = np.linalg.solve(self._cholesky, self._targets)
-        return -0.5 * float(whitened @ whitened) - float(np.log(np.diag(self._cholesky)).sum())
+        logarithms = np.log(np.diag(self._cholesky))
+        return -0.5 * float(self._whitened @ self._whitened) - float(logarithms.sum())
 
     def expecting(self, points: Array, time: float) -> TimeVaryingProcess:
         """Return the process as if what it expects of further points had been observed."""
@@ -185,10 +182,16 @@ class TimeVaryingProcess:
         """Return mean and standard deviation at a time (ibid., eq. 2.25 and 2.26)."""
         times = np.full(len(points), time)
         cross = self._covariance(self._points, self._times, points, times)
-        reduction = np.linalg.solve(self._cholesky, cross)
-        mean: Array = reduction.T @ np.linalg.solve(self._cholesky, self._targets)
+        reduction = self._whiten(cross)
+        mean: Array = reduction.T @ self._whitened
         variance = 1.0 - np.einsum("ij,ij->j", reduction, reduction)
         return mean, np.sqrt(np.maximum(variance, 1e-10))
+
+    def _whiten(self, values: Array) -> Array:
+        from scipy.linalg import solve_triangular  # which the first members needn't wait for
+
+        whitened: Array = solve_triangular(self._cholesky, values, lower=True, check_finite=False)
+        return whitened
 
     def _covariance(
         self, points: Array, times: Array, others: Array | None = None, at: Array | None = None

@@ -17,7 +17,12 @@ from optuna.distributions import (
 from hpsearch.errors import ComponentError
 from hpsearch.registry import register
 from hpsearch.samplers.base import ONE_OBJECTIVE, Observation, generator
-from hpsearch.samplers.population import Exploit, Interval, mutable_parameters
+from hpsearch.samplers.population import (
+    Exploit,
+    Interval,
+    PopulationSampler,
+    mutable_parameters,
+)
 from hpsearch.samplers.space_filling import RandomSampler
 from hpsearch.samplers.unit_cube import value_at
 from hpsearch.space import SearchSpace
@@ -31,7 +36,7 @@ QuantileFraction = Annotated[float, Bounds(gt=0, le=0.5)]
 
 
 @register("sampler", "pbt", traits={ONE_OBJECTIVE: True})
-class PBTSampler:
+class PBTSampler(PopulationSampler):
     """Population-based training (Jaderberg et al., 2017): after every `perturbation_interval`
     epochs the worst members copy weights and hyperparameters of the best, then change these.
 

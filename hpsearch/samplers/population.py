@@ -80,6 +80,11 @@ class PopulationSampler(Protocol):
     perturbation_interval: int
     quantile_fraction: float
 
+    @property
+    def num_copied(self) -> int:
+        """Members that copy others after an interval, unless more have ended."""
+        return quantile_size(self.population, self.quantile_fraction)
+
     def suggest(
         self, number: int, observations: Sequence[Observation]
     ) -> dict[str, Scalar] | None:
@@ -115,7 +120,7 @@ def truncation_selection(
     alive = [each for each in members if each.score is not None]
     ordered = [each for each in members if each.score is None]
     ordered += sorted(alive, key=lambda each: (each.score, -each.number))
-    size = min(math.ceil(len(members) * quantile_fraction), len(members) // 2)
+    size = quantile_size(len(members), quantile_fraction)
     num_losers = max(size, len(members) - len(alive))
     sources = [each for each in ordered[num_losers:][-max(size, 1) :] if each.may_be_copied]
     found = []
@@ -125,6 +130,15 @@ def truncation_selection(
             rng = np.random.default_rng((seed, epoch, loser.number, _SELECTION))
             found.append(Exploit(loser, better[int(rng.integers(len(better)))]))
     return found
+
+
+def quantile_size(num_members: int, quantile_fraction: float) -> int:
+    """Return how many members a quantile holds.
+
+    >>> quantile_size(8, 0.25), quantile_size(3, 0.5)
+    (2, 1)
+    """
+    return min(math.ceil(num_members * quantile_fraction), num_members // 2)
 
 
 def _is_better(one: Member, other: Member) -> bool:

@@ -7,7 +7,7 @@ in the middle of an exploit is followed by one that completes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from hpsearch.early_stopping import Stop
@@ -84,7 +84,9 @@ class Population:
         is_pause = epoch > 0 and epoch % self._interval == 0
         return epoch if is_pause and epoch < self._record.spec.max_epochs else None
 
-    def exploits(self, epoch: int, has_state: Callable[[int], bool]) -> list[Exploit]:
+    def exploits(
+        self, epoch: int, has_state: Callable[[int], bool] = lambda number: True
+    ) -> list[Exploit]:
         """Return who copies whom after an epoch, as it was decided or will be.
 
         `has_state` says of a member whether its state after that epoch is there.
@@ -94,7 +96,7 @@ class Population:
                 trial.number,
                 trial.params,
                 self._score(trial, epoch),
-                may_be_copied=trial.outcome is None and has_state(trial.number),
+                may_be_copied=not _has_left(trial, epoch) and has_state(trial.number),
             )
             for trial in self.members(epoch)
         ]
@@ -127,11 +129,23 @@ class Population:
         known."""
         return sorted(self._intervals(epoch), key=lambda each: each.end)
 
-    def pending(self, exploits: list[Exploit]) -> list[dict[str, Scalar]]:
-        """Return the hyperparameters with which the members that aren't replaced go on, and those
-        that replace others."""
+    def pending(
+        self, epoch: int, exploits: Sequence[Exploit], number: int
+    ) -> list[dict[str, Scalar]]:
+        """Return the hyperparameters with which others go on after an epoch, when trial `number`
+        is chosen: the members that aren't replaced, and the copies before it."""
         losers = {each.loser.number for each in exploits}
-        return [each.params for each in self.living if each.number not in losers]
+        stay = [
+            each
+            for each in self.members(epoch)
+            if each.epochs >= epoch and each.number not in losers and not _has_left(each, epoch)
+        ]
+        copies = [
+            each
+            for each in self.trials
+            if each.copied_from and each.copied_from.epoch == epoch and each.number < number
+        ]
+        return [each.params for each in (*stay, *copies)]
 
     def _intervals(self, epoch: int) -> Iterator[Interval]:
         for trial in self.trials:
@@ -165,6 +179,11 @@ def pauses_of(sampler: PopulationSampler, max_epochs: int) -> Intervals:
 def origin_of(exploit: Exploit, epoch: int) -> CopiedFrom:
     """Return an exploit as the record has it."""
     return CopiedFrom(exploit.source.number, epoch, exploit.loser.number)
+
+
+def _has_left(trial: TrialRecord, epoch: int) -> bool:
+    """Whether a member ended itself after an epoch, or before."""
+    return trial.outcome is Outcome.COMPLETED and trial.epochs <= epoch
 
 
 def _begin(trial: TrialRecord) -> int:

@@ -83,13 +83,10 @@ class PopulationQueue(TrialQueue):
                 self._end(exploit, epoch)
 
     def _begin(self, exploit: Exploit, epoch: int, exploits: list[Exploit]) -> TrialRecord:
-        params = self._explorer.explore(
-            len(self._record.trials),
-            exploit,
-            epoch,
-            self._population.intervals(epoch),
-            self._population.pending(exploits),
-        )
+        number = len(self._record.trials)
+        intervals = self._population.intervals(epoch)
+        pending = self._population.pending(epoch, exploits, number)
+        params = self._explorer.explore(number, exploit, epoch, intervals, pending)
         return self._record.add_trial(params, origin_of(exploit, epoch))
 
     def _copy(self, trial: TrialRecord) -> None:
