@@ -59,6 +59,20 @@ class RaisedError:
 
 
 @dataclass(frozen=True)
+class CopiedFrom:
+    """Where a member of a population began: the checkpoint of another trial after an epoch, in
+    the place of the member that it `replaces`."""
+
+    trial: int
+    epoch: int
+    replaces: int
+
+    def __str__(self) -> str:
+        """`trial 3 at epoch 6, in place of trial 5`."""
+        return f"trial {self.trial} at epoch {self.epoch}, in place of trial {self.replaces}"
+
+
+@dataclass(frozen=True)
 class CheckWarning:
     """What a check of a trial found that did not end it."""
 

@@ -205,6 +205,9 @@ def repeat_search(
         if record.state != "finished" or record.best is None:
             rule = "must be of a search that is finished and has a best trial"
             raise SpecError([Problem("repeat", rule, f"{name}, {record.state}")])
+        if record.spec.search.is_population:
+            rule = "must be of a search of independent trials: a member's hyperparameters change"
+            raise SpecError([Problem("repeat", rule, name)])
         if not record.spec.is_plain:
             rule = "must be of a search with one objective and no constraints"
             raise SpecError([Problem("repeat", rule, name)])

@@ -10,6 +10,7 @@ from hpsearch.analysis.lr_range_report import lr_range_section
 from hpsearch.analysis.narrowing import next_section
 from hpsearch.analysis.next_steps import next_steps
 from hpsearch.analysis.objectives import goal
+from hpsearch.analysis.population import population_section
 from hpsearch.analysis.progress import summary
 from hpsearch.analysis.response import Response
 from hpsearch.analysis.response_sections import hyperparameters, interactions_found
@@ -75,6 +76,7 @@ def findings(record: Record, importances: Importances, response: Response) -> li
         best_configuration(record, progress),
         *pareto_section(record),
         *constraints_section(record),
+        *population_section(record),
         *new_seeds(record),
         *data_read(record),
         *warm_start(record),
@@ -88,7 +90,7 @@ def findings(record: Record, importances: Importances, response: Response) -> li
         *curves_diagnosed(record, progress),
         hyperparameters(record, importances, response),
         *interactions_found(record, importances, response),
-        early_stopping(record, progress),
+        *([] if record.spec.search.is_population else [early_stopping(record, progress)]),
         *warnings_of_checks(record),
         *([] if progress.best is None else failed),
     ]

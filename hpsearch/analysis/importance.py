@@ -53,6 +53,11 @@ def importances(record: Record) -> Importances:
     names = [p.name for p in record.space.parameters if not p.distribution.single()]
     if not names:
         return Importances("Nothing was searched: the spec has no range and no choices.")
+    if record.spec.search.is_population:
+        return Importances(
+            "Members of a population inherit weights and hyperparameters: what made them good "
+            "can't be told from their values."
+        )
     judged = [trial for trial in record.trials if _is_judged(record, trial)]
     if len(judged) < MIN_TRIALS:
         return Importances(

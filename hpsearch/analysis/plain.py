@@ -8,6 +8,7 @@ from typing import Any
 
 from hpsearch.analysis.diagnosis import diagnoses
 from hpsearch.analysis.final import plain_final
+from hpsearch.analysis.population import plain_lineage
 from hpsearch.analysis.progress import needs_of_a_trial, summary
 from hpsearch.errors import SearchNotFoundError
 from hpsearch.formatting import show_count, show_outcome
@@ -61,6 +62,7 @@ def plain_trial(record: Record, trial: TrialRecord) -> dict[str, Any]:
         "broken_constraints": list(map(str, record.broken(trial))) if trial.curve else [],
         "metrics": _finite(trial.curve.get(trial.epochs, {})),
         "params": trial.params,
+        "copied_from": None if trial.copied_from is None else asdict(trial.copied_from),
         "started_at": trial.started_at,
         "ended_at": trial.ended_at,
     }
@@ -101,6 +103,7 @@ def plain_best(record: Record) -> dict[str, Any] | None:
         "params": trial.params,
         "values": trial.values,
         **({"pareto_front": plain_front(record)} if record.spec.objectives else {}),
+        **({"lineage": plain_lineage(record, trial)} if record.spec.search.is_population else {}),
     }
 
 
@@ -132,6 +135,7 @@ def trial_log(trial: TrialRecord) -> str:
     """Return what the record tells of a trial's checks, attempts, errors and end."""
     epochs = show_count(trial.epochs, "epoch")
     lines = [f"trial {trial.number}: {show_outcome(trial.outcome)}, {epochs}"]
+    lines += [f"copied from {trial.copied_from}"] if trial.copied_from else []
     lines += map(str, trial.warnings)
     for error in trial.errors:
         lines += [f"an attempt ended at epoch {error['epoch']}: {error['reason']}"]

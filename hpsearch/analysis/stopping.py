@@ -65,6 +65,8 @@ def _epoch_seconds(record: Record, trial: TrialRecord) -> list[float]:
 
 
 def _stopped(record: Record) -> list[TrialRecord]:
+    if record.spec.search.is_population:  # another goes on in the place of each
+        return []
     return [trial for trial in record.trials if trial.stopped_by is not None]
 
 

@@ -34,6 +34,7 @@ def validate(
     from hpsearch.live import warning_lines
     from hpsearch.space import SearchSpace
     from hpsearch.spec import advice
+    from hpsearch.validation.population import population_told
 
     if as_json:
         print_json(plain_validation(spec, overrides, is_elsewhere=cluster))
@@ -46,6 +47,8 @@ def validate(
         console.print(f"data: {notes.description}", soft_wrap=True, highlight=False, markup=False)
     for line in warning_lines(notes, advice(checked)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if told := population_told(checked):
+        console.print(told, soft_wrap=True, highlight=False)
     table = Table("hyperparameter", "distribution", "when", box=None)
     for parameter in parameters:
         when = ", ".join(f"{name}={value}" for name, value in parameter.condition)

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.errors import Problem
 from hpsearch.formatting import show_count
+from hpsearch.integrity.copy_rules import copy_problems
 from hpsearch.outcome import Outcome
 from hpsearch.record import OPTUNA_STATES, Record, TrialRecord
 
@@ -19,6 +20,7 @@ def record_problems(record: Record) -> Iterator[str]:
         yield str(Problem("trials", "must be numbered from 0 without a gap", numbers))
     for trial in record.trials:
         yield from map(str, _trial_problems(record, trial))
+    yield from map(str, copy_problems(record))
     yield from map(str, _study_problems(record))
 
 
@@ -33,8 +35,9 @@ def _trial_problems(record: Record, trial: TrialRecord) -> Iterator[Problem]:
 
 def _curve_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator[Problem]:
     epochs = sorted(trial.curve)
-    if epochs != list(range(1, len(epochs) + 1)):
-        yield Problem(place, "must have epochs from 1 without a gap", epochs)
+    first = trial.first_epoch
+    if epochs != list(range(first, first + len(epochs))):
+        yield Problem(place, f"must have epochs from {first} without a gap", epochs)
     if trial.epochs > max_epochs:
         yield Problem(place, f"must have at most {show_count(max_epochs, 'epoch')}", trial.epochs)
     if epochs and trial.attempts < 1:

@@ -133,6 +133,7 @@ class ReadableRecord:
             folder=self.spec.folder,
             code=self.code_copy,
             # how far a command got is a few bytes; its checkpoints are its own files
+            copied_epochs=trial.first_epoch - 1,
             checkpoint_every=1 if self.spec.command else self.spec.search.checkpoint_every,
         )
 

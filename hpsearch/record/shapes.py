@@ -116,11 +116,20 @@ class RaisedErrorShape(_Strict):
     function: str | None
 
 
+class CopiedFromShape(_Strict):
+    """Where a member of a population began, named as the fields of CopiedFrom."""
+
+    trial: int = Field(ge=0)
+    epoch: int = Field(ge=1, le=MAX_EPOCH)
+    replaces: int = Field(ge=0)
+
+
 class TrialShape(_Strict):
     """The attributes of a trial, named as those of TrialRecord; its epochs are others."""
 
     values: dict[str, Any]
     started_at: Time
+    copied_from: CopiedFromShape | None = None
     attempted_at: list[Time] = []
     errors: list[ErrorShape] = []
     warnings: list[WarningShape | str] = []  # a text in version 0.1

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import TrialState, create_trial
 
-from hpsearch.outcome import CheckWarning, Outcome, RaisedError, StoppedBy
+from hpsearch.outcome import CheckWarning, CopiedFrom, Outcome, RaisedError, StoppedBy
 from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.storage import batched
 from hpsearch.record.trials import TrialRecord
@@ -37,19 +37,25 @@ class TrialWriter(ReadableRecord):
     #: the time, in seconds since 1970; that of a simulated search, since its start
     now: Callable[[], float] = staticmethod(time.time)
 
-    def add_trial(self, params: Mapping[str, Scalar]) -> TrialRecord:
-        """Write a configuration before its trial starts; the trial gets the next number."""
+    def add_trial(
+        self, params: Mapping[str, Scalar], copied_from: CopiedFrom | None = None
+    ) -> TrialRecord:
+        """Write a configuration before its trial starts; the trial gets the next number.
+
+        One that is `copied_from` another begins with that one's checkpoint.
+        """
         distributions = self.space.distributions
         values = self.space.resolve(params)
         now = self.now()
+        origin = {} if copied_from is None else {"copied_from": asdict(copied_from)}
         template = create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
             distributions={name: distributions[name] for name in params},
-            user_attrs={"values": values, "started_at": now},
+            user_attrs={"values": values, "started_at": now, **origin},
         )
         trial_id = self._storage.create_new_trial(self._study_id, template)
-        trial = TrialRecord(len(self.trials), dict(params), values, now)
+        trial = TrialRecord(len(self.trials), dict(params), values, now, copied_from)
         self._trial_ids[trial.number] = trial_id
         self.trials.append(trial)
         return trial

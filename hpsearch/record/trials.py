@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from hpsearch.outcome import CheckWarning, Outcome, RaisedError, StoppedBy
+from hpsearch.outcome import CheckWarning, CopiedFrom, Outcome, RaisedError, StoppedBy
 from hpsearch.record import earlier_versions
 from hpsearch.record.shapes import EndShape, EpochShape, TrialShape, parse, parse_epoch
 from hpsearch.spec import Scalar
@@ -24,6 +24,7 @@ class TrialRecord:
     params: dict[str, Scalar]  # by name of the search space's parameter; active ones only
     values: dict[str, Any]  # the trial sections, resolved
     started_at: float
+    copied_from: CopiedFrom | None = None  # the checkpoint that it began with, if another's
     attempted_at: list[float] = field(default_factory=list)  # when each attempt began
     errors: list[dict[str, Any]] = field(default_factory=list)  # of attempts that were retried
     warnings: list[CheckWarning] = field(default_factory=list)
@@ -62,8 +63,14 @@ class TrialRecord:
 
     @property
     def epochs(self) -> int:
-        """The newest epoch that was reported; 0 before the first."""
-        return max(self.curve, default=0)
+        """The newest epoch that was reported, by the trial that it was copied from before its own
+        first; 0 before any."""
+        return max(self.curve, default=self.first_epoch - 1)
+
+    @property
+    def first_epoch(self) -> int:
+        """The epoch that it trains first."""
+        return 1 if self.copied_from is None else self.copied_from.epoch + 1
 
     @property
     def warnings_by_check(self) -> dict[str, str]:
@@ -104,6 +111,8 @@ def read_trial(frozen: FrozenTrial) -> TrialRecord:
     params = earlier_versions.params(frozen.params, read.values)
     trial = TrialRecord(number=frozen.number, params=params, **vars(read))
     trial.values = earlier_versions.sections(read.values)
+    if read.copied_from is not None:
+        trial.copied_from = CopiedFrom(**vars(read.copied_from))
     trial.errors = [error.model_dump() for error in read.errors]
     trial.warnings = [
         earlier_versions.warning(each) if isinstance(each, str) else CheckWarning(**vars(each))

@@ -53,12 +53,17 @@ def simulate(spec: SearchSpec, curves: Curves, workers: int) -> Record:
 
     Times in the record are seconds since the start. Nothing is written to disk. The searches of
     `search.warm_start` are left out. Raises SpecError for settings that no search would start
-    with, for several objectives or constraints, and where trials would be longer than the curves.
+    with, for several objectives or constraints, for a population, and where trials would be longer
+    than the curves.
     """
     if not spec.is_plain:
         rule = "must not be given in a simulation: recorded curves are of one objective"
         path = "objectives" if spec.objectives else "constraints"
         raise SpecError([Problem(path, rule)])
+    if spec.search.is_population:
+        name = spec.search.sampler["name"]
+        rule = "must be a sampler of independent trials: recorded curves are of one configuration"
+        raise SpecError([Problem("search.sampler.name", rule, name)])
     if spec.max_epochs > curves.max_epochs:
         rule = f"must be at most {curves.max_epochs}, the epochs of the recorded curves"
         path = "search.early_stopping.max_epochs"

@@ -121,7 +121,8 @@ class SearchSpec(SpecFields):
     def extended(
         self, trials: int = 0, epochs: int = 0, seconds: float = 0.0, num_bytes: int = 0
     ) -> SearchSpec:
-        """Return the spec with a larger budget; SpecError where it has no such budget."""
+        """Return the spec with a larger budget; SpecError where it has no such budget, and for a
+        population, which trains once."""
         more: dict[str, float] = {
             "trials": trials,
             "epochs": epochs,
@@ -130,6 +131,9 @@ class SearchSpec(SpecFields):
         }
         update: dict[str, Any] = {}
         problems = []
+        if self.search.is_population and (trials or epochs or seconds):
+            rule = "must be a sampler of independent trials: members of a population end together"
+            problems.append(Problem("search.sampler", rule, self.search.sampler["name"]))
         for name, amount in more.items():
             budget = getattr(self.search, name)
             if amount and budget is None:

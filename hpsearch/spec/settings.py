@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from hpsearch.errors import Problem
 from hpsearch.registry import ComponentOf
@@ -19,6 +26,8 @@ MAX_RETRIES = 1_000
 Direction = Literal["maximize", "minimize"]
 #: the settings of a search that `extend` raises
 BUDGETS = ("trials", "epochs", "time_limit", "disk_quota")
+#: samplers whose trials copy each other, which takes the place of early stopping
+POPULATION_BASED = ("pbt", "pb2")
 
 
 def sign_of(direction: str) -> float:
@@ -151,10 +160,31 @@ class SearchSettings(Frozen):
         None, description="bytes that checkpoints may take, or a text such as 20GB"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _stop_no_member(cls, raw: Any) -> Any:
+        """Let a population train in full, unless the spec names a rule."""
+        if not isinstance(raw, Mapping) or not is_population(named(raw.get("sampler"))):
+            return raw
+        rule = named(raw.get("early_stopping", {}))
+        if not isinstance(rule, Mapping):  # reported as its shape is checked
+            return raw
+        return {**raw, "early_stopping": {"name": "none", **rule}}
+
+    @property
+    def is_population(self) -> bool:
+        """Whether trials copy each other."""
+        return is_population(self.sampler)
+
     @property
     def earlier_searches(self) -> tuple[str, ...]:
         """The searches that `warm_start` names."""
         return tuple(name for name in self.warm_start if name != PORTFOLIO)
+
+
+def is_population(sampler: object) -> bool:
+    """Whether the sampler that settings name has trials copy each other."""
+    return isinstance(sampler, Mapping) and sampler.get("name") in POPULATION_BASED
 
 
 def limit_problems(search: SearchSettings) -> list[Problem]:

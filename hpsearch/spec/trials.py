@@ -42,6 +42,7 @@ class TrialConfig:
     code: str | None = None  # the folder of the copy that it is imported from
     checkpoint_every: int | None = None  # epochs; None: by the clock
     checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
+    copied_epochs: int = 0  # those of its first checkpoint, which is another trial's
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -29,7 +29,10 @@ TRIAL_TAG = "hpsearch.trial"
 CHECK_TAG = "hpsearch.check"
 #: tags that a run may have or not; what is named hpsearch.* is ours too
 SEARCH_TAGS = ("state", "reason", "seed", "best_trial", "pareto_front")
-TRIAL_TAGS = ("outcome", "reason", "traceback", "stopped_early", "epochs", "attempts", "nonfinite")
+TRIAL_TAGS = (
+    *("outcome", "reason", "traceback", "stopped_early", "epochs", "attempts", "nonfinite"),
+    *("copied_from", "copied_epoch", "replaces"),
+)
 
 #: MLflow's status of a run, by the outcome of its trial and by the state of its search
 TRIAL_STATUS = {
@@ -89,6 +92,7 @@ def trial_content(record: Record, trial: TrialRecord) -> RunContent:
                 "hpsearch.searches": record.name,
                 TRIAL_TAG: trial.number,
                 **_check_tags(trial),
+                **_origin_tags(trial),
                 **_end_tags(trial),
             }
         ),
@@ -184,6 +188,18 @@ def _check_tags(trial: TrialRecord) -> dict[str, str]:
     }
 
 
+def _origin_tags(trial: TrialRecord) -> dict[str, Any]:
+    """Return whose checkpoint a member of a population began with, and in whose place."""
+    origin = trial.copied_from
+    if origin is None:
+        return {}
+    return {
+        "copied_from": origin.trial,
+        "copied_epoch": origin.epoch,
+        "replaces": origin.replaces,
+    }
+
+
 def _end_tags(trial: TrialRecord) -> dict[str, Any]:
     tags: dict[str, Any] = {"nonfinite": ", ".join(_nonfinite(trial)) or None}
     if trial.outcome is None:
@@ -232,7 +248,7 @@ def _final_points(record: Record, ended: list[TrialRecord], timestamp: int) -> l
     counts = Counter(trial.outcome for trial in ended)
     values: dict[str, float] = {f"trials_{outcome}": counts[outcome] for outcome in Outcome}
     values["trials"] = len(ended)
-    values["epochs"] = sum(trial.epochs for trial in ended)
+    values["epochs"] = sum(len(trial.curve) for trial in ended)
     for name, value in (record.result.get("test_metrics") or {}).items():
         values[as_test_metric(name)] = value
     if record.final is not None and (best := record.final.best) is not None and best.values:

@@ -47,7 +47,7 @@ class CheckpointStore:
     def save(self, epoch: int, state: dict[str, Any]) -> Path:
         """Write a state atomically and drop the older ones; returns its file."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"epoch-{epoch:04d}.pt"
+        path = self.folder / file_name(epoch)
         unfinished = path.with_suffix(".tmp")
         with unfinished.open("wb") as file:
             torch.save(state, file)
@@ -64,6 +64,24 @@ class CheckpointStore:
         """Return the newest checkpoint, if there is one."""
         return max(self.folder.glob("epoch-*.pt"), default=None, key=lambda path: path.name)
 
+    def copy_from(self, other: CheckpointStore, epoch: int) -> Path:
+        """Begin with another trial's state after an epoch; returns its file. Twice is as once.
+
+        Raises FileNotFoundError where that is gone.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / file_name(epoch)
+        if not path.exists():
+            unfinished = path.with_suffix(".tmp")
+            unfinished.unlink(missing_ok=True)
+            _link(other.folder / path.name, unfinished)
+            unfinished.replace(path)
+        return path
+
+    def has(self, epoch: int) -> bool:
+        """Whether the state after an epoch is there."""
+        return (self.folder / file_name(epoch)).is_file()
+
     def num_bytes(self, checkpoint: Path) -> int:
         """Return the size of a checkpoint and of the command's files; FileNotFoundError where it
         is gone."""
@@ -72,6 +90,21 @@ class CheckpointStore:
     def delete(self) -> None:
         """Remove all checkpoints of the trial."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def file_name(epoch: int) -> str:
+    """Return the name of the file of a state after an epoch."""
+    return f"epoch-{epoch:04d}.pt"
+
+
+def _link(path: Path, target: Path) -> None:
+    """Give a file, which is never written again, a second name; a copy where that can't be."""
+    try:
+        target.hardlink_to(path)
+    except FileNotFoundError:
+        raise
+    except OSError:  # not on this file system
+        shutil.copyfile(path, target)
 
 
 def _sizes(folder: Path) -> Iterator[int]:

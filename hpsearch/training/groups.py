@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,11 +37,28 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return {**state, "param_groups": kept}
 
 
-def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Go on from what `optimizer_state` gave; the optimizer keeps its tensors."""
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, state: Mapping[str, Any], *, is_others: bool = False
+) -> None:
+    """Go on from what `optimizer_state` gave; the optimizer keeps its tensors.
+
+    A state that `is_others`, of an optimizer with other hyperparameters, gives none of these.
+    """
+    own_alone = hyperparameters_of(optimizer) if is_others else frozenset[str]()
     groups = optimizer.state_dict()["param_groups"]
-    full = [{**own, **kept} for own, kept in zip(groups, state["param_groups"], strict=True)]
+    full = []
+    for own, kept in zip(groups, state["param_groups"], strict=True):
+        taken = {key: value for key, value in kept.items() if key not in own_alone}
+        full.append({**own, **taken})
     optimizer.load_state_dict({**state, "param_groups": full})
+
+
+def hyperparameters_of(optimizer: torch.optim.Optimizer) -> frozenset[str]:
+    """Return the keys of groups that are arguments of the optimizer, not what it has counted."""
+    classes = [each for each in type(optimizer).__mro__ if issubclass(each, torch.optim.Optimizer)]
+    return frozenset(
+        name for each in classes for name in inspect.signature(each.__init__).parameters
+    )
 
 
 _NOT_KEPT = frozenset({"params", "lr", "initial_lr"})

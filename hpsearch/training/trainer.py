@@ -288,11 +288,15 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` gave, of this trial or of that which it copies."""
         self.epoch = state["epoch"]
         self.load_weights(state)
         # The optimizer keeps the tensors it is given.
-        load_optimizer_state(self.optimizer, copied_to_cpu(state["optimizer"]))
+        load_optimizer_state(
+            self.optimizer,
+            copied_to_cpu(state["optimizer"]),
+            is_others=self.epoch == self.config.copied_epochs,
+        )
         self._pace.load_state_dict(state["pace"])
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])

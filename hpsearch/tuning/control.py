@@ -26,8 +26,11 @@ from hpsearch.tuning.budgets import Budgets, Clock
 from hpsearch.tuning.decisions import Decisions
 from hpsearch.tuning.dry_run import DryRun
 from hpsearch.tuning.failures import common_failure
+from hpsearch.tuning.population import pauses_of
+from hpsearch.tuning.population_queue import PopulationQueue
 from hpsearch.tuning.report import Report
 from hpsearch.tuning.retention import Retention
+from hpsearch.tuning.sampling import explorer_of
 from hpsearch.tuning.trial_queue import TrialQueue
 from hpsearch.tuning.worth import Worth
 
@@ -51,7 +54,9 @@ class SearchControl:
         clock: Clock = time.monotonic,
     ) -> None:
         self.record = record
-        self._decisions = Decisions(record, early_stopper)
+        explorer = explorer_of(record)
+        rule = early_stopper if explorer is None else pauses_of(explorer, record.spec.max_epochs)
+        self._decisions = Decisions(record, rule)
         self._promotion = self._decisions.pausing
         self._checkpoints = checkpoints
         self._retention = Retention(record, checkpoints)
@@ -64,7 +69,10 @@ class SearchControl:
         self._live: dict[int, float] = {}  # trial → when its attempt began; inf: it waits
         self._deaths: dict[int, int] = {}
         self._observations = Observations(record)
-        self._queue = TrialQueue(record, sampler, self._decisions, self._observations, self._live)
+        parts = record, sampler, self._decisions, self._observations, self._live
+        self._queue = TrialQueue(*parts)
+        if explorer is not None:
+            self._queue = PopulationQueue(*parts, explorer, checkpoints, self._end_stopped)
         self._dry_run = DryRun(record, clock)
         self._excused: set[int] = set()  # trials that continue when the search is resumed
         asks = self._settings.stop_when is not None
@@ -221,7 +229,7 @@ class SearchControl:
         is_suspended = state == "failed" and bool(self._excused)
         outcome = Outcome.CANCELLED if state == "stopped" else Outcome.STOPPED_EARLY
         for trial in [] if is_suspended else list(self.record.running()):
-            if trial.paused:
+            if trial.paused and not self._settings.is_population:
                 self._end_stopped(trial.number, self._decisions.standing(trial))
             else:
                 self._end_trial(trial.number, outcome, reason)

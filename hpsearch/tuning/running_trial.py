@@ -15,7 +15,7 @@ import torch
 
 from hpsearch.code_snapshot import use_snapshot
 from hpsearch.components import Data
-from hpsearch.errors import DivergedError
+from hpsearch.errors import DivergedError, RunsError, UserCodeError
 from hpsearch.importing import import_ahead, program_arguments
 from hpsearch.outcome import CheckWarning, Outcome
 from hpsearch.spec import TrialConfig
@@ -93,6 +93,10 @@ class RunningTrial:
         """Make the trainer; returns what the trial reported last if that was saved with its
         state: the driver may have died before it took the report. It knows what it has."""
         newest = self._store.newest()
+        copied = self.trial.copied_epochs
+        if newest is None and copied:
+            rule = "the checkpoint that it was copied from must stay until it has one of its own"
+            raise RunsError(f"{self._store.folder}: {rule}, but it is gone")
         if newest is None:  # the first attempt
             self._check()
         trainer = launch(self.trial, self._data, self.trial.device, self._folders(), other_nodes)
@@ -103,6 +107,9 @@ class RunningTrial:
         saved = load_checkpoint(newest, self.trial.device)
         trainer.load_state_dict(saved["trainer"])  # an earlier attempt got this far
         self.epoch = trainer.epoch
+        if copied and saved["epoch"] == copied:  # another trial's, whose report that was
+            self._check_copy(trainer.epoch)
+            return None
         # user code may save before its last report
         reported = saved["metrics"] if saved["epoch"] == trainer.epoch else None
         return None if reported is None else Report(self.epoch, reported, self._newest())
@@ -137,6 +144,15 @@ class RunningTrial:
         trainer, self.trainer = self.trainer, None
         if trainer is not None:
             trainer.close()
+
+    def _check_copy(self, epoch: int) -> None:
+        """Refuse the copy of a state that its function saved in an earlier epoch."""
+        if epoch != self.trial.copied_epochs:
+            rule = f"must save its state after epoch {self.trial.copied_epochs}, to be copied"
+            raise UserCodeError(
+                f"{self.trial.trainable}: {rule}, but it was saved after epoch {epoch}: call "
+                "trial.save_checkpoint each epoch"
+            )
 
     def _is_due(self) -> bool:
         """Whether the trial's state is written after this epoch."""

@@ -9,7 +9,7 @@ from typing import Any
 from hpsearch.early_stopping import Rule
 from hpsearch.errors import placed
 from hpsearch.record import Record
-from hpsearch.samplers import Sampler, begins_with_default, make_sampler
+from hpsearch.samplers import PopulationSampler, Sampler, begins_with_default, make_sampler
 from hpsearch.spec import Scalar
 from hpsearch.validation.defaults import default_configuration
 
@@ -30,6 +30,24 @@ def sampler_of(
             others=[each.direction for each in record.spec.objectives[1:]],
             is_constrained=bool(record.spec.constraints),
         )
+
+
+def explorer_of(record: Record) -> PopulationSampler | None:
+    """Return what changes the members of a search's population, if its trials are one."""
+    search = record.spec.search
+    if not search.is_population:
+        return None
+    with placed("search.sampler"):
+        sampler = make_sampler(
+            search.sampler,
+            record.space,
+            seed=search.seed,
+            direction=record.spec.objective.direction,
+            rungs=(record.spec.max_epochs,),
+            slots=1,
+        )
+    assert isinstance(sampler, PopulationSampler)
+    return sampler
 
 
 def note_default(record: Record) -> None:

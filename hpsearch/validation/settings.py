@@ -14,13 +14,14 @@ from hpsearch.early_stopping import make_rule
 from hpsearch.errors import Problem, SpecError, nearest_names, problem_of
 from hpsearch.pareto import Standing
 from hpsearch.registry import is_user_code
-from hpsearch.samplers import make_sampler
+from hpsearch.samplers import PopulationSampler, make_sampler
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Draft, EarlyStopping, SearchSpec
 from hpsearch.spec.trees import named
 from hpsearch.validation.lr_places import lr_places
 from hpsearch.validation.outcomes import parted, problems_in
 from hpsearch.validation.points import point_problems, warm_start_problems
+from hpsearch.validation.population import population_problems
 from hpsearch.validation.signatures import check_component
 from hpsearch.validation.stages import stage_problems
 
@@ -103,16 +104,16 @@ def _database_problems(spec: SearchSpec) -> Iterator[Problem]:
         yield Problem("tracking_uri", rule)
 
 
-def _sampler_problems(draft: Draft, sampler: Any) -> Sequence[Problem]:
-    named = {"name": sampler} if isinstance(sampler, str) else sampler
-    if not isinstance(named, Mapping):
+def _sampler_problems(draft: Draft, given: Any) -> Sequence[Problem]:
+    section = named(given)
+    if not isinstance(section, Mapping):
         return []
-    problems = problems_in(check_component("sampler", named, "search.sampler", draft.folder))
+    problems = problems_in(check_component("sampler", section, "search.sampler", draft.folder))
     spec = draft.spec
     if problems or spec is None:
         return problems
     try:  # some samplers can't search every space
-        make_sampler(
+        sampler = make_sampler(
             spec.search.sampler,
             SearchSpace.of(spec),
             seed=spec.search.seed,
@@ -121,12 +122,15 @@ def _sampler_problems(draft: Draft, sampler: Any) -> Sequence[Problem]:
             slots=1,
             folder=draft.folder,
             others=[each.direction for each in spec.objectives[1:]],
-            is_constrained=bool(spec.constraints),
+            # a population is told below what it can't do
+            is_constrained=bool(spec.constraints) and not spec.search.is_population,
         )
     except SpecError as error:
         return error.problems
     except Exception as error:  # user code may raise anything
         return [problem_of(error, value=spec.search.sampler).below("search.sampler")]
+    if isinstance(sampler, PopulationSampler):
+        return [*population_problems(spec, sampler)]
     return []
 
 

@@ -4,24 +4,19 @@ a driver that dies after any report, or in the middle of a write, changes nothin
 from __future__ import annotations
 
 import random
-import time
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpsearch.early_stopping import make_early_stopper
 from hpsearch.outcome import Outcome, StoppedBy
 from hpsearch.process import keep_process
 from hpsearch.record import Record, TrialRecord
-from hpsearch.samplers import make_sampler
 from hpsearch.spec import Resources, SearchSpec
-from hpsearch.tuning.budgets import Clock
-from hpsearch.tuning.control import STOP_INTERVAL_S, SearchControl
-from hpsearch.tuning.on_ray.actor import TrialActor
+from hpsearch.tuning.control import STOP_INTERVAL_S
 from tests.support.clock import FakeClock
+from tests.support.control import Driver, begin, cut_last_entry, finish, kept_files, summary
 from tests.support.specs import make_spec
 
 
@@ -85,58 +80,6 @@ def fails_twice(config, trial):
 """
 
 
-class Driver:
-    """One life of a driver: real parts, with `slots` workers that move in turn."""
-
-    def __init__(
-        self, record: Record, folder: Path, slots: int = 1, clock: Clock = time.monotonic
-    ) -> None:
-        spec = record.spec
-        rule = make_early_stopper(spec)
-        sampler = make_sampler(
-            spec.search.sampler,
-            record.space,
-            seed=spec.search.seed,
-            direction=spec.objective.direction,
-            rungs=rule.rungs,
-            slots=slots,
-        )
-        self.record, self._folder, self._slots = record, folder, slots
-        self.control = SearchControl(
-            record, sampler, rule, folder / "checkpoints", folder / "stop", clock=clock
-        )
-
-    def reports(self) -> Iterator[TrialRecord]:
-        """Train; yields after each report that the control took, and ends with the search."""
-        workers: deque[tuple[TrialRecord, TrialActor]] = deque()
-        try:
-            while True:
-                while len(workers) < self._slots and not self.control.is_over:
-                    trial = self.control.next_trial()
-                    if trial is None:
-                        break
-                    workers.append((trial, self._start(trial)))
-                if not workers:
-                    break
-                trial, worker = workers.popleft()
-                if self.control.take_report(trial.number, worker.step()["report"]):
-                    worker.cleanup()
-                else:
-                    workers.append((trial, worker))
-                yield trial
-        finally:  # a driver that dies takes its workers with it
-            for _, worker in workers:
-                worker.cleanup()
-        self.control.close()
-
-    def _start(self, trial: TrialRecord) -> TrialActor:
-        worker = TrialActor.__new__(TrialActor)  # Tune's own set-up makes folders and loggers
-        config = {"trial": self.control.config(trial)}
-        worker.setup(config, checkpoints=str(self._folder / "checkpoints"))
-        self.control.start_attempt(trial.number)
-        return worker
-
-
 def function_spec(folder: Path, function: str = "train", **search: Any) -> SearchSpec:
     name = f"trained_{abs(hash(str(folder)))}.py"
     (folder / name).write_text(TRAIN)
@@ -152,23 +95,6 @@ def function_spec(folder: Path, function: str = "train", **search: Any) -> Searc
         space=space,
         search={"trials": 20, "early_stopping": {"max_epochs": 9}, **search},
     )
-
-
-def begin(spec: SearchSpec, folder: Path) -> Record:
-    folder.mkdir(exist_ok=True)
-    return Record.create(folder / "record.journal", spec)
-
-
-def finish(record: Record, folder: Path, slots: int = 1) -> Record:
-    for _ in Driver(record, folder, slots).reports():
-        pass
-    return record
-
-
-def summary(record: Record) -> list[tuple[Any, ...]]:
-    return [
-        (t.number, t.params, t.curve, t.outcome, t.reason, t.stopped_by) for t in record.trials
-    ]
 
 
 RULES = ["asha", "asha_promotion", "freeze_thaw", "hyperband", "median", "none"]
@@ -229,16 +155,6 @@ def test_a_good_trial_that_ends_itself_raises_the_bar_for_those_that_train_on(
     assert (second.outcome, second.note) == (Outcome.STOPPED_EARLY, None)
     assert second.stopped_by == StoppedBy("asha", 3, numbers)
     assert second.reason == "asha at epoch 3 (score 0.5, threshold 0.8333, trials 2)"
-
-
-def cut_last_entry(journal: Path, rng: random.Random) -> None:
-    content = journal.read_bytes()
-    start = content.rfind(b"\n", 0, len(content) - 1) + 1
-    journal.write_bytes(content[: rng.randint(start, len(content))])
-
-
-def kept_files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.glob("checkpoints/*/*")}
 
 
 def test_with_several_workers_nothing_is_lost_or_doubled_either(tmp_path: Path) -> None:
