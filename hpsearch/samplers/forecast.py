@@ -22,6 +22,8 @@ Line = Callable[[Array], Array]
 
 #: trials that are looked at: half the newest, half those trained longest of the others
 MAX_TRIALS = 600
+#: how far below the median a value counts, in units of the best one's distance from it
+MAX_BELOW = 3.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def forecast_finals(
     values = np.array([[_value(trial, rung, direction) for rung in rungs] for trial in reached])
     if not reached or np.isnan(values[:, -1]).all():
         return None
+    values = _without_outliers(values)
     top = values.shape[1] - 1
     lines = [_regression(values[:, i], values[:, i + 1]) for i in range(top)]
     last, at_top = _last_known(values), values[:, top].copy()
@@ -81,6 +84,14 @@ def forecast_finals(
         spread = np.median(np.abs(at_top - np.median(at_top))) ** 2
         variances[last == i] = (errors @ errors + spread) / (len(errors) + 1)
     return Forecast(tuple(reached), at_top, variances)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _without_outliers(values: Array) -> Array:
+    """Move what is far below the median of its rung to a bound: a loss may be as large as it
+    likes, and a line of least squares would follow it alone."""
+    median, best = np.nanmedian(values, axis=0), np.nanmax(values, axis=0)
+    return np.maximum(values, median - MAX_BELOW * (best - median))
 
 
 def _most_telling(observations: Sequence[Observation]) -> Sequence[Observation]:

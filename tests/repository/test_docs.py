@@ -32,7 +32,8 @@ NOTEBOOKS = sorted(notebook.FOLDER.glob("*.ipynb"))
 WIDE = (
     *("index.html", "reference/spec.html", "reference/components/optimizer.html"),
     *("reference/http.html", "reference/api.html", "techniques.html", "gallery.html"),
-    *("gallery/digits_mlp.html", "notebooks/quickstart.html", "comparison.html"),
+    *("gallery/digits_mlp.html", "notebooks/quickstart.html", "notebooks/tour.html"),
+    "comparison.html",
 )
 
 
