@@ -91,7 +91,8 @@ def _without_outliers(values: Array) -> Array:
     """Move what is far below the median of its rung to a bound: a loss may be as large as it
     likes, and a line of least squares would follow it alone."""
     median, best = np.nanmedian(values, axis=0), np.nanmax(values, axis=0)
-    return np.maximum(values, median - MAX_BELOW * (best - median))
+    bounded: Array = np.maximum(values, median - MAX_BELOW * (best - median))
+    return bounded
 
 
 def _most_telling(observations: Sequence[Observation]) -> Sequence[Observation]:
