@@ -6,7 +6,17 @@ An act is a file in the search's folder (`requests`) until its driver takes it i
 
 from __future__ import annotations
 
+from hpsearch.acts.asking import ask, plain_act, plain_acts
 from hpsearch.acts.checks import check_act, refusal
 from hpsearch.acts.requests import pending, request, withdraw
 
-__all__ = ["check_act", "pending", "refusal", "request", "withdraw"]
+__all__ = [
+    "ask",
+    "check_act",
+    "pending",
+    "plain_act",
+    "plain_acts",
+    "refusal",
+    "request",
+    "withdraw",
+]
