@@ -48,7 +48,14 @@ def plain_act(record: Record, act: Act) -> dict[str, Any]:
     """Return an act as plain values: with what it says, its state, and the trial that it made."""
     made = next((t.number for t in record.trials if t.origin and t.origin.act == act.id), None)
     state = "waiting" if act.taken_at is None else "done" if act.refused is None else "refused"
-    return {"refused": None, **act.to_plain(), "told": act.told, "state": state, "made": made}
+    return {
+        "refused": None,
+        "taken_at": None,
+        **act.to_plain(),
+        "told": act.told,
+        "state": state,
+        "made": made,
+    }
 
 
 def _is_taken(folder: SearchFolder, act: Act) -> bool:
