@@ -31,7 +31,7 @@ def ask(folder: SearchFolder, user: str, **what: Any) -> dict[str, Any]:
         found = next((each for each in record.acts if each.id == act.id), None)
         if found is not None and found.refused is not None:
             raise ConflictError(found.refused)
-        if found is not None:
+        if found is not None and _is_done(record, found):
             return plain_act(record, found)
         time.sleep(POLL_S)
     return plain_act(record, act)
@@ -46,16 +46,29 @@ def plain_acts(record: Record, waiting: Iterator[Act]) -> list[dict[str, Any]]:
 
 def plain_act(record: Record, act: Act) -> dict[str, Any]:
     """Return an act as plain values: with what it says, its state, and the trial that it made."""
-    made = next((t.number for t in record.trials if t.origin and t.origin.act == act.id), None)
-    state = "waiting" if act.taken_at is None else "done" if act.refused is None else "refused"
-    return {
-        "refused": None,
-        "taken_at": None,
-        **act.to_plain(),
-        "told": act.told,
-        "state": state,
-        "made": made,
-    }
+    state = "refused" if act.refused is not None else "waiting"
+    state = "done" if act.taken_at is not None and _is_done(record, act) else state
+    shown = {"told": act.told, "state": state, "made": _made(record, act)}
+    return {"refused": None, "taken_at": None, **act.to_plain(), **shown}
+
+
+def _made(record: Record, act: Act) -> int | None:
+    return next((t.number for t in record.trials if t.origin and t.origin.act == act.id), None)
+
+
+def _is_done(record: Record, act: Act) -> bool:
+    """Whether what an act of the record changes has been written too."""
+    if act.refused is not None or act.trial is None:
+        return act.refused is None
+    if act.trial >= len(record.trials):  # of a record that users' code wrote
+        return False
+    trial = record.trials[act.trial]
+    if act.action == "stop_trial":
+        return trial.outcome is not None
+    if _made(record, act) is not None:
+        return True
+    is_wanted = trial.goal is not None and trial.goal.epochs >= (act.to_epoch or 0)
+    return act.action == "extend_trial" and is_wanted
 
 
 def _is_taken(folder: SearchFolder, act: Act) -> bool:

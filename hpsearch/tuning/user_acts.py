@@ -51,8 +51,11 @@ class UserActs:
 
     def write_all(self) -> None:
         """Write what acts change in the record, as far as a driver that died hasn't."""
-        for act in self._record.taken_acts:
+        acts = self._record.taken_acts
+        for act in acts:
             self.write(act)
+        if any(act.action == "narrow" for act in acts):
+            self._write_spec()
 
     def write(self, act: Act) -> None:
         """Write what an act changes in the record; twice is as once."""
@@ -123,6 +126,11 @@ class UserActs:
         low, high = getattr(now, "low", act.low), getattr(now, "high", act.high)
         if low <= act.low and act.high <= high and (low, high) != (act.low, act.high):
             self._record.change_space(narrowed(self._record.spec, act))
+            self._write_spec()
+
+    def _write_spec(self) -> None:
+        if self._folder is not None:
+            self._folder.write_spec(self._record.spec)
 
 
 def _no(act: Act) -> str:

@@ -147,6 +147,7 @@ def test_a_user_stops_extends_clones_and_pauses(tmp_path: Path) -> None:
     assert [each.info.status for each in stopped] == ["KILLED"]
 
 
+@pytest.mark.long
 def test_trials_that_share_a_worker_are_stopped_and_paused_too(tmp_path: Path) -> None:
     (tmp_path / "holding.py").write_text(HOLDING)
     (tmp_path / "hold").touch()

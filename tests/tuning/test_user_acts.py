@@ -21,6 +21,7 @@ from hpsearch.process import keep_process
 from hpsearch.record import Act, Origin, Record, TrialRecord
 from hpsearch.runs import Runs
 from hpsearch.samplers import make_sampler
+from hpsearch.spec import load_spec
 from hpsearch.tuning.control import STOP_PATIENCE_S, SearchControl
 from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.actor import TrialActor
@@ -346,6 +347,7 @@ def test_a_narrowed_range_holds_for_the_trials_to_come(tmp_path: Path) -> None:
     }
     assert all(0.4 <= float(e.params["x"] or 0) <= 0.5 for e in Observations(search.record).read())
     assert search.folder.open_record().spec.space == search.record.spec.space
+    assert load_spec(search.folder.spec).space == search.record.spec.space
 
 
 @pytest.mark.parametrize(
