@@ -31,6 +31,9 @@ from hpsearch.spec.stopping import MAX_EPOCHS
 #: outcomes after which a trial can be trained on
 _CAN_GO_ON = (Outcome.COMPLETED, Outcome.STOPPED_EARLY, Outcome.STOPPED_BY_USER)
 
+#: what makes no sense for members of a population
+_OF_SINGLE_TRIALS = ("extend_trial", "clone_trial", "narrow")
+
 
 def check_act(record: Record, act: Act) -> Act:
     """Return an act as it would be taken into a record now: with full names, and the old range.
@@ -39,6 +42,9 @@ def check_act(record: Record, act: Act) -> Act:
     the state of the search or of the trial doesn't allow it, SpecError for wrong values.
     """
     _check_runs(record)
+    if act.action in _OF_SINGLE_TRIALS and record.spec.search.is_population:
+        rule = "is of a population, whose members train together: its trials can be stopped"
+        raise ConflictError(f"{record.name} {rule}, and the search paused")
     if act.trial is not None:
         check_trial(record, act.trial)
     match act.action:

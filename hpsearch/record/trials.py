@@ -72,7 +72,7 @@ class TrialRecord:
 
     @property
     def first_epoch(self) -> int:
-        """The first epoch that it trains itself: 1, unless it goes on from another's checkpoint."""
+        """The epoch that it trains first: 1, unless it goes on from another's checkpoint."""
         if self.copied_from is not None:
             return 1 + self.copied_from.epoch
         return 1 if self.origin is None else 1 + (self.origin.epochs or 0)

@@ -68,7 +68,7 @@ class UserActs:
                 if self.made_by(act) is None:
                     assert act.trial is not None
                     params = clone_params(self._record, act)
-                    self._record.add_trial(params, Origin(act.id, act.trial))
+                    self._record.add_trial(params, origin=Origin(act.id, act.trial))
             case "narrow":
                 self._narrow(act)
             case "pause" | "go_on":
@@ -113,7 +113,7 @@ class UserActs:
             copy = CheckpointStore(self._checkpoints, len(self._record.trials)).folder
             shutil.copytree(store.folder, copy, symlinks=True, dirs_exist_ok=True)
         origin, goal = Origin(act.id, trial.number, epochs), Goal(act.id, act.to_epoch, epochs)
-        added = self._record.add_trial(trial.params, origin, goal)
+        added = self._record.add_trial(trial.params, origin=origin, goal=goal)
         if epochs:
             newest = CheckpointStore(self._checkpoints, added.number).newest()
             assert newest is not None

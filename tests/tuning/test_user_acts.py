@@ -19,11 +19,11 @@ from hpsearch.integrity.record_rules import record_problems
 from hpsearch.outcome import Outcome
 from hpsearch.process import keep_process
 from hpsearch.record import Act, Origin, Record, TrialRecord
+from hpsearch.record.observations import Observations
 from hpsearch.runs import Runs
 from hpsearch.samplers import make_sampler
 from hpsearch.spec import load_spec
 from hpsearch.tuning.control import STOP_PATIENCE_S, SearchControl
-from hpsearch.tuning.observations import Observations
 from hpsearch.tuning.on_ray.actor import TrialActor
 from hpsearch.tuning.user_acts import UserActs
 from tests.support.clock import FakeClock

@@ -48,11 +48,17 @@ def shown_trials(record: Record) -> list[ShownTrial]:
 def ranges(record: Record) -> list[tuple[str, str, str]]:
     """Return the ranges that can be narrowed: name, low and high."""
     found = record.space.distributions.items()
+    if record.spec.search.is_population:
+        return []
     return [
         (name, show(each.low), show(each.high))
         for name, each in found
         if isinstance(each, IntDistribution | FloatDistribution)
     ]
+
+
+def _shown_params(trial: TrialRecord) -> tuple[tuple[str, str], ...]:
+    return tuple((name, show(value)) for name, value in trial.params.items())
 
 
 def _shown(record: Record, trial: TrialRecord, said: Sequence[Diagnosis]) -> ShownTrial:
@@ -64,11 +70,12 @@ def _shown(record: Record, trial: TrialRecord, said: Sequence[Diagnosis]) -> Sho
         "paused" if trial.paused else show_outcome(trial.outcome),
         facts,
         tuple(map(str, said)),
-        tuple((name, show(value)) for name, value in trial.params.items()),
+        () if record.spec.search.is_population else _shown_params(trial),
         trial.outcome is None,
         trial.outcome in (None, Outcome.COMPLETED, Outcome.STOPPED_EARLY, Outcome.STOPPED_BY_USER)
         and not trial.ended_itself
-        and record.continuation(trial.number) is None,
+        and record.continuation(trial.number) is None
+        and not record.spec.search.is_population,
         longest,
     )
 
