@@ -6,7 +6,7 @@ import importlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from hpsearch.components import Data
 from hpsearch.early_stopping import (
+    Rule,
     make_early_stopper,
     make_registered_stopper,
 )
@@ -30,6 +31,7 @@ from hpsearch.importing import outliving_exits
 from hpsearch.record import Record, SearchState, TrialRecord
 from hpsearch.record.observations import Observations
 from hpsearch.runs import Runs, SearchFolder
+from hpsearch.samplers import Sampler
 from hpsearch.samplers.shipped_portfolio import shipped_points
 from hpsearch.samplers.warm_start import Earlier, alike, transfers, warm_started
 from hpsearch.spec import SearchSpec
@@ -148,24 +150,34 @@ class Driver:
         found = transfers(record.spec, earlier, default_values(record.spec))
         record.note_transfers([str(each) for each in found])
         workers = self._workers
-        concurrent = workers.slots * workers.num_lanes
+
+        def sampler() -> Sampler:
+            return self._sampler(early_stopper, workers.slots * workers.num_lanes, earlier)
+
         control = SearchControl(
             record,
-            warm_started(
-                sampler_of(record, early_stopper, concurrent, record.spec.search.sampler),
-                record.spec,
-                first_points(record),
-                found,
-            ),
+            sampler(),
             early_stopper,
             self.folder.checkpoints,
             self.folder.stop_request,
             self._reported,
+            folder=self.folder,
+            remake_sampler=sampler,
         )
         # The sampler's matrices are small: more threads would only take time from the trials.
         with cancelled_by_signals(control), threadpool_limits(1):
             run_trials(control, workers, self.data, self.folder)
         return control.end_trials()
+
+    def _sampler(self, rule: Rule, concurrent: int, earlier: Sequence[Earlier]) -> Sampler:
+        """Return the sampler of the search space as it is now."""
+        record = self.record
+        return warm_started(
+            sampler_of(record, rule, concurrent, record.spec.search.sampler),
+            record.spec,
+            first_points(record),
+            transfers(record.spec, earlier, default_values(record.spec)),
+        )
 
     def _final_models(self) -> dict[int, FinalModel]:
         """Score the best model once on the test split, unless the search may be resumed.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from hpsearch.outcome import Outcome
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -73,3 +75,12 @@ def show_outcome(outcome: Outcome | None) -> str:
     ('stopped early', 'running')
     """
     return "running" if outcome is None else outcome.replace("_", " ")
+
+
+def show_time(moment: float) -> str:
+    """Return a moment, in seconds since 1970, as a date and a time in UTC.
+
+    >>> show_time(0.0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))

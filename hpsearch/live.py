@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpsearch.analysis import Progress, summary
+from hpsearch.analysis.diagnosis import Diagnosis, at_work, diagnoses_of
 from hpsearch.analysis.final import HEADER, final_rows, final_told
 from hpsearch.analysis.gain import gain
 from hpsearch.analysis.leaders import leaders
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 REFRESH_S = 0.5
 #: without a terminal, a line is printed at most this often
 LINE_INTERVAL_S = 5.0
+#: running trials whose curves are read
+NUM_DIAGNOSED = 8
 #: trials of a leaderboard
 NUM_LEADERS = 5
 
@@ -54,6 +57,7 @@ class LiveView:
         #: the search, once it has begun
         self.record: Record | None = None
         self._is_dry = False  # until the dry epoch has passed
+        self._said: set[str] = set()  # names of what curves show
         self._is_unsaved_said = False  # that the user's function saves nothing
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
@@ -113,6 +117,7 @@ class LiveView:
         last = ""
         while not self._done.wait(LINE_INTERVAL_S):
             self._say_news(record)
+            self._say_diagnoses(record)
             progress = summary(record)
             line = progress_line(record, progress)
             if line != last and progress.ended < progress.planned:  # the report shows the end
@@ -127,6 +132,14 @@ class LiveView:
             self._is_unsaved_said = True
             line = f"warning: trial 0: {unsaved}"
             self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def _say_diagnoses(self, record: Record) -> None:
+        """Say what the curves of running trials show, the first of each kind."""
+        for number, each in running_diagnoses(record):
+            if each.is_fault and each.name not in self._said:
+                self._said.add(each.name)
+                line = f"trial {number}: {each}"
+                self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _say_dry_epoch(self, record: Record) -> None:
         """Say once that the user's code has trained its first epoch."""
@@ -161,9 +174,17 @@ def progress_line(record: Record, progress: Progress) -> str:
     )
 
 
+def running_diagnoses(record: Record) -> Iterator[tuple[int, Diagnosis]]:
+    """Yield what the curves of running trials show, by the number of the trial."""
+    found = diagnoses_of(record, at_work(record)[:NUM_DIAGNOSED])
+    return ((number, each) for number, said in found.items() for each in said)
+
+
 def _at_work(record: Record, progress: Progress) -> str:
-    """`2 running, 1 waiting for 1 CPU and 1 GPU`."""
+    """`2 running, 1 waiting for 1 CPU and 1 GPU`; `paused by ann` while no worker is left."""
     running = f"{progress.running} running"
+    if (pause := record.paused_by) is not None and record.state == "running":
+        running = f"paused by {pause.user}" + ("" if record.is_resting else f", {running}")
     if not progress.waiting:
         return running
     needs = needs_of_a_trial(record.spec.resources)
@@ -205,6 +226,8 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
         facts.add_row("final", escape(final))
     for line in broken_told(record):
         facts.add_row("constraint", escape(line))
+    for number, each in running_diagnoses(record):
+        facts.add_row(f"trial {number}", escape(str(each)))
     if record.outlook is not None:
         facts.add_row("outlook", record.outlook.told(record.spec.objective.direction))
     facts.add_row("epochs", f"{progress.epochs_used} used, {progress.epochs_saved} saved")

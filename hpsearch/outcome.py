@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     BAD_CONFIGURATION = "bad_configuration"  # found by the trial itself
     FAILED = "failed"  # an exception in user code: a bug
     CANCELLED = "cancelled"  # the user stopped the search
+    STOPPED_BY_USER = "stopped_by_user"  # the user stopped this trial: a lower-fidelity result
 
     @property
     def is_bad_configuration(self) -> bool:

@@ -7,6 +7,7 @@ runs/
     ├── record.journal          its record, unless that is in a database
     ├── driver.lock             held by the one driver that works on it
     ├── stop                    there while the driver is asked to stop
+    ├── acts/                   what users asked of the driver and it hasn't taken yet
     ├── code/                   the user's code, as it was checked and as workers import it
     ├── checkpoints/            of unfinished trials and of the best
     ├── outputs/                what trials printed
@@ -95,6 +96,11 @@ class SearchFolder:
     def stop_request(self) -> Path:
         """A file that asks the driver to stop."""
         return self.path / "stop"
+
+    @property
+    def acts(self) -> Path:
+        """Acts of users that the driver has yet to take, a file each."""
+        return self.path / "acts"
 
     @property
     def checkpoints(self) -> Path:

@@ -80,12 +80,39 @@ class SearchSpace:
         """Return the parameters that exist in a configuration."""
         return [parameter for parameter in self.parameters if parameter.is_active(params)]
 
+    def contains(self, params: Mapping[str, Scalar]) -> bool:
+        """Whether all values of a configuration lie in their ranges and choices."""
+        known = self.distributions
+        return all(n in known and is_within(known[n], value) for n, value in params.items())
+
+    def clipped(self, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """Return a configuration with each number moved into its range."""
+        return {name: _clipped(self.distributions[name], value) for name, value in params.items()}
+
     def resolve(self, params: Mapping[str, Scalar]) -> dict[str, Any]:
         """Return the sections with every range and choice replaced by its value in `params`."""
         return {
             section: _resolve(tree, "" if section == "space" else section, params)
             for section, tree in self.sections.items()
         }
+
+
+def is_within(distribution: BaseDistribution, value: Scalar) -> bool:
+    """Whether a value is one of a distribution's."""
+    if isinstance(distribution, CategoricalDistribution):
+        return any(value == c and type(value) is type(c) for c in distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return distribution._contains(value)
+
+
+def _clipped(distribution: BaseDistribution, value: Scalar) -> Scalar:
+    if isinstance(distribution, CategoricalDistribution) or is_within(distribution, value):
+        return value
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    assert isinstance(value, int | float)
+    return min(max(value, distribution.low), distribution.high)
 
 
 def _walk(tree: Tree, path: str, condition: tuple[tuple[str, Scalar], ...]) -> Iterator[Parameter]:

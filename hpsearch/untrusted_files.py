@@ -75,6 +75,27 @@ def create_empty(root: Path, *parts: str) -> None:
         os.close(os.open(parts[-1], flags, 0o644, dir_fd=folder))
 
 
+def create_file(root: Path, *parts: str, content: bytes) -> None:
+    """Create a file of a new name with its content, whole or not at all.
+
+    Its folder is made if it isn't there, for the owner of that above. Raises FileNotFoundError
+    where that is missing, UnsafeFileError for a link on the way.
+    """
+    with _parent(root, parts[:-1]) as above, suppress(FileExistsError):
+        os.mkdir(parts[-2], 0o755, dir_fd=above)
+        owner = os.fstat(above)
+        with suppress(PermissionError):  # only root can, and only for it are they two
+            os.chown(parts[-2], owner.st_uid, owner.st_gid, dir_fd=above, follow_symlinks=False)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    draft = f".{secrets.token_hex(8)}"
+    with _parent(root, parts) as folder:
+        with os.fdopen(os.open(draft, flags, 0o644, dir_fd=folder), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(draft, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+
+
 def remove_below(root: Path, *parts: str) -> None:
     """Remove a file, a link or a folder below a trusted folder.
 

@@ -11,7 +11,14 @@ import pytest
 from hpsearch.errors import SearchRunningError, UnsafeFileError
 from hpsearch.runs import Runs
 from hpsearch.service.search_files import SearchFiles
-from hpsearch.untrusted_files import create_empty, file_status, locked, open_regular, read_end
+from hpsearch.untrusted_files import (
+    create_empty,
+    create_file,
+    file_status,
+    locked,
+    open_regular,
+    read_end,
+)
 from tests.support.replacements import REPLACEMENTS
 from tests.support.specs import make_spec
 
@@ -82,6 +89,20 @@ def test_no_file_is_created_through_a_link_that_leads_nowhere(tmp_path: Path) ->
     (tmp_path / "search" / "stop").symlink_to(tmp_path / "elsewhere")
     create_empty(tmp_path, "search", "stop")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_with_content_is_created_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "search").mkdir()
+    for name in ("1.json", "2.json"):
+        create_file(tmp_path, "search", "acts", name, content=b"{}")
+    found = {path.name: path.read_bytes() for path in (tmp_path / "search" / "acts").iterdir()}
+    assert found == {"1.json": b"{}", "2.json": b"{}"}
+    with pytest.raises(FileNotFoundError):
+        create_file(tmp_path, "other", "acts", "1.json", content=b"{}")
+    (tmp_path / "search" / "led").symlink_to(tmp_path)
+    with pytest.raises(UnsafeFileError):
+        create_file(tmp_path, "search", "led", "1.json", content=b"{}")
+    assert not (tmp_path / "1.json").exists()
 
 
 def test_a_lock_is_looked_at_and_nothing_else_touched(

@@ -25,6 +25,7 @@ from hpsearch.analysis.result_sections import (
 )
 from hpsearch.analysis.trade_offs import constraints_section, pareto_section
 from hpsearch.analysis.trial_sections import (
+    acts_of_users,
     curves_diagnosed,
     early_stopping,
     failures_by_reason,
@@ -88,6 +89,7 @@ def findings(record: Record, importances: Importances, response: Response) -> li
         trials_by_outcome(record),
         leaderboard(record),
         *curves_diagnosed(record, progress),
+        *acts_of_users(record),
         hyperparameters(record, importances, response),
         *interactions_found(record, importances, response),
         *([] if record.spec.search.is_population else [early_stopping(record, progress)]),

@@ -60,6 +60,11 @@ class Progress:
         return sum(count for outcome, count in self.outcomes.items() if is_failure(outcome))
 
     @property
+    def stopped_by_user(self) -> int:
+        """Trials that a user stopped."""
+        return self.outcomes.get(Outcome.STOPPED_BY_USER, 0)
+
+    @property
     def cancelled(self) -> int:
         """Trials that the user's stop of the search ended."""
         return self.outcomes.get(Outcome.CANCELLED, 0)
@@ -72,12 +77,14 @@ def summary(record: Record, now: float | None = None) -> Progress:
     outcomes = Counter(trial.outcome for trial in trials if trial.outcome is not None)
     best = record.best
     leader = best or next(iter(leaders(record)), None)
-    unfinished = [] if record.is_suspended else [trial for trial in trials if _is_running(trial)]
+    rests = record.is_suspended or record.is_resting
+    unfinished = [] if rests else [trial for trial in trials if _is_running(trial)]
     waiting = sum(not (trial.attempted_at or trial.curve) for trial in unfinished)
     epochs_used = sum(len(trial.curve) for trial in trials)
     return Progress(
         state=record.state,
-        planned=record.spec.search.trials,
+        # what users added is beside the budget
+        planned=record.spec.search.trials + sum(t.origin is not None for t in trials),
         running=len(unfinished) - waiting,
         waiting=waiting,
         outcomes=outcomes,

@@ -11,8 +11,8 @@ from hpsearch.analysis.leaders import LEADERBOARD_SIZE, leaders
 from hpsearch.analysis.progress import Progress
 from hpsearch.analysis.scatter import shown_trials
 from hpsearch.analysis.stopping import rungs
-from hpsearch.formatting import show, show_count, show_outcome, show_seconds
-from hpsearch.record import Outcome, Record
+from hpsearch.formatting import show, show_count, show_outcome, show_seconds, show_time
+from hpsearch.record import Act, Outcome, Record
 
 MAX_FAILURES = 12
 
@@ -69,6 +69,21 @@ def curves_diagnosed(record: Record, progress: Progress) -> list[Section]:
     best = found.get(progress.best.number, []) if progress.best is not None else []
     texts = [f"The best trial, {each}." for each in best]
     return [Section("Diagnosis", (*texts, table))]
+
+
+def acts_of_users(record: Record) -> list[Section]:
+    """Return what users did to the search while it ran, if they did anything."""
+    rows = as_rows((show_time(act.at), act.user, _act_told(record, act)) for act in record.acts)
+    if not rows:
+        return []
+    return [Section("Acts of users", (Table(("when", "who", "what"), rows),))]
+
+
+def _act_told(record: Record, act: Act) -> str:
+    if act.refused is not None:
+        return f"{act.told}: refused, {act.refused}"
+    made = next((t.number for t in record.trials if t.origin and t.origin.act == act.id), None)
+    return act.told if made is None else f"{act.told}: trial {made}"
 
 
 def early_stopping(record: Record, progress: Progress) -> Section:

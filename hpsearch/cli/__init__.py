@@ -16,6 +16,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from hpsearch.cli import (  # noqa: F401 (their commands)
+    acts,
     advise,
     job,
     lifecycle,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import fcntl
+import getpass
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Group, RenderableType
 
+from hpsearch.acts import ask, pending, plain_acts, request
 from hpsearch.cli.common import console, use_tracking_token
 from hpsearch.cli.following import exit_status, follow, listed
 from hpsearch.cli.searches import Budget, Code, Listed
@@ -133,6 +136,11 @@ class LocalSearches:
 
     def resume(self, name: str, address: str | None, code: Code) -> str:
         """See Searches."""
+        folder, record = self._open(name)
+        if record.paused_by is not None and record.state == "running":
+            if folder.is_driven():
+                return f"{name}: {self.act(name, 'go_on')['told']}"
+            request(folder, _user(), action="go_on")  # for the driver that starts now
         from hpsearch.searches import resume_search
 
         self._go_on(partial(resume_search, name, self._path, address=address), code)
@@ -166,6 +174,15 @@ class LocalSearches:
             if self._as_json or not _wants_changed_code(error):
                 raise
             follow_it(True)
+
+    def act(self, name: str, action: str, **what: Any) -> dict[str, Any]:
+        """See Searches."""
+        return ask(self._runs.search(name), _user(), action=action, **what)
+
+    def acts(self, name: str) -> Sequence[dict[str, Any]]:
+        """See Searches."""
+        folder, record = self._open(name)
+        return plain_acts(record, pending(folder))
 
     def delete(self, name: str) -> None:
         """See Searches."""
@@ -263,6 +280,14 @@ def _text(
             yield decoder.decode(chunk)
         else:
             time.sleep(POLL_S)
+
+
+def _user() -> str:
+    """Return who asks, as far as the system knows; a container may not."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _wants_changed_code(error: CodeChangedError) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from hpsearch.cli.following import exit_status
 from hpsearch.cli.searches import Budget, Code, Listed
-from hpsearch.errors import Problem, SpecError
+from hpsearch.errors import ConflictError, Problem, SpecError
 from hpsearch.service.client.http_client import Client
 from hpsearch.spec import dump_yaml, read_draft
 from hpsearch.user_code import code_hashes
 
+#: seconds that a user waits for a search's driver, and between two looks
+WAIT_S, POLL_S = 10.0, 0.5
 #: files of a spec's code that an error names
 MAX_FILES = 3
 if TYPE_CHECKING:
@@ -75,6 +78,24 @@ class RemoteSearches:
         """See Searches."""
         _refuse(address, code)
         return f"{name}: {self._client.act(name, 'extend', asdict(budget))['state']}"
+
+    def act(self, name: str, action: str, **what: Any) -> dict[str, Any]:
+        """See Searches; waits for the search's driver for some seconds."""
+        number = what.pop("trial", None)
+        place = action if number is None else f"trials/{number}/{action.removesuffix('_trial')}"
+        asked = self._client.act(name, place, what or None)
+        deadline = time.monotonic() + WAIT_S
+        while asked["state"] == "waiting" and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+            acts = self._client.acts(name)
+            asked = next((each for each in acts if each["id"] == asked["id"]), asked)
+        if asked["refused"] is not None:
+            raise ConflictError(asked["refused"])
+        return asked
+
+    def acts(self, name: str) -> Sequence[dict[str, Any]]:
+        """See Searches."""
+        return self._client.acts(name)
 
     def delete(self, name: str) -> None:
         """See Searches."""

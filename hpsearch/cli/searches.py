@@ -74,6 +74,12 @@ class Searches(Protocol):
     def extend(self, name: str, budget: Budget, address: str | None, code: Code) -> str:
         """Go on with more budget, and return what to say."""
 
+    def act(self, name: str, action: str, **what: Any) -> dict[str, Any]:
+        """Act on a running search, and return the act as plain values."""
+
+    def acts(self, name: str) -> Sequence[dict[str, Any]]:
+        """Return what users did to a search, oldest first."""
+
     def delete(self, name: str) -> None:
         """Remove a search and its files."""
 

@@ -20,17 +20,31 @@ def record_problems(record: Record) -> Iterator[str]:
         yield str(Problem("trials", "must be numbered from 0 without a gap", numbers))
     for trial in record.trials:
         yield from map(str, _trial_problems(record, trial))
+        yield from map(str, _act_problems(record, trial))
     yield from map(str, copy_problems(record))
     yield from map(str, _study_problems(record))
 
 
 def _trial_problems(record: Record, trial: TrialRecord) -> Iterator[Problem]:
     place = f"trial {trial.number}"
-    yield from _curve_problems(place, trial, record.spec.max_epochs)
+    yield from _curve_problems(place, trial, record.max_epochs(trial))
     if trial.outcome is not None:
-        yield from _end_problems(place, trial, record.spec.max_epochs)
+        yield from _end_problems(place, trial, record.max_epochs(trial))
     elif record.state != "running" and not record.is_suspended:
         yield Problem(place, f"must have ended, as the search has ({record.state})", None)
+
+
+def _act_problems(record: Record, trial: TrialRecord) -> Iterator[Problem]:
+    """Compare what users left on a trial with their acts."""
+    place = f"trial {trial.number}"
+    acts = {act.id: act.action for act in record.taken_acts}
+    for what, left in (("origin", trial.origin), ("goal", trial.goal)):
+        if left is not None and acts.get(left.act) not in ("extend_trial", "clone_trial"):
+            yield Problem(f"{place}: {what}", "must be of an act of the record", left.act)
+    stopped = {act.trial for act in record.taken_acts if act.action == "stop_trial"}
+    if (trial.outcome is Outcome.STOPPED_BY_USER) != (trial.number in stopped):
+        rule = "must be stopped by a user where the record has that act, and only there"
+        yield Problem(place, rule, trial.outcome)
 
 
 def _curve_problems(place: str, trial: TrialRecord, max_epochs: int) -> Iterator[Problem]:

@@ -60,8 +60,8 @@ def _search_problems(record: Record, run: StoredRun) -> Iterator[Problem]:
     content = search_content(record)
     yield from _state_problems(
         place,
-        replace(content, params=_without_extendable(content.params)),
-        replace(run, params=_without_extendable(run.params)),
+        replace(content, params=_lasting(record, content.params)),
+        replace(run, params=_lasting(record, run.params)),
         SearchSpec.model_fields,
         SEARCH_TAGS,
     )
@@ -96,8 +96,15 @@ def _logged_beside(record: Record, trial: TrialRecord) -> set[str]:
     return {as_test_metric(name) for name in record.result.get("test_metrics") or {}}
 
 
-def _without_extendable(params: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in params.items() if name not in EXTENDABLE}
+def _lasting(record: Record, params: Mapping[str, str]) -> dict[str, str]:
+    """Return the params that neither `extend` changes nor a user who narrows a range in them."""
+    narrowed = [act.parameter for act in record.taken_acts if act.parameter is not None]
+    return {
+        name: value
+        for name, value in params.items()
+        if name not in EXTENDABLE
+        and not any(f"{each}.".startswith(f"{name.removeprefix('space.')}.") for each in narrowed)
+    }
 
 
 def _state_problems(

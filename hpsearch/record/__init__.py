@@ -6,6 +6,7 @@ trusted: `untrusted`.
 """
 
 from hpsearch.outcome import Outcome
+from hpsearch.record.acts import Act, Goal, Origin
 from hpsearch.record.dry_epoch import needs_dry_epoch, passed_dry_epoch
 from hpsearch.record.final import Finalist, FinalNote, Sample
 from hpsearch.record.notes import DataNotes, LrCurve, LrRangeNote, OutlookNote
@@ -16,11 +17,14 @@ from hpsearch.record.trials import TrialRecord
 
 __all__ = [
     "OPTUNA_STATES",
+    "Act",
     "DataNotes",
     "FinalNote",
     "Finalist",
+    "Goal",
     "LrCurve",
     "LrRangeNote",
+    "Origin",
     "Outcome",
     "OutlookNote",
     "Record",

@@ -23,11 +23,21 @@ class Observations:
         self._known: dict[int, Observation] = {}  # by number, ascending
         self._open: dict[int, _Version] = {}  # of unfinished trials, when they were seen
         self._num_seen = 0
+        self._space, self._is_narrowed = record.space, _is_narrowed(record)
 
     def read(self) -> list[Observation]:
-        """Return what the sampler may learn from, by number; failed and cancelled trials teach
-        nothing."""
+        """Return what the sampler may learn from, by number.
+
+        Failed and cancelled trials teach nothing, nor do those outside of a range that a user
+        narrowed, and those that a user stopped before their first epoch. A trial that a user let
+        another continue is seen as that one.
+        """
         trials = self._record.trials
+        if self._record.space is not self._space:
+            self._space, self._is_narrowed = self._record.space, _is_narrowed(self._record)
+            self._num_seen = 0
+            self._known.clear()
+            self._open.clear()
         new, self._num_seen = trials[self._num_seen :], len(trials)
         changed = [trials[n] for n, seen in self._open.items() if _version(trials[n]) != seen]
         for trial in (*changed, *new):
@@ -39,10 +49,19 @@ class Observations:
             self._open[trial.number] = _version(trial)
         else:
             self._open.pop(trial.number, None)
-        if trial.outcome in (Outcome.FAILED, Outcome.CANCELLED):
-            self._known.pop(trial.number, None)
-        else:
+        if trial.origin is not None and trial.origin.continues:
+            self._known.pop(trial.origin.trial, None)
+        if self._teaches(trial):
             self._known[trial.number] = self._observe(trial)
+        else:
+            self._known.pop(trial.number, None)
+
+    def _teaches(self, trial: TrialRecord) -> bool:
+        if trial.outcome in (Outcome.FAILED, Outcome.CANCELLED):
+            return False
+        if trial.outcome is Outcome.STOPPED_BY_USER and not trial.epochs:
+            return False
+        return not self._is_narrowed or self._space.contains(trial.params)
 
     def _observe(self, trial: TrialRecord) -> Observation:
         curve, *others = [self._curve(trial, metric) for metric in self._metrics]
@@ -52,10 +71,14 @@ class Observations:
         )
 
     def _curve(self, trial: TrialRecord, metric: str) -> dict[int, float]:
-        curve = trial.metric(metric)
+        curve = self._record.whole_curve(trial, metric)
         if trial.outcome is Outcome.COMPLETED and curve:  # if it ended itself, it stays as it is
             curve.setdefault(self._max_epochs, curve[max(curve)])
         return curve
+
+
+def _is_narrowed(record: Record) -> bool:
+    return any(act.action == "narrow" for act in record.taken_acts)
 
 
 def _version(trial: TrialRecord) -> _Version:

@@ -16,10 +16,11 @@ from hpsearch.errors import RecordError, SearchNotFoundError
 from hpsearch.outcome import Outcome
 from hpsearch.pareto import Standing, pareto_front
 from hpsearch.record import earlier_versions
+from hpsearch.record.acts import ACT_PREFIX, Act, read_act
 from hpsearch.record.final import FinalNote
 from hpsearch.record.notes import DataNotes, LaneNotes, LrCurve, LrRangeNote, OutlookNote
 from hpsearch.record.places import found_folder, search_folder
-from hpsearch.record.shapes import SearchShape, SearchState, parse
+from hpsearch.record.shapes import SearchShape, SearchState, parse, parse_count
 from hpsearch.record.storage import Place, open_storage
 from hpsearch.record.trials import TrialRecord, read_trial
 from hpsearch.space import SearchSpace
@@ -114,8 +115,9 @@ class ReadableRecord:
         return TrialConfig(
             number=trial.number,
             seed=self.spec.search.seed,
-            max_epochs=self.spec.max_epochs,
+            max_epochs=self.max_epochs(trial),
             values=trial.values,
+            draws_of=None if trial.origin is None else self.first_of(trial).number,
             metric=self.spec.objective.metric,
             other_metrics=self.spec.other_metrics,
             trainable=self.spec.trainable,
@@ -133,9 +135,46 @@ class ReadableRecord:
             folder=self.spec.folder,
             code=self.code_copy,
             # how far a command got is a few bytes; its checkpoints are its own files
-            copied_epochs=trial.first_epoch - 1,
+            copied_epochs=0 if trial.copied_from is None else trial.copied_from.epoch,
             checkpoint_every=1 if self.spec.command else self.spec.search.checkpoint_every,
         )
+
+    def max_epochs(self, trial: TrialRecord) -> int:
+        """Return how many epochs a trial is trained at most: the spec's, or as a user wanted."""
+        return self.spec.max_epochs if trial.goal is None else trial.goal.epochs
+
+    def first_of(self, trial: TrialRecord) -> TrialRecord:
+        """Return the trial that a user let a trial continue, or itself."""
+        while trial.origin is not None and trial.origin.continues:
+            trial = self.trials[trial.origin.trial]
+        return trial
+
+    def whole_curve(self, trial: TrialRecord, metric: str) -> dict[int, float]:
+        """Return the finite values of a metric by epoch, those before a continuation included."""
+        origin = trial.origin
+        if origin is None or not origin.epochs:
+            return trial.metric(metric)
+        before = self.whole_curve(self.trials[origin.trial], metric)
+        return {e: v for e, v in before.items() if e <= origin.epochs} | trial.metric(metric)
+
+    def continuation(self, number: int) -> TrialRecord | None:
+        """Return the trial that continues a trial that had ended, if a user wanted it."""
+        for trial in self.trials[number + 1 :]:
+            origin = trial.origin
+            if origin is not None and origin.continues and origin.trial == number:
+                return trial
+        return None
+
+    @property
+    def taken_acts(self) -> list[Act]:
+        """What users did, and wasn't refused."""
+        return [act for act in self.acts if act.refused is None]
+
+    @property
+    def paused_by(self) -> Act | None:
+        """The act that paused the search, while it is paused."""
+        acts = [act for act in self.taken_acts if act.action in ("pause", "go_on")]
+        return acts[-1] if acts and acts[-1].action == "pause" else None
 
     @property
     def code_folder(self) -> Path | None:
@@ -266,6 +305,11 @@ class ReadableRecord:
         return (trial for trial in self.trials if trial.outcome is None)
 
     @property
+    def is_resting(self) -> bool:
+        """Whether it is paused, and its workers have let go: its time doesn't count."""
+        return self.state == "running" and self.sessions[-1][1] is not None
+
+    @property
     def is_suspended(self) -> bool:
         """Whether it failed by no trial's fault, and its unfinished trials continue once it is
         resumed."""
@@ -335,6 +379,8 @@ class ReadableRecord:
         self.lr_ranges: list[LrRangeNote] | None = _read_lr_ranges(read)
         #: begin and end of each driver's work; the end of one that works, or died, is not known
         self.sessions: list[list[float | None]] = read.sessions
+        #: what users did to the search while it ran, in the order in which the driver took it
+        self.acts: list[Act] = _read_acts(attrs, self.name)
         return read
 
     def _read_trials(self) -> set[int]:
@@ -360,6 +406,16 @@ class ReadableRecord:
         for trial in self.trials:
             times += [trial.started_at, trial.ended_at or 0.0, *trial.reported_at.values()]
         return max(times)
+
+
+def _read_acts(attrs: Mapping[str, Any], name: str) -> list[Act]:
+    where = f"the record of {name}"
+    found = {
+        parse_count(key.removeprefix(ACT_PREFIX), where): value
+        for key, value in attrs.items()
+        if key.startswith(ACT_PREFIX)
+    }
+    return [read_act(found[number], where) for number in sorted(found)]
 
 
 def _read_lr_ranges(read: SearchShape) -> list[LrRangeNote] | None:

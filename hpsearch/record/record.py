@@ -22,6 +22,7 @@ from optuna.study import StudyDirection
 
 from hpsearch.errors import SearchExistsError
 from hpsearch.process import quiet
+from hpsearch.record.acts import ACT_PREFIX, Act
 from hpsearch.record.final import FinalNote
 from hpsearch.record.notes import DataNotes, LaneNotes, LrRangeNote, OutlookNote
 from hpsearch.record.places import check_not_shared, kept_folder, search_folder
@@ -169,6 +170,28 @@ class Record(TrialWriter):
         self.default = dict(params)
         self._write("default")
 
+    def note_act(self, act: Act) -> None:
+        """Note what a user did, before anything acts on it."""
+        key = f"{ACT_PREFIX}{len(self.acts) + 1}"
+        self._storage.set_study_user_attr(self._study_id, key, act.to_plain())
+        self.acts = [*self.acts, act]
+
+    def change_space(self, spec: SearchSpec) -> None:
+        """Note the spec with a range that a user narrowed; what was tried outside of it stays."""
+        self._storage.set_study_user_attr(self._study_id, "spec", spec.to_dict())
+        self.spec, self.space = spec, SearchSpace.of(spec)
+
+    def set_resting(self, is_resting: bool) -> None:
+        """Note that a paused search rests from now on, or goes on: its time doesn't count."""
+        begin, end = self.sessions[-1]
+        if is_resting and end is None:
+            self.sessions = [*self.sessions[:-1], [begin, self.now()]]
+        elif not is_resting and end is not None:
+            self.sessions = [*self.sessions, [self.now(), None]]
+        else:
+            return
+        self._write("sessions")
+
     def set_outlook(self, outlook: OutlookNote) -> None:
         """Note what further trials would bring, before that ends the search."""
         if outlook != self.outlook:
@@ -189,8 +212,8 @@ class Record(TrialWriter):
     def end(self, state: SearchState, reason: str | None = None) -> None:
         """Write how the search ended."""
         now = self.now()
-        begin, _ = self.sessions[-1]
-        self.sessions = [*self.sessions[:-1], [begin, now]]
+        begin, rests_since = self.sessions[-1]
+        self.sessions = [*self.sessions[:-1], [begin, rests_since or now]]
         self.ended_at, self.reason, self.state = now, reason, state
         if state == "failed":
             self.failed_at = now

@@ -14,6 +14,7 @@ from hpsearch.errors import RecordError
 from hpsearch.outcome import Outcome
 
 SearchState = Literal["running", "finished", "stopped", "failed"]
+Action = Literal["stop_trial", "extend_trial", "clone_trial", "narrow", "pause", "go_on"]
 MAX_EPOCH = 10**9
 #: seconds since 1970
 Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
@@ -124,6 +125,41 @@ class CopiedFromShape(_Strict):
     replaces: int = Field(ge=0)
 
 
+class OriginShape(_Strict):
+    """Of which trial a user made a trial, named as the fields of Origin."""
+
+    act: str
+    trial: int = Field(ge=0)
+    epochs: int | None = Field(None, ge=0, le=MAX_EPOCH)
+
+
+class GoalShape(_Strict):
+    """How long a user lets a trial train, named as the fields of Goal."""
+
+    act: str
+    epochs: int = Field(ge=1, le=MAX_EPOCH)
+    since: int = Field(ge=0, le=MAX_EPOCH)
+
+
+class ActShape(_Strict):
+    """What a user did, named as the fields of Act."""
+
+    id: str = Field(max_length=100)
+    user: str = Field(max_length=100)
+    at: Time
+    action: Action
+    trial: int | None = Field(None, ge=0)
+    to_epoch: int | None = Field(None, ge=1, le=MAX_EPOCH)
+    values: dict[str, str | int | float | bool | None] = {}
+    parameter: str | None = None
+    low: int | float | None = None
+    high: int | float | None = None
+    old_low: int | float | None = None
+    old_high: int | float | None = None
+    taken_at: Time | None = None
+    refused: str | None = None
+
+
 class TrialShape(_Strict):
     """The attributes of a trial, named as those of TrialRecord; its epochs are others."""
 
@@ -135,6 +171,8 @@ class TrialShape(_Strict):
     warnings: list[WarningShape | str] = []  # a text in version 0.1
     alone: bool = False
     paused: bool = False
+    origin: OriginShape | None = None
+    goal: GoalShape | None = None
     checkpoint: str | None = None
 
 
@@ -171,10 +209,10 @@ def parse(shape: type[_Shape], value: object, where: str) -> _Shape:
         raise RecordError(f"{where} can't be read: {place}: {first['msg']}") from error
 
 
-def parse_epoch(text: str, where: str) -> int:
-    """Return the number of an epoch; raises RecordError."""
+def parse_count(text: str, where: str) -> int:
+    """Return the number of an epoch or an act, from 1; raises RecordError."""
     if not (
         text.isascii() and text.isdecimal() and len(text) <= 10 and 0 < int(text) <= MAX_EPOCH
     ):
-        raise RecordError(f"{where} can't be read: no epoch has the number {text[:20]!r}")
+        raise RecordError(f"{where} can't be read: no entry has the number {text[:20]!r}")
     return int(text)

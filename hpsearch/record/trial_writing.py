@@ -9,12 +9,15 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState, create_trial
 
 from hpsearch.outcome import CheckWarning, CopiedFrom, Outcome, RaisedError, StoppedBy
+from hpsearch.record.acts import Goal, Origin
 from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.storage import batched
 from hpsearch.record.trials import TrialRecord
+from hpsearch.space import is_within
 from hpsearch.spec import Scalar
 
 #: What Optuna is told. PRUNED teaches its samplers, FAIL they ignore.
@@ -26,7 +29,10 @@ OPTUNA_STATES = {
     Outcome.BAD_CONFIGURATION: TrialState.PRUNED,
     Outcome.FAILED: TrialState.FAIL,
     Outcome.CANCELLED: TrialState.FAIL,
+    Outcome.STOPPED_BY_USER: TrialState.PRUNED,
 }
+#: outcomes of which Optuna keeps the newest value
+HAVE_VALUES = (Outcome.COMPLETED, Outcome.STOPPED_EARLY, Outcome.STOPPED_BY_USER)
 #: where Optuna's samplers keep how far a trial breaks constraints, positive where it does
 _CONSTRAINTS_KEY = "constraints"
 
@@ -38,27 +44,55 @@ class TrialWriter(ReadableRecord):
     now: Callable[[], float] = staticmethod(time.time)
 
     def add_trial(
-        self, params: Mapping[str, Scalar], copied_from: CopiedFrom | None = None
+        self,
+        params: Mapping[str, Scalar],
+        copied_from: CopiedFrom | None = None,
+        origin: Origin | None = None,
+        goal: Goal | None = None,
     ) -> TrialRecord:
         """Write a configuration before its trial starts; the trial gets the next number.
 
-        One that is `copied_from` another begins with that one's checkpoint.
+        One that is `copied_from` another begins with that one's checkpoint. `origin` says of which
+        trial a user made it, `goal` how long the user lets it train.
         """
-        distributions = self.space.distributions
         values = self.space.resolve(params)
         now = self.now()
-        origin = {} if copied_from is None else {"copied_from": asdict(copied_from)}
+        facts = {"copied_from": copied_from, "origin": origin, "goal": goal}
+        known = {name: asdict(fact) for name, fact in facts.items() if fact is not None}
         template = create_trial(
             state=TrialState.RUNNING,
             params=dict(params),
-            distributions={name: distributions[name] for name in params},
-            user_attrs={"values": values, "started_at": now, **origin},
+            distributions=self._distributions(params, origin),
+            user_attrs={"values": values, "started_at": now, **known},
         )
         trial_id = self._storage.create_new_trial(self._study_id, template)
-        trial = TrialRecord(len(self.trials), dict(params), values, now, copied_from)
+        number = len(self.trials)
+        trial = TrialRecord(
+            number, dict(params), values, now, copied_from, origin=origin, goal=goal
+        )
         self._trial_ids[trial.number] = trial_id
         self.trials.append(trial)
         return trial
+
+    def _distributions(
+        self, params: Mapping[str, Scalar], origin: Origin | None
+    ) -> dict[str, BaseDistribution]:
+        """Return the distributions of a configuration: those of its origin where a range was
+        narrowed since."""
+        found = {name: self.space.distributions[name] for name in params}
+        if origin is not None:
+            earlier = self._storage.get_trial(self._trial_ids[origin.trial]).distributions
+            found |= {
+                name: earlier[name]
+                for name, value in params.items()
+                if not is_within(found[name], value)
+            }
+        return found
+
+    def set_goal(self, number: int, goal: Goal) -> None:
+        """Note until which epoch a user lets a trial train, whatever early stopping says."""
+        self.trials[number].goal = goal
+        self._set(number, "goal", asdict(goal))
 
     def start_attempt(self, number: int) -> None:
         """Note that a trial starts, for the first time or again."""
@@ -160,7 +194,7 @@ class TrialWriter(ReadableRecord):
 
     def _write_state(self, trial: TrialRecord, outcome: Outcome) -> None:
         # Optuna itself keeps the last value of a pruned trial, and its dashboard shows it.
-        has_value = outcome in (Outcome.COMPLETED, Outcome.STOPPED_EARLY)
+        has_value = outcome in HAVE_VALUES
         values = self.objectives(trial) if has_value else None
         trial_id = self._trial_ids[trial.number]
         if self.spec.constraints:

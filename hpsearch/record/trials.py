@@ -10,9 +10,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from hpsearch.errors import RecordError
 from hpsearch.outcome import CheckWarning, CopiedFrom, Outcome, RaisedError, StoppedBy
 from hpsearch.record import earlier_versions
-from hpsearch.record.shapes import EndShape, EpochShape, TrialShape, parse, parse_epoch
+from hpsearch.record.acts import Goal, Origin
+from hpsearch.record.shapes import EndShape, EpochShape, TrialShape, parse, parse_count
 from hpsearch.spec import Scalar
 
 
@@ -30,6 +32,8 @@ class TrialRecord:
     warnings: list[CheckWarning] = field(default_factory=list)
     alone: bool = False  # the next attempts have a GPU for themselves
     paused: bool = False  # unfinished, and waits at a rung
+    origin: Origin | None = None  # the trial of which a user made it
+    goal: Goal | None = None  # how long a user lets it train
     curve: dict[int, dict[str, float]] = field(default_factory=dict)  # metrics by epoch
     reported_at: dict[int, float] = field(default_factory=dict)
     checkpoint: str | None = None  # path relative to the search's folder
@@ -63,14 +67,15 @@ class TrialRecord:
 
     @property
     def epochs(self) -> int:
-        """The newest epoch that was reported, by the trial that it was copied from before its own
-        first; 0 before any."""
+        """The newest epoch that was reported; before its own first that with which it began."""
         return max(self.curve, default=self.first_epoch - 1)
 
     @property
     def first_epoch(self) -> int:
-        """The epoch that it trains first."""
-        return 1 if self.copied_from is None else self.copied_from.epoch + 1
+        """The epoch that it trains first: 1, unless it goes on from another's checkpoint."""
+        if self.copied_from is not None:
+            return 1 + self.copied_from.epoch
+        return 1 if self.origin is None else 1 + (self.origin.epochs or 0)
 
     @property
     def warnings_by_check(self) -> dict[str, str]:
@@ -113,6 +118,10 @@ def read_trial(frozen: FrozenTrial) -> TrialRecord:
     trial.values = earlier_versions.sections(read.values)
     if read.copied_from is not None:
         trial.copied_from = CopiedFrom(**vars(read.copied_from))
+    trial.origin = None if read.origin is None else Origin(**vars(read.origin))
+    if trial.origin is not None and trial.origin.trial >= trial.number:
+        raise RecordError(f"{where} can't be read: origin: no earlier trial")
+    trial.goal = None if read.goal is None else Goal(**vars(read.goal))
     trial.errors = [error.model_dump() for error in read.errors]
     trial.warnings = [
         earlier_versions.warning(each) if isinstance(each, str) else CheckWarning(**vars(each))
@@ -120,7 +129,7 @@ def read_trial(frozen: FrozenTrial) -> TrialRecord:
     ]
     for key, value in attrs.items():
         if key.startswith("epoch:"):
-            epoch = parse_epoch(key.removeprefix("epoch:"), where)
+            epoch = parse_count(key.removeprefix("epoch:"), where)
             entry = parse(EpochShape, value, where)
             trial.curve[epoch], trial.reported_at[epoch] = entry.metrics, entry.at
     if "end" in attrs:  # written before the state, which a driver that died may still owe

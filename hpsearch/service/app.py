@@ -14,7 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hpsearch.service import pages
-from hpsearch.service.api import admin, events, monitoring, search_results, searches
+from hpsearch.service.api import acts, admin, events, monitoring, search_results, searches
 from hpsearch.service.core import Service
 from hpsearch.service.database.tokens import FailedLogins
 from hpsearch.service.gateway import app as gateway
@@ -75,7 +75,7 @@ def create_app(service: Service, check_s: float = CHECK_S) -> FastAPI:
     app.state.feed = events.Feed(service.table)
     add_error_handlers(app)
     app.include_router(searches.router, prefix=PREFIX, responses=_ERRORS_WITH_MODEL)
-    for module in (search_results, admin, events):
+    for module in (acts, search_results, admin, events):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     app.include_router(monitoring.router, responses=_ERRORS)
     app.state.experiments = _experiments(service)

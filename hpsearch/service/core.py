@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
-from hpsearch.errors import ConflictError, NotAllowedError, Problem, SpecError
-from hpsearch.runs import Runs
+from hpsearch.acts import check_act, pending, plain_act, plain_acts, request
+from hpsearch.errors import (
+    ConflictError,
+    NotAllowedError,
+    Problem,
+    SearchNotFoundError,
+    SpecError,
+)
+from hpsearch.record import Act, Record
+from hpsearch.runs import Runs, SearchFolder
 from hpsearch.service.accounting import Accounting
 from hpsearch.service.cache.records import Records
 from hpsearch.service.cache.responses import ResponseCache
@@ -20,7 +29,7 @@ from hpsearch.service.database.audit import write_audit
 from hpsearch.service.database.lease import Lease
 from hpsearch.service.database.metering import Meters
 from hpsearch.service.database.quotas import Quotas
-from hpsearch.service.database.search_table import ENDED, SearchRow, SearchTable
+from hpsearch.service.database.search_table import ACTIVE, ENDED, SearchRow, SearchTable
 from hpsearch.service.database.sessions import Sessions
 from hpsearch.service.database.tables import open_database
 from hpsearch.service.database.tokens import Tokens, User
@@ -123,8 +132,11 @@ class Service:
         return self._change(user, "stop", row, desired="stopped", stalls=0, reason=reason)
 
     def resume(self, user: User, name: str) -> SearchRow:
-        """Queue a stopped or failed search; it resumes from its record."""
+        """Queue a stopped or failed search; it resumes from its record. A paused one goes on."""
         row = self._own(user, name, "resume")
+        if row.actual in ("starting", "running"):
+            self.act(user, name, "go_on")
+            return row
         return self._change(user, "resume", row, **self.table.queued())
 
     def extend(self, user: User, name: str, **budget: Any) -> SearchRow:
@@ -138,6 +150,31 @@ class Service:
         if row.actual in ENDED:
             values |= self.table.queued()
         return self._change(user, "extend", row, **values)
+
+    def act(self, user: User, name: str, action: str, **what: Any) -> dict[str, Any]:
+        """Ask a running search's driver for an act; returns it as plain values.
+
+        Raises what `check_act` does for what can't be done now; the driver looks again.
+        """
+        self._own(user, name, "act")
+        record = self._record(name)
+        draft = Act("", user.name, time.time(), action=cast(Any, action), **what)
+        check_act(record, draft)
+        act = request(SearchFolder(self.settings.runs / name), user.name, action=action, **what)
+        self.audit(user, "act", name, act.told[:500])
+        return plain_act(record, act)
+
+    def acts(self, name: str) -> list[dict[str, Any]]:
+        """Return what users did to a search, and what its driver has yet to take."""
+        self.table.get(name)
+        folder = SearchFolder(self.settings.runs / name)
+        return plain_acts(self._record(name), pending(folder))
+
+    def _record(self, name: str) -> Record:
+        try:
+            return self.records.read(name)[0]
+        except SearchNotFoundError as error:
+            raise ConflictError(f"{name} has not started yet") from error
 
     def delete(self, user: User, name: str) -> None:
         """Remove a search and its files. MLflow keeps its runs, and code is swept later."""
@@ -179,8 +216,15 @@ class Service:
         except NotAllowedError:
             self.audit(user, action, name, "refused: not the owner")
             raise
-        check_state(action, name, row.actual, row.summary.get("state"))
+        is_paused = action == "resume" and row.actual in ACTIVE and self._is_paused(name)
+        check_state(action, name, row.actual, row.summary.get("state"), is_paused)
         return row
+
+    def _is_paused(self, name: str) -> bool:
+        try:
+            return self.records.read(name)[0].paused_by is not None
+        except SearchNotFoundError:
+            return False
 
     def _check_name_is_free(self, name: str) -> None:
         """Refuse the name of a folder that the table knows nothing of."""

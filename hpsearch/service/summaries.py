@@ -85,6 +85,8 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
     "stopped_early": _count,
     "failed": _count,
     "cancelled": _count,
+    "stopped_by_user": _count,
+    "paused_by": _text,
     "epochs": _count,
     "epochs_saved": _count,
     "seconds": _seconds,

@@ -43,6 +43,12 @@ class TrialConfig:
     checkpoint_every: int | None = None  # epochs; None: by the clock
     checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
     copied_epochs: int = 0  # those of its first checkpoint, which is another trial's
+    draws_of: int | None = None  # the trial that it continues, and whose random draws it makes
+
+    @property
+    def stream(self) -> int:
+        """The number of the trial whose random draws it makes."""
+        return self.number if self.draws_of is None else self.draws_of
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ SEARCH_TAGS = ("state", "reason", "seed", "best_trial", "pareto_front")
 TRIAL_TAGS = (
     *("outcome", "reason", "traceback", "stopped_early", "epochs", "attempts", "nonfinite"),
     *("copied_from", "copied_epoch", "replaces"),
+    *("continues", "clone_of"),
 )
 
 #: MLflow's status of a run, by the outcome of its trial and by the state of its search
@@ -44,6 +45,7 @@ TRIAL_STATUS = {
     Outcome.BAD_CONFIGURATION: "FAILED",
     Outcome.FAILED: "FAILED",
     Outcome.CANCELLED: "KILLED",
+    Outcome.STOPPED_BY_USER: "KILLED",
 }
 SEARCH_STATUS = {
     "running": "RUNNING",
@@ -93,6 +95,7 @@ def trial_content(record: Record, trial: TrialRecord) -> RunContent:
                 TRIAL_TAG: trial.number,
                 **_check_tags(trial),
                 **_origin_tags(trial),
+                **_user_tags(trial),
                 **_end_tags(trial),
             }
         ),
@@ -198,6 +201,13 @@ def _origin_tags(trial: TrialRecord) -> dict[str, Any]:
         "copied_epoch": origin.epoch,
         "replaces": origin.replaces,
     }
+
+
+def _user_tags(trial: TrialRecord) -> dict[str, Any]:
+    """Return of which trial a user made it."""
+    if trial.origin is None:
+        return {}
+    return {"continues" if trial.origin.continues else "clone_of": trial.origin.trial}
 
 
 def _end_tags(trial: TrialRecord) -> dict[str, Any]:

@@ -466,7 +466,7 @@ class Trainer:
 
     def _seed(self, purpose: str, epoch: int | None = None) -> int:
         config, epoch = self.config, self.epoch if epoch is None else epoch
-        return derive_seed(config.seed, config.number, self._stream + purpose, epoch)
+        return derive_seed(config.seed, config.stream, self._stream + purpose, epoch)
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Return the context of the model's forward pass, as the precision has it."""

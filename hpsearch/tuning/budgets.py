@@ -18,9 +18,12 @@ class Budgets:
         self._record = record
         self._settings = record.spec.search
         self._clock = clock
-        # Time that earlier drivers took counts.
-        self._started = clock() - record.seconds_used(record.now())
+        self.restart_clock()
         self._epochs = 0
+
+    def restart_clock(self) -> None:
+        """Count time from what the record has: that of earlier drivers, without pauses."""
+        self._started = self._clock() - self._record.seconds_used(self._record.now())
 
     def count_epochs(self, number: int) -> str | None:
         """Count epochs that were trained; says why the search must end, if it must."""

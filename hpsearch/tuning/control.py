@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hpsearch.early_stopping import Rule
 from hpsearch.formatting import show_seconds
 from hpsearch.outcome import Outcome, RaisedError, StoppedBy
-from hpsearch.record import Record, SearchState, TrialRecord
+from hpsearch.record import Act, Record, SearchState, TrialRecord
 from hpsearch.record.observations import Observations
+from hpsearch.runs import SearchFolder
 from hpsearch.samplers import Sampler
 from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import CheckpointStore
@@ -32,12 +33,15 @@ from hpsearch.tuning.report import Report
 from hpsearch.tuning.retention import Retention
 from hpsearch.tuning.sampling import explorer_of
 from hpsearch.tuning.trial_queue import TrialQueue
+from hpsearch.tuning.user_acts import UserActs
 from hpsearch.tuning.worth import Worth
 
 #: deaths of its worker in a row, without a new epoch between them, that end a trial
 MAX_DEATHS_IN_A_ROW = 3
 #: seconds between two looks at GPU time, and at whether somebody asks the search to stop
 STOP_INTERVAL_S = 0.5
+#: seconds that a trial's worker may take to end its epoch, once a user has stopped the trial
+STOP_PATIENCE_S = 10.0
 
 
 class SearchControl:
@@ -52,8 +56,14 @@ class SearchControl:
         stop_request: Path | None = None,
         reported: threading.Event | None = None,
         clock: Clock = time.monotonic,
+        folder: SearchFolder | None = None,
+        remake_sampler: Callable[[], Sampler] | None = None,
     ) -> None:
+        """`folder` is where users' acts are asked for, `remake_sampler` makes the sampler again
+        when one of them has narrowed the search space."""
         self.record = record
+        self._acts = UserActs(record, checkpoints, folder)
+        self._acts.write_all()  # what a driver that died had no time for
         explorer = explorer_of(record)
         rule = early_stopper if explorer is None else pauses_of(explorer, record.spec.max_epochs)
         self._decisions = Decisions(record, rule)
@@ -74,6 +84,10 @@ class SearchControl:
         if explorer is not None:
             self._queue = PopulationQueue(*parts, explorer, checkpoints, self._end_stopped)
         self._dry_run = DryRun(record, clock)
+        self._remake_sampler = remake_sampler
+        self._is_held = self.is_paused
+        self._restarts: set[int] = set()  # trials whose workers have an earlier number of epochs
+        self._stopped: dict[int, float] = {}  # by users, until their workers report → when
         self._excused: set[int] = set()  # trials that continue when the search is resumed
         asks = self._settings.stop_when is not None
         self._worth = Worth(record, early_stopper.rungs) if asks else None
@@ -93,10 +107,12 @@ class SearchControl:
 
     def should_stop_all(self) -> bool:
         """Whether running trials must stop as well; looks at the clock, and for a request."""
-        self._end_if(self._budgets.time_used())
+        if not self.record.is_resting:
+            self._end_if(self._budgets.time_used())
         now = self._clock()
         if now - self._looked_at > STOP_INTERVAL_S:
             self._looked_at = now
+            self.take_acts()
             if self._stop_request is not None and self._stop_request.exists():
                 self.cancel()
             self._end_if(self._budgets.gpu_time_used())
@@ -106,12 +122,39 @@ class SearchControl:
         """Stop the search, as its user asked."""
         self._end("stopped", "cancelled")
 
+    def take_acts(self) -> None:
+        """Take what users asked for into the record, and do it."""
+        for act in self._acts.take(None if self.ending is None else "the search was ending"):
+            self._do(act)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a user has paused the search."""
+        return self.record.paused_by is not None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether trials wait, each once its epoch is trained, until `begin` is called."""
+        return self._is_held
+
+    def begin(self) -> bool:
+        """Let trials begin, where no worker is left of those before; False while paused."""
+        self._is_held = self.is_paused
+        if self._is_held != self.record.is_resting:
+            self.record.set_resting(self._is_held)
+            self._budgets.restart_clock()
+        return not self._is_held
+
+    def is_kept(self, number: int) -> bool:
+        """Whether a trial whose worker lets it go will go on from where it is."""
+        return self._queue.holds(number)
+
     def next_trial(self) -> TrialRecord | None:
         """Return a trial that continues, or choose a configuration and write it to the record.
 
         None when there is none left, or none before a running trial reports.
         """
-        if self._dry_run.holds_back(self._live):
+        if self._is_held or self._dry_run.holds_back(self._live):
             return None
         trial = self._queue.waiting()
         if trial is None and self._worth is not None:
@@ -148,6 +191,14 @@ class SearchControl:
                 self._end_trial(number, Outcome.BAD_CONFIGURATION, reason)
                 yield number
 
+    def slow_to_stop(self) -> Iterator[int]:
+        """Yield the trials that users stopped, but whose workers still train a long epoch."""
+        now = self._clock()
+        for number, since in list(self._stopped.items()):
+            if now - since > STOP_PATIENCE_S:
+                del self._stopped[number]
+                yield number
+
     def lose_worker(
         self, number: int, reason: str, *, out_of_memory: bool = False, is_blameless: bool = False
     ) -> bool:
@@ -156,6 +207,7 @@ class SearchControl:
         Nobody's fault, unless it took more memory than its node has, or it happens again and
         again at the same place and the trial isn't `is_blameless`: its node lives on.
         """
+        self._stopped.pop(number, None)
         if self.record.trials[number].outcome is not None or number in self._excused:
             return True
         self._live[number] = math.inf
@@ -191,7 +243,8 @@ class SearchControl:
             for number, report in reports:
                 trial = self.record.trials[number]
                 # else it has ended, or an attempt repeats itself
-                if trial.outcome is None and report.metrics and report.epoch not in trial.curve:
+                is_new = trial.first_epoch <= report.epoch not in trial.curve
+                if trial.outcome is None and report.metrics and is_new:
                     self.record.report(number, report.epoch, report.metrics)
                     new.append((number, report))
         stops = {number: self._decide(number, report) for number, report in new}
@@ -199,6 +252,7 @@ class SearchControl:
 
     def _take_rest(self, number: int, report: Report, stop: StoppedBy | None) -> bool:
         trial = self.record.trials[number]
+        self._stopped.pop(number, None)
         if trial.outcome is not None:
             return True
         if report.warnings:
@@ -208,13 +262,23 @@ class SearchControl:
         over = True
         if report.outcome is not None:
             over = self._take_end(trial, report)
-        elif report.epoch >= self.record.spec.max_epochs:
-            self._end_trial(number, Outcome.COMPLETED)
+        elif report.epoch >= self.record.max_epochs(trial):
+            self._end_at_last_epoch(trial)
         elif stop is not None:
             self._stop_early(number, stop)
+        elif self._is_held or number in self._restarts:
+            self._restarts.discard(number)
+            self.take_back(number)
         else:
             over = False
         return over
+
+    def _end_at_last_epoch(self, trial: TrialRecord) -> None:
+        if trial.epochs >= self.record.spec.max_epochs or trial.goal is None:
+            self._end_trial(trial.number, Outcome.COMPLETED)
+        else:
+            note = f"epoch {trial.goal.epochs}, to which a user let it train"
+            self._end_trial(trial.number, Outcome.STOPPED_EARLY, note)
 
     def close(self) -> None:
         """End what still runs, and the search, in the record."""
@@ -234,6 +298,8 @@ class SearchControl:
             else:
                 self._end_trial(trial.number, outcome, reason)
         self._retention.sweep()
+        for _ in self._acts.take("the search had ended"):
+            pass
         return state, reason
 
     def _replay(self) -> None:
@@ -249,14 +315,49 @@ class SearchControl:
                 self.record.set_checkpoint(
                     trial.number, str(newest.relative_to(self._checkpoints))
                 )
-            if trial.epochs >= self.record.spec.max_epochs:
-                self._end_trial(trial.number, Outcome.COMPLETED)
+            if trial.epochs >= self.record.max_epochs(trial):
+                self._end_at_last_epoch(trial)
             elif trial.paused:
                 continue
+            elif trial.goal is not None:
+                self._queue.put(trial.number)
             elif (stop := stops.get(trial.number)) is not None:
                 self._stop_early(trial.number, stop)
             else:
                 self._queue.put(trial.number)
+
+    def _do(self, act: Act) -> None:
+        """Do what an act that stands in the record asks for."""
+        match act.action:
+            case "stop_trial":
+                assert act.trial is not None
+                self._let_go(act.trial)
+            case "extend_trial" | "clone_trial":
+                assert act.trial is not None
+                made = self._acts.made_by(act)
+                if made is not None:
+                    self._queue.put(made.number)
+                elif act.trial in self._live:
+                    self._restarts.add(act.trial)
+                elif not self._queue.holds(act.trial):
+                    self._decisions.take_out(act.trial)  # it waited at a rung
+                    self._queue.put(act.trial)
+            case "narrow":
+                if self._remake_sampler is not None:
+                    self._queue.use(self._remake_sampler())
+            case "pause":
+                self._is_held = True
+            case "go_on":
+                pass  # `begin` sees it, once the workers have let go
+
+    def _let_go(self, number: int) -> None:
+        """Let nothing wait for a trial that a user stopped."""
+        if math.isfinite(self._live.pop(number, math.inf)):
+            self._stopped[number] = self._clock()
+        self._queue.drop(number)
+        self._restarts.discard(number)
+        self._retention.end_trial(number)
+        self._decisions.take_out(number)
 
     def _decide(self, number: int, report: Report) -> StoppedBy | None:
         self._deaths.pop(number, None)

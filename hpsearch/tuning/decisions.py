@@ -40,7 +40,10 @@ class Decisions:
                 yield number, epoch, self.report(number, epoch, value)
 
     def report(self, number: int, epoch: int, value: float | None) -> StoppedBy | None:
-        """Decide on a trial after an epoch; None lets it train on."""
+        """Decide on a trial after an epoch; None lets it train on, as for all that a user does."""
+        goal = self._record.trials[number].goal
+        if goal is not None and epoch > goal.since:
+            return None
         if (broken := self._lost(number, epoch)) is not None:
             return broken  # it takes no place at a rung
         if value is None or not math.isfinite(value):
@@ -56,7 +59,16 @@ class Decisions:
             self._finish(trial.number, trial.epochs, value)
         self._drop_if_bad(trial)
 
+    def take_out(self, number: int) -> None:
+        """Let the rule wait for a trial no more: a user has decided on it."""
+        if isinstance(self._rule, JointRule):
+            self._rule.drop(number)
+        elif self.pausing is not None:
+            self.pausing.promote(number)
+
     def _finish(self, number: int, epoch: int, value: float) -> None:
+        if self._record.trials[number].goal is not None:
+            return
         judged = self._judged(number, epoch, value)
         if judged is not None:
             self._rule.finish(number, epoch, judged)
@@ -85,14 +97,16 @@ class Decisions:
     def resumable(self, may_add: bool) -> int | None:
         """Return the paused trial that should resume, if any, where a new one may start or not.
 
-        What has ended since it paused, as a replay can't know, is noted as resumed.
+        What has ended since it paused, or a user decided on, as a replay can't know, is noted as
+        resumed.
         """
         if self.pausing is None:
             return None
         while (number := self._resumable(self.pausing, may_add)) is not None:
-            if self._record.trials[number].outcome is None:
+            trial = self._record.trials[number]
+            if trial.outcome is None and trial.goal is None:
                 return number
-            self.pausing.promote(number)
+            self.take_out(number)
         return None
 
     def standing(self, trial: TrialRecord) -> StoppedBy:

@@ -30,11 +30,15 @@ class LaneReports:
 
 @dataclass(frozen=True)
 class Change:
-    """The trials that leave a worker and those that join it; none continues if `is_over`."""
+    """The trials that leave a worker and those that join it; none continues if `is_over`.
+
+    Those to `keep` will go on elsewhere: their states are written as they leave.
+    """
 
     stop: list[int] = field(default_factory=list)
     start: list[TrialConfig] = field(default_factory=list)
     is_over: bool = False
+    keep: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -73,7 +77,9 @@ class LanePool:
     def is_over(self) -> bool:
         """Whether no worker begins any more: a half of one that dies would."""
         may_divide = any(len(mine.trials) > 1 for mine in self._workers.values())
-        return self._control.is_over and not self._halves and not may_divide
+        is_last = self._control.is_held or (self._control.is_over and not self._control.num_live)
+        is_last = is_last or self._control.ending is not None
+        return is_last and not self._halves and not may_divide
 
     def begin(self, worker: str) -> list[TrialConfig]:
         """Return the trials that a new worker begins with; none where there are none now."""
@@ -104,6 +110,7 @@ class LanePool:
         taken = [each for each in said.reports if not each[1].is_crowded]
         ended = self._control.take_reports(taken)
         stop = [number for (number, _), is_over in zip(taken, ended, strict=True) if is_over]
+        keep = [number for number in stop if self._control.is_kept(number)]
         mine.trials -= {*stop, *crowded}
         start = [] if self._control.ending else list(self._next_trials(said.capacity, mine))
         for number in crowded:  # not before, or it would be among them
@@ -113,7 +120,7 @@ class LanePool:
         mine.trials |= {trial.number for trial in start}
         if not mine.trials:
             del self._workers[worker]
-        return Change(stop + crowded, start, is_over=not mine.trials)
+        return Change(stop + crowded, start, is_over=not mine.trials, keep=keep)
 
     def lose(
         self, worker: str, reason: str, *, out_of_memory: bool = False, is_blameless: bool = False

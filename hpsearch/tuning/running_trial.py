@@ -88,6 +88,8 @@ class RunningTrial:
         self._warnings: tuple[CheckWarning, ...] = ()
         self._store = CheckpointStore(checkpoints, trial.number)
         self._saved_at = self._clock()
+        self._saved_epoch = 0
+        self._metrics: dict[str, float] | None = None  # of the last epoch
 
     def start(self, other_nodes: OtherNodes | None = None) -> Report | None:
         """Make the trainer; returns what the trial reported last if that was saved with its
@@ -106,7 +108,7 @@ class RunningTrial:
             return None
         saved = load_checkpoint(newest, self.trial.device)
         trainer.load_state_dict(saved["trainer"])  # an earlier attempt got this far
-        self.epoch = trainer.epoch
+        self.epoch = self._saved_epoch = trainer.epoch
         if copied and saved["epoch"] == copied:  # another trial's, whose report that was
             self._check_copy(trainer.epoch)
             return None
@@ -128,8 +130,14 @@ class RunningTrial:
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise DivergedError(f"{name} is {value} at epoch {self.epoch}")
+        self._metrics = metrics
         checkpoint = self._save(trainer, metrics) if self._is_due() else None
         return Report(self.epoch, metrics, checkpoint)
+
+    def keep(self) -> None:
+        """Write the state after the last epoch, unless that is written."""
+        if self.trainer is not None and self.epoch > self._saved_epoch:
+            self._save(self.trainer, self._metrics)
 
     def take_warnings(self) -> tuple[CheckWarning, ...]:
         """Return what was found since the last call."""
@@ -182,7 +190,7 @@ class RunningTrial:
         the report gets it when the trial continues."""
         state = trainer.state_dict()
         self._store.save(self.epoch, {"epoch": self.epoch, "metrics": metrics, "trainer": state})
-        self._saved_at = self._clock()
+        self._saved_at, self._saved_epoch = self._clock(), self.epoch
         return self._newest()
 
     def _newest(self) -> str:

@@ -33,6 +33,7 @@ class TrialQueue:
         # What a user cancelled was not tried.
         self._num_cancelled = sum(t.outcome is Outcome.CANCELLED for t in record.trials)
         self._exhausted = False
+        self._num_users = self._num_counted = 0  # trials of users, among so many
 
     @property
     def is_empty(self) -> bool:
@@ -46,6 +47,19 @@ class TrialQueue:
     def put(self, number: int) -> None:
         """Add an unfinished trial, which continues when a slot is free."""
         self._waiting.append(number)
+
+    def drop(self, number: int) -> None:
+        """Let a trial that has ended wait no more."""
+        if number in self._waiting:
+            self._waiting.remove(number)
+
+    def holds(self, number: int) -> bool:
+        """Whether a trial waits for a slot."""
+        return number in self._waiting
+
+    def use(self, sampler: Sampler) -> None:
+        """Ask another sampler from now on: the search space has changed."""
+        self._sampler, self._exhausted = sampler, False
 
     def waiting(self) -> TrialRecord | None:
         """Take the trial that has waited longest, if any waits."""
@@ -74,13 +88,22 @@ class TrialQueue:
     def _may_add_trial(self) -> bool:
         if self._exhausted:
             return False
-        return len(self._record.trials) - self._num_cancelled < self._record.spec.search.trials
+        return self._num_chosen - self._num_cancelled < self._record.spec.search.trials
+
+    @property
+    def _num_chosen(self) -> int:
+        """Trials that the sampler chose; users' own are beside the budget."""
+        trials = self._record.trials
+        new, self._num_counted = trials[self._num_counted :], len(trials)
+        self._num_users += sum(trial.origin is not None for trial in new)
+        return len(trials) - self._num_users
 
     def _new(self) -> TrialRecord | None:
         if not self._may_add_trial:
             return None
-        params = self._sampler.suggest(len(self._record.trials), self._observations.read())
+        params = self._sampler.suggest(self._num_chosen, self._observations.read())
         if params is None:
             self._exhausted = True
             return None
-        return self._record.add_trial(params)
+        # a point that was to be tried first may lie outside of a range that was narrowed since
+        return self._record.add_trial(self._record.space.clipped(params))

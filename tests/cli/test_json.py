@@ -17,12 +17,14 @@ from docs.site.command_line import commands
 from hpsearch.cli import app, main
 from hpsearch.cli.following import follow
 from hpsearch.result import open_search
+from hpsearch.runs import Runs
 from hpsearch.service.core import Service
 from hpsearch.service.settings import Settings
 from hpsearch.training.checkpoints import CheckpointStore
 from tests.support.cli import FIVE_MISTAKES, SPEC
 from tests.support.examples import ROOT
 from tests.support.serving import served
+from tests.support.specs import make_spec
 from tests.support.team import Team
 from tests.support.whole import BEST, Search
 
@@ -30,6 +32,15 @@ from tests.support.whole import BEST, Search
 ENDLESS = {"serve", "ui", "mcp"}
 #: searches that run: see `test_a_search_that_ends`, and the tests of a team
 RUNNING = {"run", "submit", "resume", "extend", "repeat", "stop"}
+#: acts on a search that runs
+ACTS = {
+    "trial stop": ["acted", "0"],
+    "trial extend": ["acted", "1", "--to", "40"],
+    "trial clone": ["acted", "0", "--set", "model.dropout=0.1"],
+    "narrow": ["acted", "model.dropout", "--high", "0.2"],
+    "pause": ["acted"],
+    "acts": ["acted"],
+}
 OF_SEARCHES: dict[str, list[str]] = {
     "status": ["small"],
     "list": [],
@@ -114,7 +125,24 @@ def test_every_command_has_it() -> None:
 def test_every_command_is_documented_and_tested() -> None:
     names = {name for name, _ in commands()} - ENDLESS
     assert set(documented()) == names
-    assert {*RUNNING, *OF_SEARCHES, *OF_SPECS, *OF_SERVICES} == names
+    assert {*RUNNING, *ACTS, *OF_SEARCHES, *OF_SPECS, *OF_SERVICES} == names
+
+
+def test_acts_on_a_search_wait_where_no_driver_works_on_it(tmp_path: Path) -> None:
+    record = Runs(tmp_path).create(make_spec(name="acted")).take_over()
+    for _ in range(2):
+        sgd = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
+        record.add_trial({"model.dropout": 0.0, **sgd})
+    for name, arguments in ACTS.items():
+        found = printed(*with_json(name, [*arguments, "--runs", str(tmp_path)]))
+        assert documented()[name] <= keys(found)
+        acts = found if name == "acts" else [found]
+        assert {each["state"] for each in acts} == {"waiting"}
+    assert [each["action"] for each in acts] == [
+        *("stop_trial", "extend_trial", "clone_trial", "narrow", "pause")
+    ]
+    done = invoke("trial", "clone", "acted", "0", "--set", "x", "--runs", str(tmp_path))
+    assert "--set: must be name=value, but got 'x'" in str(done.exception)
 
 
 @pytest.mark.parametrize("name", OF_SEARCHES)

@@ -12,7 +12,7 @@ from hpsearch import live
 from hpsearch.analysis.progress import summary
 from hpsearch.live import LiveView, progress_line, status_text
 from hpsearch.outcome import CheckWarning, Outcome
-from hpsearch.record import Record
+from hpsearch.record import Act, Record
 from hpsearch.runs import Runs, SearchFolder
 from tests.support.cli import hpsearch
 from tests.support.records import add, make_spec
@@ -55,6 +55,39 @@ def test_a_function_that_saves_nothing_is_told_of_once(record: Record, tmp_path:
         view.watch(record, SearchFolder(tmp_path / "demo"))
         view._say_news(record)
     assert printed.getvalue().count("warning: trial 0: epoch 1 is not saved: why") == 1
+
+
+def test_what_curves_of_running_trials_show_is_said_once_and_in_the_panel(
+    record: Record, tmp_path: Path
+) -> None:
+    record.add_trial({"lr": 0.1, "width": 64})
+    record.start_attempt(0)
+    for epoch in range(1, 7):
+        record.report(0, epoch, {"score": 0.1, "train_loss": 3.0 + (-1) ** epoch})
+    sentence = "trial 0: learning rate too high: training loss still moves by 2 an epoch, at 4"
+    printed = io.StringIO()
+    with LiveView(Console(file=printed, width=200)) as view:
+        view.watch(record, SearchFolder(tmp_path / "demo"))
+        for _ in range(2):
+            view._say_diagnoses(record)
+    assert printed.getvalue().count(sentence) == 1
+    shown = status_text(record, width=200)
+    assert "trial 0" in shown and sentence.partition(": ")[2] in shown
+    record.end_trial(0, Outcome.COMPLETED)
+    assert "learning rate too high" not in status_text(record, width=200)
+
+
+def test_a_paused_search_says_who_paused_it(record: Record) -> None:
+    add(record, [0.1])
+    add(record, [0.1], outcome=None)
+    record.note_act(Act("1", "ann", 1.0, "pause", taken_at=2.0))
+    assert "paused by ann, 1 running" in progress_line(record, summary(record))
+    record.set_resting(True)
+    line = progress_line(record, summary(record))
+    assert "1/2 trials, paused by ann, " in line
+    record.note_act(Act("2", "ann", 3.0, "go_on", taken_at=4.0))
+    record.set_resting(False)
+    assert "1 running" in progress_line(record, summary(record))
 
 
 def test_a_list_has_the_leading_value_before_any_trial_completed(tmp_path: Path) -> None:

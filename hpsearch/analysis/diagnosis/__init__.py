@@ -9,6 +9,6 @@ from __future__ import annotations
 from hpsearch.analysis.diagnosis.curves import Curves, curves_of
 from hpsearch.analysis.diagnosis.finding import Diagnosis
 from hpsearch.analysis.diagnosis.rules import diagnose
-from hpsearch.analysis.diagnosis.trials import diagnoses
+from hpsearch.analysis.diagnosis.trials import at_work, diagnoses, diagnoses_of
 
-__all__ = ["Curves", "Diagnosis", "curves_of", "diagnose", "diagnoses"]
+__all__ = ["Curves", "Diagnosis", "at_work", "curves_of", "diagnose", "diagnoses", "diagnoses_of"]

@@ -91,8 +91,12 @@ class Client:
         return self._json("GET", f"/searches/{name}")
 
     def act(self, name: str, action: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Ask that a search stop, resume or be extended."""
+        """Ask that something be done to a search, or to a trial of it."""
         return self._json("POST", f"/searches/{name}/{action}", json=body)
+
+    def acts(self, name: str) -> list[dict[str, Any]]:
+        """Return what users did to a search, oldest first."""
+        return self._list(f"/searches/{name}/acts")
 
     def delete(self, name: str) -> None:
         """Remove a search that has ended."""

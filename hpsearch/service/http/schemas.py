@@ -41,6 +41,59 @@ class ExtendBody(_Strict):
     num_bytes: int = Field(0, ge=0, le=10**18, description="of the disk quota")
 
 
+class ExtendTrialBody(_Strict):
+    """Until when a trial is trained."""
+
+    to_epoch: int = Field(ge=1, le=10_000_000, description="the epoch to train it to")
+
+
+_Number = (
+    Annotated[int, Field(ge=-(2**53), le=2**53)] | Annotated[float, Field(allow_inf_nan=False)]
+)
+Value = Annotated[str, Field(max_length=1000)] | bool | _Number | None
+
+
+class CloneBody(_Strict):
+    """What a clone has instead of the trial's values."""
+
+    values: dict[Annotated[str, Field(max_length=250)], Value] = Field(
+        max_length=100, description="by the name of a hyperparameter"
+    )
+
+
+class NarrowBody(_Strict):
+    """A range inside the old one; an end that isn't given stays."""
+
+    parameter: str = Field(max_length=250, pattern=TEXT_PATTERN)
+    low: _Number | None = None
+    high: _Number | None = None
+
+
+class ActView(BaseModel):
+    """What a user did to a search; times are seconds since 1970.
+
+    It is `waiting` until the search's driver takes it into the record.
+    """
+
+    id: str
+    user: str
+    at: float
+    action: Literal["stop_trial", "extend_trial", "clone_trial", "narrow", "pause", "go_on"]
+    state: Literal["waiting", "done", "refused"]
+    told: str = Field(description="what was done, in words")
+    taken_at: float | None = None
+    refused: str | None = Field(None, description="why the driver could not do it any more")
+    made: int | None = Field(None, description="the number of the trial that it added")
+    trial: int | None = None
+    to_epoch: int | None = None
+    values: dict[str, Any] = {}
+    parameter: str | None = None
+    low: float | None = None
+    high: float | None = None
+    old_low: float | None = None
+    old_high: float | None = None
+
+
 class TokenBody(_Strict):
     """A token to make."""
 

@@ -20,6 +20,7 @@ from hpsearch.service.cache.cache import Cache
 from hpsearch.service.cache.figures import FigureProcess
 from hpsearch.service.cache.records import Records
 from hpsearch.service.pages.curves_svg import curves_svg
+from hpsearch.service.pages.views import ShownTrial, shown_trials
 
 #: searches whose contents are held in memory, each of a megabyte or less
 MAX_CONTENTS = 32
@@ -47,6 +48,11 @@ class Content:
     #: seconds of processor time that all of it took, but for the figures
     cost_s: float
     made_at: float = field(default_factory=time.monotonic)
+
+    @cached_property
+    def trials(self) -> list[ShownTrial]:
+        """The trials that users may act on, and what their curves say."""
+        return shown_trials(self.record)
 
     @property
     def seconds_left(self) -> float:

@@ -22,7 +22,7 @@ from hpsearch.service.pages.contents import Content, Contents
 from hpsearch.service.pages.mlflow import has_tracking_server
 from hpsearch.service.pages.rendering import render
 from hpsearch.service.pages.session import SignedIn
-from hpsearch.service.pages.views import ShownSearch, states
+from hpsearch.service.pages.views import ShownSearch, ranges, states
 
 router = APIRouter()
 PAGE_SIZE = 50
@@ -68,6 +68,8 @@ def show_search(name: Name, request: Request, service: TheService, user: SignedI
         content=content,
         seconds_left=seconds_left,
         is_broken=is_broken,
+        trials=[] if content is None else content.trials,
+        ranges=[] if content is None else ranges(content.record),
         log=service.files.log_end(name),
         has_mlflow=has_tracking_server(service),
     )

@@ -190,7 +190,7 @@ def filled_values(config: TrialConfig, command: Command, folders: TrialFolders) 
     return {
         "max_epochs": config.max_epochs,
         "max_steps": config.max_epochs * steps if steps is not None else None,
-        "seed": derive_seed(config.seed, config.number, _PURPOSE) % 2**32,  # numpy takes no more
+        "seed": derive_seed(config.seed, config.stream, _PURPOSE) % 2**32,  # numpy takes no more
         "trial": config.number,
         "checkpoint_dir": folders.checkpoints.resolve(),
         "output_dir": folders.outputs.resolve(),

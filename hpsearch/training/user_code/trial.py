@@ -39,7 +39,7 @@ class Trial:
         self.number = config.number
         self.max_epochs = config.max_epochs
         #: below 2**32: numpy and others refuse larger ones
-        self.seed = derive_seed(config.seed, config.number, _PURPOSE) % 2**32
+        self.seed = derive_seed(config.seed, config.stream, _PURPOSE) % 2**32
         self.device = device
         self.epoch = epoch
 
@@ -131,7 +131,7 @@ def check_state(state: Any) -> None:
 
 def call_user_code(config: TrialConfig, trial: Trial) -> Any:
     """Call the function or make the object, seeded for this trial and where it starts."""
-    seed = derive_seed(config.seed, config.number, _PURPOSE, trial.epoch)
+    seed = derive_seed(config.seed, config.stream, _PURPOSE, trial.epoch)
     seed_all(seed)
     component = registry.get("trainable", str(config.trainable), Path(config.folder))
     return component.build({}, config=copy.deepcopy(config.values["space"]), trial=trial)

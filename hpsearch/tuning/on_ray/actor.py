@@ -85,6 +85,10 @@ class TrialActor(tune.Trainable):
             self._output.limit()
         return {"report": report}
 
+    def keep(self) -> None:
+        """Write the state of the trial, which is let go and will go on from there."""
+        self._run.keep()
+
     def cleanup(self) -> None:
         """Let go of the last trial."""
         self._end()

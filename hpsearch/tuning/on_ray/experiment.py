@@ -18,7 +18,7 @@ from hpsearch.components import Data
 from hpsearch.process import environment
 from hpsearch.runs import SearchFolder
 from hpsearch.spec import TrialConfig
-from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.control import STOP_INTERVAL_S, SearchControl
 from hpsearch.tuning.fusing import num_programs
 from hpsearch.tuning.lane_pool import LanePool
 from hpsearch.tuning.on_ray.actor import TrialActor
@@ -52,7 +52,7 @@ def run_trials(
     """Run the trials of a search until its budget is used or it is stopped.
 
     In generations, each an experiment of its own: what Tune holds and writes grows with the
-    trials of an experiment.
+    trials of an experiment, and while the search is paused nothing holds its resources.
     """
     spec, copy = control.record.spec, control.record.code_copy
     parameters: dict[str, Any] = {
@@ -71,7 +71,10 @@ def run_trials(
     slots = {"TUNE_MAX_PENDING_TRIALS_PG": str(workers.slots)}
     with environment(slots), _no_word_of_used_workers(), no_usage_of_callbacks():
         while not control.is_over:
-            _run_generation(control, trainable, workers, folder)
+            if control.begin():
+                _run_generation(control, trainable, workers, folder)
+            elif not control.should_stop_all():
+                time.sleep(STOP_INTERVAL_S)  # a user has paused it, and it holds no worker
 
 
 @contextmanager

@@ -70,6 +70,12 @@ class LaneActor(tune.Trainable):
             self._leave(number)
         self._new += start
 
+    def keep(self, numbers: list[int]) -> None:
+        """Write the states of trials, which are let go and will go on from there."""
+        for number in numbers:
+            if number in self._runs:
+                self._runs[number].keep()
+
     def step(self) -> dict[str, Any]:
         """Train an epoch of the trials of one program."""
         reports = list(self._join_new())

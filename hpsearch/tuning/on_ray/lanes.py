@@ -54,6 +54,8 @@ class LaneScheduler(RecordScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Write the results to the record; trials leave and join before the next step."""
         change = self._pool.take(trial.trial_id, result["report"])
+        if change.keep:
+            trial.temporary_state.ray_actor.keep.remote(change.keep)
         if change.is_over:
             return str(TrialScheduler.STOP)
         if change.stop or change.start:

@@ -40,15 +40,23 @@ class StudySearcher(_Stateless, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the configuration of the next trial."""
-        if self._control.is_over or self._num_left == 0:
+        if self._is_finished or self._num_left == 0:
             return str(Searcher.FINISHED)
         if self._control.num_live >= self._slots:
             return None
         trial = self._control.next_trial()
         if trial is None:
-            return str(Searcher.FINISHED) if self._control.is_over else None
+            return str(Searcher.FINISHED) if self._is_finished else None
         self._num_left -= 1
         return {"trial": self._control.config(trial)}
+
+    @property
+    def _is_finished(self) -> bool:
+        """Whether no trial begins any more: while some run, a user may add one."""
+        control = self._control
+        if control.is_held or control.ending is not None:
+            return True
+        return control.is_over and not control.num_live
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -74,7 +82,11 @@ class RecordScheduler(_Stateless, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Write the result to the record, and stop the trial or let it continue."""
-        over = self._control.take_report(trial_number(trial), result["report"])
+        number = trial_number(trial)
+        over = self._control.take_report(number, result["report"])
+        if over and self._control.is_kept(number):
+            # The calls of an actor run in order: this one before the trial is let go.
+            trial.temporary_state.ray_actor.keep.remote()
         return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
@@ -114,7 +126,7 @@ class AttemptCallback(_Stateless, Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Kill the workers of trials that take longer than they may: a step can't be ended."""
-        overdue = set(self._control.end_overdue())
+        overdue = {*self._control.end_overdue(), *self._control.slow_to_stop()}
         for trial in trials if overdue else ():
             if trial_number(trial) in overdue and trial.status == Trial.RUNNING:
                 trial.max_failures = 0  # its death is no loss
