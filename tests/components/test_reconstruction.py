@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hpsearch.components import Arrays, Data, load_data, task_for
 from hpsearch.components.batch import Batch
-from hpsearch.components.models.autoencoder import gaussian, masking, salt_and_pepper
+from hpsearch.components.corruptions import gaussian, masking, salt_and_pepper
 from hpsearch.components.tasks.kinds import Statement
 from hpsearch.components.tasks.reconstruction import kl_divergences
 from hpsearch.errors import BadConfigurationError, DataError

@@ -158,6 +158,8 @@ PLACES: dict[str, list[Any]] = {
     "task.language_model": [_section("task", "tokens", model=RNN)],
     "task.reconstruction": [_section("task", "values", model=AUTOENCODER)],
     "model.autoencoder": [_section("model", "values")],
+    "model.unet": [_section("model", "pictures")],
+    "model.conv_autoencoder": [_section("model", "pictures")],
     "model.transformer": [_section("model", "tokens")],
     "model.minilm": [Alone("texts", (8,))],
     "model.efficientnet_lite0": [Alone("images", (1, 40, 40))],

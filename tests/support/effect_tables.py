@@ -35,6 +35,15 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.rnn": RNN,
     "model.transformer": TRANSFORMER,
     "model.autoencoder": {"hidden_sizes": [4], "code_size": 2},
+    "model.resnet": {"depths": [1, 1], "widths": [4, 6]},
+    "model.densenet": {"depths": [1, 1], "growth": 2},
+    "model.convnext": {"depths": [1, 1], "widths": [4, 6], "layer_scale": 0.5},
+    "model.vgg": {"depths": [1, 1], "widths": [4, 6], "hidden_sizes": [8]},
+    "model.highway": {"width": 6, "depth": 2},
+    "model.gmlp": {"width": 6, "hidden_size": 8, "layers": 1},
+    "model.snn": {"width": 8, "depth": 2},
+    "model.unet": {"base": 4, "depth": 1},
+    "model.conv_autoencoder": {"channels": [4], "code_size": 3},
     "model.efficientnet_lite0": {"image_size": 32},
     "model.from_checkpoint": {"architecture": MLP, "checkpoint": "one.pt"},
     "stage.train": {"epochs": 2},
@@ -119,7 +128,7 @@ CONTEXTS: dict[str, Context] = {
     "model.[cmr]*n.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.mlp.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.transformer.mc_dropout_samples": Context({"dropout": 0.5}),
-    "model.autoencoder.corruption_rate": Context({"corruption": "masking"}),
+    "model.*.corruption_rate": Context({"corruption": "masking"}),
     "model.transformer.width": Context(values=(16,)),
     "norm.streaming.gradient_*": Context({"gradient": "mixed"}),
     "norm.ghost_batch.virtual_batch": Context(values=(4,)),
@@ -178,6 +187,11 @@ UNSEEN: dict[str, str] = {
     "metric.roc_auc.multi_class@labels": "refused: labels have no pairs of classes",
     "norm.streaming.gradient_short": "a trial has one pass an update: the short-term gradient is "
     "that of the pass",
+    "model.conv_autoencoder.mc_dropout_samples": "refused: it has no dropout",
+    "model.highway.mc_dropout_samples": "refused: it has no dropout",
+    "model.resnet.mc_dropout_samples": "refused: it has no dropout",
+    "model.unet.mc_dropout_samples": "refused: it has no dropout",
+    "model.gmlp.patch_size@[wt]*": "rows of a table have no patches",
     "model.autoencoder.mc_dropout_samples": "refused: it has no dropout",
     "model.perceptron.mc_dropout_samples": "refused: it has no dropout",
     "initializer.*.recurrent@[cmt]*": "no layer is recurrent",
@@ -196,6 +210,7 @@ UNSEEN: dict[str, str] = {
 
 #: pattern → named values that mean the same
 SAME: dict[str, tuple[Any, ...]] = {
+    "model.*.norm": ("batch", "ghost_batch"),  # batches are smaller than a part
     "dataset.*.split": ("auto", "random"),  # where nothing says of groups or of time
     "dataset.diabetes.kind": ("auto", "regression"),
     "dataset.*.kind": ("auto", "classification"),  # of whole numbers and texts

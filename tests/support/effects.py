@@ -39,6 +39,7 @@ DATA: dict[str, dict[str, Any]] = {
     "shares": {"name": "tests.support.effects:shares", "kind": "classification", **_SMALL},
     "numbers": {"name": "tests.support.effects:numbers", **_SMALL},
     "values": {"name": "tests.support.effects:values", **_SMALL},
+    "pictures": {"name": "tests.support.effects:pictures", **_SMALL},
     "tokens": {"name": "markov_text", "characters": 600, "letters": 3, "length": 8},
 }
 
@@ -64,6 +65,12 @@ def numbers() -> Mapping[str, Any]:
 def values() -> Mapping[str, Any]:
     """Rows to be given back."""
     return {"train": (_inputs(), np.arange(150)), "kind": "reconstruction"}
+
+
+def pictures() -> Mapping[str, Any]:
+    """Images to be given back."""
+    x = np.random.default_rng(0).normal(size=(150, 1, 8, 8)).astype(np.float32)
+    return {"train": (x, np.arange(150)), "kind": "reconstruction"}
 
 
 def squares() -> Any:

@@ -153,7 +153,8 @@ def initialize(
     folder: Path,
     prior: Tensor | None = None,
 ) -> None:
-    """Draw the weights of a model's layers, but for pretrained ones; biases become zero.
+    """Draw the weights of a model's layers, but for pretrained ones; biases become zero,
+    or what a layer's `initial_bias` says.
 
     `prior` are the outputs that `output_bias: log_prior` begins with: BadConfigurationError
     without them.
@@ -196,7 +197,7 @@ def _fill_layer(layer: Layer, section: Mapping[str, Any], folder: Path) -> None:
         else:
             layer.weight.copy_(weight)  # which may be in another memory format
     if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+        nn.init.constant_(layer.bias, getattr(layer, "initial_bias", 0.0))
     if trait(section, SCALES_BY_DATA, folder):
         begin_with_data(layer, scale_to_unit_variance)
 

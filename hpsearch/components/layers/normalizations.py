@@ -213,6 +213,8 @@ def cosine(
         if isinstance(layer, nn.Linear):
             return CosineLinear(layer.in_features, layer.out_features, centered, scale)
         assert isinstance(layer, nn.Conv2d)  # the layers that models normalise are these two
+        if layer.stride != (1, 1) or layer.groups > 1:
+            raise BadConfigurationError("cosine is for convolutions of stride 1, in one group")
         kernel, padding = layer.kernel_size[0], layer.padding[0]
         assert isinstance(padding, int)
         return CosineConv2d(

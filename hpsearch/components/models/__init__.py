@@ -1,28 +1,12 @@
 """Models by name, the trained ones too: from the shape of an example to a `torch.nn.Module`.
 
-A new model is a registered factory in the module of its kind.
+A new model is a registered factory in a module of its own here, which is found by being here.
 """
 
 from __future__ import annotations
 
-from hpsearch.components.models import (
-    autoencoder,
-    feedforward,
-    image_libraries,
-    minilm,
-    perceptron,
-    pretrained,
-    recurrent,
-    transformer,
-)
+import importlib
+import pkgutil
 
-__all__ = [
-    "autoencoder",
-    "feedforward",
-    "image_libraries",
-    "minilm",
-    "perceptron",
-    "pretrained",
-    "recurrent",
-    "transformer",
-]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -6,14 +6,15 @@ Shapes: B rows, D values of an example, K numbers of its code.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
+from hpsearch.components.corruptions import CORRUPTIONS, Corrupting, Corruption
 from hpsearch.components.data import num_features
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
@@ -21,7 +22,6 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 Size = Annotated[int, Ge(1)]
-Corruption = Literal["none", "masking", "gaussian", "salt_and_pepper"]
 
 
 @register("model", "autoencoder")
@@ -68,7 +68,7 @@ def autoencoder(
         )
     )
     kind = VariationalAutoencoder if variational else Autoencoder
-    return kind(nn.Sequential(*encoder, code), decoder, _CORRUPTIONS[corruption], corruption_rate)
+    return kind(nn.Sequential(*encoder, code), decoder, CORRUPTIONS[corruption], corruption_rate)
 
 
 class Autoencoder(nn.Module):
@@ -150,34 +150,6 @@ class TiedDecoder(nn.Module):
             x = F.linear(x, weight.t(), bias)
             x = x if i == last else self.activations[i](x)
         return x
-
-
-#: (inputs, rate) → inputs that are changed at random
-Corrupting = Callable[[Tensor, float], Tensor]
-
-
-def masking(x: Tensor, rate: float) -> Tensor:
-    """Return inputs of which each value is 0 by chance `rate`."""
-    return torch.where(torch.rand_like(x) < rate, 0.0, x)
-
-
-def gaussian(x: Tensor, rate: float) -> Tensor:
-    """Return inputs with noise of the standard deviation `rate`."""
-    return x + rate * torch.randn_like(x)
-
-
-def salt_and_pepper(x: Tensor, rate: float) -> Tensor:
-    """Return inputs of which each value is the batch's least or greatest by chance `rate`."""
-    drawn = torch.rand_like(x)
-    return torch.where(drawn < rate / 2, x.min(), torch.where(drawn < rate, x.max(), x))
-
-
-_CORRUPTIONS: dict[Corruption, Corrupting | None] = {
-    "none": None,
-    "masking": masking,
-    "gaussian": gaussian,
-    "salt_and_pepper": salt_and_pepper,
-}
 
 
 def _layers(sizes: Sequence[int], activation: Any) -> list[nn.Module]:

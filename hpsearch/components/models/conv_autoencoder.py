@@ -1,0 +1,96 @@
+"""Convolutional autoencoders (Masci et al., 2011)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
+from torch import Tensor, nn
+
+from hpsearch.components.corruptions import Corrupted, Corruption
+from hpsearch.components.layer_groups import layer_groups
+from hpsearch.components.layers.activations import ActivationSection
+from hpsearch.components.models.convolutions import check_size, image_shape, plain_activation
+from hpsearch.registry import Recommended, register
+
+Size = Annotated[int, Ge(1)]
+
+
+@register("model", "conv_autoencoder")
+def conv_autoencoder(
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    output_size: int,
+    channels: Sequence[Size] = (16, 32),
+    code_size: Annotated[int, Ge(1), Recommended(2, 128, log=True)] = 16,
+    upsample: Literal["transposed", "nearest", "bilinear"] = "transposed",
+    activation: ActivationSection = "relu",
+    corruption: Corruption = "none",
+    corruption_rate: Annotated[float, Interval(gt=0, le=1), Recommended(0.05, 0.5)] = 0.3,
+) -> nn.Module:
+    """Convolutions of stride 2 to a code and, in reverse order, back; for images.
+
+    Each of 3x3 halves height and width, rounded up, which its counterpart restores: a transposed
+    convolution whose output padding is what rounding took, or upsampling before a convolution.
+    `corruption` is that of `autoencoder`. For tasks other than reconstruction a linear layer on
+    the code takes the decoder's place, so that an earlier stage can train the encoder for them.
+    """
+    depth, height, width = image_shape("conv_autoencoder", input_shape)
+    check_size("conv_autoencoder", min(height, width), 2 ** max(0, len(channels) - 1), "channels")
+    sizes = [(height, width)]
+    for _ in channels:
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    wide = [depth, *channels]
+    down: list[nn.Module] = []
+    for size, out in zip(wide, channels, strict=False):
+        down += [nn.Conv2d(size, out, 3, 2, 1), plain_activation(activation)]
+    smallest = (wide[-1], *sizes[-1])
+    code = nn.Linear(math.prod(smallest), code_size)
+    encoder = nn.Sequential(*down, nn.Flatten(), code)
+    if output_shape != input_shape:
+        return _Halves(encoder, nn.Linear(code_size, output_size))
+    up: list[nn.Module] = [nn.Linear(code_size, math.prod(smallest)), plain_activation(activation)]
+    up.append(nn.Unflatten(1, smallest))
+    for level in range(len(channels), 0, -1):
+        up += _up(upsample, wide[level], wide[level - 1], sizes[level], sizes[level - 1])
+        up += [plain_activation(activation)] if level > 1 else []
+    net = _Halves(encoder, nn.Sequential(*up))
+    return net if corruption == "none" else Corrupted(net, corruption, corruption_rate)
+
+
+class _Halves(nn.Module):
+    """An encoder to codes (B, K), and what reads them."""
+
+    def __init__(self, encoder: nn.Module, reader: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.reader = encoder, reader
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return codes."""
+        codes: Tensor = self.encoder(x)
+        return codes
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return the encoder's layers, and the reader as one."""
+        return [*layer_groups(self.encoder), [self.reader]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of a batch (B, C, H, W)."""
+        outputs: Tensor = self.reader(self.encoder(x))
+        return outputs
+
+
+def _up(
+    kind: str, size: int, out: int, before: tuple[int, int], after: tuple[int, int]
+) -> list[nn.Module]:
+    """Return layers from images of one size to images of another, twice as large or 1 less.
+
+    Of a transposed convolution: (n - 1) stride - 2 padding + kernel + output padding.
+    """
+    if kind == "transposed":
+        more = (after[0] - (2 * before[0] - 1), after[1] - (2 * before[1] - 1))
+        return [nn.ConvTranspose2d(size, out, 3, 2, 1, output_padding=more)]
+    aligned = {"align_corners": False} if kind == "bilinear" else {}
+    return [nn.Upsample(after, mode=kind, **aligned), nn.Conv2d(size, out, 3, padding=1)]

@@ -1,0 +1,103 @@
+"""U-Net (Ronneberger et al., 2015, arXiv 1505.04597): an image for an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Interval
+from torch import Tensor, nn
+
+from hpsearch.components.corruptions import Corrupted, Corruption
+from hpsearch.components.layers.activations import ActivationSection
+from hpsearch.components.layers.normalizations import NormSection
+from hpsearch.components.models.convolutions import convolution, image_shape, plain_activation
+from hpsearch.errors import BadConfigurationError
+from hpsearch.registry import Recommended, register
+
+
+@register("model", "unet")
+def unet(
+    input_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    base: Annotated[int, Ge(1), Recommended(8, 64, log=True)] = 16,
+    depth: Annotated[int, Ge(1), Recommended(1, 4)] = 2,
+    upsample: Literal["transposed", "bilinear"] = "transposed",
+    skips: bool = True,
+    activation: ActivationSection = "relu",
+    norm: NormSection = "none",
+    corruption: Corruption = "none",
+    corruption_rate: Annotated[float, Interval(gt=0, le=1), Recommended(0.05, 0.5)] = 0.3,
+) -> nn.Module:
+    """Down `depth` times by max pooling and up again, with what was seen on the way down beside.
+
+    Each level has two padded convolutions of 3x3, `base` channels at first and twice as many a
+    level down; the paper's net is `base: 64, depth: 4`. `upsample` by a transposed convolution of
+    2x2, or bilinearly before one of 1x1. Without `skips` it is an autoencoder. Height and width
+    must be multiples of 2^depth. With `corruption` inputs are changed before each step of
+    training, as by `autoencoder`, so that it learns to restore them. For tasks whose outputs are
+    images, such as reconstruction.
+    """
+    channels, height, width = image_shape("unet", input_shape)
+    if len(output_shape) != 3 or output_shape[1:] != (height, width):
+        rule = "unet needs a task whose outputs are images of the inputs' size (reconstruction)"
+        raise BadConfigurationError(rule, keyword="name")
+    if height % 2**depth or width % 2**depth:
+        rule = f"must be so small that 2^depth divides height and width ({height}x{width})"
+        raise BadConfigurationError(rule, depth, keyword="depth")
+    function = partial(plain_activation, activation)
+    sizes = [base * 2**level for level in range(depth + 1)]
+    down = [_pair(a, b, norm, function) for a, b in zip([channels, *sizes], sizes, strict=False)]
+    levels = list(zip(sizes[:0:-1], sizes[-2::-1], strict=True))
+    up = [_up(upsample, a, b) for a, b in levels]
+    joined = [_pair(b * (1 + skips), b, norm, function) for _, b in levels]
+    net = UNet(down, up, joined, nn.Conv2d(base, output_shape[0], 1), skips)
+    return net if corruption == "none" else Corrupted(net, corruption, corruption_rate)
+
+
+class UNet(nn.Module):
+    """Images (B, C, H, W) to images (B, K, H, W)."""
+
+    def __init__(
+        self,
+        down: list[nn.Module],
+        up: list[nn.Module],
+        joined: list[nn.Module],
+        output: nn.Module,
+        skips: bool,
+    ) -> None:
+        super().__init__()
+        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+        self.joined, self.output = nn.ModuleList(joined), output
+        self.pool, self.skips = nn.MaxPool2d(2), skips
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return each level down, each level up, and the output."""
+        ups = [list(pair) for pair in zip(self.up, self.joined, strict=True)]
+        return [*([each] for each in self.down), *ups, [self.output]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of a batch."""
+        seen: list[Tensor] = []
+        for number, level in enumerate(self.down):
+            x = level(self.pool(x) if number else x)
+            seen.append(x)
+        for up, level, skip in zip(self.up, self.joined, seen[-2::-1], strict=True):
+            x = up(x)
+            x = level(torch.cat([skip, x], 1) if self.skips else x)
+        outputs: Tensor = self.output(x)
+        return outputs
+
+
+def _pair(size: int, out: int, norm: Any, function: Callable[[], nn.Module]) -> nn.Module:
+    first, second = convolution(size, out, norm=norm), convolution(out, out, norm=norm)
+    return nn.Sequential(*first, function(), *second, function())
+
+
+def _up(kind: str, size: int, out: int) -> nn.Module:
+    if kind == "transposed":
+        return nn.ConvTranspose2d(size, out, 2, 2)
+    scale = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+    return nn.Sequential(scale, nn.Conv2d(size, out, 1))
