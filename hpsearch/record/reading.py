@@ -134,8 +134,14 @@ class ReadableRecord:
             code=self.code_copy,
             # how far a command got is a few bytes; its checkpoints are its own files
             copied_epochs=trial.first_epoch - 1,
+            copied_values=self._copied_values(trial),
             checkpoint_every=1 if self.spec.command else self.spec.search.checkpoint_every,
         )
+
+    def _copied_values(self, trial: TrialRecord) -> dict[str, Any] | None:
+        origin = trial.copied_from
+        is_known = origin is not None and origin.trial < len(self.trials)
+        return self.trials[origin.trial].values if origin is not None and is_known else None
 
     @property
     def code_folder(self) -> Path | None:
