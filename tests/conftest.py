@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LONG = (
     "tuning/test_search.py",
     "tuning/test_resume.py",
+    "tuning/test_population_search.py",
     "cli/test_team_cli.py",
     "repository/test_examples.py",
     "repository/test_scripts_of_others.py",

@@ -125,7 +125,8 @@ def _seconds_left(
         return 0.0
     settings: SearchSettings = record.spec.search
     estimates = []
-    if num_ended:
+    # a population needs as many trials as it makes copies
+    if num_ended and not settings.is_population:
         busy = record.seconds_used(now) - (trials[0].started_at - record.created_at)
         estimates.append(max(settings.trials - num_ended, 0) * busy / num_ended)
         if settings.epochs is not None and epochs_used:

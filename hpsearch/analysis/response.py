@@ -114,6 +114,8 @@ class Response:
     @cached_property
     def _model(self) -> FinalsModel | None:
         record = self._record
+        if record.spec.search.is_population:  # its members inherit what they have reached
+            return None
         epochs = {*(rung.epoch for rung in rungs(record)), record.spec.max_epochs}
         direction = record.spec.objective.direction
         observations = Observations(record).read()

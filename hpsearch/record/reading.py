@@ -136,8 +136,14 @@ class ReadableRecord:
             code=self.code_copy,
             # how far a command got is a few bytes; its checkpoints are its own files
             copied_epochs=0 if trial.copied_from is None else trial.copied_from.epoch,
+            copied_values=self._copied_values(trial),
             checkpoint_every=1 if self.spec.command else self.spec.search.checkpoint_every,
         )
+
+    def _copied_values(self, trial: TrialRecord) -> dict[str, Any] | None:
+        origin = trial.copied_from
+        is_known = origin is not None and origin.trial < len(self.trials)
+        return self.trials[origin.trial].values if origin is not None and is_known else None
 
     def max_epochs(self, trial: TrialRecord) -> int:
         """Return how many epochs a trial is trained at most: the spec's, or as a user wanted."""

@@ -38,14 +38,14 @@ MAX_GAIN = 2.0
 
 @register("sampler", "pb2", traits={ONE_OBJECTIVE: True})
 class PB2Sampler(PopulationSampler):
-    """Population-based bandits (PB2; Parker-Holder et al., NeurIPS 2020): as `pbt`, but a
-    Gaussian process over all intervals so far chooses the new values.
+    """As `pbt`, but a Gaussian process chooses what a copy changes (Parker-Holder et al., 2020).
 
-    It models the gain yₜ of the objective by an interval, given its hyperparameters x and its
-    time t, with the covariance exp(-|x - x'|² / 2l²) · (1 - ε)^(|t - t'| / 2) (Bogunovic et al.,
-    AISTATS 2016), and takes the x of the greatest μₜ(x) + √βₜ · σₜ(x), where βₜ = c₁ + log(c₂ n)
-    for n intervals. σ counts what other members go on with as observed (GP-BUCB; Desautels et
-    al., JMLR 2014). l, ε and the noise are those of a grid with the greatest likelihood.
+    Population-based bandits (PB2, NeurIPS 2020): over all intervals so far the process models the
+    gain yₜ of the objective by an interval, given its hyperparameters x and its time t, with the
+    covariance exp(-|x - x'|² / 2l²) · (1 - ε)^(|t - t'| / 2) (Bogunovic et al., AISTATS 2016).
+    The x of the greatest μₜ(x) + √βₜ · σₜ(x) is taken, βₜ = c₁ + log(c₂ n) for n intervals. σ
+    counts what other members go on with as observed (GP-BUCB; Desautels et al., JMLR 2014). l, ε
+    and the noise are those of a grid with the greatest likelihood.
     """
 
     def __init__(

@@ -37,13 +37,13 @@ QuantileFraction = Annotated[float, Bounds(gt=0, le=0.5)]
 
 @register("sampler", "pbt", traits={ONE_OBJECTIVE: True})
 class PBTSampler(PopulationSampler):
-    """Population-based training (Jaderberg et al., 2017): after every `perturbation_interval`
-    epochs the worst members copy weights and hyperparameters of the best, then change these.
+    """Population-based training: the worst trials copy the best (Jaderberg et al., 2017).
 
-    The quantile `quantile_fraction` copies (`truncation_selection`). A number is drawn anew with
-    `resample_probability`, else multiplied by 1.2 or 0.8; of choices a neighbour is taken. The
-    first `population` members are random, with priors if there are any. `hyperparam_mutations`
-    names what may change; by default all that can in a trained net.
+    After every `perturbation_interval` epochs they copy weights and hyperparameters, and change
+    these. A fraction copies, `quantile_fraction` (see `truncation_selection`). A number is drawn
+    anew with `resample_probability`, else multiplied by one of the `perturbation_factors`; of
+    choices a neighbour is taken. The first `population` members are random, with priors if there
+    are any. `hyperparam_mutations` names what may change, by default all that can.
     """
 
     def __init__(

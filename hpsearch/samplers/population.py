@@ -199,7 +199,7 @@ def _nothing_to_change(space: SearchSpace, able: Sequence[str]) -> str:
     if "space" in space.sections:
         named = f"name those that your function can change in hyperparam_mutations ({_list(able)})"
         return f"{rule}a range of fractions; {named}"
-    return f"{rule}optimizer.lr, dropout or batch_size; these are drawn once: {drawn}"
+    return f"{rule}a learning rate, a dropout rate or a batch size; drawn once are: {drawn}"
 
 
 def _list(names: Sequence[str]) -> str:

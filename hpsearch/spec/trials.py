@@ -43,6 +43,7 @@ class TrialConfig:
     checkpoint_every: int | None = None  # epochs; None: by the clock
     checkpoint_at: tuple[int, ...] = ()  # epochs after which the trial may be paused
     copied_epochs: int = 0  # those of its first checkpoint, which is another trial's
+    copied_values: dict[str, Any] | None = None  # the `values` of that trial
     draws_of: int | None = None  # the trial that it continues, and whose random draws it makes
 
     @property

@@ -295,7 +295,7 @@ class Trainer:
         load_optimizer_state(
             self.optimizer,
             copied_to_cpu(state["optimizer"]),
-            is_others=self.epoch == self.config.copied_epochs,
+            is_others=0 < self.epoch == self.config.copied_epochs,
         )
         self._pace.load_state_dict(state["pace"])
         if self._scaler is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from hpsearch import registry
@@ -72,6 +72,10 @@ def _setting_problems(spec: SearchSpec, name: str) -> Iterator[Problem]:
     if spec.constraints:
         rule = f"must not be given with the sampler {name}: members are compared by the objective"
         yield Problem("constraints", rule)
+    if isinstance(spec.dataset, Mapping) and spec.dataset.get("folds"):
+        rule = f"must not be given with the sampler {name}: the final model is trained anew, with"
+        what = " the last hyperparameters alone"
+        yield Problem("dataset.folds", rule + what, spec.dataset["folds"])
     if search.final is not None:
         rule = f"must not be given with the sampler {name}: a member's hyperparameters change"
         yield Problem("search.final", rule)

@@ -161,7 +161,7 @@ class TestWhatMayChange:
             optimizer={"choices": ["sgd", "adam"]},
             batch_size=32,
         )
-        with pytest.raises(ComponentError, match=r"drawn once: model\.hidden_sizes, optimizer"):
+        with pytest.raises(ComponentError, match=r"once are: model\.hidden_sizes, optimizer"):
             sampler(SearchSpace.of(spec), 0)
 
 

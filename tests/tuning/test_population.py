@@ -192,10 +192,20 @@ def test_a_member_that_ends_itself_leaves(tmp_path: Path) -> None:
     spec = population_spec(tmp_path, function="leaves")
     record = finish(begin(spec, tmp_path / "s"), tmp_path / "s", slots=2)
     left = record.trials[1]
-    if left.outcome is Outcome.COMPLETED:
-        assert left.epochs == 3
+    assert (left.outcome, left.epochs) == (Outcome.COMPLETED, 3)
     assert 1 not in [t.copied_from.trial for t in copies(record) if t.copied_from.epoch > 2]  # type: ignore[union-attr]
     assert all(trial.outcome is not None for trial in record.trials)
+    assert list(record_problems(record)) == []
+
+
+def test_a_budget_of_epochs_ends_all_members_for_its_reason(tmp_path: Path) -> None:
+    spec = population_spec(tmp_path, epochs=17)
+    record = finish(begin(spec, tmp_path / "s"), tmp_path / "s", slots=2)
+    assert (record.state, record.reason) == ("finished", "budget of 17 epochs used")
+    assert sum(len(each.curve) for each in record.trials) >= 17
+    ended = [each for each in record.trials if each.reason == record.reason]
+    assert {each.outcome for each in ended} == {Outcome.STOPPED_EARLY}
+    assert len({each.epochs for each in ended}) > 1, "some have waited, some trained"
     assert list(record_problems(record)) == []
 
 

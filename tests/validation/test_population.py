@@ -43,6 +43,11 @@ PBT = {"name": "pbt", "population": 8, "perturbation_interval": 3}
             "search.final: must not be given with the sampler pbt",
         ),
         (
+            {"dataset": {"name": "wine", "folds": 3}},
+            "dataset.folds: must not be given with the sampler pbt: the final model is trained "
+            "anew, with the last hyperparameters alone, but got 3",
+        ),
+        (
             {"search": {"stop_when": {"improvement_below": 0.1}}},
             "search.stop_when: must not be given with the sampler pbt",
         ),

@@ -16,6 +16,7 @@ import torch
 from hpsearch.errors import UserCodeError
 from hpsearch.outcome import CheckWarning
 from hpsearch.spec import TrialConfig
+from hpsearch.training.user_code.copied import of_its_own
 from hpsearch.training.user_code.reports import Objective, read_metrics
 from hpsearch.training.user_code.settings import UserSettings
 from hpsearch.training.user_code.trial import Trial, call_user_code, program_of
@@ -31,6 +32,7 @@ class ClassTrainer:
     def __init__(
         self, config: TrialConfig, device: torch.device | str, objective: str | None = None
     ) -> None:
+        self._config = config
         self._name = str(config.trainable)
         self._max_epochs = config.max_epochs
         self._objective = Objective(objective)
@@ -72,8 +74,9 @@ class ClassTrainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
+        mine = of_its_own(state["checkpoint"], self._config, state["epoch"])
         with self._settings.applied():
-            self._object.load_state_dict(state["checkpoint"])
+            self._object.load_state_dict(mine)
         self._objective.last = state.get("objective")
         self._trial.epoch = state["epoch"]
 

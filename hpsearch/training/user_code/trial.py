@@ -20,6 +20,7 @@ from hpsearch.importing import program_arguments
 from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import check_loadable, load_state
 from hpsearch.training.seeds import derive_seed, seed_all
+from hpsearch.training.user_code.copied import of_its_own
 from hpsearch.training.user_code.lockstep import Lockstep
 from hpsearch.training.user_code.saved_files import is_packed, packed, temporary_files
 
@@ -65,6 +66,7 @@ class FunctionTrial(Trial):
         self, config: TrialConfig, device: torch.device, saved: Saved, lockstep: Lockstep
     ) -> None:
         super().__init__(config, device, saved.epoch)
+        self._config = config
         self._saved = saved
         self._lockstep = lockstep
 
@@ -104,11 +106,14 @@ class FunctionTrial(Trial):
     def load_checkpoint(self) -> Any | None:
         """Return the state to continue from; None where the trial starts from scratch.
 
-        Files that were saved are copies in a temporary folder, and this is the path.
+        Files that were saved are copies in a temporary folder, and this is the path. In a
+        population it may be the state of another trial, in which optimizers have this one's
+        hyperparameters.
         """
         if self._saved.checkpoint is None:
             return None
-        return self._as_saved(load_state(io.BytesIO(self._saved.checkpoint), self.device))
+        state = load_state(io.BytesIO(self._saved.checkpoint), self.device)
+        return self._as_saved(of_its_own(state, self._config, self._saved.epoch))
 
 
 def is_class(config: TrialConfig) -> bool:
