@@ -26,6 +26,10 @@ class TargetEncoding:
     ignores_targets: ClassVar[bool] = False
     #: whether each target is brought to mean 0 and standard deviation 1
     standardizes: ClassVar[bool] = False
+    #: the axes of inputs and of targets over which that is done, where it isn't by feature or
+    #: channel
+    input_axes: ClassVar[tuple[int, ...] | None] = None
+    target_axes: ClassVar[tuple[int, ...] | None] = None
     #: whether an output must not depend on later steps of its sequence
     is_causal: ClassVar[bool] = False
 
@@ -52,6 +56,15 @@ class TargetEncoding:
     def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
         """Return one prediction (outputs,) for all rows by the name of each baseline."""
         return {}
+
+    def row_forecasts(self, y: Values) -> dict[str, Tensor]:
+        """Return predictions (rows, outputs) by the name of each baseline that has its own for
+        each row; targets tell them."""
+        return {}
+
+    def naive_errors(self, y: Values) -> tuple[float, ...]:
+        """Return the mean absolute error of the seasonal naive forecast of each series."""
+        return ()
 
     def answers(self, outputs: Tensor) -> Tensor:
         """Return what is predicted, given a model's outputs."""

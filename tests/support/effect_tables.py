@@ -23,6 +23,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "dataset.fortunes": {"topics": ["law", "love"], "data_dir": "one", "length": 8},
     "dataset.text": {"path": "one.txt", "length": 8},
     "dataset.markov_text": {"characters": 600, "letters": 3, "length": 8},
+    "dataset.series": {"path": "one.csv", "target": "a", "lookback": 4},
+    "dataset.seasonal_series": {"steps": 200, "period": 6, "lookback": 8},
     "dataset.fashion_mnist": {"data_dir": "one"},
     "dataset.keel": {"set": "iris"},
     "dataset.image_folder": {"path": "one images", "image_size": [4, 5]},
@@ -74,6 +76,16 @@ CONTEXTS: dict[str, Context] = {
     "dataset.text_csv.text": Context(values=("said",)),
     "dataset.text_csv.separator": Context({"path": "both.csv"}, values=(";",)),
     "dataset.parquet.path": Context(values=("two.parquet",)),
+    "dataset.series.path": Context(values=("two.csv",)),
+    "dataset.series.target": Context(values=("b", ["a", "b"])),
+    "dataset.series.features": Context(values=(["b"],)),
+    "dataset.series.time": Context(values=("day",), refuses=True),  # its days are in no order
+    "dataset.series.separator": Context({"path": "both.csv", "target": "y"}, values=(";",)),
+    "dataset.series.decimal": Context(
+        {"path": "cells.csv", "target": "point"}, values=(",",), refuses=True
+    ),
+    "dataset.series.encoding": Context(values=("utf-16",), refuses=True),
+    "dataset.*.horizon": Context(values=(3, [1, 3])),
     "dataset.*.target": Context(values=("z",)),
     "dataset.*.drop": Context(values=(["said", "c"], "auto")),
     "dataset.*.features": Context(values=(["a", "b"],)),
@@ -157,9 +169,18 @@ CONTEXTS: dict[str, Context] = {
 #: pattern, with `@place` where it holds there alone → why changing the keyword changes nothing
 UNSEEN: dict[str, str] = {
     "dataset.*.layout": "refused: these are no images; test_layouts.py sees it",
-    "dataset.*text.[fks]*": "refused: windows of a series are split by time; "
+    "dataset.*text.[ks]*": "refused: windows of a series are split by time; "
     "test_sequences.py sees it",
     "dataset.*text.*_rows": "refused: steps are split, not rows; test_sequences.py sees it",
+    **{
+        f"dataset.{name}.{keyword}": f"refused: {why}; test_series.py sees it"
+        for name in ("*series", "elnino")
+        for keyword, why in {
+            "kind": "series are for forecasting",
+            "s[pt][lr]*": "windows of a series are split by time",
+            "*_rows": "steps are split, not rows",
+        }.items()
+    },
     "dataset.diabetes.stratify": "numbers have no classes",
     "dataset.logic_gate.*_fraction": "refused: it has a val and a test split of its own",
     "dataset.logic_gate.folds": "refused: it has a val split of its own",

@@ -39,6 +39,7 @@ DATA: dict[str, dict[str, Any]] = {
     "shares": {"name": "tests.support.effects:shares", "kind": "classification", **_SMALL},
     "numbers": {"name": "tests.support.effects:numbers", **_SMALL},
     "values": {"name": "tests.support.effects:values", **_SMALL},
+    "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
     "tokens": {"name": "markov_text", "characters": 600, "letters": 3, "length": 8},
 }
 

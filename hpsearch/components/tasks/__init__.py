@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hpsearch.components.tasks import (
     classification,
+    forecasting,
     language_model,
     multilabel,
     reconstruction,
@@ -21,6 +22,7 @@ __all__ = [
     "Task",
     "classification",
     "epoch_metrics",
+    "forecasting",
     "language_model",
     "multilabel",
     "reconstruction",
