@@ -30,12 +30,18 @@ class TargetEncoding:
     #: channel
     input_axes: ClassVar[tuple[int, ...] | None] = None
     target_axes: ClassVar[tuple[int, ...] | None] = None
+    #: whether targets have places in an image, which an augmentation would have to move too
+    has_places: ClassVar[bool] = False
     #: whether an output must not depend on later steps of its sequence
     is_causal: ClassVar[bool] = False
 
     def description(self, output_size: int) -> str:
         """Return what follows the kind where the data is described, such as ` into 3 classes`."""
         return ""
+
+    def checked(self, y: Values, names: Sequence[str], x: Values) -> Values:
+        """Return targets that aren't read as they are learned; DataError for what can't be."""
+        return y
 
     def output_size(self, y: Values, names: Sequence[str], input_shape: tuple[int, ...]) -> int:
         """Return the number of outputs; of classes and labels there are names."""

@@ -182,4 +182,5 @@ def _draw_rows(
 
 def _classes(rows: KnownRows, preparation: SplitSettings) -> Rows | None:
     """The classes by which a draw is stratified; none in a regression."""
-    return rows.y if preparation.stratify and rows.y.dtype == np.int64 else None
+    has_classes = rows.y.dtype == np.int64 and rows.y.ndim == 1
+    return rows.y if preparation.stratify and has_classes else None

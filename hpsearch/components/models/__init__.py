@@ -8,6 +8,7 @@ from __future__ import annotations
 from hpsearch.components.models import (
     autoencoder,
     feedforward,
+    fully_convolutional,
     image_libraries,
     minilm,
     perceptron,
@@ -19,6 +20,7 @@ from hpsearch.components.models import (
 __all__ = [
     "autoencoder",
     "feedforward",
+    "fully_convolutional",
     "image_libraries",
     "minilm",
     "perceptron",

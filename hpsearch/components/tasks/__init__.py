@@ -13,6 +13,7 @@ from hpsearch.components.tasks import (
     multilabel,
     reconstruction,
     regression,
+    segmentation,
 )
 from hpsearch.components.tasks.base import NO_DATA, Task, epoch_metrics, task_for
 from hpsearch.components.tasks.undefined import undefined_scores
@@ -27,6 +28,7 @@ __all__ = [
     "multilabel",
     "reconstruction",
     "regression",
+    "segmentation",
     "task_for",
     "undefined_scores",
 ]

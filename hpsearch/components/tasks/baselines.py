@@ -15,6 +15,8 @@ from hpsearch.components.batch import Batch
 from hpsearch.components.data import Data, KnownRows
 from hpsearch.components.tasks import Task
 
+#: rows whose outputs, of which there may be one for each pixel, are there at once
+BATCH_SIZE = 1024
 Scores = dict[str, dict[str, float]]
 
 
@@ -48,6 +50,11 @@ def _scores(task: Task, outputs: Tensor, arrays: KnownRows, split: str) -> dict[
     mask = getattr(arrays, "mask", None)
     mask = None if mask is None else torch.from_numpy(mask.copy())
     targets = targets.double() if targets.is_floating_point() else targets
-    found = task.summary(task.totals(outputs, Batch((), targets, mask)).tolist())
+    batch = Batch((), targets, mask)
+    parts = list(torch.split(outputs, BATCH_SIZE))
+    batches = batch.split(list(map(len, parts)))
+    each = [task.totals(*pair) for pair in zip(parts, batches, strict=True)]
+    totals = torch.stack(each).sum(0)
+    found = task.summary(totals.tolist())
     found |= task.measure(outputs, targets) if task.scores else {}
     return {f"{split}_{name}": value for name, value in found.items() if math.isfinite(value)}
