@@ -82,7 +82,7 @@ def baselines_beside(record: Record) -> list[Section]:
     )
     text = (
         f"On the {'test' if test else 'validation'} split, beside baselines that "
-        "ignore the inputs: a model must beat them."
+        "learn nothing of the inputs: a model must beat them."
     )
     return [Section("Baselines", (text, Table(("metric", *columns), rows)))]
 

@@ -16,15 +16,29 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 
+from hpsearch.components.data import Data
 from hpsearch.components.input_shapes import check_images
 from hpsearch.errors import BadConfigurationError
-from hpsearch.registry import Recommended, register
+from hpsearch.registry import Component, Recommended, is_ours, register
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 #: what is wrong with one where inputs are ids
 NO_TOKENS = "must be none, as inputs are ids of tokens, which aren't numbers to be changed"
+#: and where targets have places in an image
+NO_MOVES = (
+    "must keep each pixel in its place, as the targets' places would stay where they are: "
+    "gaussian_noise, feature_masking, or a function of yours that changes both"
+)
 Pixels = Annotated[int, Interval(ge=1, le=1024), Recommended(1, 4)]
 Probability = Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)]
+
+
+def refusal(component: Component, data: Data) -> str:
+    """Return why an augmentation can't be taken for a data set, or nothing."""
+    if data.num_tokens:
+        return NO_TOKENS
+    is_known = is_ours(component.factory) and not component.traits.get("keeps_places", False)
+    return NO_MOVES if data.encoding.has_places and is_known else ""
 
 
 @register("augmentation", "shift")
@@ -154,7 +168,7 @@ def cutmix(
     return augment
 
 
-@register("augmentation", "gaussian_noise")
+@register("augmentation", "gaussian_noise", traits={"keeps_places": True})
 def gaussian_noise(
     std: Annotated[float, Ge(0), Recommended(0.01, 1.0, log=True)] = 0.1,
 ) -> Augmentation:
@@ -162,7 +176,7 @@ def gaussian_noise(
     return lambda x, y: (x + std * torch.randn_like(x), y)
 
 
-@register("augmentation", "feature_masking")
+@register("augmentation", "feature_masking", traits={"keeps_places": True})
 def feature_masking(
     rate: Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.3)] = 0.1,
 ) -> Augmentation:

@@ -121,12 +121,13 @@ class Scale:
         return cls(np.zeros((), np.float32), np.ones((), np.float32))
 
     @classmethod
-    def fit(cls, values: Float) -> Scale:
-        """Return the map to mean 0 and standard deviation 1, by feature or by channel.
+    def fit(cls, values: Float, axes: tuple[int, ...] | None = None) -> Scale:
+        """Return the map to mean 0 and standard deviation 1 over axes, by default by feature or
+        by channel.
 
         A feature that never varies is only shifted.
         """
-        axes = (0,) if values.ndim <= 2 else (0, *range(2, values.ndim))
+        axes = axes or ((0,) if values.ndim <= 2 else (0, *range(2, values.ndim)))
         mean = values.mean(axes, dtype=np.float64, keepdims=True)[0]
         std = values.std(axes, dtype=np.float64, keepdims=True)[0]
         # what is left of a constant by rounding is no spread
@@ -156,6 +157,7 @@ class Data:
     how an image's axes were read. Raw inputs that `came_channels_last` have the channels first
     here. Raw values were divided by `unit` before they were scaled; `raw_inputs` says what form
     they have. Inputs that are ids are ids of `num_tokens` tokens; 0: they are numbers.
+    `output_names` are those of outputs that are neither classes nor targets by themselves.
     """
 
     kind: Kind
@@ -180,6 +182,7 @@ class Data:
     unit: float = 1.0
     raw_inputs: RawInputs | None = None
     num_tokens: int = 0
+    output_names: tuple[str, ...] = ()
 
     @property
     def encoding(self) -> TargetEncoding:
@@ -213,6 +216,18 @@ class Data:
         if not isinstance(self.train, KnownRows):
             return ()
         return self.encoding.class_counts(self.train.y, self.output_size)
+
+    @cached_property
+    def naive_errors(self) -> tuple[float, ...]:
+        """The mean absolute errors of the seasonal naive forecast of each series in the training
+        rows, standardised; nothing for targets of another kind."""
+        return self.encoding.naive_errors(self.train.y) if isinstance(self.train, Arrays) else ()
+
+    @property
+    def output_scale(self) -> Scale:
+        """How a model's outputs came from raw values: that of the targets, for each output."""
+        y = self.y_scale
+        return Scale(*(np.resize(each, self.output_size) for each in (y.mean, y.std)))
 
     @property
     def base_rates(self) -> tuple[float, ...]:
@@ -316,8 +331,9 @@ def standardized(data: Data) -> Data:
     data = _filled(data)
     assert isinstance(data.train, KnownRows)
     none = Scale.identity()
-    x = Scale.fit(_inputs(data.train)) if data.standardize else none
-    y = Scale.fit(data.train.y) if data.encoding.standardizes else none
+    of = data.encoding
+    x = Scale.fit(_inputs(data.train), of.input_axes) if data.standardize else none
+    y = Scale.fit(data.train.y, of.target_axes) if of.standardizes else none
 
     def apply(split: Split | None) -> Any:
         if isinstance(split, LazyRows):

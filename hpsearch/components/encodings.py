@@ -26,12 +26,22 @@ class TargetEncoding:
     ignores_targets: ClassVar[bool] = False
     #: whether each target is brought to mean 0 and standard deviation 1
     standardizes: ClassVar[bool] = False
+    #: the axes of inputs and of targets over which that is done, where it isn't by feature or
+    #: channel
+    input_axes: ClassVar[tuple[int, ...] | None] = None
+    target_axes: ClassVar[tuple[int, ...] | None] = None
+    #: whether targets have places in an image, which an augmentation would have to move too
+    has_places: ClassVar[bool] = False
     #: whether an output must not depend on later steps of its sequence
     is_causal: ClassVar[bool] = False
 
     def description(self, output_size: int) -> str:
         """Return what follows the kind where the data is described, such as ` into 3 classes`."""
         return ""
+
+    def checked(self, y: Values, names: Sequence[str], x: Values) -> Values:
+        """Return targets that aren't read as they are learned; DataError for what can't be."""
+        return y
 
     def output_size(self, y: Values, names: Sequence[str], input_shape: tuple[int, ...]) -> int:
         """Return the number of outputs; of classes and labels there are names."""
@@ -52,6 +62,15 @@ class TargetEncoding:
     def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
         """Return one prediction (outputs,) for all rows by the name of each baseline."""
         return {}
+
+    def row_forecasts(self, y: Values) -> dict[str, Tensor]:
+        """Return predictions (rows, outputs) by the name of each baseline that has its own for
+        each row; targets tell them."""
+        return {}
+
+    def naive_errors(self, y: Values) -> tuple[float, ...]:
+        """Return the mean absolute error of the seasonal naive forecast of each series."""
+        return ()
 
     def answers(self, outputs: Tensor) -> Tensor:
         """Return what is predicted, given a model's outputs."""

@@ -66,7 +66,7 @@ class Predictor(nn.Module):
 
     def predict_table(self, given: Any) -> DataFrame:
         """Return a row for each row of a DataFrame, array or tensor of raw inputs; of image files
-        paths and Pillow's images are taken too.
+        paths and Pillow's images are taken too, and of series one table, whose end is a history.
 
         The column `prediction` has the class, or columns by name have labels or numbers; columns
         `probability_NAME` follow, or `score_NAME` where the head gives no probabilities.
@@ -80,7 +80,8 @@ class Predictor(nn.Module):
             answers = self._answers(outputs).numpy(force=True)
             shares = self.head(outputs).numpy(force=True)
         columns = self._named(answers, shares)
-        return pandas.DataFrame(columns, index=given.index if hasattr(given, "columns") else None)
+        has_its_rows = hasattr(given, "columns") and len(given) == len(answers)
+        return pandas.DataFrame(columns, index=given.index if has_its_rows else None)
 
     def _named(self, answers: Values, shares: Values) -> dict[str, Values]:
         """Return answers and shares (rows, outputs) as columns by name."""

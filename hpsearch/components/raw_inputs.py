@@ -26,7 +26,7 @@ class TableReader(Protocol):
         ...
 
     def encode(self, table: DataFrame) -> NDArray[np.float32]:
-        """Return the features (rows, features)."""
+        """Return rows (rows, ...) as a data set has them."""
         ...
 
 

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from hpsearch import registry
+from hpsearch.components.augmentations import refusal
 from hpsearch.components.data import Arrays, Data
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.models.feedforward import (
@@ -23,7 +25,7 @@ from hpsearch.components.models.feedforward import (
 from hpsearch.components.optimizers import Group, build_optimizer
 from hpsearch.components.tasks import Task, task_for
 from hpsearch.components.tasks.heads import Head
-from hpsearch.errors import placed
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig, default_of
 
 _One = TypeVar("_One")
@@ -55,6 +57,17 @@ def for_each(
         with placed(section, number):
             results.append(call(component))
     return results
+
+
+def check_augmentations(config: TrialConfig, data: Data) -> None:
+    """Raise BadConfigurationError for augmentations that can't be taken for data."""
+    sections = config.values.get("augmentations") or ()
+    of, folder = COMPONENT_SECTIONS["augmentations"], Path(config.folder)
+    for number, section in enumerate(sections):
+        name = of.written_out(section)["name"]
+        if rule := refusal(registry.get("augmentation", name, folder), data):
+            with placed("augmentations", number):
+                raise BadConfigurationError(rule, name)
 
 
 def new_task(config: TrialConfig, data: Data) -> Task:

@@ -37,7 +37,7 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     layers += [Standardize(data.x_scale)] if data.standardize else []
     layers.append(_plain(copy.deepcopy(trainer.model).cpu()))
     if data.encoding.standardizes:
-        layers.append(Unstandardize(data.y_scale))
+        layers.append(Unstandardize(data.output_scale))
     if data.encoding.ignores_targets:
         layers += [FirstOf(), Unstandardize(data.x_scale), Unstandardize(unit)]
         layers += [ChannelsBack()] if data.came_channels_last else []
@@ -45,7 +45,7 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     if calibration is not None:
         layers.append(copy.deepcopy(calibration))
         head = Softmax()
-    names = data.class_names or data.target_names
+    names = data.output_names or data.class_names or data.target_names
     return Predictor(nn.Sequential(*layers), head, data.kind, data.raw_inputs, names).eval()
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hpsearch.components.augmentations import NO_TOKENS, Augmentation
+from hpsearch.components.augmentations import Augmentation
 from hpsearch.components.batch import Batch, Tree, map_tree
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import callback_metrics
@@ -31,6 +31,7 @@ from hpsearch.training.batches import Batches, batch_sizes, batches_of
 from hpsearch.training.building import (
     build,
     build_all,
+    check_augmentations,
     draw_weights,
     new_model,
     new_optimizer,
@@ -348,9 +349,7 @@ class Trainer:
     def _new_augmentations(self) -> tuple[list[Augmentation], list[Transform]]:
         """Build what changes batches, and single images where they are read; these come first."""
         data = self.data
-        if data.num_tokens and self.config.values.get("augmentations"):
-            with placed("augmentations"):
-                raise BadConfigurationError(NO_TOKENS)
+        check_augmentations(self.config, data)
         built = build_all(
             self.config,
             "augmentations",

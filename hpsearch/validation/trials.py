@@ -11,7 +11,7 @@ import torch
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data, task_for
-from hpsearch.components.augmentations import NO_TOKENS
+from hpsearch.components.augmentations import refusal
 from hpsearch.errors import ComponentError, Problem, place_of, problem_of
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
@@ -207,10 +207,11 @@ def _augmentation_problems(found: list[Alternative], data: Data) -> list[Problem
         "kind": data.kind,
         "input_scale": data.x_scale,
     }
-    if data.num_tokens:
-        return [Problem(each.path, NO_TOKENS) for each in found]
     problems = []
     for alternative in found:
+        if rule := refusal(alternative.component, data):
+            problems.append(Problem(alternative.path, rule, alternative.component.name))
+            continue
         failed = []
         for corner, keywords in enumerate(corners(alternative.keywords)):
             try:

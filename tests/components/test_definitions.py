@@ -83,6 +83,7 @@ NEITHER = {
     "check.*": "they look at a trial",
     "dataset.*": "data",
     "dropout.none": "nothing",
+    "model.fcn": "torchvision's stands on a ResNet",
     "dropout.naive_rnn": "neither draws masks anew at each step",
     "dropout.rec_mem": "neither drops candidates",
     "dropout.weight_drop": "neither drops recurrent weights",

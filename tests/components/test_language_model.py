@@ -269,7 +269,9 @@ class TestRefused:
             trainer(data, model={"name": "mlp"})
 
     def test_augmentations(self, data: Data) -> None:
-        with pytest.raises(BadConfigurationError, match="augmentations: must be none, as inputs"):
+        with pytest.raises(
+            BadConfigurationError, match="augmentations.0: must be none, as inputs"
+        ):
             trainer(data, augmentations=["gaussian_noise"])
         spec = changed(dataset="markov_text", model="rnn", augmentations=["gaussian_noise"])
         with pytest.raises(SpecError, match="augmentations.0: must be none, as inputs"):

@@ -14,7 +14,7 @@ import torch
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from tests.support.effects import SECTIONS, data_of
-from tests.support.images import write_images
+from tests.support.images import write_images, write_masks
 
 ROWS = 90
 
@@ -28,6 +28,7 @@ def write_files(folder: Path) -> None:
         _write_arrays(folder / f"{name}.npz", rng)
         _write_pictures(folder / name, rng)
         _write_texts(folder / name, seed)
+        write_masks(folder / f"{name} masks", seed=seed)
         write_images(folder / f"{name} images", count=20, size=(6 + seed, 4))
         values = {**SECTIONS, "optimizer": {"name": "sgd"}}
         model = Trainer(TrialConfig(seed + 1, 0, 1, values), data_of("wine")).model

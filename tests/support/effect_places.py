@@ -123,6 +123,7 @@ MLP = {"name": "mlp", "hidden_sizes": [8]}
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
 AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
+FCN = {"name": "fcn", "channels": [4, 4]}
 TRANSFORMER = {"name": "transformer", "width": 8, "heads": 2, "layers": 1}
 
 
@@ -155,7 +156,10 @@ PLACES: dict[str, list[Any]] = {
     "head": [_of_task(data, kind, "head", loss=_SQUARES) for data, kind in _KINDS.items()],
     "metric": [_of_task(data, kind, "metrics", many=True) for data, kind in _ALL_KINDS.items()],
     "model": [_section("model", data) for data in ("wine", "digits", "tumours")],
+    "task.forecasting": [_section("task", "series")],
     "task.language_model": [_section("task", "tokens", model=RNN)],
+    "task.segmentation": [_section("task", "masks", model=FCN)],
+    "model.fcn": [_section("model", "masks")],
     "task.reconstruction": [_section("task", "values", model=AUTOENCODER)],
     "model.autoencoder": [_section("model", "values")],
     "model.unet": [_section("model", "pictures")],

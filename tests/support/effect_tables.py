@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.support.effect_places import CNN, MLP, RNN, TRANSFORMER
+from tests.support.effect_places import CNN, FCN, MLP, RNN, TRANSFORMER
 
 #: a rate at which training gets worse, and better again
 ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
@@ -25,6 +25,10 @@ NEEDED: dict[str, dict[str, Any]] = {
     "dataset.fortunes": {"topics": ["law", "love"], "data_dir": "one", "length": 8},
     "dataset.text": {"path": "one.txt", "length": 8},
     "dataset.markov_text": {"characters": 600, "letters": 3, "length": 8},
+    "dataset.series": {"path": "one.csv", "target": "a", "lookback": 4},
+    "dataset.seasonal_series": {"steps": 200, "period": 6, "lookback": 8},
+    "dataset.blobs_segmentation": {"images": 40, "size": 12},
+    "dataset.mask_folder": {"path": "one masks", "classes": ["a", "b", "c"]},
     "dataset.fashion_mnist": {"data_dir": "one"},
     "dataset.keel": {"set": "iris"},
     "dataset.image_folder": {"path": "one images", "image_size": [4, 5]},
@@ -33,6 +37,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.mlp": MLP,
     "model.cnn": CNN,
     "model.rnn": RNN,
+    "model.fcn": FCN,
     "model.transformer": TRANSFORMER,
     "model.autoencoder": {"hidden_sizes": [4], "code_size": 2},
     "model.resnet": {"depths": [1, 1], "widths": [4, 6]},
@@ -86,6 +91,16 @@ CONTEXTS: dict[str, Context] = {
     "dataset.text_csv.text": Context(values=("said",)),
     "dataset.text_csv.separator": Context({"path": "both.csv"}, values=(";",)),
     "dataset.parquet.path": Context(values=("two.parquet",)),
+    "dataset.series.path": Context(values=("two.csv",)),
+    "dataset.series.target": Context(values=("b", ["a", "b"])),
+    "dataset.series.features": Context(values=(["b"],)),
+    "dataset.series.time": Context(values=("day",), refuses=True),  # its days are in no order
+    "dataset.series.separator": Context({"path": "both.csv", "target": "y"}, values=(";",)),
+    "dataset.series.decimal": Context(
+        {"path": "cells.csv", "target": "point"}, values=(",",), refuses=True
+    ),
+    "dataset.series.encoding": Context(values=("utf-16",), refuses=True),
+    "dataset.*.horizon": Context(values=(3, [1, 3])),
     "dataset.*.target": Context(values=("z",)),
     "dataset.*.drop": Context(values=(["said", "c"], "auto")),
     "dataset.*.features": Context(values=(["a", "b"],)),
@@ -115,6 +130,9 @@ CONTEXTS: dict[str, Context] = {
     "dataset.*.data_dir": Context(values=("two",)),
     "dataset.image_folder.path": Context(values=("two images",)),
     "dataset.image_folder.image_size": Context(values=(3, [5, 4])),
+    "dataset.mask_folder.path": Context(values=("two masks",)),
+    "dataset.mask_folder.classes": Context(values=(["a", "b", "d"],)),
+    "dataset.mask_folder.ignore": Context(values=(2,), refuses=True),
     "dataset.keel.set": Context(values=("glass0",)),
     "dataset.keel.missing": Context({"set": "cleveland-0_vs_4"}, values=("drop",), refuses=True),
     "dataset.logic_gate.stratify": Context({"gate": "xor", "train_rows": 2}),
@@ -126,6 +144,7 @@ CONTEXTS: dict[str, Context] = {
     "model.from_checkpoint.checkpoint": Context(values=("two.pt",)),
     "model.from_checkpoint.mc_dropout_samples": Context({"architecture": {**MLP, "dropout": 0.5}}),
     "model.[cmr]*n.mc_dropout_samples": Context({"dropout": 0.5}),
+    "model.fcn.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.mlp.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.transformer.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.*.corruption_rate": Context({"corruption": "masking"}),
@@ -172,9 +191,20 @@ CONTEXTS: dict[str, Context] = {
 #: pattern, with `@place` where it holds there alone → why changing the keyword changes nothing
 UNSEEN: dict[str, str] = {
     "dataset.*.layout": "refused: these are no images; test_layouts.py sees it",
-    "dataset.*text.[fks]*": "refused: windows of a series are split by time; "
+    "dataset.*text.[ks]*": "refused: windows of a series are split by time; "
     "test_sequences.py sees it",
     "dataset.*text.*_rows": "refused: steps are split, not rows; test_sequences.py sees it",
+    **{
+        f"dataset.{name}.{keyword}": f"refused: {why}; test_series.py sees it"
+        for name in ("*series", "elnino")
+        for keyword, why in {
+            "kind": "series are for forecasting",
+            "s[pt][lr]*": "windows of a series are split by time",
+            "*_rows": "steps are split, not rows",
+        }.items()
+    },
+    "dataset.blobs_segmentation.stratify": "pixels have classes, images none",
+    "dataset.mask_folder.stratify": "pixels have classes, images none",
     "dataset.diabetes.stratify": "numbers have no classes",
     "dataset.logic_gate.*_fraction": "refused: it has a val and a test split of its own",
     "dataset.logic_gate.folds": "refused: it has a val split of its own",

@@ -40,6 +40,8 @@ DATA: dict[str, dict[str, Any]] = {
     "numbers": {"name": "tests.support.effects:numbers", **_SMALL},
     "values": {"name": "tests.support.effects:values", **_SMALL},
     "pictures": {"name": "tests.support.effects:pictures", **_SMALL},
+    "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
+    "masks": {"name": "blobs_segmentation", "images": 40, "size": 12},
     "tokens": {"name": "markov_text", "characters": 600, "letters": 3, "length": 8},
 }
 

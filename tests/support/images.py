@@ -18,6 +18,25 @@ def picture(number: int, label: int, size: tuple[int, int] = (12, 10)) -> NDArra
     return pixels.astype(np.uint8)
 
 
+def write_masks(
+    folder: Path, count: int = 10, size: tuple[int, int] = (6, 4), seed: int = 0
+) -> Path:
+    """Write images (width, height), whose brightness is 10 times the class of 3, and masks with
+    a pixel of 255 each; the first has a palette."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        mask = np.random.default_rng((seed, number)).integers(0, 3, size[::-1]).astype(np.uint8)
+        pixels = np.stack([10 * mask] * 3, -1)
+        mask[0, 0] = 255
+        Image.fromarray(pixels).save(folder / "images" / f"{number:02d}.png")
+        image = Image.fromarray(mask)
+        if number == 0:
+            image.putpalette(list(range(256)) * 3)
+        image.save(folder / "masks" / f"{number:02d}.png")
+    return folder
+
+
 def write_images(
     folder: Path,
     classes: Sequence[str] = ("cat", "dog", "owl"),

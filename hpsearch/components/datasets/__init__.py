@@ -6,7 +6,7 @@ returns. A new data set is a factory in `catalogue`.
 
 from __future__ import annotations
 
-from hpsearch.components.datasets import catalogue, images, keel, sequences, texts
+from hpsearch.components.datasets import catalogue, images, keel, masks, sequences, series, texts
 from hpsearch.components.datasets.loading import load_data
 
-__all__ = ["catalogue", "images", "keel", "load_data", "sequences", "texts"]
+__all__ = ["catalogue", "images", "keel", "load_data", "masks", "sequences", "series", "texts"]

@@ -12,12 +12,11 @@ from torch.utils.data import Dataset
 
 from hpsearch.components.data import FILLS, Arrays, Kind, Split
 from hpsearch.components.datasets.column_reading import ColumnReading
-from hpsearch.components.datasets.windows import Windows
+from hpsearch.components.datasets.windows import SPLITS, Windows
 from hpsearch.components.encodings import kinds
 from hpsearch.components.raw_inputs import ImageReader, RawInputs, TableReader
 from hpsearch.errors import DataError, UserCodeError
 
-SPLITS = ("train", "val", "test")
 _OTHER_KEYS = (
     "classes",
     "features",

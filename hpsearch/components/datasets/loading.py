@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from hpsearch import registry
-from hpsearch.components.data import Arrays, Data, Kind, KnownRows, LazyRows, standardized
+from hpsearch.components.data import Data, Kind, KnownRows, LazyRows, standardized
 from hpsearch.components.datasets.factory_output import Source, read_source
 from hpsearch.components.datasets.layouts import axes_warnings, with_channels_first
 from hpsearch.components.datasets.splitting import SplitSettings, divide, divide_dataset
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
-from hpsearch.components.datasets.windows import windowed
 from hpsearch.components.encodings import encoding_of
 from hpsearch.components.tasks.kinds import KindDecision, Statement, listed
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
@@ -99,7 +98,7 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
     if given.get("folds") is not None:
         refused["val_fraction"] = "folds, which take its place"
     if source.windows is not None:
-        series = ("folds", "train_rows", "val_rows", "split", "stratify", "kind", "standardize")
+        series = ("train_rows", "val_rows", "split", "stratify", "kind")
         refused |= dict.fromkeys(series, "windows of a series, whose last steps are held out")
     if not all(isinstance(split, KnownRows) for split in splits.values()):
         is_divided = splits.keys() == {"train"}
@@ -117,9 +116,6 @@ def _from_rows(
 ) -> Data:
     splits, class_names = _learned(source, decision.kind)
     folds = divide(splits, source, preparation, seed)
-    if source.windows is not None:
-        steps = {key: split for key, split in splits.items() if isinstance(split, Arrays)}
-        splits = dict(windowed(steps, source.windows))
     train = splits["train"]
     shape = train.input_shape if isinstance(train, LazyRows) else train.x.shape[1:]
     data = Data(
@@ -141,6 +137,7 @@ def _from_rows(
         num_tokens=source.num_tokens,
         kind_reason=decision.reason,
         target_names=source.target_names,
+        output_names=() if source.windows is None else source.windows.output_names,
         warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
     )
     return data if folds else standardized(data)

@@ -17,18 +17,20 @@ Pair = tuple[Rows, Rows]
 
 @dataclass(frozen=True)
 class Population:
-    """Rows to divide. Draws give each of `classes` its share, and keep `groups` whole."""
+    """Rows to divide. Draws give each of `classes` its share, and keep `groups` whole; `gap` rows
+    lie between those of a fold in time."""
 
     num_rows: int
     classes: Rows | None = None
     groups: NDArray[Any] | None = None
+    gap: int = 0
 
     def at(self, index: Rows) -> Population:
         """Return the population of these rows alone."""
         classes, groups = (
             None if labels is None else labels[index] for labels in (self.classes, self.groups)
         )
-        return Population(len(index), classes, groups)
+        return Population(len(index), classes, groups, self.gap)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def _folds_in_time(rows: Population, folds: int, _: np.random.Generator) -> list
     """Each fold validates on what comes after its training rows, which are more in each."""
     from sklearn.model_selection import TimeSeriesSplit
 
-    return list(TimeSeriesSplit(folds).split(np.arange(rows.num_rows)))
+    return list(TimeSeriesSplit(folds, gap=rows.gap).split(np.arange(rows.num_rows)))
 
 
 def _num_groups(rows: Population) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge, Interval
 from torch.utils.data import Dataset, IterableDataset, Subset
 
-from hpsearch.components.data import KnownRows
+from hpsearch.components.data import Arrays, KnownRows
 from hpsearch.components.datasets.factory_output import Source
 from hpsearch.components.datasets.layouts import Layout
 from hpsearch.components.datasets.split_methods import (
@@ -21,6 +21,7 @@ from hpsearch.components.datasets.split_methods import (
     Rows,
     split_rows,
 )
+from hpsearch.components.datasets.windows import windowed
 from hpsearch.errors import DataError
 
 
@@ -57,7 +58,10 @@ class SplitSettings:
 def divide(
     splits: dict[str, KnownRows], source: Source, preparation: SplitSettings, seed: int
 ) -> tuple[Pair, ...]:
-    """Complete the splits in place; returns the folds of the training rows, if there are any."""
+    """Complete the splits in place; returns the folds of the training rows, if there are any.
+
+    The steps of a series become rows once they are divided; folds are of these rows.
+    """
     rng = np.random.default_rng(seed)
     division = DIVISIONS[_way(source, preparation)]
     rows = Population(len(splits["train"]), _classes(splits["train"], preparation), source.groups)
@@ -68,6 +72,10 @@ def divide(
         train = splits["train"]
         rest, drawn = _draw_part(division, rows, key, fraction, rng)
         splits["train"], splits[key], rows = train.rows(rest), train.rows(drawn), rows.at(rest)
+    if source.windows is not None:
+        steps = {key: split for key, split in splits.items() if isinstance(split, Arrays)}
+        splits |= windowed(steps, source.windows)
+        rows = Population(len(splits["train"]), gap=source.windows.gap)
     if preparation.folds is not None:
         return tuple(_draw_folds(division, rows, preparation, rng))
     for key, count in (("train", preparation.train_rows), ("val", preparation.val_rows)):
@@ -148,6 +156,10 @@ def _draw_folds(
             f"must be at most {most} with {available} {division.unit}", folds, keyword="folds"
         )
     caps = {"train": preparation.train_rows, "val": preparation.val_rows}
+    if (gap := rows.gap) and rows.num_rows // (folds + 1) * folds + gap >= rows.num_rows:
+        rule = f"must leave rows to train on with {rows.num_rows} windows, {gap} of which lie "
+        rule += "between the training and the validation part of each fold"
+        raise DataError(rule, folds, keyword="folds")
     for pair in division.folds(rows, folds, rng):
         capped = [
             part
@@ -170,4 +182,5 @@ def _draw_rows(
 
 def _classes(rows: KnownRows, preparation: SplitSettings) -> Rows | None:
     """The classes by which a draw is stratified; none in a regression."""
-    return rows.y if preparation.stratify and rows.y.dtype == np.int64 else None
+    has_classes = rows.y.dtype == np.int64 and rows.y.ndim == 1
+    return rows.y if preparation.stratify and has_classes else None

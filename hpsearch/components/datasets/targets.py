@@ -73,7 +73,11 @@ def encode(source: Source, kind: Kind) -> tuple[dict[str, Arrays], tuple[str, ..
         num_rows = sum(map(len, splits.values()))
         return _with_targets(splits, np.zeros(num_rows, np.int64)), ()
     if not encoding_of(kind).reads_targets:
-        return splits, source.class_names
+        of, names = encoding_of(kind), source.class_names
+        return {
+            key: Arrays(each.x, of.checked(each.y, names, each.x), each.mask)
+            for key, each in splits.items()
+        }, names
     targets = plain_targets(np.concatenate([split.y for split in splits.values()]))
     if kind == "multilabel" or (kind == "classification" and targets.ndim == 2):
         columns = _degrees(targets, kind)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from hpsearch.components.tasks import (
     classification,
+    forecasting,
     language_model,
     multilabel,
     reconstruction,
     regression,
+    segmentation,
 )
 from hpsearch.components.tasks.base import NO_DATA, Task, epoch_metrics, task_for
 from hpsearch.components.tasks.undefined import undefined_scores
@@ -21,10 +23,12 @@ __all__ = [
     "Task",
     "classification",
     "epoch_metrics",
+    "forecasting",
     "language_model",
     "multilabel",
     "reconstruction",
     "regression",
+    "segmentation",
     "task_for",
     "undefined_scores",
 ]

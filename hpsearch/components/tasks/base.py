@@ -24,6 +24,7 @@ NO_DATA: Mapping[str, Any] = {
     "class_counts": (1, 1),
     "class_names": ("0", "1"),
     "soft_targets": True,
+    "naive_errors": (1.0,),
 }
 
 
@@ -91,6 +92,7 @@ def task_for(
         class_counts=data.class_counts,
         class_names=data.class_names,
         soft_targets=data.has_soft_targets,
+        naive_errors=data.naive_errors,
         folder=folder,
     )
     if task.kind != data.kind:

@@ -7,7 +7,6 @@ own metrics.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +15,8 @@ from hpsearch.components.batch import Batch
 from hpsearch.components.data import Data, KnownRows
 from hpsearch.components.tasks import Task
 
+#: rows whose outputs, of which there may be one for each pixel, are there at once
+BATCH_SIZE = 1024
 Scores = dict[str, dict[str, float]]
 
 
@@ -23,29 +24,37 @@ def baseline_scores(task: Task, data: Data) -> Scores:
     """Return the metrics of each baseline on `val` and `test`, by its name; {} for Datasets.
 
     `prior` forecasts the training rows' shares of the classes, `majority` the class that most of
-    them have, `uniform` all classes alike; a regression has `mean` and `median`. What isn't
-    finite, such as the log loss of a wrong certainty, is left out.
+    them have, `uniform` all classes alike; a regression has `mean` and `median`, a forecast
+    `seasonal_naive` and `naive`. What isn't finite, such as the log loss of a wrong certainty, is
+    left out.
     """
     if not isinstance(data.train, KnownRows):
         return {}
+    splits = {"val": data.val, "test": data.test}
+    known = {name: each for name, each in splits.items() if isinstance(each, KnownRows)}
+    same = data.encoding.forecasts(data.train.y, data.output_size)
     scores: Scores = {}
-    for name, forecast in data.encoding.forecasts(data.train.y, data.output_size).items():
-        outputs = task.head.inverse(forecast)
-        scores[name] = {}
-        for split, arrays in {"val": data.val, "test": data.test}.items():
-            if isinstance(arrays, KnownRows):
-                scores[name] |= _scores(task, outputs, arrays, split, data.output_shape)
+    for split, arrays in known.items():
+        own = data.encoding.row_forecasts(arrays.y)
+        of_rows = {
+            name: task.head.inverse(each).expand(len(arrays), *data.output_shape)
+            for name, each in (same | own).items()
+        }
+        for name, outputs in of_rows.items():
+            scores[name] = scores.get(name, {}) | _scores(task, outputs, arrays, split)
     return scores
 
 
-def _scores(
-    task: Task, outputs: Tensor, arrays: KnownRows, split: str, shape: Sequence[int]
-) -> dict[str, float]:
+def _scores(task: Task, outputs: Tensor, arrays: KnownRows, split: str) -> dict[str, float]:
     targets = torch.from_numpy(arrays.y.copy())
     mask = getattr(arrays, "mask", None)
     mask = None if mask is None else torch.from_numpy(mask.copy())
     targets = targets.double() if targets.is_floating_point() else targets
-    rows, batch = outputs.expand(len(targets), *shape), Batch((), targets, mask)
-    found = task.summary(task.totals(rows, batch).tolist())
-    found |= task.measure(rows, targets) if task.scores else {}
+    batch = Batch((), targets, mask)
+    parts = list(torch.split(outputs, BATCH_SIZE))
+    batches = batch.split(list(map(len, parts)))
+    each = [task.totals(*pair) for pair in zip(parts, batches, strict=True)]
+    totals = torch.stack(each).sum(0)
+    found = task.summary(totals.tolist())
+    found |= task.measure(outputs, targets) if task.scores else {}
     return {f"{split}_{name}": value for name, value in found.items() if math.isfinite(value)}

@@ -57,17 +57,21 @@ class Linear(Head):
 
 
 class Softmax(Head):
-    """e^z / sum e^z."""
+    """e^z / sum e^z over an axis, that of the classes."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("classification",)
 
+    def __init__(self, axis: int = -1) -> None:
+        super().__init__()
+        self._axis = axis
+
     def forward(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class."""
-        return outputs.softmax(-1)
+        return outputs.softmax(self._axis)
 
     def margins(self, outputs: Tensor) -> Tensor:
         """Return log(p / (1 - p))."""
-        return _log_odds(outputs.log_softmax(-1))
+        return _log_odds(outputs.log_softmax(self._axis))
 
     def inverse(self, predictions: Tensor) -> Tensor:
         """Return the logarithms."""
@@ -75,7 +79,8 @@ class Softmax(Head):
 
     def mean(self, outputs: Tensor) -> Tensor:
         """Return the logarithms of the mean probabilities."""
-        return _log_mean(outputs.log_softmax(-1))
+        axis = self._axis if self._axis < 0 else self._axis + 1  # after that of the samples
+        return _log_mean(outputs.log_softmax(axis))
 
 
 class Sigmoid(Head):

@@ -88,8 +88,7 @@ def test_the_entropy_of_a_random_text_is_what_its_pairs_say() -> None:
     [
         ({"path": "none.txt"}, "path: must be a file"),
         ({"encoding": "utf-99"}, "path: can't be read: unknown encoding"),
-        ({"folds": 3}, "folds: must not be given, .*windows of a series"),
-        ({"split": "random"}, "split: must not be given"),
+        ({"split": "random"}, "split: must not be given, .*windows of a series"),
         ({"train_rows": 3}, "train_rows: must not be given"),
     ],
 )
@@ -105,3 +104,12 @@ def test_a_text_that_is_none(tmp_path: Path) -> None:
         load(tmp_path, "aaaa")
     with pytest.raises(DataError, match="steps, but a window needs 2 tokens at least"):
         load(tmp_path, "abcabcab")
+
+
+def test_folds_are_of_rows_in_their_order(tmp_path: Path) -> None:
+    data = load(tmp_path, folds=2)
+    assert data.val is None and data.test is not None
+    for train, val in data.folds:
+        assert train.tolist() == list(range(len(train)))
+        assert val.tolist() == list(range(len(train), len(train) + len(val)))
+    assert len(rows(data.fold(1).val)) == len(data.folds[1][1])
