@@ -29,6 +29,7 @@ from hpsearch.cli import (  # noqa: F401 (their commands)
     team,
 )
 from hpsearch.cli.common import app
+from hpsearch.cli.panels import arrange
 from hpsearch.cli.plain import plain_error, wants_json
 from hpsearch.errors import HpsearchError, SearchFailedError
 from hpsearch.home import home_settings
@@ -36,6 +37,7 @@ from hpsearch.home import home_settings
 __all__ = ["app", "main"]
 #: objects made between two collections: imports make many and leave hardly any garbage
 GC_THRESHOLD = 100_000
+arrange(app)
 
 
 def main() -> None:

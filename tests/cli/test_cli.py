@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from typer.testing import CliRunner
 
+from hpsearch.cli import app
+from hpsearch.cli.panels import PANELS
 from hpsearch.outcome import Outcome
 from hpsearch.runs import Runs
 from tests.support.cli import FIVE_MISTAKES, SPEC, hpsearch
@@ -117,6 +120,16 @@ def test_components_lists_names_and_keywords(folder: Path) -> None:
     listed = hpsearch("components", "optimizer", cwd=folder).stdout
     for word in ("sgd", "nesterov", "adamw", "rmsprop", "lr", "weight_decay"):
         assert word in listed
+
+
+def test_help_lists_commands_by_what_they_are_for() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100"}).output
+    places = [shown.index(f"─ {title} ─") for title in PANELS]
+    assert places == sorted(places)
+    assert "─ Commands ─" not in shown  # where those of no panel would be
+    names = [name for names in PANELS.values() for name in names]
+    assert len(names) == len(set(names))
+    assert all(f"\u2502 {name} " in shown for name in names)
 
 
 def test_schema_is_json(folder: Path) -> None:
