@@ -85,7 +85,8 @@ class Interaction:
 class Response:
     """What the model of a search's trials says; it is fitted when it is first asked.
 
-    Nothing while too few trials were trained in full. With several objectives it is of the first.
+    Nothing while too few trials were trained in full, nor of a population, whose members inherit
+    weights. With several objectives it is of the first.
     """
 
     def __init__(self, record: Record) -> None:

@@ -129,6 +129,12 @@ def test_few_trials_say_nothing(tmp_path: Path) -> None:
     assert "expected best" not in report.to_markdown()
 
 
+def test_members_of_a_population_inherit_weights(tmp_path: Path) -> None:
+    pbt = {"sampler": {"name": "pbt"}, "early_stopping": {"name": "none", "max_epochs": 1}}
+    report = SearchReport(searched(tmp_path, SPACE, additive, search=pbt))
+    assert report.partial_dependence("x") is None and "interaction" not in report.figures
+
+
 def test_the_report_tells_and_draws_them(tmp_path: Path) -> None:
     report = SearchReport(searched(tmp_path, SPACE, product))
     text = report.to_markdown()

@@ -22,11 +22,13 @@ def searched(
     *,
     num_trials: int = 60,
     seed: int = 0,
+    search: dict[str, Any] | None = None,
     **sections: Any,
 ) -> Record:
     """The record of random trials, whose objective is a function of their parameters."""
     named = {"trainable": "train.py:train", "space": space} if space else {}
-    spec = make_spec(path, **named, **sections, search={"early_stopping": {"max_epochs": 1}})
+    settings = {"early_stopping": {"max_epochs": 1}, **(search or {})}
+    spec = make_spec(path, **named, **sections, search=settings)
     record = Record.create(path / "record.journal", spec)
     rng = np.random.default_rng(seed)
     for number in range(num_trials):
