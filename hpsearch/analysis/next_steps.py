@@ -160,7 +160,8 @@ def _more_budget(record: Record) -> str:
     settings, more = record.spec.search, ""
     if settings.gpu_hours is not None and record.gpu_seconds() >= settings.gpu_hours * 3600:
         return ""
-    tried = sum(trial.outcome is not Outcome.CANCELLED for trial in record.trials)
+    chosen = [trial for trial in record.trials if trial.origin is None]
+    tried = sum(trial.outcome is not Outcome.CANCELLED for trial in chosen)
     if tried >= settings.trials:
         more += f" --trials {settings.trials}"
     limit = settings.time_limit

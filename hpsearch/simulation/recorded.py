@@ -164,11 +164,15 @@ def _known_trials(record: Record, space: SearchSpace) -> list[_Known]:
     for trial in record.trials:
         if trial.outcome in (Outcome.FAILED, Outcome.CANCELLED):
             continue
+        if record.continuation(trial.number) is not None:
+            continue  # which has its epochs too
         try:
             params = translator.translate(record.space.resolve(trial.params), exact=False).params
         except MisfitError:
             continue
-        values = _array(trial.metric(metric), record.spec.max_epochs)
+        curve = record.whole_curve(trial, metric)
+        last = record.spec.max_epochs  # a user may have let a trial train longer
+        values = _array({e: v for e, v in curve.items() if e <= last}, last)
         if trial.ended_itself and np.isfinite(values).any():
             values[trial.epochs :] = values[np.isfinite(values)][-1]  # it competes with that
         known = _Known(trial, params, values, _seconds(trial, record.spec.max_epochs))
@@ -199,6 +203,8 @@ def _seconds(trial: TrialRecord, max_epochs: int) -> Array:
         ends[1] = trial.ended_at
     seconds = np.full(max_epochs, np.nan)
     for epoch, end in ends.items():
+        if epoch > max_epochs:
+            continue
         before = [begin for begin in begins if begin < end] or [trial.started_at]
         seconds[epoch - 1] = max(end - before[-1], 0.0)
     return seconds

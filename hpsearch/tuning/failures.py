@@ -14,7 +14,7 @@ def common_failure(
 ) -> str | None:
     """Return why, if the last `number` trials that ended all failed in the same way.
 
-    Those count that ended after `since`, seconds since 1970, and weren't cancelled.
+    Those count that ended after `since`, seconds since 1970, and that no user stopped.
     """
     ended = [trial for trial in trials if _counts(trial, since)]
     newest = heapq.nlargest(number, ended, key=lambda trial: (trial.ended_at, trial.number))
@@ -27,6 +27,8 @@ def common_failure(
 
 
 def _counts(trial: TrialRecord, since: float | None) -> bool:
-    if trial.outcome in (None, Outcome.CANCELLED) or trial.ended_at is None:
+    if trial.outcome in (None, Outcome.CANCELLED, Outcome.STOPPED_BY_USER):
+        return False
+    if trial.ended_at is None:
         return False
     return since is None or trial.ended_at > since

@@ -78,7 +78,10 @@ class Worth:
     def _num_further(self) -> int:
         """Return how many new trials the budgets of trials and epochs leave, about."""
         trials = self._record.trials
-        num_tried = sum(trial.outcome is not Outcome.CANCELLED for trial in trials)
+        chosen = [
+            trial for trial in trials if trial.origin is None
+        ]  # users' are beside the budget
+        num_tried = sum(trial.outcome is not Outcome.CANCELLED for trial in chosen)
         left = self._settings.trials - num_tried
         used = sum(len(trial.curve) for trial in trials)
         if self._settings.epochs is not None and used:

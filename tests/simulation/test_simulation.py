@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from hpsearch.cli import app
 from hpsearch.errors import HpsearchError, SpecError
 from hpsearch.outcome import Outcome
-from hpsearch.record import Record
+from hpsearch.record import Goal, Origin, Record
 from hpsearch.runs import Runs
 from hpsearch.searches import run_search
 from hpsearch.simulation import (
@@ -119,6 +119,25 @@ def test_a_replay_finds_decisions_of_another_rule() -> None:
     record = simulate(settings("asha", trials=60), Formula(), workers=16)
     record.spec = settings("hyperband", trials=60)
     assert not replay(record).is_identical
+
+
+def test_curves_of_trials_that_users_let_train_longer_are_used_as_far_as_the_search_trains() -> (
+    None
+):
+    record = Record.create(InMemoryStorage(), make_spec())
+    for number, epochs in enumerate((9, 12, 9)):
+        origin = Origin("a", 0, 9) if number == 2 else None  # it goes on where the first ended
+        goal = Goal("a", 12, 9) if number == 2 else None
+        params = {"lr": 0.1, "width": 64}
+        trial = record.add_trial(params, origin=origin, goal=goal)
+        record.start_attempt(number)
+        first = trial.first_epoch
+        for epoch in range(first, first + (3 if number == 2 else epochs)):
+            record.report(number, epoch, {"score": 0.01 * epoch + number % 2})
+        record.end_trial(number, Outcome.COMPLETED)
+    curves = RecordedCurves(record, record.spec)
+    assert curves.num_trials == 2
+    assert sorted(curves.finals) == pytest.approx([0.09, 1.09])
 
 
 def test_more_workers_take_less_time_for_the_same_epochs() -> None:

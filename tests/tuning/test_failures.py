@@ -41,6 +41,14 @@ def failed(number: int) -> TrialRecord:
     return trial
 
 
+def test_what_users_stopped_is_passed_over_where_failures_are_compared() -> None:
+    trials = [failed(number) for number in (1, 3)]
+    stopped = TrialRecord(5, {}, {}, 0.0, outcome=Outcome.STOPPED_BY_USER, ended_at=9.0)
+    assert common_failure([*trials, stopped], 2) == common_failure(trials, 2) is not None
+    stopped.outcome = Outcome.STOPPED_EARLY
+    assert common_failure([*trials, stopped], 2) is None
+
+
 def test_a_report_has_the_type_the_message_and_the_line_as_fields() -> None:
     report = report_error(1, raised(1))
     line = broken.__code__.co_firstlineno + 2
