@@ -168,10 +168,17 @@ def progress_line(record: Record, progress: Progress) -> str:
         left += f"; {record.outlook.told(record.spec.objective.direction)}"
     return (
         f"{progress.ended}/{show_count(progress.planned, 'trial')}, {_at_work(record, progress)}, "
-        f"{progress.stopped_early} stopped early, {progress.failed} failed; "
+        f"{_endings(progress)}; "
         f"best {record.spec.objective.metric} {best}; {epochs}, "
         f"{progress.epochs_saved} saved; {show_seconds(progress.seconds_used)}{left}"
     )
+
+
+def _endings(progress: Progress) -> str:
+    """`3 stopped early, 0 failed`, and trials that users stopped, if there are any."""
+    told = f"{progress.stopped_early} stopped early, {progress.failed} failed"
+    by_users = progress.stopped_by_user
+    return f"{told}, {by_users} stopped by users" if by_users else told
 
 
 def running_diagnoses(record: Record) -> Iterator[tuple[int, Diagnosis]]:
@@ -206,8 +213,7 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
         "trials",
         Text.assemble(
             (f"{progress.ended}", "bold"),
-            f" of {progress.planned} done, {_at_work(record, progress)}, "
-            f"{progress.stopped_early} stopped early, {progress.failed} failed",
+            f" of {progress.planned} done, {_at_work(record, progress)}, {_endings(progress)}",
         ),
     )
     if progress.leader is not None:

@@ -85,6 +85,11 @@ def test_a_paused_search_says_who_paused_it(record: Record) -> None:
     record.set_resting(True)
     line = progress_line(record, summary(record))
     assert "1/2 trials, paused by ann, " in line
+    assert "0 stopped early, 0 failed; " in line
+    record.trials[0].outcome = Outcome.STOPPED_BY_USER
+    assert "0 stopped early, 0 failed, 1 stopped by users; " in progress_line(
+        record, summary(record)
+    )
     record.note_act(Act("2", "ann", 3.0, "go_on", taken_at=4.0))
     record.set_resting(False)
     assert "1 running" in progress_line(record, summary(record))
