@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import importlib.metadata
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from hpsearch.tracking import serving
 
 if TYPE_CHECKING:
     from torch import nn
+
+_LIGHTNING = "mlflow.pytorch._lightning_autolog"
 
 
 def save_model(
@@ -80,10 +84,30 @@ def requirements(model: nn.Module) -> list[str]:
 
 
 def import_pytorch_flavor() -> Any:
-    """Return MLflow with `mlflow.pytorch` imported."""
-    with kept_logging():  # it sets the level of all loggers
-        import mlflow.pytorch
+    """Return MLflow with `mlflow.pytorch` imported, but not PyTorch Lightning.
+
+    For a callback of users of Lightning it would import all of that where it is installed, for
+    seconds on the cores that train.
+    """
+    is_new = "mlflow.pytorch" not in sys.modules and _LIGHTNING not in sys.modules
+    if is_new:
+        sys.modules[_LIGHTNING] = None  # type: ignore[assignment]  # as if there were no Lightning
+    try:
+        with kept_logging():  # it sets the level of all loggers
+            import mlflow.pytorch
+    finally:
+        if is_new:
+            del sys.modules[_LIGHTNING]
+    if is_new:
+        mlflow.pytorch.__getattr__ = _lightning_callback
     return mlflow
+
+
+def _lightning_callback(name: str) -> Any:
+    """Import what `mlflow.pytorch` has for Lightning when it is asked for."""
+    if name != "MlflowModelCheckpointCallback":
+        raise AttributeError(f"module 'mlflow.pytorch' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LIGHTNING), name)
 
 
 def _signature(model: nn.Module, example: Any) -> Any:

@@ -33,3 +33,23 @@ def test_registration_imports_nothing_of_mlflow(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+WITHOUT_LIGHTNING = """
+import sys
+from hpsearch.tracking.model_files import import_pytorch_flavor
+
+mlflow = import_pytorch_flavor()
+print(*(name for name in sys.modules if "lightning" in name))
+assert not hasattr(mlflow.pytorch, "Callback")
+from mlflow.pytorch import MlflowModelCheckpointCallback
+from pytorch_lightning import Callback
+assert issubclass(MlflowModelCheckpointCallback, Callback)
+"""
+
+
+def test_lightning_is_imported_where_it_is_used_only() -> None:
+    program = [sys.executable, "-W", "ignore", "-c", WITHOUT_LIGHTNING]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []

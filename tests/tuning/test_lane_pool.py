@@ -19,11 +19,14 @@ from hpsearch.process import keep_process
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import gaussian_process, make_sampler
 from hpsearch.spec import SearchSpec
+from hpsearch.training import Trainer
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.lanes.gradients import Gradients, LaneBatch
+from hpsearch.training.lanes.pace import Pace
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.fusing import num_lanes, num_programs, obstacle
 from hpsearch.tuning.lane_pool import LanePool, LaneReports
+from hpsearch.tuning.on_ray import lane_actor
 from hpsearch.tuning.on_ray.lane_actor import LaneActor
 from hpsearch.tuning.report import Report
 from tests.support.specs import make_spec
@@ -411,6 +414,56 @@ def test_what_a_shared_program_prints_is_kept_with_its_first_trial(
     assert 0 < max(others) < first  # as each trial is made, and in the epoch of all
     assert "another attempt" not in logs[0].read_text()
     worker.cleanup()
+
+
+def two_programs(folder: Path, data: Data) -> LaneActor:
+    """A worker with two trials of each of two programs."""
+    sizes = {"choices": [[8], [6]]}
+    model = {"name": "mlp", "hidden_sizes": sizes, "dropout": {"low": 0.0, "high": 0.5}}
+    record = Record.create(folder / "record.journal", spec_of(folder, model=model))
+    for label in ("[8]", "[8]", "[6]", "[6]"):
+        params = {"model.dropout": 0.1, "optimizer.lr": 0.1, "batch_size": 32}
+        record.add_trial({**params, "model.hidden_sizes": label})
+    worker = LaneActor.__new__(LaneActor)
+    first, *beside = map(record.config, record.trials)
+    worker.setup(
+        {"trial": first, "beside": beside},
+        data=data,
+        checkpoints=str(folder / "checkpoints"),
+        num_lanes=4,
+        num_programs=None,
+    )
+    return worker
+
+
+@pytest.mark.parametrize(("seconds", "num_reports"), [(0.0, 2), (60.0, 4)])
+def test_a_message_has_the_epochs_of_quick_programs(
+    tmp_path: Path, wine: Data, monkeypatch: pytest.MonkeyPatch, seconds: float, num_reports: int
+) -> None:
+    monkeypatch.setattr(lane_actor, "MIN_STEP_S", seconds)
+    worker = two_programs(tmp_path, wine)
+    for step in range(4):
+        reports = worker.step()["report"].reports
+        assert len(reports) == num_reports
+        assert {report.epoch for _, report in reports} == {1 + step * num_reports // 4}
+
+
+def test_what_pays_is_measured_before_the_first_epoch_and_if_nothing_does_once_more(
+    tmp_path: Path, wine: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paces, epochs = [Pace(), Pace(4, 1, 2.0), Pace(8, 1, 3.0)], []
+
+    def measured(trainer: Trainer, sizes: Any) -> Pace:
+        epochs.append(trainer.epoch)
+        return paces[len(epochs) - 1]
+
+    monkeypatch.setattr(lane_actor, "measured_pace", measured)
+    worker = two_programs(tmp_path, wine)
+    worker._num_programs = 2
+    said = [worker.step()["report"] for _ in range(4)]
+    assert epochs == [0, 1]
+    assert [each.capacity for each in said[1:]] == [4, 4, 4]
+    assert said[-1].speedup == 2.0
 
 
 def test_reports_are_taken_once(tmp_path: Path, wine: Data) -> None:

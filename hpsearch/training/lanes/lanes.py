@@ -16,6 +16,8 @@ from hpsearch.training.trainer import Trainer
 
 #: what is the same for trainers that share a program; ("alone", …) for one that shares none
 _Program: TypeAlias = tuple[Hashable, Hashable]
+#: programs that are remembered to compute what their trainers do
+MAX_SOUND = 64
 
 
 class ProgramError(Exception):
@@ -60,6 +62,8 @@ class Lanes:
         self._turns: deque[_Program] = deque()
         self._program: dict[Trainer, _Program] = {}
         self._failures: set[str] = set()
+        #: programs that compute what their trainers do, with batches of the same sizes or not
+        self._sound: dict[tuple[_Program, bool], None] = {}
         #: epochs trained by a program that is shared, and by trainers alone
         self.num_fused = self.num_alone = 0
 
@@ -140,8 +144,7 @@ class Lanes:
     def _train(self, group: _Group) -> dict[Trainer, Result]:
         is_shared = len(group.trainers) >= self.fewest
         if is_shared and group.reason is None:
-            stacked = self._is_stacked(group.trainers[0])
-            group.reason = why_not(group.trainers, stacked=stacked)
+            group.reason = self._why_not(group.trainers)
         if not is_shared or group.reason:
             group.close()
             self.num_alone += len(group.trainers)
@@ -158,6 +161,21 @@ class Lanes:
         if group.fused.is_changed:
             group.close()
         return found
+
+    def _why_not(self, trainers: list[Trainer]) -> str:
+        """Return why trainers of one program are trained one by one, or nothing.
+
+        A program that is sound is tried once, whatever lanes it has later.
+        """
+        program, same_batches = self._program[trainers[0]], have_same_batches(trainers)
+        if (program, False) in self._sound or (program, same_batches) in self._sound:
+            return ""
+        reason = why_not(trainers, stacked=self._is_stacked(trainers[0]))
+        if not reason:
+            self._sound[program, same_batches] = None
+            if len(self._sound) > MAX_SOUND:
+                del self._sound[next(iter(self._sound))]
+        return reason
 
     def _joins_again(self, trainer: Trainer) -> bool:
         """Let a trainer whose model a callback has made another one join what fits it now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from hpsearch.training.trainer import Trainer
 #: a program is used where the lanes' steps are so many times as fast as by themselves; one with
 #: gradients in closed form where they are faster: it saves the optimizers' time, too
 WORTH_IT = 1.15
+#: seconds after which no more lanes are tried
+MEASURED_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,12 @@ class Pace:
 @keeps_random_states
 def measured_pace(trainer: Trainer, candidates: Sequence[int], *, stacked: bool = False) -> Pace:
     """Measure steps of so many lanes like a trainer's, in ascending order; `best` is 1 if none
-    pays. Those that need more memory than there is are left out. Batches are the trainer's: the
-    smaller they are, the more a program gains.
+    pays. Those that need more memory than there is are left out, and what would come after a
+    second: such large nets keep a device busy. Batches are the trainer's: the smaller they are,
+    the more a program gains.
     """
     found: dict[int, float] = {}
+    began = time.perf_counter()
     num_rows = min(NUM_ROWS, trainer.config.values["batch_size"])
     for num_lanes in candidates:
         try:
@@ -51,6 +56,8 @@ def measured_pace(trainer: Trainer, candidates: Sequence[int], *, stacked: bool 
             break
         if is_paying:
             found[num_lanes] = speedup
+        if time.perf_counter() - began > MEASURED_S:
+            break
     if not found:
         return Pace()
     best = max(found, key=lambda num_lanes: found[num_lanes])

@@ -30,8 +30,9 @@ from hpsearch.training.trainer import Trainer
 
 #: rows of the batch that is tried, at most
 NUM_ROWS = 64
-#: steps that are timed, of which the quickest counts
+#: steps that are timed, of which the quickest counts: two at least, no more after so many seconds
 NUM_TIMED = 9
+TIMED_S = 0.1
 
 
 class _NotSharedError(Exception):
@@ -149,8 +150,8 @@ class ProgramTrial:
         return self._timed(self._fused)
 
     def _timed(self, step: Callable[[], object]) -> float:
-        times = []
-        for _ in range(NUM_TIMED):
+        times: list[float] = []
+        while len(times) < NUM_TIMED and (len(times) < 2 or sum(times) < TIMED_S):
             start = time.perf_counter()
             step()
             if self._batch.device.type == "cuda":

@@ -33,6 +33,22 @@ _WHOLE = "the model's norms or its loss need whole batches"
 _UNSHARED_SECTIONS = ("augmentations", "finetune", "stages")
 
 
+class _Same:
+    """What can't be compared: it is the same only if it is the same object.
+
+    It is kept, so that no other object takes its place in memory.
+    """
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._value is other._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
 def at(section: str, rule: str) -> str:
     """Return a reason with the section that it is about."""
     return f"{section}: {rule}"
@@ -113,7 +129,7 @@ def program_of(trainer: Trainer) -> Hashable:
         tuple(module_tree(trainer.task.criterion)),
         (type(trainer.task), type(trainer.task.head)),
         groups,
-        (id(trainer.data), str(trainer.device), config.precision),
+        (_Same(trainer.data), str(trainer.device), config.precision),
         batch,
     )
 
@@ -170,7 +186,7 @@ def module_tree(module: nn.Module, *, any_activation: bool = False) -> Iterator[
             tuple(attributes),
             tuple(tensors),
             trained,
-            tuple(id(hook) for each in hooks for hook in each.values()),
+            tuple(_Same(hook) for each in hooks for hook in each.values()),
         )
 
 
@@ -190,7 +206,7 @@ def _comparable(value: Any) -> Hashable:
     if isinstance(value, _PLAIN):
         return type(value), value
     if isinstance(value, FunctionType | BuiltinFunctionType):
-        return id(value) if getattr(value, "__closure__", None) else value
+        return _Same(value) if getattr(value, "__closure__", None) else value
     if isinstance(value, list | tuple):
         return type(value), tuple(map(_comparable, value))
     if isinstance(value, Mapping):
@@ -198,7 +214,7 @@ def _comparable(value: Any) -> Hashable:
         return type(value), tuple(items)
     if isinstance(value, Tensor):
         return tuple(value.shape), value.dtype, value.detach().cpu().numpy().tobytes()
-    return id(value)  # what can't be compared is the same only if it is the same object
+    return _Same(value)
 
 
 def _params(trainer: Trainer) -> Iterator[nn.Parameter]:

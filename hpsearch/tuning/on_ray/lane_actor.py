@@ -8,7 +8,8 @@ ends a trial is reported as a value, as `TrialActor` does.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hpsearch.training import Trainer
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.lanes.group import Result
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
-from hpsearch.training.lanes.pace import measured_pace
+from hpsearch.training.lanes.pace import Pace, measured_pace
 from hpsearch.training.user_code.process_state import ProcessState
 from hpsearch.tuning.lane_pool import LaneReports
 from hpsearch.tuning.output import TrialOutput, output_file
@@ -33,6 +34,10 @@ from hpsearch.tuning.running_trial import (
     import_code_of,
 )
 from hpsearch.tuning.trial_errors import report_error
+
+#: seconds that a step trains, if there is so much: its message costs the driver and the worker,
+#: which waits for the answer, some hundredths
+MIN_STEP_S = 0.1
 
 
 class LaneActor(tune.Trainable):
@@ -50,7 +55,7 @@ class LaneActor(tune.Trainable):
         """Take the first trials. `data` is shared by all.
 
         `num_lanes` is the greatest number of trials. Where these may have `num_programs`, it is
-        only as many as make each trial's step quicker, which is measured after the first epoch.
+        only as many as make each trial's step quicker, which is measured (see `_measure`).
         """
         assert data is not None
         self._data, self._checkpoints, self._outputs = data, Path(checkpoints), outputs
@@ -151,15 +156,25 @@ class LaneActor(tune.Trainable):
         self._start_alone(failed)
 
     def _train_programs(self) -> dict[Trainer, Result]:
-        """Train an epoch of a program; of all where a trial has trainers in several."""
+        """Train an epoch of a program, and of the next ones while these are quick; of all where a
+        trial has trainers in several."""
         results: dict[Trainer, Result] = {}
-        while not results or (self._data.folds and self._lanes.trainers - results.keys()):
+        began = time.perf_counter()
+        while not results or self._goes_on(results, time.perf_counter() - began):
             found = self._lanes.train_epoch()
             results |= found
             for trainer, result in found.items():
                 if result is None:  # a callback has ended its training
                     self._lanes.leave(trainer)
         return results
+
+    def _goes_on(self, results: Mapping[Trainer, Result], seconds: float) -> bool:
+        """Whether the next program is trained before what was trained is reported."""
+        if not self._lanes.trainers - results.keys():
+            return False
+        # one that a callback has let a trainer join may have been trained already
+        is_new = results.keys().isdisjoint(self._lanes.next_trainers)
+        return bool(self._data.folds) or (is_new and seconds < MIN_STEP_S)
 
     def _next_number(self) -> int:
         first = self._lanes.next_trainers[0]
@@ -199,16 +214,21 @@ class LaneActor(tune.Trainable):
         return report
 
     def _measure(self) -> None:
-        """Measure how many trials pay, and whether a program does for one, once one has been
-        trained."""
-        first = next((run for run in self._runs.values() if run.epoch), None)
-        trainer = _trainers(first)[0] if first is not None else None
-        if self._is_measured or trainer is None or trainer not in self._lanes:
+        """Measure how many trials pay, and whether a program does for one.
+
+        Before the first epoch, for which it may pay already; that none does is believed once an
+        epoch has been trained.
+        """
+        if self._is_measured or not self._runs:
             return
-        self._is_measured = True
+        newest = next(reversed(self._runs.values()))  # it joins again behind the others
+        trainer = next(iter(_trainers(newest)), None)
+        if trainer is None or trainer not in self._lanes:
+            return
         self._lanes.leave(trainer)
         if self._num_programs is None:
-            self._lanes.fewest = measured_pace(trainer, [1]).fewest
+            pace = measured_pace(trainer, [1])
+            self._lanes.fewest = pace.fewest
         else:
             sizes = [2**power for power in range(11) if 2**power < self._num_lanes]
             pace = measured_pace(trainer, [*sizes, self._num_lanes])
@@ -216,6 +236,8 @@ class LaneActor(tune.Trainable):
             self._capacity = pace.best_of(self._num_programs)
             self._speedup = pace.speedup if self._capacity > 1 else None
         self._lanes.join(trainer)
+        has_trained = self._lanes.num_fused + self._lanes.num_alone > 0
+        self._is_measured = pace != Pace() or has_trained
 
     def _described(self, reports: list[tuple[int, Report]]) -> LaneReports:
         lanes = self._lanes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from hpsearch.errors import DivergedError
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.gradients import Gradients
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
-from hpsearch.training.lanes.pace import measured_pace
+from hpsearch.training.lanes.pace import Pace, measured_pace
+from hpsearch.training.lanes.probing import ProgramTrial, why_not
 from tests.support.lanes import (
     MLP,
     Trained,
@@ -174,6 +176,64 @@ def test_an_error_in_a_program_is_told_of_all_its_lanes(wine: Data, monkeypatch:
 
 def _out_of_memory(*arguments: Any, **keywords: Any) -> None:
     raise torch.OutOfMemoryError("no memory")
+
+
+def test_a_program_is_tried_once_whatever_lanes_come_and_go(
+    wine: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once more where batches are of several sizes for the first time."""
+    tried = []
+
+    def counted(trainers: list[Trainer], **how: bool) -> str:
+        tried.append(len(trainers))
+        return why_not(trainers, **how)
+
+    monkeypatch.setattr("hpsearch.training.lanes.lanes.why_not", counted)
+    lanes, expected = Lanes(), []
+    for batch_sizes in ((32, 32), (32, 32, 32), (16, 16), (16, 32), (32, 16, 8), (32, 32)):
+        trainers = [
+            Trainer(lane_config(number, batch_size=size), wine)
+            for number, size in enumerate(batch_sizes)
+        ]
+        for trainer in trainers:
+            lanes.join(trainer)
+        lanes.train_epoch()
+        for trainer in trainers:  # until none is left
+            lanes.leave(trainer)
+        expected += list(batch_sizes)
+    assert tried == [2, 2]
+    assert (lanes.num_fused, lanes.num_alone) == (len(expected), 0)
+
+
+def test_what_cannot_be_compared_makes_programs_that_no_other_object_takes(wine: Data) -> None:
+    """A program is remembered when its lanes are gone, and so is what makes it another one."""
+    lanes = Lanes()
+    for _ in range(20):
+        pair = [Trainer(lane_config(number), wine) for number in range(2)]
+        own = object()
+        for trainer in pair:
+            trainer.model.own = own  # type: ignore[assignment]
+            lanes.join(trainer)
+        lanes.train_epoch()
+        for trainer in pair:
+            lanes.leave(trainer)
+        del own, pair, trainer
+    assert lanes.num_fused == 40
+    assert len(lanes._sound) == 20
+
+
+def test_measuring_large_nets_ends_early(wine: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def slow(trial: ProgramTrial) -> float:
+        sizes.append(len(trial._stack))
+        time.sleep(0.03 * len(trial._stack))
+        return 1.0
+
+    monkeypatch.setattr(ProgramTrial, "time_fused", slow)
+    monkeypatch.setattr("hpsearch.training.lanes.pace.MEASURED_S", 0.2)
+    assert measured_pace(Trainer(lane_config(0), wine), [1, 2, 4, 8, 16, 32]) == Pace()
+    assert sizes[-1] < 16
 
 
 def test_how_many_lanes_pay_is_measured_without_a_trace(wine: Data) -> None:
