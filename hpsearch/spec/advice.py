@@ -18,14 +18,19 @@ _LOWER_IS_BETTER = re.compile(
 
 def advice(spec: SearchSpec) -> list[Problem]:
     """Return warnings for a spec: what chooses by a metric of the rows that are trained on, and
-    a loss that is maximised."""
+    a loss that is maximised.
+
+    Rows of a stream, trained on in their order, are predicted before they are trained on.
+    """
     places = [f"objectives.{index}" for index in range(len(spec.objectives))] or ["objective"]
     objectives = list(zip(places, spec.all_objectives, strict=True))
     chosen = [
         *((f"{place}.metric", each.metric) for place, each in objectives),
         *_watched_by(spec.callbacks, "callbacks"),
     ]
-    found = [_overfits(path, metric) for path, metric in chosen if metric.startswith(TRAINING)]
+    is_stream = isinstance(spec.task, Mapping) and spec.task.get("in_order") is True
+    by_training = [each for each in chosen if each[1].startswith(TRAINING) and not is_stream]
+    found = [_overfits(path, metric) for path, metric in by_training]
     for place, each in objectives:
         if each.direction != likely_direction(each.metric) == "minimize":
             rule = f"should be minimize for {each.metric}: maximize selects its highest value"

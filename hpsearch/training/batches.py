@@ -56,14 +56,16 @@ def batches_of(
 
 
 def epoch_order(
-    num_rows: int, batch_size: int, last_batch: LastBatch, generator: torch.Generator
+    num_rows: int, batch_size: int, last_batch: LastBatch, generator: torch.Generator | None
 ) -> Tensor:
-    """Draw the order in which an epoch reads its rows, int64 (rows,).
+    """Draw the order in which an epoch reads its rows, int64 (rows,); as they are without a
+    generator.
 
     Where `batch_size` doesn't divide the rows, the last batch is smaller (`keep`), left out
     (`drop`), filled with its own rows again (`pad`) or with the epoch's first rows (`wrap`).
     """
-    order = torch.randperm(num_rows, generator=generator)
+    numbers = torch.arange(num_rows)
+    order = numbers if generator is None else torch.randperm(num_rows, generator=generator)
     full, rest = divmod(num_rows, batch_size)
     if last_batch == "keep" or rest == 0 or full == 0:
         return order

@@ -26,12 +26,20 @@ class TrainingRows:
     """Rows by number: all are trained on, unless fine-tuning wants a subset.
 
     `trained` and `rest` are int64 tensors, None where all are trained on. What is replayed is
-    trained on, and no part of the rest.
+    trained on, and no part of the rest. They are shuffled anew each epoch unless they are read
+    `in_order`.
     """
 
     def __init__(
-        self, data: Data, subset: Subset | None, last_batch: LastBatch | None, seed: int
+        self,
+        data: Data,
+        subset: Subset | None,
+        last_batch: LastBatch | None,
+        seed: int,
+        *,
+        in_order: bool = False,
     ) -> None:
+        self._in_order = in_order
         self._last_batch: LastBatch = last_batch or "keep"
         if isinstance(data.train, IterableDataset) and subset is not None:
             rule = "needs rows by number, but an IterableDataset has none"
@@ -49,8 +57,9 @@ class TrainingRows:
 
     def order(self, batch_size: int, passes: int, generator: torch.Generator) -> Tensor:
         """Draw the rows of an epoch of so many passes, in the order in which they are read."""
+        drawn = None if self._in_order else generator
         orders = [
-            epoch_order(len(self), batch_size, self._last_batch, generator) for _ in range(passes)
+            epoch_order(len(self), batch_size, self._last_batch, drawn) for _ in range(passes)
         ]
         order = torch.cat(orders)
         return order if self.trained is None else self.trained[order]

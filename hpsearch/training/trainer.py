@@ -112,7 +112,10 @@ class Trainer:
         with placed("last_batch"):
             check_last_batch(data, last_batch)
         with placed("finetune"):
-            self._rows = TrainingRows(data, subset, last_batch, self._subset_seed)
+            in_order = getattr(self.task, "in_order", False)  # of a user's own it may be unknown
+            self._rows = TrainingRows(
+                data, subset, last_batch, self._subset_seed, in_order=in_order
+            )
             self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
         self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
         self._accumulate: int = config.values.get("accumulate") or 1

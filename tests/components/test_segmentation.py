@@ -101,6 +101,12 @@ class TestModel:
     def test_goes_on_bit_for_bit(self, data: Data) -> None:
         goes_on_bit_for_bit(*(trainer(data) for _ in range(3)))
 
+    def test_a_unet_learns_masks_too(self, data: Data) -> None:
+        one = trainer(data, model={"name": "unet", "base": 4, "depth": 2, "norm": "batch"})
+        curve = [one.train_epoch() for _ in range(4)]
+        assert curve[0] is not None and curve[-1] is not None
+        assert curve[-1]["val_loss"] < curve[0]["val_loss"]
+
     def test_gradients_reach_each_parameter(self, data: Data) -> None:
         one = trainer(data)
         train = arrays(data.train)

@@ -36,6 +36,12 @@ def told(raw: dict[str, Any]) -> list[str]:
 
 
 class TestObjective:
+    def test_of_a_stream_is_taken(self) -> None:
+        """Its rows are predicted before they are trained on."""
+        task = {"name": "classification", "in_order": True}
+        assert told(changed(**TRAIN_LOSS, task=task)) == []
+        assert told(changed(**TRAIN_LOSS, task={**task, "in_order": False})) == [WARNING]
+
     @pytest.mark.parametrize("raw", [changed(**TRAIN_LOSS), FUNCTION | TRAIN_LOSS])
     def test_of_training_rows_is_warned_of(self, raw: dict[str, Any]) -> None:
         assert told(raw) == [WARNING]

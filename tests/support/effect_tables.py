@@ -205,6 +205,7 @@ UNSEEN: dict[str, str] = {
     },
     "dataset.blobs_segmentation.stratify": "pixels have classes, images none",
     "dataset.mask_folder.stratify": "pixels have classes, images none",
+    "dataset.sea.stratify": "refused: rows are split by time",
     "dataset.diabetes.stratify": "numbers have no classes",
     "dataset.logic_gate.*_fraction": "refused: it has a val and a test split of its own",
     "dataset.logic_gate.folds": "refused: it has a val split of its own",
@@ -241,6 +242,7 @@ UNSEEN: dict[str, str] = {
 #: pattern → named values that mean the same
 SAME: dict[str, tuple[Any, ...]] = {
     "model.*.norm": ("batch", "ghost_batch"),  # batches are smaller than a part
+    "dataset.sea.split": ("auto", "chronological"),
     "dataset.*.split": ("auto", "random"),  # where nothing says of groups or of time
     "dataset.diabetes.kind": ("auto", "regression"),
     "dataset.*.kind": ("auto", "classification"),  # of whole numbers and texts

@@ -6,7 +6,26 @@ returns. A new data set is a factory in `catalogue`.
 
 from __future__ import annotations
 
-from hpsearch.components.datasets import catalogue, images, keel, masks, sequences, series, texts
+from hpsearch.components.datasets import (
+    catalogue,
+    images,
+    keel,
+    masks,
+    sequences,
+    series,
+    streams,
+    texts,
+)
 from hpsearch.components.datasets.loading import load_data
 
-__all__ = ["catalogue", "images", "keel", "load_data", "masks", "sequences", "series", "texts"]
+__all__ = [
+    "catalogue",
+    "images",
+    "keel",
+    "load_data",
+    "masks",
+    "sequences",
+    "series",
+    "streams",
+    "texts",
+]

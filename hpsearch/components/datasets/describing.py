@@ -17,6 +17,7 @@ from hpsearch.components.datasets.targets import encode
 from hpsearch.components.tasks.kinds import KindDecision, Statement
 from hpsearch.errors import ComponentError, Problem
 
+_EXAMPLE_LENGTH = 30
 #: features of arrays that are listed one by one
 MAX_FEATURES = 50
 
@@ -77,6 +78,8 @@ def _columns(source: Source) -> list[ColumnReading]:
         why = "read example by example"
         return [ColumnReading("x", "torch Dataset", why), ColumnReading("y", "target", why)]
     x = train.x
+    if source.num_tokens and source.windows is not None:
+        return [_text(source, x)]
     target = _array("y", "target", "", train.y)
     if x.ndim > 2 or x.shape[1] > MAX_FEATURES:
         shape = " x ".join(map(str, x.shape[1:]))
@@ -88,7 +91,16 @@ def _columns(source: Source) -> list[ColumnReading]:
     return [*features, target]
 
 
+def _text(source: Source, ids: np.ndarray[Any, Any]) -> ColumnReading:
+    """Return the reading of a text, as what its tokens say."""
+    names = source.class_names or tuple(map(str, range(source.num_tokens)))
+    example = "".join(names[int(number)] for number in ids.flat[:_EXAMPLE_LENGTH])
+    shown = " ".join(example[:_EXAMPLE_LENGTH].split())
+    why = f"{len(ids)} tokens of {source.num_tokens} different ones"
+    return ColumnReading("text", "target (next token)", why, source.num_tokens, 0, shown)
+
+
 def _array(name: str, reading: str, why: str, values: np.ndarray[Any, Any]) -> ColumnReading:
     texts = values.astype(str) if values.dtype.kind == "O" else values
-    example = str(values.flat[0])[:30]
+    example = str(values.flat[0])[:_EXAMPLE_LENGTH]
     return ColumnReading(name, reading, why, len(np.unique(texts)), 0, example)

@@ -108,13 +108,18 @@ def classification(
     loss: LossSection | None = None,
     head: HeadSection = None,
     metrics: MetricSections = (),
+    in_order: bool = False,
 ) -> Classification:
     """Classes, hard or soft, learned by cross entropy or another loss; reports loss and accuracy.
 
     The loss that is reported is the cross entropy without smoothing or weights whatever is
     trained on, so that trials can be compared (of svm's scores, as if they were logits). The
     value of a loss that is given is `criterion`. The head is the loss's own unless it is given.
+    With `in_order` rows are trained on in their order: training metrics of the first epoch are
+    then those of test-then-train (prequential), as each batch is predicted before it is learned.
     """
     default = smoothed_cross_entropy(label_smoothing, loss)
     targets = Targets("classification", output_size, class_counts, soft_targets)
-    return Classification(make_parts(targets, default, loss, head, metrics, folder))
+    task = Classification(make_parts(targets, default, loss, head, metrics, folder))
+    task.in_order = in_order
+    return task

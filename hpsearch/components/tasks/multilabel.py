@@ -103,12 +103,16 @@ def multilabel(
     loss: LossSection | None = None,
     head: HeadSection = None,
     metrics: MetricSections = (),
+    in_order: bool = False,
 ) -> Multilabel:
     """Labels that don't exclude each other, each learned by itself by soft_bce or another loss.
 
     Reports the binary cross entropy (mean over labels) whatever is trained on, subset accuracy,
     Hamming loss, micro and macro F1; and `criterion`, the value of a loss that is given. For a
-    data set with `kind: multilabel`, whose targets (rows, labels) are from 0 to 1.
+    data set with `kind: multilabel`, whose targets (rows, labels) are from 0 to 1. `in_order` is
+    that of `classification`.
     """
     targets = Targets("multilabel", output_size)
-    return Multilabel(make_parts(targets, "soft_bce", loss, head, metrics, folder))
+    task = Multilabel(make_parts(targets, "soft_bce", loss, head, metrics, folder))
+    task.in_order = in_order
+    return task

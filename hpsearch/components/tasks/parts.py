@@ -35,6 +35,8 @@ class SupervisedTask(ABC):
     kind: ClassVar[Kind]
     own_metrics: ClassVar[tuple[str, ...]]
     joins_batches: ClassVar[bool] = True
+    #: whether rows are trained on in their order, rather than shuffled anew each epoch
+    in_order: bool = False
 
     def __init__(self, parts: TaskComponents) -> None:
         self._parts = parts

@@ -86,13 +86,16 @@ def regression(
     loss: LossSection | None = None,
     head: HeadSection = None,
     metrics: MetricSections = (),
+    in_order: bool = False,
 ) -> Regression:
     """Numbers, learned by the squared error or another loss; reports loss and R².
 
     The loss that is reported is the squared error in the targets' own units whatever is trained
     on, so that trials can be compared. The value of a loss that is given, over standardised
-    targets, is `criterion`.
+    targets, is `criterion`. `in_order` is that of `classification`.
     """
     targets = Targets("regression", output_size)
     parts = make_parts(targets, "mse", loss, head, metrics, folder)
-    return Regression(parts, target_std)
+    task = Regression(parts, target_std)
+    task.in_order = in_order
+    return task

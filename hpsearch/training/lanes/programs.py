@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -13,6 +14,8 @@ from torch.nn.utils import parametrize
 from hpsearch.components.data import Arrays, Data
 from hpsearch.components.layers.dropouts import MonteCarlo
 from hpsearch.components.layers.normalizations import has_batch_statistics
+from hpsearch.components.tasks import Task
+from hpsearch.components.tasks.parts import TaskComponents
 from hpsearch.spec import SearchSpec, TrialConfig
 from hpsearch.spec.objectives import PARAMETERS
 from hpsearch.training.lanes.batched_layers import Chain, is_activation
@@ -127,7 +130,7 @@ def program_of(trainer: Trainer) -> Hashable:
     return (
         tuple(module_tree(trainer.model, any_activation=Chain.of(trainer.model) is not None)),
         tuple(module_tree(trainer.task.criterion)),
-        (type(trainer.task), type(trainer.task.head)),
+        (type(trainer.task), tuple(_attributes(trainer.task))),
         groups,
         (_Same(trainer.data), str(trainer.device), config.precision),
         batch,
@@ -190,6 +193,16 @@ def module_tree(module: nn.Module, *, any_activation: bool = False) -> Iterator[
         )
 
 
+def _attributes(task: Task) -> Iterator[Hashable]:
+    """Yield what a task holds beside its loss, which is compared by itself: it may weigh with."""
+    yield tuple(module_tree(task.head))
+    for key, value in sorted(vars(task).items()):
+        if value is task.criterion or value is task.head or isinstance(value, TaskComponents):
+            continue
+        is_module = isinstance(value, nn.Module)
+        yield key, tuple(module_tree(value)) if is_module else _comparable(value)
+
+
 def _class_of(module: nn.Module) -> type:
     """Return a module's class; torch makes a new one for each module that is parametrized."""
     if parametrize.is_parametrized(module):
@@ -212,6 +225,8 @@ def _comparable(value: Any) -> Hashable:
     if isinstance(value, Mapping):
         items = ((key, _comparable(child)) for key, child in value.items())
         return type(value), tuple(items)
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.shape, value.dtype.str, value.tobytes()
     if isinstance(value, Tensor):
         return tuple(value.shape), value.dtype, value.detach().cpu().numpy().tobytes()
     return _Same(value)

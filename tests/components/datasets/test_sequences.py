@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hpsearch.components import Arrays, Data, load_data
+from hpsearch.components.datasets.describing import describe_data
 from hpsearch.components.datasets.sequences import markov_entropy
 from hpsearch.components.datasets.windows import NextTokens
 from hpsearch.errors import DataError
@@ -113,3 +114,12 @@ def test_folds_are_of_rows_in_their_order(tmp_path: Path) -> None:
         assert train.tolist() == list(range(len(train)))
         assert val.tolist() == list(range(len(train), len(train) + len(val)))
     assert len(rows(data.fold(1).val)) == len(data.folds[1][1])
+
+
+def test_a_text_is_shown_as_text(tmp_path: Path) -> None:
+    load(tmp_path)
+    section = {"name": "text", "path": "my.txt", "length": 16}
+    (column,) = describe_data(section, seed=0, folder=tmp_path).columns
+    assert (column.column, column.reading) == ("text", "target (next token)")
+    assert column.example == TEXT[:30].strip()
+    assert column.why == f"{len(TEXT)} tokens of {len(set(TEXT))} different ones"
