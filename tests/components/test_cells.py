@@ -17,7 +17,7 @@ from hpsearch.components import Data, load_data
 from hpsearch.components.data import Arrays
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.layers.cells import make_cell
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from hpsearch.components.models.building import build_model
 from hpsearch.components.models.conv_autoencoder import conv_autoencoder
-from hpsearch.components.models.feedforward import build_model
 from hpsearch.components.models.resnet import PaddedShortcut
 from hpsearch.errors import BadConfigurationError
 
