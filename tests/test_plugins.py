@@ -71,7 +71,7 @@ def test_their_families_are_known_to_whoever_marks_keywords_with_them(install: I
         (
             "register('model', 'mlp')(plugged_in)",
             "ValueError: model 'mlp' is registered already, by "
-            "hpsearch.components.models.building",
+            "hpsearch.components.models.feedforward",
         ),
     ],
 )
