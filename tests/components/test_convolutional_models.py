@@ -135,6 +135,10 @@ class TestUnet:
             spread[skips] = (change[3:8, 3:8].sum() / change.sum()).item()
         assert spread[True] > spread[False]
 
+    def test_an_output_for_each_pixel_and_class(self) -> None:
+        net = build("unet", (1, 16, 16), (3, 16, 16))
+        assert net(torch.zeros(2, 1, 16, 16)).shape == (2, 3, 16, 16)
+
     def test_what_is_refused(self) -> None:
         with pytest.raises(BadConfigurationError, match="name: unet needs a task whose outputs"):
             build("unet", (1, 8, 8))
