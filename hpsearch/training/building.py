@@ -16,7 +16,7 @@ from hpsearch import registry
 from hpsearch.components.augmentations import refusal
 from hpsearch.components.data import Arrays, Data
 from hpsearch.components.initializers.by_name import initialize
-from hpsearch.components.models.feedforward import (
+from hpsearch.components.models.building import (
     build_model,
     check_examples,
     check_is_causal,

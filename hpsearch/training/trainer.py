@@ -22,7 +22,7 @@ from hpsearch.components.data import Data, LazyRows
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.image_transforms import PerImage
 from hpsearch.components.initializers.from_data import initialize_from_data
-from hpsearch.components.models.feedforward import check_batch_size
+from hpsearch.components.models.building import check_batch_size
 from hpsearch.components.optimizers import hold_iterate
 from hpsearch.components.tasks import epoch_metrics
 from hpsearch.errors import BadConfigurationError, placed

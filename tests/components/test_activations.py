@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hpsearch import registry
 from hpsearch.components.layers.activations import ACTIVATION, make_activation, widening
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from tests.support.trainers import make
 
 SMOOTH = [

@@ -17,7 +17,7 @@ from hpsearch.components import Data, load_data
 from hpsearch.components.data import Arrays
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.layers.cells import make_cell
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
@@ -69,12 +69,45 @@ class TestEveryCell:
         assert cell.eval()(torch.randn(4, 40, 5)).isfinite().all()
 
     def test_is_drawn_by_initializers(self, name: str) -> None:
+        if name == "indrnn":
+            pytest.skip("its weights of the state are no matrix")
         model = net(cell=name)
         initialize(model, {"name": "he_normal", "recurrent": "orthogonal"}, Path())
         cell = model.layers[0].cells[0]
         for gate in cell.get_parameter(W_HH).split(7):
             assert torch.allclose(gate @ gate.T, torch.eye(7), atol=1e-5)
         assert (cell.get_parameter(B_IH) == 0).all() and (cell.get_parameter(B_HH) == 0).all()
+
+
+class TestIndependent:
+    def test_a_sum_of_all_inputs(self) -> None:
+        """With u = 1 and positive inputs nothing is forgotten."""
+        cell = make("indrnn", 3, 3)
+        with torch.no_grad():
+            cell.own.fill_(1.0)
+            cell.inputs.weight.copy_(torch.eye(3))
+            cell.inputs.bias.zero_()
+        x = torch.rand(2, 6, 3)
+        assert torch.allclose(cell(x), x.cumsum(1))
+
+    def test_units_do_not_see_each_other(self) -> None:
+        cell, x = make("indrnn", 3, 4), torch.rand(1, 5, 3)
+        with torch.no_grad():
+            cell.inputs.weight.abs_()  # all units are on
+            before = cell(x)
+            cell.own[1] = -0.5
+        same = (cell(x) == before).all(1)[0]
+        assert same.tolist() == [True, False, True, True]
+
+    def test_what_a_unit_keeps_at_most_doubles(self) -> None:
+        cell = make("indrnn", 1, 1)
+        with torch.no_grad():
+            cell.own.fill_(5.0)
+            cell.inputs.weight.fill_(1.0)
+            cell.inputs.bias.zero_()
+        x = torch.zeros(1, 9, 1)
+        x[:, 0] = 1.0
+        assert cell(x)[0, -1].item() == pytest.approx(2 ** (8 / 9), rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "layer"), [("rnn", nn.RNN), ("lstm", nn.LSTM), ("gru", nn.GRU)])

@@ -14,7 +14,7 @@ from hpsearch import registry
 from hpsearch.components.layers.activations import is_monotone, make_activation
 from hpsearch.components.layers.modules import Residual
 from hpsearch.components.layers.norm_modules import BatchNorm
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.errors import BadConfigurationError
 
 ACTIVATIONS = registry.names("activation")

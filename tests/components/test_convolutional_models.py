@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from hpsearch.components.models.building import build_model
 from hpsearch.components.models.conv_autoencoder import conv_autoencoder
-from hpsearch.components.models.feedforward import build_model
 from hpsearch.components.models.resnet import PaddedShortcut
 from hpsearch.errors import BadConfigurationError
 
@@ -134,6 +134,10 @@ class TestUnet:
                 change = (net(one) - net(x)).square()[0, 0]
             spread[skips] = (change[3:8, 3:8].sum() / change.sum()).item()
         assert spread[True] > spread[False]
+
+    def test_an_output_for_each_pixel_and_class(self) -> None:
+        net = build("unet", (1, 16, 16), (3, 16, 16))
+        assert net(torch.zeros(2, 1, 16, 16)).shape == (2, 3, 16, 16)
 
     def test_what_is_refused(self) -> None:
         with pytest.raises(BadConfigurationError, match="name: unet needs a task whose outputs"):

@@ -15,7 +15,7 @@ from torch import nn
 import hpsearch.samplers
 import hpsearch.training  # noqa: F401  # all of them are registered
 from hpsearch import registry
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from tests.support.effect_tables import first_pattern
 from tests.support.keras_formulas import ACTIVATIONS, VARIANCE_SCALING
 from tests.support.keras_optimizers import OPTIMIZERS

@@ -17,7 +17,7 @@ from hpsearch.components.data import Kind
 from hpsearch.components.layers.dropouts import MonteCarlo, RecurrentDropout, make_dropout
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.layers.recurrence import GRU, LSTM, Cell, SimpleRNN
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.components.tasks.heads import HEAD, Head, Linear
 from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.spec import Range, draft_spec

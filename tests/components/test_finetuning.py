@@ -13,7 +13,8 @@ from torch import Tensor
 from hpsearch import registry
 from hpsearch.components import Data, load_data
 from hpsearch.components.layer_groups import layer_groups
-from hpsearch.components.models.feedforward import build_model, mlp
+from hpsearch.components.models.building import build_model
+from hpsearch.components.models.feedforward import mlp
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import ComponentOf
 from hpsearch.training import Trainer

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from hpsearch.components.initializers.by_name import initialize
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.layers.skips import Gated
+from hpsearch.components.models.building import build_model
 from hpsearch.components.models.gmlp import GatedBlock, SpatialGate
-from hpsearch.components.models.highway import Highway
 from hpsearch.errors import BadConfigurationError
 
 
@@ -25,16 +25,16 @@ class TestHighway:
     def test_limits(self) -> None:
         torch.manual_seed(0)
         x = torch.randn(4, 6)
-        closed, open_ = Highway(6, -50.0, nn.ReLU()), Highway(6, 0.0, nn.ReLU())
+        closed, open_ = (Gated([nn.Linear(6, 6), nn.ReLU()], 6, bias) for bias in (-50.0, 0.0))
         assert torch.allclose(closed(x), x)
         nn.init.constant_(open_.gate.bias, 50.0)
-        assert torch.allclose(open_(x), open_.layer(x).relu(), atol=1e-6)
+        assert torch.allclose(open_(x), open_.body(x), atol=1e-6)
 
     @pytest.mark.parametrize(
         ("bias", "gate"), [(-1, 0.269), (-2, 0.119), (-3, 0.047), (-4, 0.018)]
     )
     def test_gates_at_the_begin(self, bias: float, gate: float) -> None:
-        layer = Highway(3, bias, nn.ReLU())
+        layer = Gated([nn.Linear(3, 3)], 3, bias)
         assert layer.gate(torch.zeros(1, 3)).sigmoid()[0, 0].item() == pytest.approx(
             gate, abs=1e-3
         )
@@ -42,9 +42,9 @@ class TestHighway:
     def test_initializers_keep_the_biases_of_gates(self) -> None:
         net = build("highway", (4,), gate_bias=-2.0)
         initialize(net, {"name": "he_normal"}, Path())
-        layers = [module for module in net.modules() if isinstance(module, Highway)]
+        layers = [module for module in net.modules() if isinstance(module, Gated)]
         assert all((layer.gate.bias == -2.0).all() for layer in layers)
-        assert not any(layer.layer.bias.any() for layer in layers)
+        assert not any(layer.body[0].bias.any() for layer in layers)
 
     def test_gradients_reach_the_first_of_fifty_layers(self) -> None:
         net = build("highway", (20,), depth=50, width=20, gate_bias=-4.0, activation="tanh")

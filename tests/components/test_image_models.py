@@ -19,7 +19,7 @@ from hpsearch.components import Data
 from hpsearch.components.data import Scale
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.models.backbones import Backbone
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.components.vision import timm, torchvision
 from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.spec import TrialConfig, draft_spec

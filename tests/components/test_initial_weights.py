@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hpsearch.components import Arrays, Data
 from hpsearch.components.initializers.by_name import initialize
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.components.models.pretrained import mark_pretrained
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig

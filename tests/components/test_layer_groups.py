@@ -14,7 +14,7 @@ from hpsearch import registry
 from hpsearch.components import Data, load_data
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.dropouts import MonteCarlo
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.components.tasks.heads import Linear
 from hpsearch.registry import ComponentOf
 from hpsearch.training import Trainer

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hpsearch.components import Arrays, load_data
 from hpsearch.components.layer_groups import layer_groups
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.components.models.minilm import MiniLM, word_pieces
 from hpsearch.errors import BadConfigurationError, DataError
 from tests.support.trainers import make

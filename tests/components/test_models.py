@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hpsearch import registry
 from hpsearch.components.data import Scale
 from hpsearch.components.layers.modules import Dropout, Standardize, Unstandardize
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.errors import BadConfigurationError, UserCodeError
 
 

@@ -12,7 +12,7 @@ import torch
 from sklearn.linear_model import Perceptron as Oracle
 
 from hpsearch.components import Data, load_data
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer

@@ -11,7 +11,7 @@ from torch import nn
 from hpsearch import registry
 from hpsearch.components import Data
 from hpsearch.components.layers.normalizations import make_norm
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.components.weights import weights_of
 from hpsearch.errors import BadConfigurationError
 from tests.support.penalties import PENALTIES, STRENGTHS, build, net, rows_of

@@ -53,4 +53,5 @@ def test_every_row_of_the_techniques_is_where_it_says(row: list[str]) -> None:
     sections |= {"input_dropout", "dropout", "conv_dropout", "mc_dropout_samples", "forget_bias"}
     sections |= {"first", "output", "recurrent", "layers", "activation", "drop", "pad", "wrap"}
     sections |= {"data_init", "gradient", "by_gate", "embedding", "stages"}
+    sections |= {"skip", "depth", "stride", "padding", "pooling", "global_pool", "readout"}
     assert words <= known | sections

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from hpsearch.components import Arrays, load_data
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.checks.by_name import run_checks

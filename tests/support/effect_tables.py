@@ -138,6 +138,8 @@ CONTEXTS: dict[str, Context] = {
     "dataset.logic_gate.stratify": Context({"gate": "xor", "train_rows": 2}),
     "task.multilabel.head": Context({"loss": "tests.support.effects:squares"}, values=("svm",)),
     "task.*.head": Context({"loss": "tests.support.effects:squares"}),
+    "model.mlp.depth": Context({"hidden_sizes": [8]}, values=(2,)),
+    "model.mlp.skip": Context({"hidden_sizes": [8, 8]}),
     "model.mlp.norm_position": Context({"hidden_sizes": [8, 8], "norm": "layer"}),
     "model.cnn.norm_position": Context({"channels": [4, 4], "norm": "layer"}),
     "model.from_checkpoint.architecture": Context(values=({**MLP, "activation": "tanh"},)),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from hpsearch.components.models.feedforward import build_model
+from hpsearch.components.models.building import build_model
 from hpsearch.tracking.model_files import requirements
 
 pytestmark = pytest.mark.usefixtures("vision_packages")

@@ -5,6 +5,12 @@ The factories are beside the modules that they return. Models get them by keywor
 
 from __future__ import annotations
 
-from hpsearch.components.layers import activations, cells, dropouts, normalizations
+from hpsearch.components.layers import (
+    activations,
+    cells,
+    dropouts,
+    independent,
+    normalizations,
+)
 
-__all__ = ["activations", "cells", "dropouts", "normalizations"]
+__all__ = ["activations", "cells", "dropouts", "independent", "normalizations"]

@@ -15,7 +15,7 @@ from hpsearch.components.layers.activations import ActivationSection, make_activ
 from hpsearch.components.layers.dropouts import Rate
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.layers.normalizations import NormSection
-from hpsearch.components.models.feedforward import Block
+from hpsearch.components.models.blocks import Block
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import register
 

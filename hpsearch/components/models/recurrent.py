@@ -23,7 +23,7 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 Size = Annotated[int, Ge(1)]
-Readout = Literal["last", "mean", "max"]
+Readout = Literal["last", "mean", "max", "attention"]
 
 
 @register("model", "rnn")
@@ -41,7 +41,8 @@ def rnn(
     input_dropout: Rate = 0.0,
     dropout: DropoutSection = 0.0,
 ) -> nn.Module:
-    """Recurrent layers over time, then a linear layer on the last, mean or greatest outputs.
+    """Recurrent layers over time, then a linear layer on the last, mean or greatest outputs, or on
+    a mean with learned weights (`attention`: Raffel & Ellis, 2016, arXiv 1512.08756).
 
     An example is (time, features), or an image, read row by row. `dropout` follows each layer,
     new at each time step, or acts within the cells if it is a recurrent form; torch's own
@@ -75,13 +76,14 @@ class RecurrentNet(nn.Module):
         self,
         input_dropout: nn.Module,
         layers: list[RecurrentLayer],
-        output: nn.Module,
+        output: nn.Linear,
         readout: Readout | None,
         embedding: nn.Embedding | None = None,
     ) -> None:
         super().__init__()
         self.embedding = embedding
         self.input_dropout, self.layers = input_dropout, nn.ModuleList(layers)
+        self.attention = Attention(output.in_features) if readout == "attention" else None
         self.output, self.readout = output, readout
         self._hidden_size = layers[-1].hidden_size
 
@@ -89,7 +91,12 @@ class RecurrentNet(nn.Module):
         """Return the recurrent layers, each with its dropout, and the head."""
         first, *others = self.layers
         begin = [] if self.embedding is None else [self.embedding]
-        return [[*begin, self.input_dropout, first], *([layer] for layer in others), [self.output]]
+        end: list[nn.Module] = [] if self.attention is None else [self.attention]
+        return [
+            [*begin, self.input_dropout, first],
+            *([layer] for layer in others),
+            [*end, self.output],
+        ]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of a batch."""
@@ -104,12 +111,32 @@ class RecurrentNet(nn.Module):
         return outputs
 
     def _read(self, x: Tensor) -> Tensor:
+        if self.attention is not None:
+            read: Tensor = self.attention(x)
+            return read
         if self.readout == "mean":
             return x.mean(1)
         if self.readout == "max":
             return x.amax(1)
         size = self._hidden_size
         return torch.cat([x[:, -1, :size], x[:, 0, size:]], -1)
+
+
+class Attention(nn.Module):
+    """The mean over time with the weights softmax(v·tanh(W x + b)), (B, T, D) to (B, D)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.inner, self.score = nn.Linear(size, size), nn.Linear(size, 1, bias=False)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """Return those of the steps, (B, T, 1)."""
+        scores: Tensor = self.score(self.inner(x).tanh())
+        return scores.softmax(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the means."""
+        return (self.weights(x) * x).sum(1)
 
 
 class RecurrentLayer(nn.Module):

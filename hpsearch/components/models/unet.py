@@ -38,11 +38,11 @@ def unet(
     2x2, or bilinearly before one of 1x1. Without `skips` it is an autoencoder. Height and width
     must be multiples of 2^depth. With `corruption` inputs are changed before each step of
     training, as by `autoencoder`, so that it learns to restore them. For tasks whose outputs are
-    images, such as reconstruction.
+    images: segmentation, reconstruction.
     """
     channels, height, width = image_shape("unet", input_shape)
     if len(output_shape) != 3 or output_shape[1:] != (height, width):
-        rule = "unet needs a task whose outputs are images of the inputs' size (reconstruction)"
+        rule = "unet needs a task whose outputs are images of the inputs' size (segmentation)"
         raise BadConfigurationError(rule, keyword="name")
     if height % 2**depth or width % 2**depth:
         rule = f"must be so small that 2^depth divides height and width ({height}x{width})"
