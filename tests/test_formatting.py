@@ -12,7 +12,7 @@ from hpsearch.formatting import show_bytes, show_count, show_seconds
 
 def test_examples() -> None:
     found = doctest.testmod(formatting)
-    assert (found.failed, found.attempted) == (0, 7)
+    assert (found.failed, found.attempted) == (0, 8)
 
 
 @pytest.mark.parametrize(

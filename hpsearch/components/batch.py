@@ -13,6 +13,9 @@ from torch.utils import _pytree as pytree
 #: a tensor, or a tuple, list or dict of trees
 Tree = Any
 
+#: a class number that stands for no target, as in torch's cross entropy
+IGNORED = -100
+
 
 @dataclass(frozen=True)
 class Batch:

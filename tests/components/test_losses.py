@@ -130,6 +130,14 @@ class TestClassification:
         loss = make("cross_entropy", label_smoothing=smoothing)
         assert loss(LOGITS, torch.tensor([0])).item() == pytest.approx(value, abs=1e-8)
 
+    @pytest.mark.parametrize("smoothing", [0.0, 0.2])
+    def test_rows_without_a_target_count_nowhere(self, smoothing: float) -> None:
+        """Steps that a mask leaves out of a text, and pixels of no class."""
+        outputs, classes = torch.randn(6, 3), torch.tensor([1, -100, 2, -100, -100, 0])
+        found = make("cross_entropy", label_smoothing=smoothing)(outputs, classes)
+        expected = F.cross_entropy(outputs, classes, label_smoothing=smoothing)
+        assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+
     def test_balanced_weights_are_scikit_learns(self) -> None:
         from sklearn.utils.class_weight import compute_class_weight
 

@@ -48,7 +48,7 @@ def test_each_field_of_a_summary_is_of_its_kind_or_unknown(name: str) -> None:
         assert set(summary.values()) == {None}
         json.loads(json.dumps(kept, allow_nan=False).encode("ascii"))
         if isinstance(kept, str):
-            assert name in ("metric", "warning", "waiting_for")
+            assert name in ("metric", "warning", "waiting_for", "paused_by")
             kept.encode()
             assert not re.search("[\x00-\x1f]", kept)
         elif name in COUNTS:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 
 from hpsearch import registry
-from hpsearch.components import Data, load_data
+from hpsearch.components import Data
 from hpsearch.errors import DivergedError, SpecError
 from hpsearch.registry import Component, ComponentOf
 from hpsearch.space import SearchSpace
@@ -19,7 +19,7 @@ from hpsearch.spec import COMPONENT_SECTIONS, SearchSpec, TrialConfig, draft_spe
 from hpsearch.training import Trainer, calibrate, export_model, make_trainer
 from hpsearch.training.checks.by_name import run_checks
 from hpsearch.training.protocol import ModelTrainer
-from hpsearch.validation import check
+from hpsearch.validation import check, check_spec
 from tests.support.schedules import NEEDED
 from tests.support.space import draw
 
@@ -129,10 +129,17 @@ def any_spec(seed: int) -> SearchSpec:
     return check(draft_spec(raw))
 
 
+def data_of(spec: SearchSpec) -> Data:
+    """Return a spec's data, of the kind that its task is for."""
+    _, data = check_spec(spec)
+    assert data is not None
+    return data
+
+
 def trains(seed: int) -> None:
     """Train two configurations of a spec, which resume exactly and can be exported."""
     spec = any_spec(seed)
-    data = load_data(spec.dataset, seed=0)
+    data = data_of(spec)
     space, rng = SearchSpace.of(spec), random.Random(seed)
     for number in range(2):
         config = TrialConfig(number, 0, spec.max_epochs, space.resolve(draw(space, rng)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,13 @@ import torch
 
 from hpsearch.components import Arrays, load_data
 from hpsearch.components.models.building import build_model
+from hpsearch.samplers import Observation as Trial
+from hpsearch.samplers.population import (
+    Interval,
+    Member,
+    PopulationSampler,
+    truncation_selection,
+)
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.checks.by_name import run_checks
@@ -104,7 +111,23 @@ def _suggestions(written: str) -> list[str]:
     section = json.loads(written)
     name = section.pop("name")
     sampler = sampler_of(name, PLANE, **section)
-    return [str(each.params) for each in search(sampler, distance_to(0.2, 0.7), 14)]
+    trials = search(sampler, distance_to(0.2, 0.7), 14)
+    suggested = [str(each.params) for each in trials]
+    if isinstance(sampler, PopulationSampler):
+        suggested += _copies(sampler, trials[: sampler.population])
+    return suggested
+
+
+def _copies(sampler: PopulationSampler, trials: Sequence[Trial]) -> list[str]:
+    """Return what copies the members of a population make after their first interval."""
+    epoch = sampler.perturbation_interval
+    members = [Member(each.number, each.params, -each.curve[1]) for each in trials]
+    exploits = truncation_selection(members, sampler.quantile_fraction, 0, epoch)
+    gains = [Interval(each.params, epoch, -each.curve[1]) for each in trials]
+    copies = [str(epoch), str(len(members))]
+    for number, exploit in enumerate(exploits, start=len(members)):
+        copies.append(str(sampler.explore(number, exploit, epoch, gains, [])))
+    return copies
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,9 @@ CONTEXTS: dict[str, Context] = {
     "sampler.cmaes.population_size": Context(values=(5,)),
     "sampler.gp.n_startup_trials": Context(values=(12,)),  # each trial after them takes a fit
     "sampler.nsga2.population_size": Context(values=(10,)),
+    "sampler.pb2.hyperparam_mutations": Context(values=(["x"],)),
+    "sampler.pbt.resample_probability": Context(values=(1.0,)),
+    "sampler.pbt.hyperparam_mutations": Context(values=(["x"],)),
     "sampler.tpe.n_ei_candidates": Context(values=(2,)),
 }
 
@@ -283,7 +286,13 @@ UNSEEN_SECTIONS: dict[str, str] = {
     "accumulate": "the same gradient in parts; test_precision.py sees them",
 }
 #: fields of a trial → another value
-FIELDS: dict[str, Any] = {"number": 1, "seed": 1, "max_epochs": 3, "precision": "bf16"}
+FIELDS: dict[str, Any] = {
+    "number": 1,
+    "seed": 1,
+    "draws_of": 1,
+    "max_epochs": 3,
+    "precision": "bf16",
+}
 UNSEEN_FIELDS: dict[str, str] = {
     "metric": "what a training function must report",
     "other_metrics": "what else a trial must report, for objectives and constraints",
@@ -302,6 +311,8 @@ UNSEEN_FIELDS: dict[str, str] = {
     "code": "the copy that the user's code is imported from",
     "checkpoint_every": "when states are saved",
     "checkpoint_at": "when states are saved",
+    "copied_epochs": "those of another trial's checkpoint; seen by test_copied.py",
+    "copied_values": "those of the trial that it is a copy of; seen by test_copied.py",
 }
 
 

@@ -107,7 +107,7 @@ class TestComponents:
             (
                 {"model": "mlpp"},
                 f"model.name: must be one of {', '.join(registry.names('model'))}, or yours as "
-                "module:factory, but got 'mlpp'; did you mean 'mlp'?",
+                "module:factory, but got 'mlpp'; did you mean 'mlp' or 'gmlp'?",
             ),
             ({"model": {"hidden_sizes": [3]}}, "model.name: must be given"),
             ({"model": 3}, "model: must be the name of a component (model), but got 3"),

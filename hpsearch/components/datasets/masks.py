@@ -10,10 +10,10 @@ import numpy as np
 from annotated_types import Ge, Interval, MinLen
 from numpy.typing import NDArray
 
+from hpsearch.components.batch import IGNORED
 from hpsearch.components.datasets.images.files import Color, ImageFiles, opened, pillow, size_of
 from hpsearch.components.datasets.images.folders import SUFFIXES
 from hpsearch.components.tasks.kinds import listed
-from hpsearch.components.tasks.language_model import IGNORED
 from hpsearch.errors import DataError
 from hpsearch.registry import register
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from annotated_types import Gt, Interval
 from torch import Tensor
 
+from hpsearch.components.batch import IGNORED
 from hpsearch.components.data import Kind
 from hpsearch.components.losses.base import Loss, class_shares
 from hpsearch.errors import BadConfigurationError
@@ -38,14 +39,18 @@ class CrossEntropy(Loss):
         self._set_constants(label_smoothing=label_smoothing, class_weights=class_weights or 1.0)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean over the rows; weights aren't divided by their sum over the batch."""
+        """Return the mean over the rows that aren't IGNORED; weights aren't divided by their sum
+        over the batch."""
         if not self.active:  # one fused call, which also takes shares
             return F.cross_entropy(outputs, targets)
         num_classes = outputs.shape[-1]
         shares = class_shares(targets, outputs)
         shares = shares + self.label_smoothing * (1 / num_classes - shares)
         losses = -(self.class_weights * shares * outputs.log_softmax(-1)).sum(-1)
-        return losses.mean()
+        if targets.shape != losses.shape:  # shares
+            return losses.mean()
+        counts = targets != IGNORED
+        return (losses * counts).sum() / counts.sum()
 
 
 class SoftCrossEntropy(CrossEntropy):

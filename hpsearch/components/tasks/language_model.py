@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hpsearch.components.batch import Batch, Tree, in_float32
+from hpsearch.components.batch import IGNORED, Batch, Tree, in_float32
 from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
 from hpsearch.components.losses import LossSection
@@ -25,9 +25,6 @@ from hpsearch.components.tasks.parts import (
     smoothed_cross_entropy,
 )
 from hpsearch.registry import register
-
-#: what cross entropy takes for no target
-IGNORED = -100
 
 
 class NextToken(TargetEncoding):

@@ -12,12 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hpsearch.components.batch import Batch, Tree, in_float32
+from hpsearch.components.batch import IGNORED, Batch, Tree, in_float32
 from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
 from hpsearch.components.losses import LossSection
 from hpsearch.components.tasks.heads import Softmax
-from hpsearch.components.tasks.language_model import IGNORED
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, make_parts
 from hpsearch.errors import DataError
 from hpsearch.registry import register

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from hpsearch.components import load_data
 from hpsearch.errors import DivergedError
 from hpsearch.space import SearchSpace
 from hpsearch.spec import TrialConfig
-from tests.support.chance import any_spec
+from tests.support.chance import any_spec, data_of
 from tests.support.lanes import alone, assert_same, together
 from tests.support.space import draw
 
@@ -23,7 +22,7 @@ TOLERANCE = 5e-3
 @pytest.mark.parametrize("seed", range(3))
 def test_lanes_agree_with_trials_by_themselves(seed: int, stacked: bool) -> None:
     spec, rng = any_spec(seed), random.Random(seed)
-    data = replace(load_data(spec.dataset, seed=0), folds=())
+    data = replace(data_of(spec), folds=())
     if data.val is None:
         pytest.skip("folds have no validation split of their own")
     space = SearchSpace.of(spec)
