@@ -44,7 +44,16 @@ def num_lanes(spec: SearchSpec, data: Data | None, slots: int) -> int:
     if isinstance(spec.fuse, int):
         return max(1, min(spec.fuse, most or spec.fuse))
     auto = AUTO_LANES_GPU if spec.resources.gpu else AUTO_LANES
-    return max(1, min(auto, spec.search.trials // (TRIALS_PER_LANE * slots), most or auto))
+    by_trials = spec.search.trials // (TRIALS_PER_LANE * slots)
+    return max(1, min(auto, by_trials, _by_epochs(spec, slots), most or auto))
+
+
+def _by_epochs(spec: SearchSpec, slots: int) -> int:
+    """Return how many trials a worker may train at once so that the budget of epochs, shared
+    evenly, trains each in full: more would all end before their last epoch."""
+    if spec.search.epochs is None:
+        return AUTO_LANES_GPU
+    return spec.search.epochs // (spec.max_epochs * slots)
 
 
 def num_programs(tree: Tree) -> int:

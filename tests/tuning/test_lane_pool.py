@@ -511,6 +511,16 @@ def test_how_many_programs_models_make(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fuse", "epochs", "expected"), [("auto", 48, 8), ("auto", 17, 2), ("auto", 5, 1), (8, 5, 8)]
+)
+def test_a_budget_of_epochs_trains_those_at_work_in_full(
+    tmp_path: Path, wine: Data, fuse: Any, epochs: int, expected: int
+) -> None:
+    search = {"trials": 1000, "epochs": epochs, "early_stopping": {"max_epochs": 3}}
+    assert num_lanes(spec_of(tmp_path, fuse=fuse, search=search), wine, 2) == expected
+
+
+@pytest.mark.parametrize(
     ("fuse", "trials", "concurrent", "expected"),
     [
         (8, 12, None, 8),
