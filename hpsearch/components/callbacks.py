@@ -57,8 +57,8 @@ class Callback(Protocol):
         """Go on from what `state_dict` gave."""
 
 
-class MeasuringCallback(Callback):
-    """One that measures, and changes nothing."""
+class BaseCallback(Callback):
+    """Does nothing at any time, and keeps nothing; others override what they do."""
 
     def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:
         """Change nothing."""
@@ -93,7 +93,7 @@ def callback_metrics(
 
 
 @register("callback", "recalibrate_bn")
-class RecalibrateBatchNorm(Callback):
+class RecalibrateBatchNorm(BaseCallback):
     """Recomputes batch norm's statistics with the current weights before each evaluation.
 
     The running statistics become the mean over the batches of the training split, instead of an
@@ -116,24 +116,6 @@ class RecalibrateBatchNorm(Callback):
                 model(x)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-    def after_epoch(
-        self, model: nn.Module, metrics: Mapping[str, float], *, is_last: bool
-    ) -> bool:
-        """Change nothing."""
-        return False
-
-    @property
-    def is_over(self) -> bool:
-        """Never."""
-        return False
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing is kept."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing was kept."""
 
 
 class EarlyStopping(Callback):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from hpsearch.components.batch import Batch, Tree
-from hpsearch.components.callbacks import MeasuringCallback
+from hpsearch.components.callbacks import BaseCallback
 from hpsearch.registry import register
 
 NAME = "layer_statistics"
@@ -29,7 +29,7 @@ SATURATED, MOSTLY = 0.97, 0.95
 
 @register("callback", NAME, weight_copies=1)
 @dataclass(eq=False)
-class LayerStatistics(MeasuringCallback):
+class LayerStatistics(BaseCallback):
     """Measures gradients, changes of weights and activations of layers, each epoch.
 
     `gradient_flow`: root mean square of the gradient of the first layer's weights over the last

@@ -12,7 +12,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from hpsearch.components.batch import Batch, Tree
-from hpsearch.components.callbacks import MeasuringCallback
+from hpsearch.components.callbacks import BaseCallback
 from hpsearch.registry import register
 
 NAME = "gradient_noise_scale"
@@ -20,7 +20,7 @@ NAME = "gradient_noise_scale"
 
 @register("callback", NAME)
 @dataclass(frozen=True)
-class GradientNoiseScale(MeasuringCallback):
+class GradientNoiseScale(BaseCallback):
     """Measures tr(S) / |G|² of the gradient G and its covariance S over rows, each epoch.
 
     The simple noise scale of McCandlish et al. (2018), arXiv 1812.06162, appendix A, from two

@@ -9,15 +9,18 @@ from itertools import product
 import numpy as np
 
 from hpsearch.registry import register
-from hpsearch.samplers.base import ONE_OBJECTIVE, Observation, generator
-from hpsearch.samplers.pbt import PerturbationInterval, Population, QuantileFraction
+from hpsearch.samplers.base import ONE_OBJECTIVE, generator
+from hpsearch.samplers.pbt import (
+    PerturbationInterval,
+    Population,
+    QuantileFraction,
+    RandomPopulation,
+)
 from hpsearch.samplers.population import (
     Exploit,
     Interval,
-    PopulationSampler,
     mutable_parameters,
 )
-from hpsearch.samplers.space_filling import RandomSampler
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
@@ -37,7 +40,7 @@ MAX_GAIN = 2.0
 
 
 @register("sampler", "pb2", traits={ONE_OBJECTIVE: True})
-class PB2Sampler(PopulationSampler):
+class PB2Sampler(RandomPopulation):
     """As `pbt`, but a Gaussian process chooses what a copy changes (Parker-Holder et al., 2020).
 
     Population-based bandits (PB2, NeurIPS 2020): over all intervals so far the process models the
@@ -57,18 +60,10 @@ class PB2Sampler(PopulationSampler):
         quantile_fraction: QuantileFraction = 0.25,
         hyperparam_mutations: Sequence[str] | None = None,
     ) -> None:
-        self.population = population
-        self.perturbation_interval = perturbation_interval
-        self.quantile_fraction = quantile_fraction
+        super().__init__(space, seed, population, perturbation_interval, quantile_fraction)
         self._cube = Cube(space)
         names = [each.name for each in mutable_parameters(space, hyperparam_mutations)]
         self._columns = [i for i, each in enumerate(space.parameters) if each.name in names]
-        self._first = RandomSampler(space, seed)
-        self._seed = seed
-
-    def suggest(self, number: int, observations: Sequence[Observation]) -> dict[str, Scalar]:
-        """See Sampler."""
-        return self._first.suggest(number, observations)
 
     def explore(
         self,

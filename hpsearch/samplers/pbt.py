@@ -35,8 +35,30 @@ PerturbationInterval = Annotated[int, Bounds(ge=1, le=MAX_EPOCHS)]
 QuantileFraction = Annotated[float, Bounds(gt=0, le=0.5)]
 
 
+class RandomPopulation(PopulationSampler):
+    """A population whose first members are drawn at random."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        population: int,
+        perturbation_interval: int,
+        quantile_fraction: float,
+    ) -> None:
+        self.population = population
+        self.perturbation_interval = perturbation_interval
+        self.quantile_fraction = quantile_fraction
+        self._first = RandomSampler(space, seed)
+        self._seed = seed
+
+    def suggest(self, number: int, observations: Sequence[Observation]) -> dict[str, Scalar]:
+        """See Sampler."""
+        return self._first.suggest(number, observations)
+
+
 @register("sampler", "pbt", traits={ONE_OBJECTIVE: True})
-class PBTSampler(PopulationSampler):
+class PBTSampler(RandomPopulation):
     """Population-based training: the worst trials copy the best (Jaderberg et al., 2017).
 
     After every `perturbation_interval` epochs they copy weights and hyperparameters, and change
@@ -61,18 +83,10 @@ class PBTSampler(PopulationSampler):
             rule = "must be numbers above 0"
             value = list(perturbation_factors)
             raise ComponentError(rule, value, keyword="perturbation_factors")
-        self.population = population
-        self.perturbation_interval = perturbation_interval
-        self.quantile_fraction = quantile_fraction
+        super().__init__(space, seed, population, perturbation_interval, quantile_fraction)
         self._resample_probability = resample_probability
         self._factors = list(perturbation_factors)
         self._mutable = mutable_parameters(space, hyperparam_mutations)
-        self._first = RandomSampler(space, seed)
-        self._seed = seed
-
-    def suggest(self, number: int, observations: Sequence[Observation]) -> dict[str, Scalar]:
-        """See Sampler."""
-        return self._first.suggest(number, observations)
 
     def explore(
         self,
