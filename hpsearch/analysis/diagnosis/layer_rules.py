@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
-from hpsearch.analysis.diagnosis.curves import Array, Curves
+from hpsearch.analysis.diagnosis.curves import Curves
 from hpsearch.analysis.diagnosis.finding import Diagnosis
 from hpsearch.analysis.diagnosis.measures import late_values
 from hpsearch.formatting import show
@@ -15,47 +18,53 @@ VANISHES, EXPLODES = 1e-3, 1e3
 MANY_DEAD, MANY_SATURATED = 0.4, 0.5
 
 
-def vanishing(curves: Curves) -> Diagnosis | None:
-    """The first layer's gradient is far smaller than the last's."""
-    flow = _usual(curves.gradient_flow)
-    if flow is None or flow >= VANISHES:
-        return None
-    fact = f"the gradient of the first layer is {show(flow)} of the last layer's"
-    advice = "add a normalization or skip connections, or try relu, with fewer layers"
-    return Diagnosis("vanishing gradients", fact, advice)
+@dataclass(frozen=True)
+class LayerRule:
+    """A diagnosis by the median of a measure over the late epochs."""
+
+    measure: str
+    holds: Callable[[float], bool]
+    name: str
+    fact: Callable[[float], str]
+    advice: str
+
+    def __call__(self, curves: Curves) -> Diagnosis | None:
+        """Return what the measure says; None where it is as it should be, or wasn't measured."""
+        late = late_values(getattr(curves, self.measure))
+        if not len(late) or not self.holds(usual := float(np.median(late))):
+            return None
+        return Diagnosis(self.name, self.fact(usual), self.advice)
 
 
-def growing(curves: Curves) -> Diagnosis | None:
-    """The first layer's gradient is far larger than the last's."""
-    flow = _usual(curves.gradient_flow)
-    if flow is None or flow <= EXPLODES:
-        return None
-    fact = f"the gradient of the first layer is {show(flow)} times the last layer's"
-    advice = "add a normalization, or an initializer of smaller weights, and clip gradients"
-    return Diagnosis("exploding gradients", fact, advice)
-
-
-def dead_units(curves: Curves) -> Diagnosis | None:
-    """Many units after ReLU are 0 for all inputs."""
-    share = _usual(curves.dead_units)
-    if share is None or share < MANY_DEAD:
-        return None
-    fact = f"{share:.0%} of the units after ReLU are 0 for all inputs"
-    advice = "lower the learning rate, or try leaky_relu and the initializer he_normal"
-    return Diagnosis("dead units", fact, advice)
-
-
-def saturated_units(curves: Curves) -> Diagnosis | None:
-    """Many units after tanh or sigmoid are at an end of their range for nearly all inputs."""
-    share = _usual(curves.saturated_units)
-    if share is None or share < MANY_SATURATED:
-        return None
-    fact = f"{share:.0%} of the units after tanh or sigmoid are at an end of their range"
-    advice = "start with smaller weights (initializer), lower the learning rate, or try relu"
-    return Diagnosis("saturated units", fact, advice)
-
-
-def _usual(values: Array) -> float | None:
-    """Return the median of the late epochs."""
-    late = late_values(values)
-    return float(np.median(late)) if len(late) else None
+RULES = (
+    LayerRule(
+        "gradient_flow",
+        lambda flow: flow < VANISHES,
+        "vanishing gradients",
+        lambda flow: f"the gradient of the first layer is {show(flow)} of the last layer's",
+        "add a normalization or skip connections, or try relu, with fewer layers",
+    ),
+    LayerRule(
+        "gradient_flow",
+        lambda flow: flow > EXPLODES,
+        "exploding gradients",
+        lambda flow: f"the gradient of the first layer is {show(flow)} times the last layer's",
+        "add a normalization, or an initializer of smaller weights, and clip gradients",
+    ),
+    LayerRule(
+        "dead_units",
+        lambda share: share >= MANY_DEAD,
+        "dead units",
+        lambda share: f"{share:.0%} of the units after ReLU are 0 for all inputs",
+        "lower the learning rate, or try leaky_relu and the initializer he_normal",
+    ),
+    LayerRule(
+        "saturated_units",
+        lambda share: share >= MANY_SATURATED,
+        "saturated units",
+        lambda share: (
+            f"{share:.0%} of the units after tanh or sigmoid are at an end of their range"
+        ),
+        "start with smaller weights (initializer), lower the learning rate, or try relu",
+    ),
+)

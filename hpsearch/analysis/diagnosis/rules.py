@@ -19,12 +19,7 @@ from hpsearch.analysis.diagnosis.fit_rules import (
     still_improving,
     underfitting,
 )
-from hpsearch.analysis.diagnosis.layer_rules import (
-    dead_units,
-    growing,
-    saturated_units,
-    vanishing,
-)
+from hpsearch.analysis.diagnosis.layer_rules import RULES as LAYER_RULES
 from hpsearch.analysis.diagnosis.learning_rules import (
     dead_start,
     diverged,
@@ -43,7 +38,7 @@ def diagnose(curves: Curves) -> list[Diagnosis]:
     if curves.epochs < MIN_EPOCHS:
         return []
     starts = next((d for rule in STARTS if (d := rule(curves)) is not None), None)
-    measured = [each for rule in LAYERS if (each := rule(curves)) is not None]
+    measured = [each for rule in LAYER_RULES if (each := rule(curves)) is not None]
     if starts is not None:  # a net that hasn't learned says nothing of its fit
         return [starts, *measured]
     return measured + [each for rule in RULES if (each := rule(curves)) is not None]
@@ -52,8 +47,6 @@ def diagnose(curves: Curves) -> list[Diagnosis]:
 Rule = Callable[[Curves], Diagnosis | None]
 #: that a net doesn't learn; the first one that holds is the cause
 STARTS: tuple[Rule, ...] = (too_low_lr, too_high_lr, dead_start)
-#: what layers do, where it was measured
-LAYERS: tuple[Rule, ...] = (vanishing, growing, dead_units, saturated_units)
 RULES: tuple[Rule, ...] = (
     exploding,
     overfitting,
