@@ -68,15 +68,16 @@ class TestEveryCell:
         cell(torch.randn(4, 6, 5))
         assert cell.eval()(torch.randn(4, 40, 5)).isfinite().all()
 
-    def test_is_drawn_by_initializers(self, name: str) -> None:
-        if name == "indrnn":
-            pytest.skip("its weights of the state are no matrix")
-        model = net(cell=name)
-        initialize(model, {"name": "he_normal", "recurrent": "orthogonal"}, Path())
-        cell = model.layers[0].cells[0]
-        for gate in cell.get_parameter(W_HH).split(7):
-            assert torch.allclose(gate @ gate.T, torch.eye(7), atol=1e-5)
-        assert (cell.get_parameter(B_IH) == 0).all() and (cell.get_parameter(B_HH) == 0).all()
+
+# Each unit of indrnn has one weight of its state, and no matrix.
+@pytest.mark.parametrize("name", [name for name in registry.names("cell") if name != "indrnn"])
+def test_is_drawn_by_initializers(name: str) -> None:
+    model = net(cell=name)
+    initialize(model, {"name": "he_normal", "recurrent": "orthogonal"}, Path())
+    cell = model.layers[0].cells[0]
+    for gate in cell.get_parameter(W_HH).split(7):
+        assert torch.allclose(gate @ gate.T, torch.eye(7), atol=1e-5)
+    assert (cell.get_parameter(B_IH) == 0).all() and (cell.get_parameter(B_HH) == 0).all()
 
 
 class TestIndependent:
