@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -282,3 +283,14 @@ _KEEP = (
     _random_states,
     _torch,
 )
+
+
+def when_freed(owner: object, action: Callable[..., object], *arguments: object) -> None:
+    """Call an action once an object is freed in this process, not where a process that was forked
+    of it, such as a worker of a DataLoader, frees its copy."""
+    weakref.finalize(owner, _act_in, os.getpid(), action, arguments)
+
+
+def _act_in(process: int, action: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    if os.getpid() == process:
+        action(*arguments)

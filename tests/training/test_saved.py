@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training import launch
 from hpsearch.training.checkpoints import CheckpointStore
 from hpsearch.training.user_code.saved import load_saved, read_saved, unpack, write_saved
-from hpsearch.training.user_code.saved_files import packed, unpack_files
+from hpsearch.training.user_code.saved_files import packed, temporary_files, unpack_files
 
 OF_FILES = ("file_saver", "folder_saver")
 STATE = {"weight": torch.arange(3.0), "epoch": 1}
@@ -91,6 +93,27 @@ def test_files_are_given_back(name: str, saved: str, content: str, tmp_path: Pat
     assert [path for path in file.parent.iterdir()] == [place]
     written = write_saved(read_saved(checkpoint_of(name, tmp_path / "again")), tmp_path)
     assert (written / content).read_text() == "1.0"
+
+
+def test_a_forked_process_leaves_them_to_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("1")
+    owner = Owner()
+    file = temporary_files(packed(tmp_path / "model"), owner)
+    if (child := os.fork()) == 0:  # as a worker of a DataLoader is
+        try:
+            del owner
+            gc.collect()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert file.read_text() == "1"
+    del owner
+    gc.collect()
+    assert not file.parent.exists()
+
+
+class Owner:
+    """Whose end is that of its files."""
 
 
 def test_what_is_there_already_stays(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import weakref
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hpsearch.errors import HpsearchError, UserCodeError
+from hpsearch.process import when_freed
 
 _FILES = "hpsearch.files"
 _NAME = "name"
@@ -54,5 +54,5 @@ def unpack_files(state: Mapping[str, Any], folder: Path) -> Path:
 def temporary_files(state: Mapping[str, Any], owner: object) -> Path:
     """Write packed files into a temporary folder, which is removed when the owner is."""
     folder = tempfile.mkdtemp(prefix="hpsearch-")
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    when_freed(owner, shutil.rmtree, folder, True)
     return unpack_files(state, Path(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,20 @@ class TestSharedMemory:
         gc.collect()
         again = shared_pixels.open_pixels(key, 36, (3, 10, 12))
         assert again is not None and again.num_decoded == 0
+
+    def test_a_forked_process_that_lets_go_leaves_it_to_others(self, tmp_path: Path) -> None:
+        train = rows(images(write_images(tmp_path)).train)
+        train.share()
+        train.read([0])
+        if (child := os.fork()) == 0:  # as a worker of a DataLoader is
+            try:
+                del train
+                gc.collect()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            assert pool.apply(_decode, (pickle.dumps(train), [3])) == 2
 
     def test_free_memory_is_known(self) -> None:
         assert 2**20 < shared_pixels.available_bytes() < 2**50

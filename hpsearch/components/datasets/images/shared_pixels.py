@@ -23,6 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hpsearch.process import when_freed
+
 #: the part of the memory that is free now which images may take
 MAX_SHARE = 0.5
 #: seconds in which another process of the node has to hand over its memory
@@ -75,7 +77,7 @@ def open_pixels(key: str, num_images: int, shape: tuple[int, ...]) -> SharedPixe
     pixels = SharedPixels(mmap.mmap(descriptor, num_bytes), num_images, shape)
     os.close(descriptor)  # the mapping has its own
     if server is not None:
-        weakref.finalize(pixels, server.shutdown, socket.SHUT_RDWR)
+        when_freed(pixels, _stop, server)
     _opened[key] = pixels
     return pixels
 
@@ -123,6 +125,11 @@ def _serve(server: socket.socket, descriptor: int) -> None:
             with client, suppress(OSError):
                 if _is_own(client):
                     socket.send_fds(client, [b"."], [descriptor])
+
+
+def _stop(server: socket.socket) -> None:
+    with suppress(OSError):  # the thread that serves has ended
+        server.shutdown(socket.SHUT_RDWR)
 
 
 def _is_own(peer: socket.socket) -> bool:
