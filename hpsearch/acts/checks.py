@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -25,7 +26,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.record import Act, Record, TrialRecord
 from hpsearch.samplers.first_points import fitting_value
 from hpsearch.space import Parameter
-from hpsearch.spec import Scalar, SearchSpec, join
+from hpsearch.spec import Scalar, SearchSpec, draft_spec, join
 from hpsearch.spec.stopping import MAX_EPOCHS
 
 #: outcomes after which a trial can be trained on
@@ -221,11 +222,16 @@ def _checked_range(record: Record, act: Act) -> Act:
     old = ranges[name]
     assert isinstance(old, FloatDistribution | IntDistribution)
     low, high = (_end(old, end, getattr(act, end)) for end in ("low", "high"))
-    if low > high:
-        raise SpecError([Problem("low", f"must be at most high ({high:g})", low)])
+    if low >= high:
+        raise SpecError([Problem("low", f"must be less than high ({high:g})", low)])
     if (low, high) == (old.low, old.high):
         raise SpecError([Problem("low", f"must narrow {name}, which has this range already")])
-    return replace(act, low=low, high=high, old_low=old.low, old_high=old.high)
+    checked = replace(act, low=low, high=high, old_low=old.low, old_high=old.high)
+    spec = record.spec
+    # whatever else a range must be, or the record couldn't be read again
+    if problems := draft_spec(narrowed(spec, checked).to_dict(), Path(spec.folder)).problems:
+        raise SpecError(problems)
+    return checked
 
 
 def _end(old: FloatDistribution | IntDistribution, end: str, value: Any) -> float:
@@ -236,7 +242,7 @@ def _end(old: FloatDistribution | IntDistribution, end: str, value: Any) -> floa
     try:
         fitting = fitting_value(old, value)
     except ValueError as error:
-        raise SpecError([Problem(end, f"{error}: a range can only be narrowed", value)]) from error
+        raise SpecError([Problem(end, str(error), value)]) from error
     assert isinstance(fitting, int | float)
     return fitting
 

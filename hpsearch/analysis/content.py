@@ -136,7 +136,7 @@ def _names(tree: Tree) -> str:
 def _next(record: Record) -> Section:
     own = f"hpsearch report {record.name}"
     commands = {
-        f"hpsearch status {record.name}": "why trials failed",
+        f"hpsearch status {record.name}": "progress, and why trials failed",
         **{command: what for command, what in next_steps(record).items() if command != own},
     }
     width = max(map(len, commands))

@@ -36,7 +36,8 @@ def hyperparameters(record: Record, importances: Importances, response: Response
             "Expected is what a Gaussian process over all trials says, those that were stopped "
             "early by their forecast, averaged over the other hyperparameters as trials had them "
             "(partial dependence). Its interval is of 90 %, of the mean. In the figures it is the "
-            "line with a band; trials far below the median count as little below it."
+            "line with a band; trials far below the median count as little below it. Any: what it "
+            "changes over its range is less than what the model is uncertain by."
         )
     if importances.left_out:
         names = ", ".join(f"`{name}`" for name in importances.left_out)
@@ -61,8 +62,9 @@ def interactions_found(
     )
     text = (
         "Pairs whose joint effect isn't the sum of both, so that the best value of one depends on "
-        "the other: Friedman's H, 0 for a sum and 1 where neither has an effect by itself, and "
-        "by how much at most the expected objective differs from a sum."
+        "the other, and the importance of each may be low: Friedman's H, 0 for a sum and 1 where "
+        "neither has an effect by itself, and by how much at most the expected objective differs "
+        "from a sum."
     )
     header = ("hyperparameters", "H", f"in `{record.spec.objective.metric}`")
     return [Section("Interactions", (text, Table(header, rows)), ("interaction",))]
@@ -80,6 +82,8 @@ def _expected(record: Record, dependence: Dependence | None) -> tuple[str, str, 
         return "–", "–", "–"
     is_max = record.spec.objective.direction == "maximize"
     best = int(dependence.mean.argmax() if is_max else dependence.mean.argmin())
+    if dependence.spread < float(dependence.high[best] - dependence.low[best]) / 2:
+        return "any", "–", show(dependence.spread)
     ends = f"{show(float(dependence.low[best]))} to {show(float(dependence.high[best]))}"
     at = f"{show(float(dependence.mean[best]))} ({ends})"
     return show(dependence.values[best]), at, show(dependence.spread)

@@ -141,6 +141,8 @@ def _values(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise SpecError([Problem("--set", "must be name=value", text)])
+        if name in values:
+            raise SpecError([Problem("--set", f"must give {name} once", text)])
         try:
             values[name] = load_yaml(value)
         except yaml.YAMLError as error:

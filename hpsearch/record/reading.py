@@ -56,7 +56,8 @@ class ReadableRecord:
         raw = earlier_versions.spec(read.spec)
         draft = draft_spec(raw, found_folder(attrs, self.search_folder))
         if draft.spec is None:
-            raise RecordError(f"{name}: its spec can't be read: {draft.problems}")
+            why = "; ".join(map(str, draft.problems))
+            raise RecordError(f"{name}: its spec can't be read: {why}")
         self.spec: SearchSpec = draft.spec
         self.facts: dict[str, Any] = read.facts
         #: hashes of the user's code when a driver last began, by path from the spec's folder

@@ -16,6 +16,10 @@ def stage_problems(spec: SearchSpec) -> Iterator[Problem]:
     epochs = max(map(_num_epochs, _plain(spec)), default=0)
     if not epochs:
         return
+    if (
+        folds := spec.dataset.get("folds") if isinstance(spec.dataset, Mapping) else None
+    ) is not None:
+        yield Problem("dataset.folds", "must not be given with stages", folds)
     metric, early_stopping = spec.objective.metric, spec.search.early_stopping
     if epochs >= spec.max_epochs:
         rule = (

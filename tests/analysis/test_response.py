@@ -85,6 +85,13 @@ def test_of_a_loss_the_lowest_is_expected_best(tmp_path: Path) -> None:
         report.partial_dependence("momentum")
 
 
+def test_of_what_has_no_effect_any_value_is_expected_best(tmp_path: Path) -> None:
+    space = {"lr": LOG, "y": LINE}
+    text = SearchReport(searched(tmp_path, space, bowl)).to_markdown()
+    [row] = [line for line in text.splitlines() if line.startswith("| `y` |") and "%" in line]
+    assert "| any | – |" in row
+
+
 def test_what_only_some_trials_have(tmp_path: Path) -> None:
     choices = [{"name": "sgd", "lr": LOG, "momentum": LINE}, {"name": "adam", "lr": LOG}]
     sections = {"model": {"name": "mlp"}, "optimizer": {"choices": choices}}

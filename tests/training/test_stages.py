@@ -198,6 +198,12 @@ def changed_search(**early_stopping: Any) -> dict[str, Any]:
 
 
 class TestSpecs:
+    @pytest.mark.parametrize("stages", [SPEC["stages"], {"choices": [None, SPEC["stages"]]}])
+    def test_folds_are_refused(self, stages: Any) -> None:
+        folded = {**SPEC, "stages": stages, "dataset": {"name": "wine", "folds": 3}}
+        with pytest.raises(SpecError, match="dataset.folds: must not be given with stages"):
+            check(draft_spec(folded))
+
     def test_a_stage_is_a_component_without_a_name(self) -> None:
         spec = check(draft_spec(SPEC))
         assert spec.to_dict()["stages"] == [

@@ -355,9 +355,10 @@ def test_a_narrowed_range_holds_for_the_trials_to_come(tmp_path: Path) -> None:
     [
         (
             {"parameter": "x", "high": 1.5},
-            "high: must be from 0 to 1: a range can only be narrowed",
+            "high: must be from 0 to 1, but got 1.5",
         ),
-        ({"parameter": "x", "low": 0.5, "high": 0.4}, "low: must be at most high"),
+        ({"parameter": "x", "low": 0.5, "high": 0.4}, "low: must be less than high (0.4), but"),
+        ({"parameter": "x", "low": 0.5, "high": 0.5}, "low: must be less than high (0.5), but"),
         ({"parameter": "x"}, "low: must narrow x, which has this range already"),
         ({"parameter": "kind", "low": 1}, "parameter: must be a hyperparameter with a range"),
     ],

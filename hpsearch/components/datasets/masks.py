@@ -78,6 +78,7 @@ def mask_folder(
     files = ImageFiles(tuple(str(image) for image, _ in pairs), height, width, color, "squash")
     x = np.stack([files.decode(number) for number in range(len(pairs))]) / np.float32(255)
     y = np.stack([_mask(file, len(classes), ignore, (height, width)) for _, file in pairs])
+    _check_classes(y, classes, ignore)
     return {
         "train": (x, y),
         "classes": list(classes),
@@ -85,6 +86,20 @@ def mask_folder(
         "unit": 255,
         "images": files,
     }
+
+
+def _check_classes(y: Mask, classes: Sequence[str], ignore: int | None) -> None:
+    """Raise DataError for a name that is given twice, and for a class that no pixel has."""
+    if len(set(classes)) < len(classes):
+        raise DataError("must be different names", list(classes), keyword="classes")
+    lacking = sorted(set(range(len(classes))) - set(np.unique(y).tolist()))
+    if not lacking:
+        return
+    rule = "must each be the class of some pixels, but no mask has the number "
+    numbers = ", ".join(f"{number} ({classes[number]})" for number in lacking)
+    if ignore is not None and (y == IGNORED).any():
+        numbers += f"; pixels of {ignore} don't count (ignore)"
+    raise DataError(f"{rule}{numbers}", keyword="classes")
 
 
 def _pairs(place: Path) -> list[tuple[Path, Path]]:

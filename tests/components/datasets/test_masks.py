@@ -50,6 +50,11 @@ class TestRefused:
                 "classes: must have a name for each value of the masks, but",
             ),
             ({"ignore": None}, "classes: must have a name for each value .* has 255"),
+            (
+                {"classes": ["a", "b", "c", "d"]},
+                r"must each be the class of some pixels, .* has the number 3 \(d\); pixels of 255",
+            ),
+            ({"classes": ["a", "b", "b"]}, "classes: must be different names"),
             ({"path": "none"}, "path: must be a folder with the folders images and masks"),
         ],
     )
