@@ -23,7 +23,14 @@ from hpsearch.acts import ask, pending, plain_acts, request
 from hpsearch.cli.common import console, use_tracking_token
 from hpsearch.cli.following import exit_status, follow, listed
 from hpsearch.cli.searches import Budget, Code, Listed
-from hpsearch.errors import CodeChangedError, HpsearchError, Problem, SearchExistsError, SpecError
+from hpsearch.errors import (
+    CodeChangedError,
+    HpsearchError,
+    Problem,
+    RecordError,
+    SearchExistsError,
+    SpecError,
+)
 from hpsearch.growing_file import GrowingFile
 from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
@@ -49,12 +56,18 @@ class LocalSearches:
 
     def list(self, mine: bool) -> Sequence[Listed]:
         """See Searches; all searches of a folder are one's own."""
-        return [self.find(name) for name in self._runs.names()]
+        return [self._listed(name) for name in self._runs.names()]
 
     def find(self, name: str) -> Listed:
         """See Searches."""
         folder, record = self._open(name)
         return listed(record, _state(folder, record))
+
+    def _listed(self, name: str) -> Listed:
+        try:
+            return self.find(name)
+        except RecordError as error:  # one that is damaged doesn't hide the others
+            return Listed(name, "unreadable", {}, note=str(error))
 
     def submit(
         self, spec: Path, overrides: Sequence[str], working_dir: Path | None, priority: int

@@ -103,3 +103,14 @@ def test_a_list_has_the_leading_value_before_any_trial_completed(tmp_path: Path)
     record.report(0, 9, {"score": 0.5})
     record.end_trial(0, Outcome.COMPLETED)
     assert "1/2     0.5   score" in hpsearch("list", cwd=tmp_path).stdout
+
+
+def test_a_search_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    place = Runs(tmp_path / "runs")
+    for name in ("damaged", "whole"):
+        place.create(make_spec().model_copy(update={"name": name})).take_over()
+    place.search("damaged").journal.write_bytes(b"")
+    shown = hpsearch("list", cwd=tmp_path).stdout
+    assert "damaged unreadable" in " ".join(shown.split())
+    assert "there is no complete record" in shown
+    assert any(line.split()[:1] == ["whole"] for line in shown.splitlines())
