@@ -27,9 +27,8 @@ from hpsearch.components.tasks.baselines import baseline_scores
 from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import Trainer, export_model
-from hpsearch.training.lanes import Lanes
-from hpsearch.training.lanes.probing import why_not
 from hpsearch.validation import check
+from tests.support.lanes import assert_trained_as_alone
 from tests.support.specs import changed
 from tests.support.trainers import goes_on_bit_for_bit
 
@@ -157,16 +156,7 @@ def test_lanes_train_as_trainers_do(data: Data) -> None:
     def several() -> list[Trainer]:
         return [trainer(data, i, optimizer={"name": "sgd", "lr": 0.1 + 0.1 * i}) for i in range(2)]
 
-    assert why_not(several()) == ""
-    lanes, together = Lanes(), several()
-    for one in together:
-        lanes.join(one)
-    results = lanes.train_epoch()
-    assert lanes.num_fused == 2
-    for one, alone in zip(together, several(), strict=True):
-        expected, found = alone.train_epoch(), results[one]
-        assert expected is not None and isinstance(found, dict)
-        assert {**found, "seconds": 0} == pytest.approx({**expected, "seconds": 0}, rel=1e-4)
+    assert_trained_as_alone(several)
 
 
 def test_parts_of_a_batch_count_by_their_tokens(data: Data) -> None:

@@ -87,6 +87,25 @@ def summary(record: Record) -> list[tuple[Any, ...]]:
     ]
 
 
+def die_and_go_on(
+    record: Record, folder: Path, rng: random.Random, slots: int = 1, at_most: int = 12
+) -> tuple[Record, int]:
+    """Let drivers die after up to so many reports each until the search has ended; returns its
+    record, and how many died."""
+    deaths, name = 0, record.name
+    while record.state == "running":
+        num_reports = rng.randint(0, at_most)
+        for i, _ in enumerate(Driver(record, folder, slots).reports()):
+            if i == num_reports:
+                deaths += 1
+                cut_last_entry(folder / "record.journal", rng)
+                break
+        record = Record.reopen(folder / "record.journal", name)
+        if record.state == "running":
+            record.go_on()
+    return record, deaths
+
+
 def cut_last_entry(journal: Path, rng: random.Random) -> None:
     content = journal.read_bytes()
     start = content.rfind(b"\n", 0, len(content) - 1) + 1

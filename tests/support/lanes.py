@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 
 from hpsearch.components import Data
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.lanes import Lanes
+from hpsearch.training.lanes.probing import why_not
 
 #: where `alone` and `together` train: benchmarks/gpu.sh sets a GPU
 DEVICE = os.environ.get("HPSEARCH_TEST_DEVICE", "cpu")
@@ -118,3 +120,17 @@ def assert_same(one: Trained, other: Trained, tolerance: float = 1e-3) -> None:
     assert ours["model"].keys() == states["model"].keys()
     kept, held = ours["optimizer"]["state"], states["optimizer"]["state"]
     assert {k: v.keys() for k, v in kept.items()} == {k: v.keys() for k, v in held.items()}
+
+
+def assert_trained_as_alone(several: Callable[[], Sequence[Trainer]]) -> None:
+    """Check that trainers share a program for an epoch, and report what each does by itself."""
+    assert why_not(several()) == ""
+    lanes, shared = Lanes(), several()
+    for one in shared:
+        lanes.join(one)
+    results = lanes.train_epoch()
+    assert lanes.num_fused == len(shared)
+    for one, single in zip(shared, several(), strict=True):
+        expected, found = single.train_epoch(), results[one]
+        assert expected is not None and isinstance(found, dict)
+        assert {**found, "seconds": 0} == pytest.approx({**expected, "seconds": 0}, rel=1e-4)

@@ -16,7 +16,14 @@ from hpsearch.record import Record, TrialRecord
 from hpsearch.spec import Resources, SearchSpec
 from hpsearch.tuning.control import STOP_INTERVAL_S
 from tests.support.clock import FakeClock
-from tests.support.control import Driver, begin, cut_last_entry, finish, kept_files, summary
+from tests.support.control import (
+    Driver,
+    begin,
+    die_and_go_on,
+    finish,
+    kept_files,
+    summary,
+)
 from tests.support.specs import make_spec
 
 
@@ -116,18 +123,8 @@ def test_a_driver_that_dies_again_and_again_finds_what_one_finds(
         tmp_path, function, early_stopping={"name": rule, "max_epochs": 9}, checkpoint_every=every
     )
     expected = finish(begin(spec, tmp_path / "whole"), tmp_path / "whole")
-    folder, rng, deaths = tmp_path / "broken", random.Random(seed), 0
-    record = begin(spec, folder)
-    while record.state == "running":
-        num_reports = rng.randint(0, 12)
-        for i, _ in enumerate(Driver(record, folder).reports()):
-            if i == num_reports:
-                deaths += 1
-                cut_last_entry(folder / "record.journal", rng)
-                break
-        record = Record.reopen(folder / "record.journal", "steps")
-        if record.state == "running":
-            record.go_on()
+    folder, rng = tmp_path / "broken", random.Random(seed)
+    record, deaths = die_and_go_on(begin(spec, folder), folder, rng)
     assert deaths > 5
     assert summary(record) == summary(expected)
     assert kept_files(folder) == kept_files(tmp_path / "whole")

@@ -24,12 +24,11 @@ from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.training.lanes.pace import Pace
 from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.fusing import num_lanes, num_programs, obstacle
 from hpsearch.tuning.lane_pool import LanePool, LaneReports
 from hpsearch.tuning.on_ray import lane_actor
 from hpsearch.tuning.on_ray.lane_actor import LaneActor
 from hpsearch.tuning.report import Report
-from tests.support.specs import make_spec
+from tests.support.lane_specs import lane_spec
 
 
 @pytest.fixture(autouse=True)
@@ -38,16 +37,6 @@ def own_process() -> Iterator[None]:
     restore = keep_process()
     yield
     restore()
-
-
-def spec_of(folder: Path, trials: int = 12, rule: str = "asha", **sections: Any) -> SearchSpec:
-    early_stopping = {"name": rule, "max_epochs": 9}
-    search = {"trials": trials, "max_concurrent": None, "early_stopping": early_stopping}
-    model = {"name": "mlp", "hidden_sizes": [8], "dropout": {"low": 0.0, "high": 0.5}}
-    optimizer = {"name": "sgd", "lr": {"low": 1e-3, "high": 1.0, "log": True}}
-    values = {"model": model, "optimizer": optimizer, "dataset": {"name": "wine"}, "fuse": 4}
-    search |= {"sampler": {"name": "random"}, **sections.pop("search", {})}
-    return make_spec(folder, **{**values, **sections, "search": search})
 
 
 class Driver:
@@ -149,7 +138,7 @@ def test_a_search_by_lanes_trains_what_one_by_one_trains(tmp_path: Path, wine: D
     for lanes in (1, 5):
         folder = tmp_path / str(lanes)
         folder.mkdir()
-        records.append(finished(begin(folder, spec_of(tmp_path, rule="none"), wine, lanes)))
+        records.append(finished(begin(folder, lane_spec(tmp_path, rule="none"), wine, lanes)))
     one_by_one, fused = records
     assert one_by_one.lanes.num_fused == 0
     assert fused.lanes.num_fused > 60
@@ -162,7 +151,7 @@ def test_a_search_by_lanes_trains_what_one_by_one_trains(tmp_path: Path, wine: D
 def test_every_rule_of_early_stopping_ends_each_trial_once(
     tmp_path: Path, wine: Data, rule: str
 ) -> None:
-    record = finished(begin(tmp_path, spec_of(tmp_path, rule=rule), wine))
+    record = finished(begin(tmp_path, lane_spec(tmp_path, rule=rule), wine))
     assert record.state == "finished"
     assert len(record.trials) == 12
     ends = {trial.outcome for trial in record.trials}
@@ -177,7 +166,7 @@ def test_a_callback_ends_a_trial_as_it_does_alone(tmp_path: Path, wine: Data) ->
     ends = []
     for lanes in (1, 4):
         (tmp_path / str(lanes)).mkdir()
-        spec = spec_of(tmp_path, rule="none", callbacks=[callback])
+        spec = lane_spec(tmp_path, rule="none", callbacks=[callback])
         record = finished(begin(tmp_path / str(lanes), spec, wine, lanes, slots=1))
         assert {trial.outcome for trial in record.trials} == {Outcome.COMPLETED}
         ends.append([(trial.epochs, trial.reason) for trial in record.trials])
@@ -192,7 +181,7 @@ def test_trials_train_their_folds_beside_those_of_others(tmp_path: Path) -> None
     data = load_data(dataset, seed=0)
     sizes = {"choices": [[8], [6]]}
     model = {"name": "mlp", "hidden_sizes": sizes, "dropout": {"low": 0.0, "high": 0.5}}
-    spec = spec_of(tmp_path, trials=6, rule="none", dataset=dataset, model=model)
+    spec = lane_spec(tmp_path, trials=6, rule="none", dataset=dataset, model=model)
     driver = begin(tmp_path, spec, data)
     for number, _ in enumerate(driver.steps()):
         if number == 4:
@@ -212,14 +201,14 @@ def test_trials_train_their_folds_beside_those_of_others(tmp_path: Path) -> None
 
 def test_at_most_so_many_trials_at_once(tmp_path: Path, wine: Data) -> None:
     search = {"trials": 12, "max_concurrent": 3, "early_stopping": {"max_epochs": 3}}
-    driver = begin(tmp_path, spec_of(tmp_path, search=search), wine)
+    driver = begin(tmp_path, lane_spec(tmp_path, search=search), wine)
     for _ in driver.steps():
         assert driver.control.num_live <= 3
     assert len(driver.record.trials) == 12
 
 
 def test_a_driver_that_dies_goes_on_with_the_same_trials(tmp_path: Path, wine: Data) -> None:
-    spec = spec_of(tmp_path, rule="none")
+    spec = lane_spec(tmp_path, rule="none")
     (tmp_path / "whole").mkdir()
     whole = finished(begin(tmp_path / "whole", spec, wine))
     driver = begin(tmp_path, spec, wine)
@@ -249,7 +238,7 @@ def test_a_driver_that_dies_among_trials_that_start_together_draws_the_others_ag
 
     monkeypatch.setattr(gaussian_process, "fit_hyperparameters", counted)
     sampler = {"name": "auto", "random_fraction": 0.0}
-    spec = spec_of(tmp_path, trials=32, rule="none", search={"sampler": sampler})
+    spec = lane_spec(tmp_path, trials=32, rule="none", search={"sampler": sampler})
 
     def record_after(folder: Path, num_written: int | None) -> Record:
         """A record of 16 trials that end together, after which the driver writes so many more."""
@@ -309,7 +298,7 @@ def pool_of(record: Record, lanes: int) -> LanePool:
 
 
 def test_a_worker_that_dies_costs_no_trial(tmp_path: Path, wine: Data) -> None:
-    driver = begin(tmp_path, spec_of(tmp_path, rule="none"), wine)
+    driver = begin(tmp_path, lane_spec(tmp_path, rule="none"), wine)
     for number, _ in enumerate(driver.steps()):
         if number in (3, 4, 5, 9, 20):
             driver.kill(out_of_memory=number == 9)
@@ -321,7 +310,7 @@ def test_a_worker_that_dies_costs_no_trial(tmp_path: Path, wine: Data) -> None:
 def test_a_worker_that_may_die_keeps_the_search_open_for_its_other_half(
     tmp_path: Path, wine: Data
 ) -> None:
-    driver = begin(tmp_path, spec_of(tmp_path, trials=2, rule="none"), wine)
+    driver = begin(tmp_path, lane_spec(tmp_path, trials=2, rule="none"), wine)
     next(driver.steps())
     assert driver.control.is_over
     assert not driver.pool.is_over
@@ -349,7 +338,7 @@ class Killing(LaneActor):
 
 
 def test_a_trial_that_kills_its_workers_is_found(tmp_path: Path, wine: Data) -> None:
-    driver = begin(tmp_path, spec_of(tmp_path, rule="none", trials=8), wine, slots=1)
+    driver = begin(tmp_path, lane_spec(tmp_path, rule="none", trials=8), wine, slots=1)
     make = driver._worker
 
     def worker(trials: Any) -> LaneActor:
@@ -369,7 +358,7 @@ def test_a_trial_that_kills_its_workers_is_found(tmp_path: Path, wine: Data) -> 
 def test_a_trial_without_room_beside_others_goes_on_with_fewer(
     tmp_path: Path, wine: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    driver = begin(tmp_path, spec_of(tmp_path, rule="none", trials=6), wine, slots=1)
+    driver = begin(tmp_path, lane_spec(tmp_path, rule="none", trials=6), wine, slots=1)
     sizes = []
     take = Gradients.take
 
@@ -404,7 +393,7 @@ def test_what_a_shared_program_prints_is_kept_with_its_first_trial(
 ) -> None:
     (tmp_path / "talking.py").write_text(TALKING)
     without = {"dry_epoch": False}  # all begin together
-    spec = spec_of(tmp_path, model={"name": "talking.py:build"}, search=without)
+    spec = lane_spec(tmp_path, model={"name": "talking.py:build"}, search=without)
     driver = begin(tmp_path, spec, wine, slots=1)
     trials = driver.pool.begin("worker")
     worker = driver._worker(trials, outputs=str(tmp_path / "outputs"))
@@ -420,7 +409,7 @@ def two_programs(folder: Path, data: Data) -> LaneActor:
     """A worker with two trials of each of two programs."""
     sizes = {"choices": [[8], [6]]}
     model = {"name": "mlp", "hidden_sizes": sizes, "dropout": {"low": 0.0, "high": 0.5}}
-    record = Record.create(folder / "record.journal", spec_of(folder, model=model))
+    record = Record.create(folder / "record.journal", lane_spec(folder, model=model))
     for label in ("[8]", "[8]", "[6]", "[6]"):
         params = {"model.dropout": 0.1, "optimizer.lr": 0.1, "batch_size": 32}
         record.add_trial({**params, "model.hidden_sizes": label})
@@ -467,7 +456,7 @@ def test_what_pays_is_measured_before_the_first_epoch_and_if_nothing_does_once_m
 
 
 def test_reports_are_taken_once(tmp_path: Path, wine: Data) -> None:
-    driver = begin(tmp_path, spec_of(tmp_path), wine, slots=1)
+    driver = begin(tmp_path, lane_spec(tmp_path), wine, slots=1)
     trials = driver.pool.begin("worker")
     driver.pool.start("worker")
     first = trials[0].number
@@ -475,65 +464,3 @@ def test_reports_are_taken_once(tmp_path: Path, wine: Data) -> None:
     assert not driver.pool.take("worker", said).is_over
     driver.pool.take("worker", replace(said, num_fused=1))
     assert len(driver.record.trials[first].curve) == 1
-
-
-@pytest.mark.parametrize(
-    ("sections", "reason"),
-    [
-        ({"fuse": "off"}, ""),
-        ({"compile": True}, "compile: a compiled model has a program of its own"),
-        ({"augmentations": ["feature_masking"]}, "augmentations: not shared between trials"),
-        (
-            {"dataset": {"name": "wine", "folds": 3}, "callbacks": ["early_stopping"]},
-            "callbacks: may end or change the training of one fold only",
-        ),
-    ],
-)
-def test_what_cannot_be_shared_is_known_before(
-    tmp_path: Path, wine: Data, sections: dict[str, Any], reason: str
-) -> None:
-    spec = spec_of(tmp_path, **sections)
-    data = replace(wine, folds=((wine.train.y, wine.train.y),)) if "dataset" in sections else wine
-    assert num_lanes(spec, data, 2) == 1
-    assert obstacle(spec, data) == reason
-
-
-def test_how_many_programs_models_make(tmp_path: Path) -> None:
-    """Norms make programs, activations of chains make none."""
-    sizes = {"choices": [[8], [16]]}
-    norms, activations = {"choices": ["none", "layer"]}, {"choices": ["relu", "tanh"]}
-    chains = {"name": "mlp", "hidden_sizes": sizes, "activation": activations}
-    made = [
-        num_programs(spec_of(tmp_path, model={**chains, **more}).model)
-        for more in ({}, {"activation": {"choices": ["relu", "prelu"]}}, {"norm": norms})
-    ]
-    assert made == [2, 4, 8]
-
-
-@pytest.mark.parametrize(
-    ("fuse", "epochs", "expected"), [("auto", 48, 8), ("auto", 17, 2), ("auto", 5, 1), (8, 5, 8)]
-)
-def test_a_budget_of_epochs_trains_those_at_work_in_full(
-    tmp_path: Path, wine: Data, fuse: Any, epochs: int, expected: int
-) -> None:
-    search = {"trials": 1000, "epochs": epochs, "early_stopping": {"max_epochs": 3}}
-    assert num_lanes(spec_of(tmp_path, fuse=fuse, search=search), wine, 2) == expected
-
-
-@pytest.mark.parametrize(
-    ("fuse", "trials", "concurrent", "expected"),
-    [
-        (8, 12, None, 8),
-        (8, 12, 6, 3),
-        ("auto", 64, None, 8),
-        ("auto", 32, None, 4),
-        ("auto", 7, None, 1),
-        (8, 8, 2, 1),
-        (8, 8, 3, 2),
-    ],
-)
-def test_how_many_share_a_worker(
-    tmp_path: Path, wine: Data, fuse: Any, trials: int, concurrent: int | None, expected: int
-) -> None:
-    search = {"trials": trials, "max_concurrent": concurrent, "early_stopping": {"max_epochs": 3}}
-    assert num_lanes(spec_of(tmp_path, fuse=fuse, search=search), wine, 2) == expected

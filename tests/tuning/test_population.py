@@ -19,7 +19,14 @@ from hpsearch.record.lineage import lineage
 from hpsearch.spec import SearchSpec
 from hpsearch.tuning.population import Population, origin_of
 from hpsearch.tuning.sampling import explorer_of
-from tests.support.control import Driver, begin, cut_last_entry, finish, kept_files, summary
+from tests.support.control import (
+    Driver,
+    begin,
+    die_and_go_on,
+    finish,
+    kept_files,
+    summary,
+)
 from tests.support.specs import make_spec
 
 #: levels add up, so that a copy begins where its source was; some members diverge
@@ -90,18 +97,8 @@ def test_a_driver_that_dies_again_and_again_finds_what_one_finds_with_other_work
 ) -> None:
     spec = population_spec(tmp_path, sampler)
     expected = finish(begin(spec, tmp_path / "whole"), tmp_path / "whole", slots=2)
-    folder, rng, deaths = tmp_path / "broken", random.Random(slots), 0
-    record = begin(spec, folder)
-    while record.state == "running":
-        num_reports = rng.randint(0, 9)
-        for i, _ in enumerate(Driver(record, folder, slots).reports()):
-            if i == num_reports:
-                deaths += 1
-                cut_last_entry(folder / "record.journal", rng)
-                break
-        record = Record.reopen(folder / "record.journal", "steps")
-        if record.state == "running":
-            record.go_on()
+    folder, rng = tmp_path / "broken", random.Random(slots)
+    record, deaths = die_and_go_on(begin(spec, folder), folder, rng, slots, 9)
     assert deaths > 3
     assert len(copies(record)) >= 5
     assert [trial.copied_from for trial in record.trials] == [
