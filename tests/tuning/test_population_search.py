@@ -16,6 +16,17 @@ from hpsearch.spec import load_spec
 from hpsearch.validation import check_spec
 from tests.support.breaking import kill_again_and_again, problems, search_folder
 
+# An epoch takes so long that a search is still on when it has been seen to be.
+SLOW = """
+import time
+
+from hpsearch.components.callbacks import Callback
+
+class Slow(Callback):
+    def measure(self, model, loss, batches):
+        time.sleep(0.1)
+        return {}
+"""
 SPEC = """
 name: killed
 objective: {metric: val_accuracy}
@@ -27,6 +38,7 @@ optimizer:
   momentum: {low: 0.0, high: 0.99}
   weight_decay: {low: 1.0e-6, high: 1.0e-2, log: true}
 batch_size: {choices: [16, 32]}
+callbacks: [{name: "slow.py:Slow"}]
 fuse: off
 search:
   trials: 12
@@ -39,6 +51,7 @@ search:
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_killed_population_copies_what_one_that_was_not_copies(folder: Path) -> None:
     (folder / "killed.yaml").write_text(SPEC)
+    (folder / "slow.py").write_text(SLOW)
     assert kill_again_and_again(folder, 2, seed=0) == 2
     assert problems(folder) == ()
     record = search_folder(folder).open_record()
