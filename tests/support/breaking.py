@@ -103,22 +103,24 @@ def problems(folder: Path) -> tuple[str, ...]:
     return check_search(record, search_folder(folder), uri).problems
 
 
-def kill_again_and_again(folder: Path, num_kills: int, seed: int, *options: str) -> int:
+def kill_again_and_again(folder: Path, num_kills: int, *, seed: int, longest: int = 10) -> int:
     """Run the search, kill its driver so many times at random moments, and let it end.
+
+    Between two deaths lie at most `longest` epochs, and 0.3 s.
 
     Returns how many times it was killed before it ended.
     """
     rng = random.Random(seed)
-    process = start("run", "killed.yaml", *options, cwd=folder)
+    process = start("run", "killed.yaml", cwd=folder)
     for kill in range(num_kills):
-        wait_for_epochs(folder, num_epochs(folder) + rng.randint(1, 10), process)
+        wait_for_epochs(folder, num_epochs(folder) + rng.randint(1, longest), process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=rng.random() * 0.3)
             finish(process, folder)
             return kill
         process.kill()
         process.wait()
-        process = start("resume", "killed", *options, cwd=folder)
+        process = start("resume", "killed", cwd=folder)
     finish(process, folder)
     return num_kills
 

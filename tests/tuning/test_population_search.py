@@ -52,7 +52,7 @@ search:
 def test_a_killed_population_copies_what_one_that_was_not_copies(folder: Path) -> None:
     (folder / "killed.yaml").write_text(SPEC)
     (folder / "slow.py").write_text(SLOW)
-    assert kill_again_and_again(folder, 2, seed=0) == 2
+    assert kill_again_and_again(folder, 2, seed=0, longest=4) == 2
     assert problems(folder) == ()
     record = search_folder(folder).open_record()
     assert (record.state, len(record.sessions)) == ("finished", 3)

@@ -38,7 +38,7 @@ from tests.support.specs import make_spec
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_driver_killed_again_and_again_loses_and_doubles_nothing(folder: Path) -> None:
-    assert kill_again_and_again(folder, 2, seed=0) == 2
+    assert kill_again_and_again(folder, 2, seed=0, longest=4) == 2
     assert problems(folder) == ()
     record = search_folder(folder).open_record()
     assert (record.state, len(record.trials), len(record.sessions)) == ("finished", 9, 3)
