@@ -8,8 +8,12 @@ trainings); tasks are its tables with simulated curves, and the real curves of `
 rule is paired with the first by task and seed: the difference of the mean regret has a 95 %
 interval, by resampling the tasks' and seeds' pairs.
 
-`optuna_halving` and `optuna_hyperband` are Optuna by itself: its default sampler with its
-SuccessiveHalvingPruner or HyperbandPruner.
+Peers run through their own code, with their defaults: `optuna_halving` and `optuna_hyperband`
+(TPE with SuccessiveHalvingPruner or HyperbandPruner), `syne_asha`, `syne_bohb`, `syne_cqr` and
+`syne_bore` (Syne Tune's schedulers of these names, each over ASHA), `smac` (SMAC3's multi-fidelity
+facade), `neps` (NePS's PriorBand without a prior). Those of Syne Tune, SMAC3 and NePS need
+`pip install syne-tune smac neural-pipeline-search` in an environment of their own beside
+requirements.lock. `one_epoch` is random search by first epochs (arXiv:2307.15422).
 
 With --trials a search ends by its rule after that many configurations, and the epochs that it
 took count.
@@ -31,7 +35,7 @@ import numpy as np
 import optuna
 
 from benchmarks import curves, tables
-from benchmarks.peers.optuna_study import PRUNERS, OptunaStudy
+from benchmarks.peers.simulated import PEERS, make_peer, packages
 from benchmarks.samplers import BUDGET, MAKERS, RUNGS, SHARES, Result, Simulation, task_parser
 from benchmarks.tables import MAX_EPOCHS, Array, Task
 from hpsearch.early_stopping import EarlyStopper, make_rule
@@ -87,8 +91,8 @@ def search(rule: str, task: Task, seed: int, workers: int, trials: int | None) -
     """Simulate one search."""
     sampler: Sampler
     stopper: EarlyStopper
-    if rule in PRUNERS:
-        sampler = stopper = OptunaStudy(rule, task, seed)
+    if rule in PEERS:
+        sampler = stopper = make_peer(rule, task, seed)
     else:
         sampler = MAKERS["auto"](task, seed, workers)
         settings = EarlyStopping(name=rule, max_epochs=MAX_EPOCHS)
@@ -102,7 +106,8 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     tasks = [name for each in arguments.tasks for name in TASKS.get(each, (each,))]
     print(f"python -m benchmarks.quality {' '.join(sys.argv[1:])}".rstrip())
-    print(", ".join(f"{name} {version(name)}" for name in PACKAGES))
+    named = sorted({*PACKAGES, *packages(arguments.rules)})
+    print(", ".join(f"{name} {version(name)}" for name in named))
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     print(f"tasks: {', '.join(tasks)}; {arguments.seeds} seeds; rungs {RUNGS}")
     print("mean regret (0 best, 1 median configuration) after shares of the budget\n")

