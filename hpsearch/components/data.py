@@ -223,6 +223,12 @@ class Data:
         rows, standardised; nothing for targets of another kind."""
         return self.encoding.naive_errors(self.train.y) if isinstance(self.train, Arrays) else ()
 
+    @cached_property
+    def label_sets(self) -> tuple[tuple[int, ...], ...]:
+        """The sets of labels of the training rows, as 0 and 1 for each label; nothing for targets
+        of another kind, or where Datasets are read."""
+        return self.encoding.label_sets(self.train.y) if isinstance(self.train, Arrays) else ()
+
     @property
     def output_scale(self) -> Scale:
         """How a model's outputs came from raw values: that of the targets, for each output."""

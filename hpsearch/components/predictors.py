@@ -92,7 +92,7 @@ class Predictor(nn.Module):
         return dict(self._encoding.columns(answers, shares, names, share))
 
     def _answers(self, outputs: Tensor) -> Tensor:
-        return self._encoding.answers(outputs)
+        return self._encoding.answers(self.head.read(outputs))
 
     @property
     def _encoding(self) -> TargetEncoding:

@@ -41,7 +41,7 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     if data.encoding.ignores_targets:
         layers += [FirstOf(), Unstandardize(data.x_scale), Unstandardize(unit)]
         layers += [ChannelsBack()] if data.came_channels_last else []
-    head = trainer.task.head
+    head = copy.deepcopy(trainer.task.head).cpu()
     if calibration is not None:
         layers.append(copy.deepcopy(calibration))
         head = Softmax()

@@ -13,6 +13,7 @@ import torch
 
 from hpsearch.components import Arrays, Data, load_data
 from hpsearch.components.losses import class_shares
+from hpsearch.components.metrics import Metric
 from hpsearch.components.predictors import Predictor
 from hpsearch.spec import TrialConfig
 from hpsearch.training import calibrate, export_model, make_trainer
@@ -78,6 +79,16 @@ def pictures() -> Mapping[str, Any]:
 def squares() -> Any:
     """A loss that goes with any head."""
     return lambda outputs, targets: (outputs - class_shares(targets, outputs)).square().mean()
+
+
+def greatest_error() -> Metric:
+    """A metric of numbers that is none of hpsearch's."""
+    return Metric.single(
+        "greatest_error",
+        lambda seen: float(np.abs(seen.outputs - seen.targets).max()),
+        ("regression",),
+        needs_probabilities=False,
+    )
 
 
 def _inputs() -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from hpsearch.components.tasks import (
     classification,
     forecasting,
+    label_strategies,
     language_model,
     multilabel,
     reconstruction,
@@ -24,6 +25,7 @@ __all__ = [
     "classification",
     "epoch_metrics",
     "forecasting",
+    "label_strategies",
     "language_model",
     "multilabel",
     "reconstruction",

@@ -36,6 +36,10 @@ class Head(nn.Module):
         """Return a score of each class against the rest (rows, classes)."""
         return outputs
 
+    def read(self, outputs: Tensor) -> Tensor:
+        """Return outputs as answers are read from them: of labels, above 0 where they are set."""
+        return outputs
+
     def inverse(self, predictions: Tensor) -> Tensor:
         """Return outputs for which `forward` gives these predictions, where it can."""
         return predictions
