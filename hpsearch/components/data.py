@@ -157,7 +157,8 @@ class Data:
     how an image's axes were read. Raw inputs that `came_channels_last` have the channels first
     here. Raw values were divided by `unit` before they were scaled; `raw_inputs` says what form
     they have. Inputs that are ids are ids of `num_tokens` tokens; 0: they are numbers.
-    `output_names` are those of outputs that are neither classes nor targets by themselves.
+    `output_names` are those of outputs that are neither classes nor targets by themselves;
+    `target_blocks` has each target's name and its classes, where there are several targets.
     """
 
     kind: Kind
@@ -183,6 +184,7 @@ class Data:
     raw_inputs: RawInputs | None = None
     num_tokens: int = 0
     output_names: tuple[str, ...] = ()
+    target_blocks: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def encoding(self) -> TargetEncoding:
@@ -339,7 +341,7 @@ def standardized(data: Data) -> Data:
     none = Scale.identity()
     of = data.encoding
     x = Scale.fit(_inputs(data.train), of.input_axes) if data.standardize else none
-    y = Scale.fit(data.train.y, of.target_axes) if of.standardizes else none
+    y = _target_scale(of, data.train.y)
 
     def apply(split: Split | None) -> Any:
         if isinstance(split, LazyRows):
@@ -348,7 +350,7 @@ def standardized(data: Data) -> Data:
             return split
         return Arrays(
             split.x if x is none else x.apply(split.x),
-            split.y if y is none else y.apply(split.y),
+            split.y if not of.standardizes else y.apply(split.y),
             split.mask,
         )
 
@@ -360,6 +362,14 @@ def standardized(data: Data) -> Data:
         x_scale=x.after(data.x_scale),
         y_scale=y.after(data.y_scale),
     )
+
+
+def _target_scale(of: TargetEncoding, y: NDArray[Any]) -> Scale:
+    if not of.standardizes:
+        return Scale.identity()
+    fitted, is_scaled = Scale.fit(y, of.target_axes), of.is_scaled(y)
+    mean, std = np.where(is_scaled, fitted.mean, 0), np.where(is_scaled, fitted.std, 1)
+    return Scale(mean.astype(np.float32), std.astype(np.float32))
 
 
 def _filled(data: Data) -> Data:

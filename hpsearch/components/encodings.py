@@ -26,6 +26,8 @@ class TargetEncoding:
     reads_targets: ClassVar[bool] = True
     #: whether a task may be learned from a data set whatever its targets are
     ignores_targets: ClassVar[bool] = False
+    #: whether targets are never taken for such unless the task or the data set says so
+    must_be_said: ClassVar[bool] = False
     #: whether each target is brought to mean 0 and standard deviation 1
     standardizes: ClassVar[bool] = False
     #: the axes of inputs and of targets over which that is done, where it isn't by feature or
@@ -60,6 +62,10 @@ class TargetEncoding:
     def label_sets(self, y: Values) -> tuple[tuple[int, ...], ...]:
         """Return the different sets of labels that rows have, as 0 and 1 for each label."""
         return ()
+
+    def is_scaled(self, y: Values) -> Values:
+        """Return which targets `standardizes` is of, given those to train on."""
+        return np.array(True)
 
     def base_rates(self, y: Values, output_size: int) -> tuple[float, ...]:
         """Return how often each output's event is true, and half a row more."""

@@ -13,7 +13,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
     "task": (
         *("output_size", "target_std", "class_counts"),
-        *("class_names", "soft_targets", "naive_errors", "label_sets", "folder"),
+        *("class_names", "soft_targets", "naive_errors", "label_sets", "target_blocks", "folder"),
     ),
     "loss": ("output_size", "class_counts"),
     "head": ("kind",),

@@ -179,6 +179,7 @@ PLACES: dict[str, list[Any]] = {
     "head": [_of_task(data, kind, "head", loss=_SQUARES) for data, kind in _KINDS.items()],
     "metric": [_of_task(data, kind, "metrics", many=True) for data, kind in _ALL_KINDS.items()],
     "model": [_section("model", data) for data in ("wine", "digits", "tumours")],
+    "task.multioutput": [_section("task", "mixed")],
     "task.forecasting": [_section("task", "series")],
     "task.language_model": [_section("task", "tokens", model=RNN)],
     "task.segmentation": [_section("task", "masks", model=FCN)],

@@ -137,6 +137,7 @@ CONTEXTS: dict[str, Context] = {
     "dataset.keel.missing": Context({"set": "cleveland-0_vs_4"}, values=("drop",), refuses=True),
     "dataset.logic_gate.stratify": Context({"gate": "xor", "train_rows": 2}),
     "task.[fls]*.metrics": Context(values=(["mcc"], ["tests.support.effects:greatest_error"])),
+    "task.multioutput.weights": Context(values=({"way": 3.0},)),
     "task.multilabel.head": Context({"loss": "tests.support.effects:squares"}, values=("svm",)),
     "task.*.head": Context({"loss": "tests.support.effects:squares"}),
     "model.mlp.depth": Context({"hidden_sizes": [8]}, values=(2,)),

@@ -39,6 +39,7 @@ DATA: dict[str, dict[str, Any]] = {
     "labels": {"name": "tests.support.effects:labels", "kind": "multilabel", **_SMALL},
     "shares": {"name": "tests.support.effects:shares", "kind": "classification", **_SMALL},
     "numbers": {"name": "tests.support.effects:numbers", **_SMALL},
+    "mixed": {"name": "tests.support.effects:mixed", "kind": "multioutput", **_SMALL},
     "values": {"name": "tests.support.effects:values", **_SMALL},
     "pictures": {"name": "tests.support.effects:pictures", **_SMALL},
     "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
@@ -63,6 +64,14 @@ def numbers() -> Mapping[str, Any]:
     """Rows with two targets of different sizes, some of them far off."""
     x = _inputs()
     return {"train": (x, x[:, :2] ** 3 * [1.0, 3.0] + np.sin(x[:, 2:4]))}
+
+
+def mixed() -> Mapping[str, Any]:
+    """Rows with a class and a number."""
+    x = _inputs()
+    y = np.empty((len(x), 2), object)
+    y[:, 0], y[:, 1] = np.where(x[:, 0] > 0, "up", "down"), x[:, 1] + x[:, 2] ** 2
+    return {"train": (x, y), "targets": ["way", "size"]}
 
 
 def values() -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ NO_DATA: Mapping[str, Any] = {
     "soft_targets": True,
     "naive_errors": (1.0,),
     "label_sets": ((0, 0), (0, 1), (1, 1)),
+    "target_blocks": (("0", ("0", "1")), ("1", ())),
 }
 
 
@@ -95,6 +96,7 @@ def task_for(
         soft_targets=data.has_soft_targets,
         naive_errors=data.naive_errors,
         label_sets=data.label_sets,
+        target_blocks=data.target_blocks,
         folder=folder,
     )
     if task.kind != data.kind:
