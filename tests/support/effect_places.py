@@ -188,7 +188,7 @@ PLACES: dict[str, list[Any]] = {
     "model.autoencoder": [_section("model", "values")],
     "model.unet": [_section("model", "pictures")],
     "model.conv_autoencoder": [_section("model", "pictures")],
-    "model.transformer": [_section("model", "tokens")],
+    "model.transformer": [_section("model", "tokens"), _section("model", "digits")],
     "model.minilm": [Alone("texts", (8,))],
     "model.efficientnet_lite0": [Alone("images", (1, 40, 40))],
     "cell": [_of_model("rnn", "digits", RNN, "cell")],

@@ -229,6 +229,7 @@ UNSEEN: dict[str, str] = {
     "model.highway.mc_dropout_samples": "refused: it has no dropout",
     "model.resnet.mc_dropout_samples": "refused: it has no dropout",
     "model.unet.mc_dropout_samples": "refused: it has no dropout",
+    "model.transformer.readout@tokens": "each token has outputs",
     "model.gmlp.patch_size@[wt]*": "rows of a table have no patches",
     "model.autoencoder.mc_dropout_samples": "refused: it has no dropout",
     "model.perceptron.mc_dropout_samples": "refused: it has no dropout",
