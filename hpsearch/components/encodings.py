@@ -26,6 +26,8 @@ class TargetEncoding:
     reads_targets: ClassVar[bool] = True
     #: whether a task may be learned from a data set whatever its targets are
     ignores_targets: ClassVar[bool] = False
+    #: whether outputs are inputs again, whose units they get back
+    gives_inputs: ClassVar[bool] = False
     #: whether targets are never taken for such unless the task or the data set says so
     must_be_said: ClassVar[bool] = False
     #: whether each target is brought to mean 0 and standard deviation 1

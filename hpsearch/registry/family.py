@@ -20,7 +20,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "metric": ("output_size", "class_counts"),
     "model": (
         *("folder", "input_shape", "output_size"),
-        *("output_shape", "num_tokens", "input_scale"),
+        *("output_shape", "num_tokens", "input_scale", "kind"),
     ),
     "cell": ("input_size", "hidden_size"),
     "activation": (),

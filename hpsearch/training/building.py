@@ -116,6 +116,7 @@ def model_for(
         head,
         data.x_scale,
         output_shape=outputs,
+        kind=data.kind,
         num_tokens=data.num_tokens,
     )
 

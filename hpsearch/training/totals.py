@@ -72,7 +72,8 @@ class Totals:
 
     def _sum(self, outputs: Tree, batch: Batch) -> None:
         if self._kept is not None:
-            self._kept.append((outputs.float().cpu(), _counted(batch).cpu()))
+            first = outputs[0] if isinstance(outputs, tuple) else outputs  # what is predicted
+            self._kept.append((first.float().cpu(), _counted(batch).cpu()))
         self._sums.append(self._task.totals(outputs, batch))
 
     def _add(self, totals: list[float]) -> None:

@@ -40,6 +40,7 @@ DATA: dict[str, dict[str, Any]] = {
     "shares": {"name": "tests.support.effects:shares", "kind": "classification", **_SMALL},
     "numbers": {"name": "tests.support.effects:numbers", **_SMALL},
     "mixed": {"name": "tests.support.effects:mixed", "kind": "multioutput", **_SMALL},
+    "units": {"name": "tests.support.effects:units", "standardize": False, **_SMALL},
     "values": {"name": "tests.support.effects:values", **_SMALL},
     "pictures": {"name": "tests.support.effects:pictures", **_SMALL},
     "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
@@ -72,6 +73,12 @@ def mixed() -> Mapping[str, Any]:
     y = np.empty((len(x), 2), object)
     y[:, 0], y[:, 1] = np.where(x[:, 0] > 0, "up", "down"), x[:, 1] + x[:, 2] ** 2
     return {"train": (x, y), "targets": ["way", "size"]}
+
+
+def units() -> Mapping[str, Any]:
+    """Rows of zeros and ones."""
+    x = (_inputs() > 0).astype(np.float32)
+    return {"train": (x, np.arange(150)), "kind": "contrastive_divergence"}
 
 
 def values() -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hpsearch.components.tasks import (
     classification,
+    contrastive_divergence,
     forecasting,
     label_strategies,
     language_model,
@@ -24,6 +25,7 @@ __all__ = [
     "NO_DATA",
     "Task",
     "classification",
+    "contrastive_divergence",
     "epoch_metrics",
     "forecasting",
     "label_strategies",
