@@ -157,7 +157,8 @@ class Data:
     how an image's axes were read. Raw inputs that `came_channels_last` have the channels first
     here. Raw values were divided by `unit` before they were scaled; `raw_inputs` says what form
     they have. Inputs that are ids are ids of `num_tokens` tokens; 0: they are numbers.
-    `output_names` are those of outputs that are neither classes nor targets by themselves.
+    `output_names` are those of outputs that are neither classes nor targets by themselves;
+    `target_blocks` has each target's name and its classes, where there are several targets.
     """
 
     kind: Kind
@@ -183,6 +184,7 @@ class Data:
     raw_inputs: RawInputs | None = None
     num_tokens: int = 0
     output_names: tuple[str, ...] = ()
+    target_blocks: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def encoding(self) -> TargetEncoding:
@@ -222,6 +224,12 @@ class Data:
         """The mean absolute errors of the seasonal naive forecast of each series in the training
         rows, standardised; nothing for targets of another kind."""
         return self.encoding.naive_errors(self.train.y) if isinstance(self.train, Arrays) else ()
+
+    @cached_property
+    def label_sets(self) -> tuple[tuple[int, ...], ...]:
+        """The sets of labels of the training rows, as 0 and 1 for each label; nothing for targets
+        of another kind, or where Datasets are read."""
+        return self.encoding.label_sets(self.train.y) if isinstance(self.train, Arrays) else ()
 
     @property
     def output_scale(self) -> Scale:
@@ -333,7 +341,7 @@ def standardized(data: Data) -> Data:
     none = Scale.identity()
     of = data.encoding
     x = Scale.fit(_inputs(data.train), of.input_axes) if data.standardize else none
-    y = Scale.fit(data.train.y, of.target_axes) if of.standardizes else none
+    y = _target_scale(of, data.train.y)
 
     def apply(split: Split | None) -> Any:
         if isinstance(split, LazyRows):
@@ -342,7 +350,7 @@ def standardized(data: Data) -> Data:
             return split
         return Arrays(
             split.x if x is none else x.apply(split.x),
-            split.y if y is none else y.apply(split.y),
+            split.y if not of.standardizes else y.apply(split.y),
             split.mask,
         )
 
@@ -354,6 +362,14 @@ def standardized(data: Data) -> Data:
         x_scale=x.after(data.x_scale),
         y_scale=y.after(data.y_scale),
     )
+
+
+def _target_scale(of: TargetEncoding, y: NDArray[Any]) -> Scale:
+    if not of.standardizes:
+        return Scale.identity()
+    fitted, is_scaled = Scale.fit(y, of.target_axes), of.is_scaled(y)
+    mean, std = np.where(is_scaled, fitted.mean, 0), np.where(is_scaled, fitted.std, 1)
+    return Scale(mean.astype(np.float32), std.astype(np.float32))
 
 
 def _filled(data: Data) -> Data:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Values = np.ndarray[Any, Any]
@@ -24,6 +26,10 @@ class TargetEncoding:
     reads_targets: ClassVar[bool] = True
     #: whether a task may be learned from a data set whatever its targets are
     ignores_targets: ClassVar[bool] = False
+    #: whether outputs are inputs again, whose units they get back
+    gives_inputs: ClassVar[bool] = False
+    #: whether targets are never taken for such unless the task or the data set says so
+    must_be_said: ClassVar[bool] = False
     #: whether each target is brought to mean 0 and standard deviation 1
     standardizes: ClassVar[bool] = False
     #: the axes of inputs and of targets over which that is done, where it isn't by feature or
@@ -55,6 +61,14 @@ class TargetEncoding:
         """Return the rows of each class, rounded; nothing where there are no classes."""
         return ()
 
+    def label_sets(self, y: Values) -> tuple[tuple[int, ...], ...]:
+        """Return the different sets of labels that rows have, as 0 and 1 for each label."""
+        return ()
+
+    def is_scaled(self, y: Values) -> Values:
+        """Return which targets `standardizes` is of, given those to train on."""
+        return np.array(True)
+
     def base_rates(self, y: Values, output_size: int) -> tuple[float, ...]:
         """Return how often each output's event is true, and half a row more."""
         return ()
@@ -71,6 +85,12 @@ class TargetEncoding:
     def naive_errors(self, y: Values) -> tuple[float, ...]:
         """Return the mean absolute error of the seasonal naive forecast of each series."""
         return ()
+
+    def right_outputs(self, targets: Tensor, output_size: int) -> Tensor:
+        """Return outputs of a model that knows the targets, as an order at least."""
+        if targets.dtype == torch.int64:
+            return F.one_hot(targets, output_size).float()
+        return targets
 
     def answers(self, outputs: Tensor) -> Tensor:
         """Return what is predicted, given a model's outputs."""

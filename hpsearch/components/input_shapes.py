@@ -15,14 +15,6 @@ def check_shape(name: str, fits: bool, needs: str, input_shape: tuple[int, ...])
         )
 
 
-def check_tokens(
-    name: str, num_tokens: int, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
-) -> None:
-    """Raise BadConfigurationError for examples that are no tokens with an output for each."""
-    needs = "ids of tokens, and a task that predicts one at each step (language_model)"
-    check_shape(name, num_tokens > 0 and len(output_shape) == 2, needs, input_shape)
-
-
 def check_images(name: str, input_shape: tuple[int, ...]) -> None:
     """Raise BadConfigurationError for examples that are no images."""
     check_shape(name, len(input_shape) == 3, IMAGES, input_shape)

@@ -89,10 +89,10 @@ class Predictor(nn.Module):
         fits = len(self.names) == num_outputs
         names = self.names if fits else tuple(map(str, range(num_outputs)))
         share = "probability" if self.head.gives_probabilities else "score"
-        return dict(self._encoding.columns(answers, shares, names, share))
+        return dict(self.head.columns(self._encoding, answers, shares, names, share))
 
     def _answers(self, outputs: Tensor) -> Tensor:
-        return self._encoding.answers(outputs)
+        return self._encoding.answers(self.head.read(outputs))
 
     @property
     def _encoding(self) -> TargetEncoding:

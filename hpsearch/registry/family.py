@@ -13,14 +13,14 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
     "task": (
         *("output_size", "target_std", "class_counts"),
-        *("class_names", "soft_targets", "naive_errors", "folder"),
+        *("class_names", "soft_targets", "naive_errors", "label_sets", "target_blocks", "folder"),
     ),
     "loss": ("output_size", "class_counts"),
     "head": ("kind",),
     "metric": ("output_size", "class_counts"),
     "model": (
         *("folder", "input_shape", "output_size"),
-        *("output_shape", "num_tokens", "input_scale"),
+        *("output_shape", "num_tokens", "input_scale", "kind"),
     ),
     "cell": ("input_size", "hidden_size"),
     "activation": (),

@@ -23,7 +23,7 @@ from hpsearch.components.models.building import (
     check_outputs,
 )
 from hpsearch.components.optimizers import Group, build_optimizer
-from hpsearch.components.tasks import Task, task_for
+from hpsearch.components.tasks.base import Task, output_shape, task_for
 from hpsearch.components.tasks.heads import Head
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig, default_of
@@ -87,8 +87,9 @@ def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
     section, folder = config.values["model"], Path(config.folder)
     name, shape, num_tokens = section["name"], data.input_shape, data.num_tokens
     with placed("model"):
-        model = model_for(section, data, folder, task.head)
-        check_outputs(model, name, shape, data.output_shape, num_tokens)
+        outputs = output_shape(task, data)
+        model = model_for(section, data, folder, task.head, outputs)
+        check_outputs(model, name, shape, outputs, num_tokens)
         if data.encoding.is_causal:
             check_is_causal(model, name, shape[0], num_tokens)
         if isinstance(data.train, Arrays):
@@ -97,17 +98,25 @@ def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
 
 
 def model_for(
-    section: Mapping[str, Any], data: Data, folder: Path, head: Head | None = None
+    section: Mapping[str, Any],
+    data: Data,
+    folder: Path,
+    head: Head | None = None,
+    outputs: tuple[int, ...] | None = None,
 ) -> nn.Module:
-    """Build the model of a section for data."""
+    """Build the model of a section for data; `outputs` is the shape of an example's, by default
+    that of the data."""
+    outputs = outputs or data.output_shape
+    is_own = outputs != data.output_shape
     return build_model(
         section,
         data.input_shape,
-        data.output_size,
+        outputs[0] if is_own else data.output_size,
         folder,
         head,
         data.x_scale,
-        output_shape=data.output_shape,
+        output_shape=outputs,
+        kind=data.kind,
         num_tokens=data.num_tokens,
     )
 

@@ -39,9 +39,11 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     if data.encoding.standardizes:
         layers.append(Unstandardize(data.output_scale))
     if data.encoding.ignores_targets:
-        layers += [FirstOf(), Unstandardize(data.x_scale), Unstandardize(unit)]
+        layers.append(FirstOf())
+    if data.encoding.gives_inputs:
+        layers += [Unstandardize(data.x_scale), Unstandardize(unit)]
         layers += [ChannelsBack()] if data.came_channels_last else []
-    head = trainer.task.head
+    head = copy.deepcopy(trainer.task.head).cpu()
     if calibration is not None:
         layers.append(copy.deepcopy(calibration))
         head = Softmax()

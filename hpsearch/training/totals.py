@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hpsearch.components.batch import Batch, Tree, joined
+from hpsearch.components.batch import IGNORED, Batch, Tree, joined
 from hpsearch.components.tasks import Task
 from hpsearch.errors import DivergedError
 
@@ -72,7 +72,8 @@ class Totals:
 
     def _sum(self, outputs: Tree, batch: Batch) -> None:
         if self._kept is not None:
-            self._kept.append((outputs.float().cpu(), batch.targets.cpu()))
+            first = outputs[0] if isinstance(outputs, tuple) else outputs  # what is predicted
+            self._kept.append((first.float().cpu(), _counted(batch).cpu()))
         self._sums.append(self._task.totals(outputs, batch))
 
     def _add(self, totals: list[float]) -> None:
@@ -82,3 +83,9 @@ class Totals:
             )
         before = self._totals or [0.0] * len(totals)
         self._totals = [sum(pair) for pair in zip(before, totals, strict=True)]
+
+
+def _counted(batch: Batch) -> Tensor:
+    """Return the targets, ids of steps that don't count as IGNORED."""
+    targets: Tensor = batch.targets
+    return targets if batch.mask is None else targets.masked_fill(~batch.mask, IGNORED)

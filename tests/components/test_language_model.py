@@ -16,8 +16,8 @@ from hpsearch.components import Arrays, Data, load_data, task_for
 from hpsearch.components.batch import Batch
 from hpsearch.components.datasets.sequences import markov_entropy
 from hpsearch.components.models.transformer import (
+    Attention,
     Block,
-    CausalAttention,
     FeedForward,
     attended,
     rotary_angles,
@@ -193,7 +193,7 @@ class TestAttention:
             8, 2, 12, 0.0, "gelu", batch_first=True, norm_first=True
         ).eval()
         feed_forward = FeedForward(nn.Linear(8, 12), nn.GELU(), nn.Linear(12, 8))
-        ours = Block(8, CausalAttention(8, 2), feed_forward, 0.0).eval()
+        ours = Block(8, Attention(8, 2), feed_forward, 0.0).eval()
         own = dict(theirs.named_parameters())
         names = {"norms.0": "norm1", "norms.1": "norm2", "parts.1.0": "linear1"}
         names |= {"parts.1.2": "linear2", "parts.0.output": "self_attn.out_proj"}

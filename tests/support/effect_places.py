@@ -146,6 +146,7 @@ MLP = {"name": "mlp", "hidden_sizes": [8]}
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
 AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
+DBN = {"name": "dbn", "hidden_sizes": [4, 3]}
 FCN = {"name": "fcn", "channels": [4, 4]}
 TRANSFORMER = {"name": "transformer", "width": 8, "heads": 2, "layers": 1}
 
@@ -179,6 +180,10 @@ PLACES: dict[str, list[Any]] = {
     "head": [_of_task(data, kind, "head", loss=_SQUARES) for data, kind in _KINDS.items()],
     "metric": [_of_task(data, kind, "metrics", many=True) for data, kind in _ALL_KINDS.items()],
     "model": [_section("model", data) for data in ("wine", "digits", "tumours")],
+    "task.contrastive_divergence": [_section("task", "units", model=DBN)],
+    "model.dbn": [_section("model", "units")],
+    "model.rbm": [_section("model", "units")],
+    "task.multioutput": [_section("task", "mixed")],
     "task.forecasting": [_section("task", "series")],
     "task.language_model": [_section("task", "tokens", model=RNN)],
     "task.segmentation": [_section("task", "masks", model=FCN)],
@@ -187,7 +192,7 @@ PLACES: dict[str, list[Any]] = {
     "model.autoencoder": [_section("model", "values")],
     "model.unet": [_section("model", "pictures")],
     "model.conv_autoencoder": [_section("model", "pictures")],
-    "model.transformer": [_section("model", "tokens")],
+    "model.transformer": [_section("model", "tokens"), _section("model", "digits")],
     "model.minilm": [Alone("texts", (8,))],
     "model.efficientnet_lite0": [Alone("images", (1, 40, 40))],
     "cell": [_of_model("rnn", "digits", RNN, "cell")],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.support.effect_places import CNN, FCN, MLP, RNN, TRANSFORMER
+from tests.support.effect_places import CNN, DBN, FCN, MLP, RNN, TRANSFORMER
 
 #: a rate at which training gets worse, and better again
 ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
@@ -40,6 +40,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.fcn": FCN,
     "model.transformer": TRANSFORMER,
     "model.autoencoder": {"hidden_sizes": [4], "code_size": 2},
+    "model.dbn": DBN,
+    "model.rbm": {"hidden_size": 4},
     "model.resnet": {"depths": [1, 1], "widths": [4, 6]},
     "model.densenet": {"depths": [1, 1], "growth": 2},
     "model.convnext": {"depths": [1, 1], "widths": [4, 6], "layer_scale": 0.5},
@@ -136,6 +138,8 @@ CONTEXTS: dict[str, Context] = {
     "dataset.keel.set": Context(values=("glass0",)),
     "dataset.keel.missing": Context({"set": "cleveland-0_vs_4"}, values=("drop",), refuses=True),
     "dataset.logic_gate.stratify": Context({"gate": "xor", "train_rows": 2}),
+    "task.[fls]*.metrics": Context(values=(["mcc"], ["tests.support.effects:greatest_error"])),
+    "task.multioutput.weights": Context(values=({"way": 3.0},)),
     "task.multilabel.head": Context({"loss": "tests.support.effects:squares"}, values=("svm",)),
     "task.*.head": Context({"loss": "tests.support.effects:squares"}),
     "model.mlp.depth": Context({"hidden_sizes": [8]}, values=(2,)),
@@ -151,6 +155,7 @@ CONTEXTS: dict[str, Context] = {
     "model.transformer.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.*.corruption_rate": Context({"corruption": "masking"}),
     "model.transformer.width": Context(values=(16,)),
+    "model.*.chains": Context({"persistent": True}),
     "norm.streaming.gradient_*": Context({"gradient": "mixed"}),
     "norm.ghost_batch.virtual_batch": Context(values=(4,)),
     "initializer.he_uniform.by_gate": Context({"mode": "fan_out"}),
@@ -223,10 +228,13 @@ UNSEEN: dict[str, str] = {
     "metric.roc_auc.multi_class@labels": "refused: labels have no pairs of classes",
     "norm.streaming.gradient_short": "a trial has one pass an update: the short-term gradient is "
     "that of the pass",
+    "model.dbn.mc_dropout_samples": "refused: it has no dropout",
+    "model.rbm.mc_dropout_samples": "refused: it has no dropout",
     "model.conv_autoencoder.mc_dropout_samples": "refused: it has no dropout",
     "model.highway.mc_dropout_samples": "refused: it has no dropout",
     "model.resnet.mc_dropout_samples": "refused: it has no dropout",
     "model.unet.mc_dropout_samples": "refused: it has no dropout",
+    "model.transformer.readout@tokens": "each token has outputs",
     "model.gmlp.patch_size@[wt]*": "rows of a table have no patches",
     "model.autoencoder.mc_dropout_samples": "refused: it has no dropout",
     "model.perceptron.mc_dropout_samples": "refused: it has no dropout",

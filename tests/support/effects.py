@@ -13,6 +13,7 @@ import torch
 
 from hpsearch.components import Arrays, Data, load_data
 from hpsearch.components.losses import class_shares
+from hpsearch.components.metrics import Metric
 from hpsearch.components.predictors import Predictor
 from hpsearch.spec import TrialConfig
 from hpsearch.training import calibrate, export_model, make_trainer
@@ -38,6 +39,8 @@ DATA: dict[str, dict[str, Any]] = {
     "labels": {"name": "tests.support.effects:labels", "kind": "multilabel", **_SMALL},
     "shares": {"name": "tests.support.effects:shares", "kind": "classification", **_SMALL},
     "numbers": {"name": "tests.support.effects:numbers", **_SMALL},
+    "mixed": {"name": "tests.support.effects:mixed", "kind": "multioutput", **_SMALL},
+    "units": {"name": "tests.support.effects:units", "standardize": False, **_SMALL},
     "values": {"name": "tests.support.effects:values", **_SMALL},
     "pictures": {"name": "tests.support.effects:pictures", **_SMALL},
     "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
@@ -64,6 +67,20 @@ def numbers() -> Mapping[str, Any]:
     return {"train": (x, x[:, :2] ** 3 * [1.0, 3.0] + np.sin(x[:, 2:4]))}
 
 
+def mixed() -> Mapping[str, Any]:
+    """Rows with a class and a number."""
+    x = _inputs()
+    y = np.empty((len(x), 2), object)
+    y[:, 0], y[:, 1] = np.where(x[:, 0] > 0, "up", "down"), x[:, 1] + x[:, 2] ** 2
+    return {"train": (x, y), "targets": ["way", "size"]}
+
+
+def units() -> Mapping[str, Any]:
+    """Rows of zeros and ones."""
+    x = (_inputs() > 0).astype(np.float32)
+    return {"train": (x, np.arange(150)), "kind": "contrastive_divergence"}
+
+
 def values() -> Mapping[str, Any]:
     """Rows to be given back."""
     return {"train": (_inputs(), np.arange(150)), "kind": "reconstruction"}
@@ -78,6 +95,16 @@ def pictures() -> Mapping[str, Any]:
 def squares() -> Any:
     """A loss that goes with any head."""
     return lambda outputs, targets: (outputs - class_shares(targets, outputs)).square().mean()
+
+
+def greatest_error() -> Metric:
+    """A metric of numbers that is none of hpsearch's."""
+    return Metric.single(
+        "greatest_error",
+        lambda seen: float(np.abs(seen.outputs - seen.targets).max()),
+        ("regression",),
+        needs_probabilities=False,
+    )
 
 
 def _inputs() -> Any:

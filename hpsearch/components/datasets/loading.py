@@ -13,6 +13,7 @@ from hpsearch import registry
 from hpsearch.components.data import Data, Kind, KnownRows, LazyRows, standardized
 from hpsearch.components.datasets.factory_output import Source, read_source
 from hpsearch.components.datasets.layouts import axes_warnings, with_channels_first
+from hpsearch.components.datasets.mixed_targets import target_blocks
 from hpsearch.components.datasets.splitting import SplitSettings, divide, divide_dataset
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.components.encodings import encoding_of
@@ -114,6 +115,7 @@ def _check_given(given: Mapping[str, Any], source: Source) -> None:
 def _from_rows(
     source: Source, preparation: SplitSettings, decision: KindDecision, seed: int
 ) -> Data:
+    blocks = target_blocks(source) if decision.kind == "multioutput" else ()
     splits, class_names = _learned(source, decision.kind)
     folds = divide(splits, source, preparation, seed)
     train = splits["train"]
@@ -138,6 +140,7 @@ def _from_rows(
         kind_reason=decision.reason,
         target_names=source.target_names,
         output_names=() if source.windows is None else source.windows.output_names,
+        target_blocks=blocks,
         warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
     )
     return data if folds else standardized(data)
@@ -185,7 +188,7 @@ def _from_datasets(
         rule = "must return a Dataset for 'val' too, or one Dataset alone, which is divided"
         raise UserCodeError(f"{name}: {rule}, but got {' and '.join(splits)}")
     kind = decision.kind
-    if encoding_of(kind).ignores_targets:
+    if encoding_of(kind).ignores_targets or encoding_of(kind).must_be_said:
         raise DataError(f"{kind} needs arrays, but {name} returns torch Datasets", keyword="kind")
     splits = as_learned(splits, kind, name)
     input_shape, output_size = describe_dataset(splits["train"], source, name, kind)

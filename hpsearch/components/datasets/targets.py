@@ -19,6 +19,7 @@ from hpsearch.components.data import (
     split_length,
 )
 from hpsearch.components.datasets.factory_output import Source, check_finite
+from hpsearch.components.datasets.mixed_targets import as_outputs, target_columns
 from hpsearch.components.encodings import encoding_of
 from hpsearch.components.tasks.kinds import (
     SHARES_TOLERANCE,
@@ -45,6 +46,8 @@ def decide(
     """
     is_inputs_alone = said is not None and encoding_of(said.kind).ignores_targets
     if given == "auto" and said is not None and is_inputs_alone and source.windows is None:
+        return KindDecision(said.kind, said.reason)
+    if given == "auto" and said is not None and encoding_of(said.kind).must_be_said:
         return KindDecision(said.kind, said.reason)
     if given != "auto":
         return KindDecision(given, "`kind` states it")
@@ -78,6 +81,9 @@ def encode(source: Source, kind: Kind) -> tuple[dict[str, Arrays], tuple[str, ..
             key: Arrays(each.x, of.checked(each.y, names, each.x), each.mask)
             for key, each in splits.items()
         }, names
+    if kind == "multioutput":
+        columns = np.concatenate([split.y.astype(object) for split in splits.values()])
+        return _with_targets(splits, as_outputs(target_columns(columns, source))), ()
     targets = plain_targets(np.concatenate([split.y for split in splits.values()]))
     if kind == "multilabel" or (kind == "classification" and targets.ndim == 2):
         columns = _degrees(targets, kind)

@@ -13,7 +13,7 @@ from annotated_types import Ge
 from torch import nn
 
 from hpsearch import registry
-from hpsearch.components.data import Float, Scale
+from hpsearch.components.data import Float, Kind, Scale
 from hpsearch.components.layers.dropouts import (
     MonteCarlo,
 )
@@ -37,12 +37,14 @@ def build_model(
     *,
     output_shape: tuple[int, ...] = (),
     num_tokens: int = 0,
+    kind: Kind = "",
 ) -> nn.Module:
     """Build the model of a spec's section; UserCodeError if a factory returns no Module.
 
     `scale` is how inputs came from raw values. The `head` says what predictions are of which
     `mc_dropout_samples` takes the mean; by default they are the outputs. `output_shape` is that of
     an example's outputs, (output_size,) by default; inputs may be ids of `num_tokens` tokens.
+    `kind` is that of what is learned.
     """
     keywords = dict(section)
     name = keywords.pop("name")
@@ -64,6 +66,7 @@ def build_model(
         output_size=output_size,
         output_shape=output_shape or (output_size,),
         num_tokens=num_tokens,
+        kind=kind,
         input_scale=scale or Scale.identity(),
     )
     if not isinstance(model, nn.Module):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from hpsearch.components.input_shapes import check_tokens
+from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.components.layers.dropouts import Rate
 from hpsearch.components.layers.modules import Dropout
@@ -39,8 +39,13 @@ def transformer(
     positions: Literal["rotary", "learned"] = "rotary",
     activation: ActivationSection = "gelu",
     dropout: Rate = 0.0,
+    readout: Literal["mean", "last"] = "mean",
 ) -> nn.Module:
-    """A decoder: each step attends to itself and those before it, and predicts the next token.
+    """Attention between the steps of a sequence, of tokens or (time, features); of images, rows.
+
+    Where the task predicts at each step (language_model) it is a decoder: each step attends to
+    itself and those before it. Else it is an encoder: all steps attend to all, and the outputs are
+    of the mean of all steps or of the last.
 
     Blocks are normalised at their begin (pre-norm). `hidden_size` is that of their feed-forward
     part, 4 times the width by default. Places are told by rotating queries and keys (Su et al.,
@@ -48,13 +53,16 @@ def transformer(
     end of both parts of a block. `width` must be a multiple of the heads, of twice as many with
     rotary positions.
     """
-    check_tokens("transformer", num_tokens, input_shape, output_shape)
+    is_each = len(output_shape) == 2
+    length, size = _sequence_shape(input_shape, num_tokens)
     multiple = heads * (2 if positions == "rotary" else 1)
     if width % multiple:
         rule = f"must be a multiple of {multiple} with {heads} heads and {positions} positions"
         raise BadConfigurationError(rule, width, keyword="width")
-    length = input_shape[0]
-    embedding = Embedding(num_tokens, width, length if positions == "learned" else 0)
+    places = length if positions == "learned" else 0
+    embedding: nn.Module = (
+        Embedding(num_tokens, width, places) if num_tokens else Projection(size, width, places)
+    )
     rotary = length if positions == "rotary" else 0
     blocks: list[nn.Module] = []
     for _ in range(layers):
@@ -63,10 +71,21 @@ def transformer(
         feed_forward = FeedForward(
             nn.Linear(width, hidden * widening(function)), function, nn.Linear(hidden, width)
         )
-        attention = CausalAttention(width, heads, rotary)
+        attention = Attention(width, heads, rotary, is_causal=is_each)
         blocks.append(Block(width, attention, feed_forward, dropout))
     output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, output_size))
-    return Transformer(embedding, Dropout(dropout), blocks, output)
+    return Transformer(embedding, Dropout(dropout), blocks, output, None if is_each else readout)
+
+
+def _sequence_shape(input_shape: tuple[int, ...], num_tokens: int) -> tuple[int, int]:
+    """Return the steps of an example and the numbers of each: of ids none, of images a row's."""
+    if num_tokens:
+        return input_shape[0], 0
+    needs = "ids of tokens, sequences of the shape (time, features) or images"
+    check_shape("transformer", len(input_shape) in (2, 3), needs, input_shape)
+    if len(input_shape) == 2:
+        return input_shape[0], input_shape[1]
+    return input_shape[1], input_shape[0] * input_shape[2]
 
 
 class Embedding(nn.Module):
@@ -86,14 +105,35 @@ class Embedding(nn.Module):
         return vectors if self.places is None else vectors + self.places.weight[: ids.shape[-1]]
 
 
-class CausalAttention(nn.Module):
-    """Multi-head attention to a step and those before it (Vaswani et al., 2017)."""
+class Projection(nn.Module):
+    """Steps (B, T, features), or images as their rows, as vectors (B, T, D), to which one for each
+    of `num_places` is added."""
+
+    def __init__(self, num_features: int, width: int, num_places: int = 0) -> None:
+        super().__init__()
+        self.features = nn.Linear(num_features, width)
+        self.places = nn.Embedding(num_places, width) if num_places else None
+        if self.places is not None:
+            nn.init.normal_(self.places.weight, std=EMBEDDING_STD)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the vectors."""
+        vectors: Tensor = self.features(x.transpose(1, 2).flatten(2) if x.ndim == 4 else x)
+        return vectors if self.places is None else vectors + self.places.weight
+
+
+class Attention(nn.Module):
+    """Multi-head attention (Vaswani et al., 2017) to all steps or, if it `is_causal`, to a step
+    and those before it."""
 
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, width: int, heads: int, rotary_length: int = 0) -> None:
+    def __init__(
+        self, width: int, heads: int, rotary_length: int = 0, *, is_causal: bool = True
+    ) -> None:
         super().__init__()
+        self.is_causal = is_causal
         self.heads, self.is_rotary = heads, rotary_length > 0
         self.gates = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
@@ -108,7 +148,7 @@ class CausalAttention(nn.Module):
         q, k, v = self.gates(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if self.is_rotary:
             q, k = (rotated(each, self.cos, self.sin) for each in (q, k))
-        mixed = attended(q, k, v)
+        mixed = attended(q, k, v, is_causal=self.is_causal)
         outputs: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return outputs
 
@@ -141,12 +181,18 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Ids (B, T) to logits of the next token at each step, (B, T, tokens)."""
+    """Sequences to outputs (B, outputs); without a readout at each step, (B, T, outputs)."""
 
     def __init__(
-        self, embedding: nn.Module, dropout: nn.Module, blocks: list[nn.Module], output: nn.Module
+        self,
+        embedding: nn.Module,
+        dropout: nn.Module,
+        blocks: list[nn.Module],
+        output: nn.Module,
+        readout: Literal["mean", "last"] | None = None,
     ) -> None:
         super().__init__()
+        self.readout = readout
         self.embedding, self.dropout = embedding, dropout
         self.blocks, self.output = nn.ModuleList(blocks), output
 
@@ -154,21 +200,27 @@ class Transformer(nn.Module):
         """Return the embedding, each block and the output."""
         return [[self.embedding, self.dropout], *([each] for each in self.blocks), [self.output]]
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Return the logits of a batch."""
-        x = self.dropout(self.embedding(ids))
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of a batch."""
+        x = self.dropout(self.embedding(x))
         for block in self.blocks:
             x = block(x)
+        if self.readout is not None:
+            x = x.mean(1) if self.readout == "mean" else x[:, -1]
         outputs: Tensor = self.output(x)
         return outputs
 
 
-def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return softmax(q kᵀ / sqrt(size)) v over a step and those before it, (..., T, size)."""
+def attended(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = True) -> Tensor:
+    """Return softmax(q kᵀ / sqrt(size)) v (..., T, size) over all steps, or over a step and those
+    before it."""
     if not torch._C._functorch.is_batchedtensor(q):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
     # its kernel for the CPU has no rule for vmap
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    if not is_causal:
+        whole: Tensor = scores.softmax(-1) @ v
+        return whole
     is_later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
     mixed: Tensor = scores.masked_fill(is_later, -torch.inf).softmax(-1) @ v
     return mixed

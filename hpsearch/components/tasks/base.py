@@ -25,6 +25,8 @@ NO_DATA: Mapping[str, Any] = {
     "class_names": ("0", "1"),
     "soft_targets": True,
     "naive_errors": (1.0,),
+    "label_sets": ((0, 0), (0, 1), (1, 1)),
+    "target_blocks": (("0", ("0", "1")), ("1", ())),
 }
 
 
@@ -93,6 +95,8 @@ def task_for(
         class_names=data.class_names,
         soft_targets=data.has_soft_targets,
         naive_errors=data.naive_errors,
+        label_sets=data.label_sets,
+        target_blocks=data.target_blocks,
         folder=folder,
     )
     if task.kind != data.kind:
@@ -102,6 +106,13 @@ def task_for(
             keyword="name",
         )
     return task
+
+
+def output_shape(task: Task, data: Data) -> tuple[int, ...]:
+    """Return the shape of a model's outputs for an example: the data's, unless the task has more
+    or fewer."""
+    own = getattr(task, "num_outputs", None)  # of a user's own it may be unknown
+    return data.output_shape if own is None else (own,)
 
 
 def as_learned_by(data: Data, section: Mapping[str, Any] | None, folder: Path) -> Data:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hpsearch.components.batch import Batch
 from hpsearch.components.data import Data, KnownRows
-from hpsearch.components.tasks import Task
+from hpsearch.components.tasks.base import Task, output_shape
 
 #: rows whose outputs, of which there may be one for each pixel, are there at once
 BATCH_SIZE = 1024
@@ -37,7 +37,7 @@ def baseline_scores(task: Task, data: Data) -> Scores:
     for split, arrays in known.items():
         own = data.encoding.row_forecasts(arrays.y)
         of_rows = {
-            name: task.head.inverse(each).expand(len(arrays), *data.output_shape)
+            name: task.head.inverse(each).expand(len(arrays), *output_shape(task, data))
             for name, each in (same | own).items()
         }
         for name, outputs in of_rows.items():

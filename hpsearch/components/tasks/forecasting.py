@@ -14,6 +14,7 @@ from hpsearch.components.batch import Batch, Tree, in_float32
 from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
 from hpsearch.components.losses import LossSection
+from hpsearch.components.metrics import MetricSections, Predictions
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
 from hpsearch.errors import DataError
 from hpsearch.registry import register
@@ -48,6 +49,10 @@ class Forecasts(TargetEncoding):
         """See TargetEncoding: those of the first horizon."""
         errors = np.abs(y[:, 0, 0] - y[:, 1, 0]).mean(0, dtype=np.float64)
         return tuple(errors.tolist())
+
+    def right_outputs(self, targets: Tensor, output_size: int) -> Tensor:
+        """See TargetEncoding."""
+        return _values(targets)[:, 0]
 
     def columns(
         self, answers: Values, shares: Values, names: Sequence[str], share: str
@@ -93,6 +98,14 @@ class Forecasting(SupervisedTask):
         own = super().totals(outputs, Batch((), _values(batch.targets)[:, 0]))
         return torch.cat([own[: len(naive)], naive, own[len(naive) :]])
 
+    def _predictions(self, outputs: Tensor, targets: Tensor) -> Predictions:
+        """In the series' units, but for a shift that errors don't have."""
+        std = np.resize(self._target_std, outputs.shape[1])
+        predicted, actual = (
+            each.double().numpy(force=True) * std for each in (outputs, _values(targets)[:, 0])
+        )
+        return Predictions(predicted, actual, "regression")
+
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return, output by output, absolute and squared errors."""
         errors = outputs.double() - targets.double()
@@ -134,6 +147,7 @@ def forecasting(
     naive_errors: Sequence[float],
     folder: Path | None,
     loss: LossSection | None = None,
+    metrics: MetricSections = (),
 ) -> Forecasting:
     """Series some steps ahead, learned by the squared error or another loss; for time series.
 
@@ -141,7 +155,8 @@ def forecasting(
     the mean absolute error `mae`, and those of the first and the last horizon. `mase` divides
     the mean absolute error by that of the seasonal naive forecast in the training part, `skill`
     is 1 minus its ratio to that of the seasonal naive forecast of the same rows: above 0 is
-    better than the last season again. The value of a loss that is given is `criterion`.
+    better than the last season again. The value of a loss that is given is `criterion`. To
+    `metrics` of your own each series at each horizon is a target.
     """
     if 0 in naive_errors:
         raise DataError(
@@ -149,5 +164,5 @@ def forecasting(
             "does: MASE would divide by 0, the error of the seasonal naive forecast there"
         )
     targets = Targets("regression", output_size)
-    parts = make_parts(targets, "mse", loss, "linear", (), folder)
+    parts = make_parts(targets, "mse", loss, "linear", metrics, folder)
     return Forecasting(parts, target_std, naive_errors)

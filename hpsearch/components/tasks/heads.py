@@ -6,6 +6,7 @@ Models give plain outputs; a head is no part of training, where the loss reads t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
+from hpsearch.components.encodings import TargetEncoding, Values
 from hpsearch.registry import ComponentOf, register
 
 #: annotation of a keyword that is a head
@@ -35,6 +37,21 @@ class Head(nn.Module):
     def margins(self, outputs: Tensor) -> Tensor:
         """Return a score of each class against the rest (rows, classes)."""
         return outputs
+
+    def read(self, outputs: Tensor) -> Tensor:
+        """Return outputs as answers are read from them: of labels, above 0 where they are set."""
+        return outputs
+
+    def columns(
+        self,
+        encoding: TargetEncoding,
+        answers: Values,
+        shares: Values,
+        names: Sequence[str],
+        share: str,
+    ) -> Mapping[str, Values]:
+        """Return answers and shares as columns of a table; see TargetEncoding."""
+        return encoding.columns(answers, shares, names, share)
 
     def inverse(self, predictions: Tensor) -> Tensor:
         """Return outputs for which `forward` gives these predictions, where it can."""

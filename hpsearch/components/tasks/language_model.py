@@ -17,11 +17,13 @@ from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
 from hpsearch.components.losses import LossSection
 from hpsearch.components.losses.classification import Smoothing
+from hpsearch.components.metrics import MetricSections, Predictions
 from hpsearch.components.tasks.parts import (
     SupervisedTask,
     Targets,
     TaskComponents,
     make_parts,
+    predicted_classes,
     smoothed_cross_entropy,
 )
 from hpsearch.registry import register
@@ -100,6 +102,10 @@ class LanguageModel(SupervisedTask):
             return logits[counts], targets[counts]
         return logits, targets.masked_fill(~counts, IGNORED)
 
+    def _predictions(self, outputs: Tensor, targets: Tensor) -> Predictions:
+        """Return those of the tokens that count, each a row of a classification."""
+        return predicted_classes(self.head, outputs.flatten(0, 1), targets.flatten())
+
     def _num_compared(self, targets: Tensor) -> Tensor:
         """Return the number of tokens that count."""
         return (targets != IGNORED).sum().double().reshape(1)
@@ -130,15 +136,18 @@ def language_model(
     folder: Path | None,
     label_smoothing: Smoothing = 0.0,
     loss: LossSection | None = None,
+    metrics: MetricSections = (),
 ) -> LanguageModel:
     """The next token at each step, learned by cross entropy; for data sets of tokens.
 
     Reports the cross entropy in nats per token whatever is trained on, accuracy, perplexity
     (e to the cross entropy) and bits per character, which compares models of different tokens.
     The value of a loss that is given is `criterion`. A model gives an output for each step,
-    which must not depend on later ones.
+    which must not depend on later ones. To `metrics` each token is a row of a classification; all
+    outputs of a split are kept for them.
     """
     default = smoothed_cross_entropy(label_smoothing, loss)
     # of each token a classification
     targets = Targets("classification", output_size)
-    return LanguageModel(make_parts(targets, default, loss, "softmax", (), folder), class_names)
+    parts = make_parts(targets, default, loss, "softmax", metrics, folder)
+    return LanguageModel(parts, class_names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,11 +12,7 @@ from torch import Tensor
 
 from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
-from hpsearch.components.losses import LossSection
-from hpsearch.components.metrics import MetricSections
-from hpsearch.components.tasks.heads import HeadSection
-from hpsearch.components.tasks.parts import SupervisedTask, Targets, make_parts
-from hpsearch.registry import register
+from hpsearch.components.tasks.parts import SupervisedTask
 
 
 class Labels(TargetEncoding):
@@ -31,6 +26,10 @@ class Labels(TargetEncoding):
         """See TargetEncoding."""
         return tuple(((y.sum(0) + 0.5) / (len(y) + 1)).tolist())
 
+    def label_sets(self, y: Values) -> tuple[tuple[int, ...], ...]:
+        """See TargetEncoding; a label is true above 1/2."""
+        return tuple(map(tuple, np.unique(y > 0.5, axis=0).astype(int).tolist()))
+
     def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
         """The labels' shares of the rows, those that most of them have, and all undecided."""
         prior = torch.from_numpy(y.copy()).double().mean(0)
@@ -39,6 +38,10 @@ class Labels(TargetEncoding):
             "majority": (prior > 0.5).to(prior),
             "uniform": torch.full_like(prior, 0.5),
         }
+
+    def right_outputs(self, targets: Tensor, output_size: int) -> Tensor:
+        """See TargetEncoding."""
+        return targets - 0.5
 
     def answers(self, outputs: Tensor) -> Tensor:
         """Return set labels (rows, labels) as 0 and 1."""
@@ -94,25 +97,3 @@ class Multilabel(SupervisedTask):
             "f1_micro": float(2 * found.sum() / max(either.sum(), 1)),
             "f1_macro": float(f1.mean()),
         }
-
-
-@register("task", "multilabel")
-def multilabel(
-    output_size: int,
-    folder: Path | None,
-    loss: LossSection | None = None,
-    head: HeadSection = None,
-    metrics: MetricSections = (),
-    in_order: bool = False,
-) -> Multilabel:
-    """Labels that don't exclude each other, each learned by itself by soft_bce or another loss.
-
-    Reports the binary cross entropy (mean over labels) whatever is trained on, subset accuracy,
-    Hamming loss, micro and macro F1; and `criterion`, the value of a loss that is given. For a
-    data set with `kind: multilabel`, whose targets (rows, labels) are from 0 to 1. `in_order` is
-    that of `classification`.
-    """
-    targets = Targets("multilabel", output_size)
-    task = Multilabel(make_parts(targets, "soft_bce", loss, head, metrics, folder))
-    task.in_order = in_order
-    return task

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hpsearch.components.batch import Batch, Tree, in_float32
+from hpsearch.components.batch import IGNORED, Batch, Tree, in_float32
 from hpsearch.components.data import Kind
 from hpsearch.components.losses import LOSS, Loss, class_shares, make_loss
 from hpsearch.components.metrics import METRICS, Metric, Predictions
@@ -37,9 +37,14 @@ class SupervisedTask(ABC):
     joins_batches: ClassVar[bool] = True
     #: whether rows are trained on in their order, rather than shuffled anew each epoch
     in_order: bool = False
+    #: outputs of a model where there isn't one for each of the data's targets
+    num_outputs: int | None = None
 
     def __init__(self, parts: TaskComponents) -> None:
         self._parts = parts
+        if own := sorted({*self.own_metrics} & {*self.scores}):
+            rule = f"must not name {own[0]}, which {self.kind} reports by itself"
+            raise BadConfigurationError(rule, keyword="metrics")
 
     @property
     def criterion(self) -> Loss:
@@ -60,6 +65,11 @@ class SupervisedTask(ABC):
     def scores(self) -> tuple[str, ...]:
         """The names of the scores that the user asked for."""
         return tuple(name for metric in self._parts.scores for name in metric.names)
+
+    @property
+    def scores_asked(self) -> tuple[Metric, ...]:
+        """The scores that the user asked for."""
+        return self._parts.scores
 
     def count(self, batch: Batch) -> Tensor | int:
         """Return the number of rows."""
@@ -87,6 +97,7 @@ class SupervisedTask(ABC):
             return self._own_summary(own, num_rows)
         return {**self._own_summary(own[:-1], num_rows), "criterion": own[-1] / num_rows}
 
+    @torch.no_grad()
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         """Return the scores of all rows of a split that are defined there."""
         seen = self._predictions(outputs, targets)
@@ -117,6 +128,14 @@ class SupervisedTask(ABC):
         outputs = outputs.double()
         shares, predicted = class_shares(targets, outputs), self.head(outputs)
         return Predictions(predicted.cpu().numpy(), shares.cpu().numpy(), self.kind)
+
+
+def predicted_classes(head: Head, logits: Tensor, targets: Tensor) -> Predictions:
+    """Return what a model says of places (places, classes), each with a class unless IGNORED."""
+    counts = targets != IGNORED
+    logits, targets = logits[counts].double(), targets[counts]
+    shares, predicted = class_shares(targets, logits), head(logits)
+    return Predictions(predicted.numpy(force=True), shares.numpy(force=True))
 
 
 @dataclass(frozen=True)

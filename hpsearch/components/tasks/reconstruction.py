@@ -23,6 +23,7 @@ class Inputs(TargetEncoding):
 
     reads_targets: ClassVar[bool] = False
     ignores_targets: ClassVar[bool] = True
+    gives_inputs: ClassVar[bool] = True
 
     def output_size(self, y: Values, names: Sequence[str], input_shape: tuple[int, ...]) -> int:
         """Return the number of values of an example."""

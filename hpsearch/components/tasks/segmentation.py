@@ -16,8 +16,14 @@ from hpsearch.components.batch import IGNORED, Batch, Tree, in_float32
 from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
 from hpsearch.components.losses import LossSection
+from hpsearch.components.metrics import MetricSections, Predictions
 from hpsearch.components.tasks.heads import Softmax
-from hpsearch.components.tasks.parts import SupervisedTask, Targets, make_parts
+from hpsearch.components.tasks.parts import (
+    SupervisedTask,
+    Targets,
+    make_parts,
+    predicted_classes,
+)
 from hpsearch.errors import DataError
 from hpsearch.registry import register
 
@@ -77,6 +83,10 @@ class PixelClasses(TargetEncoding):
         named["uniform"] = torch.full_like(prior, 1 / output_size)
         return {name: each[:, None, None] for name, each in named.items()}
 
+    def right_outputs(self, targets: Tensor, output_size: int) -> Tensor:
+        """See TargetEncoding; a pixel that doesn't count may be anything."""
+        return super().right_outputs(targets.clamp_min(0), output_size).movedim(-1, 1)
+
     def answers(self, outputs: Tensor) -> Tensor:
         """Return the likeliest class of each pixel, (rows, height, width)."""
         return outputs.argmax(1)
@@ -117,6 +127,11 @@ class Segmentation(SupervisedTask):
         counts = targets != IGNORED
         return logits[counts], targets[counts]
 
+    def _predictions(self, outputs: Tensor, targets: Tensor) -> Predictions:
+        """Return those of the pixels that count, each a row of a classification."""
+        logits, targets = outputs.movedim(1, -1).flatten(0, 2), targets.flatten()
+        return predicted_classes(self.head, logits, targets)
+
     def _num_compared(self, targets: Tensor) -> Tensor:
         """Return the number of pixels that count."""
         return (targets != IGNORED).sum().double().reshape(1)
@@ -150,14 +165,16 @@ def segmentation(
     class_counts: Sequence[int],
     folder: Path | None,
     loss: LossSection | None = None,
+    metrics: MetricSections = (),
 ) -> Segmentation:
     """A class for each pixel, learned by cross entropy or another loss; for images with masks.
 
     Reports the cross entropy per pixel whatever is trained on, the accuracy of pixels, and the
     means over classes of the intersection over union `iou` and of the Dice coefficient `dice`,
     for all pixels of a split together. Pixels that masks leave out count nowhere. The value of a
-    loss that is given, for each pixel, is `criterion`.
+    loss that is given, for each pixel, is `criterion`. To `metrics` each pixel is a row of a
+    classification; all outputs of a split are kept for them.
     """
     targets = Targets("classification", output_size, class_counts)  # of each pixel
-    parts = make_parts(targets, "cross_entropy", loss, "softmax", (), folder)
+    parts = make_parts(targets, "cross_entropy", loss, "softmax", metrics, folder)
     return Segmentation(replace(parts, head=Softmax(axis=1)))

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from hpsearch.components.data import Arrays, Data, Kind
+from hpsearch.components.data import Arrays, Data
+from hpsearch.components.encodings import encoding_of
 from hpsearch.components.tasks.base import Task
 from hpsearch.components.tasks.kinds import Values, listed
 
+#: values of outputs, at most, that are tried
+MOST_VALUES = 2**24
 SPLIT_WORDS = {"val": "validation", "test": "test"}
 
 
@@ -45,7 +47,9 @@ def _defined(task: Task, y: Values, output_size: int) -> set[str]:
     """Return the scores that are defined for one of two sets of outputs."""
     targets = torch.as_tensor(y)
     found: set[str] = set()
-    for outputs in _outputs(task.kind, targets, output_size):
+    if targets.numel() * output_size > MOST_VALUES:
+        return set(task.scores)
+    for outputs in _outputs(task, targets, output_size):
         try:
             with torch.no_grad():
                 found |= task.measure(outputs, targets).keys()
@@ -54,12 +58,11 @@ def _defined(task: Task, y: Values, output_size: int) -> set[str]:
     return found
 
 
-def _outputs(kind: Kind, targets: Tensor, output_size: int) -> Iterator[Tensor]:
+def _outputs(task: Task, targets: Tensor, output_size: int) -> Iterator[Tensor]:
     """Yield outputs that are right, and random ones."""
-    if targets.dtype == torch.int64:
-        right = F.one_hot(targets, output_size).float()
-    else:
-        right = targets if kind == "regression" else targets - 0.5
+    right = encoding_of(task.kind).right_outputs(targets, output_size)
+    if task.kind == "multilabel":  # there may be an output for each set of labels
+        right = task.head.inverse(right.sigmoid()).detach()
     yield right
     yield torch.randn(right.shape, generator=torch.Generator().manual_seed(0))
 
