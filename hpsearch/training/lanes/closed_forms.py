@@ -20,8 +20,8 @@ aten: Any = torch.ops.aten
 class ClosedForm:
     """The outputs of a chain for a batch of each lane, and its gradients by the parameters."""
 
-    def __init__(self, layers: Sequence[_Layer]) -> None:
-        self._layers = layers
+    def __init__(self, layers: Sequence[_Layer], gradients: Sequence[_Gradient]) -> None:
+        self._layers, self._gradients = layers, gradients
         self._dropouts = [layer for layer in layers if isinstance(layer, _Dropout)]
         # nothing before the first layer that is trained needs a gradient
         self._first = next(n for n, layer in enumerate(layers) if layer.is_first)
@@ -36,12 +36,13 @@ class ClosedForm:
         trained, `dropouts` its dropouts in the order of their keys.
         """
         layers: list[_Layer] = []
+        gradients = {name: _Gradient(tensor) for name, tensor in grads.items()}
         places = {id(dropout): place for place, dropout in enumerate(dropouts)}
         is_first = True
         for link in chain.links:
             tensors = {own: state[name] for own, name in link.names.items()}
             if isinstance(link.module, nn.Linear):
-                of_layer = {own: grads[n] for own, n in link.names.items() if n in grads}
+                of_layer = {own: gradients[n] for own, n in link.names.items() if n in grads}
                 if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
                     return None
                 layers.append(_Linear(tensors, of_layer, is_first=is_first and bool(of_layer)))
@@ -55,7 +56,7 @@ class ClosedForm:
                 layers.append(_activation(link))
             else:
                 return None
-        return None if is_first else cls(layers)
+        return None if is_first else cls(layers, list(gradients.values()))
 
     def begin(self, keys: Tensor, first_rows: Tensor) -> None:
         """Begin some passes over batches of one size, whose dropouts draw by these keys.
@@ -71,8 +72,10 @@ class ClosedForm:
             x = layer.forward(x)
         return x
 
-    def add_gradients(self, grad: Tensor) -> None:
-        """Add the gradients of the last pass, given that by its outputs."""
+    def take_gradients(self, grad: Tensor, *, add: bool) -> None:
+        """Write the gradients of the last pass, given that by its outputs, or add them."""
+        for gradient in self._gradients:
+            gradient.is_empty = not add
         for layer in reversed(self._layers[self._first :]):
             grad = layer.backward(grad)
 
@@ -92,8 +95,35 @@ class _Layer(Protocol):
         """Return the gradient by x, given that by the outputs; add those by parameters."""
 
 
+class _Gradient:
+    """The gradient by a tensor of the lanes, of one layer or several: the first writes it."""
+
+    is_empty = False
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    def add_product(self, left: Tensor, right: Tensor) -> None:
+        """Add the products of lanes' matrices."""
+        if self.is_empty:
+            torch.bmm(left, right, out=self._tensor)
+        else:
+            self._tensor.baddbmm_(left, right)
+        self.is_empty = False
+
+    def add_sum(self, rows: Tensor) -> None:
+        """Add the sums of lanes' rows."""
+        if self.is_empty:
+            torch.sum(rows, 1, out=self._tensor)
+        else:
+            self._tensor.add_(rows.sum(1))
+        self.is_empty = False
+
+
 class _Linear:
-    def __init__(self, tensors: Tensors, grads: Tensors, *, is_first: bool) -> None:
+    def __init__(
+        self, tensors: Tensors, grads: Mapping[str, _Gradient], *, is_first: bool
+    ) -> None:
         self.is_first = is_first
         self._weight, self._weight_grad = tensors["weight"], grads.get("weight")
         self._bias, self._bias_grad = tensors.get("bias"), grads.get("bias")
@@ -112,9 +142,9 @@ class _Linear:
         """See _Layer; the gradient by the first layer's x is nobody's."""
         rows = grad if grad.ndim == 3 else grad.flatten(1, -2)
         if self._weight_grad is not None:
-            self._weight_grad.add_(torch.bmm(rows.transpose(1, 2), self._rows))
+            self._weight_grad.add_product(rows.transpose(1, 2), self._rows)
         if self._bias_grad is not None:
-            self._bias_grad.add_(rows.sum(1))
+            self._bias_grad.add_sum(rows)
         if self.is_first:
             return grad
         by_x = torch.bmm(rows, self._weight)

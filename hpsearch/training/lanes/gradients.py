@@ -60,12 +60,10 @@ class Gradients:
         """
         if self._closed is None:
             return self._by_autograd(batch, add=add)
-        if not add:
-            self._stack.grads.zero_()
         with torch.no_grad():
             outputs = self._closed.outputs(batch.rows.inputs)
             losses, grads = self._of_losses(batch, outputs)
-            self._closed.add_gradients(grads)
+            self._closed.take_gradients(grads, add=add)
         self._stack.add_penalties(batch.begins)
         return outputs, losses
 

@@ -26,8 +26,10 @@ from hpsearch.training.trainer import Trainer
 #: what a module's attributes may hold that can be compared
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, type)
 #: attributes of modules that are no part of the program
-_NOT_COMPARED = frozenset({"training", "active", "has_key", "_num_draws", "_counters"}) | set(
-    vars(nn.Module())
+_NOT_COMPARED = (
+    frozenset({"training", "active", "has_key", "_num_draws", "_counters"})
+    | {"_flat_weights", "_flat_weight_refs"}  # a recurrent layer's list of its parameters
+    | set(vars(nn.Module()))
 )
 #: sections that set the sizes of batches
 _OF_BATCHES = ("batch_size", "last_batch", "lr_scaling", "batch_schedule")

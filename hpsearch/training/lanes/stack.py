@@ -16,6 +16,7 @@ from hpsearch.components.layers.modules import ChannelsLast, Dropout
 from hpsearch.components.tasks import Task
 from hpsearch.training.lanes.batched_layers import Chain, losses_of
 from hpsearch.training.lanes.penalties import Penalties
+from hpsearch.training.lanes.recurrent import take_steps_in_lanes
 from hpsearch.training.lanes.tensors import (
     addresses,
     columns_of,
@@ -46,6 +47,7 @@ class LaneProgram(nn.Module):
                 mine.active = False
             elif hasattr(mine, "active"):  # lanes without dropout have the rate 0
                 mine.active = any(module.active for module in theirs)
+        take_steps_in_lanes(self.net)
 
     def forward(self, batch: Batch, is_row: Tensor | None = None) -> tuple[Tree, Tensor]:
         """Return the outputs of a batch and the mean loss over its rows.

@@ -14,7 +14,7 @@ from hpsearch.components.batch import Batch
 from hpsearch.components.layers.activations import ACTIVATION
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
-from hpsearch.training.lanes.batched_layers import Chain, is_activation
+from hpsearch.training.lanes.batched_layers import Chain, Tensors, is_activation
 from hpsearch.training.lanes.closed_forms import ClosedForm
 from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.training.lanes.stack import Stack
@@ -47,6 +47,7 @@ def taken(configs: list[TrialConfig], data: Data, *, closed_forms: bool) -> list
     )
     is_row = torch.arange(ROWS) < torch.tensor([ROWS, 4, 7])[:, None]
     gradients.begin(keys, first_rows)
+    stack.grads.fill_(torch.nan)  # the first part writes them
     found = []
     for part in range(2):
         begins, weights = torch.tensor([1.0 - part, 1, 0]), torch.tensor([0.5, 1.0, 0.0])
@@ -97,25 +98,39 @@ def test_gradients_are_those_of_autograd(name: str) -> None:
     assert mine[-1].abs().max() > 0.01
 
 
-def closed_form_of(net: nn.Module, *frozen: str) -> ClosedForm | None:
+def closed_form_of(net: nn.Module, *frozen: str) -> tuple[ClosedForm | None, Tensors]:
+    """Return it with its gradients, which hold no numbers yet."""
     chain = Chain.of(net)
     assert chain is not None
     state = {name: tensor.detach()[None] for name, tensor in net.named_parameters()}
-    grads = {name: torch.zeros_like(each) for name, each in state.items() if name not in frozen}
-    return ClosedForm.of(chain, state, grads, [])
+    trained = {name: each for name, each in state.items() if name not in frozen}
+    grads = {name: torch.full_like(each, torch.nan) for name, each in trained.items()}
+    return ClosedForm.of(chain, state, grads, []), grads
+
+
+def check_gradients(net: nn.Module, *frozen: str) -> None:
+    closed, grads = closed_form_of(net, *frozen)
+    assert closed is not None
+    x = torch.randn(5, 4)
+    net(x).square().sum().backward()
+    with torch.no_grad():
+        for is_second in (False, True):
+            outputs = closed.outputs(x[None])
+            closed.take_gradients(2 * outputs, add=is_second)
+            for name, grad in grads.items():
+                expected = net.get_parameter(name).grad
+                assert torch.allclose(grad[0], (1 + is_second) * expected, atol=1e-5)
 
 
 def test_a_layer_that_is_not_trained_has_no_gradient_but_passes_one_on() -> None:
     net = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 3), nn.Linear(3, 2))
-    closed = closed_form_of(net, "2.weight", "2.bias")
-    assert closed is not None
-    x = torch.randn(5, 4)
-    net(x).sum().backward()
-    with torch.no_grad():
-        outputs = closed.outputs(x[None])
-        closed.add_gradients(torch.ones_like(outputs))
-    found: Any = closed._layers[0]
-    assert torch.allclose(found._weight_grad[0], net[0].weight.grad, atol=1e-6)
+    check_gradients(net, "2.weight", "2.bias")
+
+
+def test_layers_that_share_a_weight_add_to_its_gradient() -> None:
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    second.weight = first.weight
+    check_gradients(nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), first))
 
 
 @pytest.mark.parametrize(
@@ -129,4 +144,4 @@ def test_a_layer_that_is_not_trained_has_no_gradient_but_passes_one_on() -> None
     ids=str,
 )
 def test_what_has_no_closed_form(net: nn.Module) -> None:
-    assert closed_form_of(net) is None
+    assert closed_form_of(net)[0] is None

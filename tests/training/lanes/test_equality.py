@@ -16,16 +16,13 @@ from tests.support.lanes import MLP, alone, assert_same, lane_config, together
 
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8], "dropout": 0.2}
 RNN = {"name": "rnn", "hidden_size": 4}
+RECURRENT_DROPOUTS = ("naive_rnn", "rec_mem", "variational_rnn", "weight_drop")
 EPOCHS = 3
 #: components whose trials are trained one by one, and what is said of it
 NOT_FUSED: dict[str, str] = {
+    "cell.bn_lstm": "model: draws random numbers of its own",
     "norm.streaming": "model: ",
     "norm.weight": "model: can't be batched over trials",
-    "model.rnn": "model: can't be batched over trials",
-    "dropout.naive_rnn": "model: can't be batched over trials",
-    "dropout.rec_mem": "model: can't be batched over trials",
-    "dropout.variational_rnn": "model: can't be batched over trials",
-    "dropout.weight_drop": "model: can't be batched over trials",
     "optimizer.backstitch": "optimizer: a step takes several gradients",
     "optimizer.lbfgs": "optimizer: a step takes several gradients",
     **{
@@ -76,6 +73,7 @@ def cases() -> list[Case]:
         _in_model(family, name) for family in ("activation", "norm") for name in names(family)
     ]
     found += [_dropout(name) for name in names("dropout")]
+    found += [_cell(name) for name in names("cell")]
     for family, place in SECTIONS.items():
         found += [Case(f"{family}.{n}", {place: _section(family, n)}) for n in names(family)]
     for family, place in LISTS.items():
@@ -113,9 +111,13 @@ def _in_model(family: str, name: str) -> Case:
 
 
 def _dropout(name: str) -> Case:
-    recurrent = NOT_FUSED.get(f"dropout.{name}")
-    values = {"model": {**(RNN if recurrent else MLP), "dropout": _section("dropout", name)}}
-    return Case(f"dropout.{name}", values, "digits" if recurrent else "wine")
+    is_recurrent = name in RECURRENT_DROPOUTS
+    values = {"model": {**(RNN if is_recurrent else MLP), "dropout": _section("dropout", name)}}
+    return Case(f"dropout.{name}", values, "digits" if is_recurrent else "wine")
+
+
+def _cell(name: str) -> Case:
+    return Case(f"cell.{name}", {"model": {**RNN, "cell": _section("cell", name)}}, "digits")
 
 
 def _listed(family: str, place: str, name: str) -> Case:

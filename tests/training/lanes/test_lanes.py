@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from hpsearch.training import Trainer
 from hpsearch.training.lanes.gradients import Gradients
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
 from hpsearch.training.lanes.pace import measured_pace
-from hpsearch.training.lanes.probing import ProgramTrial, why_not
+from hpsearch.training.lanes.probing import ProgramTrial, tried, why_not
+from hpsearch.training.threads import num_threads
 from tests.support.lanes import (
     MLP,
     Trained,
@@ -232,6 +234,13 @@ def test_measuring_large_nets_ends_early(wine: Data, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("hpsearch.training.lanes.pace.MEASURED_S", 0.0)
     measured_pace(Trainer(lane_config(0), wine), [2, 4, 8])
     assert sizes == [2]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_others_take_of_a_core_is_no_time_of_a_step(wine: Data, threads: int) -> None:
+    with num_threads(threads), tried([Trainer(lane_config(), wine)], stacked=False) as trial:
+        seconds = trial._timed(lambda: time.sleep(0.02))
+    assert (seconds < 0.01) == (threads == 1)
 
 
 def test_how_many_lanes_pay_is_measured_without_a_trace(wine: Data) -> None:
