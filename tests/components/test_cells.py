@@ -69,8 +69,8 @@ class TestEveryCell:
         assert cell.eval()(torch.randn(4, 40, 5)).isfinite().all()
 
 
-# Each unit of indrnn has one weight of its state, and no matrix.
-@pytest.mark.parametrize("name", [name for name in registry.names("cell") if name != "indrnn"])
+# Those of indrnn have one weight of their state and no matrix, those of jordan layers.
+@pytest.mark.parametrize("name", sorted({*registry.names("cell")} - {"indrnn", "jordan"}))
 def test_is_drawn_by_initializers(name: str) -> None:
     model = net(cell=name)
     initialize(model, {"name": "he_normal", "recurrent": "orthogonal"}, Path())
@@ -109,6 +109,18 @@ class TestIndependent:
         x = torch.zeros(1, 9, 1)
         x[:, 0] = 1.0
         assert cell(x)[0, -1].item() == pytest.approx(2 ** (8 / 9), rel=1e-5)
+
+
+def test_jordan_feeds_back_its_outputs() -> None:
+    cell: Any = make("jordan", 3, 4)
+    x = torch.randn(2, 5, 3)
+    y, expected = torch.zeros(2, 4), []
+    for t in range(5):
+        hidden = cell.inputs.weight @ x[:, t].T + cell.context.weight @ y.T
+        h = torch.tanh(hidden.T + cell.inputs.bias)
+        y = torch.tanh(h @ cell.outputs.weight.T + cell.outputs.bias)
+        expected.append(y)
+    torch.testing.assert_close(cell(x), torch.stack(expected, 1))
 
 
 @pytest.mark.parametrize(("name", "layer"), [("rnn", nn.RNN), ("lstm", nn.LSTM), ("gru", nn.GRU)])

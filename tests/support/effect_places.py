@@ -181,6 +181,11 @@ PLACES: dict[str, list[Any]] = {
     "metric": [_of_task(data, kind, "metrics", many=True) for data, kind in _ALL_KINDS.items()],
     "model": [_section("model", data) for data in ("wine", "digits", "tumours")],
     "task.contrastive_divergence": [_section("task", "units", model=DBN)],
+    "model.one_neuron_skip": [_section("model", "tumours")],
+    "model.echo_state": [_section("model", "digits")],
+    "regularizer.skip_neuron": [
+        _section("regularizers", "tumours", many=True, model={"name": "one_neuron_skip"})
+    ],
     "model.dbn": [_section("model", "units")],
     "model.rbm": [_section("model", "units")],
     "task.multioutput": [_section("task", "mixed")],

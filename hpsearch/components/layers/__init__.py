@@ -10,7 +10,8 @@ from hpsearch.components.layers import (
     cells,
     dropouts,
     independent,
+    jordan,
     normalizations,
 )
 
-__all__ = ["activations", "cells", "dropouts", "independent", "normalizations"]
+__all__ = ["activations", "cells", "dropouts", "independent", "jordan", "normalizations"]

@@ -56,7 +56,7 @@ def rnn(
         rule = "must be false for a task that predicts each next step: it would be seen"
         raise BadConfigurationError(rule, True, keyword="bidirectional")
     embedding = nn.Embedding(num_tokens, hidden_size) if num_tokens else None
-    size = hidden_size if num_tokens else _num_inputs(input_shape)
+    size = hidden_size if num_tokens else num_inputs(input_shape, "rnn")
     stack: list[RecurrentLayer] = []
     for _ in range(layers):
         cells = [make_cell(cell, size, hidden_size, folder) for _ in range(1 + bidirectional)]
@@ -170,12 +170,12 @@ class RecurrentLayer(nn.Module):
         return outputs
 
 
-def _num_inputs(input_shape: tuple[int, ...]) -> int:
+def num_inputs(input_shape: tuple[int, ...], name: str) -> int:
     """Return the number of features of a time step."""
     if len(input_shape) == 2:
         return input_shape[1]
     needs = "sequences of the shape (time, features) or images"
-    check_shape("rnn", len(input_shape) == 3, needs, input_shape)
+    check_shape(name, len(input_shape) == 3, needs, input_shape)
     return input_shape[0] * input_shape[2]
 
 
