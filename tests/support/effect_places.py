@@ -186,6 +186,9 @@ PLACES: dict[str, list[Any]] = {
     "regularizer.skip_neuron": [
         _section("regularizers", "tumours", many=True, model={"name": "one_neuron_skip"})
     ],
+    "model.skip_gram": [_section("model", "words")],
+    "task.word_embedding": [_section("task", "words", model={"name": "skip_gram"})],
+    "model.tree_lstm": [_section("model", "trees")],
     "model.dbn": [_section("model", "units")],
     "model.rbm": [_section("model", "units")],
     "task.multioutput": [_section("task", "mixed")],

@@ -24,6 +24,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "dataset.text_csv": {"path": "one.csv", "text": "text", "target": "y", "length": 8},
     "dataset.fortunes": {"topics": ["law", "love"], "data_dir": "one", "length": 8},
     "dataset.text": {"path": "one.txt", "length": 8},
+    "dataset.word_pairs": {"path": "one.txt", "min_count": 1, "subsample": 0},
+    "dataset.topic_words": {"sentences": 30},
+    "dataset.logic_trees": {"trees": 60, "nodes": 5},
     "dataset.markov_text": {"characters": 600, "letters": 3, "length": 8},
     "dataset.series": {"path": "one.csv", "target": "a", "lookback": 4},
     "dataset.seasonal_series": {"steps": 200, "period": 6, "lookback": 8},
@@ -44,6 +47,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.echo_state": {"reservoir_size": 12},
     "model.one_neuron_skip": {"hidden_sizes": [8]},
     "model.recurrent_cnn": {"channels": [4, 4], "steps": 1},
+    "model.skip_gram": {"width": 4},
+    "model.tree_lstm": {"hidden_size": 4},
     "model.rbm": {"hidden_size": 4},
     "model.resnet": {"depths": [1, 1], "widths": [4, 6]},
     "model.densenet": {"depths": [1, 1], "growth": 2},
@@ -93,6 +98,10 @@ CONTEXTS: dict[str, Context] = {
     "dataset.csv.separator": Context({"path": "both.csv", "drop": []}, values=(";",)),
     "dataset.text_csv.path": Context(values=("two.csv",)),
     "dataset.text.path": Context(values=("two.txt",)),
+    "dataset.word_pairs.path": Context(values=("two.txt",)),
+    "dataset.word_pairs.window": Context(values=(1,)),
+    "dataset.word_pairs.min_count": Context(values=(20,)),
+    "dataset.word_pairs.subsample": Context(values=(0.1,)),
     "dataset.text_csv.text": Context(values=("said",)),
     "dataset.text_csv.separator": Context({"path": "both.csv"}, values=(";",)),
     "dataset.parquet.path": Context(values=("two.parquet",)),
@@ -217,6 +226,16 @@ UNSEEN: dict[str, str] = {
             "*_rows": "steps are split, not rows",
         }.items()
     },
+    **{
+        f"dataset.{name}.{keyword}": f"refused: {why}; test_word_embedding.py sees it"
+        for name in ("word_pairs", "topic_words")
+        for keyword, why in {
+            "kind": "pairs are for word vectors",
+            "s[pt][lr]*": "words of a text are split in their order",
+            "*_rows": "words are split, not rows",
+            "standardize": "ids of words aren't quantities",
+        }.items()
+    },
     "dataset.blobs_segmentation.stratify": "pixels have classes, images none",
     "dataset.mask_folder.stratify": "pixels have classes, images none",
     "dataset.sea.stratify": "refused: rows are split by time",
@@ -235,6 +254,9 @@ UNSEEN: dict[str, str] = {
     "model.dbn.mc_dropout_samples": "refused: it has no dropout",
     "model.echo_state.mc_dropout_samples": "refused: it has no dropout",
     "model.recurrent_cnn.mc_dropout_samples": "refused: it has no dropout",
+    "model.skip_gram.mc_dropout_samples": "refused: it has no dropout",
+    "model.tree_lstm.mc_dropout_samples": "refused: it has no dropout",
+    "dataset.logic_trees.standardize": "numbers of nodes aren't quantities; true is refused",
     "model.rbm.mc_dropout_samples": "refused: it has no dropout",
     "model.conv_autoencoder.mc_dropout_samples": "refused: it has no dropout",
     "model.highway.mc_dropout_samples": "refused: it has no dropout",

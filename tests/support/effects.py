@@ -45,6 +45,8 @@ DATA: dict[str, dict[str, Any]] = {
     "pictures": {"name": "tests.support.effects:pictures", **_SMALL},
     "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
     "masks": {"name": "blobs_segmentation", "images": 40, "size": 12},
+    "words": {"name": "topic_words", "sentences": 30},
+    "trees": {"name": "logic_trees", "trees": 60, "nodes": 5},
     "tokens": {"name": "markov_text", "characters": 600, "letters": 3, "length": 8},
 }
 

@@ -15,6 +15,8 @@ from hpsearch.components.datasets import (
     series,
     streams,
     texts,
+    trees,
+    word_pairs,
 )
 from hpsearch.components.datasets.loading import load_data
 
@@ -28,4 +30,6 @@ __all__ = [
     "series",
     "streams",
     "texts",
+    "trees",
+    "word_pairs",
 ]

@@ -17,6 +17,7 @@ from hpsearch.components.tasks import (
     reconstruction,
     regression,
     segmentation,
+    word_embedding,
 )
 from hpsearch.components.tasks.base import NO_DATA, Task, epoch_metrics, task_for
 from hpsearch.components.tasks.undefined import undefined_scores
@@ -37,4 +38,5 @@ __all__ = [
     "segmentation",
     "task_for",
     "undefined_scores",
+    "word_embedding",
 ]

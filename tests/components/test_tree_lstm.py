@@ -1,0 +1,108 @@
+"""Tree-LSTMs: against an LSTM where a tree is a chain, and on expressions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hpsearch.components import load_data
+from hpsearch.components.datasets.trees import KINDS
+from hpsearch.components.models.tree_lstm import ChildSumCell, TreeLSTM
+from hpsearch.errors import BadConfigurationError, DataError
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer
+
+
+def net() -> TreeLSTM:
+    torch.manual_seed(0)
+    return TreeLSTM(ChildSumCell(3, 4), nn.Linear(4, 2))
+
+
+def tree(parents: list[float], features: torch.Tensor) -> torch.Tensor:
+    return torch.cat([torch.tensor(parents)[:, None], features], 1)[None]
+
+
+def test_a_chain_is_an_lstm() -> None:
+    model, x = net(), torch.randn(5, 3)
+    lstm, cell = nn.LSTM(3, 4, batch_first=True), model.cell
+    i, o, u, f = cell.inputs.weight.chunk(4)
+    hi, ho, hu = cell.sums.weight.chunk(3)
+    bi, bo, bu, bf = cell.inputs.bias.chunk(4)
+    with torch.no_grad():
+        lstm.weight_ih_l0.copy_(torch.cat([i, f, u, o]))
+        lstm.weight_hh_l0.copy_(torch.cat([hi, cell.child.weight, hu, ho]))
+        lstm.bias_ih_l0.copy_(torch.cat([bi, bf, bu, bo]))
+        lstm.bias_hh_l0.zero_()
+    outputs = model(tree([1, 2, 3, 4, -1], x))
+    torch.testing.assert_close(outputs, model.output(lstm(x[None])[0][:, -1]))
+
+
+def test_children_have_no_order_and_what_fills_up_no_part() -> None:
+    model, x = net(), torch.randn(4, 3)
+    first = model(tree([2, 2, 3, -1], x))
+    torch.testing.assert_close(first, model(tree([2, 2, 3, -1], x[[1, 0, 2, 3]])))
+    filled = torch.cat([torch.randn(1, 3), x])
+    torch.testing.assert_close(first, model(tree([0, 3, 3, 4, -1], filled)))
+    assert not torch.allclose(first, model(tree([1, 2, 3, -1], x)))
+
+
+def value(rows: Any) -> bool:
+    """The value of an expression, node by node."""
+    found: dict[int, bool] = {}
+    for number, row in enumerate(rows):
+        children = [found[k] for k in found if rows[k, 0] == number]
+        if not row[1:].any():
+            continue
+        kind = KINDS[int(row[1:].argmax())]
+        if kind in ("false", "true"):
+            found[number] = kind == "true"
+        else:
+            rule: Any = {"and": all, "or": any, "not": lambda each: not each[0]}[kind]
+            found[number] = rule(children)
+    return found[len(rows) - 1]
+
+
+def test_expressions_have_their_values() -> None:
+    train: Any = load_data({"name": "logic_trees", "trees": 200}, seed=0).train
+    assert [value(rows) for rows in train.x] == train.y.astype(bool).tolist()
+    assert 0.3 < train.y.mean() < 0.7
+
+
+def test_it_learns_to_evaluate() -> None:
+    values = {
+        "model": {"name": "tree_lstm", "hidden_size": 16},
+        "optimizer": {"name": "adam", "lr": 0.02},
+        "batch_size": 64,
+    }
+    data = load_data({"name": "logic_trees", "trees": 1200, "nodes": 7}, seed=0)
+    trainer = Trainer(TrialConfig(0, 0, 12, values), data)
+    accuracies = [(trainer.train_epoch() or {})["val_accuracy"] for _ in range(12)]
+    assert max(accuracies) > 0.95
+
+
+class TestRefused:
+    VALUES: dict[str, Any] = {  # noqa: RUF012
+        "model": {"name": "tree_lstm"},
+        "optimizer": {"name": "adam"},
+        "batch_size": 16,
+    }
+
+    def test_what_are_no_trees(self) -> None:
+        data = load_data({"name": f"{__name__}:backwards", "standardize": False}, seed=0)
+        with pytest.raises(DataError, match="tree_lstm needs trees whose first number"):
+            Trainer(TrialConfig(0, 0, 1, self.VALUES), data)
+
+    def test_a_table(self) -> None:
+        data = load_data({"name": "wine"}, seed=0)
+        with pytest.raises(BadConfigurationError, match="tree_lstm needs trees of the shape"):
+            Trainer(TrialConfig(0, 0, 1, self.VALUES), data)
+
+
+def backwards() -> Any:
+    x = np.zeros((40, 3, 2), np.float32)
+    x[:, :, 0] = [-1, 0, 0]  # the root is first
+    return x, np.arange(40) % 2
