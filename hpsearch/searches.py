@@ -140,14 +140,19 @@ def resume_search(
     with search.drive(), _watched(name, on_start, progress) as watch:
         record = search.take_over()
         spec = record.spec if budget is None else record.spec.with_budget(budget)
-        has_ended = record.state in ("finished", "failed") and record.delivered
-        has_ended = has_ended and not record.is_suspended
-        if has_ended and spec == record.spec:
-            rule = f"{name} has {record.state}: `hpsearch extend {name}` gives it more budget"
-            raise SearchEndedError(rule)
+        if spec == record.spec:
+            check_resumable(record)
         bound = bind_code(record, folder, changed_code)
         bound = replace(bound, spec=bound.spec.with_budget(spec.budget))
         return _go_on(record, bound, place, search, address, watch, tracking_uri)
+
+
+def check_resumable(record: Record) -> None:
+    """Raise SearchEndedError for a search that has ended, and has nothing left to do."""
+    has_ended = record.state in ("finished", "failed") and record.delivered
+    if has_ended and not record.is_suspended:
+        rule = f"{record.name} has {record.state}: `hpsearch extend {record.name}` gives it more"
+        raise SearchEndedError(f"{rule} budget")
 
 
 @borrowed_process()

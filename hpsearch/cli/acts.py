@@ -80,7 +80,7 @@ def narrow(
     as_json: JsonOption = False,
 ) -> None:
     """Narrow a range for the trials to come."""
-    ends = {"low": _number(low), "high": _number(high)}
+    ends = {"low": whole(low), "high": whole(high)}
     _act(open_searches(runs, service), name, as_json, "narrow", parameter=parameter, **ends)
 
 
@@ -150,6 +150,6 @@ def _values(texts: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _number(value: float | None) -> float | None:
+def whole(value: float | None) -> float | None:
     """Return an integer as one: ranges of integers have no others."""
     return int(value) if value is not None and value.is_integer() else value

@@ -21,13 +21,12 @@ from hpsearch.cli.common import (
     console,
     open_search,
 )
+from hpsearch.cli.page_files import write_page, write_text
 from hpsearch.cli.plain import print_json
 from hpsearch.errors import HpsearchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import plotly.graph_objects as go
 
     from hpsearch.analysis.blocks import Section
     from hpsearch.record import LrRangeNote
@@ -120,7 +119,7 @@ def compare(
         _print_sections(sections)
     if html is not None:
         figures = {comparison.FIGURE: comparison.best_by_epochs([*records, *others])}
-        _write_page(html, "Comparison of searches", "", sections, figures)
+        write_page(html, "Comparison of searches", "", sections, figures)
 
 
 def _here(spec: SearchSpec) -> SearchSpec:
@@ -166,23 +165,8 @@ def _written(stem: Path, notes: Sequence[LrRangeNote], spec: SearchSpec) -> list
     from hpsearch.analysis.lr_range_report import lr_range_figures, lr_range_section
 
     paths = [stem.with_name(f"{stem.name}.yaml"), stem.with_name(f"{stem.name}.html")]
-    _write(paths[0], spec.to_yaml())
+    write_text(paths[0], spec.to_yaml())
     told = "Each curve is a short training whose learning rate grows at every step."
     title = f"{spec.name}: learning rates"
-    _write_page(paths[1], title, told, lr_range_section(notes), lr_range_figures(notes))
+    write_page(paths[1], title, told, lr_range_section(notes), lr_range_figures(notes))
     return paths
-
-
-def _write_page(
-    path: Path, title: str, told: str, sections: list[Section], figures: dict[str, go.Figure]
-) -> None:
-    from hpsearch.analysis.page import plain_document
-
-    _write(path, plain_document(title, told, sections, figures))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HpsearchError(f"{path}: can't be written: {error.strerror}") from error

@@ -29,6 +29,7 @@ from hpsearch.errors import (
     Problem,
     RecordError,
     SearchExistsError,
+    SearchRunningError,
     SpecError,
 )
 from hpsearch.growing_file import GrowingFile
@@ -149,15 +150,36 @@ class LocalSearches:
 
     def resume(self, name: str, address: str | None, code: Code) -> str:
         """See Searches."""
-        folder, record = self._open(name)
-        if record.paused_by is not None and record.state == "running":
-            if folder.is_driven():
-                return f"{name}: {self.act(name, 'go_on')['told']}"
-            request(folder, _user(), action="go_on")  # for the driver that starts now
+        told = self._end_pause(name)
+        if told is not None:
+            return f"{name}: {told}"
         from hpsearch.searches import resume_search
 
         self._go_on(partial(resume_search, name, self._path, address=address), code)
         return ""
+
+    def resume_in_background(self, name: str) -> None:
+        """See Searches; the driver is a process of its own, which outlives this one."""
+        from hpsearch.binding import bind_code
+        from hpsearch.searches import check_resumable
+
+        folder, record = self._open(name)
+        if folder.is_driven() and record.paused_by is None:
+            raise SearchRunningError(f"{name} is running")
+        check_resumable(record)
+        bind_code(record, None, changed_code=False)
+        if self._end_pause(name) is None:
+            self._start(name)
+
+    def _end_pause(self, name: str) -> str | None:
+        """Ask the driver of a paused search to go on; None if a driver has to be started."""
+        folder, record = self._open(name)
+        if record.paused_by is None or record.state != "running":
+            return None
+        if folder.is_driven():
+            return str(self.act(name, "go_on")["told"])
+        request(folder, _user(), action="go_on")  # for the driver that starts now
+        return None
 
     def extend(self, name: str, budget: Budget, address: str | None, code: Code) -> str:
         """See Searches."""

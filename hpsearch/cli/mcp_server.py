@@ -17,9 +17,11 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
+from hpsearch.cli.acts import whole
 from hpsearch.cli.plain import plain_search, plain_value
 from hpsearch.cli.searches import Searches
 from hpsearch.errors import HpsearchError
+from hpsearch.spec import Scalar
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -27,7 +29,9 @@ _R = TypeVar("_R")
 INSTRUCTIONS = """\
 Hyperparameter searches for PyTorch. Write a spec as a YAML file, `validate` it, `submit` it, look
 at its `status` until its state is finished, then at `best`, and at `diagnose`, which says what the
-learning curves show and what to change. `next_spec` continues from what a search has found.
+learning curves show and what to change. While it runs you can `stop_trial`, `extend_trial`,
+`clone_trial` with other values, `narrow` a range, `pause` and `resume` it; its record names your
+user as who did it. `next_spec` continues from what a search has found.
 """
 _READS = ToolAnnotations(read_only_hint=True)
 
@@ -46,7 +50,16 @@ def make_server(searches: Searches) -> MCPServer:
         tools.next_spec,
     ):
         server.tool(annotations=_READS)(_told(read))
-    server.tool()(_told(tools.submit))
+    for change in (
+        tools.submit,
+        tools.stop_trial,
+        tools.extend_trial,
+        tools.clone_trial,
+        tools.narrow,
+        tools.pause,
+        tools.resume,
+    ):
+        server.tool()(_told(change))
     return server
 
 
@@ -73,6 +86,36 @@ class Tools:
         `spec` is the path of a YAML file, whose folder has the code that it names.
         """
         name = self._searches.submit(Path(spec), list(overrides), None, 0)
+        return self.status(name)
+
+    def stop_trial(self, name: str, trial: int) -> dict[str, Any]:
+        """Stop a trial of a running search; its slot goes to the next one."""
+        return self._act(name, "stop_trial", trial=trial)
+
+    def extend_trial(self, name: str, trial: int, to_epoch: int) -> dict[str, Any]:
+        """Train a trial to an epoch, though early stopping ended or would end it."""
+        return self._act(name, "extend_trial", trial=trial, to_epoch=to_epoch)
+
+    def clone_trial(self, name: str, trial: int, values: dict[str, Scalar]) -> dict[str, Any]:
+        """Try a trial's configuration with other values, by the names of hyperparameters.
+
+        Returns the act; `made` is the number of the new trial.
+        """
+        return self._act(name, "clone_trial", trial=trial, values=values)
+
+    def narrow(
+        self, name: str, parameter: str, low: float | None = None, high: float | None = None
+    ) -> dict[str, Any]:
+        """Narrow a hyperparameter's range for the trials to come; an end not given stays."""
+        return self._act(name, "narrow", parameter=parameter, low=whole(low), high=whole(high))
+
+    def pause(self, name: str) -> dict[str, Any]:
+        """Pause a running search after its trials' epochs; `resume` goes on."""
+        return self._act(name, "pause")
+
+    def resume(self, name: str) -> dict[str, Any]:
+        """Go on, in the background, with a search that was paused, stopped or interrupted."""
+        self._searches.resume_in_background(name)
         return self.status(name)
 
     def list_searches(self) -> dict[str, Any]:
@@ -117,6 +160,11 @@ class Tools:
         if draft.spec is None:
             raise HpsearchError("; ".join(map(str, draft.problems)))
         return {"spec": draft.spec.to_yaml()}
+
+    def _act(self, name: str, action: str, **what: Any) -> dict[str, Any]:
+        """Act on a running search; returns the act, whose state is done, or waiting for the
+        search's driver."""
+        return _plain(self._searches.act(name, action, **what))
 
     def _compared(self, name: str) -> dict[str, Any]:
         found = plain_search(self._searches.find(name))

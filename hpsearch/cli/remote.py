@@ -74,6 +74,10 @@ class RemoteSearches:
         _refuse(address, code)
         return f"{name}: {self._client.act(name, 'resume')['state']}"
 
+    def resume_in_background(self, name: str) -> None:
+        """See Searches."""
+        self._client.act(name, "resume")
+
     def extend(self, name: str, budget: Budget, address: str | None, code: Code) -> str:
         """See Searches."""
         _refuse(address, code)

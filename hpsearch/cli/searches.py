@@ -71,6 +71,9 @@ class Searches(Protocol):
     def resume(self, name: str, address: str | None, code: Code) -> str:
         """Go on with a search, and return what to say."""
 
+    def resume_in_background(self, name: str) -> None:
+        """Go on with a search without waiting for it."""
+
     def extend(self, name: str, budget: Budget, address: str | None, code: Code) -> str:
         """Go on with more budget, and return what to say."""
 

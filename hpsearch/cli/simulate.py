@@ -14,9 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.cli.common import RUNS, JsonOption, RunsOption, app, console, open_search, say
+from hpsearch.cli.page_files import write_page
 from hpsearch.cli.plain import print_json
 from hpsearch.errors import Problem, SpecError
-from hpsearch.formatting import show, show_count, show_seconds
+from hpsearch.formatting import show_count
 
 if TYPE_CHECKING:
     from hpsearch.record import Record
@@ -50,6 +51,9 @@ def simulate(
         typer.Option("--quality", help="Objective to reach; default: three of the record."),
     ] = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(min=1, help="Simulations of each; medians count.")] = 3,
+    html: Annotated[
+        Path | None, typer.Option(help="File of a page to write, with figures.")
+    ] = None,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,6 +69,8 @@ def simulate(
     if not as_json:
         _say_source(record, curves, replayed)
     results = list(compare(found, partial(RecordedCurves, record), levels, seeds))
+    if html is not None:
+        _write(html, record, results, levels)
     if as_json:
         print_json(_plain(curves, replayed, results))
         return
@@ -153,25 +159,28 @@ def _plain(
 
 
 def _table(record: Record, results: Sequence[Simulated], levels: Sequence[float]) -> Table:
-    settings = list(results[0].settings)
-    sign = "≥" if record.spec.objective.direction == "maximize" else "≤"
-    reach = [f"{sign} {show(float(level))}" for level in levels]
-    names = [path.rpartition(".")[2] for path in settings]
+    from hpsearch.simulation.figures import results_table
+
+    objective = record.spec.objective
+    plain = results_table(results, levels, objective)
     table = Table(
-        *map(escape, names), "workers", "trials", "in full", "epochs", "time", "best", *reach,
+        *map(escape, plain.header),
         box=None,
-        title=f"{record.spec.objective.metric}: medians, and time and epochs to each quality",
+        title=f"{objective.metric}: medians, and time and epochs to each quality",
         title_justify="left",
-    )  # fmt: skip
-    for each in results:
-        first = [*(escape(each.settings[path]) for path in settings), str(each.workers)]
-        counts = [f"{number:g}" for number in (each.trials, each.trained_in_full, each.epochs)]
-        best = "none" if each.best is None else show(each.best)
-        cells = [
-            "never"
-            if reached.seconds is None
-            else f"{show_seconds(reached.seconds)}, {reached.epochs:g}"
-            for reached in each.reached
-        ]
-        table.add_row(*first, *counts, show_seconds(each.seconds), best, *cells)
+    )
+    for row in plain.rows:
+        table.add_row(*map(escape, row))
     return table
+
+
+def _write(
+    path: Path, record: Record, results: Sequence[Simulated], levels: Sequence[float]
+) -> None:
+    from hpsearch.simulation.figures import results_figures, results_sections
+
+    objective = record.spec.objective
+    told = "No trial was trained: curves are recorded ones."
+    sections = results_sections(results, levels, objective)
+    figures = results_figures(results, objective)
+    write_page(path, f"Simulated from {record.name}", told, sections, figures)

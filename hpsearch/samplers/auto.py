@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -57,11 +58,12 @@ class AutoSampler:
         results = self._read(observations)
         if results.weights is None or rng.random() < self._random_fraction:
             return self._cube.params(self._priors.drawn(rng, 1, results.weights)[0])
-        pending = [trial for trial in observations if trial.state == "running"][-MAX_PENDING:]
+        running = (trial for trial in reversed(observations) if trial.state == "running")
+        pending = [*islice(running, MAX_PENDING)][::-1]
         candidates = self._search(results.surrogate, results.weights, pending, rng)
-        seen = [trial.params for trial in observations]
         configurations = (self._cube.params(candidate) for candidate in candidates)
-        return next((c for c in configurations if c not in seen), self._cube.params(candidates[0]))
+        new = (each for each in configurations if not results.has_tried(each))
+        return next(new, self._cube.params(candidates[0]))
 
     def _read(self, observations: Sequence[Observation]) -> Results:
         """Return the results that observations have: the last ones, if there is no other."""

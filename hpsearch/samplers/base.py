@@ -30,6 +30,12 @@ class Observation:
     margins: tuple[float, ...] = ()
 
     @property
+    def has_result(self) -> bool:
+        """Whether anything is known of it but that it runs."""
+        is_measured = any(margin == margin for margin in self.margins)
+        return bool(self.curve) or self.state == "bad" or is_measured
+
+    @property
     def violation(self) -> float:
         """How far it breaks the constraints, 0 if it doesn't; a margin that is NaN is unknown."""
         return sum(max(-margin, 0.0) for margin in self.margins if margin == margin)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import compress
+from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from hpsearch.samplers.feasibility import Feasibility
 from hpsearch.samplers.forecast import Forecast, best_and_some, forecast
 from hpsearch.samplers.priors import Priors
 from hpsearch.samplers.unit_cube import Array, Cube
+from hpsearch.spec import Scalar
 
 if TYPE_CHECKING:
     from hpsearch.samplers.gaussian_process import GaussianProcess
@@ -40,16 +43,34 @@ class Results:
         cube: Cube,
         seed: int,
     ) -> None:
-        self._key = _key(observations)
-        self._trials = list(filter(_has_result, observations))
+        self._observations = list(observations)
+        self._tried = {_configuration(trial.params) for trial in observations}
+        self._trials = [trial for trial in observations if trial.has_result]
         self._priors, self._cube, self._seed = priors, cube, seed
         self._known = forecast(self._trials, rungs, direction)
         #: the weights of the priors; None while no model can be fitted
         self.weights = None if self._known is None else self._weights(self._known)
 
     def is_of(self, observations: Sequence[Observation]) -> bool:
-        """Whether these observations have the same results."""
-        return self._key == _key(observations)
+        """Whether these observations have the same results.
+
+        They are those of the last call and further ones, most as the same objects: a search has
+        thousands of trials, of which few change from one suggestion to the next.
+        """
+        last, num_last = self._observations, len(self._observations)
+        if len(observations) < num_last:
+            return False
+        changed = compress(zip(last, observations, strict=False), map(is_not, last, observations))
+        new = observations[num_last:]
+        if any(_key(a) != _key(b) for a, b in changed) or any(each.has_result for each in new):
+            return False
+        self._tried.update(_configuration(trial.params) for trial in new)
+        self._observations = list(observations)
+        return True
+
+    def has_tried(self, params: Mapping[str, Scalar]) -> bool:
+        """Whether a trial has this configuration."""
+        return _configuration(params) in self._tried
 
     @cached_property
     def surrogate(self) -> Surrogate:
@@ -121,15 +142,10 @@ class Surrogate:
         return GaussianProcess(features, targets, noise, self._scales, self._cube.feature_groups)
 
 
-def _has_result(trial: Observation) -> bool:
-    is_measured = any(margin == margin for margin in trial.margins)
-    return bool(trial.curve) or trial.state == "bad" or is_measured
+def _configuration(params: Mapping[str, Scalar]) -> frozenset[tuple[str, Scalar]]:
+    return frozenset(params.items())
 
 
-def _key(observations: Sequence[Observation]) -> list[tuple[Any, ...]]:
-    """Return all that `Results` reads: whether a trial still runs isn't in it."""
-    return [
-        (trial.number, trial.params, trial.curve, trial.margins, trial.state == "bad")
-        for trial in observations
-        if _has_result(trial)
-    ]
+def _key(trial: Observation) -> tuple[Any, ...]:
+    """Return all that `Results` reads of a trial: whether it still runs isn't in it."""
+    return trial.number, trial.params, trial.curve, trial.margins, trial.state == "bad"

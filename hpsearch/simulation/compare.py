@@ -13,7 +13,7 @@ import numpy as np
 
 from hpsearch.record import Record
 from hpsearch.simulation.curves import Curves
-from hpsearch.simulation.simulate import better_trials, simulate
+from hpsearch.simulation.simulate import Better, better_trials, simulate
 from hpsearch.spec import SearchSpec
 
 #: shares of a record's trials that are at least as good as the qualities by default
@@ -52,6 +52,7 @@ class Simulated:
     seconds: float
     best: float | None  # None where most completed no trial
     reached: tuple[Reached, ...]
+    better: tuple[tuple[Better, ...], ...]  # of each seed, see `better_trials`
 
 
 def variants(
@@ -118,6 +119,7 @@ def _summary(variant: Variant, records: Sequence[Record], qualities: Sequence[fl
         median((record.ended_at or 0.0) - record.created_at for record in records),
         best if math.isfinite(best) else None,
         tuple(_reached(quality, records) for quality in qualities),
+        tuple(map(tuple, found)),
     )
 
 

@@ -101,7 +101,7 @@ class TrialQueue:
     def _new(self) -> TrialRecord | None:
         if not self._may_add_trial:
             return None
-        params = self._sampler.suggest(self._num_chosen, self._observations.read())
+        params = self._sampler.suggest(self._num_chosen, self._observations.for_sampler())
         if params is None:
             self._exhausted = True
             return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,21 +15,38 @@ import anyio.to_thread
 import pytest
 import yaml
 from mcp import Client, StdioServerParameters
+from optuna.distributions import FloatDistribution
 
+from hpsearch.outcome import Outcome
 from hpsearch.runs import Runs
 from hpsearch.service.core import Service
 from hpsearch.service.settings import Settings
 from hpsearch.spec.reading import read_text
+from hpsearch.tuning.user_acts import UserActs
 from tests.support.cli import FIVE_MISTAKES, SPEC
 from tests.support.polling import wait_until
 from tests.support.serving import served
 from tests.support.shell import Shell
+from tests.support.specs import make_spec
 from tests.support.team import Team
 from tests.support.whole import Search
 
-TOOLS = {
-    "validate", "submit", "status", "diagnose", "compare", "best", "next_spec", "list_searches",
+READING = {
+    "validate", "status", "diagnose", "compare", "best", "next_spec", "list_searches",
 }  # fmt: skip
+CHANGING = {
+    "submit", "stop_trial", "extend_trial", "clone_trial", "narrow", "pause", "resume",
+}  # fmt: skip
+
+
+#: tools that act on a running search, with what they need beside its name
+ACTS: dict[str, dict[str, Any]] = {
+    "stop_trial": {"trial": 0},
+    "extend_trial": {"trial": 0, "to_epoch": 9},
+    "clone_trial": {"trial": 1, "values": {"optimizer.lr": 0.02}},
+    "narrow": {"parameter": "optimizer.sgd.lr", "high": 0.2},
+    "pause": {},
+}
 
 
 class Agent:
@@ -60,13 +79,14 @@ async def agent(
 def test_an_agent_over_a_runs_folder(search: Search, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SPEC)
     (tmp_path / "five.yaml").write_text(FIVE_MISTAKES)
+    Runs(tmp_path / "runs").search("small").take_over().set_delivered()
 
     async def talk() -> None:
         async with agent(tmp_path, "--runs", "runs") as hpsearch:
             tools = {tool.name: tool for tool in (await hpsearch.client.list_tools()).tools}
-            assert set(tools) == TOOLS
+            assert set(tools) == READING | CHANGING
             changing = {n for n, tool in tools.items() if tool.annotations is None}
-            assert changing == {"submit"}
+            assert changing == CHANGING
 
             valid = await hpsearch.ask("validate", spec="tiny.yaml")
             assert [each["name"] for each in valid["hyperparameters"]] == [
@@ -90,6 +110,11 @@ def test_an_agent_over_a_runs_folder(search: Search, tmp_path: Path) -> None:
                 "diagnose", name="small", trial=99
             )
             assert "no search 'smal'" in await hpsearch.refused("status", name="smal")
+
+            for tool, arguments in ACTS.items():
+                said = await hpsearch.refused(tool, name="small", **arguments)
+                assert "small has finished" in said
+            assert "small has finished" in await hpsearch.refused("resume", name="small")
 
             following = await hpsearch.ask("next_spec", name="small", new_name="more", trials=7)
             spec = read_text(following["spec"], "more.yaml", tmp_path).spec
@@ -127,6 +152,55 @@ def test_an_agent_submits_a_search(tmp_path: Path) -> None:
     anyio.run(submit)
 
 
+def test_acts_of_an_agent_are_its_user_s(tmp_path: Path) -> None:
+    """The driver is a thread of the test."""
+    folder = Runs(tmp_path / "runs").create(
+        make_spec(name="mine", search={"early_stopping": {"max_epochs": 27}})
+    )
+    ended = threading.Event()
+    with folder.drive():
+        record = folder.take_over()
+        lr = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
+        for number in range(2):
+            record.add_trial({"model.dropout": 0.1, **lr})
+            record.start_attempt(number)
+            record.report(number, 1, {"val_accuracy": 0.5})
+        record.set_checkpoint(0, "trial-0000/epoch-0001.pt")
+        acts = UserActs(record, folder.checkpoints, folder)
+
+        def drive() -> None:
+            while not ended.wait(0.05):
+                list(acts.take())
+
+        async def talk() -> None:
+            async with agent(tmp_path, "--runs", "runs") as hpsearch:
+                done = {}
+                for tool in ("extend_trial", "clone_trial", "narrow", "stop_trial"):
+                    done[tool] = await hpsearch.ask(tool, name="mine", **ACTS[tool])
+                assert {each["state"] for each in done.values()} == {"done"}
+                assert done["clone_trial"]["made"] == 2
+                assert "no trial 9" in await hpsearch.refused("stop_trial", name="mine", trial=9)
+                assert "is running" in await hpsearch.refused("resume", name="mine")
+                assert (await hpsearch.ask("pause", name="mine"))["told"] == "pause"
+                assert record.paused_by is not None
+                await hpsearch.ask("resume", name="mine")
+                assert record.paused_by is None
+
+        driver = threading.Thread(target=drive)
+        driver.start()
+        try:
+            anyio.run(talk)
+        finally:
+            ended.set()
+            driver.join()
+    assert record.trials[0].outcome is Outcome.STOPPED_BY_USER
+    assert record.trials[2].params["optimizer.sgd.lr"] == 0.02
+    range_of_lr = record.space.distributions["optimizer.sgd.lr"]
+    assert isinstance(range_of_lr, FloatDistribution)
+    assert range_of_lr.high == 0.2
+    assert {act.user for act in record.acts} == {getpass.getuser()}
+
+
 class TestService:
     @pytest.fixture
     def team(self, tmp_path: Path) -> Iterator[Team]:
@@ -149,6 +223,8 @@ class TestService:
                 assert isinstance(await hpsearch.ask("diagnose", name="done"), dict)
                 said = await hpsearch.refused("submit", spec=str(tmp_path / "tiny.yaml"))
                 assert "viewer" in said
+                for tool, arguments in [*ACTS.items(), ("resume", {})]:
+                    assert "viewer" in await hpsearch.refused(tool, name="done", **arguments)
 
         with served(team.app) as url:
             shell.run("login", url, "--token", viewer)

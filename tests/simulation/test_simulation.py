@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from hpsearch.record import Goal, Origin, Record
 from hpsearch.runs import Runs
 from hpsearch.searches import run_search
 from hpsearch.simulation import (
+    Better,
     RecordedCurves,
+    Simulated,
     Training,
     better_trials,
     compare,
@@ -30,7 +33,8 @@ from hpsearch.simulation import (
     simulate,
     variants,
 )
-from hpsearch.spec import SearchSpec, load_spec
+from hpsearch.simulation.figures import BY_EPOCHS, BY_TIME, results_figures
+from hpsearch.spec import Direction, Objective, SearchSpec, load_spec
 from hpsearch.spec.objectives import Constraint
 from tests.support.cli import hpsearch
 from tests.support.records import add, make_spec
@@ -113,6 +117,29 @@ def test_a_replay_of_concurrent_trials_makes_the_same_decisions(rule: str) -> No
     assert found.is_identical
     assert found.num_decisions > 60
     assert (found.num_stops > 0) == (rule != "none")
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_line_of_a_figure_is_the_median_over_seeds_and_its_band_holds_all(
+    direction: Direction,
+) -> None:
+    sign = 1 if direction == "maximize" else -1
+    seeds = [[(10, 1), (30, 4)], [(20, 2), (40, 3)], [(5, 0), (30, 5)]]
+    better = tuple(
+        tuple(Better(float(at), 2 * at, float(sign * value), 0) for at, value in seed)
+        for seed in seeds
+    )
+    found = Simulated(8, {"search.sampler": "tpe"}, 3, 9, 2, 100, 60.0, sign * 4.0, (), better)
+    unfinished = replace(found, better=((), *better[1:]))
+    objective = Objective(metric="score", direction=direction)
+    for name, factor in {BY_TIME: 1, BY_EPOCHS: 2}.items():
+        figure = results_figures([found, unfinished], objective)[name]
+        low, high, line = figure.data
+        assert line.name == "sampler tpe, 8 workers"
+        last = 60 if name == BY_TIME else 100
+        assert list(line.x) == [20 * factor, 30 * factor, 40 * factor, last]
+        assert list(sign * line.y) == [1, 4, 4, 4]
+        assert sorted([list(sign * low.y), list(sign * high.y)]) == [[0, 2, 3, 3], [2, 5, 5, 5]]
 
 
 def test_a_replay_finds_decisions_of_another_rule() -> None:
@@ -302,6 +329,20 @@ class TestCommand:
         assert [row.split()[:3] for row in rows] == [
             ["2", "1", "12"], ["2", "4", "12"], ["3", "1", "12"], ["3", "4", "12"],
         ]  # fmt: skip
+
+    def test_a_page_draws_each_variant_with_its_band(self, runs: Path, tmp_path: Path) -> None:
+        page = tmp_path / "simulated.html"
+        run = hpsearch("simulate", "--from", "real", "--workers", "1,8", "--seeds", "2",
+                       "--html", page, "--runs", ".", cwd=runs)  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        text = page.read_text()
+        assert "<h1>Simulated from real</h1>" in text
+        figures = json.loads(
+            text.partition('<script id="figures" type="application/json">')[2].partition("</")[0]
+        )
+        assert list(figures["figures"]) == [BY_TIME, BY_EPOCHS]
+        names = [each.get("name") for each in figures["figures"][BY_TIME]["data"]]
+        assert names == [None, None, "1 worker", None, None, "8 workers"]
 
     def test_json_has_the_same(self, runs: Path, real: Record) -> None:
         run = hpsearch("simulate", "--from", "real", "--workers", "1", "--seeds", "1", "--json",

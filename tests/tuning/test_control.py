@@ -12,7 +12,7 @@ import pytest
 
 from hpsearch.outcome import Outcome, StoppedBy
 from hpsearch.process import keep_process
-from hpsearch.record import Record, TrialRecord
+from hpsearch.record import Record, TrialRecord, observations
 from hpsearch.spec import Resources, SearchSpec
 from hpsearch.tuning.control import STOP_INTERVAL_S
 from tests.support.clock import FakeClock
@@ -128,6 +128,23 @@ def test_a_driver_that_dies_again_and_again_finds_what_one_finds(
     assert deaths > 5
     assert summary(record) == summary(expected)
     assert kept_files(folder) == kept_files(tmp_path / "whole")
+
+
+def test_a_driver_that_dies_finds_the_batches_of_results_that_samplers_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search of hundreds of trials, where a sampler doesn't see each result at once."""
+    monkeypatch.setattr(observations, "BATCHED_FROM", 8)
+    monkeypatch.setattr(observations, "NUM_BATCHES", 2)
+    spec = function_spec(tmp_path, checkpoint_every=2)
+    expected = finish(begin(spec, tmp_path / "whole"), tmp_path / "whole")
+    folder = tmp_path / "broken"
+    record, deaths = die_and_go_on(begin(spec, folder), folder, random.Random(5))
+    assert deaths > 5
+    assert summary(record) == summary(expected)
+    monkeypatch.undo()
+    at_once = finish(begin(spec, tmp_path / "at_once"), tmp_path / "at_once")
+    assert summary(at_once) != summary(expected)
 
 
 @pytest.mark.parametrize("driver_dies", [False, True])
