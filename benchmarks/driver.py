@@ -3,6 +3,7 @@
 The control loop of a search, with its record, random configurations, ASHA and the MLflow tracker,
 is fed with results as fast as it takes them; no Ray, no training. CPU seconds are those of the
 driver's process; those of the process that writes MLflow's view beside it are told at the end.
+With `--lanes` the trials share one worker, whose message has the results of an epoch of all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -27,10 +29,11 @@ from hpsearch.record import Record
 from hpsearch.samplers import make_sampler
 from hpsearch.tracking import Tracker
 from hpsearch.tuning.control import SearchControl
+from hpsearch.tuning.lane_pool import LanePool, LaneReports
 from hpsearch.tuning.report import Report
 
 
-def run(trials: int, concurrent: int, epochs: int, folder: Path) -> None:
+def run(trials: int, concurrent: int, epochs: int, folder: Path, *, lanes: bool) -> None:
     """Feed a search with results, and print what one costs in each tenth of it."""
     spec = make_spec(epochs, trials, early_stopping="asha")
     record = Record.create(folder / "record.journal", spec)
@@ -47,6 +50,17 @@ def run(trials: int, concurrent: int, epochs: int, folder: Path) -> None:
     tracker.start()
     control = SearchControl(record, sampler, rule, folder / "checkpoints")
     clock = Clock()
+    for num_results in (fed_lanes if lanes else fed)(control, concurrent):
+        clock.tick(len(record.trials) / trials, num_results)
+    control.close()
+    clock.end()
+    started = time.perf_counter()
+    tracker.close(timeout=None)
+    clock.tracked(time.perf_counter() - started)
+
+
+def fed(control: SearchControl, concurrent: int) -> Iterator[int]:
+    """Give results one by one; yields how many were given."""
     live: deque[int] = deque()
     while True:
         while len(live) < concurrent and (trial := control.next_trial()) is not None:
@@ -55,17 +69,31 @@ def run(trials: int, concurrent: int, epochs: int, folder: Path) -> None:
         if not live:
             break
         number = live.popleft()
-        trial = record.trials[number]
-        value = sum(float(x) for x in trial.params.values()) / len(trial.params)
-        report = Report(trial.epochs + 1, {**METRICS, "val_accuracy": value})
-        if not control.take_report(number, report):
+        if not control.take_report(number, report_of(control.record, number)):
             live.append(number)
-        clock.tick(len(record.trials) / trials)
-    control.close()
-    clock.end()
-    started = time.perf_counter()
-    tracker.close(timeout=None)
-    clock.tracked(time.perf_counter() - started)
+        yield 1
+
+
+def fed_lanes(control: SearchControl, num_lanes: int) -> Iterator[int]:
+    """Give the results of an epoch of lanes as one message; yields how many were given."""
+    pool = LanePool(control, num_lanes, num_lanes, measured=False)
+    live = [trial.number for trial in pool.begin("worker")]
+    pool.start("worker")
+    num_results = 0
+    while live:
+        num_results += len(live)
+        reports = tuple((number, report_of(control.record, number)) for number in live)
+        change = pool.take("worker", LaneReports(reports, num_lanes, num_fused=num_results))
+        live = [number for number in live if number not in change.stop]
+        live += [trial.number for trial in change.start]
+        yield len(reports)
+
+
+def report_of(record: Record, number: int) -> Report:
+    """Return what a trial reports of its next epoch."""
+    trial = record.trials[number]
+    value = sum(float(x) for x in trial.params.values()) / len(trial.params)
+    return Report(trial.epochs + 1, {**METRICS, "val_accuracy": value})
 
 
 class Clock:
@@ -77,9 +105,9 @@ class Clock:
         self._mark_results = 0
         self._next_tenth = 0.1
 
-    def tick(self, share: float) -> None:
-        """Count a result; `share` of the search is done."""
-        self._num_results += 1
+    def tick(self, share: float, num_results: int) -> None:
+        """Count results; `share` of the search is done."""
+        self._num_results += num_results
         if share >= self._next_tenth:
             self._print(f"to {share:4.0%} of the trials", self._mark, self._mark_results)
             self._mark = (time.perf_counter(), time.process_time())
@@ -114,13 +142,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--concurrent", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=27)
+    parser.add_argument("--lanes", action="store_true", help="trials share one worker")
     options = parser.parse_args()
     print(f"command: python -m benchmarks.driver {' '.join(sys.argv[1:])}")
     versions = f"optuna {optuna.__version__}, mlflow {mlflow.__version__}"
     print(f"versions: {versions}, python {platform.python_version()}")
     print(f"machine: {platform.machine()}, {available_cpus()} cores")
     with tempfile.TemporaryDirectory() as folder:
-        run(options.trials, options.concurrent, options.epochs, Path(folder))
+        run(options.trials, options.concurrent, options.epochs, Path(folder), lanes=options.lanes)
 
 
 if __name__ == "__main__":

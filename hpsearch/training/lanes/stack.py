@@ -25,6 +25,7 @@ from hpsearch.training.lanes.tensors import (
     other_tensors,
     replace_tensors,
 )
+from hpsearch.training.lanes.weight_norms import divide_by_norms
 from hpsearch.training.trainer import Trainer
 
 #: how the names of the model's tensors begin
@@ -48,6 +49,7 @@ class LaneProgram(nn.Module):
             elif hasattr(mine, "active"):  # lanes without dropout have the rate 0
                 mine.active = any(module.active for module in theirs)
         take_steps_in_lanes(self.net)
+        divide_by_norms(self.net)
 
     def forward(self, batch: Batch, is_row: Tensor | None = None) -> tuple[Tree, Tensor]:
         """Return the outputs of a batch and the mean loss over its rows.

@@ -22,7 +22,6 @@ EPOCHS = 3
 NOT_FUSED: dict[str, str] = {
     "cell.bn_lstm": "model: draws random numbers of its own",
     "norm.streaming": "model: ",
-    "norm.weight": "model: can't be batched over trials",
     "optimizer.backstitch": "optimizer: a step takes several gradients",
     "optimizer.lbfgs": "optimizer: a step takes several gradients",
     **{
