@@ -6,8 +6,10 @@ said which tests a spec needs, and how its ranges follow from them.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,8 +20,9 @@ from hpsearch.importing import working_directory
 from hpsearch.record import LrCurve, LrRangeNote
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Choices, Range, Scalar, SearchSpec, Tree, TrialConfig, join
-from hpsearch.training import make_trainer
-from hpsearch.training.lr_sweep import LOWEST, STEPS, sweep
+from hpsearch.training import Trainer, make_trainer
+from hpsearch.training.lanes.sweeping import sweep_together
+from hpsearch.training.lr_sweep import LOWEST, STEPS
 from hpsearch.training.threads import num_threads
 from hpsearch.validation.defaults import default_configuration
 from hpsearch.validation.lr_places import LR, LrPlace
@@ -46,23 +49,76 @@ def find_lr_ranges(spec: SearchSpec, data: Data, places: Sequence[LrPlace]) -> l
     """Test each optimizer, and return a range for each, within the spec's own.
 
     Tests are made with the ends and the middle of the batch sizes, and with the ends of weight
-    decay and momentum, where these are searched; what else is searched has its default. What
-    fails leaves the spec's range.
+    decay and momentum, where these are searched; what else is searched has its default. Those
+    that share a program are made at once, unless `fuse` is off. What fails leaves the spec's
+    range.
     """
     with num_threads(spec.resources.cpu), working_directory(Path(spec.folder)):
-        return [_find(spec, data, place) for place in places]
+        tests = [_Test(place, settings) for place in places for settings in _tests(spec, place)]
+        failed = _made(spec, data, tests)
+        failed |= _swept(spec, [test for test in tests if test.place.name not in failed])
+    return [_note(place, tests, failed.get(place.name)) for place in places]
 
 
-def _find(spec: SearchSpec, data: Data, place: LrPlace) -> LrRangeNote:
-    curves: list[LrCurve] = []
-    try:
-        for settings in _tests(spec, place):
-            curves.append(_test(spec, data, place, settings))
-    except Exception as error:  # the trials tell more of it
-        low, high = _own_range(place)
-        message = f"the range test failed: {show_error(error)}"
-        return LrRangeNote(place.name, low, high, False, message, tuple(curves))
-    return conclude(place, curves)
+@dataclass
+class _Test:
+    """A range test: what is set for it, then its trainer, then its curve."""
+
+    place: LrPlace
+    settings: Settings
+    trainer: Trainer | None = None
+    num_steps: int = 0
+    curve: LrCurve | None = None
+
+
+def _made(spec: SearchSpec, data: Data, tests: Sequence[_Test]) -> dict[str, Exception]:
+    """Build the trainers of tests; returns the errors of those that can't be, by the place."""
+    failed: dict[str, Exception] = {}
+    for test in tests:
+        try:
+            config = _config(spec, test)
+            test.trainer = make_trainer(config, data, config.device).trainers[0]
+            test.num_steps = _num_steps(test.settings[BATCH_SIZE], data.num_train_rows)
+        except Exception as error:  # the trials tell more of it
+            failed.setdefault(test.place.name, error)
+    return failed
+
+
+def _swept(spec: SearchSpec, tests: Sequence[_Test]) -> dict[str, Exception]:
+    """Take the curves of tests: at once where they share a program, one by one if that fails."""
+    if spec.fuse != "off":
+        try:
+            _sweep(tests)
+            return {}
+        except Exception as error:
+            _log.info("range tests one by one: %s", show_error(error))
+    failed: dict[str, Exception] = {}
+    for test in tests:
+        try:
+            _sweep([test])
+        except Exception as error:
+            failed.setdefault(test.place.name, error)
+    return failed
+
+
+def _sweep(tests: Sequence[_Test]) -> None:
+    trainers = [test.trainer for test in tests if test.trainer is not None]
+    sweeps = sweep_together(trainers, [test.num_steps for test in tests])
+    for test, found in zip(tests, sweeps, strict=True):
+        rates, losses = (tuple(map(_rounded_value, each)) for each in (found.rates, found.losses))
+        test.curve = LrCurve(test.settings, rates, losses)
+
+
+def _note(place: LrPlace, tests: Sequence[_Test], error: Exception | None) -> LrRangeNote:
+    own = [test for test in tests if test.place is place]
+    for test in own:
+        if test.trainer is not None:
+            test.trainer.close()
+    curves = [test.curve for test in own if test.curve is not None]
+    if error is None:
+        return conclude(place, curves)
+    message = f"the range test failed: {show_error(error)}"
+    return LrRangeNote(place.name, *_own_range(place), False, message, tuple(curves))
 
 
 def _tests(spec: SearchSpec, place: LrPlace) -> Iterator[Settings]:
@@ -126,25 +182,14 @@ def _range(own: Range | float | None, low: float, high: float) -> Range:
     return Range(low=low, high=high, log=True, prior=prior, confidence=own.confidence)
 
 
-def _test(spec: SearchSpec, data: Data, place: LrPlace, settings: Settings) -> LrCurve:
-    batch_size = settings[BATCH_SIZE]
-    keywords = {key: value for key, value in settings.items() if key != BATCH_SIZE}
-    optimizer = {**place.optimizer, **keywords, LR: LOWEST}
+def _config(spec: SearchSpec, test: _Test) -> TrialConfig:
+    batch_size = test.settings[BATCH_SIZE]
+    keywords = {key: value for key, value in test.settings.items() if key != BATCH_SIZE}
+    optimizer = {**test.place.optimizer, **keywords, LR: LOWEST}
     tested = spec.model_copy(
         update={**dict.fromkeys(_LEFT_OUT), "optimizer": optimizer, BATCH_SIZE: batch_size}
     )
-    config = _config(tested)
-    trainer = make_trainer(config, data, config.device).trainers[0]
-    try:
-        found = sweep(trainer, num_steps=_num_steps(batch_size, data.num_train_rows))
-    finally:
-        trainer.close()
-    rates, losses = (tuple(map(_rounded_value, each)) for each in (found.rates, found.losses))
-    return LrCurve(settings, rates, losses)
-
-
-def _config(spec: SearchSpec) -> TrialConfig:
-    values: dict[str, Any] = SearchSpace.of(spec).resolve(default_configuration(spec))
+    values: dict[str, Any] = SearchSpace.of(tested).resolve(default_configuration(tested))
     return TrialConfig(
         number=0,
         seed=spec.search.seed,
@@ -213,3 +258,6 @@ def _rounded(rate: float) -> float:
 
 def _rounded_value(value: float) -> float:
     return float(f"{value:.5g}")
+
+
+_log = logging.getLogger(__name__)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hpsearch.analysis.changed_spec import changed_spec
 from hpsearch.analysis.narrowing import Change, NewRange, next_changes
 from hpsearch.record import Record
+from hpsearch.samplers.disciplined import SAMPLER
 from hpsearch.spec import COMPONENT_SECTIONS, VALUE_SECTIONS, SearchSpec
 from hpsearch.validation.outcomes import problems_in
 from hpsearch.validation.signatures import check_section, check_value
@@ -25,7 +27,10 @@ def next_spec(record: Record, name: str = "") -> tuple[SearchSpec, list[Change]]
     """
     spec = record.spec.without_lr_test()
     earlier = (record.name,) if spec.is_plain else ()
-    search = spec.search.model_copy(update={"warm_start": earlier, "points": ()})
+    update: dict[str, Any] = {"warm_start": earlier, "points": ()}
+    if spec.search.sampler["name"] == SAMPLER:  # its plan is over
+        update |= {"sampler": {"name": "auto"}}
+    search = spec.search.model_copy(update=update)
     spec = spec.model_copy(update={"name": name or f"{spec.name}{SUFFIX}", "search": search})
     made: list[Change] = []
     for change in next_changes(record):

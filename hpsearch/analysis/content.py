@@ -12,6 +12,7 @@ from hpsearch.analysis.next_steps import next_steps
 from hpsearch.analysis.objectives import goal
 from hpsearch.analysis.population import population_section
 from hpsearch.analysis.progress import summary
+from hpsearch.analysis.recipe import recipe_section
 from hpsearch.analysis.response import Response
 from hpsearch.analysis.response_sections import hyperparameters, interactions_found
 from hpsearch.analysis.result_sections import (
@@ -83,6 +84,7 @@ def findings(record: Record, importances: Importances, response: Response) -> li
         *warm_start(record),
         *shared_programs(record),
         *lr_range_section(record.lr_ranges),
+        *recipe_section(record),
         *baselines_beside(record),
         *calibration_effect(record),
         *(failed if progress.best is None else []),  # then they are what matters

@@ -72,7 +72,7 @@ def lr_range_section(notes: Sequence[LrRangeNote] | None) -> list[Section]:
         for note in notes
         for curve in note.curves
     ]
-    header = ("optimizer", "test", "falls fastest at", "is least at", "turns up at")
+    header = ("optimizer", "test", "fastest fall", "least loss", "a tenth of it", "turns up")
     texts = [f"`{note.name}`{str(note).removeprefix(note.name)}." for note in notes]
     table = [Table(header, tuple(rows))] if rows else []
     return [Section("Learning-rate range test", (*texts, *table), (FIGURE,))]
@@ -84,9 +84,10 @@ def label_of(curve: LrCurve) -> str:
     return ", ".join(told)
 
 
-def _rates(curve: LrCurve) -> tuple[str, str, str]:
+def _rates(curve: LrCurve) -> tuple[str, str, str, str]:
     verdict = read_lr_range(curve.rates, curve.losses)
     if verdict is None:
-        return "nowhere", "–", "–"
+        return "nowhere", "–", "–", "–"
     diverges = "–" if verdict.diverges is None else f"{verdict.diverges:.2g}"
-    return f"{verdict.steepest:.2g}", f"{verdict.minimum:.2g}", diverges
+    steepest, minimum = f"{verdict.steepest:.2g}", f"{verdict.minimum:.2g}"
+    return steepest, minimum, f"{verdict.suggested:.2g}", diverges

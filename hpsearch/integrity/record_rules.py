@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpsearch.errors import Problem
 from hpsearch.formatting import show_count
 from hpsearch.integrity.copy_rules import copy_problems
+from hpsearch.integrity.recipe_rules import recipe_problems
 from hpsearch.outcome import Outcome
 from hpsearch.record import OPTUNA_STATES, Record, TrialRecord
 
@@ -22,6 +23,7 @@ def record_problems(record: Record) -> Iterator[str]:
         yield from map(str, _trial_problems(record, trial))
         yield from map(str, _act_problems(record, trial))
     yield from map(str, copy_problems(record))
+    yield from map(str, recipe_problems(record))
     yield from map(str, _study_problems(record))
 
 

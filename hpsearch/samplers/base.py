@@ -41,6 +41,10 @@ class Observation:
         return sum(max(-margin, 0.0) for margin in self.margins if margin == margin)
 
 
+class NotYetError(Exception):
+    """A sampler needs what trials that still run will report; it is asked again then."""
+
+
 class Sampler(Protocol):
     """Chooses configurations.
 
@@ -51,7 +55,10 @@ class Sampler(Protocol):
     def suggest(
         self, number: int, observations: Sequence[Observation]
     ) -> dict[str, Scalar] | None:
-        """Return the active parameters of trial `number`; None if the space is exhausted."""
+        """Return the active parameters of trial `number`; None if the space is exhausted.
+
+        Raises NotYetError where that depends on trials that run.
+        """
         ...
 
 

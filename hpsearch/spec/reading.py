@@ -16,6 +16,7 @@ from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.fields import SECTIONS
 from hpsearch.spec.models import SearchSpec, with_named_components
 from hpsearch.spec.objectives import Constraint
+from hpsearch.spec.recipe import with_recipe
 from hpsearch.spec.settings import Final, Loader, Objective, Resources, SearchSettings, StopWhen
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
@@ -92,7 +93,7 @@ def draft_of(raw: dict[str, Any], folder: str | Path, overrides: Sequence[str] =
 
 def draft_spec(raw: Mapping[str, Any], folder: str | Path = ".") -> Draft:
     """Check the shape of a spec given as plain values, collecting every problem."""
-    folder = Path(folder).resolve()
+    folder, raw = Path(folder).resolve(), with_recipe(raw)
     named = with_named_components(raw)
     sections, problems = _sections(named)
     if "folder" in raw:  # it follows from where the spec lies

@@ -107,6 +107,11 @@ class SearchSettings(Frozen):
         description="auto: the range of the learning rate is narrowed by range tests, before the "
         "first trial",
     )
+    recipe: Literal["disciplined"] | None = Field(
+        None,
+        description="disciplined: range test, one cycle at the rate that it finds, then momentum "
+        "and weight decay, each by an early comparison (Smith, 2018); what you give stays",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="of the sampler and of every trial")
     sampler: Annotated[dict[str, Any], BeforeValidator(named), ComponentOf("sampler")] = Field(
         {"name": "auto"}, description="how configurations are chosen"

@@ -40,6 +40,55 @@ class Sweep:
     is_diverged: bool
 
 
+class SweepProgress:
+    """Sets the growing rate of an optimizer, and takes the loss of each step.
+
+    The optimizer has the rates of an epoch that has begun: its groups keep them relative to each
+    other.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, lowest: float, highest: float, num_steps: int
+    ) -> None:
+        self._groups = optimizer.param_groups
+        self._first_rates = [group["lr"] for group in self._groups]  # they may be scaled
+        self._rates = np.geomspace(lowest, highest, num_steps)
+        self._losses: list[float] = []
+        self._smoothed, self._least = 0.0, math.inf
+        self._is_diverged = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loss has diverged, or the highest rate is reached."""
+        return self._is_diverged or len(self._losses) == len(self._rates)
+
+    def set_rate(self) -> None:
+        """Set the rate of the next step."""
+        if self.is_over:
+            return
+        factor = self._rates[len(self._losses)] / self._rates[0]
+        for group, first_rate in zip(self._groups, self._first_rates, strict=True):
+            group["lr"] = first_rate * factor
+
+    def take(self, loss: float) -> None:
+        """Take the loss of the step's batch, before the step."""
+        if not math.isfinite(loss):
+            self._is_diverged = True
+            return
+        self._losses.append(loss)
+        self._smoothed = SMOOTHING * self._smoothed + (1 - SMOOTHING) * loss
+        number = len(self._losses)
+        current = self._smoothed / (1 - SMOOTHING**number)
+        self._least = min(self._least, current)
+        rise = max(RISE * abs(self._least), SHARE_OF_FALL * (self._losses[0] - self._least))
+        self._is_diverged = number >= MIN_STEPS and current - self._least > rise
+
+    def result(self) -> Sweep:
+        """Return what was measured."""
+        losses = np.array(self._losses)
+        return Sweep(self._rates[: len(losses)], losses, self._is_diverged)
+
+
 @keeps_random_states
 def sweep(
     trainer: Trainer, lowest: float = LOWEST, highest: float = HIGHEST, num_steps: int = STEPS
@@ -53,36 +102,23 @@ def sweep(
     state = trainer.state_dict()
     try:
         with flushed_denormals():
-            return _sweep(trainer, np.geomspace(lowest, highest, num_steps))
+            return _sweep(trainer, lowest, highest, num_steps)
     finally:
         trainer.load_state_dict(state)
 
 
-def _sweep(trainer: Trainer, rates: NDArray[np.float64]) -> Sweep:
-    losses: list[float] = []
-    smoothed, least = 0.0, math.inf
-    groups = trainer.optimizer.param_groups
-    first_rates: list[float] = []
-    for number, (rate, batch) in enumerate(zip(rates, _batches(trainer), strict=False), 1):
-        first_rates = first_rates or [group["lr"] for group in groups]  # they may be scaled
-        for group, first_rate in zip(groups, first_rates, strict=True):
-            group["lr"] = first_rate * rate / rates[0]
+def _sweep(trainer: Trainer, lowest: float, highest: float, num_steps: int) -> Sweep:
+    batches = _batches(trainer)
+    batch = next(batches)
+    progress = SweepProgress(trainer.optimizer, lowest, highest, num_steps)
+    while True:
+        progress.set_rate()
         outputs, _ = trainer.update(batch, measure=False)
         with torch.no_grad():
-            loss = trainer.task.loss(outputs, batch).item()
-        if not math.isfinite(loss):
-            return Sweep(rates[: len(losses)], np.array(losses), True)
-        losses.append(loss)
-        smoothed = SMOOTHING * smoothed + (1 - SMOOTHING) * loss
-        current = smoothed / (1 - SMOOTHING**number)
-        least = min(least, current)
-        if number >= MIN_STEPS and _has_diverged(current, least, losses[0]):
-            return Sweep(rates[:number], np.array(losses), True)
-    return Sweep(rates, np.array(losses), False)
-
-
-def _has_diverged(current: float, least: float, first: float) -> bool:
-    return current - least > max(RISE * abs(least), SHARE_OF_FALL * (first - least))
+            progress.take(trainer.task.loss(outputs, batch).item())
+        if progress.is_over:
+            return progress.result()
+        batch = next(batches)
 
 
 def _batches(trainer: Trainer) -> Iterator[Batch]:

@@ -8,7 +8,7 @@ from collections.abc import Sized
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.record.observations import Observations
-from hpsearch.samplers import Sampler
+from hpsearch.samplers import NotYetError, Sampler
 from hpsearch.tuning.decisions import Decisions
 
 
@@ -101,7 +101,10 @@ class TrialQueue:
     def _new(self) -> TrialRecord | None:
         if not self._may_add_trial:
             return None
-        params = self._sampler.suggest(self._num_chosen, self._observations.for_sampler())
+        try:
+            params = self._sampler.suggest(self._num_chosen, self._observations.for_sampler())
+        except NotYetError:
+            return None
         if params is None:
             self._exhausted = True
             return None

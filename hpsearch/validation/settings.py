@@ -22,6 +22,7 @@ from hpsearch.validation.lr_places import lr_places
 from hpsearch.validation.outcomes import parted, problems_in
 from hpsearch.validation.points import point_problems, warm_start_problems
 from hpsearch.validation.population import population_problems
+from hpsearch.validation.recipe import recipe_problems
 from hpsearch.validation.signatures import check_component
 from hpsearch.validation.stages import stage_problems
 
@@ -35,6 +36,7 @@ def settings_problems(draft: Draft) -> Iterator[Problem]:
     yield from _early_stopping_problems(draft, search.get("early_stopping", {}))
     if draft.spec is not None:
         yield from _comparison_problems(draft.spec)
+        yield from recipe_problems(draft.spec)
         yield from _lr_problems(draft.spec)
         yield from stage_problems(draft.spec)
         yield from point_problems(draft.spec)

@@ -16,9 +16,9 @@ class TestSettings:
         [
             (
                 {"sampler": "tppe"},
-                "search.sampler.name: must be one of auto, cmaes, gp, grid, nsga2, pb2, pbt, "
-                "qmc, random, tpe, or yours as module:factory, but got 'tppe'; did you mean "
-                "'tpe'?",
+                "search.sampler.name: must be one of auto, cmaes, disciplined, gp, grid, nsga2, "
+                "pb2, pbt, qmc, random, tpe, or yours as module:factory, but got 'tppe'; did you "
+                "mean 'tpe'?",
             ),
             (
                 {"sampler": {"name": "random", "sed": 3}},

@@ -27,6 +27,7 @@ from hpsearch.components.data import Arrays, Split
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, register
 from hpsearch.training.batches import batches_of
+from hpsearch.training.checks.signals import signals_of
 from hpsearch.training.protocol import ModelTrainer
 from hpsearch.training.trainer import Trainer
 
@@ -38,6 +39,8 @@ INITIAL_LOSS_TOLERANCE = 0.2
 TINY_ROWS, TINY_STEPS, TINY_LR, TINY_SCORE = 20, 300, 0.01, 0.99
 #: batch_invariance: difference of outputs, relative to their spread
 INVARIANCE = 1e-4
+#: signal_propagation: by so many times a signal may shrink or grow on its way
+SIGNAL_FACTOR = 10.0
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,29 @@ def symmetry(trainer: Trainer) -> Finding | None:
     hidden = equal[:-1] if len(equal) > 1 else equal
     message = f"all units of layer {', '.join(hidden)} are identical: use random weights"
     return Finding("symmetry", not equal, message if equal else "units differ", "error")
+
+
+@register("check", "signal_propagation")
+def signal_propagation(trainer: Trainer) -> Finding | None:
+    """Through an untrained net neither the signal nor its gradient shrinks or grows by 10 times.
+
+    Standard deviations of the outputs of weighted layers, and the loss's gradient by them, from
+    the first to the last hidden layer (Glorot & Bengio, 2010).
+    """
+    signals = signals_of(trainer, _rows(trainer))
+    if signals is None:
+        return None
+    message = (
+        f"from the first of {len(signals.layers) - 1} hidden layers to the last the signal is "
+        f"multiplied by {signals.forward:.2g}, back to the first its gradient by "
+        f"{signals.backward:.2g}"
+    )
+    worst = max(signals.forward, 1 / max(signals.forward, 1e-30))
+    worst = max(worst, signals.backward, 1 / max(signals.backward, 1e-30))
+    if worst < SIGNAL_FACTOR:
+        return Finding("signal_propagation", True, message)
+    advice = "try he_normal for relu, xavier_normal for tanh, or a normalization"
+    return Finding("signal_propagation", False, f"{message}: {advice}")
 
 
 @register("check", "split_leakage")

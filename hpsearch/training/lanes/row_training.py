@@ -49,31 +49,35 @@ class Training(Protocol):
 
 
 class RowTraining:
-    """Takes the steps of lanes one after another; see `Training`."""
+    """Takes the steps of lanes one after another; see `Training`.
+
+    Of the stack that it is bound to, `gradients` takes those of a batch of all lanes, and each of
+    `steps` a lane's step with its gradients.
+    """
 
     reason = ""  # nothing of it can be recorded
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self._trainers = trainers
         self._data = train_data(trainers[0])
-        self._steps: list[RowStep] = []
+        self._row_steps: list[RowStep] = []
 
     def bind(self, stack: Stack) -> None:
         """See Training."""
-        self._stack, self._gradients = stack, Gradients(stack, closed_forms=True)
-        if not self._steps:
-            self._steps = [row_step(each.optimizer, stack.groups) for each in self._trainers]
-        for row, step in enumerate(self._steps):
+        self._stack, self.gradients = stack, Gradients(stack, closed_forms=True)
+        if not self._row_steps:
+            self._row_steps = [row_step(each.optimizer, stack.groups) for each in self._trainers]
+        for row, step in enumerate(self._row_steps):
             step.bind(stack.values[row], stack.grads[row])
-        self._calls = [self._step_of(row) for row in range(len(stack))]
+        self.steps = [self._step_of(row) for row in range(len(stack))]
 
     def train(
         self, plans: Sequence[EpochPlan], totals: Sequence[Totals], take: Take
     ) -> list[float]:
         """See Training."""
         epoch = _RowEpoch(self._stack, plans, totals, take)
-        epoch.train(self._gradients, self._data, self._calls)
-        for step in self._steps:
+        epoch.train(self.gradients, self._data, self.steps)
+        for step in self._row_steps:
             step.write_back()
         return epoch.norms()
 
@@ -82,7 +86,7 @@ class RowTraining:
 
     def _step_of(self, row: int) -> StepCall:
         """Return what takes a lane's step with the gradients that are there."""
-        trainer, take_step = self._trainers[row], self._steps[row].step
+        trainer, take_step = self._trainers[row], self._row_steps[row].step
         update, take_back = trainer.update, self._stack.take_back
         if not may_rebind(trainer):
             return lambda measure: update.apply(take_step, measure=measure)
@@ -125,7 +129,7 @@ class _RowEpoch:
         self._stack.grads.zero_()
         for run in parts.tables().runs(RUN_ROWS):
             gradients.begin(run.keys, run.first_rows)
-            for part, batch in zip(run, _batches(data, run), strict=True):
+            for part, batch in zip(run, batches_of_parts(data, run), strict=True):
                 self._begin_steps(part)
                 self._take_gradient(part, batch, gradients)
                 self._take_steps(part, steps)
@@ -170,7 +174,7 @@ class _RowEpoch:
         counted = torch.cat([part.counted for part, _, _ in kept], 1)
         for row, totals in enumerate(self._totals):
             if counted[row].any():
-                lane = partial(_of_lane, row=row, counted=counted[row])
+                lane = partial(of_lane, row=row, counted=counted[row])
                 totals.keep(map_tree(lane, outputs), batches.map(lane))
                 self._take(row, totals.flush)
 
@@ -194,7 +198,7 @@ def gathered(data: TensorBatches, rows: Tensor) -> Batch:
     return data.at(rows.flatten()).map(lambda flat: flat.view(*rows.shape, *flat.shape[1:]))
 
 
-def _batches(data: TensorBatches, run: PartTables) -> Iterator[Batch]:
+def batches_of_parts(data: TensorBatches, run: PartTables) -> Iterator[Batch]:
     """Yield the batch of each part of a run, whose tensors are (lanes, rows, ...)."""
     num_parts, num_lanes, size = len(run.sizes), len(run.rows), run.sizes[0]
     rows = run.rows.view(num_lanes, num_parts, size).transpose(0, 1)
@@ -203,6 +207,6 @@ def _batches(data: TensorBatches, run: PartTables) -> Iterator[Batch]:
         yield each.map(lambda tensor: tensor.view(num_lanes, size, *tensor.shape[2:]))
 
 
-def _of_lane(tensor: Tensor, row: int, counted: Tensor) -> Tensor:
+def of_lane(tensor: Tensor, row: int, counted: Tensor) -> Tensor:
     """Return the rows of a lane that count."""
     return tensor[row][counted]
