@@ -202,7 +202,7 @@ _BUILT_WITH = set(_COMPONENTS) - {*_BUILT, "dataset"}
 def _augmentation_problems(found: list[Alternative], data: Data) -> list[Problem]:
     """Build each augmentation for the data's examples; enough if it works at one of two ends."""
     offered = {
-        "input_shape": data.input_shape,
+        "input_shape": data.one_shape,
         "output_size": data.output_size,
         "kind": data.kind,
         "input_scale": data.x_scale,

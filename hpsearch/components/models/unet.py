@@ -18,7 +18,7 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 
-@register("model", "unet")
+@register("model", "unet", traits={"tasks": ("segmentation", "reconstruction")})
 def unet(
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],
@@ -41,9 +41,6 @@ def unet(
     images: segmentation, reconstruction.
     """
     channels, height, width = image_shape("unet", input_shape)
-    if len(output_shape) != 3 or output_shape[1:] != (height, width):
-        rule = "unet needs a task whose outputs are images of the inputs' size (segmentation)"
-        raise BadConfigurationError(rule, keyword="name")
     if height % 2**depth or width % 2**depth:
         rule = f"must be so small that 2^depth divides height and width ({height}x{width})"
         raise BadConfigurationError(rule, depth, keyword="depth")
