@@ -8,7 +8,7 @@ probabilities.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 
+from hpsearch.components.batch import Batch
 from hpsearch.components.data import Data
 from hpsearch.components.input_shapes import check_images
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import Component, Recommended, is_ours, register
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -29,6 +30,8 @@ NO_MOVES = (
     "must keep each pixel in its place, as the targets' places would stay where they are: "
     "gaussian_noise, feature_masking, or a function of yours that changes both"
 )
+#: and where an example has several inputs, as pairs have
+NO_MIXING = "must leave targets as they are, which belong to both inputs of an example"
 Pixels = Annotated[int, Interval(ge=1, le=1024), Recommended(1, 4)]
 Probability = Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)]
 
@@ -37,6 +40,8 @@ def refusal(component: Component, data: Data) -> str:
     """Return why an augmentation can't be taken for a data set, or nothing."""
     if data.num_tokens:
         return NO_TOKENS
+    if data.encoding.num_inputs and component.traits.get("mixes_rows", False):
+        return NO_MIXING
     is_known = is_ours(component.factory) and not component.traits.get("keeps_places", False)
     return NO_MOVES if data.encoding.has_places and is_known else ""
 
@@ -121,7 +126,7 @@ def rotation(
     return augment
 
 
-@register("augmentation", "mixup")
+@register("augmentation", "mixup", traits={"mixes_rows": True})
 def mixup(
     output_size: int,
     kind: str,
@@ -141,7 +146,7 @@ def mixup(
     return augment
 
 
-@register("augmentation", "cutmix")
+@register("augmentation", "cutmix", traits={"mixes_rows": True})
 def cutmix(
     input_shape: tuple[int, ...],
     output_size: int,
@@ -218,6 +223,24 @@ def _around(length: int, side: Tensor) -> Tensor:
     places = torch.arange(length, device=side.device)
     centre, half = torch.randint(length, (), device=side.device), side * length / 2
     return (places >= (centre - half).floor()) & (places < (centre + half).floor())
+
+
+def augmented(batch: Batch, augmentations: Sequence[Augmentation], num_inputs: int) -> Batch:
+    """Return a batch after augmentations, each of `num_inputs` inputs of an example by itself.
+
+    Raises BadConfigurationError for one that changes the targets of several inputs.
+    """
+    if not num_inputs or not augmentations:
+        for augment in augmentations:
+            batch = Batch(*augment(*batch), batch.mask)
+        return batch
+    x, y = batch.inputs.flatten(0, 1), batch.targets.repeat_interleave(num_inputs, 0)
+    for number, augment in enumerate(augmentations):
+        x, changed = augment(x, y)
+        if changed is not y:
+            with placed(number):
+                raise BadConfigurationError(NO_MIXING)
+    return Batch(x.unflatten(0, (-1, num_inputs)), batch.targets, batch.mask)
 
 
 def _numbers(targets: Tensor, output_size: int, kind: str) -> Tensor:

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hpsearch import registry
 from hpsearch.components.batch import Batch, Tree
+from hpsearch.components.data import Data
 from hpsearch.components.monitored_metric import Mode, Watched, check_watched, sign_of, watched
 from hpsearch.registry import ComponentOf, Recommended, register
 
@@ -35,6 +36,15 @@ class Callback(Protocol):
     ) -> dict[str, float]:
         """Called after the last step of an epoch; returns metrics of its own, and changes
         nothing. `batches` are of one size, drawn as those of the epoch."""
+        return {}
+
+    def check_data(self, data: Data) -> None:
+        """Called before training; raises for data that nothing can be measured of."""
+        return None
+
+    def probe(self, model: nn.Module, read: Callable[[str], Iterator[Batch]]) -> dict[str, float]:
+        """Called after the last step of an epoch, with the model in evaluation mode; returns
+        metrics of its own, and changes nothing. `read(split)` gives a split's rows in order."""
         return {}
 
     def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:

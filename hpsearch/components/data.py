@@ -197,6 +197,11 @@ class Data:
         return self.encoding.output_shape(self.output_size, self.input_shape)
 
     @property
+    def one_shape(self) -> tuple[int, ...]:
+        """The shape of one input of an example, of which it may have several."""
+        return self.input_shape[1:] if self.encoding.num_inputs else self.input_shape
+
+    @property
     def description(self) -> str:
         """What is learned from it and why: `regression of 'age', because …`."""
         of = f" of {', '.join(map(repr, self.target_names))}" if self.target_names else ""
@@ -330,7 +335,8 @@ def split_length(split: Split) -> int:
 
 
 def standardized(data: Data) -> Data:
-    """Fit the scales on the training split and apply them to every split.
+    """Fit the scales on the training split, apply them to every split, and make of its rows what
+    is learned from.
 
     Scales add up: data that was standardised before keeps its map from raw values.
     """
@@ -348,11 +354,12 @@ def standardized(data: Data) -> Data:
             return split if x is none else split.scaled(x)
         if not isinstance(split, Arrays):
             return split
-        return Arrays(
+        scaled = Arrays(
             split.x if x is none else x.apply(split.x),
             split.y if not of.standardizes else y.apply(split.y),
             split.mask,
         )
+        return of.examples(scaled)
 
     return replace(
         data,

@@ -30,6 +30,15 @@ class TargetEncoding:
     gives_inputs: ClassVar[bool] = False
     #: whether targets are never taken for such unless the task or the data set says so
     must_be_said: ClassVar[bool] = False
+    #: the kind of a data set's own targets of which these are made, once its rows are divided;
+    #: nothing: they are its own
+    made_of: ClassVar[str] = ""
+    #: whether a stage may learn it from data of any other kind too
+    takes_any: ClassVar[bool] = False
+    #: whether inputs differ by augmentations alone, which evaluation has then, too
+    needs_augmentations: ClassVar[bool] = False
+    #: inputs of an example, each of the data set's shape; 0: it has one, without an axis
+    num_inputs: ClassVar[int] = 0
     #: whether each target is brought to mean 0 and standard deviation 1
     standardizes: ClassVar[bool] = False
     #: the axes of inputs and of targets over which that is done, where it isn't by feature or
@@ -57,6 +66,15 @@ class TargetEncoding:
         """Return the shape of a model's outputs for an example."""
         return (output_size,)
 
+    def input_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of an example whose inputs are of a data set's `shape`."""
+        return (self.num_inputs, *shape) if self.num_inputs else shape
+
+    def examples(self, rows: Any) -> Any:
+        """Return what is learned from of a split's rows in memory, whose targets are those of
+        `made_of`."""
+        return rows
+
     def class_counts(self, y: Values, output_size: int) -> tuple[int, ...]:
         """Return the rows of each class, rounded; nothing where there are no classes."""
         return ()
@@ -77,9 +95,9 @@ class TargetEncoding:
         """Return one prediction (outputs,) for all rows by the name of each baseline."""
         return {}
 
-    def row_forecasts(self, y: Values) -> dict[str, Tensor]:
+    def row_forecasts(self, rows: Any) -> dict[str, Tensor]:
         """Return predictions (rows, outputs) by the name of each baseline that has its own for
-        each row; targets tell them."""
+        each row of a split."""
         return {}
 
     def naive_errors(self, y: Values) -> tuple[float, ...]:

@@ -282,11 +282,26 @@ def _labels(choices: Sequence[Tree]) -> tuple[Scalar, ...]:
     return tuple(labels)
 
 
+def _name(tree: Tree) -> str:
+    """Return the name of a component, of anything else nothing."""
+    name = tree.get("name") if isinstance(tree, Mapping) else None
+    return name if isinstance(name, str) else ""
+
+
+def _is_searched(tree: Tree) -> bool:
+    """Whether there are ranges or choices in a tree."""
+    if isinstance(tree, Mapping | list):
+        return any(map(_is_searched, tree.values() if isinstance(tree, Mapping) else tree))
+    return isinstance(tree, Range | Choices)
+
+
 def _label(choice: Tree) -> Scalar:
-    if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):
-        name: str = choice["name"]
+    if name := _name(choice):
         return name
     if choice is None or isinstance(choice, str | int | float | bool):
         return choice
+    names = [_name(each) for each in choice] if isinstance(choice, list) else []
+    if names and all(names) and _is_searched(choice):  # each range has the label in its name
+        return ", ".join(names)
     plain = to_plain(choice)
     return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10**6).strip()

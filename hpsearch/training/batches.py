@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from hpsearch.components.batch import Batch, map_tree
 from hpsearch.components.data import Arrays, LazyRows, Split, split_length
+from hpsearch.components.pairs import Pairs, Views
 from hpsearch.spec import LastBatch
 from hpsearch.training.loader import DatasetLoader, Reading
 
@@ -49,10 +50,18 @@ def batches_of(
     by_device = _tensors.setdefault(split, {})
     if device not in by_device:
         with torch.inference_mode(False):  # an evaluation may be the first to need what is kept
-            parts = [part for part in (split.x, split.y, split.mask) if part is not None]
-            tensors = [_tensor(part, device) for part in parts]
-        by_device[device] = TensorBatches(Batch(*tensors))
+            by_device[device] = _batches_in_memory(split, device)
     return by_device[device]
+
+
+def _batches_in_memory(split: Arrays, device: torch.device) -> TensorBatches:
+    if isinstance(split, Pairs):
+        x, y, partners = (_tensor(part, device) for part in (split.x, split.y, split.partners))
+        return PairBatches(Batch(x, y), partners)
+    if isinstance(split, Views):
+        return ViewBatches(Batch(_tensor(split.x, device), _tensor(split.y, device)))
+    parts = [part for part in (split.x, split.y, split.mask) if part is not None]
+    return TensorBatches(Batch(*(_tensor(part, device) for part in parts)))
 
 
 def epoch_order(
@@ -121,6 +130,50 @@ class TensorBatches:
         rows = torch.split(order.to(self.rows.device), [sum(part) for part in groups])
         for part, index in zip(groups, rows, strict=True):
             yield from self.at(index).split(part)
+
+
+@dataclass(frozen=True)
+class PairBatches(TensorBatches):
+    """Batches of Pairs: `rows` has the examples and which pairs are similar, `partners` the
+    second examples of evaluation."""
+
+    partners: Tensor
+
+    def __len__(self) -> int:
+        return len(self.partners)
+
+    def at(self, index: Tensor) -> Batch:
+        """Return the pairs of these numbers, int64 (rows,): inputs (rows, 2, ...)."""
+        x, y = self.rows
+        pairs, drawn = index % len(self), index // len(self) - 1
+        second = torch.where(drawn < 0, self.partners[pairs], drawn)
+        both = [x.index_select(0, each) for each in (pairs % len(x), second)]
+        return Batch(torch.stack(both, 1), y.index_select(0, pairs))
+
+    def read(
+        self, batch_size: int, order: Tensor | None = None, reading: Reading = PLAIN
+    ) -> Iterator[Batch]:
+        """Yield pairs of these numbers, or those of evaluation."""
+        return super().read(batch_size, torch.arange(len(self)) if order is None else order)
+
+
+class ViewBatches(TensorBatches):
+    """Batches of Views."""
+
+    def at(self, index: Tensor) -> Batch:
+        """Return the rows of these numbers, each twice: inputs (rows, 2, ...)."""
+        return _twice(super().at(index))
+
+    def read(
+        self, batch_size: int, order: Tensor | None = None, reading: Reading = PLAIN
+    ) -> Iterator[Batch]:
+        """See TensorBatches."""
+        given = super().read(batch_size, order, reading)
+        yield from given if order is not None else map(_twice, given)
+
+
+def _twice(batch: Batch) -> Batch:
+    return replace(batch, inputs=torch.stack([batch.inputs, batch.inputs], 1))
 
 
 class LoadedBatches:

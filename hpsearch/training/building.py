@@ -21,6 +21,7 @@ from hpsearch.components.models.building import (
     check_examples,
     check_is_causal,
     check_outputs,
+    check_task,
 )
 from hpsearch.components.optimizers import Group, build_optimizer
 from hpsearch.components.tasks.base import Task, output_shape, task_for
@@ -62,6 +63,9 @@ def for_each(
 def check_augmentations(config: TrialConfig, data: Data) -> None:
     """Raise BadConfigurationError for augmentations that can't be taken for data."""
     sections = config.values.get("augmentations") or ()
+    if data.encoding.needs_augmentations and not sections:
+        with placed("augmentations"):
+            raise BadConfigurationError(f"must be given for {data.kind}, whose views they make")
     of, folder = COMPONENT_SECTIONS["augmentations"], Path(config.folder)
     for number, section in enumerate(sections):
         name = of.written_out(section)["name"]
@@ -87,6 +91,7 @@ def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
     section, folder = config.values["model"], Path(config.folder)
     name, shape, num_tokens = section["name"], data.input_shape, data.num_tokens
     with placed("model"):
+        check_task(name, data.kind, folder)
         outputs = output_shape(task, data)
         model = model_for(section, data, folder, task.head, outputs)
         check_outputs(model, name, shape, outputs, num_tokens)

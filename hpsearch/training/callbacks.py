@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hpsearch.components.batch import Batch, Tree
 from hpsearch.components.callbacks import Callback
+from hpsearch.components.data import Data
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.building import build_all, for_each
 from hpsearch.training.checkpoints import copied_to_cpu
@@ -53,6 +54,25 @@ class Callbacks:
                 return {}
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 found: dict[str, float] = measure(model, loss, batches())
+            return found
+
+        return {name: value for found in self._call(measured_by) for name, value in found.items()}
+
+    def check_data(self, data: Data) -> None:
+        """Let them refuse data that they can't measure anything of."""
+
+        def check(callback: Callback) -> None:
+            if (of := getattr(callback, "check_data", None)) is not None:  # users' may have none
+                of(data)
+
+        self._call(check)
+
+    def probe(self, model: nn.Module, read: Callable[[str], Iterator[Batch]]) -> dict[str, float]:
+        """Return what callbacks measure of the model in evaluation mode."""
+
+        def measured_by(callback: Callback) -> dict[str, float]:
+            probe = getattr(callback, "probe", None)  # users' own may have none
+            found: dict[str, float] = {} if probe is None else probe(model, read)
             return found
 
         return {name: value for found in self._call(measured_by) for name, value in found.items()}

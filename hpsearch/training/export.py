@@ -43,6 +43,8 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     if data.encoding.gives_inputs:
         layers += [Unstandardize(data.x_scale), Unstandardize(unit)]
         layers += [ChannelsBack()] if data.came_channels_last else []
+    if last_layers := getattr(trainer.task, "last_layers", None):
+        layers += last_layers()
     head = copy.deepcopy(trainer.task.head).cpu()
     if calibration is not None:
         layers.append(copy.deepcopy(calibration))

@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset
 from hpsearch.components.data import Data, KnownRows, split_length
 from hpsearch.components.datasets.split_methods import Rows, split_rows
 from hpsearch.components.finetuning import Subset
+from hpsearch.components.pairs import Pairs
 from hpsearch.errors import BadConfigurationError, nearest_names
 from hpsearch.spec import LastBatch
 from hpsearch.training.batches import batch_sizes, epoch_order
@@ -27,7 +28,7 @@ class TrainingRows:
 
     `trained` and `rest` are int64 tensors, None where all are trained on. What is replayed is
     trained on, and no part of the rest. They are shuffled anew each epoch unless they are read
-    `in_order`.
+    `in_order`. Of pairs the second examples are drawn each epoch.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class TrainingRows:
         in_order: bool = False,
     ) -> None:
         self._in_order = in_order
+        self._pairs = data.train if isinstance(data.train, Pairs) else None
         self._last_batch: LastBatch = last_batch or "keep"
         if isinstance(data.train, IterableDataset) and subset is not None:
             rule = "needs rows by number, but an IterableDataset has none"
@@ -62,7 +64,8 @@ class TrainingRows:
             epoch_order(len(self), batch_size, self._last_batch, drawn) for _ in range(passes)
         ]
         order = torch.cat(orders)
-        return order if self.trained is None else self.trained[order]
+        order = order if self.trained is None else self.trained[order]
+        return order if self._pairs is None else self._pairs.drawn(order, generator)
 
     def num_steps(self, batch_size: int, passes: int) -> int:
         """Return the steps of so many passes."""

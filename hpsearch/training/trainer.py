@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hpsearch.components.augmentations import Augmentation
+from hpsearch.components.augmentations import Augmentation, augmented
 from hpsearch.components.batch import Batch, Tree, map_tree
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import callback_metrics
@@ -119,6 +119,10 @@ class Trainer:
             self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
         self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
         self._accumulate: int = config.values.get("accumulate") or 1
+        if self._accumulate > 1 and getattr(self.task, "needs_whole_batches", False):
+            with placed("accumulate"):
+                rule = f"must be 1, as the loss of {self.task.kind} is that of a whole batch"
+                raise BadConfigurationError(rule, self._accumulate)
         with placed("batch_size"):
             check_batch_size(self.model, self._pace.batch_size(1))
         initialize_from_data(self.model, self._first_inputs)
@@ -126,6 +130,7 @@ class Trainer:
         measured = callback_metrics(config.values.get("callbacks"), Path(config.folder))
         known = epoch_metrics(self.task, has_rest=subset is not None, measured=measured)
         self._callbacks = Callbacks(config, known)
+        self._callbacks.check_data(data)
         self._measurements = Measurements(config.measured, self.device)
         #: what corrects the probabilities once training is over; not fitted
         self.calibration: Calibration | None = build(config, "calibration", kind=data.kind)
@@ -247,7 +252,7 @@ class Trainer:
         measured = self._measure()
         self.update.hold_average()
         self._callbacks.before_evaluation(self.model, self._read_train)
-        return measured
+        return measured | self._probe()
 
     def end_epoch(self, metrics: dict[str, float]) -> dict[str, float]:
         """End an epoch with its metrics; returns them, new ones where callbacks change weights,
@@ -267,8 +272,15 @@ class Trainer:
 
     def measured(self, split: str, totals: Totals) -> dict[str, float]:
         """Return the metrics of a split whose totals these are."""
+        if split == "val":
+            self._fit_task(totals)
         scores = self.task.measure(*totals.rows()) if self.task.scores else {}
         return totals.summary() | {f"{split}_{name}": value for name, value in scores.items()}
+
+    def _fit_task(self, totals: Totals) -> None:
+        """Let a task choose what it chooses by the outputs for a split, such as a threshold."""
+        if (fit := getattr(self.task, "fit_to_validation", None)) is not None:
+            fit(*totals.rows())
 
     def predict(self, split: SplitName) -> tuple[Tensor, Tensor]:
         """Return the outputs for a split, float32 (rows, output_size), and its targets."""
@@ -325,10 +337,21 @@ class Trainer:
     def _evaluate(self, split: str, keep: bool) -> Totals:
         totals = Totals(self.task, self.epoch, split, keep=keep)
         self.model.eval()
-        with torch.inference_mode(), self.autocast():
-            for batch in self._read(split, EVAL_BATCH_SIZE):
+        with torch.inference_mode(), self.autocast(), self._views_of_evaluation() as changed:
+            for batch in map(changed, self._read(split, EVAL_BATCH_SIZE)):
                 totals.add(self._forward(batch.inputs), batch)
         return totals
+
+    @contextlib.contextmanager
+    def _views_of_evaluation(self) -> Iterator[Callable[[Batch], Batch]]:
+        """Yield what a batch is evaluated as: as it is or, where augmentations make its inputs,
+        the same views in every epoch."""
+        if not self.data.encoding.needs_augmentations:
+            yield lambda batch: batch
+            return
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self._seed("views", 0))
+            yield self._augmented
 
     def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
         totals, norms = Totals(self.task, self.epoch, "train"), []
@@ -356,7 +379,7 @@ class Trainer:
         built = build_all(
             self.config,
             "augmentations",
-            input_shape=data.input_shape,
+            input_shape=data.one_shape,
             output_size=data.output_size,
             kind=data.kind,
             input_scale=data.x_scale,
@@ -396,6 +419,12 @@ class Trainer:
         loss = self.task.loss
         return self._callbacks.measure(self.model, loss, self._drawn_batches, self.device)
 
+    def _probe(self) -> dict[str, float]:
+        if self.data.val is None:
+            return {}
+        self.model.eval()
+        return self._callbacks.probe(self.model, lambda split: self._read(split, EVAL_BATCH_SIZE))
+
     def _drawn_batches(self) -> Iterator[Batch]:
         """Yield batches of the epoch's size, or of half the rows where that gives only one."""
         size = min(self._pace.batch_size(self.epoch), max(2, len(self._rows) // 2))
@@ -407,9 +436,8 @@ class Trainer:
                 yield self._augmented(batch)
 
     def _augmented(self, batch: Batch) -> Batch:
-        for augment in self._augmentations:
-            batch = Batch(*augment(*batch), batch.mask)
-        return batch
+        with placed("augmentations"):
+            return augmented(batch, self._augmentations, self.data.encoding.num_inputs)
 
     def _order(self, epoch: int) -> Tensor:
         shuffle = torch.Generator().manual_seed(self._seed("shuffle", epoch))
@@ -428,7 +456,12 @@ class Trainer:
 
     def evaluate_epoch(self) -> dict[str, float]:
         """Return what an epoch reports of the splits that it isn't trained on."""
-        metrics = self.evaluate("val") if self.data.val is not None else {}
+        if self.data.val is not None:
+            metrics = self.evaluate("val")
+        else:
+            metrics = {}
+            if hasattr(self.task, "fit_to_validation"):
+                self._fit_task(self._evaluate("train", keep=True))
         if self._forgetting is not None:
             metrics |= self._forgetting.measure(self.evaluate("rest"))
         return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -12,12 +13,14 @@ import torch
 from hpsearch import registry
 from hpsearch.components import Data, load_data, task_for
 from hpsearch.components.augmentations import refusal
+from hpsearch.components.models.building import FITTING
 from hpsearch.errors import ComponentError, Problem, place_of, problem_of
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
     MODEL_SECTIONS,
     VALUE_SECTIONS,
     Draft,
+    Range,
     Resources,
     Tree,
     TrialConfig,
@@ -58,7 +61,9 @@ def check_built_in_trial(draft: Draft) -> tuple[Data | None, list[Problem]]:
     problems += metric_problems(draft, found, data)
     if data is None:
         return None, problems
-    if not {problem.path.partition(".")[0] for problem in problems} & _BUILT_WITH:
+    unfitting = [*_unfitting_values(found.get("model", []), data)]
+    problems += unfitting
+    if not unfitting and not {each.path.partition(".")[0] for each in problems} & _BUILT_WITH:
         problems += _building_problems(draft, found, data.fold(0) if data.folds else data)
     return data, [*problems, *_augmentation_problems(found.get("augmentations", []), data)]
 
@@ -108,6 +113,25 @@ def _batch_size_problems(tree: Tree, data: Data) -> list[Problem]:
         for path, size in samples(tree, "batch_size")
         if isinstance(size, int) and size > rows
     ]
+
+
+def _unfitting_values(found: list[Alternative], data: Data) -> Iterator[Problem]:
+    """Yield ranges of models' keywords that hold integers which can't be for the data's examples:
+    trials would fail."""
+    for alternative in found:
+        for key, fitting in alternative.component.traits.get(FITTING, {}).items():
+            tree, values = alternative.keywords.get(key), fitting(data.one_shape)
+            if not isinstance(tree, Range) or not values:
+                continue
+            inside = range(math.ceil(tree.low), math.floor(tree.high) + 1, int(tree.step or 1))
+            if wrong := [value for value in inside if value not in values]:
+                shape = "x".join(map(str, data.one_shape[1:]))
+                fits = ", ".join(str(value) for value in values if value in inside) or "none"
+                yield Problem(
+                    join(alternative.path, key),
+                    f"must hold only values that fit {shape} images ({{choices: [{fits}]}})",
+                    wrong[0],
+                )
 
 
 def _building_problems(
@@ -202,7 +226,7 @@ _BUILT_WITH = set(_COMPONENTS) - {*_BUILT, "dataset"}
 def _augmentation_problems(found: list[Alternative], data: Data) -> list[Problem]:
     """Build each augmentation for the data's examples; enough if it works at one of two ends."""
     offered = {
-        "input_shape": data.input_shape,
+        "input_shape": data.one_shape,
         "output_size": data.output_size,
         "kind": data.kind,
         "input_scale": data.x_scale,

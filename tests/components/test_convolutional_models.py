@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from hpsearch.components.models.building import build_model
+from hpsearch.components.models.building import build_model, check_task
 from hpsearch.components.models.conv_autoencoder import conv_autoencoder
 from hpsearch.components.models.resnet import PaddedShortcut
 from hpsearch.errors import BadConfigurationError
@@ -140,8 +140,9 @@ class TestUnet:
         assert net(torch.zeros(2, 1, 16, 16)).shape == (2, 3, 16, 16)
 
     def test_what_is_refused(self) -> None:
-        with pytest.raises(BadConfigurationError, match="name: unet needs a task whose outputs"):
-            build("unet", (1, 8, 8))
+        rule = "must be a model for classification, but unet is for segmentation, reconstruction"
+        with pytest.raises(BadConfigurationError, match=rule):
+            check_task("unet", "classification", Path())
         with pytest.raises(BadConfigurationError, match="depth: must be so small"):
             build("unet", (1, 12, 12), (1, 12, 12), depth=3)
 

@@ -250,11 +250,13 @@ class TestRefused:
 
     def test_a_transformer_of_numbers(self) -> None:
         wine = load_data({"name": "wine"}, seed=0)
-        with pytest.raises(BadConfigurationError, match="needs ids of tokens, and a task"):
+        with pytest.raises(
+            BadConfigurationError, match="needs ids of tokens, sequences of the shape"
+        ):
             trainer(wine)
 
     def test_an_mlp_of_tokens(self, data: Data) -> None:
-        rule = "name: must be a model of tokens .*, but got 'mlp'"
+        rule = r"name: must be a model for language_model \(rnn, transformer\), but mlp is for"
         with pytest.raises(BadConfigurationError, match=rule):
             trainer(data, model={"name": "mlp"})
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import hpsearch.training  # noqa: F401  # all of them are registered
 from hpsearch import registry
+from hpsearch.components import Arrays
 from hpsearch.components.batch import map_tree
 from hpsearch.errors import HpsearchError, TrialError
 from hpsearch.spec import TrialConfig
@@ -24,16 +26,16 @@ ELSEWHERE = {"minilm", "efficientnet_lite0", "from_checkpoint", "perceptron"}
 MODELS = [name for name in registry.names("model") if name not in ELSEWHERE]
 
 
-def config(name: str) -> TrialConfig:
+def config(name: str, place: InTrial) -> TrialConfig:
     model = {"name": name, **NEEDED.get(f"model.{name}", {})}
-    return TrialConfig(0, 0, 4, {**SECTIONS, "model": model})
+    return TrialConfig(0, 0, 4, {**SECTIONS, **place.put(model)})
 
 
 def place_of(name: str) -> InTrial:
     """The first data set that the model takes."""
     for place in places_of("model", name):
         try:
-            Trainer(config(name), data_of(place.data))
+            Trainer(config(name, place), data_of(place.data))
         except (HpsearchError, TrialError):
             continue
         assert isinstance(place, InTrial)
@@ -42,7 +44,8 @@ def place_of(name: str) -> InTrial:
 
 
 def make(name: str, **changes: Any) -> Trainer:
-    return Trainer(replace(config(name), **changes), data_of(place_of(name).data))
+    place = place_of(name)
+    return Trainer(replace(config(name, place), **changes), data_of(place.data))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -79,7 +82,9 @@ class TestEveryModel:
         trainer = make(name)
         trainer.train_epoch()
         exported = export_model(trainer)
-        x = torch.from_numpy(trainer.data.as_raw(trainer.data.val.x))  # type: ignore[union-attr, arg-type]
+        val = trainer.data.val
+        assert isinstance(val, Arrays)
+        x = torch.from_numpy(trainer.data.as_raw(val.rows(np.arange(len(val))).x))
         outputs, _ = trainer.predict("val")
         if trainer.data.kind == "classification":
             assert torch.equal(exported.predict(x), outputs.argmax(-1))

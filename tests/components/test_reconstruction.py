@@ -193,7 +193,8 @@ class TestCodeReader:
 
 class TestRefused:
     def test_models_of_other_shapes(self, data: Data) -> None:
-        with pytest.raises(Exception, match="must give outputs of the shape .2, 1, 8, 8"):
+        rule = r"model for reconstruction \(autoencoder, conv_autoencoder, unet\), but mlp is for"
+        with pytest.raises(BadConfigurationError, match=rule):
             trainer(data, model={"name": "mlp"})
 
     def test_other_tasks(self) -> None:

@@ -178,12 +178,13 @@ class TestRefused:
         assert trainer(data, augmentations=[{"name": "gaussian_noise"}]).train_epoch() is not None
 
     def test_models_of_vectors(self, data: Data) -> None:
-        with pytest.raises(Exception, match=r"must give outputs of the shape \(2, 3, 16, 16\)"):
+        rule = r"model.name: must be a model for segmentation \(fcn, unet\), but mlp is for"
+        with pytest.raises(BadConfigurationError, match=rule):
             trainer(data, model={"name": "mlp"})
 
     def test_fcn_for_classes(self) -> None:
         with pytest.raises(
-            BadConfigurationError, match="fcn needs a task with an output for each"
+            BadConfigurationError, match="must be a model for classification, but fcn is for"
         ):
             trainer(load_data({"name": "digits"}, seed=0))
 

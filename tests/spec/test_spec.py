@@ -330,6 +330,13 @@ class TestTrees:
         choices = Choices(choices=(None, 64, [128, 64], sgd, other))
         assert choices.labels == (None, 64, "[128, 64]", "sgd", "sgd#2")
 
+    def test_lists_of_components_with_ranges_have_their_names(self) -> None:
+        stage = {"name": "train", "epochs": Range(low=1, high=5)}
+        constant = [{"name": "train", "epochs": 2}]
+        choices = Choices(choices=(None, [stage], [stage, stage], constant))
+        labels = (None, "train", "train, train", "[{name: train, epochs: 2}]")
+        assert choices.labels == labels
+
     def test_labels_tell_many_choices_of_one_name_apart(self) -> None:
         choices = Choices(choices=tuple({"name": "sgd", "lr": lr} for lr in (0.1, 0.2, 0.3)))
         assert choices.labels == ("sgd", "sgd#2", "sgd#3")

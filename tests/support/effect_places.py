@@ -147,6 +147,9 @@ CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
 AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
 DBN = {"name": "dbn", "hidden_sizes": [4, 3]}
+SIAMESE = {"name": "siamese", "embedding_size": 4, "encoder": MLP}
+TWINS = {"name": "barlow_twins", "encoder": MLP, "embedding_size": 4, "projector_sizes": [6, 5]}
+NOISE = [{"name": "gaussian_noise", "std": 0.5}]
 FCN = {"name": "fcn", "channels": [4, 4]}
 TRANSFORMER = {"name": "transformer", "width": 8, "heads": 2, "layers": 1}
 
@@ -159,12 +162,22 @@ def _section(name: str, data: str, *, many: bool = False, **beside: Any) -> InTr
     def put(section: Any) -> Sections:
         return {**beside, name: [section] if many else section}
 
-    return InTrial(beside["model"]["name"] if beside else data, data, put)
+    return InTrial(beside["model"]["name"] if "model" in beside else data, data, put)
 
 
-def _of_task(data: str, kind: str, key: str, *, many: bool = False, **keywords: Any) -> InTrial:
+def _of_task(
+    data: str,
+    kind: str,
+    key: str,
+    *,
+    many: bool = False,
+    model: Sections | None = None,
+    **keywords: Any,
+) -> InTrial:
+    beside = {} if model is None else {"model": model}
+
     def put(section: Any) -> Sections:
-        return {"task": {"name": kind, **keywords, key: [section] if many else section}}
+        return {"task": {"name": kind, **keywords, key: [section] if many else section}, **beside}
 
     return InTrial(data, data, put)
 
@@ -195,6 +208,14 @@ PLACES: dict[str, list[Any]] = {
     "task.forecasting": [_section("task", "series")],
     "task.language_model": [_section("task", "tokens", model=RNN)],
     "task.segmentation": [_section("task", "masks", model=FCN)],
+    "task.pairs": [_section("task", "pairs", model=SIAMESE)],
+    **{
+        f"loss.{name}": [_of_task("pairs", "pairs", "loss", model=SIAMESE)]
+        for name in ("contrastive", "pair_hinge", "pair_cross_entropy", "pair_mse")
+    },
+    "task.barlow_twins": [_section("task", "views", model=TWINS, augmentations=NOISE)],
+    "model.barlow_twins": [_section("model", "views", augmentations=NOISE)],
+    "model.siamese": [_section("model", "pairs")],
     "model.fcn": [_section("model", "masks")],
     "task.reconstruction": [_section("task", "values", model=AUTOENCODER)],
     "model.autoencoder": [_section("model", "values")],

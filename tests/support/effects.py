@@ -43,6 +43,8 @@ DATA: dict[str, dict[str, Any]] = {
     "units": {"name": "tests.support.effects:units", "standardize": False, **_SMALL},
     "values": {"name": "tests.support.effects:values", **_SMALL},
     "pictures": {"name": "tests.support.effects:pictures", **_SMALL},
+    "views": {"name": "tests.support.effects:views", **_SMALL},
+    "pairs": {"name": "tests.support.effects:pairs", **_SMALL},
     "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
     "masks": {"name": "blobs_segmentation", "images": 40, "size": 12},
     "words": {"name": "topic_words", "sentences": 30},
@@ -86,6 +88,16 @@ def units() -> Mapping[str, Any]:
 def values() -> Mapping[str, Any]:
     """Rows to be given back."""
     return {"train": (_inputs(), np.arange(150)), "kind": "reconstruction"}
+
+
+def pairs() -> Mapping[str, Any]:
+    """Rows whose classes say which two are similar."""
+    return {"train": (_inputs(), (_inputs()[:, 0] > 0).astype(int)), "kind": "pairs"}
+
+
+def views() -> Mapping[str, Any]:
+    """Rows of which augmentations make views."""
+    return {**pairs(), "kind": "barlow_twins"}
 
 
 def pictures() -> Mapping[str, Any]:
@@ -165,7 +177,7 @@ def watch_trial(name: str, sections: Mapping[str, Any], fields: Mapping[str, Any
 @torch.no_grad()
 def _predictions(model: Predictor, data: Data) -> list[Any]:
     assert isinstance(data.val, Arrays)
-    x = torch.from_numpy(data.val.x)
+    x = torch.from_numpy(data.val.rows(np.arange(len(data.val))).x)
     shown = [model(x), model.predict(x)]
     return [*shown, model.predict_proba(x)] if model.head.gives_probabilities else shown
 

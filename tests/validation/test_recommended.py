@@ -66,3 +66,23 @@ def test_points_and_samplers_see_the_range() -> None:
     assert spec.search.points == tuple(points)
     with pytest.raises(SpecError, match="optimizer.lr"):  # a grid needs steps
         checked(optimizer=optimizer, search={"sampler": "grid"})
+
+
+OBJECTIVE = {"metric": "val_loss", "direction": "minimize"}
+DIGITS: dict[str, Any] = {"dataset": {"name": "digits", "train_rows": 100}}
+
+
+@pytest.mark.parametrize("asked", ["auto", {"low": 1, "high": 4}])
+def test_values_that_do_not_divide_the_images_are_refused(asked: Any) -> None:
+    rule = r"patch_size: must hold only values that fit 8x8 images \({choices: \[1, 2, 4"
+    with pytest.raises(SpecError, match=rule):
+        checked(**DIGITS, model={"name": "gmlp", "patch_size": asked})
+    nested = {"choices": ["mlp", {"name": "unet", "depth": "auto"}]}
+    with pytest.raises(SpecError, match=r"choices\.1\.depth: must .* \({choices: \[1, 2, 3\]}\)"):
+        checked(**DIGITS, model=nested, task="reconstruction", objective=OBJECTIVE)
+
+
+def test_values_that_all_divide_the_images_are_taken() -> None:
+    model = {"name": "gmlp", "patch_size": {"low": 1, "high": 2}, "layers": 1}
+    assert checked(**DIGITS, model=model)
+    assert checked(model={"name": "gmlp", "patch_size": "auto", "layers": 1})  # no images

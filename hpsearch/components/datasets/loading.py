@@ -17,6 +17,7 @@ from hpsearch.components.datasets.mixed_targets import target_blocks
 from hpsearch.components.datasets.splitting import SplitSettings, divide, divide_dataset
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.components.encodings import encoding_of
+from hpsearch.components.raw_inputs import RawInputs
 from hpsearch.components.tasks.kinds import KindDecision, Statement, listed
 from hpsearch.errors import DataError, HpsearchError, UserCodeError
 from hpsearch.formatting import show_count
@@ -118,12 +119,13 @@ def _from_rows(
     blocks = target_blocks(source) if decision.kind == "multioutput" else ()
     splits, class_names = _learned(source, decision.kind)
     folds = divide(splits, source, preparation, seed)
-    train = splits["train"]
+    train, of = splits["train"], encoding_of(decision.kind)
     shape = train.input_shape if isinstance(train, LazyRows) else train.x.shape[1:]
+    shape = of.input_shape(shape)
     data = Data(
         kind=decision.kind,
         input_shape=shape,
-        output_size=encoding_of(decision.kind).output_size(train.y, class_names, shape),
+        output_size=of.output_size(train.y, class_names, shape),
         train=train,
         val=splits.get("val"),
         test=splits.get("test"),
@@ -133,9 +135,10 @@ def _from_rows(
         standardize=preparation.standardize and source.standardize,
         missing=source.missing,
         layout=source.layout,
-        came_channels_last=source.came_channels_last,
+        # examples of several inputs are no rows of the user's files
+        came_channels_last=source.came_channels_last and not of.num_inputs,
         unit=source.unit,
-        raw_inputs=source.raw_inputs(shape),
+        raw_inputs=RawInputs(shape) if of.num_inputs else source.raw_inputs(shape),
         num_tokens=source.num_tokens,
         kind_reason=decision.reason,
         target_names=source.target_names,
@@ -153,6 +156,8 @@ def _learned(source: Source, kind: Kind) -> tuple[dict[str, KnownRows], tuple[st
         arrays, names = encode(source, kind)
         return dict(arrays), names
     if kind != "classification":
+        if encoding_of(kind).made_of == "classification":
+            raise DataError(f"{kind} needs rows in memory, but the data set reads images by need")
         raise DataError(
             "must be classification, as the data set has classes", kind, keyword="kind"
         )
@@ -188,7 +193,8 @@ def _from_datasets(
         rule = "must return a Dataset for 'val' too, or one Dataset alone, which is divided"
         raise UserCodeError(f"{name}: {rule}, but got {' and '.join(splits)}")
     kind = decision.kind
-    if encoding_of(kind).ignores_targets or encoding_of(kind).must_be_said:
+    of = encoding_of(kind)
+    if of.ignores_targets or of.must_be_said or of.made_of:
         raise DataError(f"{kind} needs arrays, but {name} returns torch Datasets", keyword="kind")
     splits = as_learned(splits, kind, name)
     input_shape, output_size = describe_dataset(splits["train"], source, name, kind)

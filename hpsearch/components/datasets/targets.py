@@ -42,8 +42,21 @@ def decide(
 ) -> KindDecision:
     """Decide what is learned of a data set: as its spec says, as it says itself, by its targets.
 
-    Of Datasets the first rows are looked at.
+    Of Datasets the first rows are looked at. What is said to be learned may be made of targets
+    of another kind, which the data set must have.
     """
+    own = encoding_of(said.kind).made_of if said is not None else ""
+    if said is None or not own:
+        return _decide(source, given, said, name)
+    decision = _decide(source, given, Statement(own, said.reason), name)
+    if decision.kind != own or decision.doubt:
+        return decision
+    return KindDecision(said.kind, f"{said.reason}, and {decision.reason}")
+
+
+def _decide(
+    source: Source, given: Kind | Literal["auto"], said: Statement | None, name: str
+) -> KindDecision:
     is_inputs_alone = said is not None and encoding_of(said.kind).ignores_targets
     if given == "auto" and said is not None and is_inputs_alone and source.windows is None:
         return KindDecision(said.kind, said.reason)
@@ -71,6 +84,7 @@ def encode(source: Source, kind: Kind) -> tuple[dict[str, Arrays], tuple[str, ..
 
     Returns the splits, and the names of the classes or labels.
     """
+    kind = encoding_of(kind).made_of or kind
     splits = {key: split for key, split in source.splits.items() if isinstance(split, Arrays)}
     if encoding_of(kind).ignores_targets:
         num_rows = sum(map(len, splits.values()))

@@ -6,7 +6,14 @@ function (outputs, targets) → loss, the mean over the rows of a batch.
 
 from __future__ import annotations
 
-from hpsearch.components.losses import classification, margins, regression, robust, weighting
+from hpsearch.components.losses import (
+    classification,
+    margins,
+    pairs,
+    regression,
+    robust,
+    weighting,
+)
 from hpsearch.components.losses.base import LOSS, Loss, LossSection, class_shares, make_loss
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "classification",
     "make_loss",
     "margins",
+    "pairs",
     "regression",
     "robust",
     "weighting",

@@ -18,13 +18,14 @@ from hpsearch.components.corruptions import CORRUPTIONS, Corrupting, Corruption
 from hpsearch.components.data import num_features
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
+from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 Size = Annotated[int, Ge(1)]
 
 
-@register("model", "autoencoder")
+@register("model", "autoencoder", traits={"tasks": (*VECTOR_TASKS, "reconstruction")})
 def autoencoder(
     input_shape: tuple[int, ...],
     output_size: int,

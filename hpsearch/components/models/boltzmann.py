@@ -15,6 +15,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from hpsearch.components.data import Float, Kind, num_features
+from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.registry import Recommended, register
 
@@ -22,7 +23,10 @@ Size = Annotated[int, Ge(1)]
 Visible = Literal["bernoulli", "gaussian"]
 
 
-@register("model", "rbm")
+_TASKS = {"tasks": (*VECTOR_TASKS, "contrastive_divergence")}
+
+
+@register("model", "rbm", traits=_TASKS)
 def rbm(
     kind: Kind,
     input_shape: tuple[int, ...],
@@ -41,7 +45,7 @@ def rbm(
     return made
 
 
-@register("model", "dbn")
+@register("model", "dbn", traits=_TASKS)
 def dbn(
     kind: Kind,
     input_shape: tuple[int, ...],

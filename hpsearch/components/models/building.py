@@ -25,6 +25,10 @@ from hpsearch.errors import BadConfigurationError, UserCodeError
 from hpsearch.registry import Recommended
 
 Size = Annotated[int, Ge(1)]
+#: trait of models: keyword → (shape of an example) → the integers that fit it; none: any fits
+FITTING = "fitting"
+#: tasks whose outputs are a vector for each example: those of models that don't say otherwise
+VECTOR_TASKS = ("classification", "multilabel", "multioutput", "regression", "forecasting")
 
 
 def build_model(
@@ -35,7 +39,7 @@ def build_model(
     head: Head | None = None,
     scale: Scale | None = None,
     *,
-    output_shape: tuple[int, ...] = (),
+    output_shape: tuple[int, ...] | None = None,
     num_tokens: int = 0,
     kind: Kind = "",
 ) -> nn.Module:
@@ -64,7 +68,7 @@ def build_model(
         folder=folder,
         input_shape=input_shape,
         output_size=output_size,
-        output_shape=output_shape or (output_size,),
+        output_shape=(output_size,) if output_shape is None else output_shape,
         num_tokens=num_tokens,
         kind=kind,
         input_scale=scale or Scale.identity(),
@@ -88,6 +92,24 @@ class Evaluation:
 registry.share_keywords("model", Evaluation)
 
 
+def check_task(name: str, kind: Kind, folder: Path) -> None:
+    """Refuse a model of ours that isn't for a task of this kind; says which are."""
+    component = registry.get("model", name, folder)
+    models = [registry.get("model", each) for each in registry.names("model")]
+    fitting = [each.name for each in models if kind in _tasks_of(each)]
+    if not fitting or kind in _tasks_of(component) or not registry.is_ours(component.factory):
+        return
+    which = f" ({', '.join(fitting)})" if kind not in VECTOR_TASKS else ""
+    own = ", ".join(_tasks_of(component))
+    rule = f"must be a model for {kind}{which}, but {name} is for {own}"
+    raise BadConfigurationError(rule, keyword="name")
+
+
+def _tasks_of(component: registry.Component) -> tuple[str, ...]:
+    found: tuple[str, ...] = component.traits.get("tasks", VECTOR_TASKS)
+    return found
+
+
 def check_outputs(
     model: nn.Module,
     name: str,
@@ -95,7 +117,10 @@ def check_outputs(
     output_shape: tuple[int, ...],
     num_tokens: int = 0,
 ) -> None:
-    """Refuse a model whose outputs are of another shape than the data set asks for."""
+    """Refuse a model whose outputs are of another shape than the data set asks for; () asks for
+    nothing."""
+    if not output_shape:
+        return
     dtype = torch.int64 if num_tokens else torch.float32
     with torch.no_grad():
         outputs = model.eval()(torch.zeros(2, *input_shape, dtype=dtype))

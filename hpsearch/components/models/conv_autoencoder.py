@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from hpsearch.components.corruptions import Corrupted, Corruption
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.activations import ActivationSection
+from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.components.models.convolutions import check_size, image_shape, plain_activation
 from hpsearch.registry import Recommended, register
 
 Size = Annotated[int, Ge(1)]
 
 
-@register("model", "conv_autoencoder")
+@register("model", "conv_autoencoder", traits={"tasks": (*VECTOR_TASKS, "reconstruction")})
 def conv_autoencoder(
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],

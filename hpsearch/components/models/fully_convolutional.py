@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, MinLen
 from torch import Tensor, nn
 
-from hpsearch.components.input_shapes import check_images, check_shape
+from hpsearch.components.input_shapes import check_images
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.components.layers.dropouts import Rate
 from hpsearch.components.layers.modules import Dropout
@@ -22,11 +22,10 @@ from hpsearch.registry import register
 Size = Annotated[int, Ge(1)]
 
 
-@register("model", "fcn")
+@register("model", "fcn", traits={"tasks": ("segmentation",)})
 def fcn(
     input_shape: tuple[int, ...],
     output_size: int,
-    output_shape: tuple[int, ...],
     channels: Annotated[Sequence[Size], MinLen(1)] = (16, 32, 64),
     kernel_size: Size = 3,
     activation: ActivationSection = "relu",
@@ -41,8 +40,6 @@ def fcn(
     be odd, and `dropout` acts before the scores.
     """
     check_images("fcn", input_shape)
-    needs = "a task with an output for each pixel (segmentation)"
-    check_shape("fcn", len(output_shape) == 3, needs, input_shape)
     if kernel_size % 2 == 0:
         raise BadConfigurationError("must be odd", kernel_size, keyword="kernel_size")
     if min(input_shape[1:]) >> (len(channels) - 1) < 1:

@@ -15,6 +15,7 @@ from hpsearch.components.data import num_features
 from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.dropouts import Rate
 from hpsearch.components.layers.modules import Dropout
+from hpsearch.components.models.building import FITTING
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
@@ -22,7 +23,14 @@ from hpsearch.registry import Recommended, register
 GATE_STD = 1e-6
 
 
-@register("model", "gmlp")
+def _fitting_patches(input_shape: tuple[int, ...]) -> list[int]:
+    """Return the sizes of patches that divide an image; any fits other examples."""
+    sides = input_shape[1:] if len(input_shape) == 3 else ()
+    largest = min(sides, default=0)
+    return [size for size in range(1, largest + 1) if not any(side % size for side in sides)]
+
+
+@register("model", "gmlp", traits={FITTING: {"patch_size": _fitting_patches}})
 def gmlp(
     input_shape: tuple[int, ...],
     output_size: int,

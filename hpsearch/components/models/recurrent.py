@@ -19,6 +19,7 @@ from hpsearch.components.layers.dropouts import (
 )
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.layers.recurrence import Cell
+from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
@@ -26,7 +27,7 @@ Size = Annotated[int, Ge(1)]
 Readout = Literal["last", "mean", "max", "attention"]
 
 
-@register("model", "rnn")
+@register("model", "rnn", traits={"tasks": (*VECTOR_TASKS, "language_model")})
 def rnn(
     folder: Path,
     input_shape: tuple[int, ...],

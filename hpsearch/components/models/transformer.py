@@ -16,6 +16,7 @@ from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.components.layers.dropouts import Rate
 from hpsearch.components.layers.modules import Dropout
+from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
@@ -26,7 +27,7 @@ ROTARY_BASE = 10_000.0
 EMBEDDING_STD = 0.02
 
 
-@register("model", "transformer")
+@register("model", "transformer", traits={"tasks": (*VECTOR_TASKS, "language_model")})
 def transformer(
     input_shape: tuple[int, ...],
     output_size: int,

@@ -13,12 +13,27 @@ from torch import Tensor, nn
 from hpsearch.components.corruptions import Corrupted, Corruption
 from hpsearch.components.layers.activations import ActivationSection
 from hpsearch.components.layers.normalizations import NormSection
+from hpsearch.components.models.building import FITTING
 from hpsearch.components.models.convolutions import convolution, image_shape, plain_activation
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 
-@register("model", "unet")
+def _fitting_depths(input_shape: tuple[int, ...]) -> list[int]:
+    """Return the depths whose power of two divides an image's height and width."""
+    sides = input_shape[1:]
+    largest = min(sides, default=0).bit_length()
+    return [depth for depth in range(1, largest) if not any(side % 2**depth for side in sides)]
+
+
+@register(
+    "model",
+    "unet",
+    traits={
+        "tasks": ("segmentation", "reconstruction"),
+        FITTING: {"depth": _fitting_depths},
+    },
+)
 def unet(
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],
@@ -41,9 +56,6 @@ def unet(
     images: segmentation, reconstruction.
     """
     channels, height, width = image_shape("unet", input_shape)
-    if len(output_shape) != 3 or output_shape[1:] != (height, width):
-        rule = "unet needs a task whose outputs are images of the inputs' size (segmentation)"
-        raise BadConfigurationError(rule, keyword="name")
     if height % 2**depth or width % 2**depth:
         rule = f"must be so small that 2^depth divides height and width ({height}x{width})"
         raise BadConfigurationError(rule, depth, keyword="depth")

@@ -7,6 +7,7 @@ registered class in a module of its own.
 from __future__ import annotations
 
 from hpsearch.components.tasks import (
+    barlow_twins,
     classification,
     contrastive_divergence,
     forecasting,
@@ -14,6 +15,7 @@ from hpsearch.components.tasks import (
     language_model,
     multilabel,
     multioutput,
+    pairs,
     reconstruction,
     regression,
     segmentation,
@@ -25,6 +27,7 @@ from hpsearch.components.tasks.undefined import undefined_scores
 __all__ = [
     "NO_DATA",
     "Task",
+    "barlow_twins",
     "classification",
     "contrastive_divergence",
     "epoch_metrics",
@@ -33,6 +36,7 @@ __all__ = [
     "language_model",
     "multilabel",
     "multioutput",
+    "pairs",
     "reconstruction",
     "regression",
     "segmentation",

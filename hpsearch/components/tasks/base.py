@@ -100,8 +100,9 @@ def task_for(
         folder=folder,
     )
     if task.kind != data.kind:
+        needed = encoding_of(task.kind).made_of or task.kind
         raise DataError(
-            f"{name} needs targets for {task.kind}, but the data set's are for {data.kind}, "
+            f"{name} needs targets for {needed}, but the data set's are for {data.kind}, "
             f"because {data.kind_reason} (the data set's `kind` sets how they are read)",
             keyword="name",
         )
@@ -118,7 +119,8 @@ def output_shape(task: Task, data: Data) -> tuple[int, ...]:
 def as_learned_by(data: Data, section: Mapping[str, Any] | None, folder: Path) -> Data:
     """Return data as the task of a section learns it, by default its own.
 
-    A task that ignores targets learns from data of any kind; for others the data stays as it is.
+    A task that ignores targets learns from data of any kind, one of pairs from classes; for others
+    the data stays as it is.
     """
     if section is None:
         return data
@@ -126,12 +128,25 @@ def as_learned_by(data: Data, section: Mapping[str, Any] | None, folder: Path) -
     component = registry.get("task", keywords.pop("name"), folder)
     kind = component.build(keywords, **NO_DATA, folder=folder).kind
     encoding = encoding_of(kind)
-    if kind == data.kind or not encoding.ignores_targets:
+    takes = encoding.ignores_targets or encoding.takes_any or encoding.made_of == data.kind
+    if kind == data.kind or not takes:
         return data
+    if encoding.num_inputs and not isinstance(data.train, Arrays):
+        raise DataError(f"{kind} needs rows in memory, but the data set reads them by need")
     targets = data.train.y if isinstance(data.train, Arrays) else np.zeros((0, 1))
-    size = encoding.output_size(targets, (), data.input_shape)
-    reason = f"the task is for {kind}"
-    return replace(data, kind=kind, output_size=size, class_names=(), kind_reason=reason)
+    splits: dict[str, Any] = {
+        key: encoding.examples(split) if isinstance(split, Arrays) else split
+        for key, split in (("train", data.train), ("val", data.val), ("test", data.test))
+    }
+    return replace(
+        data,
+        **splits,
+        kind=kind,
+        input_shape=encoding.input_shape(data.input_shape),
+        output_size=encoding.output_size(targets, (), data.input_shape),
+        class_names=(),
+        kind_reason=f"the task is for {kind}",
+    )
 
 
 def epoch_metrics(

@@ -6,6 +6,7 @@ own metrics.
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -34,15 +35,28 @@ def baseline_scores(task: Task, data: Data) -> Scores:
     known = {name: each for name, each in splits.items() if isinstance(each, KnownRows)}
     same = data.encoding.forecasts(data.train.y, data.output_size)
     scores: Scores = {}
+    fitted: dict[str, Task] = {}
     for split, arrays in known.items():
-        own = data.encoding.row_forecasts(arrays.y)
+        own = data.encoding.row_forecasts(arrays)
         of_rows = {
             name: task.head.inverse(each).expand(len(arrays), *output_shape(task, data))
             for name, each in (same | own).items()
         }
         for name, outputs in of_rows.items():
-            scores[name] = scores.get(name, {}) | _scores(task, outputs, arrays, split)
+            if split == "val":
+                fitted[name] = _fitted(task, outputs, arrays)
+            found = _scores(fitted.get(name, task), outputs, arrays, split)
+            scores[name] = scores.get(name, {}) | found
     return scores
+
+
+def _fitted(task: Task, outputs: Tensor, arrays: KnownRows) -> Task:
+    """Return a task that has chosen by a baseline what it chooses by validation rows."""
+    if not hasattr(task, "fit_to_validation"):
+        return task
+    own = copy.deepcopy(task)
+    own.fit_to_validation(outputs, torch.from_numpy(arrays.y.copy()))
+    return own
 
 
 def _scores(task: Task, outputs: Tensor, arrays: KnownRows, split: str) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,10 +40,10 @@ class Forecasts(TargetEncoding):
         """Return horizons times series."""
         return int(np.prod(y.shape[2:]))
 
-    def row_forecasts(self, y: Values) -> dict[str, Tensor]:
+    def row_forecasts(self, rows: Any) -> dict[str, Tensor]:
         """The last season again, and the last value."""
-        rows = torch.from_numpy(y.copy()).double().flatten(2)
-        return {"seasonal_naive": rows[:, 1], "naive": rows[:, 2]}
+        known = torch.from_numpy(rows.y.copy()).double().flatten(2)
+        return {"seasonal_naive": known[:, 1], "naive": known[:, 2]}
 
     def naive_errors(self, y: Values) -> tuple[float, ...]:
         """See TargetEncoding: those of the first horizon."""

@@ -299,7 +299,7 @@ def _row_hashes(split: Split) -> set[int] | None:
     """Hashes of the inputs of a split in memory; two rows with one hash are the same."""
     if not isinstance(split, Arrays):
         return None
-    rows = np.ascontiguousarray(split.x.reshape(len(split), -1))
+    rows = np.ascontiguousarray(split.x.reshape(len(split.x), -1))
     return {hash(row.tobytes()) for row in rows}
 
 

@@ -117,5 +117,6 @@ def _raw_rows(data: Data) -> NDArray[np.float32]:
     if not isinstance(train, KnownRows):
         rows = [torch.as_tensor(x) for x, _ in first_examples(train, EXAMPLE_ROWS)]
         return torch.stack(rows).float().numpy()
-    x = train.x[:EXAMPLE_ROWS] if isinstance(train, Arrays) else train.sample(EXAMPLE_ROWS)
-    return data.as_raw(x)
+    if not isinstance(train, Arrays):
+        return data.as_raw(train.sample(EXAMPLE_ROWS))
+    return data.as_raw(train.rows(np.arange(min(EXAMPLE_ROWS, len(train)))).x)

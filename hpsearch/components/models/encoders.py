@@ -1,0 +1,51 @@
+"""Encoders of models that learn embeddings: any other model, whose outputs are the embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from torch import Tensor, nn
+
+from hpsearch.components.layer_groups import layer_groups
+from hpsearch.components.models.building import (
+    VECTOR_TASKS,
+    build_model,
+    check_outputs,
+    check_task,
+)
+from hpsearch.errors import placed
+from hpsearch.registry import ComponentOf
+
+_MODEL = ComponentOf("model")
+#: annotation of a keyword that is a model
+EncoderSection = Annotated[Any, _MODEL]
+
+
+def make_encoder(
+    section: Any, input_shape: tuple[int, ...], embedding_size: int, folder: Path
+) -> nn.Module:
+    """Build a model from examples to embeddings (rows, embedding_size)."""
+    with placed("encoder"):
+        written = _MODEL.written_out(section)
+        check_task(written["name"], VECTOR_TASKS[0], folder)
+        net = build_model(written, input_shape, embedding_size, folder)
+        check_outputs(net, written["name"], input_shape, (embedding_size,))
+    return net
+
+
+class Reader(nn.Module):
+    """An encoder to embeddings, and a layer that reads them."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return the encoder's layers, and the head."""
+        return [*layer_groups(self.encoder), [self.head]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of a batch."""
+        outputs: Tensor = self.head(self.encoder(x))
+        return outputs
