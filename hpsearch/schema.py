@@ -74,6 +74,7 @@ def json_schema() -> Schema:
         {"required": ["trainable"]},
         {"required": ["command"]},
         {"required": ["dataset", "model", "optimizer"]},
+        {"required": ["environment", "agent"]},
     ]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
@@ -116,6 +117,8 @@ def _components(of: ComponentOf) -> Schema:
             "anyOf": [mapping, _choices(mapping), *([{"type": "null"}] if of.optional else [])]
         }
     one: Schema = {"$ref": f"#/$defs/{of.family}"}
+    if of.fixed == "all" and of.default:
+        return {"anyOf": [one, _unnamed(of), {"type": "null"}]}
     if of.fixed != "nothing":
         return {"anyOf": [one, {"type": "null"}]} if of.optional else one
     named = {"name": _choices({"type": "string"})}
@@ -136,9 +139,13 @@ def _item(of: ComponentOf) -> Schema:
     one = _components(replace(of, many=False, optional=False))
     if not of.default:
         return one
-    unnamed = {**_keywords(registry.get(of.family, of.default))}
-    unnamed["required"] = [key for key in unnamed["required"] if key != "name"]
-    return {"anyOf": [*one["anyOf"], unnamed]}
+    return {"anyOf": [*one["anyOf"], _unnamed(of)]}
+
+
+def _unnamed(of: ComponentOf) -> Schema:
+    """Return the schema of a section's default, without its name."""
+    unnamed = _keywords(registry.get(of.family, of.default))
+    return {**unnamed, "required": [key for key in unnamed["required"] if key != "name"]}
 
 
 def _with_recommended(searched: Schema) -> Schema:

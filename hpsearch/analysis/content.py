@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 
 from hpsearch.analysis.blocks import Code, Section, Table, as_rows
 from hpsearch.analysis.importance import Importances
@@ -125,6 +126,10 @@ def test_score(record: Record) -> tuple[str, float] | None:
 
 
 def _model_and_data(record: Record) -> str:
+    environment = record.spec.environment
+    if isinstance(environment, Mapping):
+        which = environment.get("id", environment["name"])
+        return f"{_names(record.spec.agent)} in `{which}`"
     model, dataset = (_names(tree) for tree in (record.spec.model, record.spec.dataset))
     return f"{model} on {dataset}"
 

@@ -26,6 +26,7 @@ from hpsearch.cli import (  # noqa: F401 (their commands)
     show,
     simulate,
     specs,
+    study,
     team,
 )
 from hpsearch.cli.common import app

@@ -57,7 +57,7 @@ def lr_range(
     if as_json:
         print_json(_plain(notes, found))
         return
-    _print_sections(lr_range_section(notes))
+    print_sections(lr_range_section(notes))
     stem = (to or spec.parent) / f"{spec.stem}-lr-range"
     for path in _written(stem, notes, found):
         console.print(f"written to {path}", soft_wrap=True, highlight=False)
@@ -116,7 +116,7 @@ def compare(
     if as_json:
         print_json({"differences": [asdict(each) for each in found]})
     else:
-        _print_sections(sections)
+        print_sections(sections)
     if html is not None:
         figures = {comparison.FIGURE: comparison.best_by_epochs([*records, *others])}
         write_page(html, "Comparison of searches", "", sections, figures)
@@ -131,7 +131,7 @@ def _here(spec: SearchSpec) -> SearchSpec:
     return spec.model_copy(update={"resources": spec.resources.model_copy(update={"gpu": 0.0})})
 
 
-def _print_sections(sections: Sequence[Section]) -> None:
+def print_sections(sections: Sequence[Section]) -> None:
     """Print the texts and the tables of sections."""
     from hpsearch.analysis import blocks
 

@@ -11,7 +11,18 @@ PANELS = {
         *("init", "validate", "data", "diagnose", "lr-range", "components", "schema"),
     ),
     "Search": (
-        *("run", "submit", "resume", "extend", "repeat", "pause", "stop", "narrow", "trial"),
+        *(
+            "run",
+            "submit",
+            "resume",
+            "extend",
+            "repeat",
+            "study",
+            "pause",
+            "stop",
+            "narrow",
+            "trial",
+        ),
     ),
     "Look at it": (
         *("list", "status", "logs", "report", "best", "explain", "compare", "acts", "ui"),

@@ -100,7 +100,8 @@ def diagnose(
 
     checked, data = check_draft(read_draft(spec, overrides), is_new=False)
     if data is None:
-        own = "trainable" if checked.trainable else "command"
+        other = "environment" if checked.environment else "command"
+        own = "trainable" if checked.trainable else other
         rule = f"diagnose needs a spec with model and dataset; this one has {own}"
         raise HpsearchError(f"{spec}: {rule}")
     table = Table("trial", "check", "", "found", box=None)

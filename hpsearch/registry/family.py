@@ -11,6 +11,8 @@ from hpsearch.registry.signatures import Factory, parameters_of
 #: family → names of the arguments that hpsearch supplies to a factory that declares them
 INJECTED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
+    "environment": ("folder",),
+    "agent": ("observations", "num_actions", "networks", "folder"),
     "task": (
         *("output_size", "target_std", "class_counts"),
         *("class_names", "soft_targets", "naive_errors", "label_sets", "target_blocks", "folder"),

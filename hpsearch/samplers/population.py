@@ -27,7 +27,7 @@ from hpsearch.spec import Scalar
 #: sections whose hyperparameters shape a net or its data, or act before its first step only
 DRAWN_ONCE = frozenset(
     (
-        *("dataset", "initializer", "finetune", "accumulate", "last_batch"),
+        *("dataset", "environment", "initializer", "finetune", "accumulate", "last_batch"),
         *("calibration", "checks", "launcher"),
     )
 )

@@ -73,6 +73,16 @@ class SpecFields(Frozen):
         ComponentOf("dataset", fixed="all"),
         Field(description="the data set; the same for all trials"),
     ] = None
+    environment: Annotated[
+        Section,
+        ComponentOf("environment", default="gymnasium", fixed="all", optional=True),
+        Field(description="in place of `dataset`: what an agent learns in by reinforcement"),
+    ] = None
+    agent: Annotated[
+        Section,
+        ComponentOf("agent", optional=True),
+        Field(description="how actions in an environment are learned"),
+    ] = None
     task: Annotated[
         Section,
         ComponentOf("task", optional=True),

@@ -26,6 +26,7 @@ from hpsearch.spec import TrialConfig
 from hpsearch.training.command import CommandTrainer, OtherNodes, TrialFolders
 from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.protocol import EpochTrainer
+from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
 from hpsearch.training.stages import StagedTrainer, new_trainer
 from hpsearch.training.trainer import Trainer
 from hpsearch.training.user_code.classes import ClassTrainer
@@ -44,7 +45,7 @@ _Suits = Callable[[TrialConfig, Data | None], bool]
     FAMILY,
     "components",
     traits={
-        SUITS: lambda config, data: not config.is_own_code and not _folds(data),
+        SUITS: lambda config, data: _has_data(config) and not _folds(data),
         EXPORTS: True,
     },
 )
@@ -56,11 +57,21 @@ def components(config: TrialConfig, data: Data, device: torch.device) -> Trainer
 @register(
     FAMILY,
     "cross_validation",
-    traits={SUITS: lambda config, data: not config.is_own_code and _folds(data), EXPORTS: True},
+    traits={SUITS: lambda config, data: _has_data(config) and _folds(data), EXPORTS: True},
 )
 def cross_validation(config: TrialConfig, data: Data, device: torch.device) -> CrossValidation:
     """Trains the model of the spec's sections once a fold of the data, side by side."""
     return CrossValidation(config, data, device)
+
+
+@register(
+    FAMILY,
+    "reinforcement",
+    traits={SUITS: lambda config, _: not config.is_own_code and not _has_data(config)},
+)
+def reinforcement(config: TrialConfig, device: torch.device) -> ReinforcementTrainer:
+    """Trains the agent of the spec's sections in its environment."""
+    return ReinforcementTrainer(config, device)
 
 
 @register(
@@ -144,6 +155,10 @@ def exports_model(config: TrialConfig, data: Data | None) -> bool:
     section = config.values.get(FAMILY)
     name = section["name"] if section else suiting(config, data)
     return bool(registry.get(FAMILY, name, Path(config.folder)).traits.get(EXPORTS, False))
+
+
+def _has_data(config: TrialConfig) -> bool:
+    return not config.is_own_code and config.values.get("environment") is None
 
 
 def _folds(data: Data | None) -> bool:

@@ -26,6 +26,7 @@ from hpsearch.validation.launcher import launcher_problems
 from hpsearch.validation.notes import data_notes as data_notes
 from hpsearch.validation.outcomes import unique
 from hpsearch.validation.recommended import with_recommended_ranges
+from hpsearch.validation.reinforcement import reinforcement_problems
 from hpsearch.validation.settings import device_problems, settings_problems
 from hpsearch.validation.trials import check_built_in_trial
 
@@ -92,4 +93,6 @@ def _check_trial(draft: Draft) -> tuple[Data | None, list[Problem]]:
         return None, [*training_function_problems(draft)]
     if draft.raw.get("command") is not None:
         return None, [*command_problems(draft)]
+    if draft.raw.get("environment") is not None:
+        return None, [*reinforcement_problems(draft)]
     return check_built_in_trial(draft)

@@ -32,7 +32,7 @@ def _unsuited(found: list[Alternative], draft: Draft, data: Data | None) -> Iter
         0,
         0,
         1,
-        {},
+        {"environment": draft.raw.get("environment")},
         trainable=draft.raw.get("trainable"),
         command=draft.spec.plain_command if draft.spec else None,
         folder=str(draft.folder),

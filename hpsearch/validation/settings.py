@@ -166,6 +166,9 @@ def _lr_problems(spec: SearchSpec) -> Iterator[Problem]:
             "must be given with dataset, model and optimizer only; your own code has no optimizer"
         )
         yield Problem("search.lr", f"{rule} that hpsearch knows", spec.search.lr)
+    elif spec.environment is not None:
+        rule = "must not be given with environment: range tests train on a data set"
+        yield Problem("search.lr", rule, spec.search.lr)
     elif not any(place.is_searched for place in lr_places(spec)):
         rule = "must have a range to narrow: optimizer.lr with low and high, or auto"
         yield Problem("search.lr", rule, spec.search.lr)

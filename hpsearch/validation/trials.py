@@ -74,6 +74,9 @@ def _missing(draft: Draft) -> Iterator[Problem]:
         if draft.sections.get(section) is None:
             rule = "must be given (or trainable or command, for your own code)"
             yield Problem(section, rule)
+    if draft.sections.get("agent") is not None:
+        rule = "must be given with environment only, in which it acts"
+        yield Problem("agent", rule, draft.raw["agent"])
     if draft.sections.get("space") is not None:
         rule = "must be given with trainable or command only; components have ranges as keywords"
         yield Problem("space", rule, draft.raw["space"])

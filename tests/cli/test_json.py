@@ -30,8 +30,8 @@ from tests.support.whole import BEST, Search
 
 #: they run until they are ended
 ENDLESS = {"serve", "ui", "mcp"}
-#: searches that run: see `test_a_search_that_ends`, and the tests of a team
-RUNNING = {"run", "submit", "resume", "extend", "repeat", "stop"}
+#: searches that run: see `test_a_search_that_ends`, and the tests of a team and of studies
+RUNNING = {"run", "submit", "resume", "extend", "repeat", "stop", "study"}
 #: acts on a search that runs
 ACTS = {
     "trial stop": ["acted", "0"],

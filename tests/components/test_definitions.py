@@ -74,6 +74,8 @@ ELSEWHERE = {
 }
 #: pattern → why there is nothing to compare with
 NEITHER = {
+    "agent.*": "neither has agents",
+    "environment.*": "neither has environments",
     "activation.step": "both have the sign, neither a gradient for it",
     "augmentation.feature_masking": "dropout without rescaling, of inputs",
     "batch_schedule.*": "a batch size is constant in both",

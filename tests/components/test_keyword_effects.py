@@ -112,6 +112,8 @@ class Case:
 
 #: families that are no part of a trial's configuration → the test that their keywords matter
 ELSEWHERE = {
+    "agent": "training/test_reinforcement.py",
+    "environment": "training/test_reinforcement.py",
     "early_stopping": "early_stopping/test_stopping_keywords.py",
     "launcher": "training/test_launchers.py",
     "metric_source": "training/command/test_sources.py",

@@ -54,4 +54,5 @@ def test_every_row_of_the_techniques_is_where_it_says(row: list[str]) -> None:
     sections |= {"first", "output", "recurrent", "layers", "activation", "drop", "pad", "wrap"}
     sections |= {"data_init", "gradient", "by_gate", "embedding", "stages"}
     sections |= {"skip", "depth", "stride", "padding", "pooling", "global_pool", "readout"}
+    sections |= {"auto", "accumulate", "peak_memory_mb", "latency_ms", "parameters"}
     assert words <= known | sections

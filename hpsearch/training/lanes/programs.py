@@ -66,6 +66,8 @@ def obstacle(config: TrialConfig | SearchSpec, sections: Mapping[str, Any]) -> s
         return "the user's own training code runs by itself"
     if sections.get("launcher"):
         return at("launcher", "its trials run by themselves")
+    if sections.get("environment"):
+        return at("environment", "each agent acts in its own")
     if config.compile:
         return at("compile", "a compiled model has a program of its own")
     if config.precision == "fp16":

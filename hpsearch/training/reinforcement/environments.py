@@ -1,0 +1,185 @@
+"""Environments by name, as agents see them: arrays in, numbers of actions out.
+
+    @register("environment", "mine")       # or environment: {name: "mine.py:make"} in a spec
+    def make() -> gymnasium.Env: ...
+
+An environment of a user's has spaces of gymnasium: observations that are Box or Discrete, actions
+that are Discrete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpsearch import registry
+from hpsearch.components.packages import optional_package
+from hpsearch.errors import BadConfigurationError, UserCodeError, nearest_names, placed
+from hpsearch.registry import register
+
+FAMILY = "environment"
+INSTALL = "pip install hpsearch[reinforcement]"
+Array = NDArray[Any]
+#: images of bytes have this as their greatest value
+_WHITE = 255.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Keywords that all environments have beside their own.
+
+    An epoch is `epoch_steps` steps of training, then a validation by `val_episodes` episodes,
+    which begin alike after every epoch of every trial. An episode ends after
+    `max_episode_steps` at the latest.
+    """
+
+    epoch_steps: Annotated[int, Ge(1)] = 1000
+    val_episodes: Annotated[int, Ge(1)] = 20
+    max_episode_steps: Annotated[int, Ge(1)] = 10_000
+
+
+registry.share_keywords(FAMILY, Pace)
+
+
+@register(FAMILY, "gymnasium")
+def gymnasium(
+    id: str,  # noqa: A002  # gymnasium calls it that
+    options: Mapping[str, Any] = {},  # noqa: B006
+) -> Any:
+    """An environment of gymnasium by its `id`, such as CartPole-v1.
+
+    `options` are those of the environment itself: `{is_slippery: false}` of FrozenLake-v1. It
+    needs `pip install hpsearch[reinforcement]`.
+    """
+    library = optional_package("gymnasium", id, INSTALL, BadConfigurationError)
+    if id not in library.registry and ":" not in id:
+        near = nearest_names(id, library.registry)
+        rule = "must be the id of an environment that gymnasium knows"
+        raise BadConfigurationError(rule, id, keyword="id", nearest=near)
+    try:
+        return library.make(id, disable_env_checker=True, **options)
+    except TypeError as error:  # an option that it doesn't have
+        rule = f"must be options of {id} ({error})"
+        raise BadConfigurationError(rule, dict(options), keyword="options") from error
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What an agent sees: arrays of `shape`.
+
+    Of a finite number of states (`is_discrete`) a 1 stands at the state's place. Images of bytes
+    have their channels first. `low` and `high` are the bounds of numbers, infinite where there
+    are none.
+    """
+
+    shape: tuple[int, ...]
+    is_discrete: bool
+    low: Array
+    high: Array
+    dtype: Any = field(default=np.float32)
+
+    def inputs(self, observations: Array, device: torch.device) -> Tensor:
+        """Return observations (rows, *shape) as inputs of a net, bytes from 0 to 1."""
+        inputs = torch.from_numpy(observations).to(device).float()
+        return inputs / _WHITE if self.dtype == np.uint8 else inputs
+
+
+class Step(NamedTuple):
+    """What an action brings; only a `terminated` episode has no rewards after it."""
+
+    observation: Array
+    reward: float
+    terminated: bool
+    truncated: bool
+
+
+class Environment:
+    """An environment of gymnasium, its observations as arrays and its actions from 0 on."""
+
+    def __init__(self, made: Any, max_episode_steps: int) -> None:
+        for method in ("reset", "step", "observation_space", "action_space"):
+            if not hasattr(made, method):
+                rule = "must return a gymnasium.Env"
+                raise UserCodeError(rule, type(made).__name__, keyword="name")
+        self._made, self._limit, self._steps = made, max_episode_steps, 0
+        self.observations = _observations(made.observation_space)
+        self.num_actions = _size(made.action_space)
+        if not self.num_actions:
+            rule = "must have a finite number of actions (gymnasium's Discrete)"
+            raise BadConfigurationError(rule, str(made.action_space), keyword="name")
+        self._first_action = int(getattr(made.action_space, "start", 0))
+        self._first_state = int(getattr(made.observation_space, "start", 0))
+
+    def reset(self, seed: int | None = None) -> Array:
+        """Begin an episode and return what is seen; a seed makes all from there on repeatable."""
+        self._steps = 0
+        return self._seen(self._made.reset(seed=seed)[0])
+
+    def step(self, action: int) -> Step:
+        """Act."""
+        self._steps += 1
+        seen, reward, terminated, truncated, _ = self._made.step(action + self._first_action)
+        is_over = bool(truncated) or self._steps >= self._limit
+        return Step(self._seen(seen), float(reward), bool(terminated), is_over)
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        self._made.close()
+
+    def _seen(self, raw: Any) -> Array:
+        seen = self.observations
+        if seen.is_discrete:
+            state = np.zeros(seen.shape, np.float32)
+            state[int(raw) - self._first_state] = 1.0
+            return state
+        array = np.asarray(raw, seen.dtype)
+        return np.moveaxis(array, -1, 0) if array.ndim == 3 else array
+
+
+def make_environment(section: Mapping[str, Any], folder: Path) -> Environment:
+    """Make an environment of a spec's section.
+
+    Raises BadConfigurationError for one that can't be had, or whose observations or actions no
+    agent can take, UserCodeError where a user's factory returns something else.
+    """
+    name = section["name"]
+    with placed(FAMILY):
+        component = registry.get(FAMILY, name, folder)
+        shared = registry.shared_keywords(FAMILY).keys() - component.own_keywords.keys()
+        keywords = {key: value for key, value in section.items() if key not in {"name", *shared}}
+        made = component.build(keywords, folder=folder)
+        return Environment(made, pace_of(section).max_episode_steps)
+
+
+def pace_of(section: Mapping[str, Any]) -> Pace:
+    """Return the epochs and episodes that an environment's section asks for."""
+    known = registry.shared_keywords(FAMILY)
+    return Pace(**{key: value for key, value in section.items() if key in known})
+
+
+def _size(space: Any) -> int:
+    """Return how many values a space has; 0 for one that isn't Discrete."""
+    return int(space.n) if hasattr(space, "n") and np.ndim(space.n) == 0 else 0
+
+
+def _observations(space: Any) -> Observations:
+    if size := _size(space):
+        return Observations((size,), True, np.zeros(size), np.ones(size))
+    low, high = getattr(space, "low", None), getattr(space, "high", None)
+    if low is None or high is None:
+        rule = "must have observations that are numbers or states (gymnasium's Box, Discrete)"
+        raise BadConfigurationError(rule, str(space), keyword="name")
+    shape = tuple(space.shape)
+    dtype = np.uint8 if space.dtype == np.uint8 else np.float32
+    if len(shape) == 3:
+        shape = (shape[2], *shape[:2])
+        low, high = (np.moveaxis(bound, -1, 0) for bound in (low, high))
+    return Observations(shape, False, low, high, dtype)

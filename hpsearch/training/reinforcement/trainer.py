@@ -1,0 +1,144 @@
+"""Trains an agent in an environment, an epoch at a time, and scores what it has learned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from hpsearch.spec import TrialConfig
+from hpsearch.training.reinforcement.agents import Transition, exploration_of, make_agent
+from hpsearch.training.reinforcement.environments import make_environment, pace_of
+from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
+
+#: the metrics of every epoch of every agent
+EVERY_EPOCH = (
+    *("val_return", "val_length", "val_discounted_return", "val_value"),
+    *("epsilon", "seconds"),
+)
+
+
+class Episode(NamedTuple):
+    """What an episode brought: rewards, rewards discounted, and how many steps it had.
+
+    `value` is what the agent expected of it at its start.
+    """
+
+    reward: float
+    discounted: float
+    length: int
+    value: float
+
+
+class ReinforcementTrainer:
+    """Trains the agent of a configuration; see EpochTrainer.
+
+    Each epoch begins a new episode, and that which it ends in is cut short, so that a state holds
+    nothing of the environment. All randomness comes from the configuration's seed and number, the
+    purpose and the epoch; the episodes of validation begin alike for all trials of a search.
+    """
+
+    end_reason = ""
+
+    @keeps_random_states
+    def __init__(self, config: TrialConfig, device: str | torch.device = "cpu") -> None:
+        self.config, self.epoch, self._steps = config, 0, 0
+        section, folder = config.values["environment"], Path(config.folder)
+        self._pace, self._exploration = pace_of(section), exploration_of(config.values["agent"])
+        self._environment = make_environment(section, folder)
+        self._others = [make_environment(section, folder) for _ in range(self._pace.val_episodes)]
+        seed_all(self._seed("agent"))
+        self.agent = make_agent(config, self._environment, torch.device(device))
+
+    @keeps_random_states
+    def train_epoch(self) -> dict[str, float]:
+        """Take the steps of an epoch, then score the best actions; returns the metrics.
+
+        `train_return` is the mean of the episodes that ended in the epoch, random actions
+        included, and `train_loss` the agent's own. `val_return` is the mean sum of rewards,
+        `val_length` the mean number of steps of the validation's episodes. `val_value` is what
+        the agent expects of them at their start, `val_discounted_return` what it should have.
+        """
+        start = time.perf_counter()
+        self.epoch += 1
+        seed_all(self._seed("epoch"))
+        self.agent.begin_epoch(np.random.default_rng(self._seed("agent")))
+        returns = self._act_and_learn(np.random.default_rng(self._seed("exploration")))
+        metrics = {"train_return": float(np.mean(returns))} if returns else {}
+        metrics |= self.agent.end_epoch()
+        seed_all(self._seed("evaluation"))
+        metrics |= self._validate()
+        metrics["epsilon"] = self._exploration.at(self._steps)
+        metrics["seconds"] = time.perf_counter() - start
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """See EpochTrainer."""
+        return {"epoch": self.epoch, "steps": self._steps, "agent": self.agent.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See EpochTrainer."""
+        self.epoch, self._steps = state["epoch"], state["steps"]
+        is_others = 0 < self.epoch == self.config.copied_epochs
+        self.agent.load_state_dict(state["agent"], is_others=is_others)
+
+    def close(self) -> None:
+        """Close the environments."""
+        for environment in (self._environment, *self._others):
+            environment.close()
+
+    def _act_and_learn(self, generator: np.random.Generator) -> list[float]:
+        """Take the steps of an epoch; returns the sums of rewards of the episodes that ended."""
+        returns, total = [], 0.0
+        seen = self._environment.reset(self._seed("environment"))
+        for _ in range(self._pace.epoch_steps):
+            if generator.random() < self._exploration.at(self._steps):
+                action = int(generator.integers(self._environment.num_actions))
+            else:
+                action = int(self.agent.values(seen[None]).argmax())
+            step = self._environment.step(action)
+            self._steps += 1
+            self.agent.learn(
+                Transition(seen, action, step.reward, step.observation, step.terminated)
+            )
+            seen, total = step.observation, total + step.reward
+            if step.terminated or step.truncated:
+                returns.append(total)
+                seen, total = self._environment.reset(), 0.0
+        return returns
+
+    def _validate(self) -> dict[str, float]:
+        """Return the means of the validation's episodes, of which each step is taken together."""
+        seeds = [derive_seed(self.config.seed, i, "validation") for i in range(len(self._others))]
+        seen = [each.reset(seed) for each, seed in zip(self._others, seeds, strict=True)]
+        values = self.agent.values(np.stack(seen))
+        episodes = [Episode(0.0, 0.0, 0, float(value)) for value in values.max(1)]
+        live = list(range(len(seen)))
+        while live:
+            actions = values.argmax(1)
+            going_on = []
+            for i, action in zip(live, actions, strict=True):
+                step, so_far = self._others[i].step(int(action)), episodes[i]
+                discounted = so_far.discounted + self.agent.gamma**so_far.length * step.reward
+                reward, length = so_far.reward + step.reward, so_far.length + 1
+                episodes[i] = Episode(reward, discounted, length, so_far.value)
+                seen[i] = step.observation
+                if not (step.terminated or step.truncated):
+                    going_on.append(i)
+            live = going_on
+            if live:
+                values = self.agent.values(np.stack([seen[i] for i in live]))
+        reward, discounted, length, value = np.mean(episodes, axis=0).tolist()
+        return {
+            "val_return": reward,
+            "val_length": length,
+            "val_discounted_return": discounted,
+            "val_value": value,
+        }
+
+    def _seed(self, purpose: str) -> int:
+        return derive_seed(self.config.seed, self.config.stream, purpose, self.epoch)

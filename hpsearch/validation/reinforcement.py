@@ -1,0 +1,168 @@
+"""Whether a trial of an agent in an environment can work."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, product
+
+import torch
+
+from hpsearch.errors import Problem, nearest_names, place_of, problem_of
+from hpsearch.registry import Component
+from hpsearch.spec import (
+    COMPONENT_SECTIONS,
+    MODEL_SECTIONS,
+    VALUE_SECTIONS,
+    Draft,
+    TrialConfig,
+    default_of,
+    join,
+    to_plain,
+)
+from hpsearch.spec.settings import Loader
+from hpsearch.training.reinforcement.agents import FAMILY, NETWORKS, make_agent
+from hpsearch.training.reinforcement.environments import Environment, make_environment
+from hpsearch.training.reinforcement.trainer import EVERY_EPOCH
+from hpsearch.validation.fixed import fixed_problems
+from hpsearch.validation.metrics import compared_metrics
+from hpsearch.validation.outcomes import parted, unique
+from hpsearch.validation.samples import corners
+from hpsearch.validation.signatures import Alternative, check_section, check_value
+
+ENVIRONMENT = "environment"
+#: sections that say how an agent's net is made and trained
+_OF_NETS = ("model", "optimizer", "initializer", "gradient_clip", "batch_size")
+#: settings beside the sections that have no meaning for an agent, with their defaults
+_OTHERS = {
+    "precision": "fp32",
+    "compile": False,
+    "fuse": "auto",
+    "loader": Loader().model_dump(exclude_none=True),
+    "metrics": None,
+    "space": None,
+}
+_Found = Mapping[str, Sequence[Alternative]]
+
+
+def reinforcement_problems(draft: Draft) -> list[Problem]:
+    """Return what is wrong with the sections of an agent, and what of a data set's training
+    stands beside them."""
+    checked = {
+        section: parted(check_section(of, draft.sections[section], section, draft.folder))
+        for section, of in COMPONENT_SECTIONS.items()
+        if section in (ENVIRONMENT, FAMILY, *_OF_NETS) and draft.sections.get(section) is not None
+    }
+    found = {section: alternatives for section, (alternatives, _) in checked.items()}
+    problems = [*chain.from_iterable(new for _, new in checked.values())]
+    problems += fixed_problems(
+        COMPONENT_SECTIONS[ENVIRONMENT], draft.sections.get(ENVIRONMENT), ENVIRONMENT
+    )
+    size = draft.sections.get("batch_size", default_of("batch_size"))
+    problems += check_value(size, VALUE_SECTIONS["batch_size"].annotation, "batch_size")
+    problems += [*_beside(draft), *_missing(draft, found), *_metric_problems(draft)]
+    if problems or not found.get(ENVIRONMENT):
+        return problems
+    try:
+        environment = make_environment(to_plain(draft.sections[ENVIRONMENT]), draft.folder)
+    except Exception as error:  # user code may raise anything
+        problem = problem_of(error)
+        return [problem if problem.path else replace(problem, path=ENVIRONMENT)]
+    try:
+        return unique(_building_problems(draft, found, environment))
+    finally:
+        environment.close()
+
+
+def _beside(draft: Draft) -> Iterator[Problem]:
+    """Yield what has no meaning in an environment: data sets, folds, augmentations, lanes, …"""
+    used = (ENVIRONMENT, FAMILY, *_OF_NETS)
+    sections = {name: default_of(name) for name in MODEL_SECTIONS if name not in used}
+    for section, default in {**sections, **_OTHERS}.items():
+        given = draft.raw.get(section)
+        if given is not None and given != default:
+            rule = "must not be given with environment: an agent learns from no rows of a data set"
+            if section == "fuse":
+                rule = "must be auto or off with environment: each agent acts in its own"
+            elif section in _OTHERS:
+                rule = "must not be given with environment"
+            if (section, given) not in [("fuse", "off"), ("fuse", False)]:
+                yield Problem(section, rule, given)
+
+
+def _missing(draft: Draft, found: _Found) -> Iterator[Problem]:
+    """Yield sections that the agent needs, and those that it doesn't."""
+    if draft.sections.get(FAMILY) is None:
+        yield Problem(FAMILY, "must be given with environment: what learns to act in it")
+        return
+    agents = found.get(FAMILY, [])
+    learn_nets = any(_learns_net(each.component) for each in agents)
+    for section in ("model", "optimizer"):
+        is_given = draft.sections.get(section) is not None
+        if learn_nets and not is_given:
+            yield Problem(section, "must be given: the agent learns a net")
+        elif agents and is_given and not learn_nets:
+            rule = f"must not be given with the agent {agents[0].component.name}, which has no net"
+            yield Problem(section, rule, draft.raw[section])
+
+
+def _learns_net(component: Component) -> bool:
+    return NETWORKS in inspect.signature(component.factory).parameters
+
+
+def _metric_problems(draft: Draft) -> Iterator[Problem]:
+    """Yield the metrics that trials are compared by, but not all report after each epoch."""
+    for place, metric in compared_metrics(draft):
+        if metric not in EVERY_EPOCH:
+            rule = f"must be a metric that every agent reports ({', '.join(EVERY_EPOCH)})"
+            yield Problem(place, rule, metric, nearest_names(metric, EVERY_EPOCH))
+
+
+def _building_problems(draft: Draft, found: _Found, environment: Environment) -> Iterator[Problem]:
+    """Build each agent, and the first that learns a net with each model and each optimizer."""
+    agents = found[FAMILY]
+    with_net = [each for each in agents if _learns_net(each.component)][:1]
+    first = {section: each[0] for section, each in found.items() if each}
+    for agent in agents:
+        yield from _building_problem(draft, {**first, FAMILY: agent}, environment)
+    for agent, section in product(with_net, ("model", "optimizer", "initializer")):
+        for one in found.get(section, [])[1:]:
+            chosen = {**first, FAMILY: agent, section: one}
+            yield from _building_problem(draft, chosen, environment)
+
+
+def _building_problem(
+    draft: Draft, chosen: Mapping[str, Alternative], environment: Environment
+) -> list[Problem]:
+    """Try the low ends of all ranges, then the high ones; if one works, trials may tell more."""
+    problems = []
+    for corner in (0, 1):
+        values = {
+            section: {"name": each.component.name, **corners(each.keywords)[corner]}
+            for section, each in chosen.items()
+        }
+        size = corners(draft.sections.get("batch_size", default_of("batch_size")))[corner]
+        config = TrialConfig(0, 0, 1, {**values, "batch_size": size}, folder=str(draft.folder))
+        try:
+            with torch.random.fork_rng(devices=[]):
+                make_agent(config, environment, torch.device("cpu"))
+        except Exception as error:  # user code may raise anything
+            problems.append(_placed(error, chosen, values))
+        else:
+            return []
+    return problems[:1]
+
+
+def _placed(
+    error: Exception, chosen: Mapping[str, Alternative], values: Mapping[str, object]
+) -> Problem:
+    """Return what an error says at its place in the spec, where there may be choices."""
+    section, _, below = (place_of(error) or FAMILY).partition(".")
+    rule = "must build for the environment's observations and actions"
+    problem = problem_of(error, rule, values.get(section))
+    if section not in chosen:
+        return problem
+    return replace(
+        problem, path=join(chosen[section].path, below) if below else chosen[section].path
+    )
