@@ -218,6 +218,7 @@ _TYPES = {
     "a valid integer": "an integer",
     "a valid string": "a text",
     "a valid number": "a number",
+    r"^\w+ (should have at (?:least|most) \d+ items?) after validation, not \d+": r"\1",
 }
 
 
@@ -226,6 +227,8 @@ def rule_of(message: str) -> str:
 
     >>> rule_of("Input should be a valid number")
     'must be a number'
+    >>> rule_of("List should have at least 2 items after validation, not 1")
+    'must have at least 2 items'
     """
     for prefix in ("Value error, ", "Assertion failed, ", "Input ", "String "):
         message = message.removeprefix(prefix)

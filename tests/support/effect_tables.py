@@ -115,6 +115,10 @@ CONTEXTS: dict[str, Context] = {
     "dataset.series.decimal": Context(
         {"path": "cells.csv", "target": "point"}, values=(",",), refuses=True
     ),
+    "dataset.series.thousands": Context(
+        {"path": "cells.csv", "target": "comma"}, values=(",",), refuses=True
+    ),
+    "dataset.series.dates": Context(values=(["a"],), refuses=True),  # it has numbers
     "dataset.series.encoding": Context(values=("utf-16",), refuses=True),
     "dataset.*.horizon": Context(values=(3, [1, 3])),
     "dataset.*.target": Context(values=("z",)),

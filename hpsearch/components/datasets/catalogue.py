@@ -26,7 +26,7 @@ from annotated_types import MinLen
 from numpy.typing import NDArray
 
 from hpsearch.components.datasets import bundled
-from hpsearch.components.datasets.column_reading import Missing, ReadingRule
+from hpsearch.components.datasets.column_reading import Dates, Missing, ReadingRule, ThousandsMark
 from hpsearch.components.datasets.csv_files import CsvForm, read_csv_table
 from hpsearch.components.datasets.files import read_npz, read_table, resolve
 from hpsearch.components.datasets.tables import Drop, TableColumns, read_table_columns
@@ -92,10 +92,8 @@ def fashion_mnist(folder: Path, data_dir: str = FASHION_MNIST_FOLDER) -> Returne
     }
 
 
-Dates = Sequence[str] | Mapping[str, str | None]
 Separator = Annotated[str, MinLen(1)]
 DecimalMark = Literal[".", ","]
-ThousandsMark = Literal[",", ".", " ", "'"]
 
 
 @register("dataset", "csv")

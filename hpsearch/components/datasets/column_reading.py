@@ -11,6 +11,10 @@ from hpsearch.errors import DataError
 #: what becomes of cells without a value; but for the first two, they are filled by column
 Missing = Literal["refuse", "drop", "mean", "median", "most_frequent", "zero"]
 
+#: columns of dates, with formats or as ISO 8601; what may stand between groups of three digits
+Dates = Sequence[str] | Mapping[str, str | None]
+ThousandsMark = Literal[",", ".", " ", "'"]
+
 
 @dataclass(frozen=True)
 class ReadingRule:
@@ -23,7 +27,7 @@ class ReadingRule:
     decimal: str = "."
     thousands: str | None = None
     na_values: Sequence[str] = ()
-    dates: Sequence[str] | Mapping[str, str | None] = ()
+    dates: Dates = ()
     categories: Sequence[str] = ()
     missing: Missing = "refuse"
 

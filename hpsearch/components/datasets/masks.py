@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hpsearch.components.batch import IGNORED
 from hpsearch.components.datasets.images.files import Color, ImageFiles, opened, pillow, size_of
-from hpsearch.components.datasets.images.folders import SUFFIXES
+from hpsearch.components.datasets.images.folders import SUFFIXES, left_out
 from hpsearch.components.tasks.kinds import listed
 from hpsearch.errors import DataError
 from hpsearch.registry import register
@@ -73,7 +73,7 @@ def mask_folder(
     size. They are read into memory. It needs `pip install hpsearch[vision]`.
     """
     place = folder / path
-    pairs = _pairs(place)
+    pairs, others = _pairs(place)
     height, width = (image_size,) * 2 if image_size else _size(pairs)
     files = ImageFiles(tuple(str(image) for image, _ in pairs), height, width, color, "squash")
     x = np.stack([files.decode(number) for number in range(len(pairs))]) / np.float32(255)
@@ -83,6 +83,7 @@ def mask_folder(
         "train": (x, y),
         "classes": list(classes),
         "kind": "segmentation",
+        "warnings": left_out(others),
         "unit": 255,
         "images": files,
     }
@@ -102,17 +103,16 @@ def _check_classes(y: Mask, classes: Sequence[str], ignore: int | None) -> None:
     raise DataError(f"{rule}{numbers}", keyword="classes")
 
 
-def _pairs(place: Path) -> list[tuple[Path, Path]]:
-    """Return images and their masks, in the order of their names."""
-    found = []
+def _pairs(place: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Return images and their masks, in the order of their names, and files that are neither."""
+    found, others = [], []
     for name in ("images", "masks"):
         if not (place / name).is_dir():
             rule = f"must be a folder with the folders images and masks, but {place} has no {name}"
             raise DataError(rule, keyword="path")
-        files = sorted(
-            each for each in (place / name).iterdir() if each.suffix.lower() in SUFFIXES
-        )
-        found.append({each.stem: each for each in files})
+        visible = sorted(e for e in (place / name).iterdir() if not e.name.startswith("."))
+        found.append({each.stem: each for each in visible if each.suffix.lower() in SUFFIXES})
+        others += [str(each) for each in visible if each.suffix.lower() not in SUFFIXES]
     images, masks = found
     if alone := sorted(images.keys() ^ masks.keys()):
         raise DataError(
@@ -122,7 +122,7 @@ def _pairs(place: Path) -> list[tuple[Path, Path]]:
         )
     if not images:
         raise DataError(f"must have images, but {place / 'images'} has none", keyword="path")
-    return [(images[stem], masks[stem]) for stem in images]
+    return [(images[stem], masks[stem]) for stem in images], others
 
 
 def _size(pairs: Sequence[tuple[Path, Path]]) -> tuple[int, int]:

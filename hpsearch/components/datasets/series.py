@@ -12,8 +12,13 @@ import numpy as np
 from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
-from hpsearch.components.datasets.column_reading import ColumnReading, ReadingRule
-from hpsearch.components.datasets.columns import read_column, unread_column
+from hpsearch.components.datasets.column_reading import (
+    ColumnReading,
+    Dates,
+    ReadingRule,
+    ThousandsMark,
+)
+from hpsearch.components.datasets.columns import read_as, read_column, unread_column
 from hpsearch.components.datasets.csv_files import CsvForm, read_csv
 from hpsearch.components.datasets.files import check_columns, read_table, resolve
 from hpsearch.components.datasets.table_input import InputColumn, TableInput
@@ -46,17 +51,21 @@ def series(
     separator: str = ",",
     decimal: str = ".",
     encoding: str = "utf-8",
+    thousands: ThousandsMark | None = None,
+    dates: Dates = (),
 ) -> Mapping[str, Any]:
     """One or several time series for forecasting: columns of a CSV or Parquet file of yours.
 
     Rows are steps in the order of time. From `lookback` steps of the target columns, and of
     `features` beside them, all targets are forecast: at each step up to `horizon`, or at the
     steps ahead that it lists. `period` is the length of a season in steps, for the seasonal naive
-    forecast. The column `time`, numbers or ISO 8601 dates, is checked: steps must be in order and
-    none may be missing. The last part of the series is for testing, the part before it for
-    validation.
+    forecast. The column `time`, numbers or dates, is checked: steps must be in order and none may
+    be missing; an exported model checks it too, in histories that have it. Dates are ISO 8601, or
+    of the format that `dates` has for the column, such as {day: "%d.%m.%Y"}. The last part of the
+    series is for testing, the part before it for validation.
     """
-    file, rule = resolve(folder, path), ReadingRule(decimal)
+    file, rule = resolve(folder, path), ReadingRule(decimal, thousands, dates=dates)
+    clock: InputColumn | None = None
     names = [target] if isinstance(target, str) else list(target)
     if not names or len({*names, *features}) < len(names) + len(features):
         told = "must name different columns, at least one, and none that `features` names"
@@ -65,12 +74,14 @@ def series(
     used = {"target": names, "features": list(features), "time": [time] if time else []}
     for keyword, columns in used.items():
         check_columns(table, file, keyword, columns)
+    check_columns(table, file, "dates", list(rule.date_formats))
     read = {name: read_column(table[name], rule) for name in sum(used.values(), [])}
     readings = {name: _as_role(reading, used) for name, (_, reading) in read.items()}
     check_readings(readings, readings, file, _REMEDY)
     if time:
         times, reading = read[time]
         check_steps(times.to_numpy(), list(map(str, table[time])), reading.reading)
+        clock = InputColumn(time, reading.reading)
     others = [
         unread_column(table[name], "dropped", "neither a target nor a feature")
         for name in table.columns
@@ -78,7 +89,7 @@ def series(
     ]
     values = table[[]].assign(**{name: read[name][0] for name in (*names, *features)})
     return {
-        **_windows(values, names, lookback, horizon, period, rule),
+        **_windows(values, names, lookback, horizon, period, rule, clock),
         "columns": [*readings.values(), *others],
     }
 
@@ -147,10 +158,14 @@ def elnino(lookback: Steps = 24, horizon: Horizons = 12) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class HistoryInput:
-    """The end of a table as a history of `lookback` steps; `table` reads its columns."""
+    """The end of a table as a history of `lookback` steps; `table` reads its columns.
+
+    Rows must follow each other by the column `time`, if there is one, as far as a table has it.
+    """
 
     table: TableInput
     lookback: int
+    time: InputColumn | None = None
 
     @property
     def example(self) -> DataFrame:
@@ -162,7 +177,18 @@ class HistoryInput:
         if len(table) < self.lookback:
             rule = f"a history must have {self.lookback} steps at least, but has {len(table)}"
             raise DataError(rule)
+        self._check_time(table)
         return self.table.encode(table.tail(self.lookback))[None]
+
+    def _check_time(self, table: DataFrame) -> None:
+        if self.time is None or self.time.name not in table:
+            return
+        cells = table[self.time.name]
+        times = read_as(self.time.reading, cells, self.table.rule)
+        if times.isna().any():
+            rule = f"column {self.time.name!r} must have the time of each row, but lacks some"
+            raise DataError(rule)
+        check_steps(times.to_numpy(), list(map(str, cells)), self.time.reading)
 
 
 def _windows(
@@ -172,6 +198,7 @@ def _windows(
     horizon: int | Sequence[int],
     period: int,
     rule: ReadingRule | None = None,
+    time: InputColumn | None = None,
 ) -> dict[str, Any]:
     """Return what a factory does for series and other features, in the columns of a table."""
     horizons = tuple(range(1, horizon + 1)) if isinstance(horizon, int) else tuple(horizon)
@@ -188,7 +215,7 @@ def _windows(
         "ordered": True,
         "windows": Histories(lookback, horizons, period, tuple(names)),
         "table": HistoryInput(
-            TableInput(columns, rule or ReadingRule(), False, example), lookback
+            TableInput(columns, rule or ReadingRule(), False, example), lookback, time
         ),
     }
 
@@ -207,7 +234,7 @@ def _as_role(reading: ColumnReading, used: Mapping[str, Sequence[str]]) -> Colum
     role = next(keyword for keyword, names in used.items() if reading.column in names)
     allowed = ("number", "date") if role == "time" else ("number",)
     if not reading.doubt and reading.reading not in allowed:
-        what = "numbers or ISO 8601 dates" if role == "time" else "numbers"
+        what = "numbers or dates" if role == "time" else "numbers"
         doubt = f"must be {what} as `{role}`, but is read as {reading.reading}"
         return replace(reading, doubt=doubt)
     return reading if role == "features" else replace(reading, reading=role)

@@ -71,6 +71,13 @@ class TableInput:
                 "have none: the model was trained on whole rows only"
             )
         if not column.texts:
+            with np.errstate(over="ignore"):
+                numbers = values.to_numpy(np.float32)
+            if np.isinf(numbers).any():
+                wrong = cells[np.isinf(numbers)].iloc[0]
+                raise DataError(
+                    f"column {column.name!r} must have finite numbers, but has {wrong}"
+                )
             return values
         unknown = sorted(set(values[~is_missing]) - set(column.texts))
         if unknown:

@@ -41,6 +41,17 @@ def test_images_are_resized_with_their_masks(tmp_path: Path) -> None:
     assert set(np.unique(arrays(data.train).y)) == {-100, 0, 1, 2}
 
 
+def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
+    write_masks(tmp_path)
+    (tmp_path / "images" / ".DS_Store").write_text("")
+    assert load(tmp_path).warnings == ()
+    (tmp_path / "images" / "one.svg").write_text("")
+    (tmp_path / "masks" / "notes.txt").write_text("")
+    [warning] = load(tmp_path).warnings
+    assert warning.startswith("2 files are no image, and left out: ")
+    assert "one.svg" in warning and "notes.txt" in warning
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("section", "message"),

@@ -129,6 +129,57 @@ class TestTimes:
             load(tmp_path, rows, time="time")
 
 
+class TestOwnFormats:
+    TIMES = pd.date_range("2023-01-01", periods=STEPS).strftime("%d.%m.%Y")
+
+    def test_dates_are_read_as_the_error_says(self, tmp_path: Path) -> None:
+        rows = table(day=self.TIMES)
+        with pytest.raises(DataError, match=r"dates: \{day: FORMAT\}` with '%d.%m.%Y'"):
+            load(tmp_path, rows, time="day")
+        data = load(tmp_path, rows, time="day", dates={"day": "%d.%m.%Y"})
+        assert data.feature_names == ("a",)
+
+    def test_so_are_large_numbers(self, tmp_path: Path) -> None:
+        rows = table(d=[f"{1000 + row:,}" for row in range(STEPS)])
+        with pytest.raises(DataError, match="thousands: "):
+            load(tmp_path, rows, target="d")
+        data = load(tmp_path, rows, target="d", thousands=",")
+        first = arrays(data.train).y.ravel()[0]
+        assert first * data.y_scale.std.item() + data.y_scale.mean.item() == pytest.approx(1005)
+
+
+class TestHistories:
+    """What an exported model is asked to go on from."""
+
+    def encode(self, folder: Path, history: pd.DataFrame) -> Any:
+        rows = table(day=TestOwnFormats.TIMES)
+        data = load(folder, rows, time="day", dates={"day": "%d.%m.%Y"})
+        assert data.raw_inputs is not None and data.raw_inputs.table is not None
+        return data.raw_inputs.table.encode(history)
+
+    def test_in_order_with_time_or_without(self, tmp_path: Path) -> None:
+        history = table(day=TestOwnFormats.TIMES).tail(7)
+        found = self.encode(tmp_path, history)
+        assert found.ravel().tolist() == [95, 96, 97, 98, 99]
+        assert (self.encode(tmp_path, history[["a"]]) == found).all()
+
+    def test_out_of_order(self, tmp_path: Path) -> None:
+        history = table(day=TestOwnFormats.TIMES)
+        with pytest.raises(DataError, match=r"must grow .* row 1 \(from 0\) has 09.04.2023 after"):
+            self.encode(tmp_path, history[::-1])
+        with pytest.raises(DataError, match="must have no missing steps, which are 1 days apart"):
+            self.encode(tmp_path, history.tail(9).drop(index=95))
+        history.loc[95, "day"] = None
+        with pytest.raises(DataError, match="'day' must have the time of each row"):
+            self.encode(tmp_path, history)
+
+    def test_infinite(self, tmp_path: Path) -> None:
+        history = table().astype(float)
+        history.loc[97, "a"] = np.inf
+        with pytest.raises(DataError, match="column 'a' must have finite numbers, but has inf"):
+            self.encode(tmp_path, history)
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("section", "message"),

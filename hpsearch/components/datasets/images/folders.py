@@ -59,6 +59,14 @@ def _split_folders(folder: Path) -> dict[str, Path]:
     return splits if "train" in splits else {"train": folder}
 
 
+def left_out(others: Sequence[str]) -> list[str]:
+    """Return the warning about files that are no images, if there are any."""
+    if not others:
+        return []
+    many = f"{len(others)} files are" if len(others) > 1 else "a file is"
+    return [f"{many} no image, and left out: {listed(others)}"]
+
+
 def _classes(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(each.name for each in folder.iterdir() if _is_class(each)))
 

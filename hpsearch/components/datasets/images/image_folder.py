@@ -21,7 +21,7 @@ from hpsearch.components.datasets.images.files import (
     check_readable,
     size_of,
 )
-from hpsearch.components.datasets.images.folders import Found, find_images
+from hpsearch.components.datasets.images.folders import Found, find_images, left_out
 from hpsearch.components.datasets.images.shared_pixels import SharedPixels, open_pixels
 from hpsearch.components.tasks.kinds import listed
 from hpsearch.errors import DataError
@@ -166,10 +166,7 @@ def _size(paths: Sequence[str], given: int | Sequence[int] | None) -> tuple[int,
 
 
 def _warnings(found: Found) -> list[str]:
-    told = []
-    if found.others:
-        many = f"{len(found.others)} files are" if len(found.others) > 1 else "a file is"
-        told.append(f"{many} no image, and left out: {listed(found.others)}")
+    told = left_out(found.others)
     for split, files in found.files.items():
         there = {number for _, number in files}
         lacking = [name for i, name in enumerate(found.classes) if i not in there]
