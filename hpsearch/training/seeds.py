@@ -6,10 +6,11 @@ import functools
 import hashlib
 import random
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -44,6 +45,23 @@ def _device_seeders() -> list[Callable[[int], None]]:
         kind.manual_seed_all for kind in (torch.cuda, torch.xpu, torch.mtia) if kind.is_available()
     ]
     return [*found, *([torch.mps.manual_seed] if torch.backends.mps.is_available() else [])]
+
+
+#: those of Python's, numpy's and torch's generators on the CPU
+RandomStates = tuple[Any, Any, Tensor]
+
+
+def random_states() -> RandomStates:
+    """Return the states of the generators on the CPU."""
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def set_random_states(states: RandomStates) -> None:
+    """Let the generators on the CPU go on from states that `random_states` gave."""
+    of_python, of_numpy, of_torch = states
+    random.setstate(of_python)
+    np.random.set_state(of_numpy)
+    torch.set_rng_state(of_torch)
 
 
 def keeps_random_states(

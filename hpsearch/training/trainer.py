@@ -48,7 +48,7 @@ from hpsearch.training.loader import Reading, Transform
 from hpsearch.training.measurements import Measurements
 from hpsearch.training.pacing import TrainingSchedule
 from hpsearch.training.rows import TrainingRows, check_last_batch
-from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
+from hpsearch.training.seeds import RandomStates, derive_seed, keeps_random_states, seed_all
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
@@ -64,12 +64,14 @@ class EpochPlan:
     """The steps of an epoch: which rows, in batches of which sizes.
 
     `order` is int64 (rows,), `keys` those of the dropout masks, int32 (steps, dropouts).
+    `random_states` are those that augmentations draw from, where others draw in between.
     """
 
     order: Tensor
     batch_size: int
     sizes: list[int]
     keys: Tensor
+    random_states: RandomStates | None = None
 
     @property
     def stride(self) -> int:
@@ -351,7 +353,7 @@ class Trainer:
             return
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self._seed("views", 0))
-            yield self._augmented
+            yield self.augmented
 
     def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
         totals, norms = Totals(self.task, self.epoch, "train"), []
@@ -370,7 +372,7 @@ class Trainer:
         batches = self.batches("train").read(plan.batch_size, plan.order, reading)
         for step, batch in enumerate(batches):
             self.begin_step(step)
-            yield self._augmented(batch)
+            yield self.augmented(batch)
 
     def _new_augmentations(self) -> tuple[list[Augmentation], list[Transform]]:
         """Build what changes batches, and single images where they are read; these come first."""
@@ -433,9 +435,15 @@ class Trainer:
         reading = self._reading("measure", self._transforms)
         for batch in self.batches("train").read(size, order, reading):
             if len(batch) == size:
-                yield self._augmented(batch)
+                yield self.augmented(batch)
 
-    def _augmented(self, batch: Batch) -> Batch:
+    @property
+    def augments(self) -> bool:
+        """Whether batches are changed before they are trained on."""
+        return bool(self._augmentations)
+
+    def augmented(self, batch: Batch) -> Batch:
+        """Return a batch as it is trained on; its changes are drawn from torch's generator."""
         with placed("augmentations"):
             return augmented(batch, self._augmentations, self.data.encoding.num_inputs)
 

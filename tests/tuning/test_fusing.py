@@ -18,7 +18,7 @@ from tests.support.lane_specs import lane_spec
     [
         ({"fuse": "off"}, ""),
         ({"compile": True}, "compile: a compiled model has a program of its own"),
-        ({"augmentations": ["feature_masking"]}, "augmentations: not shared between trials"),
+        ({"finetune": "full"}, "finetune: not shared between trials"),
         (
             {"dataset": {"name": "wine", "folds": 3}, "callbacks": ["early_stopping"]},
             "callbacks: may end or change the training of one fold only",

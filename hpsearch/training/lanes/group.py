@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from hpsearch.training.lanes.row_training import RowTraining, Training, may_rebi
 from hpsearch.training.lanes.stack import Stack
 from hpsearch.training.lanes.stacked_optimizers import kind_of_step
 from hpsearch.training.lanes.stacked_training import StackedTraining
-from hpsearch.training.seeds import keeps_random_states
+from hpsearch.training.seeds import keeps_random_states, random_states
 from hpsearch.training.totals import Totals
 from hpsearch.training.trainer import EVAL_BATCH_SIZE, EpochPlan, Trainer
 
@@ -169,4 +170,9 @@ def _model_of(trainer: Trainer) -> Hashable:
 
 @keeps_random_states
 def _begin(trainers: Sequence[Trainer]) -> list[EpochPlan]:
-    return [trainer.begin_epoch() for trainer in trainers]
+    plans = []
+    for trainer in trainers:
+        plan = trainer.begin_epoch()
+        states = random_states() if trainer.augments else None
+        plans.append(dataclasses.replace(plan, random_states=states))
+    return plans

@@ -33,9 +33,9 @@ _NOT_COMPARED = (
 )
 #: sections that set the sizes of batches
 _OF_BATCHES = ("batch_size", "last_batch", "lr_scaling", "batch_schedule")
-_WHOLE = "the model's norms or its loss need whole batches"
+_WHOLE = "the model's norms, its loss or augmentations need whole batches"
 #: sections that change what a step computes, in ways that lanes don't share
-_UNSHARED_SECTIONS = ("augmentations", "finetune", "stages")
+_UNSHARED_SECTIONS = ("finetune", "stages")
 
 
 class _Same:
@@ -93,6 +93,10 @@ def obstacle_of(trainer: Trainer) -> str:
         return found
     if found := data_obstacle(trainer.data):
         return found
+    if trainer.augments and trainer.device.type != "cpu":
+        return at("augmentations", "draw from the GPU's generator")
+    if trainer.data.encoding.needs_augmentations:
+        return at("augmentations", "make the views of the evaluation too")
     if any(isinstance(module, MonteCarlo) for module in trainer.model.modules()):
         return at("model", "draws dropout masks in evaluation")
     if getattr(trainer.optimizer, "needs_closure", False):
@@ -120,7 +124,7 @@ def program_of(trainer: Trainer) -> Hashable:
     """Return what is the same for trainers that can share a program, and only for those.
 
     The modules (activations of chains may be different ones) and their attributes, shapes, the
-    groups of the optimizer, task and data; where norms depend on the batch, its size too.
+    groups of the optimizer, task and data; where a batch must be whole, its size too.
     """
     config = trainer.config
     names = {id(param): name for name, param in named_params(trainer)}
@@ -137,6 +141,7 @@ def program_of(trainer: Trainer) -> Hashable:
         (type(trainer.task), tuple(_attributes(trainer.task))),
         groups,
         (_Same(trainer.data), str(trainer.device), config.precision),
+        _augmentations(trainer),
         batch,
     )
 
@@ -144,11 +149,12 @@ def program_of(trainer: Trainer) -> Hashable:
 def needs_whole_batches(trainer: Trainer) -> bool:
     """Whether a batch can't be computed in parts, which may have to be filled.
 
-    Its rows have different numbers of steps, change each other's outputs, or the loss learns from
-    rows that only fill a part.
+    Its rows have different numbers of steps, are augmented together, change each other's outputs,
+    or the loss learns from rows that only fill a part.
     """
     return (
         getattr(trainer.data.train, "mask", None) is not None
+        or trainer.augments
         or has_batch_statistics(trainer.model)
         or any(hasattr(module, "long_mean") for module in trainer.model.modules())
         or any(param.requires_grad for param in trainer.task.criterion.parameters())
@@ -205,6 +211,12 @@ def _attributes(task: Task) -> Iterator[Hashable]:
             continue
         is_module = isinstance(value, nn.Module)
         yield key, tuple(module_tree(value)) if is_module else _comparable(value)
+
+
+def _augmentations(trainer: Trainer) -> tuple[Hashable, ...]:
+    """Return the names of a trial's: some change the form of the targets."""
+    sections = trainer.config.values.get("augmentations") or ()
+    return tuple(each["name"] if isinstance(each, Mapping) else each for each in sections)
 
 
 def _class_of(module: nn.Module) -> type:

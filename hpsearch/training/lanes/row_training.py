@@ -11,10 +11,12 @@ from torch import Tensor
 
 from hpsearch.components.batch import Batch, Tree, joined, map_tree
 from hpsearch.training.batches import TensorBatches
+from hpsearch.training.lanes.augmenting import Augmenting
 from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.training.lanes.parts import EpochParts, Part, PartTables
 from hpsearch.training.lanes.row_steps import RowStep, row_step
 from hpsearch.training.lanes.stack import Stack
+from hpsearch.training.seeds import keeps_random_states
 from hpsearch.training.totals import FLUSH_STEPS, Totals
 from hpsearch.training.trainer import EpochPlan, Trainer
 
@@ -117,11 +119,14 @@ class _RowEpoch:
         self._norms: list[list[Tensor]] = [[] for _ in plans]
         self._kept: list[tuple[Part, Tree, Batch]] = []
         self._joins = self._trainers[0].task.joins_batches
+        augments = self._trainers[0].augments
+        self._augment = Augmenting(self._trainers, plans) if augments else None
 
     def norms(self) -> list[float]:
         """Return the means of the gradients' norms."""
         return [torch.stack(each).mean().item() if each else 0.0 for each in self._norms]
 
+    @keeps_random_states
     def train(self, gradients: Gradients, data: TensorBatches, steps: Sequence[StepCall]) -> None:
         """Take the steps of all lanes."""
         parts = EpochParts(self._plans, self._trainers[0].device)
@@ -131,7 +136,8 @@ class _RowEpoch:
             gradients.begin(run.keys, run.first_rows)
             for part, batch in zip(run, batches_of_parts(data, run), strict=True):
                 self._begin_steps(part)
-                self._take_gradient(part, batch, gradients)
+                rows = batch if self._augment is None else self._augment(batch)
+                self._take_gradient(part, rows, gradients)
                 self._take_steps(part, steps)
         self._flush()
 

@@ -24,10 +24,6 @@ NOT_FUSED: dict[str, str] = {
     "norm.streaming": "model: ",
     "optimizer.backstitch": "optimizer: a step takes several gradients",
     "optimizer.lbfgs": "optimizer: a step takes several gradients",
-    **{
-        f"augmentation.{name}": "augmentations: not shared between trials"
-        for name in registry.names("augmentation")
-    },
 }
 #: what needs weights or code of the user's, or trains no batches
 NOT_TRIED = {
