@@ -202,6 +202,7 @@ PLACES: dict[str, list[Any]] = {
     "model.skip_gram": [_section("model", "words")],
     "task.word_embedding": [_section("task", "words", model={"name": "skip_gram"})],
     "model.tree_lstm": [_section("model", "trees")],
+    "task.sequence_labelling": [_section("task", "echo", model=RNN)],
     "model.dbn": [_section("model", "units")],
     "model.rbm": [_section("model", "units")],
     "task.multioutput": [_section("task", "mixed")],

@@ -49,6 +49,7 @@ DATA: dict[str, dict[str, Any]] = {
     "masks": {"name": "blobs_segmentation", "images": 40, "size": 12},
     "words": {"name": "topic_words", "sentences": 30},
     "trees": {"name": "logic_trees", "trees": 60, "nodes": 5},
+    "echo": {"name": "echo", "sequences": 60, "length": 5},
     "tokens": {"name": "markov_text", "characters": 600, "letters": 3, "length": 8},
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hpsearch.components.datasets import (
     catalogue,
+    echo,
     images,
     keel,
     masks,
@@ -22,6 +23,7 @@ from hpsearch.components.datasets.loading import load_data
 
 __all__ = [
     "catalogue",
+    "echo",
     "images",
     "keel",
     "load_data",

@@ -206,8 +206,8 @@ def check_units(x: Float, visible: Visible) -> None:
     if visible == "bernoulli" and not 0 <= least <= greatest <= 1:
         raise DataError(
             "values of bernoulli visible units must be from 0 to 1, but the data set's are from "
-            f"{least:g} to {greatest:g}: `dataset.standardize: false` leaves them as they are, "
-            "and gaussian units take standardised ones",
+            f"{least:g} to {greatest:g}: its `standardize: false` leaves them as they are, and "
+            "gaussian units take standardised ones",
             keyword="visible",
         )
 

@@ -70,8 +70,8 @@ class TreeLSTM(nn.Module):
             raise DataError(
                 "tree_lstm needs trees whose first number of each node is that of its parent, "
                 "which comes later (its own of a node that only fills up), and is -1 of the "
-                "last, the root, but some have others: `dataset.standardize: false` leaves them "
-                "as they are"
+                "last, the root, but some have others: the data set's `standardize: false` "
+                "leaves them as they are"
             )
 
     def layer_groups(self) -> list[list[nn.Module]]:

@@ -19,6 +19,7 @@ from hpsearch.components.tasks import (
     reconstruction,
     regression,
     segmentation,
+    sequence_labelling,
     word_embedding,
 )
 from hpsearch.components.tasks.base import NO_DATA, Task, epoch_metrics, task_for
@@ -40,6 +41,7 @@ __all__ = [
     "reconstruction",
     "regression",
     "segmentation",
+    "sequence_labelling",
     "task_for",
     "undefined_scores",
     "word_embedding",

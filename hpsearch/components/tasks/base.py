@@ -25,6 +25,7 @@ NO_DATA: Mapping[str, Any] = {
     "class_names": ("0", "1"),
     "soft_targets": True,
     "naive_errors": (1.0,),
+    "output_shape": (4096, 2),
     "label_sets": ((0, 0), (0, 1), (1, 1)),
     "target_blocks": (("0", ("0", "1")), ("1", ())),
 }
@@ -95,6 +96,7 @@ def task_for(
         class_names=data.class_names,
         soft_targets=data.has_soft_targets,
         naive_errors=data.naive_errors,
+        output_shape=data.output_shape,
         label_sets=data.label_sets,
         target_blocks=data.target_blocks,
         folder=folder,

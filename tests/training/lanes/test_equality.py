@@ -25,12 +25,13 @@ NOT_FUSED: dict[str, str] = {
     "optimizer.backstitch": "optimizer: a step takes several gradients",
     "optimizer.lbfgs": "optimizer: a step takes several gradients",
 }
-#: what needs weights or code of the user's, or trains no batches
+#: what needs weights or code of the user's, a model of its own, or trains no batches
 NOT_TRIED = {
     "model.efficientnet_lite0",
     "model.from_checkpoint",
     "model.minilm",
     "augmentation.mix",
+    "regularizer.skip_neuron",
 }
 #: families of a trial, and the section that names one; (many, …) where it lists them
 SECTIONS = {

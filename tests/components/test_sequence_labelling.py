@@ -1,0 +1,74 @@
+"""A class for each step, at once or later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hpsearch.components import Data, load_data, task_for
+from hpsearch.components.batch import IGNORED, Batch
+from hpsearch.errors import BadConfigurationError, DataError
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer, export_model
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load_data({"name": "echo", "sequences": 600, "length": 8}, seed=0)
+
+
+def trainer(data: Data, epochs: int = 20, delay: int = 0, **model: Any) -> Trainer:
+    values = {
+        "model": {"name": "rnn", "hidden_size": 24, **model},
+        "task": {"name": "sequence_labelling", "delay": delay},
+        "optimizer": {"name": "adam", "lr": 0.02},
+        "batch_size": 32,
+    }
+    return Trainer(TrialConfig(0, 0, epochs, values), data)
+
+
+def test_a_memory_is_needed_for_what_was_before(data: Data) -> None:
+    """A delayed copy is learned by an LSTM."""
+    made = trainer(data, delay=2)
+    accuracies = [(made.train_epoch() or {})["val_accuracy"] for _ in range(20)]
+    assert accuracies[0] < 0.6 and max(accuracies) > 0.99
+    table = export_model(made).predict_table(data.val.x)  # type: ignore[union-attr]
+    y = np.array(data.class_names)[data.val.y]  # type: ignore[union-attr]
+    assert (table["step_7"].to_numpy() == y[:, 5]).mean() > 0.95
+
+
+def test_the_loss_is_of_the_steps_that_count(data: Data) -> None:
+    task = task_for(data, {"name": "sequence_labelling", "delay": 3})
+    torch.manual_seed(0)
+    outputs, targets = torch.randn(5, 8, 4), torch.randint(4, (5, 8))
+    targets[0, :4] = IGNORED
+    counts = targets[:, :5] != IGNORED
+    expected = F.cross_entropy(outputs[:, 3:][counts], targets[:, :5][counts])
+    batch = Batch(torch.zeros(5, 8, 4), targets)
+    assert task.loss(outputs, batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    found = task.summary(task.totals(outputs, batch).tolist())
+    assert found["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert int(task.count(batch)) == int(counts.sum()) == 5 * 5 - 4
+
+
+class TestRefused:
+    def test_a_delay_beyond_the_sequence(self, data: Data) -> None:
+        with pytest.raises(BadConfigurationError, match="delay: must be below the 8 steps"):
+            trainer(data, delay=8)
+
+    @pytest.mark.parametrize("name", ["other_steps", "other_classes"])
+    def test_targets_that_are_none(self, name: str) -> None:
+        with pytest.raises(DataError, match=r"class for each step|numbers of the 2 classes"):
+            load_data({"name": f"{__name__}:{name}", "kind": "sequence_labelling"}, seed=0)
+
+
+def other_steps() -> Any:
+    return {"train": (np.zeros((40, 5, 2)), np.zeros((40, 4), int)), "classes": ["a", "b"]}
+
+
+def other_classes() -> Any:
+    return {"train": (np.zeros((40, 5, 2)), np.full((40, 5), 2)), "classes": ["a", "b"]}
