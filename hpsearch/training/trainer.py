@@ -437,7 +437,7 @@ class Trainer:
 
     def _augmented(self, batch: Batch) -> Batch:
         with placed("augmentations"):
-            return augmented(batch, self._augmentations, self.data.encoding.num_inputs)
+            return augmented(batch, self._augmentations, self.data)
 
     def _order(self, epoch: int) -> Tensor:
         shuffle = torch.Generator().manual_seed(self._seed("shuffle", epoch))

@@ -75,6 +75,7 @@ ELSEWHERE = {
 #: pattern → why there is nothing to compare with
 NEITHER = {
     "activation.step": "both have the sign, neither a gradient for it",
+    "augmentation.blur": "torchvision has it",
     "augmentation.feature_masking": "dropout without rescaling, of inputs",
     "batch_schedule.*": "a batch size is constant in both",
     "callback.gradient_noise_scale": "neither has it",

@@ -18,6 +18,7 @@ from hpsearch.components.tasks import (
     pairs,
     reconstruction,
     regression,
+    restoration,
     segmentation,
 )
 from hpsearch.components.tasks.base import NO_DATA, Task, epoch_metrics, task_for
@@ -38,6 +39,7 @@ __all__ = [
     "pairs",
     "reconstruction",
     "regression",
+    "restoration",
     "segmentation",
     "task_for",
     "undefined_scores",

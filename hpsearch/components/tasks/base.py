@@ -26,6 +26,8 @@ NO_DATA: Mapping[str, Any] = {
     "soft_targets": True,
     "naive_errors": (1.0,),
     "label_sets": ((0, 0), (0, 1), (1, 1)),
+    "input_std": 1.0,
+    "input_range": 1.0,
     "target_blocks": (("0", ("0", "1")), ("1", ())),
 }
 
@@ -97,6 +99,8 @@ def task_for(
         naive_errors=data.naive_errors,
         label_sets=data.label_sets,
         target_blocks=data.target_blocks,
+        input_std=data.x_scale.std,
+        input_range=data.input_range,
         folder=folder,
     )
     if task.kind != data.kind:
