@@ -8,7 +8,9 @@ probabilities.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -28,7 +30,7 @@ NO_TOKENS = "must be none, as inputs are ids of tokens, which aren't numbers to 
 #: and where targets have places in an image
 NO_MOVES = (
     "must keep each pixel in its place, as the targets' places would stay where they are: "
-    "gaussian_noise, feature_masking, or a function of yours that changes both"
+    "gaussian_noise, feature_masking, cutout, blur, or a function of yours that changes both"
 )
 #: and where an example has several inputs, as pairs have
 NO_MIXING = "must leave targets as they are, which belong to both inputs of an example"
@@ -86,7 +88,7 @@ def flip(
     return augment
 
 
-@register("augmentation", "cutout")
+@register("augmentation", "cutout", traits={"keeps_places": True})
 def cutout(
     input_shape: tuple[int, ...], size: Annotated[int, Ge(1), Recommended(2, 16)] = 8
 ) -> Augmentation:
@@ -98,6 +100,27 @@ def cutout(
         rows = _near(len(x), height, size, x.device)[:, None, :, None]
         columns = _near(len(x), width, size, x.device)[:, None, None, :]
         return x.masked_fill(rows & columns, 0.0), y
+
+    return augment
+
+
+@register("augmentation", "blur", traits={"keeps_places": True})
+def blur(
+    input_shape: tuple[int, ...],
+    sigma: Annotated[float, Interval(gt=0, le=16), Recommended(0.3, 3.0, log=True)] = 1.0,
+) -> Augmentation:
+    """Images blurred by a normal distribution of standard deviation `sigma` in pixels, of which
+    three on each side are taken; borders are continued."""
+    check_images("blur", input_shape)
+    reach = math.ceil(3 * sigma)
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    weights = weights / weights.sum()
+
+    def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        kernel = weights.to(x).expand(x.shape[1], 1, 1, -1)
+        padded = F.pad(x, [reach] * 4, mode="replicate")
+        rows = F.conv2d(padded, kernel, groups=x.shape[1])
+        return F.conv2d(rows, kernel.transpose(2, 3), groups=x.shape[1]), y
 
     return augment
 
@@ -225,15 +248,17 @@ def _around(length: int, side: Tensor) -> Tensor:
     return (places >= (centre - half).floor()) & (places < (centre + half).floor())
 
 
-def augmented(batch: Batch, augmentations: Sequence[Augmentation], num_inputs: int) -> Batch:
-    """Return a batch after augmentations, each of `num_inputs` inputs of an example by itself.
+def augmented(batch: Batch, augmentations: Sequence[Augmentation], data: Data) -> Batch:
+    """Return a batch after augmentations, of several inputs of an example each by itself; where
+    data is to be restored, its targets are the inputs before.
 
     Raises BadConfigurationError for one that changes the targets of several inputs.
     """
+    num_inputs, clean = data.encoding.num_inputs, batch.inputs
     if not num_inputs or not augmentations:
         for augment in augmentations:
             batch = Batch(*augment(*batch), batch.mask)
-        return batch
+        return replace(batch, targets=clean) if data.encoding.restores else batch
     x, y = batch.inputs.flatten(0, 1), batch.targets.repeat_interleave(num_inputs, 0)
     for number, augment in enumerate(augmentations):
         x, changed = augment(x, y)

@@ -196,6 +196,15 @@ class Data:
         """The shape of a model's outputs for an example."""
         return self.encoding.output_shape(self.output_size, self.input_shape)
 
+    @cached_property
+    def input_range(self) -> float:
+        """From the least to the greatest value of the training rows, before any scale but that of
+        their unit; of 8-bit pixels 1."""
+        if self.unit == 255 or not isinstance(self.train, Arrays) or self.num_tokens:
+            return 1.0
+        raw = self.train.x * self.x_scale.std + self.x_scale.mean
+        return float(np.nanmax(raw) - np.nanmin(raw)) or 1.0
+
     @property
     def one_shape(self) -> tuple[int, ...]:
         """The shape of one input of an example, of which it may have several."""

@@ -35,8 +35,10 @@ class TargetEncoding:
     made_of: ClassVar[str] = ""
     #: whether a stage may learn it from data of any other kind too
     takes_any: ClassVar[bool] = False
-    #: whether inputs differ by augmentations alone, which evaluation has then, too
+    #: whether nothing could be learned without augmentations, which evaluation has then, too
     needs_augmentations: ClassVar[bool] = False
+    #: whether targets are the inputs as they were before augmentations
+    restores: ClassVar[bool] = False
     #: inputs of an example, each of the data set's shape; 0: it has one, without an axis
     num_inputs: ClassVar[int] = 0
     #: whether each target is brought to mean 0 and standard deviation 1

@@ -15,15 +15,8 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "agent": ("observations", "num_actions", "networks", "folder"),
     "task": (
         *("output_size", "target_std", "class_counts"),
-        *(
-            "class_names",
-            "soft_targets",
-            "naive_errors",
-            "output_shape",
-            "label_sets",
-            "target_blocks",
-            "folder",
-        ),
+        *("class_names", "soft_targets", "naive_errors", "label_sets", "target_blocks", "folder"),
+        *("output_shape", "input_std", "input_range"),
     ),
     "loss": ("output_size", "class_counts"),
     "head": ("kind",),

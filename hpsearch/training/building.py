@@ -65,7 +65,8 @@ def check_augmentations(config: TrialConfig, data: Data) -> None:
     sections = config.values.get("augmentations") or ()
     if data.encoding.needs_augmentations and not sections:
         with placed("augmentations"):
-            raise BadConfigurationError(f"must be given for {data.kind}, whose views they make")
+            rule = f"must be given for {data.kind}, which learns from what they change"
+            raise BadConfigurationError(rule)
     of, folder = COMPONENT_SECTIONS["augmentations"], Path(config.folder)
     for number, section in enumerate(sections):
         name = of.written_out(section)["name"]

@@ -445,7 +445,7 @@ class Trainer:
     def augmented(self, batch: Batch) -> Batch:
         """Return a batch as it is trained on; its changes are drawn from torch's generator."""
         with placed("augmentations"):
-            return augmented(batch, self._augmentations, self.data.encoding.num_inputs)
+            return augmented(batch, self._augmentations, self.data)
 
     def _order(self, epoch: int) -> Tensor:
         shuffle = torch.Generator().manual_seed(self._seed("shuffle", epoch))

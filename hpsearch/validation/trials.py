@@ -208,10 +208,13 @@ def _problem_in_trial(
 
 def _other_values(draft: Draft, data: Data, corner: int) -> dict[str, Any]:
     """Return the sections that are not tried one by one, at the low or the high ends."""
+    others = {*_BUILT, "dataset"}
+    if not data.encoding.needs_augmentations:  # they are tried by themselves
+        others.add("augmentations")
     values = {
         section: corners(tree)[corner]
         for section, tree in draft.sections.items()
-        if section not in (*_BUILT, "augmentations", "dataset") and tree is not None
+        if section not in others and tree is not None
     }
     size = values.get("batch_size")
     # a size that can't be is reported elsewhere

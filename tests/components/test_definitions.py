@@ -78,6 +78,7 @@ NEITHER = {
     "agent.*": "neither has agents",
     "environment.*": "neither has environments",
     "activation.step": "both have the sign, neither a gradient for it",
+    "augmentation.blur": "torchvision has it",
     "augmentation.feature_masking": "dropout without rescaling, of inputs",
     "batch_schedule.*": "a batch size is constant in both",
     "callback.gradient_noise_scale": "neither has it",

@@ -149,6 +149,7 @@ AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "vari
 DBN = {"name": "dbn", "hidden_sizes": [4, 3]}
 SIAMESE = {"name": "siamese", "embedding_size": 4, "encoder": MLP}
 TWINS = {"name": "barlow_twins", "encoder": MLP, "embedding_size": 4, "projector_sizes": [6, 5]}
+UNET = {"name": "unet", "base": 4, "depth": 1}
 NOISE = [{"name": "gaussian_noise", "std": 0.5}]
 FCN = {"name": "fcn", "channels": [4, 4]}
 TRANSFORMER = {"name": "transformer", "width": 8, "heads": 2, "layers": 1}
@@ -214,6 +215,7 @@ PLACES: dict[str, list[Any]] = {
         f"loss.{name}": [_of_task("pairs", "pairs", "loss", model=SIAMESE)]
         for name in ("contrastive", "pair_hinge", "pair_cross_entropy", "pair_mse")
     },
+    "task.restoration": [_section("task", "restored", model=UNET, augmentations=NOISE)],
     "task.barlow_twins": [_section("task", "views", model=TWINS, augmentations=NOISE)],
     "model.barlow_twins": [_section("model", "views", augmentations=NOISE)],
     "model.siamese": [_section("model", "pairs")],

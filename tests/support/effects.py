@@ -43,6 +43,7 @@ DATA: dict[str, dict[str, Any]] = {
     "units": {"name": "tests.support.effects:units", "standardize": False, **_SMALL},
     "values": {"name": "tests.support.effects:values", **_SMALL},
     "pictures": {"name": "tests.support.effects:pictures", **_SMALL},
+    "restored": {"name": "tests.support.effects:restored", **_SMALL},
     "views": {"name": "tests.support.effects:views", **_SMALL},
     "pairs": {"name": "tests.support.effects:pairs", **_SMALL},
     "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
@@ -99,6 +100,11 @@ def pairs() -> Mapping[str, Any]:
 def views() -> Mapping[str, Any]:
     """Rows of which augmentations make views."""
     return {**pairs(), "kind": "barlow_twins"}
+
+
+def restored() -> Mapping[str, Any]:
+    """Images to be restored."""
+    return {**pictures(), "kind": "restoration"}
 
 
 def pictures() -> Mapping[str, Any]:

@@ -23,9 +23,10 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 Size = Annotated[int, Ge(1)]
+_TASKS = (*VECTOR_TASKS, "reconstruction", "restoration")
 
 
-@register("model", "autoencoder", traits={"tasks": (*VECTOR_TASKS, "reconstruction")})
+@register("model", "autoencoder", traits={"tasks": _TASKS})
 def autoencoder(
     input_shape: tuple[int, ...],
     output_size: int,

@@ -17,9 +17,10 @@ from hpsearch.components.models.convolutions import check_size, image_shape, pla
 from hpsearch.registry import Recommended, register
 
 Size = Annotated[int, Ge(1)]
+_TASKS = (*VECTOR_TASKS, "reconstruction", "restoration")
 
 
-@register("model", "conv_autoencoder", traits={"tasks": (*VECTOR_TASKS, "reconstruction")})
+@register("model", "conv_autoencoder", traits={"tasks": _TASKS})
 def conv_autoencoder(
     input_shape: tuple[int, ...],
     output_shape: tuple[int, ...],

@@ -30,7 +30,7 @@ def _fitting_depths(input_shape: tuple[int, ...]) -> list[int]:
     "model",
     "unet",
     traits={
-        "tasks": ("segmentation", "reconstruction"),
+        "tasks": ("segmentation", "reconstruction", "restoration"),
         FITTING: {"depth": _fitting_depths},
     },
 )

@@ -27,6 +27,8 @@ NO_DATA: Mapping[str, Any] = {
     "naive_errors": (1.0,),
     "output_shape": (4096, 2),
     "label_sets": ((0, 0), (0, 1), (1, 1)),
+    "input_std": 1.0,
+    "input_range": 1.0,
     "target_blocks": (("0", ("0", "1")), ("1", ())),
 }
 
@@ -99,6 +101,8 @@ def task_for(
         output_shape=data.output_shape,
         label_sets=data.label_sets,
         target_blocks=data.target_blocks,
+        input_std=data.x_scale.std,
+        input_range=data.input_range,
         folder=folder,
     )
     if task.kind != data.kind:
