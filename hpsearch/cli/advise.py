@@ -58,7 +58,7 @@ def lr_range(
     if as_json:
         print_json(_plain(notes, found))
         return
-    _print_sections(lr_range_section(notes))
+    print_sections(lr_range_section(notes))
     stem = (to or spec.parent) / f"{spec.stem}-lr-range"
     for path in _written(stem, notes, found):
         console.print(f"written to {path}", soft_wrap=True, highlight=False)
@@ -117,10 +117,10 @@ def compare(
     if as_json:
         print_json({"differences": [asdict(each) for each in found]})
     else:
-        _print_sections(sections)
+        print_sections(sections)
     if html is not None:
         figures = {comparison.FIGURE: comparison.best_by_epochs([*records, *others])}
-        _write_page(html, "Comparison of searches", "", sections, figures)
+        write_page(html, "Comparison of searches", "", sections, figures)
 
 
 def _here(spec: SearchSpec) -> SearchSpec:
@@ -132,7 +132,7 @@ def _here(spec: SearchSpec) -> SearchSpec:
     return spec.model_copy(update={"resources": spec.resources.model_copy(update={"gpu": 0.0})})
 
 
-def _print_sections(sections: Sequence[Section]) -> None:
+def print_sections(sections: Sequence[Section]) -> None:
     """Print the texts and the tables of sections."""
     from hpsearch.analysis import blocks
 
@@ -169,11 +169,11 @@ def _written(stem: Path, notes: Sequence[LrRangeNote], spec: SearchSpec) -> list
     _write(paths[0], spec.to_yaml())
     told = "Each curve is a short training whose learning rate grows at every step."
     title = f"{spec.name}: learning rates"
-    _write_page(paths[1], title, told, lr_range_section(notes), lr_range_figures(notes))
+    write_page(paths[1], title, told, lr_range_section(notes), lr_range_figures(notes))
     return paths
 
 
-def _write_page(
+def write_page(
     path: Path, title: str, told: str, sections: list[Section], figures: dict[str, go.Figure]
 ) -> None:
     from hpsearch.analysis.page import plain_document
