@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
@@ -33,7 +34,8 @@ OUTER, PRESSING = 0.1, 0.5
 EXTENSION = 0.5
 #: the best with this margin on both sides, if that is a part of the range (5 %)
 MARGIN, NARROW = 0.1, 0.7
-#: a choice goes of which so many would be among the best by its share of trials, and none is
+#: a choice goes, and a range narrows, where so many would be among the best by the share of
+#: trials there, and none is
 EXPECTED = 3.0
 
 Numeric = FloatDistribution | IntDistribution
@@ -109,7 +111,8 @@ def _change(
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     if len(values) < MIN_TOP or distribution.step not in (None, 1):
         return None
-    return _new_range(name, distribution, [float(x) for x in values if x is not None])
+    tried = [trial.params[name] for trial in ranked if name in trial.params]
+    return _new_range(name, distribution, _numbers(tried), _numbers(values))
 
 
 def _fewer_choices(
@@ -128,17 +131,28 @@ def _fewer_choices(
     return FewerChoices(name, tuple(distribution.choices), left, why)
 
 
-def _new_range(name: str, distribution: Numeric, values: list[float]) -> NewRange | None:
+def _numbers(values: list[Scalar]) -> list[float]:
+    return [float(value) for value in values if value is not None]
+
+
+def _new_range(
+    name: str, distribution: Numeric, tried: list[float], values: list[float]
+) -> NewRange | None:
     low, high = float(distribution.low), float(distribution.high)
     scale = math.log if distribution.log else float
     width = scale(high) - scale(low)
-    places = np.array([(scale(value) - scale(low)) / width for value in values])
+    places, all_places = (
+        np.array([(scale(value) - scale(low)) / width for value in each])
+        for each in (values, tried)
+    )
     ends = [
         (-EXTENSION, "low", float(np.mean(places < OUTER))),
         (1 + EXTENSION, "high", float(np.mean(places > 1 - OUTER))),
     ]
     begin, end = max(0.0, places.min() - MARGIN), min(1.0, places.max() + MARGIN)
     begin, end = (begin, end) if end - begin < NARROW else (0.0, 1.0)
+    if not _is_known((all_places < begin) | (all_places > end), len(values)):
+        begin, end = 0.0, 1.0
     why = f"the best {len(values)} trials lie from {show(min(values))} to {show(max(values))}"
     pressed = next((each for each in ends if each[2] >= PRESSING), None)
     if pressed is not None:
@@ -154,6 +168,12 @@ def _new_range(name: str, distribution: Numeric, values: list[float]) -> NewRang
     if not after[0] < after[1] or after == (low, high):
         return None
     return NewRange(name, (low, high), after, pressed is not None, why)
+
+
+def _is_known(are_outside: NDArray[np.bool_], num_best: int) -> bool:
+    """Whether so many were tried outside of a new range that some of the best would be there, were
+    it as good as elsewhere: a sampler that has settled early has hardly looked."""
+    return bool(num_best * are_outside.mean() >= EXPECTED)
 
 
 def _value(distribution: Numeric, place: float, first: float, width: float) -> float:

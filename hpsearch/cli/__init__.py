@@ -19,6 +19,7 @@ from hpsearch.cli import (  # noqa: F401 (their commands)
     acts,
     advise,
     job,
+    learning_curve,
     lifecycle,
     maintenance,
     mcp,

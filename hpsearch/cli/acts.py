@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.cli.common import (
@@ -110,7 +111,8 @@ def list_acts(
     table = Table("when", "who", "what", "state", box=None)
     for each in found:
         refused = f": {each['refused']}" if each.get("refused") else ""
-        table.add_row(show_time(each["at"]), each["user"], each["told"], each["state"] + refused)
+        row = (show_time(each["at"]), each["user"], each["told"], each["state"] + refused)
+        table.add_row(*map(escape, row))
     console.print(table if table.row_count else "no acts", soft_wrap=True, markup=False)
 
 

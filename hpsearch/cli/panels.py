@@ -27,7 +27,7 @@ PANELS = {
     "Look at it": (
         *("list", "status", "logs", "report", "best", "explain", "compare", "acts", "ui"),
     ),
-    "Use what it found": ("next", "simulate", "download", "export"),
+    "Use what it found": ("next", "learning-curve", "simulate", "download", "export"),
     "Keep its files in order": ("check", "sync", "gc", "delete"),
     "Teams and agents": ("serve", "login", "logout", "quota", "token", "mcp"),
 }

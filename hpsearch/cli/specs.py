@@ -42,17 +42,18 @@ def validate(
     checked, notes = _checked(spec, overrides, is_elsewhere=cluster)
     parameters = SearchSpace.of(checked).parameters
     searched = show_count(len(parameters), "hyperparameter")
-    console.print(f"{spec}: valid; {searched} to search")
+    console.print(f"{spec}: valid; {searched} to search", markup=False)
     if notes.description:
         console.print(f"data: {notes.description}", soft_wrap=True, highlight=False, markup=False)
     for line in warning_lines(notes, advice(checked)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if told := population_told(checked):
-        console.print(told, soft_wrap=True, highlight=False)
+        console.print(told, soft_wrap=True, highlight=False, markup=False)
     table = Table("hyperparameter", "distribution", "when", box=None)
     for parameter in parameters:
         when = ", ".join(f"{name}={value}" for name, value in parameter.condition)
-        table.add_row(parameter.name, _describe(parameter.distribution), when)
+        row = (parameter.name, _describe(parameter.distribution), when)
+        table.add_row(*map(escape, row))
     console.print(table)
 
 

@@ -11,6 +11,7 @@ from hpsearch.analysis.narrowing import FewerChoices, NewRange, next_changes, ne
 from hpsearch.next_spec import next_spec
 from hpsearch.record import Record
 from hpsearch.spec import draft_spec
+from tests.support import records
 from tests.support.searched import searched
 from tests.support.specs import make_spec
 
@@ -30,6 +31,20 @@ def test_a_range_narrows_to_where_the_best_lie(tmp_path: Path) -> None:
     assert spec.space["x"] == record.spec.space["x"]
     assert spec.name == "small-next" and spec.search.warm_start == ("small",)
     assert draft_spec(spec.to_dict()).spec is not None
+
+
+@pytest.mark.parametrize(("num_elsewhere", "narrows"), [(4, False), (16, True)])
+def test_a_range_stays_while_few_trials_have_looked_elsewhere(
+    tmp_path: Path, num_elsewhere: int, narrows: bool
+) -> None:
+    """Where a sampler settles early, the best lie where it has looked."""
+    record = Record.create(tmp_path / "r.journal", records.make_spec(space={"lr": LOG}))
+    elsewhere = np.geomspace(0.2, 1.0, num_elsewhere)
+    for lr in [*np.geomspace(0.005, 0.02, 20), *elsewhere]:
+        records.add(record, [1.0 - abs(np.log10(lr) + 2)], lr=float(lr))
+    changes = next_changes(record)
+    assert bool(changes) == narrows
+    assert not narrows or changes[0].after[1] < 0.2  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("sign", "moved"), [(1, (None, 100.0)), (-1, (1e-6, None))])

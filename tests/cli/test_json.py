@@ -52,6 +52,7 @@ OF_SEARCHES: dict[str, list[str]] = {
     "sync": ["small"],
     "check": ["small"],
     "next": ["small"],
+    "learning-curve": ["small", "--seeds", "1"],
     "compare": ["small", "small"],
     "gc": ["--dry-run"],
     "export": ["small", "--to", "tables"],
