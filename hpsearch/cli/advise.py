@@ -60,7 +60,7 @@ def lr_range(
     print_sections(lr_range_section(notes))
     stem = (to or spec.parent) / f"{spec.stem}-lr-range"
     for path in _written(stem, notes, found):
-        console.print(f"written to {path}", soft_wrap=True, highlight=False)
+        console.print(f"written to {path}", soft_wrap=True, highlight=False, markup=False)
     if not any(note.is_found for note in notes):
         raise typer.Exit(1)
 

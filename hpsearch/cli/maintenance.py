@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from hpsearch.cli.common import (
     RUNS,
@@ -77,7 +78,7 @@ def export(
         print_json({"name": name, "paths": paths})
         return
     for path in paths:
-        console.print(str(path), soft_wrap=True)
+        console.print(str(path), soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -99,9 +100,9 @@ def check(name: NameArgument, runs: RunsOption = RUNS, as_json: JsonOption = Fal
 
 def _print_findings(name: str, findings: Findings) -> None:
     for line in findings.compared:
-        console.print(f"compared {line}", soft_wrap=True, highlight=False)
+        console.print(f"compared {line}", soft_wrap=True, highlight=False, markup=False)
     for line in findings.problems:
-        console.print(f"[red]problem[/red] {line}", soft_wrap=True, highlight=False)
+        console.print(f"[red]problem[/red] {escape(line)}", soft_wrap=True, highlight=False)
     console.print(f"{name}: {show_count(len(findings.problems), 'problem')}")
 
 
@@ -118,7 +119,7 @@ def gc(
     garbage = find_garbage(Runs(runs))
     for item in [] if as_json else garbage:
         line = f"{item.path} ({show_bytes(item.num_bytes)}): {item.why}"
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     num_bytes = sum(item.num_bytes for item in garbage) if dry_run else remove(garbage)
     if as_json:
         items = [

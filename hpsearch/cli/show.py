@@ -70,8 +70,9 @@ def list_searches(
         numbers = each.summary
         trials = f"{numbers.get('ended') or 0}/{numbers.get('trials') or ''}"
         value = _best_so_far(numbers)
-        metric = escape(str(numbers.get("metric") or ""))
-        table.add_row(each.name, each.owner, each.state, trials, value, metric, each.note)
+        metric = str(numbers.get("metric") or "")
+        row = (each.name, each.owner, each.state, trials, value, metric, each.note)
+        table.add_row(*map(escape, row))
     console.print(table if table.row_count else "no searches", soft_wrap=True)
 
 
@@ -172,4 +173,4 @@ def download(
     if as_json:
         print_json({"name": name, "path": path})
     else:
-        console.print(str(path), soft_wrap=True)
+        console.print(str(path), soft_wrap=True, markup=False)

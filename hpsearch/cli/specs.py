@@ -109,7 +109,7 @@ def diagnose(
     found = list(diagnose(checked, data))
     verdicts = ["ok" if finding.ok else finding.severity for _, finding in found]
     for (name, finding), verdict in zip(found, verdicts, strict=True):
-        table.add_row(name, finding.check, verdict, finding.message)
+        table.add_row(*map(escape, (name, finding.check, verdict, finding.message)))
     if as_json:
         print_json({"findings": [{"trial": name, **asdict(each)} for name, each in found]})
     else:

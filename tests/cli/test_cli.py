@@ -184,6 +184,18 @@ def test_what_a_search_cannot_be_extended_by(
     assert expected in done.stdout + done.stderr
 
 
+def test_validate_shows_choices_as_they_are(folder: Path) -> None:
+    (folder / "tag.py").write_text("def train(config, trial):\n    yield {'score': 1.0}\n")
+    spec = """
+name: tag
+objective: {metric: score}
+trainable: tag.py:train
+space: {style: {choices: ["[red]", "[/]"]}}
+"""
+    (folder / "tag.yaml").write_text(spec)
+    assert "[red] | [/]" in hpsearch("validate", "tag.yaml", cwd=folder).stdout
+
+
 def test_validate_refuses_what_this_machine_does_not_have(folder: Path) -> None:
     more = ("--set", "resources.gpu=99")
     done = hpsearch("validate", "tiny.yaml", *more, cwd=folder)
