@@ -18,6 +18,7 @@ from hpsearch.components.pairs import Pairs
 from hpsearch.components.tasks.baselines import baseline_scores
 from hpsearch.components.tasks.kinds import Statement
 from hpsearch.components.tasks.pairs import best_threshold
+from hpsearch.components.tasks.undefined import undefined_scores
 from hpsearch.errors import BadConfigurationError, DataError, SpecError
 from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import Trainer, export_model, make_trainer
@@ -207,6 +208,10 @@ class TestThreshold:
         trainer = make_trainer(config(), folds)
         trainer.train_epoch()
         assert trainer.final().evaluate("test")["test_accuracy"] > 0.65
+
+    def test_its_scores_are_defined_in_folds_too(self) -> None:
+        folds = digits(folds=2)
+        assert undefined_scores(task_for(folds), folds) == {}
 
     def test_the_exported_model_has_it(self, data: Data) -> None:
         trainer = Trainer(config(), data)

@@ -34,13 +34,17 @@ def undefined_scores(task: Task, data: Data) -> dict[str, str]:
 
 
 def _targets(data: Data) -> Iterator[tuple[str, Values]]:
-    """Yield the targets of each split that is scored; a mean over folds needs all of them."""
+    """Yield the targets of each split that is scored; a mean over folds needs all of them.
+
+    The rows of data with folds are as they were read: pairs are made of them in each fold.
+    """
+    of = data.encoding
     for name, split in (("test", data.test), ("val", data.val)):
         if isinstance(split, Arrays):
-            yield name, split.y
+            yield name, of.examples(split).y if data.folds else split.y
     for _, rows in data.folds:
         if isinstance(data.train, Arrays):
-            yield "val", data.train.y[rows]
+            yield "val", of.examples(data.train.rows(rows)).y
 
 
 def _defined(task: Task, y: Values, output_size: int) -> set[str]:
