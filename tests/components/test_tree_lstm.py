@@ -15,6 +15,7 @@ from hpsearch.components.models.tree_lstm import ChildSumCell, TreeLSTM
 from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
+from tests.support.problems import problems_of
 
 
 def net() -> TreeLSTM:
@@ -95,6 +96,11 @@ class TestRefused:
         data = load_data({"name": f"{__name__}:backwards", "standardize": False}, seed=0)
         with pytest.raises(DataError, match="tree_lstm needs trees whose first number"):
             Trainer(TrialConfig(0, 0, 1, self.VALUES), data)
+
+    def test_trees_that_take_for_ever_to_draw(self) -> None:
+        found = problems_of({"dataset": {"name": "logic_trees", "nodes": 100_000}})
+        rule = "dataset.nodes: must be less than or equal to 255, but got 100000"
+        assert rule in found
 
     def test_a_table(self) -> None:
         data = load_data({"name": "wine"}, seed=0)

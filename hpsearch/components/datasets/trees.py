@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 from numpy.typing import NDArray
 
 from hpsearch.registry import register
@@ -19,7 +19,7 @@ KINDS = ("false", "true", "and", "or", "not")
 def logic_trees(
     seed: int,
     trees: Annotated[int, Ge(20)] = 2000,
-    nodes: Annotated[int, Ge(3)] = 9,
+    nodes: Annotated[int, Interval(ge=3, le=255)] = 9,
 ) -> Mapping[str, Any]:
     """Random logical expressions of at most so many nodes, as trees; learned is their value.
 
