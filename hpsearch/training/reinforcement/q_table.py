@@ -40,9 +40,11 @@ class QTable:
         size = math.prod(observations.shape)
         num_states = size if observations.is_discrete else bins**size
         if num_states * num_actions > MAX_VALUES:
+            # as a product: for images the number itself has more digits than Python prints
+            states = f"{size}" if observations.is_discrete else f"{bins} ** {size}"
             rule = (
                 f"must give a table of at most {MAX_VALUES:,} values (bins ** numbers * actions), "
-                f"but it would have {num_states * num_actions:,}"
+                f"but it would have {states} * {num_actions}"
             )
             raise BadConfigurationError(rule, keyword="bins")
         self._low, self._width = self._scale(observations, limits)
