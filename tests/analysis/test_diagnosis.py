@@ -20,6 +20,7 @@ from hpsearch.cli.common import app
 from hpsearch.outcome import Outcome
 from hpsearch.record import TrialRecord
 from hpsearch.runs import Runs
+from hpsearch.spec import draft_spec
 from tests.support.records import make_spec
 
 EPOCHS = np.arange(30)
@@ -158,6 +159,21 @@ def test_curves_of_a_trial_go_by_their_usual_names() -> None:
     assert found.val_score[0] == 0.1
     assert (found.chance_score, found.chance_loss) == (0.2, 1.6)
     assert (found.lr, found.has_dropout, found.diverged) == (0.3, True, "loss is inf")
+
+
+def test_the_loss_of_an_agent_is_no_sign(tmp_path: Path) -> None:
+    agent = {"environment": {"id": "CartPole-v1"}, "agent": "dqn", "model": "mlp"}
+    best = {"name": "demo", "objective": {"metric": "val_return"}, "search": {"trials": 1}}
+    spec = draft_spec({**best, **agent, "optimizer": "adam"}).spec
+    assert spec is not None
+    record = Runs(tmp_path / "runs").create(spec).open_record()
+    number = record.add_trial({}).number
+    for epoch in range(1, 13):
+        loss = 0.02 * epoch + epoch % 2 / 10
+        record.report(number, epoch, {"val_return": 1.0, "train_loss": loss})
+    record.end_trial(number, Outcome.COMPLETED)
+    assert diagnose(curves_of(record.trials[0]))
+    assert SearchReport(record).diagnoses == {}
 
 
 def test_report_and_command_say_it(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ def diagnoses(record: Record) -> dict[int, list[Diagnosis]]:
 def diagnoses_of(record: Record, trials: Iterable[TrialRecord]) -> dict[int, list[Diagnosis]]:
     """Return what is to be said of some trials, by their numbers.
 
-    Nothing is said of a population, whose members are parts of trainings.
+    Nothing is said of a population, whose members are parts of trainings, nor of agents, whose
+    loss is of what they expect: it moves and grows as they learn.
     """
-    if record.spec.search.is_population:
+    if record.spec.search.is_population or record.spec.environment is not None:
         return {}
     baselines = record.result.get("baselines") or {}
     found = {each.number: diagnose(curves_of(each, baselines)) for each in trials}
