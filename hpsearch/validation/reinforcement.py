@@ -9,7 +9,7 @@ from itertools import chain, product
 
 import torch
 
-from hpsearch.errors import Problem, nearest_names, place_of, problem_of
+from hpsearch.errors import Problem, nearest_names, place_of, placed, problem_of
 from hpsearch.registry import Component
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
@@ -23,7 +23,7 @@ from hpsearch.spec import (
 )
 from hpsearch.spec.settings import Loader
 from hpsearch.training.reinforcement.agents import FAMILY, NETWORKS, make_agent
-from hpsearch.training.reinforcement.environments import Environment, make_environment
+from hpsearch.training.reinforcement.environments import Environment, make_environment, pace_of
 from hpsearch.training.reinforcement.trainer import EVERY_EPOCH
 from hpsearch.validation.fixed import fixed_problems
 from hpsearch.validation.metrics import compared_metrics
@@ -32,6 +32,8 @@ from hpsearch.validation.samples import corners
 from hpsearch.validation.signatures import Alternative, check_section, check_value
 
 ENVIRONMENT = "environment"
+#: keyword of agents that begin to learn after so many steps
+STARTS = "learning_starts"
 #: sections that say how an agent's net is made and trained
 _OF_NETS = ("model", "optimizer", "initializer", "gradient_clip", "batch_size")
 #: settings beside the sections that have no meaning for an agent, with their defaults
@@ -62,17 +64,28 @@ def reinforcement_problems(draft: Draft) -> list[Problem]:
     size = draft.sections.get("batch_size", default_of("batch_size"))
     problems += check_value(size, VALUE_SECTIONS["batch_size"].annotation, "batch_size")
     problems += [*_beside(draft), *_missing(draft, found), *_metric_problems(draft)]
-    if problems or not found.get(ENVIRONMENT):
+    problems += _late_starts(draft, found)
+    unreadable = {each.path.partition(".")[0] for each in draft.problems}
+    if problems or not found.get(ENVIRONMENT) or unreadable & {ENVIRONMENT, FAMILY, *_OF_NETS}:
         return problems
     try:
         environment = make_environment(to_plain(draft.sections[ENVIRONMENT]), draft.folder)
     except Exception as error:  # user code may raise anything
-        problem = problem_of(error)
-        return [problem if problem.path else replace(problem, path=ENVIRONMENT)]
+        return [_at_environment(problem_of(error))]
     try:
+        with placed(ENVIRONMENT):
+            environment.try_out()
+    except Exception as error:
+        rule = "must begin an episode and take a step as a gymnasium.Env"
+        return [_at_environment(problem_of(error, rule))]
+    else:
         return unique(_building_problems(draft, found, environment))
     finally:
         environment.close()
+
+
+def _at_environment(problem: Problem) -> Problem:
+    return problem if problem.path else replace(problem, path=ENVIRONMENT)
 
 
 def _beside(draft: Draft) -> Iterator[Problem]:
@@ -105,6 +118,26 @@ def _missing(draft: Draft, found: _Found) -> Iterator[Problem]:
         elif agents and is_given and not learn_nets:
             rule = f"must not be given with the agent {agents[0].component.name}, which has no net"
             yield Problem(section, rule, draft.raw[section])
+
+
+def _late_starts(draft: Draft, found: _Found) -> Iterator[Problem]:
+    """Yield a start of learning that no trial comes to, whatever it is searched from."""
+    if draft.spec is None or not found.get(ENVIRONMENT):
+        return
+    epoch_steps = pace_of(to_plain(draft.sections[ENVIRONMENT])).epoch_steps
+    num_steps = epoch_steps * draft.spec.max_epochs
+    for agent in found.get(FAMILY, []):
+        parameter = agent.component.keywords.get(STARTS)
+        if parameter is None:
+            continue
+        starts = agent.keywords.get(STARTS, parameter.default)
+        least = corners(starts)[0]
+        if isinstance(least, int) and least > num_steps:
+            rule = (
+                f"must be at most the {num_steps:,} steps of a trial (environment.epoch_steps "
+                "times search.early_stopping.max_epochs): the agent would never learn"
+            )
+            yield Problem(join(agent.path, STARTS), rule, to_plain(starts))
 
 
 def _learns_net(component: Component) -> bool:

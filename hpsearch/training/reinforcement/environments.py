@@ -130,6 +130,18 @@ class Environment:
         is_over = bool(truncated) or self._steps >= self._limit
         return Step(self._seen(seen), float(reward), bool(terminated), is_over)
 
+    def try_out(self) -> None:
+        """Take a step of an episode; UserCodeError for what it shows and earns that no agent can
+        learn from."""
+        for seen in (self.reset(seed=0), (step := self.step(0)).observation):
+            if seen.shape != self.observations.shape:
+                rule = f"must show what its observation_space says, {self.observations.shape}"
+                raise UserCodeError(rule, seen.shape, keyword="name")
+            if not np.isfinite(seen).all():
+                raise UserCodeError("must show finite numbers", seen.tolist(), keyword="name")
+        if not np.isfinite(step.reward):
+            raise UserCodeError("must give finite rewards", step.reward, keyword="name")
+
     def close(self) -> None:
         """Let go of what it holds."""
         self._made.close()
