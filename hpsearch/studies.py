@@ -39,7 +39,10 @@ FOLDER = Path("search_spaces") / "studies"
 ANSWERS = ".studies"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
 #: what a variant or a case replaces of the spec: values by their paths
-Changes = dict[str, Any]
+Changes = dict[Annotated[str, Field(pattern=r"^[^=]+$")], Any]
+#: what a study gives each search itself, and what all of its searches are compared by
+_SET = ("name", "search.seed")
+_COMPARED = ("objective", "objectives")
 
 
 class Study(Frozen):
@@ -99,8 +102,10 @@ def cells(study: Study) -> list[Cell]:
 
     Its problems are at the case and the variant.
     """
+    problems = list(_own_problems(study))
+    if problems:
+        raise SpecError(problems)
     found: list[Cell] = []
-    problems: list[Problem] = []
     for seed in range(study.seeds):
         for case, variant in _combinations(study):
             try:
@@ -171,6 +176,46 @@ def answer_sections(study: Study, found: list[Answer]) -> list[Section]:
     ]
     header = ("case", "variant", f"mean `{metric}`", "deviation")
     return [Section(study.question, (Table(header, rows), *texts))]
+
+
+def _own_problems(study: Study) -> Iterator[Problem]:
+    """Yield what makes no study of searches that are valid one by one."""
+    search = study.spec.get("search")
+    seed = search.get("seed") if isinstance(search, Mapping) else None
+    for path, value in zip(_SET, (study.spec.get("name"), seed), strict=True):
+        if value is not None:
+            yield Problem(f"spec.{path}", "must not be given: the study sets it", value)
+    if study.spec.get("objectives") is not None:
+        rule = "must not be given: a study compares by one objective"
+        yield Problem("spec.objectives", rule, study.spec["objectives"])
+    for section, entries in (("variants", study.variants), ("cases", study.cases)):
+        for name, changes in entries.items():
+            yield from _fixed_changes(f"{section}.{name}", changes)
+    yield from _repeated(study)
+
+
+def _fixed_changes(place: str, changes: Changes) -> Iterator[Problem]:
+    for path, value in changes.items():
+        if path in _SET:
+            yield Problem(f"{place}.{path}", "must not be given: the study sets it", value)
+        elif path.partition(".")[0] in _COMPARED:
+            rule = "must not be changed: searches are compared by it"
+            yield Problem(f"{place}.{path}", rule, value)
+
+
+def _repeated(study: Study) -> Iterator[Problem]:
+    """Yield variants that are alike, and searches that would share a name."""
+    variants = list(study.variants.items())
+    for number, (name, changes) in enumerate(variants):
+        if alike := [other for other, theirs in variants[:number] if theirs == changes]:
+            yield Problem(f"variants.{name}", f"must differ from the variant {alike[0]}", changes)
+    names: dict[str, tuple[str, str]] = {}
+    for case, variant in _combinations(study):
+        name = "-".join(filter(None, (case, variant)))
+        if name in names:
+            rule = f"must not name its searches as {' and '.join(names[name])} do"
+            yield Problem("cases", rule, f"{case} and {variant}")
+        names[name] = (case, variant)
 
 
 def _combinations(study: Study) -> Iterator[tuple[str, str]]:

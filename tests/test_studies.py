@@ -85,7 +85,31 @@ def test_a_pair_differs_by_its_variant_alone(tmp_path: Path) -> None:
             {"cases": {"c": {"dataset.gate": "nix"}}},
             "cases.c.variants.linear.dataset.gate: must be",
         ),
-        ({"variants": {"a": {}, "b": {"objective.metric": "x"}}}, "variants.b.objective.metric: "),
+        (
+            {"variants": {"a": {}, "b": {"objective.metric": "val_loss"}}},
+            "variants.b.objective.metric: must not be changed: searches are compared by it, but",
+        ),
+        (
+            {"cases": {"c": {"objective": {"metric": "val_loss"}}}},
+            "cases.c.objective: must not be changed",
+        ),
+        ({"spec": {**GATES["spec"], "name": "x"}}, "spec.name: must not be given: the study sets"),
+        ({"spec": {**GATES["spec"], "search": {"seed": 3}}}, "spec.search.seed: must not be"),
+        (
+            {"spec": {**GATES["spec"], "objectives": [{"metric": "val_loss"}]}},
+            "spec.objectives: must not be given: a study compares by one objective",
+        ),
+        ({"variants": {"a": {"name": "x"}, "b": {}}}, "variants.a.name: must not be given"),
+        ({"variants": {"a": {}, "b": {"search.seed": 1}}}, "variants.b.search.seed: must not be"),
+        ({"variants": {"a": {}, "b": {}}}, "variants.b: must differ from the variant a, but got"),
+        ({"variants": {"a": {}, "b": {"": 1}}}, "variants.b..[key]: must match pattern"),
+        (
+            {
+                "cases": {"c": {}, "c-d": {}},
+                "variants": {"d-e": {}, "e": {"model.activation": "tanh"}},
+            },
+            "cases: must not name its searches as c and d-e do, but got 'c-d and e'",
+        ),
     ],
 )
 def test_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
