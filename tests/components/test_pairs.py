@@ -23,6 +23,7 @@ from hpsearch.errors import BadConfigurationError, DataError, SpecError
 from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import Trainer, export_model, make_trainer
 from hpsearch.training.lanes import Lanes
+from hpsearch.tuning.on_ray.final import _example
 from hpsearch.validation import check
 from tests.support.trainers import goes_on_bit_for_bit
 
@@ -222,6 +223,11 @@ class TestThreshold:
         table = export_model(trainer).predict_table(raw)
         right = table["similar"].to_numpy() == (val.y[:, 0] == 1)
         assert right.mean() == pytest.approx(trainer.evaluate("val")["val_accuracy"], abs=0.01)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"folds": 2}], ids=["split", "folds"])
+def test_the_example_of_an_exported_model_is_pairs(keywords: dict[str, Any]) -> None:
+    assert _example(digits(**keywords)).shape == (5, 2, 1, 8, 8)
 
 
 def test_augmentations_are_of_each_example(data: Data) -> None:

@@ -119,4 +119,6 @@ def _raw_rows(data: Data) -> NDArray[np.float32]:
         return torch.stack(rows).float().numpy()
     if not isinstance(train, Arrays):
         return data.as_raw(train.sample(EXAMPLE_ROWS))
+    if data.folds:  # whose rows are as they were read
+        train = data.encoding.examples(train)
     return data.as_raw(train.rows(np.arange(min(EXAMPLE_ROWS, len(train)))).x)
