@@ -107,6 +107,11 @@ class TestRefused:
         with pytest.raises(DataError, match="two columns at least"):
             load(folder, "colour")
 
+    def test_columns_of_both_kinds_without_the_task(self, folder: Path) -> None:
+        table = {"name": "csv", "path": "mixed.csv", "target": ["colour", "the size"]}
+        with pytest.raises(DataError, match="; the task multioutput learns several columns"):
+            load_data(table, seed=0, folder=folder)
+
     def test_weights_of_others(self, data: Data) -> None:
         with pytest.raises(BadConfigurationError, match=r"did you mean 'colour'"):
             trainer(data, weights={"color": 2})

@@ -135,7 +135,8 @@ def _of_columns(targets: Values) -> KindDecision:
         return KindDecision("multilabel", f"the targets are {num_columns} truth values a row")
     if targets.dtype.kind not in "fiu":
         raise DataError(
-            f"classes need one target a row, but the targets' shape is {targets.shape}"
+            f"classes need one target a row, but the targets' shape is {targets.shape}",
+            hint="the task multioutput learns several columns, classes and numbers",
         )
     numbers = f"regression of {num_columns} numbers"
     if np.isin(targets, (0, 1)).all():
