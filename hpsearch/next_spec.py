@@ -21,22 +21,30 @@ SUFFIX = "-next"
 def next_spec(record: Record, name: str = "") -> tuple[SearchSpec, list[Change]]:
     """Return the spec of the next search, and what is searched otherwise.
 
-    It begins with what the search found (`warm_start`), unless this had several objectives or
-    constraints, which no warm start takes. A range whose new end a component refuses
-    keeps its old one.
+    It goes on from the search (see `continued`). A range whose new end a component refuses keeps
+    its old one.
     """
-    spec = record.spec.without_lr_test()
-    earlier = (record.name,) if spec.is_plain else ()
-    update: dict[str, Any] = {"warm_start": earlier, "points": ()}
-    if spec.search.sampler["name"] == SAMPLER:  # its plan is over
-        update |= {"sampler": {"name": "auto"}}
-    search = spec.search.model_copy(update=update)
-    spec = spec.model_copy(update={"name": name or f"{spec.name}{SUFFIX}", "search": search})
+    spec = continued(record.spec, record.name)
+    spec = spec.model_copy(update={"name": name or f"{record.spec.name}{SUFFIX}"})
     made: list[Change] = []
     for change in next_changes(record):
         changed = _with(spec, made, change)
         made += [] if changed is None else [changed]
     return changed_spec(spec, made), made
+
+
+def continued(spec: SearchSpec, earlier: str) -> SearchSpec:
+    """Return a spec of the same space that begins with what an earlier search found.
+
+    Without `warm_start`, where it has several objectives, constraints or a population, which take
+    none; with the sampler `auto`, where the plan of a recipe is over.
+    """
+    spec = spec.without_lr_test()
+    takes_one = spec.is_plain and not spec.search.is_population
+    update: dict[str, Any] = {"warm_start": (earlier,) if takes_one else (), "points": ()}
+    if spec.search.sampler["name"] == SAMPLER:
+        update |= {"sampler": {"name": "auto"}}
+    return spec.model_copy(update={"search": spec.search.model_copy(update=update)})
 
 
 def _with(spec: SearchSpec, made: list[Change], change: Change) -> Change | None:

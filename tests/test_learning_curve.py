@@ -8,7 +8,7 @@ import pytest
 
 from hpsearch.components import Data, load_data
 from hpsearch.errors import HpsearchError
-from hpsearch.learning_curve import learning_points
+from hpsearch.learning_curve import check_parts, learning_points
 from tests.support.lanes import lane_config
 
 
@@ -38,3 +38,9 @@ def test_folds_are_refused() -> None:
     folds = load_data({"name": "wine", "folds": 3}, seed=0)
     with pytest.raises(HpsearchError, match="data in memory, without folds"):
         next(learning_points(lane_config(), folds, "minimize"))
+
+
+def test_batches_that_leave_too_few_parts_are_refused_before_training(digits: Data) -> None:
+    check_parts(lane_config(batch_size=64), digits)
+    with pytest.raises(HpsearchError, match="batch_size: must be at most 288 for .* but got 1024"):
+        check_parts(lane_config(batch_size=1024), digits)

@@ -6,6 +6,7 @@ The error follows a + b n^-c in the number n of rows (Hestness et al., arXiv 171
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from hpsearch.spec import Direction
 
 #: exponents of the law that are tried: 1/2 is that of an average over independent rows
 EXPONENTS = np.linspace(0.1, 2.0, 20)
+#: numbers of rows that a law is fitted to, at least
+NUM_SIZES = 3
 #: draws of the means with the noise between seeds, and the part of them that an interval holds
 NUM_DRAWS, COVERED = 200, 0.9
 #: so many times the rows that there are
@@ -75,10 +78,24 @@ class LearningCurve:
     def __str__(self) -> str:
         """What more rows would bring, in a sentence."""
         twice = self.forecasts[FORECASTS[0]]
+        if math.isclose(
+            twice.value, self.limit.value, rel_tol=1e-6
+        ):  # the law that fits best doesn't fall
+            return (
+                f"more rows would bring nothing that these points show: {self.metric} is "
+                f"{show(self.now)} with all rows, and {self.limit} by the law with any number"
+            )
         return (
             f"twice the rows would bring {self.metric} from {show(self.now)} to {twice}, any "
             f"number of them no further than {self.limit}"
         )
+
+
+def check_objective(metric: str, direction: Direction, value: float) -> None:
+    """Raise HpsearchError for a value that is no error of at least 0, nor a score of at most 1."""
+    if (1 - value if direction == "maximize" else value) < 0:
+        rule = "a learning curve needs a loss of at least 0 or a score of at most 1"
+        raise HpsearchError(f"{metric}: {rule}, but got {show(value)}")
 
 
 def fit_learning_curve(
@@ -87,15 +104,14 @@ def fit_learning_curve(
     """Fit the law to points of three numbers of rows or more; HpsearchError for objectives that
     aren't an error of at least 0, or one less a score of at most 1."""
     sizes = sorted({point.rows for point in points})
-    if len(sizes) < 3:
+    if len(sizes) < NUM_SIZES:
         raise HpsearchError(f"a learning curve needs three numbers of rows, but got {sizes}")
     sign = -1.0 if direction == "maximize" else 1.0
     offset = 1.0 if direction == "maximize" else 0.0
+    for point in points:
+        check_objective(metric, direction, point.value)
     by_size = [np.array([p.value for p in points if p.rows == size]) for size in sizes]
     errors = [offset + sign * values for values in by_size]
-    if min(each.min() for each in errors) < 0:
-        rule = "a learning curve needs a loss of at least 0 or a score of at most 1"
-        raise HpsearchError(f"{metric}: {rule}")
     rows = np.array(sizes, float)
     grid = np.geomspace(rows[0], rows[-1] * FORECASTS[-1], 60)
     wanted = np.concatenate([rows[-1] * np.array(FORECASTS, float), grid])

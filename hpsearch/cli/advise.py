@@ -21,7 +21,7 @@ from hpsearch.cli.common import (
     console,
     open_search,
 )
-from hpsearch.cli.page_files import write_page, write_text
+from hpsearch.cli.page_files import check_page, write_page, write_text
 from hpsearch.cli.plain import print_json
 from hpsearch.errors import HpsearchError
 
@@ -47,6 +47,8 @@ def lr_range(
     from hpsearch.validation import check_draft
     from hpsearch.validation.lr_places import lr_places
 
+    stem = (to or spec.parent) / f"{spec.stem}-lr-range"
+    check_page(None if as_json else stem)
     checked, data = check_draft(read_draft(spec, overrides), is_new=False)
     places = lr_places(checked)
     if data is None or not places:
@@ -58,7 +60,6 @@ def lr_range(
         print_json(_plain(notes, found))
         return
     print_sections(lr_range_section(notes))
-    stem = (to or spec.parent) / f"{spec.stem}-lr-range"
     for path in _written(stem, notes, found):
         console.print(f"written to {path}", soft_wrap=True, highlight=False, markup=False)
     if not any(note.is_found for note in notes):

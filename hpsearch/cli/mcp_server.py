@@ -145,21 +145,22 @@ class Tools:
     def next_spec(self, name: str, new_name: str, trials: int | None = None) -> dict[str, Any]:
         """Return the spec of a search that continues from what this one found, as YAML.
 
-        The same search space, under `new_name`, with `warm_start` from this search. Write it to a
-        file to submit it.
+        The same search space, under `new_name`, with `warm_start` from this search, if it may
+        have one. Write it to a file to submit it.
         """
         import yaml
 
+        from hpsearch.next_spec import continued
         from hpsearch.spec import read_text
 
         spec = self._searches.spec(name)
-        overrides = [f"name={yaml.safe_dump(new_name)}", f"search.warm_start=[{name}]"]
+        overrides = [f"name={yaml.safe_dump(new_name)}"]
         overrides += [] if trials is None else [f"search.trials={trials}"]
         with tempfile.TemporaryDirectory() as folder:
             draft = read_text(spec, name, folder, overrides)
         if draft.spec is None:
             raise HpsearchError("; ".join(map(str, draft.problems)))
-        return {"spec": draft.spec.to_yaml()}
+        return {"spec": continued(draft.spec, name).to_yaml()}
 
     def _act(self, name: str, action: str, **what: Any) -> dict[str, Any]:
         """Act on a running search; returns the act, whose state is done, or waiting for the

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from hpsearch.analysis.blocks import Section
 
 
+def check_page(path: Path | None) -> None:
+    """Raise HpsearchError for a page whose folder isn't there, before it is computed."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise HpsearchError(f"{path}: can't be written: {path.parent} is not a folder")
+
+
 def write_page(
     path: Path, title: str, told: str, sections: list[Section], figures: dict[str, go.Figure]
 ) -> None:

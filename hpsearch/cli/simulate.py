@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.cli.common import RUNS, JsonOption, RunsOption, app, console, open_search, say
-from hpsearch.cli.page_files import write_page
+from hpsearch.cli.page_files import check_page, write_page
 from hpsearch.cli.plain import print_json
 from hpsearch.errors import Problem, SpecError
 from hpsearch.formatting import show_count
@@ -60,6 +60,7 @@ def simulate(
     """Simulate searches on the curves of one that ran: time and epochs to each quality."""
     from hpsearch.simulation import RecordedCurves, compare, quality_levels, replay, variants
 
+    check_page(html)
     _, record = open_search(source, runs)
     numbers = [_workers(text) for text in split_values(workers)]
     found = variants(_settings(overrides), numbers, partial(_spec, spec, record))

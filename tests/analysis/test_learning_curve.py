@@ -61,6 +61,15 @@ def test_noise_widens_what_is_forecast_and_most_what_is_farthest() -> None:
 def test_a_flat_curve_says_that_more_rows_bring_nothing() -> None:
     curve = fit_learning_curve("val_loss", "minimize", made(0.3, 0.0, 1.0))
     assert curve.forecasts[4].value == pytest.approx(0.3) == curve.limit.value
+    assert str(curve).startswith("more rows would bring nothing that these points show: val_loss")
+
+
+def test_a_loss_that_grows_with_rows_is_not_said_to_get_better() -> None:
+    losses = dict(zip(SIZES, (1.277, 1.532, 1.121, 1.826), strict=True))
+    points = [
+        Point(size, seed, loss + seed / 99) for size, loss in losses.items() for seed in (0, 1)
+    ]
+    assert "twice the rows" not in str(fit_learning_curve("val_loss", "minimize", points))
 
 
 def test_what_has_no_law_is_refused() -> None:

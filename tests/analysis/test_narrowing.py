@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from hpsearch.analysis.narrowing import FewerChoices, NewRange, next_changes, next_section
-from hpsearch.next_spec import next_spec
+from hpsearch.next_spec import continued, next_spec
 from hpsearch.record import Record
 from hpsearch.spec import draft_spec
+from hpsearch.validation import load_checked_spec
 from tests.support import records
 from tests.support.searched import searched
 from tests.support.specs import make_spec
@@ -31,6 +32,24 @@ def test_a_range_narrows_to_where_the_best_lie(tmp_path: Path) -> None:
     assert spec.space["x"] == record.spec.space["x"]
     assert spec.name == "small-next" and spec.search.warm_start == ("small",)
     assert draft_spec(spec.to_dict()).spec is not None
+
+
+def test_a_spec_that_goes_on_is_one_that_can_run(tmp_path: Path) -> None:
+    """A population takes no warm start, and the plan of a recipe is over."""
+    lr = {"name": "sgd", "lr": LOG, "momentum": {"low": 0.5, "high": 0.9}}
+    for sampler, earlier, following in [
+        ("random", ("small",), "random"),
+        ("disciplined", ("small",), "auto"),
+        ("pbt", (), "pbt"),
+    ]:
+        search = {"sampler": sampler, "trials": 12, "early_stopping": {"max_epochs": 9}}
+        settings = {"model": "mlp", "batch_size": 32, "optimizer": lr, "search": search}
+        spec = continued(make_spec(tmp_path, **settings), "small")
+        assert spec.search.warm_start == earlier
+        assert spec.search.sampler["name"] == following
+        path = tmp_path / "next.yaml"
+        path.write_text(spec.model_copy(update={"name": "more"}).to_yaml())
+        load_checked_spec(path)
 
 
 @pytest.mark.parametrize(("num_elsewhere", "narrows"), [(4, False), (16, True)])

@@ -60,6 +60,15 @@ def test_json_has_the_curves_the_verdicts_and_the_spec(spec: Path) -> None:
     assert not spec.with_name("digits-lr-range.yaml").exists()
 
 
+def test_a_folder_that_is_not_there_is_refused_before_the_tests(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpsearch.lr_range.find_lr_ranges", None)  # it isn't called
+    command = ["lr-range", str(spec), "--to", str(spec.parent / "none")]
+    with pytest.raises(HpsearchError, match="can't be written: .*none is not a folder"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+
+
 def test_needs_an_optimizer_that_hpsearch_knows(tmp_path: Path) -> None:
     (tmp_path / "own_loop.py").write_text("def train(config, trial): yield {'val_accuracy': 0.5}")
     own = tmp_path / "own.yaml"

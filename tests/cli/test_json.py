@@ -52,7 +52,7 @@ OF_SEARCHES: dict[str, list[str]] = {
     "sync": ["small"],
     "check": ["small"],
     "next": ["small"],
-    "learning-curve": ["small", "--seeds", "1"],
+    "learning-curve": ["small", "--seeds", "2"],
     "compare": ["small", "small"],
     "gc": ["--dry-run"],
     "export": ["small", "--to", "tables"],

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: a column of text with more values than this is taken for a mistake, such as a name or an id
 MAX_CATEGORIES = 100
+#: how a doubt about texts ends, for data sets that have these keywords
+OTHERWISE = "; otherwise name it in `categories` or `drop`"
 _TRUTH = {"true": True, "false": False}
 _EXAMPLE_LENGTH = 30
 _SECONDS_A_DAY = 24 * 3600
@@ -230,7 +232,7 @@ def _read_dates(texts: Texts, date_format: str | None) -> _Found:
 def _read_categories(texts: Texts, name: str, rule: ReadingRule) -> _Found:
     found = _Found("category", f"{len(texts)} texts", texts)
     if told := likeness(texts, name, rule.decimal, rule.thousands):
-        found.doubt = f"{told}; otherwise name it in `categories` or `drop`"
+        found.doubt = f"{told}{OTHERWISE}"
     elif len(texts) > 2 and (rest := unit(texts)):
         found.warning = (
             f"looks like numbers with {rest!r}, such as {texts[0]!r}, and is read as "

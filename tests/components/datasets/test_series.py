@@ -121,6 +121,12 @@ class TestTimes:
         with pytest.raises(DataError, match=rule):
             load(tmp_path, table(time=[0, 1, 2, 3, *range(3, STEPS - 1)]), time="time")
 
+    def test_dates_of_another_format(self, tmp_path: Path) -> None:
+        days = pd.date_range("2024-01-01", periods=STEPS).strftime("%d.%m.%Y")
+        with pytest.raises(DataError, match=r"`dates: \{time: FORMAT\}` with '%d.%m.%Y'") as told:
+            load(tmp_path, table(time=days), time="time")
+        assert "categories" not in str(told.value) and "drop" not in str(told.value)
+
     def test_a_missing_step(self, tmp_path: Path) -> None:
         rows = table(time=pd.date_range("2024-01-01", periods=STEPS)).drop(index=[50, 51])
         rule = "time: must have no missing steps, which are 1 days apart, but row 50 .* has "
