@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.errors import DataError
+from hpsearch.formatting import show_count
 
 #: how far a distance of two steps may be from the usual one, as a part of it
 TOLERANCE = 1e-3
@@ -36,9 +37,9 @@ def check_steps(times: NDArray[Any], texts: Sequence[str], reading: str) -> None
     usual = float(np.median(distances))
     if (wrong := np.flatnonzero(np.abs(distances - usual) > TOLERANCE * usual)).size:
         row = int(wrong[0]) + 1
-        unit = " days" if reading == "date" else ""
+        step = show_count(usual, "day") if reading == "date" else f"{usual:g}"
         raise DataError(
-            f"must have no missing steps, which are {usual:g}{unit} apart, but row {row} (from 0) "
+            f"must have no missing steps, which are {step} apart, but row {row} (from 0) "
             f"has {texts[row]} after {texts[row - 1]}, and {len(wrong)} of {len(distances)} "
             "distances differ: fill the steps in, such as by pandas' asfreq and interpolate",
             keyword="time",

@@ -129,7 +129,7 @@ class TestTimes:
 
     def test_a_missing_step(self, tmp_path: Path) -> None:
         rows = table(time=pd.date_range("2024-01-01", periods=STEPS)).drop(index=[50, 51])
-        rule = "time: must have no missing steps, which are 1 days apart, but row 50 .* has "
+        rule = "time: must have no missing steps, which are 1 day apart, but row 50 .* has "
         rule += "2024-02-22 after 2024-02-19, and 1 of 97 distances differ: fill"
         with pytest.raises(DataError, match=rule):
             load(tmp_path, rows, time="time")
@@ -173,7 +173,7 @@ class TestHistories:
         history = table(day=TestOwnFormats.TIMES)
         with pytest.raises(DataError, match=r"must grow .* row 1 \(from 0\) has 09.04.2023 after"):
             self.encode(tmp_path, history[::-1])
-        with pytest.raises(DataError, match="must have no missing steps, which are 1 days apart"):
+        with pytest.raises(DataError, match="must have no missing steps, which are 1 day apart"):
             self.encode(tmp_path, history.tail(9).drop(index=95))
         history.loc[95, "day"] = None
         with pytest.raises(DataError, match="'day' must have the time of each row"):
