@@ -44,6 +44,11 @@ def diabetes() -> Data:
     return load_data({"name": "diabetes"}, seed=0)
 
 
+@pytest.fixture(scope="module")
+def pairs() -> Data:
+    return load_data({"name": "wine", "kind": "pairs"}, seed=0)
+
+
 def metrics(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, float]:
     """Add up the totals of three unequal batches."""
     sizes = [5, 1, 44]
@@ -303,10 +308,12 @@ def trainer_with(loss: str, request: pytest.FixtureRequest) -> Trainer:
         ("wine", "classification"),
         ("shares", "classification"),
         ("diabetes", "regression"),
+        ("pairs", "pairs"),
     ):
+        mlp = {"name": "mlp", "hidden_sizes": [16], "dropout": 0.1}
         values = {
             "task": {"name": task, "loss": {"name": loss, **SECTIONS.get(loss, {})}},
-            "model": {"name": "mlp", "hidden_sizes": [16], "dropout": 0.1},
+            "model": {"name": "siamese", "encoder": mlp} if task == "pairs" else mlp,
             "optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.01},
             "batch_size": 16,
         }

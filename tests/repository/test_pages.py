@@ -17,6 +17,7 @@ import yaml
 from hpsearch.cli import app
 from hpsearch.components.vision import torchvision
 from hpsearch.runs import Runs
+from hpsearch.studies import cells, load_study
 from hpsearch.validation import load_checked_spec
 from tests.support.examples import FASHION_MNIST
 from tests.support.images import write_images
@@ -130,7 +131,11 @@ def test_specs_are_valid(shown: Page, text: str, tmp_path: Path) -> None:
         write_images(tmp_path / "flowers", ("rose", "tulip"), count=60)
         weights = torchvision("the test", "torchvision.models").resnet18().state_dict()
         torch.save(weights, tmp_path / "resnet18.pth")
-    assert load_checked_spec(path).name == yaml.safe_load(text)["name"]
+    if "\nvariants:" in text:
+        assert load_study(path).name == yaml.safe_load(text)["name"]
+        assert cells(load_study(path))
+    else:
+        assert load_checked_spec(path).name == yaml.safe_load(text)["name"]
 
 
 def test_points_are_those_of_the_quick_start(tmp_path: Path) -> None:

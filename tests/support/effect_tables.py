@@ -309,6 +309,7 @@ SAME: dict[str, tuple[Any, ...]] = {
 #: components that do the same without keywords where they are seen → why
 ALIKE: dict[str, str] = {
     "dataset: csv parquet": "the same table",
+    "model: dbn rbm": "of one layer",
     "loss: cross_entropy soft_ce": "the data has shares of classes",
     "metric: kl_to_labels log_loss": "the entropy of classes is 0",
     "activation: celu elu": "alpha is 1",

@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from hpsearch.registry import register
 from hpsearch.spec import TrialConfig
 from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
 
@@ -68,13 +67,11 @@ class Pictures(gymnasium.Env):
         return image
 
 
-@register("environment", "test_chain")
-def test_chain(length: int) -> Chain:
+def chain(length: int) -> Chain:
     return Chain(length)
 
 
-@register("environment", "test_pictures")
-def test_pictures() -> Pictures:
+def pictures() -> Pictures:
     return Pictures()
 
 

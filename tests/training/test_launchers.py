@@ -20,9 +20,12 @@ from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import CrossValidation, Trainer, launch
 from hpsearch.training.command import CommandTrainer
 from hpsearch.training.launchers import exports_model, suiting
+from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
 from hpsearch.training.user_code.classes import ClassTrainer
 from hpsearch.training.user_code.functions import FunctionTrainer
 from hpsearch.validation import check_spec
+from tests.support.environments import LAKE
+from tests.support.environments import config as agent_config
 from tests.support.specs import changed, make_spec
 
 VALUES = {
@@ -94,6 +97,7 @@ def test_each_kind_of_trial_has_its_launcher(folder: Path, wine: Data) -> None:
         (user_config(folder, "function"), None, "function", FunctionTrainer),
         (user_config(folder, "Net"), None, "class", ClassTrainer),
         (replace(built_in, command={"run": ["true"]}), None, "command", CommandTrainer),
+        (agent_config(LAKE, {"name": "q_table"}), None, "reinforcement", ReinforcementTrainer),
     ]
     assert sorted(name for _, _, name, _ in expected) == registry.names("launcher")
     for config, data, name, kind in expected:

@@ -25,7 +25,12 @@ from hpsearch.training.reinforcement.trainer import EVERY_EPOCH, ReinforcementTr
 from hpsearch.validation import check_spec
 from tests.support.environments import CARTPOLE, LAKE, NET, Chain, Pictures, config, make
 
-CHAIN = {"name": "test_chain", "length": 10, "epoch_steps": 3000, "val_episodes": 2}
+CHAIN = {
+    "name": "tests.support.environments:chain",
+    "length": 10,
+    "epoch_steps": 3000,
+    "val_episodes": 2,
+}
 DQN_SECTION = {"name": "dqn", "learning_starts": 50, "train_every": 2, "target_every": 20}
 
 
@@ -123,7 +128,11 @@ class TestDQN:
         assert Dueling(body)(torch.zeros(1, 1)).tolist() == [[8.5, 11.5]]
 
     def test_learns_from_images(self) -> None:
-        environment = {"name": "test_pictures", "epoch_steps": 300, "max_episode_steps": 20}
+        environment = {
+            "name": "tests.support.environments:pictures",
+            "epoch_steps": 300,
+            "max_episode_steps": 20,
+        }
         model = {"name": "cnn", "channels": [4], "pool": 1}
         agent = {**DQN_SECTION, "gamma": 0.0, "epsilon_steps": 100}
         optimizer = {"name": "adam", "lr": 0.01}

@@ -28,7 +28,7 @@ def barlow_twins(
     folder: Path,
     input_shape: tuple[int, ...],
     output_size: int,
-    kind: Kind,
+    task_kind: Kind,
     encoder: EncoderSection = "mlp",
     embedding_size: Annotated[int, Ge(1), Recommended(16, 256, log=True)] = 64,
     projector_sizes: Annotated[Sequence[Size], MinLen(1)] = (128, 128, 128),
@@ -39,7 +39,7 @@ def barlow_twins(
     The paper's sizes are three times 8192. For classes and other tasks a linear layer reads the
     embedding in the projector's place, so that an earlier stage can train the encoder for them.
     """
-    is_own = kind == "barlow_twins"
+    is_own = task_kind == "barlow_twins"
     shape = input_shape[1:] if is_own else input_shape
     net = make_encoder(encoder, shape, embedding_size, folder)
     if not is_own:

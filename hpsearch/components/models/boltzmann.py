@@ -28,7 +28,7 @@ _TASKS = {"tasks": (*VECTOR_TASKS, "contrastive_divergence")}
 
 @register("model", "rbm", traits=_TASKS)
 def rbm(
-    kind: Kind,
+    task_kind: Kind,
     input_shape: tuple[int, ...],
     output_size: int,
     hidden_size: Annotated[int, Ge(1), Recommended(16, 512, log=True)] = 128,
@@ -40,14 +40,14 @@ def rbm(
     """A restricted Boltzmann machine, a `dbn` of one layer (Hinton, 2002)."""
     sizes = (hidden_size,)
     made: nn.Module = dbn(
-        kind, input_shape, output_size, sizes, visible, steps, persistent, chains
+        task_kind, input_shape, output_size, sizes, visible, steps, persistent, chains
     )
     return made
 
 
 @register("model", "dbn", traits=_TASKS)
 def dbn(
-    kind: Kind,
+    task_kind: Kind,
     input_shape: tuple[int, ...],
     output_size: int,
     hidden_sizes: Sequence[Size] = (128, 128),
@@ -67,7 +67,7 @@ def dbn(
     """
     sizes = [num_features(input_shape), *hidden_sizes]
     layers = [nn.Linear(*each) for each in itertools.pairwise(sizes)]
-    if kind != "contrastive_divergence":
+    if task_kind != "contrastive_divergence":
         return BeliefNet(layers, nn.Linear(sizes[-1], output_size), visible)
     if output_size > len(layers):
         rule = f"the task trains layer {output_size}, but the model has {len(layers)}"

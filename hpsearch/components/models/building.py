@@ -70,7 +70,7 @@ def build_model(
         output_size=output_size,
         output_shape=(output_size,) if output_shape is None else output_shape,
         num_tokens=num_tokens,
-        kind=kind,
+        task_kind=kind,
         input_scale=scale or Scale.identity(),
     )
     if not isinstance(model, nn.Module):

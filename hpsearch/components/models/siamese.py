@@ -29,7 +29,7 @@ def siamese(
     folder: Path,
     input_shape: tuple[int, ...],
     output_size: int,
-    kind: Kind,
+    task_kind: Kind,
     encoder: EncoderSection = "mlp",
     embedding_size: Annotated[int, Ge(1), Recommended(4, 128, log=True)] = 32,
     distance: Distance = "euclidean",
@@ -42,7 +42,7 @@ def siamese(
     tasks a linear layer reads the embedding, so that an earlier stage can train the encoder for
     them.
     """
-    is_own = kind == "pairs"
+    is_own = task_kind == "pairs"
     shape = input_shape[1:] if is_own else input_shape
     net = make_encoder(encoder, shape, embedding_size, folder)
     if not is_own:

@@ -15,7 +15,7 @@ from hpsearch.registry import Recommended, register
 
 @register("model", "skip_gram")
 def skip_gram(
-    kind: Kind,
+    task_kind: Kind,
     input_shape: tuple[int, ...],
     output_size: int,
     num_tokens: int,
@@ -27,7 +27,7 @@ def skip_gram(
     For the task word_embedding. v is uniform up to 1 / (2 width), u begins at 0, as in the
     released word2vec.c, whatever the initializer is (but for its `embedding`).
     """
-    is_word = num_tokens > 0 and kind == "word_embedding"
+    is_word = num_tokens > 0 and task_kind == "word_embedding"
     needs = "words, and the task word_embedding (data set word_pairs)"
     check_shape("skip_gram", is_word, needs, input_shape)
     return SkipGram(num_tokens, output_size, width)

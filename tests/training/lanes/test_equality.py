@@ -10,6 +10,7 @@ import pytest
 from hpsearch import registry
 from hpsearch.components.losses import LOSS
 from hpsearch.training.lanes.programs import obstacle_of
+from tests.support.effect_places import SIAMESE
 from tests.support.effect_tables import NEEDED
 from tests.support.effects import data_of
 from tests.support.lanes import MLP, alone, assert_same, lane_config, together
@@ -33,6 +34,8 @@ NOT_TRIED = {
     "augmentation.mix",
     "regularizer.skip_neuron",
 }
+#: kind of a task → its data set, where that isn't `wine`
+OTHER_DATA = {"regression": "numbers", "multilabel": "labels", "pairs": "pairs"}
 #: families of a trial, and the section that names one; (many, …) where it lists them
 SECTIONS = {
     "optimizer": "optimizer",
@@ -127,8 +130,10 @@ def _loss(name: str) -> Case:
     loss = LOSS.build(section, output_size=2, class_counts=(1, 1))
     kinds = loss.kinds or ("classification",)
     soft = loss.needs_soft_targets
-    data = "shares" if soft else {"regression": "numbers", "multilabel": "labels"}.get(kinds[0])
+    data = "shares" if soft else OTHER_DATA.get(kinds[0])
     values = {"task": {"name": kinds[0], "loss": section}}
+    if kinds[0] == "pairs":
+        values["model"] = SIAMESE
     # where an error of any size gives a gradient of its square or more
     slow = {"name": "sgd", "lr": 0.001} if name in ("poly_hinge", "l2_svm") else None
     more = {} if slow is None else {"optimizer": slow}
