@@ -67,6 +67,35 @@ class Pictures(gymnasium.Env):
         return image
 
 
+class Unlike(gymnasium.Env):
+    """Shows and earns what it is told to, whatever its spaces say."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, seen: list[Any], reward: Any) -> None:
+        self._seen, self._reward = np.array(seen).astype(np.float32), float(reward)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return self._seen, {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self._seen, self._reward, False, False, {}
+
+
+class WithoutSeed(Unlike):
+    def reset(self) -> tuple[Any, dict[str, Any]]:  # type: ignore[override]
+        return self._seen, {}
+
+
+def unlike(seen: Any, reward: Any = 0.0) -> Unlike:
+    return Unlike(seen, reward)
+
+
+def without_seed() -> Unlike:
+    return WithoutSeed([0.0, 0.0], 0.0)
+
+
 def chain(length: int) -> Chain:
     return Chain(length)
 

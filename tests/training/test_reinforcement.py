@@ -73,7 +73,7 @@ class TestQTable:
     def test_refuses_the_table_of_an_image(self) -> None:
         rule = r"agent.bins: must give a table .* but it would have 10 \*\* 90 \* 2"
         with pytest.raises(BadConfigurationError, match=rule):
-            make({"name": "test_pictures"}, {"name": "q_table"})
+            make({"name": "tests.support.environments:pictures"}, {"name": "q_table"})
         whole = Observations((3, 210, 160), False, np.zeros((3, 210, 160)), np.ones((3, 210, 160)))
         with pytest.raises(BadConfigurationError, match="bins: must give a table"):
             QTable(whole, 2, 0.1, 0.9, 0.0, 10, None)

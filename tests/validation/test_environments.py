@@ -6,11 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-import numpy as np
 import pytest
 
-from hpsearch.registry import register
 from hpsearch.schema import json_schema
 from hpsearch.spec import draft_spec
 from hpsearch.validation import check_spec
@@ -24,6 +21,7 @@ GOOD: dict[str, Any] = {
     "model": {"choices": [{"name": "mlp", "hidden_sizes": [8]}, {"name": "perceptron"}]},
     "optimizer": {"name": "adam", "lr": {"low": 1e-4, "high": 1e-2, "log": True}},
 }
+UNLIKE = "tests.support.environments:unlike"
 TABLE = {key: GOOD[key] for key in ("name", "objective")} | {
     "environment": {"id": "FrozenLake-v1"},
     "agent": {"name": "q_table", "lr": {"low": 0.1, "high": 1.0}},
@@ -74,19 +72,25 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "agent.learning_starts: must be at most the 27,000 steps of a trial (environment.epoch",
     ),
     (
-        {"environment": {"name": "test_unlike", "seen": [0.0, 0.0, 0.0]}},
+        {"environment": {"name": UNLIKE, "seen": [0.0, 0.0, 0.0]}},
         "environment.name: must show what its observation_space says, (2,), but got (3,)",
     ),
     (
-        {"environment": {"name": "test_unlike", "seen": ["0", "nan"]}},
+        {"environment": {"name": UNLIKE, "seen": ["0", "nan"]}},
         "environment.name: must show finite numbers, but got [0.0, nan]",
     ),
     (
-        {"environment": {"name": "test_unlike", "seen": [0.0, 0.0], "reward": "inf"}},
+        {
+            "environment": {
+                "name": UNLIKE,
+                "seen": [0.0, 0.0],
+                "reward": "inf",
+            }
+        },
         "environment.name: must give finite rewards, but got inf",
     ),
     (
-        {"environment": {"name": "test_without_seed"}},
+        {"environment": {"name": "tests.support.environments:without_seed"}},
         "environment: must begin an episode and take a step as a gymnasium.Env (TypeError: ",
     ),
     (
@@ -94,37 +98,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "environment.name: builtins:object: must be your own code",
     ),
 ]
-
-
-class Unlike(gymnasium.Env):
-    """Shows and earns what it is told to, whatever its spaces say."""
-
-    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
-    action_space = gymnasium.spaces.Discrete(2)
-
-    def __init__(self, seen: list[Any], reward: Any) -> None:
-        self._seen, self._reward = np.array(seen).astype(np.float32), float(reward)
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        return self._seen, {}
-
-    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        return self._seen, self._reward, False, False, {}
-
-
-class WithoutSeed(Unlike):
-    def reset(self) -> tuple[Any, dict[str, Any]]:  # type: ignore[override]
-        return self._seen, {}
-
-
-@register("environment", "test_unlike")
-def unlike(seen: Any, reward: Any = 0.0) -> Unlike:
-    return Unlike(seen, reward)
-
-
-@register("environment", "test_without_seed")
-def without_seed() -> Unlike:
-    return WithoutSeed([0.0, 0.0], 0.0)
 
 
 def test_a_range_that_cant_be_read_is_the_one_problem() -> None:
