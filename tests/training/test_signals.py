@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from hpsearch.components import Data, load_data
 from hpsearch.training.checks.by_name import run_checks
@@ -61,6 +62,16 @@ def test_each_layer_of_a_linear_net_multiplies_the_signal(digits: Data) -> None:
     ratios = np.array(found[1].spreads) / np.array(found[0].spreads)
     np.testing.assert_allclose(ratios, 2.0 ** np.arange(1, 10), rtol=1e-4)
     assert found[1].forward == pytest.approx(found[0].forward * 2**7, rel=1e-4)
+
+
+def test_frozen_layers_below_the_trained_ones_are_left_out(digits: Data) -> None:
+    trainer = trainer_of(digits, {"name": "he_normal"})
+    batch = next(trainer._read_train())
+    layers = [each for each in trainer.model.modules() if isinstance(each, nn.Linear)]
+    for each in layers[:3]:
+        each.requires_grad_(False)
+    signals = signals_of(trainer, batch)
+    assert signals is not None and len(signals.layers) == len(layers) - 3
 
 
 def test_a_shallow_net_is_left_alone(digits: Data) -> None:

@@ -14,7 +14,6 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
-from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.components.models.encoders import EncoderSection, Reader, make_encoder
 from hpsearch.registry import Recommended, register
@@ -51,16 +50,8 @@ def siamese(
     return Siamese(net, compare if distance == "l1_logistic" else Compared(distance))
 
 
-class Siamese(nn.Module):
-    """Pairs (B, 2, ...) to distances (B, 1)."""
-
-    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.head = encoder, head
-
-    def layer_groups(self) -> list[list[nn.Module]]:
-        """Return the encoder's layers, and what compares embeddings."""
-        return [*layer_groups(self.encoder), [self.head]]
+class Siamese(Reader):
+    """Pairs (B, 2, ...) to distances (B, 1): the head compares embeddings."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the distances of pairs."""

@@ -49,8 +49,10 @@ def signals_of(trainer: Trainer, batch: Batch) -> Signals | None:
 
     def keeps(name: str) -> object:
         def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-            output.retain_grad()
-            outputs[name] = output
+            # frozen layers below the first trained one have no gradient
+            if output.requires_grad:
+                output.retain_grad()
+                outputs[name] = output
 
         return hook
 
