@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hpsearch.components.batch import IGNORED, Batch, Tree, in_float32
 from hpsearch.components.data import Kind
-from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.encodings import Values, register_encoding
 from hpsearch.components.losses import LossSection
 from hpsearch.components.metrics import MetricSections, Predictions
 from hpsearch.components.tasks.heads import Softmax
@@ -24,17 +24,17 @@ from hpsearch.components.tasks.parts import (
     make_parts,
     predicted_classes,
 )
+from hpsearch.components.tasks.placed_classes import PlacedClasses
 from hpsearch.errors import DataError
 from hpsearch.registry import register
 
 
-class PixelClasses(TargetEncoding):
+class PixelClasses(PlacedClasses):
     """Class numbers int64 (rows, height, width); pixels that don't count are IGNORED.
 
     Outputs are (rows, classes, height, width).
     """
 
-    reads_targets: ClassVar[bool] = False
     has_places: ClassVar[bool] = True
 
     def description(self, output_size: int) -> str:
@@ -58,22 +58,9 @@ class PixelClasses(TargetEncoding):
             raise DataError(f"{rule}{IGNORED} for those that don't count", wrong.item())
         return y.astype(np.int64)
 
-    def output_size(self, y: Values, names: Sequence[str], input_shape: tuple[int, ...]) -> int:
-        """Return the number of classes."""
-        return len(names)
-
     def output_shape(self, output_size: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (classes, height, width)."""
         return (output_size, *input_shape[1:])
-
-    def class_counts(self, y: Values, output_size: int) -> tuple[int, ...]:
-        """Return the pixels of each class."""
-        return tuple(np.bincount(y[y != IGNORED], minlength=output_size).tolist())
-
-    def base_rates(self, y: Values, output_size: int) -> tuple[float, ...]:
-        """See TargetEncoding."""
-        counts = np.array(self.class_counts(y, output_size)) + 0.5
-        return tuple((counts / counts.sum()).tolist())
 
     def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
         """The classes' shares of the pixels, the class of most of them, and all classes alike."""

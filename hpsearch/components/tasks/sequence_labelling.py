@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hpsearch.components.batch import IGNORED, Batch, Tree, in_float32
 from hpsearch.components.data import Kind
-from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.encodings import Values, register_encoding
 from hpsearch.components.losses import LossSection
 from hpsearch.components.metrics import MetricSections, Predictions
 from hpsearch.components.tasks.parts import (
@@ -24,17 +24,16 @@ from hpsearch.components.tasks.parts import (
     make_parts,
     predicted_classes,
 )
+from hpsearch.components.tasks.placed_classes import PlacedClasses
 from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.registry import register
 
 
-class StepClasses(TargetEncoding):
+class StepClasses(PlacedClasses):
     """Class numbers int64 (rows, steps); steps that don't count are IGNORED.
 
     Outputs are (rows, steps, classes).
     """
-
-    reads_targets: ClassVar[bool] = False
 
     def description(self, output_size: int) -> str:
         """See TargetEncoding."""
@@ -56,22 +55,9 @@ class StepClasses(TargetEncoding):
             raise DataError(f"{rule} steps that don't count", wrong.flat[0].item())
         return y.astype(np.int64)
 
-    def output_size(self, y: Values, names: Sequence[str], input_shape: tuple[int, ...]) -> int:
-        """Return the number of classes."""
-        return len(names)
-
     def output_shape(self, output_size: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (steps, classes)."""
         return (input_shape[0], output_size)
-
-    def class_counts(self, y: Values, output_size: int) -> tuple[int, ...]:
-        """Return the steps of each class."""
-        return tuple(np.bincount(y[y != IGNORED], minlength=output_size).tolist())
-
-    def base_rates(self, y: Values, output_size: int) -> tuple[float, ...]:
-        """See TargetEncoding."""
-        counts = np.array(self.class_counts(y, output_size)) + 0.5
-        return tuple((counts / counts.sum()).tolist())
 
     def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
         """The classes' shares of the steps, and all classes alike."""

@@ -83,8 +83,8 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def forward(*arguments: Any) -> Any:
-        """Nothing calls it: see `vmap`."""
-        raise NotImplementedError
+        """torch.autograd.Function wants it; lanes run within vmap alone, which calls `vmap`."""
+        raise AssertionError
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
