@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from benchmarks.speed import print_circumstances
-from hpsearch.components.data import Arrays, Data
+from hpsearch.components.data import Data
+from hpsearch.components.examples import Arrays
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.probing import tried

@@ -9,7 +9,7 @@ import numpy as np
 
 from hpsearch.analysis.learning_curve import NUM_SIZES, Point
 from hpsearch.components import Data
-from hpsearch.components.data import Arrays
+from hpsearch.components.examples import Arrays
 from hpsearch.errors import DivergedError, HpsearchError, Problem, SpecError
 from hpsearch.spec import Direction, TrialConfig, sign_of
 from hpsearch.training import Trainer

@@ -27,8 +27,9 @@ from hpsearch.components import (
     stages,
     tasks,
 )
-from hpsearch.components.data import Arrays, Data
+from hpsearch.components.data import Data
 from hpsearch.components.datasets import load_data
+from hpsearch.components.examples import Arrays
 from hpsearch.components.tasks import epoch_metrics, task_for
 
 __all__ = [

@@ -17,7 +17,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
-from hpsearch.components.data import Scale
+from hpsearch.components.examples import Scale
 from hpsearch.components.input_shapes import check_images
 from hpsearch.components.vision import torchvision
 from hpsearch.errors import BadConfigurationError

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpsearch.components.data import Arrays
+from hpsearch.components.examples import Arrays
 
 Rows = NDArray[np.int64]
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from hpsearch.components.batch import Batch
 from hpsearch.components.callbacks import BaseCallback
-from hpsearch.components.data import Data, KnownRows
+from hpsearch.components.data import Data
+from hpsearch.components.examples import KnownRows
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register

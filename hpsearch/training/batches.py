@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hpsearch.components.batch import Batch, map_tree
-from hpsearch.components.data import Arrays, LazyRows, Split, split_length
+from hpsearch.components.examples import Arrays, LazyRows, Split, split_length
 from hpsearch.components.pairs import Pairs, Views
 from hpsearch.spec import LastBatch
 from hpsearch.training.loader import DatasetLoader, Reading

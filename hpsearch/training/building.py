@@ -14,7 +14,8 @@ from torch import nn
 
 from hpsearch import registry
 from hpsearch.components.augmentations import refusal
-from hpsearch.components.data import Arrays, Data
+from hpsearch.components.data import Data
+from hpsearch.components.examples import Arrays
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.models.building import (
     build_model,

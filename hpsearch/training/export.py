@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hpsearch.components.calibration import Calibration
-from hpsearch.components.data import Scale
+from hpsearch.components.examples import Scale
 from hpsearch.components.layers.modules import (
     ChannelsBack,
     ChannelsFirst,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from hpsearch.components.data import LazyRows, split_length
+from hpsearch.components.examples import LazyRows, split_length
 from hpsearch.errors import DataError, HpsearchError
 
 #: inputs as they are kept, and targets

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from hpsearch.components.data import Data, KnownRows, split_length
+from hpsearch.components.data import Data
 from hpsearch.components.datasets.split_methods import Rows, split_rows
+from hpsearch.components.examples import KnownRows, split_length
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.pairs import Pairs
 from hpsearch.errors import BadConfigurationError, nearest_names

@@ -18,7 +18,8 @@ from hpsearch.components.augmentations import Augmentation, augmented
 from hpsearch.components.batch import Batch, Tree, map_tree
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import callback_metrics
-from hpsearch.components.data import Data, LazyRows
+from hpsearch.components.data import Data
+from hpsearch.components.examples import LazyRows
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.image_transforms import PerImage
 from hpsearch.components.initializers.from_data import initialize_from_data

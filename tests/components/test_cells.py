@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data
-from hpsearch.components.data import Arrays
+from hpsearch.components.examples import Arrays
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.layers.cells import make_cell
 from hpsearch.components.models.building import build_model

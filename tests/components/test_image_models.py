@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hpsearch.components import Data
-from hpsearch.components.data import Scale
+from hpsearch.components.examples import Scale
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.models.backbones import Backbone
 from hpsearch.components.models.building import build_model

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hpsearch import registry
 from hpsearch.components import Arrays, Data, image_transforms
-from hpsearch.components.data import Scale
+from hpsearch.components.examples import Scale
 from hpsearch.components.image_transforms import PerImage
 from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.spec import TrialConfig, draft_spec

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from hpsearch import registry
-from hpsearch.components.data import Scale
+from hpsearch.components.examples import Scale
 from hpsearch.components.layers.modules import Dropout, Standardize, Unstandardize
 from hpsearch.components.models.building import build_model
 from hpsearch.errors import BadConfigurationError, UserCodeError

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from hpsearch.components import Data, load_data, task_for
-from hpsearch.components.data import Arrays
 from hpsearch.components.datasets.word_pairs import Neighbours, keep_probability
+from hpsearch.components.examples import Arrays
 from hpsearch.components.models.word2vec import SkipGram
 from hpsearch.components.tasks.word_embedding import NegativeSampling
 from hpsearch.errors import BadConfigurationError, DataError

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from hpsearch.components.data import Arrays, LazyRows
 from hpsearch.components.datasets.column_reading import ColumnReading, ColumnsError
 from hpsearch.components.datasets.factory_output import Source
 from hpsearch.components.datasets.loading import read_data, source_warnings, targets_name
 from hpsearch.components.datasets.targets import encode
+from hpsearch.components.examples import Arrays, LazyRows
 from hpsearch.components.tasks.kinds import KindDecision, Statement
 from hpsearch.errors import ComponentError, Problem
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hpsearch.components.data import FILLS, Arrays, Kind, Split
+from hpsearch.components.data import FILLS, Kind
 from hpsearch.components.datasets.column_reading import ColumnReading
 from hpsearch.components.datasets.windows import SPLITS, Windows
 from hpsearch.components.encodings import kinds
+from hpsearch.components.examples import Arrays, Split
 from hpsearch.components.raw_inputs import ImageReader, RawInputs, TableReader
 from hpsearch.errors import DataError, UserCodeError
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hpsearch.components.data import Arrays, Split
+from hpsearch.components.examples import Arrays, Split
 from hpsearch.errors import DataError
 from hpsearch.formatting import show_count
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from hpsearch import registry
-from hpsearch.components.data import Data, Kind, KnownRows, LazyRows, standardized
+from hpsearch.components.data import Data, Kind, standardized
 from hpsearch.components.datasets.factory_output import Source, read_source
 from hpsearch.components.datasets.layouts import axes_warnings, with_channels_first
 from hpsearch.components.datasets.mixed_targets import target_blocks
 from hpsearch.components.datasets.splitting import SplitSettings, divide, divide_dataset
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.components.encodings import encoding_of
+from hpsearch.components.examples import KnownRows, LazyRows
 from hpsearch.components.raw_inputs import RawInputs
 from hpsearch.components.tasks.kinds import KindDecision, Statement, listed
 from hpsearch.errors import DataError, HpsearchError, UserCodeError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpsearch.components.data import Arrays, Float
 from hpsearch.components.datasets.factory_output import Source, check_finite
+from hpsearch.components.examples import Arrays, Float
 from hpsearch.components.tasks.kinds import Values, decide_kind, plain_targets
 from hpsearch.errors import DataError
 

@@ -10,7 +10,6 @@ import numpy as np
 from annotated_types import Ge, Interval
 from torch.utils.data import Dataset, IterableDataset, Subset
 
-from hpsearch.components.data import Arrays, KnownRows
 from hpsearch.components.datasets.factory_output import Source
 from hpsearch.components.datasets.layouts import Layout
 from hpsearch.components.datasets.split_methods import (
@@ -22,6 +21,7 @@ from hpsearch.components.datasets.split_methods import (
     split_rows,
 )
 from hpsearch.components.datasets.windows import windowed
+from hpsearch.components.examples import Arrays, KnownRows
 from hpsearch.errors import DataError
 
 

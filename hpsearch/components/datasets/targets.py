@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
-from hpsearch.components.data import (
+from hpsearch.components.data import Kind
+from hpsearch.components.datasets.factory_output import Source, check_finite
+from hpsearch.components.datasets.mixed_targets import as_outputs, target_columns
+from hpsearch.components.encodings import encoding_of
+from hpsearch.components.examples import (
     Arrays,
     Float,
-    Kind,
     Stream,
     all_examples,
     first_examples,
     split_length,
 )
-from hpsearch.components.datasets.factory_output import Source, check_finite
-from hpsearch.components.datasets.mixed_targets import as_outputs, target_columns
-from hpsearch.components.encodings import encoding_of
 from hpsearch.components.tasks.kinds import (
     SHARES_TOLERANCE,
     KindDecision,

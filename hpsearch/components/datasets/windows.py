@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from hpsearch.components.data import Arrays
+from hpsearch.components.examples import Arrays
 from hpsearch.errors import DataError
 
 #: splits in the order of time

@@ -13,8 +13,8 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from hpsearch.components.data import Arrays
 from hpsearch.components.datasets.files import resolve
+from hpsearch.components.examples import Arrays
 from hpsearch.errors import DataError
 from hpsearch.registry import register
 

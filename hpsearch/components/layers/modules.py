@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hpsearch.components.data import Float, Scale
+from hpsearch.components.examples import Float, Scale
 from hpsearch.components.layer_groups import groups_of
 from hpsearch.components.layers.counter_bits import bits, counters, threshold
 

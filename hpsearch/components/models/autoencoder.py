@@ -15,7 +15,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from hpsearch.components.corruptions import CORRUPTIONS, Corrupting, Corruption
-from hpsearch.components.data import num_features
+from hpsearch.components.examples import num_features
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.components.models.building import VECTOR_TASKS

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hpsearch.components.data import Scale
+from hpsearch.components.examples import Scale
 from hpsearch.components.layer_groups import groups_of
 from hpsearch.components.models.pretrained import mark_pretrained
 from hpsearch.components.packages import optional_package

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from hpsearch.components.data import Float, Kind, num_features
+from hpsearch.components.data import Kind
+from hpsearch.components.examples import Float, num_features
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.registry import Recommended, register

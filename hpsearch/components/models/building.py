@@ -13,7 +13,8 @@ from annotated_types import Ge
 from torch import nn
 
 from hpsearch import registry
-from hpsearch.components.data import Float, Kind, Scale
+from hpsearch.components.data import Kind
+from hpsearch.components.examples import Float, Scale
 from hpsearch.components.layers.dropouts import (
     MonteCarlo,
 )

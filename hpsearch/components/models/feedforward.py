@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import nn
 
-from hpsearch.components.data import num_features
+from hpsearch.components.examples import num_features
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.components.layers.dropouts import DropoutSection, Rate, make_dropout
 from hpsearch.components.layers.modules import Blocks, Dropout, Residual

@@ -11,7 +11,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from hpsearch.components.data import num_features
+from hpsearch.components.examples import num_features
 from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.dropouts import Rate
 from hpsearch.components.layers.modules import Dropout

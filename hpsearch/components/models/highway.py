@@ -7,7 +7,7 @@ from typing import Annotated
 from annotated_types import Ge, Le
 from torch import nn
 
-from hpsearch.components.data import num_features
+from hpsearch.components.examples import num_features
 from hpsearch.components.layers.activations import ActivationSection
 from hpsearch.components.layers.modules import Blocks
 from hpsearch.components.layers.skips import Gated

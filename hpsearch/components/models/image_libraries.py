@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 from torch import nn
 
-from hpsearch.components.data import Scale
+from hpsearch.components.examples import Scale
 from hpsearch.components.input_shapes import check_images
 from hpsearch.components.layers.dropouts import Rate
 from hpsearch.components.models.backbones import (

@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from hpsearch.components.data import num_features
+from hpsearch.components.examples import num_features
 from hpsearch.components.layers.activations import ActivationSection
 from hpsearch.components.models.feedforward import mlp
 from hpsearch.errors import BadConfigurationError

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpsearch.components.data import num_features
+from hpsearch.components.examples import num_features
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import register
 

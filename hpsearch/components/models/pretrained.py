@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from hpsearch.components.data import Scale
+from hpsearch.components.examples import Scale
 from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.packages import optional_package

@@ -11,7 +11,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from hpsearch.components.data import Float
+from hpsearch.components.examples import Float
 from hpsearch.components.input_shapes import check_shape
 from hpsearch.errors import DataError
 from hpsearch.registry import Recommended, register

@@ -13,8 +13,9 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from hpsearch.components.batch import Batch, Tree, in_float32
-from hpsearch.components.data import Arrays, Kind
+from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.examples import Arrays
 from hpsearch.components.pairs import Views
 from hpsearch.components.tasks.heads import Head, Linear
 from hpsearch.registry import Recommended, register

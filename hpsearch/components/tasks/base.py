@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components.batch import Batch, Tree
-from hpsearch.components.data import Arrays, Data, Kind
+from hpsearch.components.data import Data, Kind
 from hpsearch.components.encodings import encoding_of
+from hpsearch.components.examples import Arrays
 from hpsearch.components.tasks.heads import Head
 from hpsearch.errors import DataError
 

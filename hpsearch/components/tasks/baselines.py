@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from hpsearch.components.batch import Batch
-from hpsearch.components.data import Data, KnownRows
+from hpsearch.components.data import Data
+from hpsearch.components.examples import KnownRows
 from hpsearch.components.tasks.base import Task, output_shape
 
 #: rows whose outputs, of which there may be one for each pixel, are there at once

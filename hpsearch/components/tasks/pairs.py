@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpsearch.components.data import Arrays, Kind
+from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.examples import Arrays
 from hpsearch.components.losses import Loss, LossSection
 from hpsearch.components.pairs import Pairs
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts

@@ -11,8 +11,9 @@ from annotated_types import Ge
 from torch import Tensor
 
 from hpsearch.components.batch import Batch, Tree, in_float32
-from hpsearch.components.data import Kind, num_features
+from hpsearch.components.data import Kind
 from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.examples import num_features
 from hpsearch.components.losses import LossSection
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
 from hpsearch.registry import Recommended, register

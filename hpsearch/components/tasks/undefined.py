@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpsearch.components.data import Arrays, Data
+from hpsearch.components.data import Data
 from hpsearch.components.encodings import encoding_of
+from hpsearch.components.examples import Arrays
 from hpsearch.components.tasks.base import Task
 from hpsearch.components.tasks.kinds import Values, listed
 

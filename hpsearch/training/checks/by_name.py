@@ -23,7 +23,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from hpsearch import registry
 from hpsearch.components.batch import Batch, Tree, map_tree
-from hpsearch.components.data import Arrays, Split
+from hpsearch.components.examples import Arrays, Split
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, register
 from hpsearch.training.batches import batches_of

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from hpsearch.components.data import Arrays
 from hpsearch.components.datasets.split_methods import split_rows
+from hpsearch.components.examples import Arrays
 from hpsearch.registry import register
 from hpsearch.training.checks.by_name import ROWS, Finding
 from hpsearch.training.seeds import derive_seed

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from hpsearch.components.data import Arrays, Data
+from hpsearch.components.data import Data
+from hpsearch.components.examples import Arrays
 from hpsearch.components.layers.dropouts import MonteCarlo
 from hpsearch.components.layers.normalizations import has_batch_statistics
 from hpsearch.components.tasks import Task

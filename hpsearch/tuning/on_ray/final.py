@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hpsearch.components import Arrays, Data
-from hpsearch.components.data import KnownRows, first_examples
+from hpsearch.components.examples import KnownRows, first_examples
 from hpsearch.components.tasks.baselines import Scores, baseline_scores
 from hpsearch.importing import working_directory
 from hpsearch.spec import Resources, TrialConfig

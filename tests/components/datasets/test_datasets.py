@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from hpsearch.components import Arrays, Data, load_data
-from hpsearch.components.data import Scale
 from hpsearch.components.datasets.catalogue import FASHION_MNIST_FOLDER
+from hpsearch.components.examples import Scale
 from hpsearch.errors import DataError, UserCodeError
 from tests.support.datasets import arrays, load, user_factory
 from tests.support.trainers import make

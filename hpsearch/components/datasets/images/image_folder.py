@@ -13,7 +13,6 @@ from annotated_types import Interval, Len
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpsearch.components.data import LazyRows, Scale
 from hpsearch.components.datasets.images.files import (
     Color,
     ImageFiles,
@@ -23,6 +22,7 @@ from hpsearch.components.datasets.images.files import (
 )
 from hpsearch.components.datasets.images.folders import Found, find_images, left_out
 from hpsearch.components.datasets.images.shared_pixels import SharedPixels, open_pixels
+from hpsearch.components.examples import LazyRows, Scale
 from hpsearch.components.tasks.kinds import listed
 from hpsearch.errors import DataError
 from hpsearch.registry import register
