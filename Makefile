@@ -76,6 +76,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.service
 	$(BIN)/python -m benchmarks.hostile
+	$(BIN)/python -m benchmarks.studies
 
 # Searches that are broken again and again, for over an hour.
 soak: setup

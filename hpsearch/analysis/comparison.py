@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 
@@ -33,8 +33,9 @@ NO_SEEDS = "nothing can be said of chance: search.final trains the best configur
 class Difference:
     """How two searches, or two groups of them, differ in the objective: the second less the first.
 
-    `interval` holds the mean with 95 % confidence, None where there are too few values; `p_value`
-    is that of Wilcoxon's signed-rank test, two-sided, of pairs only.
+    `interval` holds the mean with a `confidence` of 95 %, more where many are compared, None where
+    there are too few values; `p_value` is that of Wilcoxon's signed-rank test, two-sided, of pairs
+    only.
     """
 
     first: str
@@ -42,6 +43,7 @@ class Difference:
     mean: float
     interval: tuple[float, float] | None
     p_value: float | None = None
+    confidence: float = CONFIDENCE
 
     def told(self, direction: str) -> str:
         """`b is better than a by 0.02 (0.01 to 0.03)`, or that there is no telling."""
@@ -50,7 +52,7 @@ class Difference:
             return f"{names}: {NO_SEEDS}"
         low, high = self.interval
         p_value = "" if self.p_value is None else f", signed-rank test p = {self.p_value:.2g}"
-        ends = f"95 % interval {low:+.3g} to {high:+.3g}{p_value}"
+        ends = f"{100 * self.confidence:.3g} % interval {low:+.3g} to {high:+.3g}{p_value}"
         if low <= 0 <= high:
             return f"{names} can't be told apart: they differ by {self.mean:+.3g} ({ends})"
         is_better = (self.mean > 0) == (direction == "maximize")
@@ -96,20 +98,35 @@ def paired(firsts: Sequence[Record], seconds: Sequence[Record]) -> Difference:
     pairs = list(zip(firsts, seconds, strict=True))
     for pair in pairs:
         check_comparable(pair)
-    found = [(_best(one), _best(other)) for one, other in pairs]
-    names = ", ".join(each.name for each in firsts), ", ".join(each.name for each in seconds)
-    return _paired(*names, [other - one for one, other in found])
+    found = [_best(other) - _best(one) for one, other in pairs]
+    first, second = (", ".join(each.name for each in side) for side in (firsts, seconds))
+    return replace(pair_difference(found), first=first, second=second)
 
 
-def _paired(first: str, second: str, found: Sequence[float]) -> Difference:
+def pair_difference(found: Sequence[float], confidence: float = CONFIDENCE) -> Difference:
+    """Return the mean of the differences of pairs, with its interval by Student's t."""
     from scipy.stats import wilcoxon
 
     mean = statistics.fmean(found)
     if len(found) < 2:
-        return Difference(first, second, mean, None)
-    error = statistics.stdev(found) / math.sqrt(len(found))
+        return Difference("", "", mean, None, confidence=confidence)
+    interval = _interval(mean, _error(found), len(found) - 1, confidence)
     p_value = float(wilcoxon(found).pvalue) if any(found) else 1.0
-    return Difference(first, second, mean, _interval(mean, error, len(found) - 1), p_value)
+    return Difference("", "", mean, interval, p_value, confidence)
+
+
+def t_test(found: Sequence[float]) -> float:
+    """Return the p-value of the paired t-test of differences; 1 where there are too few."""
+    from scipy.special import stdtr
+
+    mean, error = statistics.fmean(found), _error(found) if len(found) > 1 else math.inf
+    if not error:
+        return 0.0 if mean else 1.0
+    return 2 * float(stdtr(max(1, len(found) - 1), -abs(mean) / error))
+
+
+def _error(found: Sequence[float]) -> float:
+    return statistics.stdev(found) / math.sqrt(len(found))
 
 
 def comparison_sections(records: Sequence[Record], found: Sequence[Difference]) -> list[Section]:
@@ -158,12 +175,21 @@ def _seeds(record: Record) -> str:
     return show_sample(_new_seeds(record))
 
 
+def test_value(record: Record) -> float | None:
+    """Return the objective of the best trial on the test split, the mean of its new seeds."""
+    if record.final is not None and record.final.best is not None:
+        sample = test_sample(record, record.final.best)
+        return None if sample is None or not sample.values else sample.mean
+    plain = record.spec.objective.metric.removeprefix("val_")
+    value: float | None = (record.result.get("test_metrics") or {}).get(f"test_{plain}")
+    return value
+
+
 def _test(record: Record) -> str:
     if record.final is not None and record.final.best is not None:
         sample = test_sample(record, record.final.best)
         return "–" if sample is None else show_sample(sample)
-    plain = record.spec.objective.metric.removeprefix("val_")
-    value = (record.result.get("test_metrics") or {}).get(f"test_{plain}")
+    value = test_value(record)
     return "–" if value is None else show(value)
 
 
@@ -179,8 +205,10 @@ def _best(record: Record) -> float:
     return value
 
 
-def _interval(mean: float, error: float, freedom: float) -> tuple[float, float]:
+def _interval(
+    mean: float, error: float, freedom: float, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
     from scipy.special import stdtrit
 
-    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * error
     return mean - half, mean + half

@@ -20,7 +20,7 @@ def study(
 ) -> None:
     """Run the searches of a study and say which variant does better."""
     from hpsearch.cli.advise import print_sections
-    from hpsearch.studies import Cell, answer_sections, load_study, plain_answer, run_study
+    from hpsearch.studies import Cell, answer_sections, load_study, plain_study, run_study
 
     def told(cell: Cell, number: int, planned: int) -> None:
         if not as_json:
@@ -29,7 +29,7 @@ def study(
     asked = load_study(name)
     found = run_study(asked, Path(runs), address=address, on_search=told, progress=False)
     if as_json:
-        print_json({"question": asked.question, "answers": [plain_answer(a) for a in found]})
+        print_json(plain_study(asked, found))
     else:
         say(asked.question)
         print_sections(answer_sections(asked, found))

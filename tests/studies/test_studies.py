@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from hpsearch import studies
@@ -18,32 +17,10 @@ from hpsearch.cli import app
 from hpsearch.errors import RunsError, SpecError
 from hpsearch.runs import Runs
 from hpsearch.studies import Answer, answer_sections, cells, load_study, run_study
+from tests.support.studies import GATES, write
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / studies.FOLDER).glob("*.yaml"))
-GATES: dict[str, Any] = {
-    "name": "gates",
-    "question": "Is a net with tanh better than one without?",
-    "seeds": 2,
-    "variants": {
-        "linear": {"model.activation": "identity"},
-        "tanh": {"model.activation": "tanh", "batch_size": 4},
-    },
-    "spec": {
-        "objective": {"metric": "train_loss", "direction": "minimize"},
-        "dataset": {"name": "logic_gate", "gate": "xor"},
-        "model": {"name": "mlp", "hidden_sizes": [8]},
-        "optimizer": {"name": "adam", "lr": 0.1},
-        "batch_size": 4,
-        "search": {"trials": 1, "early_stopping": {"name": "none", "max_epochs": 40}},
-    },
-}
-
-
-def write(folder: Path, **changes: Any) -> Path:
-    path = folder / "gates.yaml"
-    path.write_text(yaml.safe_dump({**GATES, **changes}))
-    return path
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -83,7 +60,7 @@ def test_a_pair_differs_by_its_variant_alone(tmp_path: Path) -> None:
         ),
         (
             {"cases": {"c": {"dataset.gate": "nix"}}},
-            "cases.c.variants.linear.dataset.gate: must be",
+            "cases.c.dataset.gate: must be",
         ),
         (
             {"variants": {"a": {}, "b": {"objective.metric": "val_loss"}}},
@@ -110,6 +87,9 @@ def test_a_pair_differs_by_its_variant_alone(tmp_path: Path) -> None:
             },
             "cases: must not name its searches as c and d-e do, but got 'c-d and e'",
         ),
+        ({"measure": "epochs"}, "measure: must be"),
+        ({"measure": "epochs_to_target"}, "target: must be given with epochs_to_target"),
+        ({"target": 0.5}, "target: must be left out, unless measure is epochs_to_target or"),
     ],
 )
 def test_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
@@ -119,10 +99,34 @@ def test_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any], problem: st
     assert any(each.startswith(problem) for each in found), found
 
 
+@pytest.mark.parametrize(
+    ("changes", "places"),
+    [
+        ({"spec": {**GATES["spec"], "gradient_clip": -1}}, ["spec.gradient_clip"]),
+        (
+            {"cases": {"c": {"batch_size": 0}, "d": {}}, "variants": {"a": {}, "b": {"seed_": 1}}},
+            ["cases.c.batch_size", "variants.b.seed_"],
+        ),
+        (
+            {
+                "cases": {"c": {"dataset.gate": "nand"}, "d": {}},
+                "variants": {"a": {}, "b": {"batch_size": 0}},
+            },
+            ["variants.b.batch_size"],
+        ),
+    ],
+    ids=["in all", "in a case", "in a variant"],
+)
+def test_an_error_is_said_once(tmp_path: Path, changes: dict[str, Any], places: list[str]) -> None:
+    with pytest.raises(SpecError) as caught:
+        cells(load_study(write(tmp_path, **changes)))
+    assert [each.path for each in caught.value.problems] == places
+
+
 def test_the_docs_have_a_row_for_each_study() -> None:
     text = (ROOT / "docs" / "studies.md").read_text()
-    rows = re.findall(r"^\| `hpsearch study (\w+)` \|", text, re.MULTILINE)
-    assert sorted(rows) == [path.stem for path in STUDIES]
+    rows = re.findall(r"^\| `hpsearch study (\w+)` \| ([^|]*) \|", text, re.MULTILINE)
+    assert rows == [(path.stem, load_study(path).question) for path in STUDIES]
 
 
 def test_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +183,7 @@ def test_a_study_goes_on_where_it_was_and_answers(
     words = ["study", str(tmp_path / "gates.yaml"), "--runs", str(runs)]
     printed = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert printed == written
-    assert printed.keys() == {"question", "answers"}
+    assert printed.keys() == {"question", "measure", "answers"}
     assert printed["answers"][0].keys() == {"case", "values", "differences"}
     shown = CliRunner().invoke(app, words).stdout
     assert study.question in shown and "tanh is better than linear by" in shown
