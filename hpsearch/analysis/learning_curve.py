@@ -25,6 +25,8 @@ from hpsearch.spec import Direction
 EXPONENTS = np.linspace(0.1, 2.0, 20)
 #: numbers of rows that a law is fitted to, at least
 NUM_SIZES = 3
+#: how the names of metrics of the validation rows begin
+VALIDATION = "val_"
 #: draws of the means with the noise between seeds, and the part of them that an interval holds
 NUM_DRAWS, COVERED = 200, 0.9
 #: so many times the rows that there are
@@ -92,7 +94,11 @@ class LearningCurve:
 
 
 def check_objective(metric: str, direction: Direction, value: float) -> None:
-    """Raise HpsearchError for a value that is no error of at least 0, nor a score of at most 1."""
+    """Raise HpsearchError for a metric that isn't of the validation rows, and for a value that is
+    no error of at least 0, nor a score of at most 1."""
+    if not metric.startswith(VALIDATION):
+        rule = f"a learning curve needs a metric of the validation rows ({VALIDATION}…)"
+        raise HpsearchError(f"{metric}: {rule}")
     if (1 - value if direction == "maximize" else value) < 0:
         rule = "a learning curve needs a loss of at least 0 or a score of at most 1"
         raise HpsearchError(f"{metric}: {rule}, but got {show(value)}")

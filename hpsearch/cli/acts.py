@@ -25,7 +25,18 @@ from hpsearch.formatting import show_time
 
 trial_app = typer.Typer(help="Act on a trial of a running search.", no_args_is_help=True)
 app.add_typer(trial_app, name="trial")
-TrialArgument = Annotated[int, typer.Argument(min=0, metavar="TRIAL", help="Number of a trial.")]
+
+
+def trial_number(text: str) -> int:
+    """Return the number of a trial that a command is about; SpecError where it is none."""
+    if not text.isdecimal():
+        raise SpecError([Problem("TRIAL", "must be the number of a trial, such as 3", text)])
+    return int(text)
+
+
+TrialArgument = Annotated[
+    int, typer.Argument(parser=trial_number, metavar="TRIAL", help="Number of a trial.")
+]
 
 
 @trial_app.command("stop")

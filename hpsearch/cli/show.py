@@ -65,7 +65,11 @@ def list_searches(
     if as_json:
         print_json([plain_search(each) for each in found])
         return
-    table = Table("search", "owner", "state", "trials", "best", "metric", "note", box=None)
+    table = Table(box=None)
+    longest = max((len(each.name) for each in found), default=0)
+    table.add_column("search", no_wrap=True, min_width=longest)  # names are for other commands
+    for header in ("owner", "state", "trials", "best", "metric", "note"):
+        table.add_column(header)
     for each in found:
         numbers = each.summary
         trials = f"{numbers.get('ended') or 0}/{numbers.get('trials') or ''}"

@@ -161,12 +161,12 @@ def _by_phase(space: SearchSpace) -> list[Parameter]:
         phase = next((each for each in PHASES if _is_of(parameter.name, each)), None)
         if phase is None or parameter.condition:
             rule = (
-                f"must be constant with the sampler {SAMPLER}, which searches a learning rate, a "
+                f"must be constant with the {SAMPLER} plan, which searches a learning rate, a "
                 "momentum and a weight decay"
             )
             problems.append(Problem(parameter.name, rule))
         elif phase in found:
-            rule = f"must be the only {phase} that is searched with the sampler {SAMPLER}"
+            rule = f"must be the only {phase} that is searched with the {SAMPLER} plan"
             problems.append(Problem(parameter.name, rule))
         else:
             found[phase] = parameter

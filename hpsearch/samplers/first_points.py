@@ -17,7 +17,7 @@ from hpsearch.samplers.base import Observation, Sampler
 from hpsearch.samplers.unit_cube import value_at
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Choices, Scalar
-from hpsearch.spec.priors import fitting_number
+from hpsearch.spec.priors import fitting_number, listed
 
 #: keeps the draws that complete a point apart from those of samplers
 _COMPLETION = 1
@@ -92,4 +92,4 @@ def _fitting_choice(distribution: CategoricalDistribution, value: Any) -> Scalar
         if choice == label and type(choice) is type(label):
             fitting: Scalar = choice
             return fitting
-    raise ValueError(f"must be one of {', '.join(map(repr, distribution.choices))}")
+    raise ValueError(f"must be one of {listed(distribution.choices)}")

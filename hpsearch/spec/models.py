@@ -19,6 +19,7 @@ from hpsearch.spec.fields import (
     SpecFields,
 )
 from hpsearch.spec.objectives import MEASURED, with_first_objective
+from hpsearch.spec.recipe import DISCIPLINED
 from hpsearch.spec.settings import BUDGETS, Objective, limit_problems
 from hpsearch.spec.stopping import EarlyStopping
 from hpsearch.spec.trees import Tree, to_plain
@@ -134,6 +135,10 @@ class SearchSpec(SpecFields):
         if self.search.is_population and (trials or epochs or seconds):
             rule = "must be a sampler of independent trials: members of a population end together"
             problems.append(Problem("search.sampler", rule, self.search.sampler["name"]))
+        if self.search.sampler["name"] == DISCIPLINED and trials:
+            rule = "must stay as it is: the disciplined plan has no trials but those of its phases"
+            problems.append(Problem("search.trials", rule, self.search.trials))
+            more["trials"] = 0
         for name, amount in more.items():
             budget = getattr(self.search, name)
             if amount and budget is None:

@@ -14,6 +14,8 @@ CONFIDENCES: tuple[Confidence, ...] = get_args(Confidence)
 DEFAULT_CONFIDENCE: Confidence = "medium"
 #: keys that may stand beside the ends of a range, and beside choices
 PRIOR_KEYS = ("prior", "confidence")
+#: characters of a choice's YAML that an error shows
+_SHOWN = 40
 
 
 def fitting_number(
@@ -53,10 +55,23 @@ def choice_prior_problems(
     prior, place = value["prior"], f"{path}.prior"
     if not any(_is_same(prior, label) for label in labels):
         texts = [label for label in labels if isinstance(label, str)]
-        rule = f"must be one of {', '.join(map(repr, labels))}"
+        rule = f"must be one of {listed(labels)}"
         yield Problem(place, rule, prior, nearest_names(prior, texts))
     elif len(labels) == 1:
         yield Problem(place, "must be left out where there is one choice only", prior)
+
+
+def listed(labels: Sequence[Any]) -> str:
+    """Write labels for an error; of a list of components, whose label is YAML, as much as tells.
+
+    >>> listed([None, "sgd", "[{name: train, task: reconstruction, epochs: 2}]"])
+    "None, 'sgd', '[{name: train, task: reconstruction, epo…'"
+    """
+    shown = (
+        f"{each[:_SHOWN]}…" if str(each)[:1] in "[{" and len(each) > _SHOWN else each
+        for each in labels
+    )
+    return ", ".join(map(repr, shown))
 
 
 def index_of(prior: Any, labels: Sequence[Any]) -> int | None:

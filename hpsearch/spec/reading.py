@@ -16,7 +16,7 @@ from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.fields import SECTIONS
 from hpsearch.spec.models import SearchSpec, with_named_components
 from hpsearch.spec.objectives import Constraint
-from hpsearch.spec.recipe import with_recipe
+from hpsearch.spec.recipe import with_recipe, written
 from hpsearch.spec.settings import Final, Loader, Objective, Resources, SearchSettings, StopWhen
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
@@ -30,6 +30,7 @@ class Draft:
     spec: SearchSpec | None = None
     problems: tuple[Problem, ...] = ()
     folder: Path = Path()
+    written: frozenset[str] = frozenset()  # the places that a recipe wrote
 
     @classmethod
     def of(cls, spec: SearchSpec) -> Draft:
@@ -93,7 +94,7 @@ def draft_of(raw: dict[str, Any], folder: str | Path, overrides: Sequence[str] =
 
 def draft_spec(raw: Mapping[str, Any], folder: str | Path = ".") -> Draft:
     """Check the shape of a spec given as plain values, collecting every problem."""
-    folder, raw = Path(folder).resolve(), with_recipe(raw)
+    folder, by_recipe, raw = Path(folder).resolve(), written(raw), with_recipe(raw)
     named = with_named_components(raw)
     sections, problems = _sections(named)
     if "folder" in raw:  # it follows from where the spec lies
@@ -109,7 +110,7 @@ def draft_spec(raw: Mapping[str, Any], folder: str | Path = ".") -> Draft:
             if not (is_copy and entry["loc"][:1] == ("objective",))
         ]
     whole = spec.model_copy(update=sections) if spec is not None and not problems else None
-    return Draft(raw, sections, whole, tuple(problems), folder)
+    return Draft(raw, sections, whole, tuple(problems), folder, by_recipe)
 
 
 def _sections(values: Mapping[str, Any]) -> tuple[dict[str, Tree], list[Problem]]:

@@ -5,7 +5,7 @@ They are written out as the spec is read: a record has the settings, and no reci
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hpsearch.registry import AUTO
@@ -56,6 +56,23 @@ def with_recipe(raw: Mapping[str, Any]) -> Mapping[str, Any]:
             "early_stopping": _stopping(search.get("early_stopping", {})),
         },
     }
+
+
+def written(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Return the places of a raw spec that its recipe writes: those that the user doesn't."""
+    return frozenset(_added(with_recipe(raw), raw, ""))
+
+
+def _added(new: Any, old: Any, path: str) -> Iterator[str]:
+    old = named(old)
+    if new is old or not (isinstance(new, Mapping) and isinstance(old, Mapping)):
+        return
+    for key, value in new.items():
+        place = f"{path}.{key}" if path else str(key)
+        if key in old:
+            yield from _added(value, old[key], place)
+        else:
+            yield place
 
 
 def _stopping(raw: Any) -> Any:

@@ -25,6 +25,7 @@ from hpsearch.validation.functions import training_function_problems
 from hpsearch.validation.launcher import launcher_problems
 from hpsearch.validation.notes import data_notes as data_notes
 from hpsearch.validation.outcomes import unique
+from hpsearch.validation.recipe import of_recipe
 from hpsearch.validation.recommended import with_recommended_ranges
 from hpsearch.validation.reinforcement import reinforcement_problems
 from hpsearch.validation.settings import device_problems, settings_problems
@@ -73,7 +74,7 @@ def check_draft(draft: Draft, *, is_new: bool = True, code: CodeSnapshot | None 
         data, problems = _check_trial(draft)
         problems += [*launcher_problems(draft, data), *settings_problems(draft)]
         problems += device_problems(draft.spec)
-    problems = unique([*draft.problems, *problems])
+    problems = unique(of_recipe([*draft.problems, *problems], draft.written))
     if is_new and not problems and draft.spec is not None:
         problems = consent_problems(draft.spec)
     if problems or draft.spec is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from hpsearch.errors import Problem, SpecError
 from hpsearch.samplers.disciplined import SAMPLER, DisciplinedSampler
@@ -18,7 +19,7 @@ def recipe_problems(spec: SearchSpec) -> Iterator[Problem]:
         yield Problem("search.recipe", _unfitting(spec), search.recipe)
     if search.sampler["name"] != SAMPLER:
         return
-    rule = f"must not be given with the sampler {SAMPLER}, whose trials follow from each other"
+    rule = f"must not be given with the {SAMPLER} plan, whose trials follow from each other"
     if search.points:
         yield Problem("search.points", rule)
     if search.warm_start:
@@ -26,12 +27,22 @@ def recipe_problems(spec: SearchSpec) -> Iterator[Problem]:
     if search.stop_when is not None:
         yield Problem("search.stop_when", rule)
     if spec.constraints:
-        yield Problem("constraints", f"must not be given with the sampler {SAMPLER}")
+        yield Problem("constraints", f"must not be given with the {SAMPLER} plan")
     with suppress(SpecError):  # of a space that it refuses, which is told of the sampler
         plan = DisciplinedSampler(SearchSpace.of(spec), spec.objective.direction, (1,))
         if search.trials < plan.num_trials:
             rule = f"must be at least those of the plan ({plan.num_trials})"
             yield Problem("search.trials", rule, search.trials)
+
+
+def of_recipe(problems: Iterable[Problem], written: Collection[str]) -> list[Problem]:
+    """Say of the recipe what is wrong with the settings that it wrote: the user has none there."""
+    return [
+        replace(each, path="search.recipe", rule=f"sets {each.path}, which {each.rule}")
+        if any(f"{each.path}.".startswith(f"{place}.") for place in written)
+        else each
+        for each in problems
+    ]
 
 
 def _unfitting(spec: SearchSpec) -> str:

@@ -9,6 +9,7 @@ from itertools import chain, product
 
 import torch
 
+from hpsearch import registry
 from hpsearch.errors import Problem, nearest_names, place_of, placed, problem_of
 from hpsearch.registry import Component
 from hpsearch.spec import (
@@ -16,6 +17,7 @@ from hpsearch.spec import (
     MODEL_SECTIONS,
     VALUE_SECTIONS,
     Draft,
+    Tree,
     TrialConfig,
     default_of,
     join,
@@ -34,6 +36,8 @@ from hpsearch.validation.signatures import Alternative, check_section, check_val
 ENVIRONMENT = "environment"
 #: keyword of agents that begin to learn after so many steps
 STARTS = "learning_starts"
+#: keyword of agents that remember so many transitions
+BUFFER = "buffer_size"
 #: sections that say how an agent's net is made and trained
 _OF_NETS = ("model", "optimizer", "initializer", "gradient_clip", "batch_size")
 #: settings beside the sections that have no meaning for an agent, with their defaults
@@ -61,9 +65,11 @@ def reinforcement_problems(draft: Draft) -> list[Problem]:
     problems += fixed_problems(
         COMPONENT_SECTIONS[ENVIRONMENT], draft.sections.get(ENVIRONMENT), ENVIRONMENT
     )
+    problems = [_with_form(each) for each in problems]
     size = draft.sections.get("batch_size", default_of("batch_size"))
     problems += check_value(size, VALUE_SECTIONS["batch_size"].annotation, "batch_size")
     problems += [*_beside(draft), *_missing(draft, found), *_metric_problems(draft)]
+    problems += _larger_batches(size, found)
     problems += _late_starts(draft, found)
     unreadable = {each.path.partition(".")[0] for each in draft.problems}
     if problems or not found.get(ENVIRONMENT) or unreadable & {ENVIRONMENT, FAMILY, *_OF_NETS}:
@@ -82,6 +88,30 @@ def reinforcement_problems(draft: Draft) -> list[Problem]:
         return unique(_building_problems(draft, found, environment))
     finally:
         environment.close()
+
+
+def _with_form(problem: Problem) -> Problem:
+    """Say how an environment of gymnasium is written, where one is named as if it were ours."""
+    name = problem.value
+    is_unknown = isinstance(name, str) and name not in registry.names(ENVIRONMENT)
+    if problem.path != f"{ENVIRONMENT}.name" or not is_unknown or ":" in str(name):
+        return problem
+    form = f"an environment of gymnasium is {{name: gymnasium, id: {name}}}"
+    return replace(problem, nearest=(), hint=form)
+
+
+def _larger_batches(size: Tree, found: _Found) -> Iterator[Problem]:
+    """Yield batches of more transitions than an agent remembers, which would hold the same."""
+    most = corners(size)[1]
+    for agent in found.get(FAMILY, []):
+        parameter = agent.component.keywords.get(BUFFER)
+        if parameter is None or not isinstance(most, int):
+            continue
+        least = corners(agent.keywords.get(BUFFER, parameter.default))[0]
+        if isinstance(least, int) and most > least:
+            kept = f"{join(agent.path, BUFFER)}: {least:,}"
+            rule = f"must be at most the transitions that the agent keeps ({kept})"
+            yield Problem("batch_size", rule, to_plain(size))
 
 
 def _at_environment(problem: Problem) -> Problem:
@@ -111,9 +141,9 @@ def _missing(draft: Draft, found: _Found) -> Iterator[Problem]:
         return
     agents = found.get(FAMILY, [])
     learn_nets = any(_learns_net(each.component) for each in agents)
-    for section in ("model", "optimizer"):
-        is_given = draft.sections.get(section) is not None
-        if learn_nets and not is_given:
+    for section in _OF_NETS:
+        is_given = draft.raw.get(section) not in (None, default_of(section))
+        if learn_nets and not is_given and section in ("model", "optimizer"):
             yield Problem(section, "must be given: the agent learns a net")
         elif agents and is_given and not learn_nets:
             rule = f"must not be given with the agent {agents[0].component.name}, which has no net"

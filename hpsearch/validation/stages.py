@@ -13,7 +13,7 @@ from hpsearch.validation.samples import samples
 
 def stage_problems(spec: SearchSpec) -> Iterator[Problem]:
     """Yield what is wrong with the stages before the last, whose epochs have no objective."""
-    epochs = max(map(_num_epochs, _plain(spec)), default=0)
+    epochs, count = max(((_num_epochs(each), _num(each)) for each in _plain(spec)), default=(0, 0))
     if not epochs:
         return
     if (
@@ -26,7 +26,9 @@ def stage_problems(spec: SearchSpec) -> Iterator[Problem]:
             "must leave epochs to the last stage, as the spec's other sections have it, but take "
             f"up to {epochs} of a trial's {spec.max_epochs} (search.early_stopping.max_epochs)"
         )
-        yield Problem("stages", rule)
+        high = (spec.max_epochs - 1) // count
+        hint = f"write `epochs: {{low: 1, high: {high}}}` in each" if high > 1 else ""
+        yield Problem("stages", rule, hint=hint)
         return
     try:
         folder = Path(spec.folder)
@@ -46,6 +48,10 @@ def stage_problems(spec: SearchSpec) -> Iterator[Problem]:
 
 def _plain(spec: SearchSpec) -> Iterator[object]:
     return (stages for _, stages in samples(spec.stages, "stages"))
+
+
+def _num(stages: object) -> int:
+    return len(stages) if isinstance(stages, list) else 0
 
 
 def _num_epochs(stages: object) -> int:

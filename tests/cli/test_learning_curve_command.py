@@ -56,6 +56,13 @@ def test_an_objective_without_a_law_is_refused(tmp_path: Path) -> None:
     refused(command, "val_accuracy: .* score of at most 1, but got 20")
 
 
+@pytest.mark.parametrize("metric", ["seconds", "train_loss", "grad_norm"])
+def test_only_validation_rows_tell_of_more_rows(tmp_path: Path, metric: str) -> None:
+    objective = {"metric": metric, "direction": "minimize"}
+    spec = make_spec(tmp_path, **CONSTANT, objective=objective)
+    refused(of_one_trial(tmp_path, spec, 0.5), f"{metric}: .* metric of the validation rows")
+
+
 def test_a_page_in_no_folder_is_refused(tmp_path: Path) -> None:
     command = of_one_trial(tmp_path, make_spec(tmp_path, **CONSTANT), 0.5)
     refused([*command, "--html", str(tmp_path / "none" / "page.html")], "none is not a folder")

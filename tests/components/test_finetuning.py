@@ -154,6 +154,16 @@ class TestFromCheckpoint:
         for one, other in zip(model.parameters(), trained.model.parameters(), strict=True):
             assert torch.equal(one, other)
 
+    def test_its_architecture_knows_the_task_and_the_outputs(self, tmp_path: Path) -> None:
+        """Of a reconstruction an autoencoder gives back its inputs, else it has a head."""
+        section: dict[str, Any] = {"name": "autoencoder", "hidden_sizes": [8], "code_size": 2}
+        trained = build_model(section, (13,), 13, tmp_path, output_shape=(13,))
+        torch.save({"trainer": {"model": trained.state_dict()}}, tmp_path / "own.pt")
+        section = {"name": "from_checkpoint", "architecture": section, "checkpoint": "own.pt"}
+        model = build_model(section, (13,), 13, tmp_path, output_shape=(13,))
+        inputs = torch.rand(2, 13)
+        assert torch.equal(model.eval()(inputs), trained.eval()(inputs))
+
     def test_has_a_new_head_for_other_outputs(self, tmp_path: Path, trained: Trainer) -> None:
         model = build_model(self.section(), (13,), 5, tmp_path)
         assert model[-1].weight.shape == (5, 8)

@@ -65,13 +65,37 @@ def test_what_is_given_stays() -> None:
         (with_search(points=[{"optimizer.lr": 0.1}]), "search.points", "must not be given with"),
         (with_search(trials=11), "search.trials", "must be at least those of the plan (12)"),
         ({**RAW, "batch_size": {"choices": [16, 64]}}, "batch_size", "must be constant"),
-        ({**RAW, "optimizer": {"lr": 0.1}}, "search.lr", "must have a range to narrow"),
+        (
+            {**RAW, "optimizer": {"lr": 0.1}},
+            "search.recipe",
+            "sets search.lr, which must have a range",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], path: str, rule: str) -> None:
     with pytest.raises(SpecError) as caught:
         check(draft_spec({**RAW, **changes}))
     assert [p for p in caught.value.problems if p.path == path and p.rule.startswith(rule)]
+
+
+def test_what_a_recipe_wrote_is_refused_as_the_recipe() -> None:
+    """A user who wrote no weight decay, and no sampler, is told of none by itself."""
+    several = [{"metric": "val_loss", "direction": "minimize"}, {"metric": "val_accuracy"}]
+    of_both = {key: value for key, value in RAW.items() if key != "objective"}
+    for raw in ({**RAW, "optimizer": "lbfgs"}, {**of_both, "objectives": several}):
+        with pytest.raises(SpecError) as caught:
+            check(draft_spec(raw))
+        assert {each.path for each in caught.value.problems} == {"search.recipe"}
+    given = with_search(early_stopping={"max_epochs": 9, "grace_period": 12})
+    with pytest.raises(SpecError, match="^search.early_stopping.grace_period: must be"):
+        check(draft_spec(given))
+
+
+def test_a_plan_has_no_more_trials() -> None:
+    spec = check(draft_spec(with_search(time_limit=60)))
+    with pytest.raises(SpecError, match="search.trials: must stay as it is: the disciplined plan"):
+        spec.extended(trials=1)
+    assert spec.extended(seconds=5).search.time_limit == 65
 
 
 def test_your_own_code_has_no_recipe(tmp_path: Path) -> None:

@@ -218,6 +218,8 @@ class TestSpecs:
             ([{"epochs": 1, "tusk": "x"}], r"stages.0.tusk: must be a keyword .* did you mean"),
             ([{"epochs": 1, "task": "reconstructoin"}], r"stages.0.task: .*did you mean"),
             ([{"epochs": 6}], r"stages: must leave epochs to the last stage.* up to 6 of"),
+            ([{"epochs": "auto"}], r"up to 27 of .*; write `epochs: {low: 1, high: 5}` in each"),
+            ([{"epochs": "auto"}, {"epochs": 3}], r"; write `epochs: {low: 1, high: 2}` in each"),
             (
                 [{"epochs": 1, "finetune": {"name": "freeze", "num_frozen": 9}}],
                 r"stages.0.finetune",
@@ -228,6 +230,18 @@ class TestSpecs:
     def test_what_is_refused(self, stages: Any, message: str) -> None:
         with pytest.raises(SpecError, match=message):
             check(draft_spec({**SPEC, "stages": stages}))
+
+    def test_choices_are_told_by_the_beginning_of_their_yaml(self) -> None:
+        stages = [{"task": "reconstruction", "epochs": 2, "optimizer": {"name": "sgd", "lr": 0.1}}]
+        choices = {"choices": [None, stages], "prior": "x"}
+        told = (
+            r"stages.prior: must be one of None, '\[{name: train, task: reconstruction, epo…', but"
+        )
+        with pytest.raises(SpecError, match=told):
+            check(draft_spec({**SPEC, "stages": choices}))
+        search = {**SPEC["search"], "points": [{"stages": "x"}]}
+        with pytest.raises(SpecError, match=told.replace("stages.prior", "points.0.stages")):
+            check(draft_spec({**SPEC, "stages": {"choices": [None, stages]}, "search": search}))
 
     def test_no_rung_is_in_an_earlier_stage(self) -> None:
         with pytest.raises(

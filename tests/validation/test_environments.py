@@ -56,6 +56,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"environment": {"id": "CartPole-v8"}}, "environment.id: must be the id of an environment"),
     ({"environment": {"epoch_steps": 5}}, "environment.id: must be given"),
     (
+        {"environment": "CartPole-v1"},
+        "environment.name: must be one of gymnasium, or yours as module:factory, but got "
+        "'CartPole-v1'; an environment of gymnasium is {name: gymnasium, id: CartPole-v1}",
+    ),
+    (
+        {"batch_size": {"choices": [32, 9000]}, "agent": {"name": "dqn", "buffer_size": 8000}},
+        "batch_size: must be at most the transitions that the agent keeps (agent.buffer_size: 8,0",
+    ),
+    (
         {"environment": {"id": {"choices": ["CartPole-v1", "Acrobot-v1"]}}},
         "environment.id: must be a constant, the same for all trials",
     ),
@@ -120,11 +129,14 @@ def test_says_what_is_wrong(changes: dict[str, Any], problem: str) -> None:
 
 
 def test_a_table_has_no_net() -> None:
-    found = problems_of({**TABLE, "model": GOOD["model"], "optimizer": "adam"})
+    nets = {"model": GOOD["model"], "optimizer": "adam", "batch_size": 32, "gradient_clip": 1.0}
+    found = problems_of({**TABLE, **nets})
     rule = "must not be given with the agent q_table, which has no net"
     assert [each.partition(", but")[0] for each in found] == [
         f"model: {rule}",
         f"optimizer: {rule}",
+        f"gradient_clip: {rule}",
+        f"batch_size: {rule}",
     ]
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 MAX_CATEGORIES = 100
 #: how a doubt about texts ends, for data sets that have these keywords
 OTHERWISE = "; otherwise name it in `categories` or `drop`"
+#: how one about numbers ends
+OR_DROP = ", or name the column in `drop`"
 _TRUTH = {"true": True, "false": False}
 _EXAMPLE_LENGTH = 30
 _SECONDS_A_DAY = 24 * 3600
@@ -111,8 +113,7 @@ def _beyond_float32(cells: Series[Any], numbers: Series[Any]) -> str:
     example = str(cells[is_beyond].iloc[0])
     return (
         f"must have finite numbers of at most {np.finfo(np.float32).max:.2g}, but "
-        f"{is_beyond.sum()} are not, such as {example}: correct them, or name the column in "
-        "`drop`"
+        f"{is_beyond.sum()} are not, such as {example}: correct them{OR_DROP}"
     )
 
 

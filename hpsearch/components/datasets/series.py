@@ -18,7 +18,13 @@ from hpsearch.components.datasets.column_reading import (
     ReadingRule,
     ThousandsMark,
 )
-from hpsearch.components.datasets.columns import OTHERWISE, read_as, read_column, unread_column
+from hpsearch.components.datasets.columns import (
+    OR_DROP,
+    OTHERWISE,
+    read_as,
+    read_column,
+    unread_column,
+)
 from hpsearch.components.datasets.csv_files import CsvForm, read_csv
 from hpsearch.components.datasets.files import check_columns, read_table, resolve
 from hpsearch.components.datasets.table_input import InputColumn, TableInput
@@ -237,5 +243,5 @@ def _as_role(reading: ColumnReading, used: Mapping[str, Sequence[str]]) -> Colum
         what = "numbers or dates" if role == "time" else "numbers"
         doubt = f"must be {what} as `{role}`, but is read as {reading.reading}"
         return replace(reading, doubt=doubt)
-    doubt = reading.doubt.removesuffix(OTHERWISE)  # a series has neither
+    doubt = reading.doubt.removesuffix(OTHERWISE).removesuffix(OR_DROP)  # a series has neither
     return replace(reading, doubt=doubt, reading=reading.reading if role == "features" else role)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from hpsearch.components.data import Kind
 from hpsearch.components.examples import Scale
 from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layer_groups import layer_groups
@@ -87,6 +88,8 @@ def from_checkpoint(
     folder: Path,
     input_shape: tuple[int, ...],
     output_size: int,
+    output_shape: tuple[int, ...],
+    task_kind: Kind,
     architecture: Annotated[Any, ComponentOf("model")],
     checkpoint: str,
     input_scale: Scale = NO_SCALE,
@@ -97,8 +100,14 @@ def from_checkpoint(
     path is taken from the spec's folder. Where the earlier data had other outputs, the head is
     new; all other weights must fit.
     """
-    shapes = {"input_shape": input_shape, "output_size": output_size}
-    offered: dict[str, Any] = {"folder": folder, "input_scale": input_scale, **shapes}
+    offered: dict[str, Any] = {
+        "folder": folder,
+        "input_shape": input_shape,
+        "output_size": output_size,
+        "output_shape": output_shape,
+        "task_kind": task_kind,
+        "input_scale": input_scale,
+    }
     with placed("architecture"):
         model: nn.Module = ComponentOf("model").build(architecture, **offered)
     load_body(model, _weights_in(folder / checkpoint))

@@ -214,6 +214,12 @@ class TestRefused:
         with pytest.raises(DataError, match=message):
             load(tmp_path, table(text=["one", "two"] * 50, hole=hole), **section)
 
+    def test_a_number_too_large_is_to_be_corrected_as_there_is_no_drop(
+        self, tmp_path: Path
+    ) -> None:
+        with pytest.raises(DataError, match=r"such as 1e\+39: correct them$"):
+            load(tmp_path, table(huge=[1e39] * STEPS), features=["huge"])
+
 
 def test_columns_are_shown_as_they_were_read(tmp_path: Path) -> None:
     table(time=np.arange(STEPS), d=1).to_csv(tmp_path / "my.csv")
