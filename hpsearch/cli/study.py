@@ -27,7 +27,11 @@ def study(
             say(f"{number} of {planned}: {cell.spec.name}")
 
     asked = load_study(name)
-    found = run_study(asked, Path(runs), address=address, on_search=told, progress=False)
+    try:
+        found = run_study(asked, Path(runs), address=address, on_search=told, progress=False)
+    except KeyboardInterrupt as stopped:
+        say(str(stopped))
+        raise typer.Exit(130) from stopped
     if as_json:
         print_json(plain_study(asked, found))
     else:

@@ -29,8 +29,9 @@ def run_study(
     """Run the searches that aren't finished, and return the answers, written to the runs folder.
 
     All share one Ray cluster. `on_search` is told of each search before it runs: the search, its
-    number from 1 on, and how many are left. Raises RunsError for a search of that name with
-    another spec, and what `run_search` and `resume_search` raise.
+    number from 1 on, and how many are left. Ctrl-C, which ends a search cleanly, ends the study
+    too. Raises RunsError for a search of that name with another spec, KeyboardInterrupt once a
+    search was stopped, and what `run_search` and `resume_search` raise.
     """
     place, planned = Runs(runs), cells(study)
     left = [cell for cell in planned if not _is_finished(cell, place)]
@@ -44,6 +45,8 @@ def run_study(
                 resume_search(cell.spec.name, runs, progress=progress)
             else:
                 run_search(cell.spec, runs, progress=progress)
+            if not _is_finished(cell, place):
+                raise KeyboardInterrupt(f"{cell.spec.name} was stopped: the same command goes on")
     found = answers(study, planned, place)
     _write(study, found, place)
     return found

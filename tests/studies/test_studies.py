@@ -16,6 +16,7 @@ from hpsearch.analysis.comparison import Difference
 from hpsearch.cli import app
 from hpsearch.errors import RunsError, SpecError
 from hpsearch.runs import Runs
+from hpsearch.searches import run_search
 from hpsearch.studies import Answer, answer_sections, cells, load_study, run_study
 from tests.support.studies import GATES, write
 
@@ -158,13 +159,20 @@ def test_a_study_goes_on_where_it_was_and_answers(
     study, runs = load_study(write(tmp_path)), tmp_path / "runs"
     told: list[str] = []
 
-    def interrupted(cell: studies.Cell, number: int, planned: int) -> None:
-        if number == 3:
-            raise KeyboardInterrupt
-        told.append(f"{cell.spec.name} {number}/{planned}")
+    def stopped(*arguments: Any, **keywords: Any) -> Any:
+        """Run a search that is asked to stop as it begins, as Ctrl-C and `hpsearch stop` do."""
+        watch = lambda _, folder: folder.stop_request.touch()  # noqa: E731
+        return run_search(*arguments, **keywords, on_start=watch)
 
-    with pytest.raises(KeyboardInterrupt):
-        run_study(study, runs, on_search=interrupted, progress=False)
+    def stopping(cell: studies.Cell, number: int, planned: int) -> None:
+        if number == 3:
+            monkeypatch.setattr("hpsearch.studies.run.run_search", stopped)
+        else:
+            told.append(f"{cell.spec.name} {number}/{planned}")
+
+    with pytest.raises(KeyboardInterrupt, match="gates-linear-1 was stopped: the same command"):
+        run_study(study, runs, on_search=stopping, progress=False)
+    monkeypatch.undo()
     found = run_study(
         study, runs, on_search=lambda cell, *_: told.append(cell.spec.name), progress=False
     )
