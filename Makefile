@@ -72,6 +72,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.diagnosis
 	$(BIN)/python -m benchmarks.simulation
+	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.lr_range
 	$(BIN)/python -m benchmarks.resume
 	$(BIN)/python -m benchmarks.service

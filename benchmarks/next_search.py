@@ -36,7 +36,7 @@ from hpsearch.next_spec import next_spec
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import warm_start
-from hpsearch.samplers.warm_start import transfers, warm_started
+from hpsearch.samplers.warm_start import sampler_seed, transfers, warm_started
 from hpsearch.spec import SearchSpec, TrialConfig, draft_spec
 from hpsearch.training import Trainer
 from hpsearch.tuning.control import SearchControl
@@ -50,6 +50,9 @@ DATA: dict[str, dict[str, Any]] = {
     "segment": {"name": "keel", "set": "segment"},
     "vowel": {"name": "keel", "set": "vowel"},
     "phoneme": {"name": "keel", "set": "phoneme", "missing": "drop"},
+    "australian": {"name": "keel", "set": "australian", "missing": "drop"},
+    "led7digit": {"name": "keel", "set": "led7digit", "missing": "drop"},
+    "wisconsin": {"name": "keel", "set": "wisconsin", "missing": "drop"},
 }
 
 
@@ -141,13 +144,15 @@ def run(record: Record, data: Data, earlier: Record | None = None) -> Record:
     spec = record.spec
     rule = make_early_stopper(spec)
     note_default(record)
-    found = [] if earlier is None else [earlier_of(earlier)]
+    known = [] if earlier is None else [earlier_of(earlier)]
+    found = transfers(spec, known, default_values(spec))
+    seed = sampler_seed(spec.search.seed, found)
     with tempfile.TemporaryDirectory() as folder:
         sampler = warm_started(
-            sampler_of(record, rule, 1, spec.search.sampler),
+            sampler_of(record, rule, 1, spec.search.sampler, seed),
             spec,
             first_points(record),
-            transfers(spec, found, default_values(spec)),
+            found,
         )
         control = SearchControl(record, sampler, rule, Path(folder))
         while (trial := control.next_trial()) is not None:

@@ -33,7 +33,7 @@ from hpsearch.record.observations import Observations
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler
 from hpsearch.samplers.shipped_portfolio import shipped_points
-from hpsearch.samplers.warm_start import Earlier, alike, transfers, warm_started
+from hpsearch.samplers.warm_start import Earlier, alike, sampler_seed, transfers, warm_started
 from hpsearch.spec import SearchSpec
 from hpsearch.spec.settings import ALL_ALIKE, PORTFOLIO
 from hpsearch.tracking import (
@@ -172,12 +172,10 @@ class Driver:
     def _sampler(self, rule: Rule, concurrent: int, earlier: Sequence[Earlier]) -> Sampler:
         """Return the sampler of the search space as it is now."""
         record = self.record
-        return warm_started(
-            sampler_of(record, rule, concurrent, record.spec.search.sampler),
-            record.spec,
-            first_points(record),
-            transfers(record.spec, earlier, default_values(record.spec)),
-        )
+        found = transfers(record.spec, earlier, default_values(record.spec))
+        seed = sampler_seed(record.spec.search.seed, found)
+        sampler = sampler_of(record, rule, concurrent, record.spec.search.sampler, seed)
+        return warm_started(sampler, record.spec, first_points(record), found)
 
     def _final_models(self) -> dict[int, FinalModel]:
         """Score the best model once on the test split, unless the search may be resumed.

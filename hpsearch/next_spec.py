@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,28 @@ from hpsearch.analysis.changed_spec import changed_spec
 from hpsearch.analysis.narrowing import Change, NewRange, next_changes
 from hpsearch.record import Record
 from hpsearch.samplers.disciplined import SAMPLER
-from hpsearch.spec import COMPONENT_SECTIONS, VALUE_SECTIONS, SearchSpec
+from hpsearch.spec import COMPONENT_SECTIONS, VALUE_SECTIONS, SearchSpec, to_plain
+from hpsearch.user_code import named_factories
 from hpsearch.validation.outcomes import problems_in
 from hpsearch.validation.signatures import check_section, check_value
 
 SUFFIX = "-next"
 
 
-def next_spec(record: Record, name: str = "") -> tuple[SearchSpec, list[Change]]:
+def next_spec(
+    record: Record, name: str = "", *, imports: bool = True
+) -> tuple[SearchSpec, list[Change]]:
     """Return the spec of the next search, and what is searched otherwise.
 
     It goes on from the search (see `continued`). A range whose new end a component refuses keeps
-    its old one.
+    its old one; components of the user's are asked only where their code may be imported here
+    (`imports`).
     """
     spec = continued(record.spec, record.name)
     spec = spec.model_copy(update={"name": name or f"{record.spec.name}{SUFFIX}"})
     made: list[Change] = []
     for change in next_changes(record):
-        changed = _with(spec, made, change)
+        changed = _with(spec, made, change, imports)
         made += [] if changed is None else [changed]
     return changed_spec(spec, made), made
 
@@ -47,11 +51,19 @@ def continued(spec: SearchSpec, earlier: str) -> SearchSpec:
     return spec.model_copy(update={"search": spec.search.model_copy(update=update)})
 
 
-def _with(spec: SearchSpec, made: list[Change], change: Change) -> Change | None:
+def plain_next(record: Record, name: str = "", *, imports: bool = True) -> dict[str, Any]:
+    """Return the spec of the next search and its changes as plain values, without URLs of stores,
+    which may hold passwords."""
+    spec, changes = next_spec(record, name, imports=imports)
+    public = spec.model_copy(update={"storage": None, "tracking_uri": None})
+    return {"changes": [asdict(change) for change in changes], "spec": public.to_dict()}
+
+
+def _with(spec: SearchSpec, made: list[Change], change: Change, imports: bool) -> Change | None:
     """Return a change that the spec allows, with an old end if need be; None if there is none."""
     for tried in _alternatives(change):
         section = tried.name.partition(".")[0]
-        if not _refused(changed_spec(spec, [*made, tried]), section):
+        if not _refused(changed_spec(spec, [*made, tried]), section, imports):
             return tried
     return None
 
@@ -65,9 +77,11 @@ def _alternatives(change: Change) -> Iterable[Change]:
             yield replace(change, after=kept)
 
 
-def _refused(spec: SearchSpec, section: str) -> bool:
+def _refused(spec: SearchSpec, section: str, imports: bool) -> bool:
     tree, folder = getattr(spec, section, None), Path(spec.folder)
     if spec.is_own_code or tree is None:
+        return False
+    if not imports and named_factories(to_plain(tree)):
         return False
     if section in VALUE_SECTIONS:
         return bool(check_value(tree, VALUE_SECTIONS[section].annotation, section))

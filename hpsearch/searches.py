@@ -20,7 +20,6 @@ from hpsearch.provenance import collect_facts
 from hpsearch.record import Finalist, FinalNote, Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.spec import SearchSpec
-from hpsearch.spec.settings import Final
 from hpsearch.tracking import sync
 from hpsearch.tuning.on_ray.cluster import fills_machine, ray_cluster
 from hpsearch.user_code import take_snapshot
@@ -124,6 +123,7 @@ def resume_search(
     on_start: Watcher | None = None,
     progress: bool = True,
     budget: Mapping[str, float] | None = None,
+    repeats: int = 0,
     tracking_uri: str | None = None,
 ) -> SearchReport:
     """Resume an unfinished search from its record.
@@ -132,19 +132,26 @@ def resume_search(
     user stopped is resumed too, with new trials in place of the cancelled ones. `folder` is the
     new path of the spec's folder; changed code is refused unless `changed_code` is set. `budget`
     replaces the spec's (see `SearchSpec.budget`), `tracking_uri` the address of the search's
-    MLflow store. Raises SearchEndedError if it has ended, SearchRunningError if a driver works on
-    it, CodeChangedError, and what `run_search` raises.
+    MLflow store. With `repeats` a finished search has its best trained with so many new seeds, as
+    by `repeat_search`, unless it has a larger budget now. Raises SearchEndedError if it has
+    ended, SearchRunningError if a driver works on it, CodeChangedError, and what `run_search`
+    raises.
     """
     place = Runs(runs)
     search = place.search(name)
     with search.drive(), _watched(name, on_start, progress) as watch:
         record = search.take_over()
         spec = record.spec if budget is None else record.spec.with_budget(budget)
-        if spec == record.spec:
+        final = None
+        if spec == record.spec and wants_repeats(record, repeats):
+            final = _repeats(record, repeats)
+        elif spec == record.spec:
             check_resumable(record)
         bound = bind_code(record, folder, changed_code)
         bound = replace(bound, spec=bound.spec.with_budget(spec.budget))
-        return _go_on(record, bound, place, search, address, watch, tracking_uri)
+        if final is not None:
+            bound = replace(bound, spec=bound.spec.with_repeats(repeats))
+        return _go_on(record, bound, place, search, address, watch, tracking_uri, final)
 
 
 def check_resumable(record: Record) -> None:
@@ -207,21 +214,38 @@ def repeat_search(
     search = place.search(name)
     with search.drive(), _watched(name, on_start, progress) as watch:
         record = search.take_over()
-        if record.state != "finished" or record.best is None:
-            rule = "must be of a search that is finished and has a best trial"
-            raise SpecError([Problem("repeat", rule, f"{name}, {record.state}")])
-        if record.spec.search.is_population:
-            rule = "must be of a search of independent trials: a member's hyperparameters change"
-            raise SpecError([Problem("repeat", rule, name)])
-        if not record.spec.is_plain:
-            rule = "must be of a search with one objective and no constraints"
-            raise SpecError([Problem("repeat", rule, name)])
+        final = _repeats(record, seeds)
         bound = bind_code(record, folder, changed_code)
-        best, reason = Finalist(record.best.number), record.reason
-        settings = bound.spec.search.model_copy(update={"final": Final(top=1, seeds=seeds)})
-        bound = replace(bound, spec=bound.spec.model_copy(update={"search": settings}))
-        final = FinalNote((best,), seeds, reason)
+        bound = replace(bound, spec=bound.spec.with_repeats(seeds))
         return _go_on(record, bound, place, search, address, watch, final=final)
+
+
+def check_repeatable(record: Record) -> None:
+    """Raise SpecError for a search whose best configuration can't be trained again."""
+    if record.state != "finished" or record.best is None:
+        rule = "must be of a search that is finished and has a best trial"
+        raise SpecError([Problem("repeat", rule, f"{record.name}, {record.state}")])
+    if record.spec.search.is_population:
+        rule = "must be of a search of independent trials: a member's hyperparameters change"
+        raise SpecError([Problem("repeat", rule, record.name)])
+    if not record.spec.is_plain:
+        rule = "must be of a search with one objective and no constraints"
+        raise SpecError([Problem("repeat", rule, record.name)])
+
+
+def wants_repeats(record: Record, seeds: int) -> bool:
+    """Whether a finished search has still to train its best with so many new seeds; none: 0."""
+    if not seeds or record.state != "finished":
+        return False
+    if record.final is None:
+        return record.best is not None
+    return not record.final.is_ranked or record.final.seeds != seeds
+
+
+def _repeats(record: Record, seeds: int) -> FinalNote:
+    check_repeatable(record)
+    assert record.best is not None
+    return FinalNote((Finalist(record.best.number),), seeds, record.reason)
 
 
 def stop_search(name: str, runs: str | Path = "runs", *, timeout: float = 120.0) -> Record:

@@ -8,8 +8,9 @@ are defaults of this project; the chances are those of trials that are spread ev
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,8 +78,8 @@ def next_changes(record: Record) -> list[Change]:
 
 def next_section(record: Record) -> list[Section]:
     """Return the changes as a table, if there are any."""
-    changes = next_changes(record)
-    if not changes or record.state == "running":
+    changes = [] if record.state == "running" else next_changes(record)
+    if not changes:
         return []
     rows = as_rows(
         (f"`{each.name}`", _shown(each.before), _shown(each.after), each.why) for each in changes
@@ -91,6 +92,14 @@ def next_section(record: Record) -> list[Section]:
 def described(change: Change) -> str:
     """`optimizer.lr: 0.001 to 1, next 0.01 to 0.3: the best 8 trials …`."""
     return f"{change.name}: {_shown(change.before)}, next {_shown(change.after)}: {change.why}"
+
+
+def read_change(plain: Mapping[str, Any]) -> Change:
+    """Return the change of which these are the fields, such as JSON has them."""
+    ends = {key: tuple(plain[key]) for key in ("before", "after")}
+    kind = NewRange if "is_wider" in plain else FewerChoices
+    change: Change = kind(**{**plain, **ends})
+    return change
 
 
 def _shown(values: Sequence[Scalar]) -> str:

@@ -14,7 +14,9 @@ from hpsearch.cli.common import (
     RUNS,
     JsonOption,
     NameArgument,
+    PlaceOption,
     RunsOption,
+    ServiceOption,
     SetOption,
     SpecArgument,
     app,
@@ -73,20 +75,22 @@ def next_search(
         str, typer.Option("--name", help="Name of the next search; default: NAME-next.")
     ] = "",
     as_json: JsonOption = False,
-    runs: RunsOption = RUNS,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
 ) -> None:
     """Print the spec of the next search: ranges and choices as the best trials suggest."""
-    from hpsearch.analysis.narrowing import described
-    from hpsearch.next_spec import next_spec
+    from hpsearch.cli.open import open_searches
 
-    _, record = open_search(name, runs)
-    spec, changes = next_spec(record, new_name)
+    found = open_searches(runs, service).next_spec(name, new_name)
     if as_json:
-        plain = [asdict(change) for change in changes]
-        print_json({"changes": plain, "spec": spec.to_dict()})
+        print_json(found)
         return
-    lines = [described(change) for change in changes] or ["nothing to change so far"]
-    print("".join(f"# {line}\n" for line in lines) + spec.to_yaml(), end="")
+    from hpsearch.analysis.narrowing import described, read_change
+    from hpsearch.spec import dump_yaml
+
+    lines = [described(read_change(each)) for each in found["changes"]]
+    lines = lines or ["nothing to change so far"]
+    print("".join(f"# {line}\n" for line in lines) + dump_yaml(found["spec"]), end="")
 
 
 @app.command()

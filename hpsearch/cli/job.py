@@ -25,6 +25,7 @@ def resume(
     name: NameArgument,
     runs: RunsOption,
     budget: Annotated[str, typer.Option(help="Budget of the search, as JSON.")],
+    repeats: Annotated[int, typer.Option(help="New seeds of the best once it is finished.")] = 0,
     tracking_uri: TrackingOption = None,
 ) -> None:
     """Resume a search from its record, with this budget."""
@@ -39,6 +40,7 @@ def resume(
             address="auto",
             on_start=watch,
             budget=json.loads(budget),
+            repeats=repeats,
             tracking_uri=tracking_uri,
         )
 

@@ -193,16 +193,17 @@ def extend(
 def repeat(
     name: NameArgument,
     seeds: Annotated[int, typer.Option(min=1, max=1_000, help="New seeds, in all.")] = 5,
-    runs: RunsOption = RUNS,
+    runs: PlaceOption = None,
+    service: ServiceOption = None,
     address: AddressOption = None,
     folder: FolderOption = None,
     changed_code: ChangedCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train the best configuration of a finished search again with new seeds."""
-    from hpsearch.cli.local import LocalSearches
-
-    LocalSearches(runs, as_json).repeat(name, seeds, address, Code(folder, changed_code))
+    searches = open_searches(runs, service, as_json)
+    code = Code(folder, changed_code)
+    _answer(searches, name, searches.repeat(name, seeds, address, code), as_json)
 
 
 @app.command()

@@ -189,12 +189,19 @@ class LocalSearches:
         self._go_on(partial(extend_search, name, self._path, address=address, **more), code)
         return ""
 
-    def repeat(self, name: str, seeds: int, address: str | None, code: Code) -> None:
-        """Train the best configuration again with new seeds."""
+    def repeat(self, name: str, seeds: int, address: str | None, code: Code) -> str:
+        """See Searches."""
         from hpsearch.searches import repeat_search
 
         start = partial(repeat_search, name, self._path, seeds=seeds, address=address)
         self._go_on(start, code)
+        return ""
+
+    def next_spec(self, name: str, new_name: str) -> dict[str, Any]:
+        """See Searches."""
+        from hpsearch.next_spec import plain_next
+
+        return plain_next(self._open(name)[1], new_name)
 
     def _go_on(self, start: Callable[..., SearchReport], code: Code) -> None:
         """Follow a resumed search; asks before it runs with changed code."""

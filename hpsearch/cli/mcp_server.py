@@ -145,22 +145,19 @@ class Tools:
     def next_spec(self, name: str, new_name: str, trials: int | None = None) -> dict[str, Any]:
         """Return the spec of a search that continues from what this one found, as YAML.
 
-        The same search space, under `new_name`, with `warm_start` from this search, if it may
-        have one. Write it to a file to submit it.
+        The search space as the best trials suggest, under `new_name`, with `warm_start` from this
+        search, if it may have one. `changes` says which ranges and choices are other ones, and
+        why. Write the spec to a file to submit it.
         """
-        import yaml
+        from hpsearch.spec import dump_yaml, read_text
 
-        from hpsearch.next_spec import continued
-        from hpsearch.spec import read_text
-
-        spec = self._searches.spec(name)
-        overrides = [f"name={yaml.safe_dump(new_name)}"]
-        overrides += [] if trials is None else [f"search.trials={trials}"]
+        found = self._searches.next_spec(name, new_name)
+        overrides = [] if trials is None else [f"search.trials={trials}"]
         with tempfile.TemporaryDirectory() as folder:
-            draft = read_text(spec, name, folder, overrides)
+            draft = read_text(dump_yaml(found["spec"]), name, folder, overrides)
         if draft.spec is None:
             raise HpsearchError("; ".join(map(str, draft.problems)))
-        return {"spec": continued(draft.spec, name).to_yaml()}
+        return _plain({"changes": found["changes"], "spec": draft.spec.to_yaml()})
 
     def _act(self, name: str, action: str, **what: Any) -> dict[str, Any]:
         """Act on a running search; returns the act, whose state is done, or waiting for the

@@ -83,6 +83,15 @@ class RemoteSearches:
         _refuse(address, code)
         return f"{name}: {self._client.act(name, 'extend', asdict(budget))['state']}"
 
+    def repeat(self, name: str, seeds: int, address: str | None, code: Code) -> str:
+        """See Searches."""
+        _refuse(address, code)
+        return f"{name}: {self._client.act(name, 'repeat', {'seeds': seeds})['state']}"
+
+    def next_spec(self, name: str, new_name: str) -> dict[str, Any]:
+        """See Searches."""
+        return self._client.next_spec(name, new_name)
+
     def act(self, name: str, action: str, **what: Any) -> dict[str, Any]:
         """See Searches; waits for the search's driver for some seconds."""
         number = what.pop("trial", None)

@@ -98,5 +98,11 @@ class Searches(Protocol):
     def best(self, name: str) -> dict[str, Any]:
         """Return the best configuration; `spec` is it as YAML."""
 
+    def repeat(self, name: str, seeds: int, address: str | None, code: Code) -> str:
+        """Train the best configuration again with new seeds, and return what to say."""
+
+    def next_spec(self, name: str, new_name: str) -> dict[str, Any]:
+        """Return the `spec` of the next search, and the `changes` in what it searches."""
+
     def download(self, name: str, folder: Path) -> Path:
         """Write the best trial's checkpoint into a folder, and return its path."""

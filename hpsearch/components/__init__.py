@@ -26,6 +26,7 @@ from hpsearch.components import (
     schedules,
     stages,
     tasks,
+    train_evaluation,
 )
 from hpsearch.components.data import Data
 from hpsearch.components.datasets import load_data
@@ -59,4 +60,5 @@ __all__ = [
     "stages",
     "task_for",
     "tasks",
+    "train_evaluation",
 ]

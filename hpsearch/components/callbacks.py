@@ -1,7 +1,8 @@
 """Callbacks by name: what happens at the end of an epoch of a trial.
 
 A factory gets the names of the `metrics` that every epoch reports. Where callbacks of its making
-measure some themselves, its attribute `metrics` names them.
+measure some themselves, its attribute `metrics` names them; `{metric}` in a name stands for each
+metric of the task.
 """
 
 from __future__ import annotations

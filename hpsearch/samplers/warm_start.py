@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpsearch.errors import Problem, SpecError
 from hpsearch.formatting import show
 from hpsearch.samplers.base import Observation, Sampler
@@ -26,6 +28,8 @@ from hpsearch.spec.settings import PORTFOLIO
 
 #: points that are taken from earlier searches at most
 NUM_POINTS = 10
+#: sets the draws of a search apart from those of an earlier one with its seed
+_STREAM = 1
 #: reasons why trials don't fit that are told of a search
 MAX_MISFITS = 4
 
@@ -151,6 +155,17 @@ def warm_started(
     if points:
         sampler = FirstPoints(sampler, points, SearchSpace.of(spec), spec.search.seed)
     return sampler
+
+
+def sampler_seed(seed: int, found: Sequence[Transfer]) -> int:
+    """Return the seed of a sampler that knows earlier results.
+
+    Another than the search's: the earlier search may have had that, and what was drawn by it is
+    tried already.
+    """
+    if not any(transfer.results for transfer in found):
+        return seed
+    return int(np.random.SeedSequence((seed, _STREAM)).generate_state(1)[0])
 
 
 def transfers(

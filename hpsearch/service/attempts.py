@@ -10,7 +10,7 @@ from hpsearch.service.cache.patience import PatientRecords
 from hpsearch.service.database.search_table import SearchRow, SearchTable
 from hpsearch.service.database.tracking_tokens import TrackingTokens
 from hpsearch.service.jobs import Jobs, Program
-from hpsearch.service.launch import give_search, has_more_budget, prepare, read_spec
+from hpsearch.service.launch import give_search, has_more_to_do, prepare, read_spec
 from hpsearch.service.search_files import SearchFiles
 from hpsearch.service.settings import Settings
 from hpsearch.service.uploads import Uploads
@@ -72,15 +72,15 @@ class Attempts:
         if row.desired in ENDINGS:
             command = self._program.close(row.name)
         else:
-            command = self._program.resume(row.name, spec.budget)
+            command = self._program.resume(row.name, spec.budget, spec.num_repeats)
         environment = {} if self._settings.gateway is None else self._tracking_tokens.given(row)
         metadata = {"search": row.name, "owner": row.owner}
         self._jobs.submit(row.submission_id, command, metadata, environment)
 
     def wants_more(self, row: SearchRow, record: Record) -> bool:
-        """Whether a search has more budget than its record, whose driver ended, knows of."""
+        """Whether a search has more to do than its record, whose driver ended, knows of."""
         spec = read_spec(row.spec, self._uploads.folder(row.code_hash))
-        return has_more_budget(spec, record)
+        return has_more_to_do(spec, record)
 
 
 def num_epochs(record: Record) -> int:

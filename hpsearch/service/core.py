@@ -19,6 +19,7 @@ from hpsearch.errors import (
 )
 from hpsearch.record import Act, Record
 from hpsearch.runs import Runs, SearchFolder
+from hpsearch.searches import check_repeatable, wants_repeats
 from hpsearch.service.accounting import Accounting
 from hpsearch.service.cache.records import Records
 from hpsearch.service.cache.responses import ResponseCache
@@ -150,6 +151,17 @@ class Service:
         if row.actual in ENDED:
             values |= self.table.queued()
         return self._change(user, "extend", row, **values)
+
+    def repeat(self, user: User, name: str, seeds: int) -> SearchRow:
+        """Queue a finished search to train its best configuration again with new seeds."""
+        row = self._own(user, name, "repeat")
+        record = self._record(name)
+        check_repeatable(record)
+        if not wants_repeats(record, seeds):
+            rule = f"{name}: its best was trained with {seeds} new seeds already; ask for more"
+            raise ConflictError(rule)
+        spec = read_spec(row.spec, self.uploads.folder(row.code_hash)).with_repeats(seeds)
+        return self._change(user, "repeat", row, spec=spec.to_yaml(), **self.table.queued())
 
     def act(self, user: User, name: str, action: str, **what: Any) -> dict[str, Any]:
         """Ask a running search's driver for an act; returns it as plain values.

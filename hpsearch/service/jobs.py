@@ -141,9 +141,11 @@ class Program:
     #: where MLflow is reached from the cluster, if not at the searches' own URI
     tracking_uri: str | None = None
 
-    def resume(self, name: str, budget: Mapping[str, float | None]) -> str:
+    def resume(self, name: str, budget: Mapping[str, float | None], repeats: int = 0) -> str:
         """Return the command that resumes a search from its record."""
-        return self._command(name, "resume", "--budget", json.dumps(budget))
+        options = ["--budget", json.dumps(budget)]
+        options += ["--repeats", str(repeats)] if repeats else []
+        return self._command(name, "resume", *options)
 
     def close(self, name: str) -> str:
         """Return the command that ends a search without a driver."""

@@ -14,7 +14,7 @@ from hpsearch.provenance import collect_versions
 from hpsearch.record import Record
 from hpsearch.runs import Runs
 from hpsearch.samplers.warm_start import Earlier
-from hpsearch.searches import create_search
+from hpsearch.searches import create_search, wants_repeats
 from hpsearch.service.cache.patience import PatientRecords
 from hpsearch.service.settings import Settings
 from hpsearch.spec import SearchSpec, draft_spec, load_yaml
@@ -67,9 +67,9 @@ def give_search(folder: Path, settings: Settings) -> None:
         settings.worker_user.give_all(folder)
 
 
-def has_more_budget(spec: SearchSpec, record: Record) -> bool:
-    """Whether a search was extended since its record was given a budget."""
-    return spec.budget != record.spec.budget
+def has_more_to_do(spec: SearchSpec, record: Record) -> bool:
+    """Whether a search was extended, or is to be repeated, since its record was told."""
+    return spec.budget != record.spec.budget or wants_repeats(record, spec.num_repeats)
 
 
 def _earlier(spec: SearchSpec, records: PatientRecords) -> Iterator[Earlier]:

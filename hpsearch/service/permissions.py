@@ -8,11 +8,12 @@ from hpsearch.errors import ConflictError, NotAllowedError
 from hpsearch.service.database.search_table import ACTIVE, ENDED
 from hpsearch.service.database.tokens import User
 
-Action = Literal["stop", "resume", "extend", "act", "delete"]
+Action = Literal["stop", "resume", "extend", "repeat", "act", "delete"]
 #: in which states something may be done with a search; it can be extended in any
 _STATES: dict[Action, tuple[tuple[str, ...], str]] = {
     "stop": (("queued", *ACTIVE), "must be running or queued to be stopped"),
     "resume": (("stopped", "failed"), "must be stopped, failed or paused to be resumed"),
+    "repeat": (("finished",), "must be finished for its best to be trained again"),
     "act": (("starting", "running"), "must be running to be acted on"),
     "delete": (("queued", *ENDED), "must have ended to be deleted"),
 }

@@ -20,7 +20,7 @@ from hpsearch.spec.fields import (
 )
 from hpsearch.spec.objectives import MEASURED, with_first_objective
 from hpsearch.spec.recipe import DISCIPLINED
-from hpsearch.spec.settings import BUDGETS, Objective, limit_problems
+from hpsearch.spec.settings import BUDGETS, Final, Objective, limit_problems
 from hpsearch.spec.stopping import EarlyStopping
 from hpsearch.spec.trees import Tree, to_plain
 
@@ -118,6 +118,17 @@ class SearchSpec(SpecFields):
         if problems := limit_problems(search):
             raise SpecError(problems)
         return self.model_copy(update={"search": search})
+
+    @property
+    def num_repeats(self) -> int:
+        """With how many new seeds the best configuration alone is trained again; 0 for none."""
+        final = self.search.final
+        return final.seeds if final is not None and final.top == 1 else 0
+
+    def with_repeats(self, seeds: int) -> SearchSpec:
+        """Return the spec whose best configuration is trained again with so many new seeds."""
+        final = Final(top=1, seeds=seeds)
+        return self.model_copy(update={"search": self.search.model_copy(update={"final": final})})
 
     def extended(
         self, trials: int = 0, epochs: int = 0, seconds: float = 0.0, num_bytes: int = 0

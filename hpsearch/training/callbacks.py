@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hpsearch.components.batch import Batch, Tree
 from hpsearch.components.callbacks import Callback
 from hpsearch.components.data import Data
+from hpsearch.components.train_evaluation import TrainEvaluation
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig
 from hpsearch.training.building import build_all, for_each
 from hpsearch.training.checkpoints import copied_to_cpu
@@ -38,6 +39,11 @@ class Callbacks:
         pairs = zip(self._sections, self._all, strict=True)
         over = [of.written_out(section)["name"] for section, each in pairs if each.is_over]
         return f"callback {', '.join(over)}"
+
+    @property
+    def train_evaluation(self) -> TrainEvaluation | None:
+        """What has the training rows evaluated too, if anything."""
+        return next((each for each in self._all if isinstance(each, TrainEvaluation)), None)
 
     def measure(
         self,

@@ -26,6 +26,7 @@ from hpsearch.components.initializers.from_data import initialize_from_data
 from hpsearch.components.models.building import check_batch_size
 from hpsearch.components.optimizers import hold_iterate
 from hpsearch.components.tasks import epoch_metrics
+from hpsearch.components.train_evaluation import TRAIN_EVAL, gaps
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.spec import TrialConfig
 from hpsearch.training.batches import Batches, batch_sizes, batches_of
@@ -473,7 +474,28 @@ class Trainer:
                 self._fit_task(self._evaluate("train", keep=True))
         if self._forgetting is not None:
             metrics |= self._forgetting.measure(self.evaluate("rest"))
+        if self.evaluates_train:
+            metrics |= self.train_measured(self._evaluate(TRAIN_EVAL, keep=False), metrics)
         return metrics
+
+    @property
+    def evaluates_train(self) -> bool:
+        """Whether a callback has the training rows evaluated too."""
+        return self._callbacks.train_evaluation is not None
+
+    @cached_property
+    def train_eval_rows(self) -> Tensor | None:
+        """The training rows that are evaluated, int64 (rows,): those of all trials; None: all."""
+        found = self._callbacks.train_evaluation
+        assert found is not None
+        among = len(self._rows) if self._rows.trained is None else self._rows.trained
+        return found.drawn(among, derive_seed(self.config.seed, 0, self._stream + TRAIN_EVAL))
+
+    def train_measured(self, totals: Totals, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return the metrics of the training rows in evaluation mode, and by how much they are
+        above those of validation, among `metrics`."""
+        found = totals.summary()
+        return found | gaps({**metrics, **found}, self.task.metrics)
 
     def _call_back(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Run the callbacks after an epoch; returns new metrics where weights were changed."""
@@ -488,6 +510,8 @@ class Trainer:
 
     def _read(self, split: str, batch_size: int) -> Iterator[Batch]:
         rows = {"train": self._rows.trained, "rest": self._rows.rest}
+        if split == TRAIN_EVAL:
+            rows[split] = self.train_eval_rows
         batches = self.batches("train" if split in rows else split)
         return batches.read(batch_size, rows.get(split), self._reading(split))
 

@@ -15,14 +15,18 @@ from hpsearch.validation.defaults import default_configuration
 
 
 def sampler_of(
-    record: Record, early_stopper: Rule, slots: int, named: Mapping[str, Any]
+    record: Record,
+    early_stopper: Rule,
+    slots: int,
+    named: Mapping[str, Any],
+    seed: int | None = None,
 ) -> Sampler:
-    """Return the sampler that `named` names, for a search."""
+    """Return the sampler that `named` names, for a search; with its seed unless one is given."""
     with placed("search.sampler"):
         return make_sampler(
             named,
             record.space,
-            seed=record.spec.search.seed,
+            seed=record.spec.search.seed if seed is None else seed,
             direction=record.spec.objective.direction,
             rungs=early_stopper.rungs,
             slots=slots,

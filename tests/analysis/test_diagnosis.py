@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,21 @@ def test_short_and_missing_curves_say_nothing() -> None:
     assert diagnose(Curves(**short)) == []
     assert diagnose(Curves()) == []
     assert diagnose(Curves(val_score=SCORE)) == []
+
+
+def test_the_gap_is_that_of_evaluation_mode_where_it_is_measured() -> None:
+    """With dropout a training score is below that of the weights, and may hide or feign a gap."""
+    hidden = curves(train_score=SCORE - 0.2, val_score=SCORE - 0.2, has_dropout=True)
+    assert not [each for each in diagnose(hidden) if each.name == "overfitting"]
+    measured = {"train_eval_score": SCORE, "train_eval_loss": LOSS}
+    seen = diagnose(replace(hidden, **measured))
+    assert (seen[0].name, "the validation score 0.2 lower" in seen[0].message) == (
+        "overfitting",
+        True,
+    )
+    feigned = curves(train_score=SCORE - 0.1, has_dropout=True)
+    assert [each.name for each in diagnose(feigned)] == ["validation above training"]
+    assert diagnose(replace(feigned, **measured)) == []
 
 
 def test_curves_of_a_trial_go_by_their_usual_names() -> None:

@@ -84,6 +84,7 @@ NEITHER = {
     "callback.gradient_noise_scale": "neither has it",
     "callback.knn_probe": "neither has it; scikit-learn has",
     "callback.layer_statistics": "neither has it",
+    "callback.train_evaluation": "neither has it",
     "calibration.*": "neither has any; scikit-learn has",
     "cell.*": "neither normalises within a cell",
     "check.*": "they look at a trial",

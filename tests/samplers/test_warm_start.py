@@ -14,6 +14,7 @@ from hpsearch.samplers.warm_start import (
     WarmStarted,
     alike,
     first_points,
+    sampler_seed,
     transfers,
     warm_started,
 )
@@ -288,6 +289,20 @@ class TestWarmStarted:
             started = warm_started(sampler, spec, points, transfers(spec, earlier))
             warm.append(best(search(started, function, 6)))
         assert np.median(warm) < 0.1 * np.median(cold)
+
+    def test_what_an_earlier_search_of_the_same_seed_drew_is_not_drawn_again(self) -> None:
+        spec, first = spec_of("again", PLANE), sampler_of("random", PLANE, 0)
+        trials = search(first, distance_to(0.3, 0.7), 10)
+        tried = [trial.params for trial in trials]
+        earlier = [Earlier(spec_of("first", PLANE), trials, RUNGS)]
+
+        def drawn(seed: int) -> list[Any]:
+            return [sampler_of("random", PLANE, seed).suggest(n, []) for n in range(10)]
+
+        assert drawn(0) == tried
+        assert not any(each in tried for each in drawn(sampler_seed(0, transfers(spec, earlier))))
+        longer = spec_of("longer", PLANE, max_epochs=27)  # whose trials these are not
+        assert sampler_seed(0, transfers(longer, earlier)) == 0 == sampler_seed(0, [])
 
     def test_points_of_tasks_alike_help_a_new_task(self) -> None:
         earlier = [

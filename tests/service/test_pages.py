@@ -146,8 +146,8 @@ def test_a_link_from_elsewhere_needs_no_new_sign_in(visit: Visitor) -> None:
 @pytest.mark.parametrize(
     ("role", "name", "forms"),
     [
-        ("user", "ann", {"extend", "delete"}),
-        ("admin", "root", {"extend", "delete"}),
+        ("user", "ann", {"extend", "repeat", "delete"}),
+        ("admin", "root", {"extend", "repeat", "delete"}),
         ("user", "bob", set()),
         ("viewer", "ann", set()),
     ],

@@ -19,6 +19,8 @@ _NAMES = {
     "val_loss": ("val_loss", "valid_loss", "validation_loss", "eval_loss", "val/loss"),
     "train_score": ("train_accuracy", "train_acc", "train_r2", "train/accuracy"),
     "val_score": ("val_accuracy", "val_acc", "eval_accuracy", "val_r2", "val/accuracy"),
+    "train_eval_loss": ("train_eval_loss",),
+    "train_eval_score": ("train_eval_accuracy", "train_eval_r2"),
     "grad_norm": ("grad_norm",),
     "gradient_flow": ("gradient_flow",),
     "dead_units": ("dead_units",),
@@ -40,6 +42,9 @@ class Curves:
     val_loss: Array = field(default_factory=lambda: _EMPTY)
     train_score: Array = field(default_factory=lambda: _EMPTY)
     val_score: Array = field(default_factory=lambda: _EMPTY)
+    #: what the callback train_evaluation measures: the training rows in evaluation mode
+    train_eval_loss: Array = field(default_factory=lambda: _EMPTY)
+    train_eval_score: Array = field(default_factory=lambda: _EMPTY)
     grad_norm: Array = field(default_factory=lambda: _EMPTY)
     #: what the callback layer_statistics measures
     gradient_flow: Array = field(default_factory=lambda: _EMPTY)
@@ -57,6 +62,21 @@ class Curves:
     def epochs(self) -> int:
         """Epochs that were trained."""
         return max(map(len, (self.train_loss, self.val_loss, self.val_score)))
+
+    @property
+    def fitted_loss(self) -> Array:
+        """The training loss to compare with validation: in evaluation mode where it is known."""
+        return self.train_eval_loss if len(self.train_eval_loss) else self.train_loss
+
+    @property
+    def fitted_score(self) -> Array:
+        """As `fitted_loss`, the score."""
+        return self.train_eval_score if len(self.train_eval_score) else self.train_score
+
+    @property
+    def is_dropout_seen(self) -> bool:
+        """Whether the training score to compare is one with dropout."""
+        return self.has_dropout and not len(self.train_eval_score)
 
 
 def curves_of(trial: TrialRecord, baselines: Mapping[str, Mapping[str, float]] = {}) -> Curves:  # noqa: B006  # read only

@@ -55,13 +55,13 @@ def overfitting(curves: Curves) -> Diagnosis | None:
     if parting(curves) is not None:
         return None
     onset, rise = lasting_rise(curves.val_loss)
-    train, gap = known_values(curves.train_loss), score_gap(curves)
+    train, gap = known_values(curves.fitted_loss), score_gap(curves)
     rises = onset is not None and len(train) >= onset and train[-1] < train[onset - 1]
     if rises:
         fact = f"validation loss is {rise:.0%} above its minimum of epoch {onset}"
         fact += f" while training loss kept falling, to {show(float(train[-1]))}"
     elif gap > OVERFIT_GAP:
-        fact = f"the training score is {show(float(known_values(curves.train_score)[-1]))}"
+        fact = f"the training score is {show(float(known_values(curves.fitted_score)[-1]))}"
         fact += f", the validation score {show(gap)} lower"
     else:
         return None
@@ -73,7 +73,7 @@ def underfitting(curves: Curves) -> Diagnosis | None:
     """The model is poor on the training rows too, and has stopped to learn."""
     skill, train, val = (
         training_skill(curves),
-        known_values(curves.train_loss),
+        known_values(curves.fitted_loss),
         known_values(curves.val_loss),
     )
     if skill is None or skill >= LOW_SKILL or len(train) < MIN_EPOCHS or not len(val):
@@ -110,7 +110,7 @@ def noisy(curves: Curves) -> Diagnosis | None:
 
 def easier_validation(curves: Curves) -> Diagnosis | None:
     """Validation is better than training throughout."""
-    train, val = curves.train_score, curves.val_score
+    train, val = curves.fitted_score, curves.val_score
     if len(train) != len(val) or len(val) < MIN_EPOCHS:
         return None
     better = val - train > BETTER_BY
@@ -118,7 +118,7 @@ def easier_validation(curves: Curves) -> Diagnosis | None:
         return None
     by = show(float(np.nanmean((val - train)[1:])))
     fact = f"the validation score is {by} above the training score throughout"
-    if curves.has_dropout:
+    if curves.is_dropout_seen:
         return Diagnosis(
             "validation above training",
             f"{fact}, as training scores are measured with dropout",

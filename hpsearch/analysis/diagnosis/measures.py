@@ -50,13 +50,13 @@ def noise_level(values: Array) -> float:
 
 def score_gap(curves: Curves) -> float:
     """Return by how much the last training score is above the validation score; 0 if unknown."""
-    train, val = known_values(curves.train_score), known_values(curves.val_score)
+    train, val = known_values(curves.fitted_score), known_values(curves.val_score)
     return float(train[-1] - val[-1]) if len(train) and len(val) else 0.0
 
 
 def training_skill(curves: Curves) -> float | None:
     """Return how far training came from chance, 0, to perfect, 1; by the score if there is one."""
-    score, loss = known_values(curves.train_score), known_values(curves.train_loss)
+    score, loss = known_values(curves.fitted_score), known_values(curves.fitted_loss)
     if len(score) and curves.chance_score is not None and curves.chance_score < 1:
         return float((score[-1] - curves.chance_score) / (1 - curves.chance_score))
     if len(loss) and curves.chance_loss:

@@ -163,10 +163,13 @@ def epoch_metrics(
 
     A score that isn't defined, such as the ROC AUC of a single class, is left out. `has_rest`
     where fine-tuning leaves rows out, and measures what is forgotten of them. `measured` is what
-    callbacks add.
+    callbacks add, in which `{metric}` stands for each metric of the task.
     """
     splits = ("train", "val", *(["rest"] if has_rest else []))
     names = (f"{split}_{metric}" for split in splits for metric in task.metrics)
     scores = (f"{split}_{score}" for split in splits[1:] for score in task.scores)
     rest = ["forgetting"] if has_rest else []
-    return (*names, *scores, *rest, "lr", "grad_norm", *measured, "seconds")
+    added = dict.fromkeys(
+        name.replace("{metric}", metric) for name in measured for metric in task.metrics
+    )
+    return (*names, *scores, *rest, "lr", "grad_norm", *added, "seconds")

@@ -28,6 +28,7 @@ from hpsearch.analysis.plain import (
 from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.growing_file import GrowingFile
 from hpsearch.live import status_text
+from hpsearch.next_spec import plain_next
 from hpsearch.record import Record, TrialRecord
 from hpsearch.service.api.searches import Limit, Name, Offset
 from hpsearch.service.cache.search_list import to_json
@@ -147,6 +148,21 @@ def best(name: Name, service: TheService, user: TheUser) -> Response:
     spec = record.spec.with_values(trial.values)
     public = spec.model_copy(update={"storage": None, "tracking_uri": None})  # with passwords
     return PlainJson((plain_best(record) or {}) | {"spec": public.to_yaml()})
+
+
+@router.get("/next", response_model=dict[str, Any])
+def next_search(
+    name: Name,
+    service: TheService,
+    user: TheUser,
+    new_name: Annotated[str, Query(max_length=100, pattern=TEXT_PATTERN)] = "",
+) -> Response:
+    """Return the spec of the next search: ranges and choices as the best trials suggest."""
+
+    def make(record: Record) -> dict[str, Any]:
+        return plain_next(record, new_name, imports=False)
+
+    return _made_once(service, name, ("next", new_name), make)
 
 
 @router.get("/model", response_class=StreamingResponse)

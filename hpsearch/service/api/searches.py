@@ -15,6 +15,7 @@ from hpsearch.service.http.schemas import (
     TEXT_PATTERN,
     USER_PATTERN,
     ExtendBody,
+    RepeatBody,
     SearchDetail,
     SearchPage,
     SearchView,
@@ -88,6 +89,12 @@ def extend(name: Name, body: ExtendBody, service: TheService, user: TheUser) -> 
     """Give a search more budget; an ended one resumes."""
     row = service.extend(user, name, **body.model_dump())
     return SearchView.of(row)
+
+
+@router.post("/{name}/repeat", status_code=202)
+def repeat(name: Name, body: RepeatBody, service: TheService, user: TheUser) -> SearchView:
+    """Train a finished search's best configuration again with new seeds."""
+    return SearchView.of(service.repeat(user, name, body.seeds))
 
 
 @router.delete("/{name}", status_code=204)

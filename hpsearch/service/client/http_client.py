@@ -137,6 +137,10 @@ class Client:
         """Return a search's best configuration."""
         return self._json("GET", f"/searches/{name}/best")
 
+    def next_spec(self, name: str, new_name: str = "") -> dict[str, Any]:
+        """Return the spec of the next search, and what it searches otherwise."""
+        return self._json("GET", f"/searches/{name}/next", params={"new_name": new_name})
+
     def download(self, name: str, folder: Path) -> Path:
         """Write the best trial's checkpoint into a folder; returns its path."""
         with self._request("GET", f"/searches/{name}/model", stream=True) as answer:

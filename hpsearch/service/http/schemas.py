@@ -41,6 +41,12 @@ class ExtendBody(_Strict):
     num_bytes: int = Field(0, ge=0, le=10**18, description="of the disk quota")
 
 
+class RepeatBody(_Strict):
+    """How often the best configuration is trained again."""
+
+    seeds: int = Field(5, ge=1, le=1_000, description="new seeds, in all")
+
+
 class ExtendTrialBody(_Strict):
     """Until when a trial is trained."""
 

@@ -14,7 +14,13 @@ from hpsearch.errors import Problem, SpecError
 from hpsearch.service.api.acts import Number
 from hpsearch.service.api.searches import Name
 from hpsearch.service.http.auth import TheService
-from hpsearch.service.http.schemas import CloneBody, ExtendBody, ExtendTrialBody, NarrowBody
+from hpsearch.service.http.schemas import (
+    CloneBody,
+    ExtendBody,
+    ExtendTrialBody,
+    NarrowBody,
+    RepeatBody,
+)
 from hpsearch.service.pages.session import Form, SignedIn
 from hpsearch.spec import load_yaml
 from hpsearch.spec.trees import rule_of
@@ -42,6 +48,14 @@ def resume(name: Name, service: TheService, user: SignedIn, form: Form) -> Respo
 def extend(name: Name, service: TheService, user: SignedIn, form: Form) -> Response:
     """Give a search more budget."""
     service.extend(user, name, **_budget(form).model_dump())
+    return _back(name)
+
+
+@router.post("/repeat")
+def repeat(name: Name, service: TheService, user: SignedIn, form: Form) -> Response:
+    """Train the best configuration again."""
+    body = _checked(RepeatBody, {"seeds": form.get("seeds", "").strip()})
+    service.repeat(user, name, body.seeds)
     return _back(name)
 
 

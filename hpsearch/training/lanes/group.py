@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from hpsearch.components.batch import Batch
+from hpsearch.components.train_evaluation import TRAIN_EVAL
 from hpsearch.training.denormals import flushed_denormals
 from hpsearch.training.lanes.programs import activations_of, program_of
 from hpsearch.training.lanes.row_training import RowTraining, Training, may_rebind
@@ -107,7 +109,10 @@ class _Epoch:
 
         Those whose models have changed are evaluated by themselves.
         """
-        self._evaluate([row for row in range(len(self._trainers)) if row not in changed])
+        rows = [row for row in range(len(self._trainers)) if row not in changed]
+        self._evaluate(rows)
+        for alike in self._by_train_eval_rows(rows):
+            self._evaluate_train(alike)
         for row in changed:
             self._take(row, self._trainers[row].evaluate_epoch)
         for row, measured in enumerate(self._measured):
@@ -130,15 +135,45 @@ class _Epoch:
         first = self._trainers[0]
         if first.data.val is None:
             return
+        keep = bool(first.task.scores)
+        all_totals = self._evaluated("val", rows, first.batches("val").read(EVAL_BATCH_SIZE), keep)
+        for row in rows:
+            self._take(row, self._trainers[row].measured, "val", all_totals[row])
+
+    def _by_train_eval_rows(self, rows: Sequence[int]) -> Iterable[list[int]]:
+        """Return the lanes whose training rows are evaluated too, by which these are."""
+        alike: dict[bytes | None, list[int]] = {}
+        for row in rows:
+            trainer = self._trainers[row]
+            if trainer.evaluates_train:
+                index = trainer.train_eval_rows
+                key = None if index is None else index.numpy().tobytes()
+                alike.setdefault(key, []).append(row)
+        return alike.values()
+
+    def _evaluate_train(self, rows: Sequence[int]) -> None:
+        """Evaluate lanes on training rows, which are the same ones, at once."""
+        first = self._trainers[rows[0]]
+        batches = first.batches("train").read(EVAL_BATCH_SIZE, first.train_eval_rows)
+        all_totals = self._evaluated(TRAIN_EVAL, rows, batches, keep=False)
+        for row in rows:
+            found = self._metrics[row]
+            self._take(row, self._trainers[row].train_measured, all_totals[row], found)
+
+    def _evaluated(
+        self, split: str, rows: Sequence[int], batches: Iterable[Batch], keep: bool
+    ) -> list[Totals]:
+        """Return the totals of lanes over batches, one of each lane; those of `rows` are filled.
+
+        With `keep` they have the rows too.
+        """
         self._stack.program.eval()
-        all_totals = [
-            Totals(t.task, t.epoch, "val", keep=bool(t.task.scores)) for t in self._trainers
-        ]
+        all_totals = [Totals(t.task, t.epoch, split, keep=keep) for t in self._trainers]
         sums = None
         with torch.no_grad():
-            for batch in first.batches("val").read(EVAL_BATCH_SIZE):
+            for batch in batches:
                 outputs = self._stack.outputs(batch.inputs)
-                if first.task.scores:
+                if keep:
                     for row in rows:
                         self._take(row, all_totals[row].add, outputs[row], batch)
                     continue
@@ -148,7 +183,7 @@ class _Epoch:
         for row in rows:
             if found:
                 self._take(row, all_totals[row].add_sums, found[row])
-            self._take(row, self._trainers[row].measured, "val", all_totals[row])
+        return all_totals
 
     def _take(
         self, row: int, call: Callable[..., Mapping[str, float] | None], *arguments: Any
