@@ -64,6 +64,8 @@ bench: setup
 	$(BIN)/python -m benchmarks.fusion
 	$(BIN)/python -m benchmarks.fused_search
 	$(BIN)/python -m benchmarks.shared_order
+	$(BIN)/python -m benchmarks.batch_parts
+	$(BIN)/python -m benchmarks.width_padding
 	$(BIN)/python -m benchmarks.recurrent
 	$(BIN)/python -m benchmarks.proposals
 	$(BIN)/python -m benchmarks.record

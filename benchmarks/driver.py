@@ -29,8 +29,8 @@ from hpsearch.record import Record
 from hpsearch.samplers import make_sampler
 from hpsearch.tracking import Tracker
 from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.lane_pool import LanePool, LaneReports
-from hpsearch.tuning.report import Report
+from hpsearch.tuning.lane_pool import LanePool
+from hpsearch.tuning.report import LaneReports, Report
 
 
 def run(trials: int, concurrent: int, epochs: int, folder: Path, *, lanes: bool) -> None:

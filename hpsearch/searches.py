@@ -21,7 +21,7 @@ from hpsearch.record import Finalist, FinalNote, Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.spec import SearchSpec
 from hpsearch.tracking import sync
-from hpsearch.tuning.on_ray.cluster import fills_machine, ray_cluster
+from hpsearch.tuning.on_ray.cluster import fills_machine, may_have_lanes, ray_cluster
 from hpsearch.user_code import take_snapshot
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ def _prepared(
     at the same time.
     """
     limits = spec.search.max_concurrent, spec.search.trials
-    starting = ray_cluster(address, fills_machine(spec.resources, *limits))
+    starting = ray_cluster(address, fills_machine(spec.resources, *limits), may_have_lanes(spec))
     with starting as cluster, code.imported():
         # These import torch, Tune and the catalogue: seconds in which Ray starts.
         import hpsearch.driver  # noqa: F401

@@ -23,6 +23,9 @@ from hpsearch.spec.units import Duration, Size
 #: far beyond any search; what is larger is a mistake, and would fill memory
 MAX_TRIALS = 1_000_000
 MAX_RETRIES = 1_000
+#: a search's trials for each that is trained at the same time, with `fuse: auto`: a sampler learns
+#: from others
+TRIALS_PER_LANE = 4
 Direction = Literal["maximize", "minimize"]
 #: the settings of a search that `extend` raises
 BUDGETS = ("trials", "epochs", "time_limit", "disk_quota")

@@ -9,14 +9,13 @@ from hpsearch import registry
 from hpsearch.components import Data
 from hpsearch.components.layers.activations import ACTIVATION
 from hpsearch.spec import SearchSpec
+from hpsearch.spec.settings import TRIALS_PER_LANE
 from hpsearch.spec.trees import Choices, Range, Tree
 from hpsearch.training.lanes import programs
 from hpsearch.training.lanes.batched_layers import is_activation
 
 #: trials that share a worker, at most, unless the spec says: on a CPU, and on a GPU
 AUTO_LANES, AUTO_LANES_GPU = 32, 256
-#: a search's trials for each that is trained at the same time: a sampler learns from others
-TRIALS_PER_LANE = 4
 
 
 def obstacle(spec: SearchSpec, data: Data | None) -> str:

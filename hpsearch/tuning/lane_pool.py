@@ -8,24 +8,7 @@ from dataclasses import dataclass, field
 
 from hpsearch.spec import TrialConfig
 from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.report import Report
-
-
-@dataclass(frozen=True)
-class LaneReports:
-    """Reports of trials by number, and how many trials their worker can take.
-
-    `num_fused` epochs were trained by shared programs so far, `num_alone` by trials themselves,
-    for `reasons` where trials were together. `speedup` is the time of a trial's step by itself
-    over its share of a program's, once it is measured.
-    """
-
-    reports: tuple[tuple[int, Report], ...]
-    capacity: int
-    num_fused: int = 0
-    num_alone: int = 0
-    reasons: tuple[str, ...] = ()
-    speedup: float | None = None
+from hpsearch.tuning.report import LaneReports
 
 
 @dataclass(frozen=True)

@@ -26,3 +26,20 @@ class Report:
     def why(self) -> str | None:
         """Why the trial ended, as people read it."""
         return self.reason if self.error is None else str(self.error)
+
+
+@dataclasses.dataclass(frozen=True)
+class LaneReports:
+    """Reports of trials by number, and how many trials their worker can take.
+
+    `num_fused` epochs were trained by shared programs so far, `num_alone` by trials themselves,
+    for `reasons` where trials were together. `speedup` is the time of a trial's step by itself
+    over its share of a program's, once it is measured.
+    """
+
+    reports: tuple[tuple[int, Report], ...]
+    capacity: int
+    num_fused: int = 0
+    num_alone: int = 0
+    reasons: tuple[str, ...] = ()
+    speedup: float | None = None

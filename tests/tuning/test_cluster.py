@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hpsearch.errors import ClusterError
 from hpsearch.provenance import available_cpus
-from hpsearch.spec import Resources
-from hpsearch.tuning.on_ray.cluster import fills_machine, slots_of_cluster
+from hpsearch.spec import Resources, draft_spec
+from hpsearch.tuning.on_ray.cluster import fills_machine, may_have_lanes, slots_of_cluster
 
+SPEC = {
+    "name": "few",
+    "objective": {"metric": "val_accuracy"},
+    "dataset": {"name": "wine", "val_fraction": 0.2},
+    "search": {"trials": 2},
+}
 #: compares the workers that start by themselves with those of Tune's actors; leaves no process
 PROGRAM = """
 import os, psutil, ray, sys
 from pathlib import Path
 from hpsearch.errors import ClusterError
 from hpsearch.provenance import available_cpus
-from hpsearch.spec import Resources
+from hpsearch.spec import Resources, draft_spec
 from hpsearch.tuning.on_ray.cluster import ray_cluster
 from tests.support.polling import wait_until
 
@@ -82,6 +90,26 @@ def test_workers_start_ahead_only_where_trials_use_all(
     resources: Resources, limits: tuple[int | None, int], fills: bool
 ) -> None:
     assert fills_machine(resources, *limits) is fills
+
+
+@pytest.mark.parametrize(
+    ("more", "may_have"),
+    [
+        ({}, False),  # of so few trials none share a worker
+        ({"search": {"trials": 8 * available_cpus()}}, True),
+        ({"fuse": 2}, True),
+        ({"fuse": 2, "resources": {"gpu": 1}}, False),  # there steps are compiled
+        ({"fuse": "off", "search": {"trials": 8 * available_cpus()}}, False),
+        ({"fuse": 2, "compile": True}, False),
+    ],
+)
+def test_workers_import_what_lanes_need_where_trials_may_share_them(
+    more: dict[str, Any], may_have: bool, tmp_path: Path
+) -> None:
+    raw = {**SPEC, **more}
+    draft = draft_spec(raw, tmp_path)
+    assert draft.spec is not None, draft.problems
+    assert may_have_lanes(draft.spec) is may_have
 
 
 @pytest.mark.parametrize(

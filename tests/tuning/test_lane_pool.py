@@ -24,10 +24,10 @@ from hpsearch.training.cross_validation import CrossValidation
 from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.training.lanes.pace import Pace
 from hpsearch.tuning.control import SearchControl
-from hpsearch.tuning.lane_pool import LanePool, LaneReports
+from hpsearch.tuning.lane_pool import LanePool
 from hpsearch.tuning.on_ray import lane_actor
 from hpsearch.tuning.on_ray.lane_actor import LaneActor
-from hpsearch.tuning.report import Report
+from hpsearch.tuning.report import LaneReports, Report
 from tests.support.lane_specs import lane_spec
 
 

@@ -48,6 +48,16 @@ class LaneGroup:
         #: whether lanes must be put together again, since code of the user's has changed one
         self.is_changed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether gradients have closed forms."""
+        return self.training.is_closed
+
+    @property
+    def num_params(self) -> int:
+        """Numbers that a lane trains."""
+        return self._stack.num_params
+
     def train_epoch(self) -> list[Result]:
         """Train and evaluate an epoch of each lane; see `Trainer.train_epoch`.
 

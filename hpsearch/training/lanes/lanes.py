@@ -18,6 +18,10 @@ from hpsearch.training.trainer import Trainer
 _Program: TypeAlias = tuple[Hashable, Hashable]
 #: programs that are remembered to compute what their trainers do
 MAX_SOUND = 64
+#: parameters, of all lanes whose batches are of one size, from which these lanes are trained by
+#: themselves: a program for all sizes takes fewer steps, but adds up the gradients of parts, which
+#: takes longer where they leave a CPU's cache (`python -m benchmarks.batch_parts`)
+APART_PARAMS = 100_000
 
 
 class ProgramError(Exception):
@@ -29,17 +33,18 @@ class ProgramError(Exception):
 
 @dataclass
 class _Group:
-    """The lanes of a program, and what trains them while they stay the same."""
+    """The lanes of a program, and what trains them while they stay the same: all, or those of
+    each batch size."""
 
     trainers: list[Trainer] = field(default_factory=list)
-    fused: LaneGroup | None = None
+    fused: list[LaneGroup] = field(default_factory=list)
     #: why its lanes are trained one by one; None: not known yet
     reason: str | None = None
 
     def close(self) -> None:
-        if self.fused is not None:
-            self.fused.close()
-            self.fused = None
+        for each in self.fused:
+            each.close()
+        self.fused = []
 
 
 class Lanes:
@@ -87,7 +92,7 @@ class Lanes:
     @property
     def unrecorded(self) -> set[str]:
         """Why the steps of shared programs aren't recorded as CUDA graphs where they could be."""
-        fused = [group.fused for group in self._groups.values() if group.fused is not None]
+        fused = [each for group in self._groups.values() for each in group.fused]
         return {each.training.reason for each in fused} - {""}
 
     def join(self, trainer: Trainer, *, alone: bool = False) -> None:
@@ -149,18 +154,32 @@ class Lanes:
             group.close()
             self.num_alone += len(group.trainers)
             return {trainer: _train_alone(trainer) for trainer in group.trainers}
-        if group.fused is None:
-            stacked = self._is_stacked(group.trainers[0])
-            group.fused = LaneGroup(group.trainers, stacked=stacked)
-        results = group.fused.train_epoch()
-        if len(results) > 1:
-            self.num_fused += len(results)
-        else:
-            self.num_alone += 1
-        found = dict(zip(group.fused.trainers, results, strict=True))
-        if group.fused.is_changed:
+        group.fused = group.fused or self._put_together(group.trainers)
+        found: dict[Trainer, Result] = {}
+        for fused in group.fused:
+            results = fused.train_epoch()
+            found |= zip(fused.trainers, results, strict=True)
+            if len(results) > 1:
+                self.num_fused += len(results)
+            else:
+                self.num_alone += 1
+        if any(fused.is_changed for fused in group.fused):
             group.close()
         return found
+
+    def _put_together(self, trainers: list[Trainer]) -> list[LaneGroup]:
+        """Return what trains the lanes of a program: where batches are of several sizes, one for
+        each of them if that takes less time."""
+        fused = LaneGroup(trainers, stacked=self._is_stacked(trainers[0]))
+        by_size: dict[Hashable, list[Trainer]] = {}
+        for trainer in trainers:
+            by_size.setdefault(trainer.config.values["batch_size"], []).append(trainer)
+        num_params = fused.num_params * len(trainers) // len(by_size)
+        is_apart = fused.is_closed and self.fewest == 1 and num_params >= APART_PARAMS
+        if len(by_size) == 1 or not is_apart:
+            return [fused]
+        fused.close()
+        return [LaneGroup(each, stacked=False) for each in by_size.values()]
 
     def _why_not(self, trainers: list[Trainer]) -> str:
         """Return why trainers of one program are trained one by one, or nothing.

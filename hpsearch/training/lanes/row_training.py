@@ -38,6 +38,10 @@ class Training(Protocol):
     def reason(self) -> str:
         """Why its steps aren't recorded where they could be, or nothing."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether gradients have closed forms."""
+
     def bind(self, stack: Stack) -> None:
         """Train the rows of this stack from now on."""
 
@@ -72,6 +76,11 @@ class RowTraining:
         for row, step in enumerate(self._row_steps):
             step.bind(stack.values[row], stack.grads[row])
         self.steps = [self._step_of(row) for row in range(len(stack))]
+
+    @property
+    def is_closed(self) -> bool:
+        """See Training."""
+        return self.gradients.is_closed
 
     def train(
         self, plans: Sequence[EpochPlan], totals: Sequence[Totals], take: Take

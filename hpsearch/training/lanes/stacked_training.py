@@ -31,6 +31,8 @@ Tables: TypeAlias = Mapping[str, Tensor]
 class StackedTraining:
     """Takes the steps of lanes as one; see `Training`."""
 
+    is_closed = False  # autograd takes the gradients, which can be recorded
+
     def __init__(self, trainers: Sequence[Trainer], recorder: Recorder | None = None) -> None:
         self._trainers = trainers
         self._recorder = recorder or recorder_for(trainers[0].device)

@@ -23,15 +23,17 @@ from hpsearch.errors import ClusterError
 from hpsearch.formatting import show_count
 from hpsearch.process import environment
 from hpsearch.provenance import available_cpus
-from hpsearch.spec import Resources
+from hpsearch.spec import Resources, SearchSpec
+from hpsearch.spec.settings import TRIALS_PER_LANE
 from hpsearch.tuning.on_ray.settings import IMPORTED_WITH, TUNE, new_cluster_settings
 
 CONNECT_TIMEOUT_S = 10.0
 
+_PRELOADED = "preload_python_modules"
 #: of a cluster for searches, given to its head
 SYSTEM_CONFIG = {
     # Workers import what trials need as they start, while the driver is busy with other things.
-    "preload_python_modules": ["hpsearch.tuning.on_ray.preload"],
+    _PRELOADED: ["hpsearch.tuning.on_ray.preload"],
     # Otherwise Ray starts as many workers again for the driver, and drops the first ones.
     "prestart_worker_first_driver": False,
 }
@@ -42,6 +44,8 @@ _LOCAL_CLUSTER: dict[str, Any] = {
 }
 #: starts a worker for each processor when Ray is up, and keeps them when Tune reserves processors
 _PRESTART = {"enable_worker_prestart": True, "num_workers_soft_limit": available_cpus()}
+#: where trials may share workers
+_OF_LANES = {_PRELOADED: ["hpsearch.tuning.on_ray.preload_lanes"]}
 #: what Tune gives to the processes of trials
 _TRIALS = {"PL_DISABLE_FORK": "1"}
 _QUIETLY: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -54,9 +58,9 @@ class Cluster:
     that started them ends.
     """
 
-    def __init__(self, address: str | None, prestart: bool) -> None:
+    def __init__(self, address: str | None, prestart: bool, has_lanes: bool) -> None:
         self._address = address
-        self._prestart = prestart
+        self._prestart, self._has_lanes = prestart, has_lanes
         # Ray takes them from the process, where users' code may be imported by then.
         script = os.path.dirname(os.path.realpath(sys.argv[0]))
         self.code_paths = [script, os.getcwd()] if script in sys.path else [os.getcwd()]
@@ -105,7 +109,8 @@ class Cluster:
             if self._address:
                 _join(self._address, job)
             else:
-                _start(job, _PRESTART if self._prestart else {})
+                ahead = _PRESTART if self._prestart else {}
+                _start(job, ahead | (_OF_LANES if self._has_lanes else {}))
         except BaseException as error:  # raised where it is waited for
             self._error = error
         self._is_connected.set()
@@ -113,13 +118,16 @@ class Cluster:
 
 
 @contextmanager
-def ray_cluster(address: str | None, prestart: bool = False) -> Iterator[Cluster]:
+def ray_cluster(
+    address: str | None, prestart: bool = False, has_lanes: bool = False
+) -> Iterator[Cluster]:
     """Join the Ray cluster at an address, or start one on this machine, for the time being.
 
     Both take seconds, in which the body of the `with` runs. With `prestart` a new one starts a
-    worker for each processor at the same time; see `fills_machine`.
+    worker for each processor at the same time; see `fills_machine`. With `has_lanes` its workers
+    import what lanes need; see `may_have_lanes`.
     """
-    cluster = Cluster(address, prestart)
+    cluster = Cluster(address, prestart, has_lanes)
     with environment(TUNE):
         cluster.start()
         try:
@@ -133,6 +141,13 @@ def fills_machine(resources: Resources, *limits: int | None) -> bool:
     at_most = min((limit for limit in limits if limit is not None), default=available_cpus())
     is_small = resources.cpu == 1 and resources.gpu == 0 and resources.nodes == 1
     return is_small and at_most >= available_cpus()
+
+
+def may_have_lanes(spec: SearchSpec) -> bool:
+    """Return whether trials may share workers, as far as can be told without torch."""
+    if spec.fuse == "off" or spec.is_own_code or spec.compile or spec.resources.gpu:
+        return False  # on a GPU lanes compile their steps
+    return spec.fuse != "auto" or spec.search.trials >= 2 * TRIALS_PER_LANE * available_cpus()
 
 
 def _join(address: str, job: JobConfig) -> None:

@@ -24,9 +24,8 @@ from hpsearch.training.lanes.group import Result
 from hpsearch.training.lanes.lanes import Lanes, ProgramError
 from hpsearch.training.lanes.pace import Pace, measured_pace
 from hpsearch.training.user_code.process_state import ProcessState
-from hpsearch.tuning.lane_pool import LaneReports
 from hpsearch.tuning.output import TrialOutput, output_file
-from hpsearch.tuning.report import Report
+from hpsearch.tuning.report import LaneReports, Report
 from hpsearch.tuning.running_trial import (
     RunningTrial,
     enter_process,

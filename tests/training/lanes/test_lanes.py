@@ -90,6 +90,37 @@ def test_lanes_of_other_batch_sizes_and_optimizers_share_a_program(wine: Data) -
     assert (lanes.num_fused, lanes.num_alone) == (18, 0)
 
 
+def test_lanes_of_large_nets_are_trained_with_those_of_their_batch_size(
+    wine: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of nets whose gradients have closed forms; the others gain by programs for all."""
+    monkeypatch.setattr("hpsearch.training.lanes.lanes.APART_PARAMS", 1)
+    norm = {**MLP, "norm": "layer"}
+    models = {number: norm if number > 4 else MLP for number in range(8)}
+    configs = [
+        lane_config(number, model=models[number], batch_size=size)
+        for number, size in enumerate([16, 32, 16, 57, 32, 16, 32, 32])
+    ]
+    expected = alone(configs, wine, 3)
+    lanes = Lanes(fewest=1)
+    trainers = [Trainer(each, wine) for each in configs]
+    for trainer in trainers:
+        lanes.join(trainer)
+    curves: dict[Trainer, list[Any]] = {trainer: [] for trainer in trainers}
+    for _ in range(2 * 3):  # of two programs
+        for trainer, result in lanes.train_epoch().items():
+            curves[trainer].append(without_time(result))
+    for one, trainer in zip(expected, trainers, strict=True):
+        assert_same(one, Trained(trainer, curves[trainer]))
+    parts = [[fused.trainers for fused in group.fused] for group in lanes._groups.values()]
+    sizes = [
+        [[each.config.values["batch_size"] for each in part] for part in program]
+        for program in parts
+    ]
+    assert sizes == [[[16, 16], [32, 32], [57]], [[16, 32, 32]]]
+    assert (lanes.num_fused, lanes.num_alone) == (21, 3)
+
+
 def test_batch_norm_shares_a_program_among_equal_batches_only(wine: Data) -> None:
     model = {**MLP, "norm": "batch"}
     configs = [
@@ -257,7 +288,7 @@ def test_a_lane_by_itself_is_trained_by_a_program_where_one_pays(wine: Data) -> 
     lanes = Lanes(fewest=1)
     lanes.join(one)
     curve = [without_time(lanes.train_epoch()[one]) for _ in range(3)]
-    assert all(group.fused is not None for group in lanes._groups.values())
+    assert all(group.fused for group in lanes._groups.values())
     assert (lanes.num_fused, lanes.num_alone) == (0, 3)
     expected = [without_time(other.train_epoch()) for _ in range(3)]
     assert_same(Trained(one, curve), Trained(other, expected))
