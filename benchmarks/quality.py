@@ -33,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+from threadpoolctl import threadpool_limits
 
 from benchmarks import curves, tables
 from benchmarks.peers.simulated import PEERS, make_peer, packages
@@ -116,11 +117,12 @@ def main() -> None:
     for workers in arguments.workers:
         first: Array | None = None
         for rule in arguments.rules:
-            results = [
-                search(rule, load_task(task), seed, workers, arguments.trials)
-                for task in tasks
-                for seed in range(arguments.seeds)
-            ]
+            with threadpool_limits(1):  # as the driver has it
+                results = [
+                    search(rule, load_task(task), seed, workers, arguments.trials)
+                    for task in tasks
+                    for seed in range(arguments.seeds)
+                ]
             regrets = np.array([result.regrets for result in results])
             print(_line(workers, rule, results, regrets), flush=True)
             if first is None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.priors import cost_of
 from hpsearch.samplers import Observation
 from hpsearch.samplers.priors import Priors
 from hpsearch.samplers.unit_cube import Array, Cube
@@ -111,6 +112,15 @@ def test_a_good_guess_finds_more_and_a_wrong_one_costs_little() -> None:
     unknown = {"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}}
     assert best(plane(0.35, 0.65), 10) < 0.5 * best(unknown, 10)
     assert best(plane(0.95, 0.05), 40) < 0.002
+
+
+def test_the_cost_of_a_guess_is_the_delay_in_percent_of_the_budget() -> None:
+    falling = np.tile(np.linspace(1.0, 0.0, 100), (3, 1))
+    later = np.hstack([np.ones((3, 10)), falling[:, :-10]])
+    assert cost_of(falling, falling) == 0.0
+    assert 9.0 < cost_of(falling, later) < 10.0  # less where the budget ends before
+    assert -10.0 < cost_of(later, falling) < -8.0
+    assert cost_of(falling, np.ones((3, 100))) == pytest.approx(45.0)  # never
 
 
 def test_without_priors_suggestions_are_those_of_before() -> None:
