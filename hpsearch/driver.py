@@ -49,7 +49,7 @@ from hpsearch.training.user_code.saved import read_saved, write_saved
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.fusing import num_lanes, obstacle
 from hpsearch.tuning.on_ray.experiment import Workers, run_trials
-from hpsearch.tuning.on_ray.final import FinalModel, train_final_model
+from hpsearch.tuning.on_ray.final import FinalModel, learned_policy, train_final_model
 from hpsearch.tuning.on_ray.lr_range import narrow_lr_ranges
 from hpsearch.tuning.on_ray.repeats import train_repeats
 from hpsearch.tuning.repeats import begin_final
@@ -184,7 +184,7 @@ class Driver:
         which the best is the last.
         """
         record, best = self.record, self.record.best
-        if self.data is None or best is None or record.state != "finished":
+        if best is None or record.state != "finished":
             return {}
         found = {
             trial.number: final
@@ -203,9 +203,13 @@ class Driver:
 
     def _final_model(self, trial: TrialRecord) -> FinalModel | None:
         config = self.record.config(trial)
-        if self.data is None or trial.checkpoint is None or not exports_model(config, self.data):
+        if trial.checkpoint is None:
             return None
         checkpoint = self.folder.checkpoints / trial.checkpoint
+        if self.record.spec.environment is not None:
+            return learned_policy(config, checkpoint)
+        if self.data is None or not exports_model(config, self.data):
+            return None
         return train_final_model(config, self.data, checkpoint, self.record.spec.resources)
 
 

@@ -81,9 +81,6 @@ class SearchResult(SearchReport):
         if self.record.spec.is_own_code:
             rule = "has no registered model: its training is your own code; see load_checkpoint()"
             raise HpsearchError(f"{self.name}: {rule}")
-        if self.record.spec.environment is not None:
-            rule = "has no registered model: see best.load_checkpoint() for what its agent learned"
-            raise HpsearchError(f"{self.name}: {rule}")
         if self.best is None:
             from hpsearch.analysis.next_steps import no_best
 

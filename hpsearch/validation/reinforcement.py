@@ -24,7 +24,7 @@ from hpsearch.spec import (
     to_plain,
 )
 from hpsearch.spec.settings import Loader
-from hpsearch.training.reinforcement.agents import FAMILY, NETWORKS, make_agent
+from hpsearch.training.reinforcement.agents import FAMILY, NETWORKS, Networks, make_agent
 from hpsearch.training.reinforcement.environments import Environment, make_environment, pace_of
 from hpsearch.training.reinforcement.trainer import EVERY_EPOCH
 from hpsearch.validation.fixed import fixed_problems
@@ -39,7 +39,7 @@ STARTS = "learning_starts"
 #: keyword of agents that remember so many transitions
 BUFFER = "buffer_size"
 #: sections that say how an agent's net is made and trained
-_OF_NETS = ("model", "optimizer", "initializer", "gradient_clip", "batch_size")
+_OF_NETS = ("model", "optimizer", "lr_schedule", "initializer", "gradient_clip", "batch_size")
 #: settings beside the sections that have no meaning for an agent, with their defaults
 _OTHERS = {
     "precision": "fp32",
@@ -189,7 +189,7 @@ def _building_problems(draft: Draft, found: _Found, environment: Environment) ->
     first = {section: each[0] for section, each in found.items() if each}
     for agent in agents:
         yield from _building_problem(draft, {**first, FAMILY: agent}, environment)
-    for agent, section in product(with_net, ("model", "optimizer", "initializer")):
+    for agent, section in product(with_net, ("model", "optimizer", "lr_schedule", "initializer")):
         for one in found.get(section, [])[1:]:
             chosen = {**first, FAMILY: agent, section: one}
             yield from _building_problem(draft, chosen, environment)
@@ -209,7 +209,11 @@ def _building_problem(
         config = TrialConfig(0, 0, 1, {**values, "batch_size": size}, folder=str(draft.folder))
         try:
             with torch.random.fork_rng(devices=[]):
-                make_agent(config, environment, torch.device("cpu"))
+                networks = Networks(config, environment.observations, torch.device("cpu"))
+                make_agent(config, environment, networks)
+                schedule = networks.schedule(pace_of(values[ENVIRONMENT]).epoch_steps)
+                if schedule is not None:  # it may watch a metric
+                    schedule.observe(dict.fromkeys(EVERY_EPOCH, 0.0))
         except Exception as error:  # user code may raise anything
             problems.append(_placed(error, chosen, values))
         else:

@@ -12,17 +12,19 @@ import torch
 from torch import nn
 
 from hpsearch import open_search, registry, run_search
-from hpsearch.errors import BadConfigurationError, HpsearchError
+from hpsearch.errors import BadConfigurationError, SpecError
+from hpsearch.runs import Runs
 from hpsearch.spec import draft_spec
 from hpsearch.training import launch
 from hpsearch.training.checkpoints import load_state
 from hpsearch.training.reinforcement.agents import Exploration, Transition
 from hpsearch.training.reinforcement.dqn import DQN, Dueling
 from hpsearch.training.reinforcement.environments import Environment, Observations
+from hpsearch.training.reinforcement.policy import Policy
 from hpsearch.training.reinforcement.q_table import QTable
 from hpsearch.training.reinforcement.replay import Replay
 from hpsearch.training.reinforcement.trainer import EVERY_EPOCH, ReinforcementTrainer
-from hpsearch.validation import check_spec
+from hpsearch.validation import check, check_spec
 from tests.support.environments import CARTPOLE, LAKE, NET, Chain, Pictures, config, make
 
 CHAIN = {
@@ -122,6 +124,15 @@ class TestDQN:
         assert same == [False, False, True, False, False, True]
         assert all(param.grad is None for param in agent.target.parameters())
 
+    def test_the_copy_goes_a_part_of_the_way(self) -> None:
+        agent = self._agent(target_every=1, target_rate=0.25, batch_size=1)
+        before = [param.clone() for param in agent.target.parameters()]
+        agent.begin_epoch(np.random.default_rng(0))
+        agent.learn(Transition(np.ones(4), 0, 1.0, np.ones(4), False))
+        pairs = zip(agent.network.parameters(), agent.target.parameters(), strict=True)
+        for old, (net, copied) in zip(before, pairs, strict=True):
+            torch.testing.assert_close(copied, 0.75 * old + 0.25 * net.detach())
+
     def test_dueling_outputs_differ_by_their_advantages(self) -> None:
         body = nn.Linear(1, 3)
         _set(body, [10.0, 1.0, 4.0])
@@ -151,6 +162,42 @@ class TestDQN:
         values = {**NET, "model": {"name": "mlp", "hidden_sizes": []}, "batch_size": batch_size}
         agent: DQN = make(CARTPOLE, section, **values).agent
         return agent
+
+
+class TestSchedule:
+    def test_rates_follow_the_steps_in_the_environment(self) -> None:
+        schedule = {"lr_schedule": {"name": "polynomial", "power": 1.0}}
+        trainer = make({**CARTPOLE, "epoch_steps": 100}, DQN_SECTION, **NET, **schedule)
+        (optimizer,) = trainer._networks.optimizers
+        rates = []
+        for _ in range(4):
+            trainer.train_epoch()
+            rates.append(optimizer.param_groups[0]["lr"] / 1e-3)
+        ends = [(100 * (epoch + 1) - 1) / 399 for epoch in range(4)]
+        assert rates == pytest.approx([1 - end for end in ends], abs=0.02)
+
+    def test_plateaus_are_those_of_validation(self) -> None:
+        plateau = {"name": "plateau", "metric": "val_return", "patience": 1, "factor": 0.5}
+        environment = {**CARTPOLE, "epoch_steps": 100, "max_episode_steps": 5}  # none is better
+        trainers = [make(environment, DQN_SECTION, **NET, lr_schedule=plateau) for _ in range(2)]
+        for _ in range(4):
+            trainers[0].train_epoch()
+        (optimizer,) = trainers[0]._networks.optimizers
+        assert optimizer.param_groups[0]["lr"] < 1e-3
+        trainers[1].load_state_dict(trainers[0].state_dict())
+        assert trainers[0].train_epoch()["train_loss"] == trainers[1].train_epoch()["train_loss"]
+
+    def test_a_table_has_none(self, tmp_path: Any) -> None:
+        spec = {
+            "name": "lake",
+            "objective": {"metric": "val_return"},
+            "environment": LAKE,
+            "agent": "q_table",
+            "lr_schedule": "cosine",
+            "search": {"trials": 1},
+        }
+        with pytest.raises(SpecError, match="lr_schedule: must not be given with the agent q_tab"):
+            check(draft_spec(spec, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -209,6 +256,7 @@ OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "train_every": (1, {}),
     "updates": (2, {}),
     "target_every": (3, {}),
+    "target_rate": (0.2, {}),
     "huber_delta": (0.1, {}),
     "lr": (0.9, {}),
     "initial": (1.0, {}),
@@ -318,7 +366,9 @@ class TestEnvironment:
         assert [share.at(step) for step in (0, 4, 8, 100)] == [0.9, 0.5, 0.1, 0.1]
 
 
-def test_a_search_of_agents_ends_with_a_report(tmp_path: Any) -> None:
+def test_a_search_of_agents_ends_with_a_report_and_a_model(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = {
         "name": "lake",
         "objective": {"metric": "val_return"},
@@ -334,8 +384,59 @@ def test_a_search_of_agents_ends_with_a_report(tmp_path: Any) -> None:
     again = ReinforcementTrainer(result.record.config(trials[2]))
     curve = [again.train_epoch()["val_value"] for _ in range(3)]
     assert list(trials[2].metric("val_value").values()) == curve
-    with pytest.raises(HpsearchError, match="lake: has no registered model: see best"):
-        open_search("lake", tmp_path / "runs").load_model()
+    policy = open_search("lake", tmp_path / "runs").load_model()
+    assert isinstance(policy, Policy)
+    best = result.best
+    assert best is not None
+    again = ReinforcementTrainer(result.record.config(trials[best.number]))
+    for _ in range(3):
+        again.train_epoch()
+    assert np.array_equal(policy(torch.arange(16)), _table(again.agent).table)
+    import mlflow
+
+    uri, _ = Runs(tmp_path / "runs").tracking_of(result.record.spec)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    served = mlflow.pyfunc.load_model("models:/lake@best")
+    assert np.allclose(served.predict(np.arange(16)), _table(again.agent).table)
+
+
+class TestPolicy:
+    @pytest.mark.parametrize(
+        ("environment", "agent", "values"),
+        [
+            (CHAIN, {"name": "q_table"}, {}),
+            (
+                {**CARTPOLE, "epoch_steps": 100},
+                {"name": "q_table", "bins": 4, "limits": [[-2.4, 2.4], [-3, 3]] * 2},
+                {},
+            ),
+            (CARTPOLE, {**DQN_SECTION, "dueling": True}, NET),
+            (
+                {"name": "tests.support.environments:pictures", "max_episode_steps": 20},
+                DQN_SECTION,
+                NET | {"model": {"name": "cnn", "channels": [4], "pool": 1}},
+            ),
+        ],
+        ids=["states", "bins", "numbers", "images"],
+    )
+    def test_it_acts_as_its_agent(
+        self, environment: dict[str, Any], agent: dict[str, Any], values: dict[str, Any]
+    ) -> None:
+        trainer = make({"epoch_steps": 100, "val_episodes": 2, **environment}, agent, **values)
+        trainer.train_epoch()
+        policy = trainer.policy()
+        assert policy is not None
+        shown = trainer.examples(4)
+        seen = np.stack([trainer._environment.reset(seed=i) for i in range(4)])
+        expected = trainer.agent.values(seen)
+        assert np.allclose(policy(torch.as_tensor(shown)).detach(), expected, atol=1e-6)
+        actions = policy.act(shown) - trainer._environment.first_action
+        assert actions.tolist() == expected.argmax(1).tolist()
+
+    def test_an_agent_without_values_has_none(self) -> None:
+        trainer = make(LAKE, {"name": "q_table"})
+        trainer.agent = object()  # type: ignore[assignment]
+        assert trainer.policy() is None
 
 
 def test_every_keyword_has_a_value_above() -> None:

@@ -9,7 +9,7 @@ An agent whose factory has the argument `networks` learns the spec's model; one 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol
 
@@ -26,6 +26,7 @@ from hpsearch.errors import BadConfigurationError, ComponentError, placed
 from hpsearch.registry import Recommended
 from hpsearch.spec import SECTIONS, TrialConfig, default_of
 from hpsearch.training.building import build, new_optimizer
+from hpsearch.training.pacing import TrainingSchedule
 from hpsearch.training.reinforcement.environments import Array, Environment, Observations
 
 FAMILY = "agent"
@@ -100,11 +101,16 @@ registry.share_keywords(FAMILY, Exploration)
 
 @dataclass(frozen=True)
 class Networks:
-    """Makes nets of the spec's `model`, and what they are trained with, for one trial."""
+    """Makes nets of the spec's `model`, and what they are trained with, for one trial.
+
+    The learning rates of all optimizers follow the spec's `lr_schedule`, over the steps that are
+    taken in the environment.
+    """
 
     config: TrialConfig
     observations: Observations
     device: torch.device
+    optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
 
     @property
     def batch_size(self) -> int:
@@ -136,7 +142,17 @@ class Networks:
                 rule = "must be an optimizer that takes one gradient a step"
                 name = self.config.values["optimizer"]["name"]
                 raise BadConfigurationError(rule, name, keyword="name")
+        self.optimizers.append(made)
         return made
+
+    def schedule(self, epoch_steps: int) -> TrainingSchedule | None:
+        """Return the schedule of the learning rate; None without one."""
+        if self.config.values.get("lr_schedule") is None:
+            return None
+        values = {**self.config.values, "batch_size": 1}  # a step in the environment
+        return TrainingSchedule(
+            replace(self.config, values=values), epoch_steps, lambda size, passes: epoch_steps
+        )
 
     def clipping(self) -> Clipping | None:
         """Return the spec's clipping of gradients."""
@@ -144,7 +160,7 @@ class Networks:
         return clipping
 
 
-def make_agent(config: TrialConfig, environment: Environment, device: torch.device) -> Agent:
+def make_agent(config: TrialConfig, environment: Environment, networks: Networks) -> Agent:
     """Build the agent of a configuration for an environment."""
     section, folder = config.values[FAMILY], Path(config.folder)
     component = registry.get(FAMILY, section["name"], folder)
@@ -153,7 +169,7 @@ def make_agent(config: TrialConfig, environment: Environment, device: torch.devi
     offered = {
         "observations": environment.observations,
         "num_actions": environment.num_actions,
-        NETWORKS: Networks(config, environment.observations, device),
+        NETWORKS: networks,
         "folder": folder,
     }
     try:

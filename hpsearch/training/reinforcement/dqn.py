@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
@@ -54,6 +54,7 @@ class Settings:
     train_every: int
     updates: int
     target_every: int
+    target_rate: float
     huber_delta: float
 
 
@@ -102,6 +103,10 @@ class DQN:
             return {}
         return {"train_loss": torch.stack(self._losses).mean().item()}
 
+    def values_module(self) -> nn.Module:
+        """See LearnsPolicy."""
+        return copy.deepcopy(self.network).cpu().eval()
+
     def state_dict(self) -> dict[str, Any]:
         """See Agent."""
         return {
@@ -146,7 +151,17 @@ class DQN:
         self._losses.append(loss.detach())
         self._updates += 1
         if self._updates % self._settings.target_every == 0:
-            self.target.load_state_dict(self.network.state_dict())
+            self._update_target()
+
+    @torch.no_grad()
+    def _update_target(self) -> None:
+        """Take the older copy nearer to the net; what isn't a number is copied."""
+        newest = self.network.state_dict()
+        for name, tensor in self.target.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(newest[name], self._settings.target_rate)
+            else:
+                tensor.copy_(newest[name])
 
     @torch.no_grad()
     def _future(self, observations: Tensor) -> Tensor:
@@ -172,13 +187,16 @@ def dqn(
     train_every: Annotated[Steps, Recommended(1, 16, log=True)] = 4,
     updates: Annotated[Steps, Recommended(1, 8, log=True)] = 1,
     target_every: Annotated[Steps, Recommended(10, 1_000, log=True)] = 250,
+    target_rate: Annotated[float, Interval(gt=0, le=1), Recommended(0.002, 1.0, log=True)] = 1.0,
     huber_delta: Annotated[float, Gt(0)] = 1.0,
 ) -> DQN:
     """Deep Q-network: the spec's model, with a memory and an older copy (Mnih et al., 2015).
 
     Every `train_every` steps, once there are `learning_starts`, it takes `updates` steps of the
     optimizer, each on `batch_size` of the newest `buffer_size` transitions; after each
-    `target_every` of them the older copy becomes the net. `double` lets the net choose the
+    `target_every` of them the older copy goes `target_rate` of the way to the net: at 1 it becomes
+    the net; a copy that follows slowly after every step has rates like 0.005 (Lillicrap et al.,
+    2016, section 3). `double` lets the net choose the
     action whose value the copy gives (van Hasselt et al., 2016), `dueling` gives the net an
     output for the state's value and one for each action's advantage (Wang et al., 2016).
     Errors beyond `huber_delta` count linearly.
@@ -196,6 +214,7 @@ def dqn(
             train_every,
             updates,
             target_every,
+            target_rate,
             huber_delta,
         ),
     )

@@ -28,8 +28,8 @@ from hpsearch.registry import register
 FAMILY = "environment"
 INSTALL = "pip install hpsearch[reinforcement]"
 Array = NDArray[Any]
-#: images of bytes have this as their greatest value
-_WHITE = 255.0
+#: the greatest value of images of bytes
+WHITE = 255.0
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,15 @@ class Observations:
     high: Array
     dtype: Any = field(default=np.float32)
 
+    @property
+    def is_bytes(self) -> bool:
+        """Whether observations are bytes, as images are."""
+        return bool(self.dtype == np.uint8)
+
     def inputs(self, observations: Array, device: torch.device) -> Tensor:
         """Return observations (rows, *shape) as inputs of a net, bytes from 0 to 1."""
         inputs = torch.from_numpy(observations).to(device).float()
-        return inputs / _WHITE if self.dtype == np.uint8 else inputs
+        return inputs / WHITE if self.is_bytes else inputs
 
 
 class Step(NamedTuple):
@@ -115,8 +120,8 @@ class Environment:
         if not self.num_actions:
             rule = "must have a finite number of actions (gymnasium's Discrete)"
             raise BadConfigurationError(rule, str(made.action_space), keyword="name")
-        self._first_action = int(getattr(made.action_space, "start", 0))
-        self._first_state = int(getattr(made.observation_space, "start", 0))
+        self.first_action = int(getattr(made.action_space, "start", 0))
+        self.first_state = int(getattr(made.observation_space, "start", 0))
 
     def reset(self, seed: int | None = None) -> Array:
         """Begin an episode and return what is seen; a seed makes all from there on repeatable."""
@@ -126,9 +131,13 @@ class Environment:
     def step(self, action: int) -> Step:
         """Act."""
         self._steps += 1
-        seen, reward, terminated, truncated, _ = self._made.step(action + self._first_action)
+        seen, reward, terminated, truncated, _ = self._made.step(action + self.first_action)
         is_over = bool(truncated) or self._steps >= self._limit
         return Step(self._seen(seen), float(reward), bool(terminated), is_over)
+
+    def shown(self, number: int) -> Array:
+        """Return what the environment itself shows at the start of so many episodes."""
+        return np.stack([np.asarray(self._made.reset(seed=i)[0]) for i in range(number)])
 
     def try_out(self) -> None:
         """Take a step of an episode; UserCodeError for what it shows and earns that no agent can
@@ -150,7 +159,7 @@ class Environment:
         seen = self.observations
         if seen.is_discrete:
             state = np.zeros(seen.shape, np.float32)
-            state[int(raw) - self._first_state] = 1.0
+            state[int(raw) - self.first_state] = 1.0
             return state
         array = np.asarray(raw, seen.dtype)
         return np.moveaxis(array, -1, 0) if array.ndim == 3 else array

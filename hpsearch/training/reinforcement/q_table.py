@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from annotated_types import Ge, Interval
+from torch import Tensor, nn
 
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
@@ -20,6 +21,32 @@ MAX_VALUES = 10_000_000
 Rate = Annotated[float, Interval(gt=0, le=1), Recommended(0.01, 1.0, log=True)]
 #: pairs of low and high
 Limits = Sequence[Sequence[float]]
+
+
+class TableValues(nn.Module):
+    """Looks the values of actions up: observations (rows, ...) in, (rows, actions) out."""
+
+    table: Tensor
+    low: Tensor
+    width: Tensor
+    places: Tensor
+
+    def __init__(self, table: Array, low: Array | None, width: Array | None, bins: int) -> None:
+        super().__init__()
+        self.bins, self.is_discrete = bins, low is None or width is None
+        self.register_buffer("table", torch.from_numpy(table.copy()))
+        if low is not None and width is not None:
+            self.register_buffer("low", torch.as_tensor(low))
+            self.register_buffer("width", torch.as_tensor(width))
+            self.register_buffer("places", bins ** torch.arange(len(low)))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return the values of actions."""
+        if self.is_discrete:
+            return self.table[observations.argmax(1)]
+        rows = observations.double().flatten(1)
+        bins = ((rows - self.low) / self.width).floor().long().clamp(0, self.bins - 1)
+        return self.table[(bins * self.places).sum(1)]
 
 
 class QTable:
@@ -55,6 +82,11 @@ class QTable:
     def values(self, observations: Array) -> Array:
         """See Agent."""
         return self.table[self._states(observations)]
+
+    def values_module(self) -> nn.Module:
+        """See LearnsPolicy."""
+        low, width = (None, None) if self._is_discrete else (self._low, self._width)
+        return TableValues(self.table, low, width, self._bins)
 
     def begin_epoch(self, generator: np.random.Generator) -> None:
         """See Agent; it draws nothing."""

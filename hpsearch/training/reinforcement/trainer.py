@@ -11,8 +11,14 @@ import numpy as np
 import torch
 
 from hpsearch.spec import TrialConfig
-from hpsearch.training.reinforcement.agents import Transition, exploration_of, make_agent
-from hpsearch.training.reinforcement.environments import make_environment, pace_of
+from hpsearch.training.reinforcement.agents import (
+    Networks,
+    Transition,
+    exploration_of,
+    make_agent,
+)
+from hpsearch.training.reinforcement.environments import Array, make_environment, pace_of
+from hpsearch.training.reinforcement.policy import LearnsPolicy, Policy
 from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
 
 #: the metrics of every epoch of every agent
@@ -52,7 +58,10 @@ class ReinforcementTrainer:
         self._environment = make_environment(section, folder)
         self._others = [make_environment(section, folder) for _ in range(self._pace.val_episodes)]
         seed_all(self._seed("agent"))
-        self.agent = make_agent(config, self._environment, torch.device(device))
+        seen = self._environment.observations
+        self._networks = Networks(config, seen, torch.device(device))
+        self.agent = make_agent(config, self._environment, self._networks)
+        self._schedule = self._networks.schedule(self._pace.epoch_steps)
 
     @keeps_random_states
     def train_epoch(self) -> dict[str, float]:
@@ -66,6 +75,9 @@ class ReinforcementTrainer:
         start = time.perf_counter()
         self.epoch += 1
         seed_all(self._seed("epoch"))
+        if self._schedule is not None:
+            for optimizer in self._networks.optimizers:
+                self._schedule.begin_epoch(optimizer, self.epoch)
         self.agent.begin_epoch(np.random.default_rng(self._seed("agent")))
         returns = self._act_and_learn(np.random.default_rng(self._seed("exploration")))
         metrics = {"train_return": float(np.mean(returns))} if returns else {}
@@ -73,18 +85,35 @@ class ReinforcementTrainer:
         seed_all(self._seed("evaluation"))
         metrics |= self._validate()
         metrics["epsilon"] = self._exploration.at(self._steps)
+        if self._schedule is not None:
+            self._schedule.observe(metrics)
         metrics["seconds"] = time.perf_counter() - start
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
         """See EpochTrainer."""
-        return {"epoch": self.epoch, "steps": self._steps, "agent": self.agent.state_dict()}
+        state = {"epoch": self.epoch, "steps": self._steps, "agent": self.agent.state_dict()}
+        if self._schedule is not None:
+            state["lr_schedule"] = self._schedule.state_dict()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See EpochTrainer."""
         self.epoch, self._steps = state["epoch"], state["steps"]
         is_others = 0 < self.epoch == self.config.copied_epochs
         self.agent.load_state_dict(state["agent"], is_others=is_others)
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state.get("lr_schedule", {}))
+
+    def policy(self) -> Policy | None:
+        """Return what the agent has learned as a module; None where it can't be had without it."""
+        if not isinstance(self.agent, LearnsPolicy):
+            return None
+        return Policy(self.agent.values_module(), self._environment).eval()
+
+    def examples(self, number: int) -> Array:
+        """Return observations as the environment shows them, (number, ...)."""
+        return self._environment.shown(number)
 
     def close(self) -> None:
         """Close the environments."""
@@ -95,7 +124,8 @@ class ReinforcementTrainer:
         """Take the steps of an epoch; returns the sums of rewards of the episodes that ended."""
         returns, total = [], 0.0
         seen = self._environment.reset(self._seed("environment"))
-        for _ in range(self._pace.epoch_steps):
+        for number in range(self._pace.epoch_steps):
+            self._set_rates(number)
             if generator.random() < self._exploration.at(self._steps):
                 action = int(generator.integers(self._environment.num_actions))
             else:
@@ -110,6 +140,12 @@ class ReinforcementTrainer:
                 returns.append(total)
                 seen, total = self._environment.reset(), 0.0
         return returns
+
+    def _set_rates(self, step: int) -> None:
+        """Set the learning rates for a step of the epoch, counted from 0."""
+        if self._schedule is not None:
+            for optimizer in self._networks.optimizers:
+                self._schedule.begin_step(optimizer, self.epoch, step)
 
     def _validate(self) -> dict[str, float]:
         """Return the means of the validation's episodes, of which each step is taken together."""

@@ -20,6 +20,7 @@ from hpsearch.spec import Resources, TrialConfig
 from hpsearch.training import calibrate, export_model, make_trainer
 from hpsearch.training.checkpoints import load_checkpoint
 from hpsearch.training.protocol import ModelTrainer
+from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
 from hpsearch.training.threads import num_threads
 from hpsearch.training.trainer import Trainer
 from hpsearch.tuning.on_ray.shipping import ShippedData
@@ -54,6 +55,17 @@ def train_final_model(
     shipped = ShippedData(data, config.values.get("dataset"), config.folder, config.code)
     final: FinalModel = ray.get(task.remote(config, shipped, checkpoint))
     return replace(final, example=final.example.copy())  # Ray's arrays can't be written
+
+
+def learned_policy(config: TrialConfig, checkpoint: Path) -> FinalModel | None:
+    """Return what an agent has learned, from its trial's checkpoint; None where it can't be had
+    without the agent."""
+    with num_threads(config.cpu), working_directory(Path(config.folder)):
+        trainer = ReinforcementTrainer(config)
+        trainer.load_state_dict(load_checkpoint(checkpoint, "cpu")["trainer"])
+        policy, example = trainer.policy(), trainer.examples(EXAMPLE_ROWS)
+        trainer.close()
+    return None if policy is None else FinalModel(policy, None, example)
 
 
 def test_scores(
