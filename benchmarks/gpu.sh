@@ -1,5 +1,6 @@
 #!/bin/sh
-# The tests that need a GPU, then benchmarks.fusion: one command of under ten minutes.
+# The tests that need a GPU, the accuracy of search_spaces/more/ on Fashion-MNIST where its files are
+# there, then benchmarks.fusion: one command of under ten minutes.
 #
 #   [OUT=build/gpu] [PYTHON=python3] sh benchmarks/gpu.sh [options of benchmarks.fusion]
 #
@@ -112,6 +113,14 @@ if holds "$PYTHON" "import torch; assert torch.cuda.is_available()"; then
     export HPSEARCH_TEST_DEVICE=cuda
 fi
 run lanes 120 $pytest tests/training/lanes/test_equality.py tests/training/lanes/test_stacked.py
+# one configuration of each: on all of Fashion-MNIST, where its files are in $FASHION_MNIST
+FASHION_MNIST=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}
+if [ -d "$FASHION_MNIST" ] && holds "$PYTHON" "import optuna"; then
+    for each in cnn resnet; do
+        run "accuracy-$each" 90 "$PYTHON" -m benchmarks.accuracy "fashion_mnist_$each" \
+            --set "dataset.data_dir=$FASHION_MNIST" --set resources.gpu=0
+    done
+fi
 budget=$(($(left) - 25))
 run fusion $((budget + 15)) "$PYTHON" -m benchmarks.fusion --limit "$budget" --out "$OUT" "$@"
 
@@ -119,6 +128,7 @@ run fusion $((budget + 15)) "$PYTHON" -m benchmarks.fusion --limit "$budget" --o
     printf '%b' "$summary"
     printf 'all: %s s\n' $(($(date +%s) - started))
     tail -q -n 2 "$OUT/gpu-tests.log" "$OUT/lanes.log"
+    tail -q -n 1 "$OUT"/accuracy-*.log
     cat "$OUT/fusion.md"
 } 2>/dev/null | tee "$OUT/summary.txt"
 exit $failed

@@ -90,5 +90,24 @@ class TestEveryModel:
             assert torch.equal(exported.predict(x), outputs.argmax(-1))
 
 
+@pytest.mark.parametrize("name", registry.names("task"))
+def test_two_epochs_and_two_are_four_for_every_task(name: str) -> None:
+    place = next(each for each in places_of("task", name) if suits(name, each))
+    values = {**SECTIONS, **place.put({"name": name, **NEEDED.get(f"task.{name}", {})})}
+    made = [Trainer(TrialConfig(0, 0, 4, values), data_of(place.data)) for _ in range(3)]
+    curve = goes_on_bit_for_bit(*made)
+    assert curve[0] != curve[1]
+
+
+def suits(task: str, place: InTrial) -> bool:
+    """Whether a task can be learned there."""
+    values = {**SECTIONS, **place.put({"name": task, **NEEDED.get(f"task.{task}", {})})}
+    try:
+        Trainer(TrialConfig(0, 0, 4, values), data_of(place.data))
+    except (HpsearchError, TrialError):
+        return False
+    return True
+
+
 def _first(outputs: Any) -> Any:
     return outputs[0] if isinstance(outputs, tuple) else outputs

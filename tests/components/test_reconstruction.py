@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hpsearch.components import Arrays, Data, load_data, task_for
 from hpsearch.components.batch import Batch
-from hpsearch.components.corruptions import gaussian, masking, salt_and_pepper
+from hpsearch.components.corruptions import block_masking, gaussian, masking, salt_and_pepper
 from hpsearch.components.tasks.kinds import Statement
 from hpsearch.components.tasks.reconstruction import kl_divergences
 from hpsearch.errors import BadConfigurationError, DataError
@@ -163,6 +163,17 @@ class TestCorruptions:
         values, counts = found[found != self.X].unique(return_counts=True)
         assert values.tolist() == [-1.0, 2.0]
         assert counts[0] / counts.sum() == pytest.approx(0.5, abs=0.03)
+
+    def test_block_masking(self) -> None:
+        torch.manual_seed(0)
+        found = block_masking(self.X.abs() + 1, 0.3) == 0
+        assert found.sum(1).tolist() == [60] * 100
+        assert (found[:, 1:] != found[:, :-1]).sum(1).max() <= 2  # one stretch
+        assert found.any(0).float().mean() > 0.9  # anywhere
+        images = block_masking(torch.ones(50, 3, 8, 6), 0.25) == 0
+        assert torch.equal(images[:, 0], images[:, 1])
+        assert images[:, 0].sum((1, 2)).tolist() == [4 * 3] * 50
+        assert (images[:, 0].any(2).sum(1) == 4).all()
 
     def test_gaussian(self) -> None:
         torch.manual_seed(0)

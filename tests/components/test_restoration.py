@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from hpsearch.components import Arrays, Data, load_data, task_for
 from hpsearch.components.augmentations import blur
 from hpsearch.components.batch import Batch
 from hpsearch.components.tasks.kinds import Statement
+from hpsearch.components.tasks.similarity import structural_similarity
 from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import Trainer
@@ -57,6 +59,7 @@ class TestMetrics:
         found = task.summary(task.totals(clean + 0.1 * noise, batch).tolist())
         assert found["psnr"] == pytest.approx(20 * math.log10(255 / 2.5), abs=0.1)
         assert found["psnr_gain"] == pytest.approx(20)
+        assert found["ssim"] > 0.99 and found["ssim_gain"] > 0
         assert found["loss"] == pytest.approx((0.1 * noise).square().mean().item(), rel=1e-5)
 
     def test_to_leave_images_as_they_are_gains_nothing(self, data: Data) -> None:
@@ -64,6 +67,32 @@ class TestMetrics:
         task = task_for(data)
         assert task.summary(task.totals(x, Batch(x, clean)).tolist())["psnr_gain"] == 0
         assert task.summary(task.totals(clean, Batch(x, clean)).tolist())["psnr"] == 100
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 32, 24), (3, 3, 16, 16)])
+def test_similarity_is_torchmetrics(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    clean = torch.rand(shape, dtype=torch.float64)
+    changed = clean + 0.2 * torch.randn_like(clean)
+    _, whole = structural_similarity_index_measure(
+        changed, clean, data_range=2.0, reduction="none", return_full_image=True
+    )
+    inner = whole[..., 5:-5, 5:-5].flatten(1).mean(1)  # it continues images beyond their borders
+    torch.testing.assert_close(structural_similarity(changed, clean, 2.0), inner)
+
+
+def test_similarity_of_small_images_has_smaller_windows() -> None:
+    image = torch.rand(2, 1, 8, 8)
+    assert structural_similarity(image, image, 1.0).tolist() == pytest.approx([1, 1])
+    assert (structural_similarity(image, 1 - image, 1.0) < 0.2).all()
+
+
+def test_tables_have_no_structural_similarity() -> None:
+    section = {"name": "wine"}
+    data = load_data(section, seed=0, said=SAID)
+    model = {"name": "autoencoder", "hidden_sizes": [8], "code_size": 4}
+    metrics = trainer(data, model=model).train_epoch() or {}
+    assert "val_psnr_gain" in metrics and "val_ssim" not in metrics
 
 
 def test_targets_are_the_images_before(data: Data) -> None:

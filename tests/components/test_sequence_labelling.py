@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from hpsearch.components import Data, load_data, task_for
 from hpsearch.components.batch import IGNORED, Batch
@@ -39,6 +40,23 @@ def test_a_memory_is_needed_for_what_was_before(data: Data) -> None:
     table = export_model(made).predict_table(data.val.x)  # type: ignore[union-attr]
     y = np.array(data.class_names)[data.val.y]  # type: ignore[union-attr]
     assert (table["step_7"].to_numpy() == y[:, 5]).mean() > 0.95
+
+
+def test_one_input_leads_to_many_outputs() -> None:
+    """A recurrent net counts on from the first step; without a memory it can but guess."""
+    counting = load_data({"name": "counting", "sequences": 400, "length": 6}, seed=0)
+    made = trainer(counting, epochs=12)
+    accuracies = [(made.train_epoch() or {})["val_accuracy"] for _ in range(12)]
+    assert max(accuracies) > 0.99
+    alone = trainer(counting, epochs=6, name=f"{__name__}:step_by_step", hidden_size=16)
+    accuracies = [(alone.train_epoch() or {})["val_accuracy"] for _ in range(6)]
+    assert max(accuracies) == pytest.approx((1 + 5 / 4) / 6, abs=0.08)
+
+
+def step_by_step(input_shape: Any, output_shape: Any, hidden_size: int) -> nn.Module:
+    """A net that sees one step alone."""
+    layers = nn.Linear(input_shape[1], hidden_size), nn.ReLU()
+    return nn.Sequential(*layers, nn.Linear(hidden_size, output_shape[1]))
 
 
 def test_the_loss_is_of_the_steps_that_count(data: Data) -> None:

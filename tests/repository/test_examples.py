@@ -14,7 +14,7 @@ from hpsearch.space import SearchSpace
 from hpsearch.spec import TrialConfig, load_spec
 from hpsearch.training import make_trainer
 from hpsearch.validation import check_spec
-from tests.support.examples import FASHION_MNIST, SPECS, run_shortly
+from tests.support.examples import FASHION_MNIST, MORE, SPECS, run_shortly
 from tests.support.space import draw
 
 needs_fashion_mnist = pytest.mark.skipif(
@@ -60,6 +60,23 @@ def test_configurations_of_every_search_space_train(path: Path) -> None:
             assert metrics is not None
             is_earlier = any(name.startswith("stage1_") for name in metrics)  # has no objective
             assert is_earlier or spec.objective.metric in metrics
+
+
+@pytest.mark.parametrize("path", [example(path) for path in MORE], ids=lambda path: path.stem)
+def test_configurations_of_more_search_spaces_train(path: Path, tmp_path: Path) -> None:
+    """One, on few rows, without the GPU that they are for."""
+    (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / "king_james.txt").write_text("In the beginning God created the heaven. " * 600)
+    small = {"fashion_mnist_resnet": ["model.widths=[4, 4, 8]"]}.get(path.stem, [])
+    is_fashion = path.stem.startswith("fashion")
+    rows = ["dataset.train_rows=200", "dataset.val_rows=50"] if is_fashion else []
+    spec, data = check_spec(load_spec(tmp_path / path.name, ["resources.gpu=0", *rows, *small]))
+    assert data is not None
+    space = SearchSpace.of(spec)
+    values = space.resolve(draw(space, random.Random(0)))
+    config = TrialConfig(0, 0, spec.max_epochs, values, folder=spec.folder)
+    metrics = make_trainer(config, data).train_epoch()
+    assert metrics is not None and spec.objective.metric in metrics
 
 
 def is_large(path: Path) -> bool:

@@ -28,6 +28,7 @@ def write_files(folder: Path) -> None:
         _write_arrays(folder / f"{name}.npz", rng)
         _write_pictures(folder / name, rng)
         _write_texts(folder / name, seed)
+        _write_series(folder / name, rng)
         write_masks(folder / f"{name} masks", seed=seed)
         write_images(folder / f"{name} images", count=20, size=(6 + seed, 4))
         values = {**SECTIONS, "optimizer": {"name": "sgd"}}
@@ -92,3 +93,16 @@ def _write_texts(folder: Path, seed: int) -> None:
     for topic in ("law", "love", "work"):
         texts = [f"{topic} is {'not ' * (i + seed)}all" for i in range(ROWS // 3)]
         (folder / topic).write_text("\n%\n".join(texts))
+
+
+def _write_series(folder: Path, rng: Any) -> None:
+    """Write two sets of labelled series, of two dimensions, as the UCR archive has them."""
+    for name in ("Waves", "Ramps"):
+        (folder / name).mkdir()
+        for split in ("TRAIN", "TEST"):
+            rows = [
+                ":".join([*(",".join(map(str, each)) for each in row), "up" if i % 2 else "down"])
+                for i, row in enumerate(rng.normal(size=(ROWS, 2, 5)).round(3))
+            ]
+            head = f"# two classes\n@problemName {name}\n@data\n"
+            (folder / name / f"{name}_{split}.ts").write_text(head + "\n".join(rows) + "\n")

@@ -147,6 +147,7 @@ CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
 AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
 DBN = {"name": "dbn", "hidden_sizes": [4, 3]}
+PRIOR = {"name": "image_prior", "channels": 4, "noise_channels": 3, "depth": 1}
 SIAMESE = {"name": "siamese", "embedding_size": 4, "encoder": MLP}
 TWINS = {"name": "barlow_twins", "encoder": MLP, "embedding_size": 4, "projector_sizes": [6, 5]}
 UNET = {"name": "unet", "base": 4, "depth": 1}
@@ -204,6 +205,8 @@ PLACES: dict[str, list[Any]] = {
     "task.word_embedding": [_section("task", "words", model={"name": "skip_gram"})],
     "model.tree_lstm": [_section("model", "trees")],
     "task.sequence_labelling": [_section("task", "echo", model=RNN)],
+    "model.image_prior": [_section("model", "damaged")],
+    "task.image_prior": [_section("task", "damaged", model=PRIOR)],
     "model.dbn": [_section("model", "units")],
     "model.rbm": [_section("model", "units")],
     "task.multioutput": [_section("task", "mixed")],

@@ -10,6 +10,7 @@ from hpsearch.spec import load_spec
 
 ROOT = Path(__file__).parents[2]
 SPECS = sorted((ROOT / "search_spaces").glob("*.yaml"))
+MORE = sorted((ROOT / "search_spaces" / "more").glob("*.yaml"))
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 

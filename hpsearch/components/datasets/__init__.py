@@ -8,30 +8,36 @@ from __future__ import annotations
 
 from hpsearch.components.datasets import (
     catalogue,
+    damaged,
     echo,
     images,
     keel,
     masks,
+    memory,
     sequences,
     series,
     streams,
     texts,
     trees,
+    ucr,
     word_pairs,
 )
 from hpsearch.components.datasets.loading import load_data
 
 __all__ = [
     "catalogue",
+    "damaged",
     "echo",
     "images",
     "keel",
     "load_data",
     "masks",
+    "memory",
     "sequences",
     "series",
     "streams",
     "texts",
     "trees",
+    "ucr",
     "word_pairs",
 ]

