@@ -43,6 +43,14 @@ from hpsearch.spec import Scalar, SearchSpec
 
 #: seconds that a driver waits for its search: others hold the lock for a moment, to look at it
 LOCK_TIMEOUT_S = 1.0
+#: characters of a name, at most
+MAX_NAME = 100
+
+
+def name_of_repeats(name: str) -> str:
+    """Return the name of the search that trains a search's best again, with new seeds."""
+    suffix = "-final"
+    return f"{name[: MAX_NAME - len(suffix)]}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ class SearchFolder:
     @property
     def final(self) -> SearchFolder:
         """The search that trains the best configurations again, with new seeds."""
-        return SearchFolder(self.path / f"{self.name}-final")
+        return SearchFolder(self.path / name_of_repeats(self.name))
 
     @property
     def ray(self) -> Path:

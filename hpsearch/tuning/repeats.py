@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from hpsearch.outcome import Outcome
 from hpsearch.record import Finalist, FinalNote, Record, TrialRecord
-from hpsearch.runs import Runs, SearchFolder
+from hpsearch.runs import Runs, SearchFolder, name_of_repeats
 from hpsearch.samplers import Observation
 from hpsearch.spec import EarlyStopping, Scalar, SearchSpec
 from hpsearch.training.seeds import derive_seed
@@ -93,7 +93,7 @@ def spec_of_repeats(spec: SearchSpec) -> SearchSpec:
             "dry_epoch": False,
         }
     )
-    update = {"name": f"{spec.name}-final", "search": search, "storage": None}
+    update = {"name": name_of_repeats(spec.name), "search": search, "storage": None}
     return spec.model_copy(update=update)
 
 

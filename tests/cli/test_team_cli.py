@@ -89,6 +89,10 @@ def test_a_user_submits_watches_and_takes_home(
     assert (ann.folder / path).stat().st_size > 0
     assert "extended" not in ann.run("extend", "team", "--trials", "1")
     assert "3 of 3 done" in ann.run("logs", "team", "-f") + ann.run("status", "team")
+    assert ann.run("repeat", "team", "--seeds", "2") == "team: queued\n"
+    ann.run("logs", "team", "-f")
+    assert "New seeds" in ann.run("report", "team")
+    assert "name: more" in ann.run("next", "team", "--name", "more")
     assert "team: 0 problems" in ann.run("check", "team", "--runs", str(served[2]))
     ann.run("delete", "team", "--yes")
     assert "no searches" in ann.run("list")

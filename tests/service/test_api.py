@@ -266,7 +266,9 @@ def test_the_name_of_a_deleted_search_stays_its_owners(team: Team) -> None:
     assert team.ann.delete(f"{API}/searches/mine").status_code == 204
     refused = team.bob.post(f"{API}/searches", json=body)
     assert refused.status_code == 409
-    assert "'mine' was a search of ann" in refused.json()["error"]["message"]
+    assert (
+        "'mine' is kept for MLflow runs of searches of ann" in refused.json()["error"]["message"]
+    )
     assert not team.service.table.has("mine")
     assert team.ann.post(f"{API}/searches", json=body).status_code == 201
     row = team.service.table.get("mine")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import requests
 from mlflow import MlflowClient
 from torch import nn
 
-from hpsearch.record import Record
+from hpsearch.errors import SearchExistsError
+from hpsearch.record import Outcome, Record
+from hpsearch.runs import Runs, name_of_repeats
 from hpsearch.service.core import Service
 from hpsearch.service.embedded.processes import free_ports
 from hpsearch.service.gateway import owners
@@ -134,6 +136,32 @@ def test_a_driver_does_all_of_its_work_through_it(
     assert (place.folder / "artifacts").joinpath(
         *best.source.removeprefix("mlflow-artifacts:/").split("/"), "code", "nets.py"
     ).read_text() == "# code\n"
+
+
+def test_repeats_have_an_experiment_of_their_own(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", place.token)
+    spec = place.ours.spec.model_copy(update={"name": name_of_repeats("ours"), "storage": None})
+    repeats = Runs(tmp_path).create(spec).take_over()
+    repeats.add_trial(place.ours.trials[0].params)
+    repeats.end_trial(0, Outcome.COMPLETED)
+    repeats.end("finished")
+    sync(repeats, f"{place.url}/tracking")
+    experiment = place.mlflow.get_experiment_by_name("ours-final")
+    assert len(place.mlflow.search_runs([experiment.experiment_id])) == 2
+    body = {"name": name_of_repeats("theirs")}
+    assert place.ask("POST", f"{API}/experiments/create", body).status_code == 403
+
+
+def test_the_experiment_of_repeats_is_kept_for_their_search(place: Place) -> None:
+    table = place.team.service.table
+    row = table.get("ours")
+    with pytest.raises(SearchExistsError, match=r"'ours-final' is kept for MLflow runs of"):
+        table.add(replace(row, name="ours-final", owner="bob", idempotency_key=None))
+    table.add(replace(row, name="late-final", owner="bob", idempotency_key=None))
+    with pytest.raises(SearchExistsError, match=r"'late-final' is kept for MLflow runs of"):
+        table.add(replace(row, name="late", idempotency_key=None))
 
 
 BODIES: dict[str, dict[str, Any]] = {

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from hpsearch.errors import ConflictError, SearchExistsError, SearchNotFoundError
+from hpsearch.runs import name_of_repeats
 from hpsearch.service.database.search_lists import SHOWN, Filter, count_of, page_of
 from hpsearch.service.database.tables import names, searches
 from hpsearch.service.summaries import MAX_REASON, checked_summary, clean_text
@@ -77,7 +78,8 @@ class SearchTable:
         try:
             with self._engine.begin() as connection:
                 connection.execute(insert(searches).values(values))
-                _take_name(connection, row.name, row.owner, now)
+                for name in (row.name, name_of_repeats(row.name)):
+                    _take_name(connection, name, row.owner, now)
         except IntegrityError as error:
             return self._found_again(row, error), False
         return self.get(row.name), True
@@ -206,6 +208,15 @@ class SearchTable:
             found = connection.scalar(query)
         return row.created_at if found is None else float(found)
 
+    def experiment_names(self, row: SearchRow) -> tuple[str, ...]:
+        """Return the names of a search's experiments in MLflow: its own, and that of its repeats
+        unless another user took that name before searches kept it."""
+        repeats = name_of_repeats(row.name)
+        query = select(names.c.owner).where(names.c.name == repeats)
+        with self._engine.connect() as connection:
+            owner = connection.scalar(query)
+        return (row.name, repeats) if owner in (None, row.owner) else (row.name,)
+
     def _found_again(self, row: SearchRow, error: IntegrityError) -> SearchRow:
         if row.idempotency_key is not None:
             key = searches.c.idempotency_key == row.idempotency_key
@@ -231,7 +242,7 @@ def _take_name(connection: Connection, name: str, owner: str, since: float) -> N
     if found is None:
         connection.execute(insert(names).values(name=name, owner=owner, since=since))
     elif found != owner:
-        rule = f"must be new, but {name!r} was a search of {found}, whose MLflow runs are kept"
+        rule = f"must be new, but {name!r} is kept for MLflow runs of searches of {found}"
         raise SearchExistsError(f"name: {rule}")
 
 

@@ -43,7 +43,8 @@ async def the_owner(
     slots: UserSlots = request.app.state.slots
     async with slots.of(f"searches of {row.owner}"):
         since = await run_in_threadpool(service.table.name_since, row)
-        yield SearchOwner(row.name, since, experiments)
+        names = await run_in_threadpool(service.table.experiment_names, row)
+        yield SearchOwner(row.name, names, since, experiments)
 
 
 async def the_target(request: Request) -> Target:

@@ -84,12 +84,14 @@ class SearchOwner:
     """See rules.Owner; `since` is when there was first a search of the name, since 1970."""
 
     name: str
+    experiment_names: tuple[str, ...]
     since: float
     experiments: Experiments
 
     def has_experiment(self, experiment_id: str) -> bool:
         """See rules.Owner."""
-        return experiment_id == self.experiments.of_search(self.name, self.since)
+        own = (self.experiments.of_search(name, self.since) for name in self.experiment_names)
+        return experiment_id in own
 
     def has_registered_model(self, name: str) -> bool:
         """See rules.Owner."""

@@ -1,8 +1,8 @@
 """What a search's driver may ask of MLflow: to read, and to write what is its own.
 
 A write names what it changes by experiments, runs, logged models and registered models. A search
-has one experiment and one registered model, of its own name; runs and logged models belong to an
-experiment for good.
+has one registered model, of its own name, and one experiment of that name, and one for its
+repeats; runs and logged models belong to an experiment for good.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ class Owner(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, and that of its experiment and its registered model."""
+        """Its name, and that of its registered model."""
+        ...
+
+    @property
+    def experiment_names(self) -> Sequence[str]:
+        """The names of its experiments."""
         ...
 
     def has_experiment(self, experiment_id: str) -> bool:
@@ -46,6 +51,10 @@ class Owner(Protocol):
 
 def _is_named(owner: Owner, value: str) -> bool:
     return value == owner.name
+
+
+def _is_experiment(owner: Owner, value: str) -> bool:
+    return value in owner.experiment_names
 
 
 def _has_registered_model(owner: Owner, value: str) -> bool:
@@ -157,7 +166,7 @@ READS = (
     Route("POST", f"{_API}/logged-models/search"),
 )
 WRITES = (
-    _write("POST", "experiments/create", ("name",), "tags", name_is=_is_named),
+    _write("POST", "experiments/create", ("name",), "tags", name_is=_is_experiment),
     _write("POST", "runs/create", ("experiment_id",), "user_id", "run_name", "start_time", "tags"),
     _write("POST", "runs/update", ("run_id",), "run_uuid", "status", "end_time", "run_name"),
     _write("POST", "runs/log-batch", ("run_id",), "metrics", "params", "tags"),
