@@ -49,9 +49,11 @@ class NearestNeighbours(BaseCallback):
 
 
 def nearest_classes(seen: Tensor, classes: Tensor, asked: Tensor, k: int) -> Tensor:
-    """Return the class of most of the k rows of `seen` whose features have the greatest cosines
-    with those of each row `asked`; of several the one with the smallest number."""
+    """Return the class of most of the k rows of `seen`, or of all where these are fewer, whose
+    features have the greatest cosines with those of each row `asked`; of several the one with the
+    smallest number."""
     known = F.normalize(seen.flatten(1).float())
+    k = min(k, len(known))  # fine-tuning may train on a subset
     found = []
     for part in torch.split(F.normalize(asked.flatten(1).float()), _ROWS):
         nearest = (part @ known.T).topk(k).indices

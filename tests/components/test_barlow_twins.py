@@ -131,6 +131,8 @@ class TestNearestNeighbours:
         asked = torch.tensor([[5.0, 0.2], [0.0, 1.0]])
         assert nearest_classes(seen, classes, asked, 1).tolist() == [2, 1]
         assert nearest_classes(seen, classes, asked, 3).tolist() == [0, 1]
+        everything = nearest_classes(seen, classes, asked, len(seen))
+        assert torch.equal(nearest_classes(seen, classes, asked, 100), everything)
         assert nearest_classes(seen, classes, asked, 5).tolist() == [1, 1]
 
     def test_it_is_scikit_learns(self) -> None:

@@ -121,6 +121,7 @@ NEITHER = {
     "model.one_neuron_skip": "neither has it",
     "regularizer.skip_neuron": "neither has it",
     "model.highway": "neither has it",
+    "model.image_prior": "neither has it",
     "model.siamese": "neither has it",
     "model.barlow_twins": "neither has it",
     "model.unet": "neither has it",

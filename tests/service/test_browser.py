@@ -92,6 +92,7 @@ def test_pages_fit_a_phone_in_both_schemes(visit: Visit, scheme: str) -> None:
     with visit("/", viewport=PHONE, color_scheme=scheme) as page:
         assert _width(page) == 360
         page.goto("/searches/done")
+        page.locator("[data-figure][data-known]").first.scroll_into_view_if_needed()
         page.locator(".js-plotly-plot").first.wait_for()
         page.get_by_text("Extend…").click()
         assert _width(page) == 360
@@ -133,6 +134,7 @@ def test_a_search_is_live(team: Team, visit: Visit) -> None:
 
 def test_figures_are_drawn_when_they_come_near(visit: Visit) -> None:
     with visit("/searches/done", viewport=PHONE) as page:
+        page.locator("[data-figure][data-known]").first.scroll_into_view_if_needed()
         page.locator(".js-plotly-plot").first.wait_for()
         last = page.locator("[data-figure][data-known]").last
         assert "js-plotly-plot" not in (last.get_attribute("class") or "")

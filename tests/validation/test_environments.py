@@ -31,7 +31,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"augmentations": ["mixup"]}, "augmentations: must not be given with environment: an agent"),
     ({"task": "classification"}, "task: must not be given with environment: an agent"),
     ({"stages": [{"epochs": 1}]}, "stages: must not be given with environment: an agent"),
-    ({"lr_schedule": "cosine"}, "lr_schedule: must not be given with environment: an agent"),
     ({"accumulate": 2}, "accumulate: must not be given with environment: an agent learns from"),
     ({"fuse": 4}, "fuse: must be auto or off with environment: each agent acts in its own"),
     ({"compile": True}, "compile: must not be given with environment"),
