@@ -6,6 +6,8 @@ import gc
 import multiprocessing
 import os
 import pickle
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +273,12 @@ class TestSharedMemory:
         gc.collect()
         again = shared_pixels.open_pixels(key, 36, (3, 10, 12))
         assert again is not None and again.num_decoded == 0
+
+    def test_one_that_lets_go_of_it_is_waited_for(self) -> None:
+        leaving = socket.socket(socket.AF_UNIX)
+        leaving.bind(f"\0hpsearch-images-{os.getuid()}-leaving")  # and hands out nothing
+        threading.Timer(0.2, leaving.close).start()
+        assert shared_pixels.open_pixels("leaving", 1, (3, 1, 1)) is not None
 
     def test_a_forked_process_that_lets_go_leaves_it_to_others(self, tmp_path: Path) -> None:
         train = rows(images(write_images(tmp_path)).train)

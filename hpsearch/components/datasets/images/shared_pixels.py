@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,6 +30,8 @@ from hpsearch.process import when_freed
 MAX_SHARE = 0.5
 #: seconds in which another process of the node has to hand over its memory
 TIMEOUT_S = 2.0
+#: seconds between two looks whether it does
+RETRY_S = 0.01
 _CGROUP = Path("/sys/fs/cgroup")
 Decode = Callable[[int], NDArray[np.uint8]]
 
@@ -66,12 +69,7 @@ def open_pixels(key: str, num_images: int, shape: tuple[int, ...]) -> SharedPixe
         return opened
     address = f"\0hpsearch-images-{os.getuid()}-{key}"
     num_bytes = num_images * (1 + int(np.prod(shape)))
-    server: socket.socket | None = None
-    descriptor = _received(address)
-    if descriptor is None:
-        if num_bytes > MAX_SHARE * available_bytes():
-            return None
-        descriptor, server = _offered(address, num_bytes)
+    descriptor, server = _shared(address, num_bytes)
     if descriptor is None:
         return None
     pixels = SharedPixels(mmap.mmap(descriptor, num_bytes), num_images, shape)
@@ -86,6 +84,24 @@ def open_pixels(key: str, num_images: int, shape: tuple[int, ...]) -> SharedPixe
 _opened: weakref.WeakValueDictionary[str, SharedPixels] = weakref.WeakValueDictionary()
 
 
+def _shared(address: str, num_bytes: int) -> tuple[int | None, socket.socket | None]:
+    """Return another process's memory, or new memory and the socket that hands it out.
+
+    For a moment there may be neither: another process begins to hand out, or has just let go.
+    """
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        if (descriptor := _received(address)) is not None:
+            return descriptor, None
+        if num_bytes > MAX_SHARE * available_bytes():
+            return None, None
+        if (server := _bound(address)) is not None:
+            return _offered(server, num_bytes), server
+        if time.monotonic() > deadline:
+            return None, None
+        time.sleep(RETRY_S)
+
+
 def _received(address: str) -> int | None:
     with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
         client.settimeout(TIMEOUT_S)
@@ -96,21 +112,25 @@ def _received(address: str) -> int | None:
     return None
 
 
-def _offered(address: str, num_bytes: int) -> tuple[int | None, socket.socket | None]:
-    """Return new memory, and the socket that hands it out; where another process was faster, its
-    memory."""
+def _bound(address: str) -> socket.socket | None:
+    """Return a socket at an address, unless there is one."""
     server = socket.socket(socket.AF_UNIX)
     try:
         server.bind(address)
         server.listen(64)
     except OSError:
         server.close()
-        return _received(address), None
+        return None
+    return server
+
+
+def _offered(server: socket.socket, num_bytes: int) -> int:
+    """Return new memory, which a socket hands out from now on."""
     descriptor = os.memfd_create("hpsearch-images")
     os.ftruncate(descriptor, num_bytes)  # takes nothing before it is written
     arguments = (server, os.dup(descriptor))
     threading.Thread(target=_serve, args=arguments, daemon=True, name="hpsearch-images").start()
-    return descriptor, server
+    return descriptor
 
 
 def _serve(server: socket.socket, descriptor: int) -> None:
