@@ -136,7 +136,7 @@ def denoising(options: argparse.Namespace) -> None:
 def _changed(trainer: Trainer, split: str) -> tuple[Values, Values]:
     """Return the changed images of a split (rows, values), and those before."""
     with torch.no_grad(), trainer._views_of_evaluation() as changed:
-        batches = [changed(batch) for batch in trainer._read(split, 256)]
+        batches = [changed(batch) for batch in trainer.splits.evaluated(split, trainer.epoch)]
     inputs = torch.cat([batch.inputs for batch in batches])
     targets = torch.cat([batch.targets for batch in batches])
     return inputs.flatten(1).numpy(), targets.flatten(1).numpy()

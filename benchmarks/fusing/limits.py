@@ -32,7 +32,7 @@ class Limits:
         """Return the trial-epochs a second at which one of the two is reached."""
         trainer = work.trainer(0, device)
         data, size = train_data(trainer), work.batch_size
-        val_rows = len(trainer.batches("val"))
+        val_rows = len(trainer.splits.batches("val"))
         batch = data.rows.map(lambda tensor: tensor[:size])
         with FlopCounterMode(display=False) as counter:
             outputs = trainer.model(batch.inputs)

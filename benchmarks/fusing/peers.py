@@ -48,7 +48,7 @@ def graphed_rate(work: Work, device: torch.device, seconds: float) -> float:
     """Return the epochs a second of a compiled model whose whole step is a CUDA graph."""
     trainer = work.trainer(0, device)
     data, size = train_data(trainer), work.batch_size
-    val = trainer.batches("val")
+    val = trainer.splits.batches("val")
     x, y = data.rows
     model = trainer.model
     compiled, loss_of = torch.compile(model), torch.nn.functional.cross_entropy

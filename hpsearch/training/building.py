@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from hpsearch import registry
-from hpsearch.components.augmentations import refusal
 from hpsearch.components.data import Data
 from hpsearch.components.examples import Arrays
 from hpsearch.components.initializers.by_name import initialize
@@ -27,7 +25,7 @@ from hpsearch.components.models.building import (
 from hpsearch.components.optimizers import Group, build_optimizer
 from hpsearch.components.tasks.base import Task, output_shape, task_for
 from hpsearch.components.tasks.heads import Head
-from hpsearch.errors import BadConfigurationError, placed
+from hpsearch.errors import placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig, default_of
 
 _One = TypeVar("_One")
@@ -59,21 +57,6 @@ def for_each(
         with placed(section, number):
             results.append(call(component))
     return results
-
-
-def check_augmentations(config: TrialConfig, data: Data) -> None:
-    """Raise BadConfigurationError for augmentations that can't be taken for data."""
-    sections = config.values.get("augmentations") or ()
-    if data.encoding.needs_augmentations and not sections:
-        with placed("augmentations"):
-            rule = f"must be given for {data.kind}, which learns from what they change"
-            raise BadConfigurationError(rule)
-    of, folder = COMPONENT_SECTIONS["augmentations"], Path(config.folder)
-    for number, section in enumerate(sections):
-        name = of.written_out(section)["name"]
-        if rule := refusal(registry.get("augmentation", name, folder), data):
-            with placed("augmentations", number):
-                raise BadConfigurationError(rule, name)
 
 
 def new_task(config: TrialConfig, data: Data) -> Task:

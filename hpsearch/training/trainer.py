@@ -7,33 +7,30 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from hpsearch.components.augmentations import Augmentation, augmented
 from hpsearch.components.batch import Batch, Tree, map_tree
 from hpsearch.components.calibration import Calibration
 from hpsearch.components.callbacks import callback_metrics
 from hpsearch.components.data import Data
-from hpsearch.components.examples import LazyRows
 from hpsearch.components.finetuning import Subset
-from hpsearch.components.image_transforms import PerImage
 from hpsearch.components.initializers.from_data import initialize_from_data
 from hpsearch.components.models.building import check_batch_size
 from hpsearch.components.optimizers import hold_iterate
 from hpsearch.components.tasks import epoch_metrics
-from hpsearch.components.train_evaluation import TRAIN_EVAL, gaps
+from hpsearch.components.train_evaluation import TRAIN_EVAL, TrainEvaluation, gaps
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.spec import TrialConfig
-from hpsearch.training.batches import Batches, batch_sizes, batches_of
+from hpsearch.training.augmenting import Augmenting
+from hpsearch.training.batches import batch_sizes
 from hpsearch.training.building import (
     build,
     build_all,
-    check_augmentations,
     draw_weights,
     new_model,
     new_optimizer,
@@ -46,17 +43,15 @@ from hpsearch.training.dropout_keys import DropoutKeys
 from hpsearch.training.forgetting import ForgettingMeter
 from hpsearch.training.gradient_noise import GradientNoise
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
-from hpsearch.training.loader import Reading, Transform
 from hpsearch.training.measurements import Measurements
 from hpsearch.training.pacing import TrainingSchedule
 from hpsearch.training.rows import TrainingRows, check_last_batch
 from hpsearch.training.seeds import RandomStates, derive_seed, keeps_random_states, seed_all
+from hpsearch.training.splits import Splits
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
 SplitName = Literal["train", "rest", "val", "test"]
-#: rows of a batch when nothing is learned from it: more leave the caches of a CPU
-EVAL_BATCH_SIZE = 256
 #: steps of an epoch, evenly spaced, at which the norm of the gradient is taken
 GRAD_NORM_SAMPLES = 16
 
@@ -104,7 +99,6 @@ class Trainer:
         self.task = new_task(config, data)
         self.task.criterion.to(self.device)
         self._stream = stream
-        self._splits: dict[str, Batches] = {}
         seed_all(self._seed("model"))
         self.model = new_model(config, data, self.task)
         self._tuning = build(config, "finetune", model=self.model)  # it may replace the head
@@ -129,12 +123,16 @@ class Trainer:
                 raise BadConfigurationError(rule, self._accumulate)
         with placed("batch_size"):
             check_batch_size(self.model, self._pace.batch_size(1))
+        parts = {"train": self._rows.trained, "rest": self._rows.rest}
+        self.splits = Splits(data, self.device, config.loader, parts, self._seed)
         initialize_from_data(self.model, self._first_inputs)
-        self._augmentations, self._transforms = self._new_augmentations()
+        self.augmenting = Augmenting(config, data)
         measured = callback_metrics(config.values.get("callbacks"), Path(config.folder))
         known = epoch_metrics(self.task, has_rest=subset is not None, measured=measured)
         self._callbacks = Callbacks(config, known)
         self._callbacks.check_data(data)
+        if self._callbacks.train_evaluation is not None:
+            self.splits.parts[TRAIN_EVAL] = self._train_eval_rows(self._callbacks.train_evaluation)
         self._measurements = Measurements(config.measured, self.device)
         #: what corrects the probabilities once training is over; not fitted
         self.calibration: Calibration | None = build(config, "calibration", kind=data.kind)
@@ -335,14 +333,13 @@ class Trainer:
 
     def close(self) -> None:
         """End the processes that read Datasets."""
-        for batches in self._splits.values():
-            batches.close()
+        self.splits.close()
 
     def _evaluate(self, split: str, keep: bool) -> Totals:
         totals = Totals(self.task, self.epoch, split, keep=keep)
         self.model.eval()
         with torch.inference_mode(), self.autocast(), self._views_of_evaluation() as changed:
-            for batch in map(changed, self._read(split, EVAL_BATCH_SIZE)):
+            for batch in map(changed, self.splits.evaluated(split, self.epoch)):
                 totals.add(self._forward(batch.inputs), batch)
         return totals
 
@@ -355,7 +352,7 @@ class Trainer:
             return
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self._seed("views", 0))
-            yield self.augmented
+            yield self.augmenting
 
     def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
         totals, norms = Totals(self.task, self.epoch, "train"), []
@@ -370,29 +367,11 @@ class Trainer:
 
     def training_batches(self, plan: EpochPlan) -> Iterator[Batch]:
         """Yield the batches of an epoch as they are trained on, each with its step begun."""
-        reading = self._reading("train", self._transforms)
-        batches = self.batches("train").read(plan.batch_size, plan.order, reading)
-        for step, batch in enumerate(batches):
+        transforms = self.augmenting.transforms
+        drawn = self.splits.drawn(plan.order, plan.batch_size, self.epoch, transforms=transforms)
+        for step, batch in enumerate(drawn):
             self.begin_step(step)
-            yield self.augmented(batch)
-
-    def _new_augmentations(self) -> tuple[list[Augmentation], list[Transform]]:
-        """Build what changes batches, and single images where they are read; these come first."""
-        data = self.data
-        check_augmentations(self.config, data)
-        built = build_all(
-            self.config,
-            "augmentations",
-            input_shape=data.one_shape,
-            output_size=data.output_size,
-            kind=data.kind,
-            input_scale=data.x_scale,
-        )
-        of_images = [each for each in built if isinstance(each, PerImage)]
-        others = [each for each in built if not isinstance(each, PerImage)]
-        if isinstance(data.train, LazyRows):
-            return others, [each.transform for each in of_images]
-        return [*of_images, *others], []
+            yield self.augmenting(batch)
 
     @cached_property
     def update(self) -> Update:
@@ -427,27 +406,17 @@ class Trainer:
         if self.data.val is None:
             return {}
         self.model.eval()
-        return self._callbacks.probe(self.model, lambda split: self._read(split, EVAL_BATCH_SIZE))
+        return self._callbacks.probe(self.model, partial(self.splits.evaluated, epoch=self.epoch))
 
     def _drawn_batches(self) -> Iterator[Batch]:
         """Yield batches of the epoch's size, or of half the rows where that gives only one."""
         size = min(self._pace.batch_size(self.epoch), max(2, len(self._rows) // 2))
         generator = torch.Generator().manual_seed(self._seed("measure"))
         order = self._rows.order(size, 1, generator)
-        reading = self._reading("measure", self._transforms)
-        for batch in self.batches("train").read(size, order, reading):
+        transforms = self.augmenting.transforms
+        for batch in self.splits.drawn(order, size, self.epoch, "measure", transforms):
             if len(batch) == size:
-                yield self.augmented(batch)
-
-    @property
-    def augments(self) -> bool:
-        """Whether batches are changed before they are trained on."""
-        return bool(self._augmentations)
-
-    def augmented(self, batch: Batch) -> Batch:
-        """Return a batch as it is trained on; its changes are drawn from torch's generator."""
-        with placed("augmentations"):
-            return augmented(batch, self._augmentations, self.data)
+                yield self.augmenting(batch)
 
     def _order(self, epoch: int) -> Tensor:
         shuffle = torch.Generator().manual_seed(self._seed("shuffle", epoch))
@@ -455,14 +424,14 @@ class Trainer:
 
     def _first_inputs(self) -> Tree:
         batch_size = self._pace.batch_size(1)
-        batches, order = self.batches("train"), self._order(1)[:batch_size]
-        return next(batches.read(batch_size, order, self._reading("first"))).inputs
+        order = self._order(1)[:batch_size]
+        return next(self.splits.drawn(order, batch_size, self.epoch, "first")).inputs
 
     def _first_row(self) -> Tree:
         return map_tree(lambda leaf: leaf[:1], self._first_inputs())
 
     def _read_train(self) -> Iterator[Batch]:
-        return self._read("train", self._pace.batch_size(self.epoch))
+        return self.splits.read("train", self._pace.batch_size(self.epoch), self.epoch)
 
     def evaluate_epoch(self) -> dict[str, float]:
         """Return what an epoch reports of the splits that it isn't trained on."""
@@ -481,15 +450,12 @@ class Trainer:
     @property
     def evaluates_train(self) -> bool:
         """Whether a callback has the training rows evaluated too."""
-        return self._callbacks.train_evaluation is not None
+        return TRAIN_EVAL in self.splits.parts
 
-    @cached_property
-    def train_eval_rows(self) -> Tensor | None:
-        """The training rows that are evaluated, int64 (rows,): those of all trials; None: all."""
-        found = self._callbacks.train_evaluation
-        assert found is not None
+    def _train_eval_rows(self, of: TrainEvaluation) -> Tensor | None:
+        """Return the training rows that are evaluated: the same ones in all trials."""
         among = len(self._rows) if self._rows.trained is None else self._rows.trained
-        return found.drawn(among, derive_seed(self.config.seed, 0, self._stream + TRAIN_EVAL))
+        return of.drawn(among, derive_seed(self.config.seed, 0, self._stream + TRAIN_EVAL))
 
     def train_measured(self, totals: Totals, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return the metrics of the training rows in evaluation mode, and by how much they are
@@ -507,25 +473,6 @@ class Trainer:
         # Programs of earlier trials count towards a limit, after which nothing more is compiled.
         torch.compiler.reset()
         return torch.compile(self.model)
-
-    def _read(self, split: str, batch_size: int) -> Iterator[Batch]:
-        rows = {"train": self._rows.trained, "rest": self._rows.rest}
-        if split == TRAIN_EVAL:
-            rows[split] = self.train_eval_rows
-        batches = self.batches("train" if split in rows else split)
-        return batches.read(batch_size, rows.get(split), self._reading(split))
-
-    def _reading(self, purpose: str, transforms: Sequence[Transform] = ()) -> Reading:
-        return Reading(self._seed(f"read {purpose}"), self.epoch, transforms)
-
-    def batches(self, split: str) -> Batches:
-        """Return the batches of a split."""
-        if split not in self._splits:
-            examples = getattr(self.data, split)
-            if examples is None:
-                raise ValueError(f"the data has no {split} split")
-            self._splits[split] = batches_of(examples, self.device, self.config.loader)
-        return self._splits[split]
 
     @property
     def _subset_seed(self) -> int:

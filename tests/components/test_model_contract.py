@@ -69,7 +69,7 @@ class TestEveryModel:
     def test_rows_do_not_matter_to_each_other_in_evaluation(self, name: str) -> None:
         trainer = make(name)
         trainer.train_epoch()
-        inputs = next(trainer.batches("train").read(8, None, trainer._reading("first"))).inputs
+        inputs = next(trainer.splits.read("train", 8, 1)).inputs
         model = trainer.model.eval()
         with torch.no_grad():
             whole = _first(model(inputs))

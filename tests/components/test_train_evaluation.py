@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset
 
 import hpsearch.components.train_evaluation
 from hpsearch.components import Data
-from hpsearch.components.train_evaluation import TrainEvaluation
+from hpsearch.components.train_evaluation import TRAIN_EVAL, TrainEvaluation
 from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import Trainer
@@ -67,9 +67,10 @@ def test_a_sample_is_the_same_rows_in_every_trial(wine: Data) -> None:
     values = {**trainer(wine, rows=20).config.values, "optimizer": {"name": "sgd", "lr": 0.0}}
     first, second = (Trainer(TrialConfig(number, 0, 4, values), wine) for number in (0, 1))
     second.load_weights(first.state_dict())
-    assert first.train_eval_rows is not None and len(first.train_eval_rows) == 20
-    assert torch.equal(first.train_eval_rows, second.train_eval_rows)
-    index = first.train_eval_rows.numpy()
+    drawn, again = (each.splits.parts[TRAIN_EVAL] for each in (first, second))
+    assert drawn is not None and again is not None and len(drawn) == 20
+    assert torch.equal(drawn, again)
+    index = drawn.numpy()
     losses = [epoch_of(first)["train_eval_loss"] for _ in range(2)]
     x, y = torch.from_numpy(wine.train.x[index]), torch.from_numpy(wine.train.y[index])
     with torch.no_grad():  # batch norm goes on while the weights stay
@@ -81,8 +82,9 @@ def test_of_fine_tuning_on_a_subset_it_is_the_subset(wine: Data) -> None:
     subset = {"name": "subset", "fraction": 0.5}
     for rows in (None, 10):
         tuned = trainer(wine, rows=rows, finetune=subset)
-        assert tuned.train_eval_rows is not None and tuned._rows.trained is not None
-        assert np.isin(tuned.train_eval_rows, tuned._rows.trained).all()
+        drawn = tuned.splits.parts[TRAIN_EVAL]
+        assert drawn is not None and tuned._rows.trained is not None
+        assert np.isin(drawn, tuned._rows.trained).all()
         assert epoch_of(tuned)["train_eval_loss"] > 0
 
 

@@ -11,7 +11,7 @@ from hpsearch.training.seeds import random_states, set_random_states
 from hpsearch.training.trainer import EpochPlan, Trainer
 
 
-class Augmenting:
+class LaneAugmenting:
     """Augments the batches of an epoch lane by lane, each from its states of the generators.
 
     The states of the process are left as they come; the batches must be whole.
@@ -31,6 +31,6 @@ class Augmenting:
         states = self._states[row]
         assert states is not None
         set_random_states(states)
-        augmented = self._trainers[row].augmented(batch.map(lambda tensor: tensor[row]))
+        augmented = self._trainers[row].augmenting(batch.map(lambda tensor: tensor[row]))
         self._states[row] = random_states()
         return augmented

@@ -19,7 +19,7 @@ from hpsearch.training.lanes.stacked_optimizers import kind_of_step
 from hpsearch.training.lanes.stacked_training import StackedTraining
 from hpsearch.training.seeds import keeps_random_states, random_states
 from hpsearch.training.totals import Totals
-from hpsearch.training.trainer import EVAL_BATCH_SIZE, EpochPlan, Trainer
+from hpsearch.training.trainer import EpochPlan, Trainer
 
 #: an epoch's metrics, or what ended the trial in it; None where a callback had ended it before
 Result = dict[str, float] | Exception | SystemExit | None
@@ -146,7 +146,7 @@ class _Epoch:
         if first.data.val is None:
             return
         keep = bool(first.task.scores)
-        all_totals = self._evaluated("val", rows, first.batches("val").read(EVAL_BATCH_SIZE), keep)
+        all_totals = self._evaluated("val", rows, first.splits.evaluated("val", first.epoch), keep)
         for row in rows:
             self._take(row, self._trainers[row].measured, "val", all_totals[row])
 
@@ -156,7 +156,7 @@ class _Epoch:
         for row in rows:
             trainer = self._trainers[row]
             if trainer.evaluates_train:
-                index = trainer.train_eval_rows
+                index = trainer.splits.parts[TRAIN_EVAL]
                 key = None if index is None else index.numpy().tobytes()
                 alike.setdefault(key, []).append(row)
         return alike.values()
@@ -164,7 +164,7 @@ class _Epoch:
     def _evaluate_train(self, rows: Sequence[int]) -> None:
         """Evaluate lanes on training rows, which are the same ones, at once."""
         first = self._trainers[rows[0]]
-        batches = first.batches("train").read(EVAL_BATCH_SIZE, first.train_eval_rows)
+        batches = first.splits.evaluated(TRAIN_EVAL, first.epoch)
         all_totals = self._evaluated(TRAIN_EVAL, rows, batches, keep=False)
         for row in rows:
             found = self._metrics[row]
@@ -218,6 +218,6 @@ def _begin(trainers: Sequence[Trainer]) -> list[EpochPlan]:
     plans = []
     for trainer in trainers:
         plan = trainer.begin_epoch()
-        states = random_states() if trainer.augments else None
+        states = random_states() if trainer.augmenting else None
         plans.append(dataclasses.replace(plan, random_states=states))
     return plans

@@ -91,7 +91,7 @@ class ProgramTrial:
     def __init__(self, stack: Stack, gradients: Gradients, num_rows: int) -> None:
         self._stack, self._gradients = stack, gradients
         self._first = stack.trainers[0]
-        data = self._first.batches("train")
+        data = self._first.splits.batches("train")
         assert isinstance(data, TensorBatches)
         # of all of the data, which may be in the order of its classes
         rows = torch.linspace(0, len(data) - 1, min(num_rows, len(data))).long()

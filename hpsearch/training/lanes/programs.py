@@ -94,7 +94,7 @@ def obstacle_of(trainer: Trainer) -> str:
         return found
     if found := data_obstacle(trainer.data):
         return found
-    if trainer.augments and trainer.device.type != "cpu":
+    if trainer.augmenting and trainer.device.type != "cpu":
         return at("augmentations", "draw from the GPU's generator")
     if trainer.data.encoding.needs_augmentations:
         return at("augmentations", "make the views of the evaluation too")
@@ -155,7 +155,7 @@ def needs_whole_batches(trainer: Trainer) -> bool:
     """
     return (
         getattr(trainer.data.train, "mask", None) is not None
-        or trainer.augments
+        or bool(trainer.augmenting)
         or has_batch_statistics(trainer.model)
         or any(hasattr(module, "long_mean") for module in trainer.model.modules())
         or any(param.requires_grad for param in trainer.task.criterion.parameters())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hpsearch.components.batch import Batch, Tree, joined, map_tree
 from hpsearch.training.batches import TensorBatches
-from hpsearch.training.lanes.augmenting import Augmenting
+from hpsearch.training.lanes.augmenting import LaneAugmenting
 from hpsearch.training.lanes.gradients import Gradients, LaneBatch
 from hpsearch.training.lanes.parts import EpochParts, Part, PartTables
 from hpsearch.training.lanes.row_steps import RowStep, row_step
@@ -128,8 +128,8 @@ class _RowEpoch:
         self._norms: list[list[Tensor]] = [[] for _ in plans]
         self._kept: list[tuple[Part, Tree, Batch]] = []
         self._joins = self._trainers[0].task.joins_batches
-        augments = self._trainers[0].augments
-        self._augment = Augmenting(self._trainers, plans) if augments else None
+        augments = self._trainers[0].augmenting
+        self._augment = LaneAugmenting(self._trainers, plans) if augments else None
 
     def norms(self) -> list[float]:
         """Return the means of the gradients' norms."""
@@ -203,7 +203,7 @@ def may_rebind(trainer: Trainer) -> bool:
 
 def train_data(trainer: Trainer) -> TensorBatches:
     """Return the training rows, on the device."""
-    data = trainer.batches("train")
+    data = trainer.splits.batches("train")
     assert isinstance(data, TensorBatches)
     return data
 

@@ -30,7 +30,7 @@ def kind_of_step(trainer: Trainer) -> Hashable:
     update = trainer.update
     if any(group.get("maximize") for group in groups) or update.projections or update.noise:
         return None
-    if trainer.augments:  # lane by lane, with what is not in the tables of an epoch
+    if trainer.augmenting:  # lane by lane, with what is not in the tables of an epoch
         return None
     if any(param.requires_grad for param in trainer.task.criterion.parameters()):
         return None  # what is measured of a step goes by what the loss has learned since

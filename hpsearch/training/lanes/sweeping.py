@@ -82,7 +82,7 @@ def _obstacle_of_sweep(trainer: Trainer) -> str:
     """Return why a sweep of a trainer can't be a lane, or nothing."""
     if trainer.update.noise is not None:
         return at("gradient_noise", "its keys are drawn as each epoch begins")
-    if trainer.augments:
+    if trainer.augmenting:
         return at("augmentations", "what they draw is saved as each epoch begins")
     return ""
 

@@ -1,0 +1,75 @@
+"""The splits of a trial's data, read in batches on its device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hpsearch.components.batch import Batch
+from hpsearch.components.data import Data
+from hpsearch.training.batches import Batches, batches_of
+from hpsearch.training.loader import Reading, Transform
+
+#: rows of a batch when nothing is learned from it: more leave the caches of a CPU
+EVAL_BATCH_SIZE = 256
+
+
+class Splits:
+    """Reads the splits of data.
+
+    `parts` are rows of the training split by name, int64 (rows,), or None for all, which are read
+    as splits are. `seed` gives that of a purpose, for transforms that draw.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        device: torch.device,
+        loader: Mapping[str, Any],
+        parts: dict[str, Tensor | None],
+        seed: Callable[[str], int],
+    ) -> None:
+        self.parts = parts
+        self._data, self._device, self._loader, self._seed = data, device, loader, seed
+        self._batches: dict[str, Batches] = {}
+
+    def batches(self, split: str) -> Batches:
+        """Return the batches of a split."""
+        if split not in self._batches:
+            examples = getattr(self._data, split)
+            if examples is None:
+                raise ValueError(f"the data has no {split} split")
+            self._batches[split] = batches_of(examples, self._device, self._loader)
+        return self._batches[split]
+
+    def evaluated(self, split: str, epoch: int) -> Iterator[Batch]:
+        """Yield the rows of a split, or of a part, to evaluate a model on."""
+        return self.read(split, EVAL_BATCH_SIZE, epoch)
+
+    def read(self, split: str, batch_size: int, epoch: int) -> Iterator[Batch]:
+        """Yield the rows of a split, or of a part, as they stand."""
+        batches = self.batches("train" if split in self.parts else split)
+        return batches.read(batch_size, self.parts.get(split), self._reading(split, epoch, ()))
+
+    def drawn(
+        self,
+        order: Tensor,
+        batch_size: int,
+        epoch: int,
+        purpose: str = "train",
+        transforms: Sequence[Transform] = (),
+    ) -> Iterator[Batch]:
+        """Yield training rows in an order, int64 (rows,)."""
+        reading = self._reading(purpose, epoch, transforms)
+        return self.batches("train").read(batch_size, order, reading)
+
+    def close(self) -> None:
+        """End the processes that read Datasets."""
+        for batches in self._batches.values():
+            batches.close()
+
+    def _reading(self, purpose: str, epoch: int, transforms: Sequence[Transform]) -> Reading:
+        return Reading(self._seed(f"read {purpose}"), epoch, transforms)
