@@ -23,6 +23,7 @@ from hpsearch.components import Arrays, Data, load_data
 from hpsearch.components.tasks.kinds import Statement
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
+from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
 
 Values = np.ndarray[Any, Any]
 #: of KEEL, the first twenty of these that have numbers alone and at most 1,500 rows
@@ -184,6 +185,45 @@ def _nearest(data: Data, encoder: nn.Module) -> float:
     return float((data.train.y[nearest] == data.test.y).mean())
 
 
+def cartpole(options: argparse.Namespace) -> None:
+    """DQN until a pole is held up for 475 steps in the mean of 100 episodes, and then on 100
+    others: gymnasium's CartPole-v1, by the settings of RL Baselines3 Zoo."""
+    values = {
+        "environment": {
+            "name": "gymnasium",
+            "id": "CartPole-v1",
+            "epoch_steps": 2000,
+            "val_episodes": 100,
+            "reward_threshold": 475.0,
+        },
+        "agent": {
+            "name": "dqn",
+            "learning_starts": 1000,
+            "train_every": 256,
+            "updates": 128,
+            "target_every": 128,
+            "epsilon_steps": 8000,
+            "epsilon_end": 0.04,
+            "buffer_size": 100_000,
+        },
+        "model": {"name": "mlp", "hidden_sizes": [128, 128]},
+        "optimizer": adam(2.3e-3),
+        "lr_schedule": {"name": "polynomial"},
+        "batch_size": 64,
+        "gradient_clip": {"name": "norm", "max_norm": 10.0},
+    }
+    for seed in range(options.seeds):
+        trainer = ReinforcementTrainer(TrialConfig(0, seed, 25, values))
+        reached = {}
+        while trainer.epoch < 25 and (metrics := trainer.train_epoch()) is not None:
+            reached = metrics
+        others = TrialConfig(0, seed + 1000, 25, values)
+        test = ReinforcementTrainer(others)
+        test.load_state_dict(trainer.state_dict())
+        again = test.validate()["val_return"]
+        print(f"seed {seed}: epoch {trainer.epoch}, {reached['val_return']:.1f}, {again:.1f}")
+
+
 def word2vec(options: argparse.Namespace) -> None:
     """Word vectors of the King James Bible: how often related words are nearer than a word and
     another one's partner, by the cosine, before and after training."""
@@ -236,7 +276,7 @@ def _print_means(found: dict[str, list[float]]) -> None:
 
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {
-    each.__name__: each for each in (denoising, siamese, snn, word2vec)
+    each.__name__: each for each in (cartpole, denoising, siamese, snn, word2vec)
 }
 
 

@@ -50,7 +50,7 @@ class TestQTable:
 
     def test_solves_a_lake_without_slipping(self) -> None:
         trainer = make({**LAKE, "epoch_steps": 3000}, {"name": "q_table", "lr": 0.5})
-        before = trainer._validate()["val_return"]
+        before = trainer.validate()["val_return"]
         assert (before, trainer.train_epoch()["val_return"]) == (0.0, 1.0)
 
     def test_numbers_have_bins_between_limits(self) -> None:
@@ -400,6 +400,19 @@ def test_a_search_of_agents_ends_with_a_report_and_a_model(
     assert np.allclose(served.predict(np.arange(16)), _table(again.agent).table)
 
 
+def test_training_ends_once_the_environment_is_solved() -> None:
+    lake = {**LAKE, "epoch_steps": 3000, "reward_threshold": 1.0}
+    agent = {"name": "q_table", "lr": 0.5}
+    trainer = make(lake, agent)
+    metrics = trainer.train_epoch()
+    assert metrics is not None and metrics["val_return"] == 1.0
+    again = make(lake, agent)
+    again.load_state_dict(trainer.state_dict())
+    for solved in (trainer, again):
+        assert (solved.train_epoch(), solved.epoch) == (None, 1)
+        assert solved.end_reason == "reward_threshold"
+
+
 class TestPolicy:
     @pytest.mark.parametrize(
         ("environment", "agent", "values"),
@@ -442,7 +455,8 @@ class TestPolicy:
 def test_every_keyword_has_a_value_above() -> None:
     assert {key for _, key in KEYWORDS} == OTHERS.keys()
     shown = set(registry.get("environment", "gymnasium").keywords)
-    assert shown == {"id", "options", "epoch_steps", "val_episodes", "max_episode_steps"}
+    pace = {"epoch_steps", "val_episodes", "max_episode_steps", "reward_threshold"}
+    assert shown == {"id", "options"} | pace
     assert "networks" in inspect.signature(registry.get("agent", "dqn").factory).parameters
 
 

@@ -38,12 +38,14 @@ class Pace:
 
     An epoch is `epoch_steps` steps of training, then a validation by `val_episodes` episodes,
     which begin alike after every epoch of every trial. An episode ends after
-    `max_episode_steps` at the latest.
+    `max_episode_steps` at the latest, and the training once `val_return` is at least
+    `reward_threshold` (475 of CartPole-v1): an agent that goes on may forget.
     """
 
     epoch_steps: Annotated[int, Ge(1)] = 1000
     val_episodes: Annotated[int, Ge(1)] = 20
     max_episode_steps: Annotated[int, Ge(1)] = 10_000
+    reward_threshold: float | None = None
 
 
 registry.share_keywords(FAMILY, Pace)

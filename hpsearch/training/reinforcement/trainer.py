@@ -48,11 +48,11 @@ class ReinforcementTrainer:
     purpose and the epoch; the episodes of validation begin alike for all trials of a search.
     """
 
-    end_reason = ""
+    end_reason = "reward_threshold"
 
     @keeps_random_states
     def __init__(self, config: TrialConfig, device: str | torch.device = "cpu") -> None:
-        self.config, self.epoch, self._steps = config, 0, 0
+        self.config, self.epoch, self._steps, self._is_solved = config, 0, 0, False
         section, folder = config.values["environment"], Path(config.folder)
         self._pace, self._exploration = pace_of(section), exploration_of(config.values["agent"])
         self._environment = make_environment(section, folder)
@@ -64,14 +64,18 @@ class ReinforcementTrainer:
         self._schedule = self._networks.schedule(self._pace.epoch_steps)
 
     @keeps_random_states
-    def train_epoch(self) -> dict[str, float]:
+    def train_epoch(self) -> dict[str, float] | None:
         """Take the steps of an epoch, then score the best actions; returns the metrics.
+
+        None, without training, once the environment is solved.
 
         `train_return` is the mean of the episodes that ended in the epoch, random actions
         included, and `train_loss` the agent's own. `val_return` is the mean sum of rewards,
         `val_length` the mean number of steps of the validation's episodes. `val_value` is what
         the agent expects of them at their start, `val_discounted_return` what it should have.
         """
+        if self._is_solved:
+            return None
         start = time.perf_counter()
         self.epoch += 1
         seed_all(self._seed("epoch"))
@@ -83,7 +87,9 @@ class ReinforcementTrainer:
         metrics = {"train_return": float(np.mean(returns))} if returns else {}
         metrics |= self.agent.end_epoch()
         seed_all(self._seed("evaluation"))
-        metrics |= self._validate()
+        metrics |= self.validate()
+        threshold = self._pace.reward_threshold
+        self._is_solved = threshold is not None and metrics["val_return"] >= threshold
         metrics["epsilon"] = self._exploration.at(self._steps)
         if self._schedule is not None:
             self._schedule.observe(metrics)
@@ -92,7 +98,12 @@ class ReinforcementTrainer:
 
     def state_dict(self) -> dict[str, Any]:
         """See EpochTrainer."""
-        state = {"epoch": self.epoch, "steps": self._steps, "agent": self.agent.state_dict()}
+        state = {
+            "epoch": self.epoch,
+            "steps": self._steps,
+            "is_solved": self._is_solved,
+            "agent": self.agent.state_dict(),
+        }
         if self._schedule is not None:
             state["lr_schedule"] = self._schedule.state_dict()
         return state
@@ -100,6 +111,7 @@ class ReinforcementTrainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See EpochTrainer."""
         self.epoch, self._steps = state["epoch"], state["steps"]
+        self._is_solved = state.get("is_solved", False)  # earlier versions had no threshold
         is_others = 0 < self.epoch == self.config.copied_epochs
         self.agent.load_state_dict(state["agent"], is_others=is_others)
         if self._schedule is not None:
@@ -147,7 +159,7 @@ class ReinforcementTrainer:
             for optimizer in self._networks.optimizers:
                 self._schedule.begin_step(optimizer, self.epoch, step)
 
-    def _validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, float]:
         """Return the means of the validation's episodes, of which each step is taken together."""
         seeds = [derive_seed(self.config.seed, i, "validation") for i in range(len(self._others))]
         seen = [each.reset(seed) for each, seed in zip(self._others, seeds, strict=True)]
