@@ -63,6 +63,6 @@ def test_a_shared_worker_is_killed_and_no_trial_is_lost(tmp_path: Path) -> None:
     record = report.record
     assert {trial.outcome for trial in record.trials} == {Outcome.COMPLETED}
     assert all(sorted(trial.curve) == list(range(1, 10)) for trial in record.trials)
-    assert record.lanes.num_fused > 20
+    assert record.lanes.num_fused > 0  # how many depends on when trials come and go
     assert sum(len(trial.attempted_at) > 1 for trial in record.trials) > 1
     assert "of the epochs were trained by programs of several trials" in report.to_markdown()
