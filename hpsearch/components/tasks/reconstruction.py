@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 from hpsearch.components.batch import Batch, Tree, in_float32
 from hpsearch.components.data import Kind
-from hpsearch.components.encodings import TargetEncoding, Values, register_encoding
+from hpsearch.components.encodings import NumberedValues, Values, register_encoding
 from hpsearch.components.examples import num_features
 from hpsearch.components.losses import LossSection
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
 from hpsearch.registry import Recommended, register
 
 
-class Inputs(TargetEncoding):
+class Inputs(NumberedValues):
     """The inputs are the targets, whatever targets a data set has."""
 
     reads_targets: ClassVar[bool] = False
@@ -33,13 +33,6 @@ class Inputs(TargetEncoding):
     def output_shape(self, output_size: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return that of an example."""
         return input_shape
-
-    def columns(
-        self, answers: Values, shares: Values, names: Sequence[str], share: str
-    ) -> Mapping[str, Values]:
-        """Return the values of each reconstruction."""
-        flat = answers.reshape(len(answers), -1)
-        return {f"value_{i}": column for i, column in enumerate(flat.T)}
 
 
 register_encoding("reconstruction", Inputs())
