@@ -57,9 +57,10 @@ class _Journal(JournalFileBackend):
 
 
 def batched(storage: BaseStorage) -> AbstractContextManager[None]:
-    """Write what is only noted meanwhile, such as attributes, at the end, where a storage can.
+    """Write what is noted meanwhile, such as attributes and ends, as one, where a storage can.
 
-    Nothing may be created or ended within: its number or state would not be known.
+    Nothing may be created within: its number would not be known. What is read within is as it was
+    before.
     """
     journal = getattr(storage, "_backend", None)
     return journal.batch() if isinstance(journal, _Journal) else nullcontext()

@@ -127,7 +127,8 @@ class TrialWriter(ReadableRecord):
         self._set(number, "paused", paused)
 
     def batch(self) -> AbstractContextManager[None]:
-        """Write the reports of epochs that are made meanwhile as one, where the storage can."""
+        """Write the reports, attempts and ends that are noted meanwhile as one, where the storage
+        can; no trial may be added."""
         return batched(self._storage)
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> None:

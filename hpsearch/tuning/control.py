@@ -248,7 +248,8 @@ class SearchControl:
                     self.record.report(number, report.epoch, report.metrics)
                     new.append((number, report))
         stops = {number: self._decide(number, report) for number, report in new}
-        return [self._take_rest(number, report, stops.get(number)) for number, report in reports]
+        with self._retention.later(), self.record.batch():
+            return [self._take_rest(*each, stops.get(each[0])) for each in reports]
 
     def _take_rest(self, number: int, report: Report, stop: StoppedBy | None) -> bool:
         trial = self.record.trials[number]

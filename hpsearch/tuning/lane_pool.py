@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hpsearch.spec import TrialConfig
@@ -80,8 +80,7 @@ class LanePool:
         """Note that a worker starts on its trials."""
         mine = self._workers.get(worker)
         # Tune starts a worker once more that none of its trials continues in
-        for number in sorted(mine.trials) if mine is not None else ():
-            self._control.start_attempt(number)
+        self._start(sorted(mine.trials) if mine is not None else ())
 
     def take(self, worker: str, said: LaneReports) -> Change:
         """Write what a worker's trials report; returns what changes for it."""
@@ -98,8 +97,7 @@ class LanePool:
         start = [] if self._control.ending else list(self._next_trials(said.capacity, mine))
         for number in crowded:  # not before, or it would be among them
             self._control.take_back(number)
-        for trial in start:
-            self._control.start_attempt(trial.number)
+        self._start(trial.number for trial in start)
         mine.trials |= {trial.number for trial in start}
         if not mine.trials:
             del self._workers[worker]
@@ -152,6 +150,11 @@ class LanePool:
                 return
             num_trials += 1
             yield self._control.config(trial)
+
+    def _start(self, numbers: Iterable[int]) -> None:
+        with self._control.record.batch():
+            for number in numbers:
+                self._control.start_attempt(number)
 
     def _config(self, number: int) -> TrialConfig:
         return self._control.config(self._control.record.trials[number])

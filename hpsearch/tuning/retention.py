@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hpsearch.formatting import show_bytes
@@ -18,6 +19,7 @@ class Retention:
         self._folder = folder
         self._kept = [trial.number for trial in record.kept()]
         self._num_bytes: dict[int, int] = {}  # by trial
+        self._due: list[int] | None = None  # trials whose checkpoints are to be deleted later
         for trial in (*record.running(), *record.kept()):
             if trial.checkpoint is not None:
                 self.take(trial.number, trial.checkpoint)
@@ -51,6 +53,20 @@ class Retention:
             if candidate not in self._kept:
                 self._delete(candidate)
 
+    @contextmanager
+    def later(self) -> Iterator[None]:
+        """Delete nothing before the end, when the record holds that these trials have ended."""
+        self._due = []
+        try:
+            yield
+        finally:
+            due, self._due = self._due, None
+        for number in due:
+            self._delete(number)
+
     def _delete(self, number: int) -> None:
         self._num_bytes.pop(number, None)
-        CheckpointStore(self._folder, number).delete()
+        if self._due is None:
+            CheckpointStore(self._folder, number).delete()
+        else:
+            self._due.append(number)

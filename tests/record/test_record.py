@@ -247,3 +247,19 @@ def test_reports_together_are_written_as_one(tmp_path: Path) -> None:
     read = Record.open(tmp_path / "record.journal", record.name)
     assert [trial.curve[1]["val_accuracy"] for trial in read.trials] == [0.0, 0.1, 0.2]
     assert read.trials[0].outcome is Outcome.COMPLETED
+
+
+def test_ends_together_are_written_as_one(tmp_path: Path) -> None:
+    """A driver that dies before that leaves all of these trials unfinished, after it none."""
+    path = tmp_path / "record.journal"
+    record = Record.create(path, make_spec())
+    for _ in range(3):
+        number = record.add_trial(PARAMS).number
+        record.report(number, 1, {"val_accuracy": 0.5})
+    with record.batch():
+        for number in range(3):
+            record.end_trial(number, Outcome.STOPPED_EARLY)
+        assert [each.outcome for each in reopened(path).trials] == [None] * 3
+    read = reopened(path)
+    assert [each.outcome for each in read.trials] == [Outcome.STOPPED_EARLY] * 3
+    assert [each.state.name for each in read.study.trials] == ["PRUNED"] * 3

@@ -87,3 +87,17 @@ def test_a_checkpoint_that_its_worker_has_replaced_by_now_is_no_error(tmp_path: 
 def test_without_a_quota_nothing_ends_the_search(tmp_path: Path) -> None:
     search = Search(tmp_path)
     assert search.save(search.start(0.1), 1) is None
+
+
+def test_nothing_is_deleted_before_the_record_holds_the_ends(tmp_path: Path) -> None:
+    """A driver that dies in between would have to train such a trial again."""
+    search = Search(tmp_path, keep_checkpoints=1, disk_quota="2.5MB")
+    numbers = [search.start(value) for value in (0.1, 0.2, 0.3)]
+    for number in numbers[:2]:
+        search.save(number, 1)
+    with search.retention.later(), search.record.batch():
+        for number in numbers[:2]:
+            search.end(number, Outcome.STOPPED_EARLY)
+        assert search.there() == {0, 1}
+        assert search.save(2, 1) is None  # the quota doesn't count them any more
+    assert search.there() == {2}
