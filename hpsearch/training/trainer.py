@@ -112,7 +112,12 @@ class Trainer:
         with placed("finetune"):
             in_order = getattr(self.task, "in_order", False)  # of a user's own it may be unknown
             self._rows = TrainingRows(
-                data, subset, last_batch, self._subset_seed, in_order=in_order
+                data,
+                subset,
+                last_batch,
+                self._subset_seed,
+                in_order=in_order,
+                rows_per_class=getattr(self.task, "rows_per_class", 1),
             )
             self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
         self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
@@ -123,6 +128,8 @@ class Trainer:
                 raise BadConfigurationError(rule, self._accumulate)
         with placed("batch_size"):
             check_batch_size(self.model, self._pace.batch_size(1))
+        with placed("task"):
+            self._rows.check_groups(self._pace.batch_size(1))
         parts = {"train": self._rows.trained, "rest": self._rows.rest}
         self.splits = Splits(data, self.device, config.loader, parts, self._seed)
         initialize_from_data(self.model, self._first_inputs)

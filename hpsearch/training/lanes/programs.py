@@ -155,6 +155,7 @@ def needs_whole_batches(trainer: Trainer) -> bool:
     """
     return (
         getattr(trainer.data.train, "mask", None) is not None
+        or getattr(trainer.task, "needs_whole_batches", False)
         or bool(trainer.augmenting)
         or has_batch_statistics(trainer.model)
         or any(hasattr(module, "long_mean") for module in trainer.model.modules())
