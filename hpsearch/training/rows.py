@@ -16,6 +16,7 @@ from hpsearch.components.pairs import Pairs
 from hpsearch.errors import BadConfigurationError, nearest_names
 from hpsearch.spec import LastBatch
 from hpsearch.training.batches import batch_sizes, epoch_order, grouped_order
+from hpsearch.training.streams import stream_order
 
 
 def check_last_batch(data: Data, last_batch: LastBatch | None) -> None:
@@ -29,8 +30,9 @@ class TrainingRows:
 
     `trained` and `rest` are int64 tensors, None where all are trained on. What is replayed is
     trained on, and no part of the rest. They are shuffled anew each epoch unless they are read
-    `in_order`; `rows_per_class` of a class, if that is more than 1, stay together. Of pairs the
-    second examples are drawn each epoch.
+    `in_order` or `in_streams`; `rows_per_class` of a class, if that is more than 1, stay together.
+    Rows in streams that don't fill a batch are left out. Of pairs the second examples are drawn
+    each epoch.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class TrainingRows:
         *,
         in_order: bool = False,
         rows_per_class: int = 1,
+        in_streams: bool = False,
     ) -> None:
-        self._rows_per_class = rows_per_class
+        self._rows_per_class, self.in_streams = rows_per_class, in_streams
         self._in_order = in_order
         self._pairs = data.train if isinstance(data.train, Pairs) else None
         self._last_batch: LastBatch = last_batch or "keep"
@@ -74,6 +77,12 @@ class TrainingRows:
             rule = f"must be at most half the batch size ({batch_size})"
             raise BadConfigurationError(rule, self._rows_per_class, keyword="rows_per_class")
 
+    def check_streams(self) -> None:
+        """Refuse streams of rows that don't follow each other."""
+        if self.in_streams and self.trained is not None:
+            rule = "must be false where finetune chooses a subset of the rows"
+            raise BadConfigurationError(rule, True, keyword="stateful")
+
     def order(self, batch_size: int, passes: int, generator: torch.Generator) -> Tensor:
         """Draw the rows of an epoch of so many passes, in the order in which they are read."""
         order = torch.cat([self._pass(batch_size, generator) for _ in range(passes)])
@@ -81,6 +90,9 @@ class TrainingRows:
         return order if self._pairs is None else self._pairs.drawn(order, generator)
 
     def _pass(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        if self.in_streams:
+            length = len(self) - len(self) % batch_size
+            return stream_order(length, batch_size)
         drawn = None if self._in_order else generator
         given = None
         if self._grouped is not None:
@@ -89,6 +101,8 @@ class TrainingRows:
 
     def num_steps(self, batch_size: int, passes: int) -> int:
         """Return the steps of so many passes."""
+        if self.in_streams:
+            return passes * (len(self) // batch_size)
         if self._last_batch == "keep":
             return len(batch_sizes(len(self) * passes, batch_size))
         full, rest = divmod(len(self), batch_size)

@@ -94,6 +94,8 @@ def obstacle_of(trainer: Trainer) -> str:
         return found
     if found := data_obstacle(trainer.data):
         return found
+    if getattr(trainer.task, "stateful", False):
+        return at("task", "keeps states from one batch to the next")
     if trainer.augmenting and trainer.device.type != "cpu":
         return at("augmentations", "draw from the GPU's generator")
     if trainer.data.encoding.needs_augmentations:
