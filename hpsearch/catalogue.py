@@ -52,9 +52,24 @@ def components(family: str) -> Iterator[tuple[Component, list[Keyword]]]:
 
 
 def shared(family: str) -> list[Keyword]:
-    """Return the keywords that all components of a family have."""
-    component = registry.get(family, registry.names(family)[0])
+    """Return the keywords that the components of a family have in common: those of `takers`."""
+    component = registry.get(family, takers(family)[0])
     return [_keyword(component, key) for key in registry.shared_keywords(family)]
+
+
+def takers(family: str) -> list[str]:
+    """Return the names of the components that have the keywords which their family shares."""
+    return [name for name in registry.names(family) if registry.get(family, name).takes_shared]
+
+
+def which_take(family: str) -> str:
+    """Return who they are: `all`, or `all but a2c, ppo`.
+
+    >>> which_take("optimizer")
+    'all'
+    """
+    others = [name for name in registry.names(family) if name not in takers(family)]
+    return f"all but {', '.join(others)}" if others else "all"
 
 
 def to_markdown() -> str:
@@ -63,7 +78,8 @@ def to_markdown() -> str:
     for family in families():
         lines += [f"## {family}", "", f"Named in: {place_of(family)}.", ""]
         if everywhere := shared(family):
-            lines += [f"All take: {', '.join(f'`{each}`' for each in everywhere)}.", ""]
+            which = which_take(family).capitalize()
+            lines += [f"{which} take: {', '.join(f'`{each}`' for each in everywhere)}.", ""]
         lines += ["| name | what it is | keywords |", "|---|---|---|"]
         for component, keywords in components(family):
             texts = "<br>".join(f"`{_escape(str(each))}`" for each in keywords)

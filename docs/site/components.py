@@ -57,7 +57,11 @@ def _family_page(family: str, place: str, definition: Mapping[str, Any]) -> str:
     parts = [f"# {family}\n", f"Named in: {place}.\n"]
     parts.append(_FIXED if family in CONSTANT_FAMILIES else _LEGEND)
     if everywhere := catalogue.shared(family):
-        parts += ["## Keywords of all\n", _keywords(everywhere, next(iter(schemas.values())))]
+        first = schemas[catalogue.takers(family)[0]]
+        parts += [
+            f"## Keywords of {catalogue.which_take(family)}\n",
+            _keywords(everywhere, first),
+        ]
     for component, keywords in catalogue.components(family):
         text = escape(inspect.getdoc(component.factory) or "")
         parts += [f"## {component.name}\n\n{text}\n", _keywords(keywords, schemas[component.name])]

@@ -221,7 +221,8 @@ def _component_table(family: str) -> Table:
             table.add_row(*first, *row)
             first = ("", "")
     if everywhere := catalogue.shared(family):
-        table.caption = f"shared keywords: {', '.join(map(str, everywhere))}"
+        which = catalogue.which_take(family)
+        table.caption = f"keywords of {which}: {', '.join(map(str, everywhere))}"
     return table
 
 

@@ -37,7 +37,8 @@ class Component:
 
     `weight_copies` says how many copies of the model's weights it adds to a trial's state at
     most, of its keywords if these matter; None where that isn't known. `traits` are what else the
-    code of its family asks about it.
+    code of its family asks about it. `takes_shared` says whether it has the keywords that its
+    family shares.
     """
 
     family: str
@@ -45,6 +46,7 @@ class Component:
     factory: Factory
     weight_copies: int | Callable[..., int] | None = None
     traits: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    takes_shared: bool = True
 
     @property
     def summary(self) -> str:
@@ -54,7 +56,8 @@ class Component:
     @property
     def keywords(self) -> dict[str, inspect.Parameter]:
         """The parameters that a spec may set, by name (annotations evaluated)."""
-        return {**shared_keywords(self.family), **self.own_keywords}
+        shared = shared_keywords(self.family) if self.takes_shared else {}
+        return {**shared, **self.own_keywords}
 
     @property
     def own_keywords(self) -> dict[str, inspect.Parameter]:

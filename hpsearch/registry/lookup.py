@@ -41,8 +41,12 @@ def register(
     *,
     weight_copies: int | Callable[..., int] | None = None,
     traits: Mapping[str, Any] | None = None,
+    takes_shared: bool = True,
 ) -> Callable[[Factory], Factory]:
-    """Register the decorated factory under a name of a family; a taken name is refused."""
+    """Register the decorated factory under a name of a family; a taken name is refused.
+
+    The other arguments are those of Component.
+    """
     check_family(family)
 
     def decorate(factory: Factory) -> Factory:
@@ -50,7 +54,9 @@ def register(
         if (other := known.get(name)) is not None:
             where = other.factory.__module__
             raise ValueError(f"{family} {name!r} is registered already, by {where}")
-        known[name] = Component(family, name, factory, weight_copies, dict(traits or {}))
+        known[name] = Component(
+            family, name, factory, weight_copies, dict(traits or {}), takes_shared
+        )
         return factory
 
     return decorate

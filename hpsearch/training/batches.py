@@ -64,17 +64,38 @@ def _batches_in_memory(split: Arrays, device: torch.device) -> TensorBatches:
     return TensorBatches(Batch(*(_tensor(part, device) for part in parts)))
 
 
+def grouped_order(classes: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Draw an order of rows, int64 (rows,), in which `size` of the same class follow each other.
+
+    What is left over of a class is a smaller group. `classes` are those of the rows, int64.
+    """
+    order = torch.randperm(len(classes), generator=generator)
+    order = order[classes[order].argsort(stable=True)]
+    ordered = classes[order]
+    starts = torch.searchsorted(ordered, ordered)  # of each row's class
+    begins = (torch.arange(len(order)) - starts) % size == 0
+    groups = begins.cumsum(0) - 1
+    keys = torch.randperm(int(begins.sum()), generator=generator)
+    return order[keys[groups].argsort(stable=True)]
+
+
 def epoch_order(
-    num_rows: int, batch_size: int, last_batch: LastBatch, generator: torch.Generator | None
+    num_rows: int,
+    batch_size: int,
+    last_batch: LastBatch,
+    generator: torch.Generator | None,
+    order: Tensor | None = None,
 ) -> Tensor:
     """Draw the order in which an epoch reads its rows, int64 (rows,); as they are without a
-    generator.
+    generator. One may be given.
 
     Where `batch_size` doesn't divide the rows, the last batch is smaller (`keep`), left out
     (`drop`), filled with its own rows again (`pad`) or with the epoch's first rows (`wrap`).
     """
-    numbers = torch.arange(num_rows)
-    order = numbers if generator is None else torch.randperm(num_rows, generator=generator)
+    if order is None and generator is None:
+        order = torch.arange(num_rows)
+    elif order is None:
+        order = torch.randperm(num_rows, generator=generator)
     full, rest = divmod(num_rows, batch_size)
     if last_batch == "keep" or rest == 0 or full == 0:
         return order

@@ -15,7 +15,8 @@ from hpsearch.components.finetuning import Subset
 from hpsearch.components.pairs import Pairs
 from hpsearch.errors import BadConfigurationError, nearest_names
 from hpsearch.spec import LastBatch
-from hpsearch.training.batches import batch_sizes, epoch_order
+from hpsearch.training.batches import batch_sizes, epoch_order, grouped_order
+from hpsearch.training.streams import stream_order
 
 
 def check_last_batch(data: Data, last_batch: LastBatch | None) -> None:
@@ -29,7 +30,9 @@ class TrainingRows:
 
     `trained` and `rest` are int64 tensors, None where all are trained on. What is replayed is
     trained on, and no part of the rest. They are shuffled anew each epoch unless they are read
-    `in_order`. Of pairs the second examples are drawn each epoch.
+    `in_order` or `in_streams`; `rows_per_class` of a class, if that is more than 1, stay together.
+    Rows in streams that don't fill a batch are left out. Of pairs the second examples are drawn
+    each epoch.
     """
 
     def __init__(
@@ -40,7 +43,10 @@ class TrainingRows:
         seed: int,
         *,
         in_order: bool = False,
+        rows_per_class: int = 1,
+        in_streams: bool = False,
     ) -> None:
+        self._rows_per_class, self.in_streams = rows_per_class, in_streams
         self._in_order = in_order
         self._pairs = data.train if isinstance(data.train, Pairs) else None
         self._last_batch: LastBatch = last_batch or "keep"
@@ -54,22 +60,49 @@ class TrainingRows:
             parts = _divide(subset, data, np.random.default_rng(seed))
             self.trained, self.rest = (torch.from_numpy(np.sort(part)) for part in parts)
             self._length = len(self.trained)
+        self._grouped: Tensor | None = None
+        if rows_per_class > 1 and (classes := _classes(data)) is not None:
+            every = torch.from_numpy(classes)
+            self._grouped = every if self.trained is None else every[self.trained]
 
     def __len__(self) -> int:
         return self._length
 
+    def check_groups(self, batch_size: int) -> None:
+        """Refuse groups of a class that can't be made, or that fill a batch."""
+        if self._rows_per_class > 1 and self._grouped is None:
+            rule = "needs rows whose classes are known, but the data set has others"
+            raise BadConfigurationError(rule)
+        if self._rows_per_class > 1 and batch_size < 2 * self._rows_per_class:
+            rule = f"must be at most half the batch size ({batch_size})"
+            raise BadConfigurationError(rule, self._rows_per_class, keyword="rows_per_class")
+
+    def check_streams(self) -> None:
+        """Refuse streams of rows that don't follow each other."""
+        if self.in_streams and self.trained is not None:
+            rule = "must be false where finetune chooses a subset of the rows"
+            raise BadConfigurationError(rule, True, keyword="stateful")
+
     def order(self, batch_size: int, passes: int, generator: torch.Generator) -> Tensor:
         """Draw the rows of an epoch of so many passes, in the order in which they are read."""
-        drawn = None if self._in_order else generator
-        orders = [
-            epoch_order(len(self), batch_size, self._last_batch, drawn) for _ in range(passes)
-        ]
-        order = torch.cat(orders)
+        order = torch.cat([self._pass(batch_size, generator) for _ in range(passes)])
         order = order if self.trained is None else self.trained[order]
         return order if self._pairs is None else self._pairs.drawn(order, generator)
 
+    def _pass(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        if self.in_streams:
+            length = len(self) - len(self) % batch_size
+            return stream_order(length, batch_size)
+        drawn = None if self._in_order else generator
+        given = None
+        if self._grouped is not None:
+            given = grouped_order(self._grouped, self._rows_per_class, generator)
+        return epoch_order(len(self), batch_size, self._last_batch, drawn, given)
+
     def num_steps(self, batch_size: int, passes: int) -> int:
         """Return the steps of so many passes."""
+        if self.in_streams:
+            return passes * (len(self) // batch_size)
         if self._last_batch == "keep":
             return len(batch_sizes(len(self) * passes, batch_size))
         full, rest = divmod(len(self), batch_size)

@@ -12,6 +12,7 @@ from hpsearch.components.batch import Batch
 from hpsearch.components.data import Data
 from hpsearch.training.batches import Batches, batches_of
 from hpsearch.training.loader import Reading, Transform
+from hpsearch.training.streams import evaluation_streams, stream_order
 
 #: rows of a batch when nothing is learned from it: more leave the caches of a CPU
 EVAL_BATCH_SIZE = 256
@@ -49,10 +50,19 @@ class Splits:
         """Yield the rows of a split, or of a part, to evaluate a model on."""
         return self.read(split, EVAL_BATCH_SIZE, epoch)
 
-    def read(self, split: str, batch_size: int, epoch: int) -> Iterator[Batch]:
-        """Yield the rows of a split, or of a part, as they stand."""
+    def streamed(self, split: str, epoch: int) -> Iterator[Batch]:
+        """Yield all rows of a split to evaluate a model on whose states are kept."""
+        num_rows = len(self.batches("train" if split in self.parts else split))
+        size = evaluation_streams(num_rows)
+        return self.read(split, size, epoch, stream_order(num_rows, size))
+
+    def read(
+        self, split: str, batch_size: int, epoch: int, order: Tensor | None = None
+    ) -> Iterator[Batch]:
+        """Yield the rows of a split, or of a part, as they stand, or in an order."""
         batches = self.batches("train" if split in self.parts else split)
-        return batches.read(batch_size, self.parts.get(split), self._reading(split, epoch, ()))
+        rows = self.parts.get(split) if order is None else order
+        return batches.read(batch_size, rows, self._reading(split, epoch, ()))
 
     def drawn(
         self,

@@ -48,6 +48,7 @@ from hpsearch.training.pacing import TrainingSchedule
 from hpsearch.training.rows import TrainingRows, check_last_batch
 from hpsearch.training.seeds import RandomStates, derive_seed, keeps_random_states, seed_all
 from hpsearch.training.splits import Splits
+from hpsearch.training.streams import check_keeps_states, keeping_states
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
@@ -112,17 +113,27 @@ class Trainer:
         with placed("finetune"):
             in_order = getattr(self.task, "in_order", False)  # of a user's own it may be unknown
             self._rows = TrainingRows(
-                data, subset, last_batch, self._subset_seed, in_order=in_order
+                data,
+                subset,
+                last_batch,
+                self._subset_seed,
+                in_order=in_order,
+                rows_per_class=getattr(self.task, "rows_per_class", 1),
+                in_streams=getattr(self.task, "stateful", False),
             )
             self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
         self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
         self._accumulate: int = config.values.get("accumulate") or 1
-        if self._accumulate > 1 and getattr(self.task, "needs_whole_batches", False):
+        if self._accumulate > 1 and (why := self._needs_whole_batches()):
             with placed("accumulate"):
-                rule = f"must be 1, as the loss of {self.task.kind} is that of a whole batch"
-                raise BadConfigurationError(rule, self._accumulate)
+                raise BadConfigurationError(f"must be 1, as {why}", self._accumulate)
         with placed("batch_size"):
             check_batch_size(self.model, self._pace.batch_size(1))
+        with placed("task"):
+            self._rows.check_groups(self._pace.batch_size(1))
+            self._rows.check_streams()
+            if self._rows.in_streams:
+                check_keeps_states(self.model)
         parts = {"train": self._rows.trained, "rest": self._rows.rest}
         self.splits = Splits(data, self.device, config.loader, parts, self._seed)
         initialize_from_data(self.model, self._first_inputs)
@@ -153,6 +164,10 @@ class Trainer:
             with placed("precision"):
                 rule = "must be fp32 or bf16 for an optimizer that takes several gradients a step"
                 raise BadConfigurationError(rule, "fp16")
+        if self._rows.in_streams and getattr(made, "needs_closure", False):
+            with placed("task"):
+                rule = "must be false for an optimizer that takes several gradients a step"
+                raise BadConfigurationError(rule, True, keyword="stateful")
         return made
 
     def try_optimizer(self, *, always: bool = False) -> None:
@@ -286,7 +301,7 @@ class Trainer:
 
     def predict(self, split: SplitName) -> tuple[Tensor, Tensor]:
         """Return the outputs for a split, float32 (rows, output_size), and its targets."""
-        outputs, targets = self._evaluate(split, keep=True).rows()
+        outputs, targets = self._evaluate(split, keep=True, as_exported=True).rows()
         return outputs.clone(), targets  # a tensor of inference mode has no gradients
 
     def state_dict(self) -> dict[str, Any]:
@@ -335,11 +350,19 @@ class Trainer:
         """End the processes that read Datasets."""
         self.splits.close()
 
-    def _evaluate(self, split: str, keep: bool) -> Totals:
+    def _evaluate(self, split: str, keep: bool, *, as_exported: bool = False) -> Totals:
         totals = Totals(self.task, self.epoch, split, keep=keep)
+        is_whole = self.splits.parts.get(split) is None
+        keeps_states = self._rows.in_streams and is_whole and not as_exported
+        read = self.splits.streamed if keeps_states else self.splits.evaluated
         self.model.eval()
-        with torch.inference_mode(), self.autocast(), self._views_of_evaluation() as changed:
-            for batch in map(changed, self.splits.evaluated(split, self.epoch)):
+        with (
+            torch.inference_mode(),
+            self.autocast(),
+            self._views_of_evaluation() as changed,
+            keeping_states(self.model, keeps=keeps_states),
+        ):
+            for batch in map(changed, read(split, self.epoch)):
                 totals.add(self._forward(batch.inputs), batch)
         return totals
 
@@ -356,12 +379,13 @@ class Trainer:
 
     def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
         totals, norms = Totals(self.task, self.epoch, "train"), []
-        for step, batch in enumerate(self.training_batches(plan)):
-            measure = step % plan.stride == 0
-            outputs, norm = self.update(batch, measure=measure)
-            if norm is not None:
-                norms.append(norm)
-            totals.add(outputs, batch)
+        with keeping_states(self.model, keeps=self._rows.in_streams):
+            for step, batch in enumerate(self.training_batches(plan)):
+                measure = step % plan.stride == 0
+                outputs, norm = self.update(batch, measure=measure)
+                if norm is not None:
+                    norms.append(norm)
+                totals.add(outputs, batch)
         # none where each of these gradients has overflowed in half precision
         return totals.summary(), torch.stack(norms).mean().item() if norms else 0.0
 
@@ -462,6 +486,14 @@ class Trainer:
         above those of validation, among `metrics`."""
         found = totals.summary()
         return found | gaps({**metrics, **found}, self.task.metrics)
+
+    def _needs_whole_batches(self) -> str:
+        """Return why a batch can't be computed in parts, or nothing."""
+        if getattr(self.task, "needs_whole_batches", False):
+            return f"the loss of {self.task.kind} is that of a whole batch"
+        if getattr(self.task, "stateful", False):
+            return "states are kept for the rows of a whole batch"
+        return ""
 
     def _call_back(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Run the callbacks after an epoch; returns new metrics where weights were changed."""

@@ -34,10 +34,12 @@ from hpsearch.validation.samples import corners
 from hpsearch.validation.signatures import Alternative, check_section, check_value
 
 ENVIRONMENT = "environment"
-#: keyword of agents that begin to learn after so many steps
-STARTS = "learning_starts"
-#: keyword of agents that remember so many transitions
-BUFFER = "buffer_size"
+#: keywords of agents that begin to learn after so many steps
+STARTS = ("learning_starts", "n_steps")
+#: keywords of agents that draw batches from so many transitions
+BUFFERS = ("buffer_size", "n_steps")
+#: trait of agents that learn from all they have done at a time, rather than from batches
+WHOLE = "learns_from_whole_rollouts"
 #: sections that say how an agent's net is made and trained
 _OF_NETS = ("model", "optimizer", "lr_schedule", "initializer", "gradient_clip", "batch_size")
 #: settings beside the sections that have no meaning for an agent, with their defaults
@@ -103,15 +105,23 @@ def _with_form(problem: Problem) -> Problem:
 def _larger_batches(size: Tree, found: _Found) -> Iterator[Problem]:
     """Yield batches of more transitions than an agent remembers, which would hold the same."""
     most = corners(size)[1]
-    for agent in found.get(FAMILY, []):
-        parameter = agent.component.keywords.get(BUFFER)
-        if parameter is None or not isinstance(most, int):
+    for agent, key, parameter in _with_keywords(found, BUFFERS):
+        if agent.component.traits.get(WHOLE) or not isinstance(most, int):
             continue
-        least = corners(agent.keywords.get(BUFFER, parameter.default))[0]
+        least = corners(agent.keywords.get(key, parameter.default))[0]
         if isinstance(least, int) and most > least:
-            kept = f"{join(agent.path, BUFFER)}: {least:,}"
+            kept = f"{join(agent.path, key)}: {least:,}"
             rule = f"must be at most the transitions that the agent keeps ({kept})"
             yield Problem("batch_size", rule, to_plain(size))
+
+
+def _with_keywords(
+    found: _Found, keys: Sequence[str]
+) -> Iterator[tuple[Alternative, str, inspect.Parameter]]:
+    """Yield the agents that have one of the keywords, and that."""
+    for agent in found.get(FAMILY, []):
+        known = agent.component.keywords
+        yield from ((agent, key, known[key]) for key in keys if key in known)
 
 
 def _at_environment(problem: Problem) -> Problem:
@@ -148,6 +158,10 @@ def _missing(draft: Draft, found: _Found) -> Iterator[Problem]:
         elif agents and is_given and not learn_nets:
             rule = f"must not be given with the agent {agents[0].component.name}, which has no net"
             yield Problem(section, rule, draft.raw[section])
+        elif is_given and section == "batch_size" and agents and all(map(_takes_whole, agents)):
+            name = agents[0].component.name
+            rule = f"must not be given with the agent {name}, which learns from whole rollouts"
+            yield Problem(section, rule, draft.raw[section])
 
 
 def _late_starts(draft: Draft, found: _Found) -> Iterator[Problem]:
@@ -156,18 +170,19 @@ def _late_starts(draft: Draft, found: _Found) -> Iterator[Problem]:
         return
     epoch_steps = pace_of(to_plain(draft.sections[ENVIRONMENT])).epoch_steps
     num_steps = epoch_steps * draft.spec.max_epochs
-    for agent in found.get(FAMILY, []):
-        parameter = agent.component.keywords.get(STARTS)
-        if parameter is None:
-            continue
-        starts = agent.keywords.get(STARTS, parameter.default)
+    for agent, key, parameter in _with_keywords(found, STARTS):
+        starts = agent.keywords.get(key, parameter.default)
         least = corners(starts)[0]
         if isinstance(least, int) and least > num_steps:
             rule = (
                 f"must be at most the {num_steps:,} steps of a trial (environment.epoch_steps "
                 "times search.early_stopping.max_epochs): the agent would never learn"
             )
-            yield Problem(join(agent.path, STARTS), rule, to_plain(starts))
+            yield Problem(join(agent.path, key), rule, to_plain(starts))
+
+
+def _takes_whole(agent: Alternative) -> bool:
+    return bool(agent.component.traits.get(WHOLE))
 
 
 def _learns_net(component: Component) -> bool:

@@ -69,8 +69,10 @@ class TestEveryCell:
         assert cell.eval()(torch.randn(4, 40, 5)).isfinite().all()
 
 
-# Those of indrnn have one weight of their state and no matrix, those of jordan layers.
-@pytest.mark.parametrize("name", sorted({*registry.names("cell")} - {"indrnn", "jordan"}))
+# Those of indrnn have one weight of their state and no matrix, the others layers of their own.
+@pytest.mark.parametrize(
+    "name", sorted({*registry.names("cell")} - {"clockwork", "indrnn", "jordan"})
+)
 def test_is_drawn_by_initializers(name: str) -> None:
     model = net(cell=name)
     initialize(model, {"name": "he_normal", "recurrent": "orthogonal"}, Path())
@@ -109,6 +111,43 @@ class TestIndependent:
         x = torch.zeros(1, 9, 1)
         x[:, 0] = 1.0
         assert cell(x)[0, -1].item() == pytest.approx(2 ** (8 / 9), rel=1e-5)
+
+
+class TestClockwork:
+    def test_units_are_updated_at_their_periods(self) -> None:
+        torch.manual_seed(0)
+        outputs = make("clockwork", 3, 6, periods=[1, 2, 4])(torch.randn(1, 9, 3))[0]
+        changes = (outputs[1:] != outputs[:-1]).T.long()  # at steps 1 to 8
+        assert changes[:2].tolist() == [[1] * 8] * 2
+        assert changes[2:4].tolist() == [[0, 1, 0, 1, 0, 1, 0, 1]] * 2
+        assert changes[4:].tolist() == [[0, 0, 0, 1, 0, 0, 0, 1]] * 2
+
+    def test_it_is_an_elman_net_with_the_period_one(self) -> None:
+        torch.manual_seed(0)
+        cell: Any = make("clockwork", 3, 4, periods=[1])
+        plain = nn.RNN(3, 4, batch_first=True)
+        with torch.no_grad():
+            plain.weight_ih_l0.copy_(cell.inputs.weight)
+            plain.weight_hh_l0.copy_(cell.context.weight)
+            plain.bias_ih_l0.copy_(cell.inputs.bias)
+            plain.bias_hh_l0.zero_()
+        x = torch.randn(2, 5, 3)
+        torch.testing.assert_close(cell(x), plain(x)[0])
+
+    def test_faster_modules_see_slower_ones_and_not_the_other_way(self) -> None:
+        cell: Any = make("clockwork", 1, 4, periods=[1, 3])
+        assert cell.sees.tolist() == [[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]
+        x = torch.randn(1, 8, 1)
+        with torch.no_grad():
+            before = cell(x)
+            cell.context.weight[:2] += 1.0  # of what the fast units see
+        assert torch.equal(cell(x)[..., 2:], before[..., 2:])
+        assert not torch.allclose(cell(x)[..., :2], before[..., :2])
+
+    @pytest.mark.parametrize("periods", [[2, 1], [1, 1], [1, 2, 3, 4, 5]])
+    def test_refuses_periods(self, periods: list[int]) -> None:
+        with pytest.raises(BadConfigurationError, match="periods: must"):
+            make("clockwork", 3, 4, periods=periods)
 
 
 def test_jordan_feeds_back_its_outputs() -> None:

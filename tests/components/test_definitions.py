@@ -58,6 +58,7 @@ ELSEWHERE = {
     "test_shifts_are_up_to_so_many_pixels_in_every_direction",
     "finetune.freeze": "test_finetuning.py::test_what_is_frozen_stays_bit_for_bit",
     "initializer.torch_default": "test_initializers.py::test_variance",
+    "loss.triplet": "test_metric_learning.py::TestTriplet",
     "loss.pair_hinge": "test_pairs.py::TestLosses",
     "metric.roc_auc": "test_metrics.py::TestRanking",
     "model.cnn": "test_definitions.py::TestModels",

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from hpsearch import registry
 from hpsearch.components import load_data
 from hpsearch.components.data import Kind
-from hpsearch.components.layers.dropouts import MonteCarlo, RecurrentDropout, make_dropout
+from hpsearch.components.layers.dropouts import (
+    MonteCarlo,
+    RecurrentDropout,
+    WordDropout,
+    make_dropout,
+)
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.layers.recurrence import GRU, LSTM, Cell, SimpleRNN
 from hpsearch.components.models.building import build_model
@@ -235,6 +240,35 @@ class TestRecurrent:
         cell, x, dropout = LSTM(5, 7).eval(), torch.randn(3, 6, 5), make(name).eval()
         assert torch.equal(cell(x, dropout), cell(x))
         assert not torch.allclose(cell(x, dropout.train()), cell(x))
+
+
+class TestWords:
+    IDS = torch.tensor([[0, 1, 0, 2, 0, 1]]).repeat(2000, 1)
+
+    def test_a_word_is_dropped_at_all_its_places_in_a_sequence(self) -> None:
+        torch.manual_seed(0)
+        found = WordDropout(0.25, 3).of_words(torch.ones(2000, 6, 4), self.IDS)
+        assert found.unique().tolist() == [0.0, pytest.approx(4 / 3)]
+        assert torch.equal(found, found[:, :, :1].expand_as(found))
+        for word in range(3):
+            places = found[:, self.IDS[0] == word, 0]
+            assert torch.equal(places, places[:, :1].expand_as(places))
+            assert (places[:, 0] == 0).double().mean() == pytest.approx(0.25, abs=0.03)
+        assert not torch.equal(found[:, 0], found[:, 1])
+
+    def test_none_is_dropped_in_evaluation(self) -> None:
+        vectors = torch.ones(2000, 6, 4)
+        assert torch.equal(WordDropout(0.25, 3).eval().of_words(vectors, self.IDS), vectors)
+
+    @pytest.mark.parametrize("name", ["rnn", "transformer"])
+    def test_models_of_tokens_have_it_and_others_refuse_it(self, name: str) -> None:
+        section = {"name": name, "p_embed": 0.5}
+        torch.manual_seed(0)
+        model = build_model(section, (6,), 3, Path(), output_shape=(6, 3), num_tokens=3).train()
+        ids = self.IDS[:1].repeat(200, 1)
+        assert 4 < len(model(ids).detach().flatten(1).unique(dim=0)) <= 8  # of three words
+        with pytest.raises(BadConfigurationError, match="p_embed: must be 0 where inputs are num"):
+            build_model(section, (6, 2), 3, Path())
 
 
 class TestMonteCarlo:

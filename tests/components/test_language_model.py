@@ -37,6 +37,7 @@ MODELS = {
     "rotary": TRANSFORMER,
     "learned": {**TRANSFORMER, "positions": "learned", "activation": "glu"},
     "lstm": {"name": "rnn", "hidden_size": 16},
+    "words": {"name": "rnn", "hidden_size": 16, "cell": "rnn", "p_embed": 0.2},
     "gru": {"name": "rnn", "hidden_size": 16, "cell": "gru", "layers": 2, "dropout": 0.1},
 }
 ADAM = {"name": "adam", "lr": 0.01}
@@ -155,6 +156,16 @@ def test_lanes_train_as_trainers_do(data: Data) -> None:
 
     def several() -> list[Trainer]:
         return [trainer(data, i, optimizer={"name": "sgd", "lr": 0.1 + 0.1 * i}) for i in range(2)]
+
+    assert_trained_as_alone(several)
+
+
+def test_lanes_drop_the_words_that_trainers_do(data: Data) -> None:
+    sgd = {"name": "sgd", "lr": 0.2}
+
+    def several() -> list[Trainer]:
+        models = [{**MODELS["words"], "p_embed": rate} for rate in (0.2, 0.5)]
+        return [trainer(data, i, model=each, optimizer=sgd) for i, each in enumerate(models)]
 
     assert_trained_as_alone(several)
 

@@ -218,6 +218,8 @@ PLACES: dict[str, list[Any]] = {
         f"loss.{name}": [_of_task("pairs", "pairs", "loss", model=SIAMESE)]
         for name in ("contrastive", "pair_hinge", "pair_cross_entropy", "pair_mse")
     },
+    "task.metric_learning": [_section("task", "classes", model=MLP)],
+    "loss.triplet": [_of_task("classes", "metric_learning", "loss", model=MLP)],
     "task.restoration": [_section("task", "restored", model=UNET, augmentations=NOISE)],
     "task.barlow_twins": [_section("task", "views", model=TWINS, augmentations=NOISE)],
     "model.barlow_twins": [_section("model", "views", augmentations=NOISE)],

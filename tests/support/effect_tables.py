@@ -189,6 +189,8 @@ CONTEXTS: dict[str, Context] = {
     "model.barlow_twins.mc_dropout_samples": Context({"encoder": {**MLP, "dropout": 0.5}}),
     "model.siamese.encoder": Context(values=({**MLP, "activation": "tanh"},)),
     "model.siamese.mc_dropout_samples": Context({"encoder": {**MLP, "dropout": 0.5}}),
+    "model.rnn.p_embed": Context(values=(0.5,), refuses=True),  # of numbers
+    "model.transformer.p_embed": Context(values=(0.5,), refuses=True),
     "model.transformer.width": Context(values=(16,)),
     "model.*.chains": Context({"persistent": True}),
     "norm.streaming.gradient_*": Context({"gradient": "mixed"}),

@@ -46,6 +46,7 @@ DATA: dict[str, dict[str, Any]] = {
     "restored": {"name": "tests.support.effects:restored", **_SMALL},
     "views": {"name": "tests.support.effects:views", **_SMALL},
     "pairs": {"name": "tests.support.effects:pairs", **_SMALL},
+    "classes": {"name": "tests.support.effects:classes", **_SMALL},
     "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
     "masks": {"name": "blobs_segmentation", "images": 40, "size": 12},
     "words": {"name": "topic_words", "sentences": 30},
@@ -101,6 +102,11 @@ def pairs() -> Mapping[str, Any]:
 def views() -> Mapping[str, Any]:
     """Rows of which augmentations make views."""
     return {**pairs(), "kind": "barlow_twins"}
+
+
+def classes() -> Mapping[str, Any]:
+    """Rows whose classes say which embeddings are to be near each other."""
+    return {**pairs(), "kind": "metric_learning"}
 
 
 def restored() -> Mapping[str, Any]:

@@ -205,8 +205,12 @@ class TestSchedule:
     [
         (LAKE, {"name": "q_table"}, {}),
         (CARTPOLE, {**DQN_SECTION, "buffer_size": 300, "dueling": True}, NET),
+        # rollouts that don't end with an epoch
+        (CARTPOLE, {"name": "reinforce", "episodes": 4}, NET),
+        (CARTPOLE, {"name": "a2c", "n_steps": 64, "shared": True}, NET),
+        (CARTPOLE, {"name": "ppo", "n_steps": 128, "passes": 2}, NET),
     ],
-    ids=["q_table", "dqn"],
+    ids=["q_table", "dqn", "reinforce", "a2c", "ppo"],
 )
 class TestEveryAgent:
     def test_two_epochs_and_two_more_are_four_bit_for_bit(
@@ -262,29 +266,45 @@ OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "initial": (1.0, {}),
     "bins": (3, {}),
     "limits": ([[-1, 1]] * 4, {}),
+    "episodes": (3, {}),
+    "baseline": (False, {}),
+    "shared": (True, {}),
+    "value_weight": (5.0, {"shared": True}),
+    "entropy_weight": (1.0, {}),
+    "normalize_advantages": (None, {}),
+    "n_steps": (128, {}),
+    "gae_lambda": (0.5, {}),
+    "passes": (2, {}),
+    "clip_range": (0.01, {}),
     "epsilon_start": (0.5, {}),
     "epsilon_end": (0.5, {}),
     "epsilon_steps": (100, {}),
 }
 KEYWORDS = [
-    (name, key) for name in ("q_table", "dqn") for key in registry.get("agent", name).keywords
+    (name, key) for name in registry.names("agent") for key in registry.get("agent", name).keywords
 ]
 
 
 @pytest.mark.parametrize(("name", "key"), KEYWORDS)
 def test_each_keyword_of_an_agent_matters(name: str, key: str) -> None:
-    section = {"name": name, "epsilon_steps": 300}
-    if name == "dqn":
-        section |= {**DQN_SECTION, "huber_delta": 0.5}
-    elif key != "limits":
-        section["limits"] = [[-2.4, 2.4], [-3, 3], [-0.2, 0.2], [-3, 3]]
-    else:
-        section["limits"] = [[-2, 2]] * 4
+    sections: dict[str, dict[str, Any]] = {
+        "dqn": {**DQN_SECTION, "huber_delta": 0.5, "epsilon_steps": 300},
+        "q_table": {
+            "epsilon_steps": 300,
+            "limits": [[-2, 2]] * 4
+            if key == "limits"
+            else [[-2.4, 2.4], [-3, 3], [-0.2, 0.2], [-3, 3]],
+        },
+        "ppo": {"n_steps": 100},
+    }
+    section = {"name": name, **sections.get(name, {})}
     value, beside = OTHERS[key]
+    if key == "normalize_advantages":
+        value = not registry.get("agent", name).keywords[key].default
     curves = []
     for each in ({**section, **beside}, {**section, **beside, key: value}):
         net = NET | {"optimizer": {"name": "adam", "lr": 0.03}}
-        trainer = make(CARTPOLE, each, **net if name == "dqn" else {})
+        trainer = make(CARTPOLE, each, **{} if name == "q_table" else net)
         curves.append([{**trainer.train_epoch(), "seconds": 0} for _ in range(2)])
     assert curves[0] != curves[1]
 
@@ -424,13 +444,15 @@ class TestPolicy:
                 {},
             ),
             (CARTPOLE, {**DQN_SECTION, "dueling": True}, NET),
+            (CARTPOLE, {"name": "ppo", "n_steps": 50}, NET),
+            (CARTPOLE, {"name": "a2c", "shared": True}, NET),
             (
                 {"name": "tests.support.environments:pictures", "max_episode_steps": 20},
                 DQN_SECTION,
                 NET | {"model": {"name": "cnn", "channels": [4], "pool": 1}},
             ),
         ],
-        ids=["states", "bins", "numbers", "images"],
+        ids=["states", "bins", "numbers", "policy", "shared_policy", "images"],
     )
     def test_it_acts_as_its_agent(
         self, environment: dict[str, Any], agent: dict[str, Any], values: dict[str, Any]

@@ -26,6 +26,12 @@ TABLE = {key: GOOD[key] for key in ("name", "objective")} | {
     "environment": {"id": "FrozenLake-v1"},
     "agent": {"name": "q_table", "lr": {"low": 0.1, "high": 1.0}},
 }
+POLICY = {
+    **GOOD,
+    "model": {"name": "mlp", "hidden_sizes": [8]},
+    "agent": {"choices": ["a2c", {"name": "ppo", "n_steps": 64}]},
+    "batch_size": 32,
+}
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"dataset": "wine"}, "dataset: must not be given with environment: an agent learns from no"),
     ({"augmentations": ["mixup"]}, "augmentations: must not be given with environment: an agent"),
@@ -39,7 +45,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"agent": None}, "agent: must be given with environment: what learns to act in it"),
     (
         {"agent": "dqnn"},
-        "agent.name: must be one of dqn, q_table, or yours as module:factory, but got 'dqnn'",
+        "agent.name: must be one of a2c, dqn, ppo, q_table, reinforce, or yours as "
+        "module:factory, but got 'dqnn'",
     ),
     ({"agent": {"name": "dqn", "gamma": 2}}, "agent.gamma: must be"),
     ({"agent": {"name": "dqn", "networks": 1}}, "agent.networks: must not be given"),
@@ -80,6 +87,20 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "agent.learning_starts: must be at most the 27,000 steps of a trial (environment.epoch",
     ),
     (
+        {"agent": {"name": "ppo", "n_steps": {"low": 28_000, "high": 90_000}}},
+        "agent.n_steps: must be at most the 27,000 steps of a trial (environment.epoch",
+    ),
+    (
+        {"batch_size": 128, "agent": {"name": "ppo", "n_steps": 100}},
+        "batch_size: must be at most the transitions that the agent keeps (agent.n_steps: 100",
+    ),
+    (
+        {"batch_size": 128, "agent": {"name": "a2c"}},
+        "batch_size: must not be given with the agent a2c, which learns from whole rollouts",
+    ),
+    ({"agent": {"name": "ppo", "epsilon_end": 0.1}}, "agent.epsilon_end: must be a keyword of"),
+    ({"agent": {"name": "ppo", "clip_range": 0}}, "agent.clip_range: must be"),
+    (
         {"environment": {"name": UNLIKE, "seen": [0.0, 0.0, 0.0]}},
         "environment.name: must show what its observation_space says, (2,), but got (3,)",
     ),
@@ -113,7 +134,7 @@ def test_a_range_that_cant_be_read_is_the_one_problem() -> None:
     assert problems_of(raw) == ["optimizer.lr.low: must be a finite number, but got 'a'"]
 
 
-@pytest.mark.parametrize("raw", [GOOD, TABLE], ids=["dqn", "q_table"])
+@pytest.mark.parametrize("raw", [GOOD, TABLE, POLICY], ids=["dqn", "q_table", "policy"])
 def test_a_spec_of_an_agent_is_valid_and_stays_it(raw: dict[str, Any], tmp_path: Path) -> None:
     assert problems_of(raw) == []
     spec = draft_spec(raw, tmp_path).spec

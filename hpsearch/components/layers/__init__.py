@@ -8,10 +8,19 @@ from __future__ import annotations
 from hpsearch.components.layers import (
     activations,
     cells,
+    clockwork,
     dropouts,
     independent,
     jordan,
     normalizations,
 )
 
-__all__ = ["activations", "cells", "dropouts", "independent", "jordan", "normalizations"]
+__all__ = [
+    "activations",
+    "cells",
+    "clockwork",
+    "dropouts",
+    "independent",
+    "jordan",
+    "normalizations",
+]

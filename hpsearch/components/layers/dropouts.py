@@ -207,6 +207,32 @@ class RecurrentDropout(nn.Module):
         return [dropout.mask(x) for _ in range(1 if self.tied else num_gates)]
 
 
+class WordDropout(Dropout):
+    """Drops words: where one is dropped from a sequence, it is so at all its places, and another
+    sequence may keep it (Gal & Ghahramani, 2016, section 4.2)."""
+
+    def __init__(self, rate: float, num_tokens: int) -> None:
+        super().__init__(rate)
+        self.num_tokens = num_tokens
+
+    def of_words(self, vectors: Tensor, ids: Tensor) -> Tensor:
+        """Zero the vectors (B, T, D) of words, ids (B, T) int64, or multiply them by `scale`."""
+        if not self.is_on:
+            return vectors
+        words = self.mask(vectors.new_ones(len(ids), self.num_tokens))
+        return vectors * words.gather(1, ids).unsqueeze(-1)
+
+
+def word_dropout(rate: float, num_tokens: int) -> WordDropout | None:
+    """Return what drops words of inputs that are tokens; BadConfigurationError for others."""
+    if num_tokens:
+        return WordDropout(rate, num_tokens)
+    if rate:
+        rule = "must be 0 where inputs are numbers: it drops words, and there are none"
+        raise BadConfigurationError(rule, rate, keyword="p_embed")
+    return None
+
+
 class MonteCarlo(nn.Module):
     """Averages the predictions of a model over dropout masks in evaluation.
 

@@ -5,8 +5,9 @@ Shapes: B rows, T time steps, I inputs, H hidden units, G gates.
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -42,13 +43,24 @@ class Cell(nn.Module):
         super().__init__()
         self.weights = self.kind(input_size, hidden_size, batch_first=True, **keywords)
         self.norm_x, self.norm_h, self.norm_c = norm_x, norm_h, norm_c
+        self._keeps_state = False
+        self._kept: State | None = None
+
+    @contextlib.contextmanager
+    def keeping_state(self) -> Iterator[None]:
+        """Begin each batch with the states that the one before it ended with, meanwhile: rows
+        follow those of the same place. No gradient goes back to them; the first are zeros."""
+        self._keeps_state = True
+        try:
+            yield
+        finally:
+            self._keeps_state, self._kept = False, None
 
     def forward(self, x: Tensor, dropout: RecurrentDropout | None = None) -> Tensor:
         """Return the outputs at all time steps."""
         is_plain = self.norm_x is None and self.norm_h is None and self.norm_c is None
         if is_plain and (dropout is None or not dropout.is_on):
-            outputs: Tensor = self.weights(x)[0]
-            return outputs
+            return self._all_at_once(x)
         return self._unroll(x, dropout or RecurrentDropout())
 
     @abstractmethod
@@ -61,11 +73,32 @@ class Cell(nn.Module):
         """Return the state before the first time step."""
         return (x.new_zeros(len(x), self.weights.hidden_size),)
 
+    def _all_at_once(self, x: Tensor) -> Tensor:
+        outputs: Tensor
+        if not self._keeps_state:
+            outputs = self.weights(x)[0]
+            return outputs
+        first = [each[None] for each in self._begin(x)]
+        is_lstm = len(first) > 1
+        outputs, last = self.weights(x, tuple(first) if is_lstm else first[0])
+        self._keep(tuple(each[0] for each in last) if is_lstm else (last[0],))
+        return outputs
+
+    def _begin(self, x: Tensor) -> State:
+        """Return the state to begin a batch with; a last batch may have fewer rows."""
+        if self._kept is None or len(self._kept[0]) < len(x):
+            return self.first_state(x)
+        return tuple(each[: len(x)].to(x.dtype) for each in self._kept)
+
+    def _keep(self, last: State) -> None:
+        if self._keeps_state:
+            self._kept = tuple(each.detach() for each in last)
+
     def _unroll(self, x: Tensor, dropout: RecurrentDropout) -> Tensor:
         gates_x = self._of_inputs(x, dropout.input_masks(x, self.num_gates))
         weight = dropout.weights(self._weight("weight_hh_l0"))
         bias = self._weight("bias_hh_l0")
-        state, masks, outputs = self.first_state(x), None, []
+        state, masks, outputs = self._begin(x), None, []
         for t, gates in enumerate(gates_x.unbind(1)):
             masks = dropout.state_masks(state[0], self.num_gates, masks)
             gates_h = _masked_linear(state[0], weight, masks)
@@ -73,6 +106,7 @@ class Cell(nn.Module):
                 gates_h = self.norm_h(gates_h, t)
             state = self.step(gates, gates_h + bias, state, t, dropout.update)
             outputs.append(state[0])
+        self._keep(state)
         return dropout.drop_outputs(torch.stack(outputs, 1))
 
     def _of_inputs(self, x: Tensor, masks: Sequence[Tensor]) -> Tensor:

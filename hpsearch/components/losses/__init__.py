@@ -12,6 +12,7 @@ from hpsearch.components.losses import (
     pairs,
     regression,
     robust,
+    triplets,
     weighting,
 )
 from hpsearch.components.losses.base import LOSS, Loss, LossSection, class_shares, make_loss
@@ -27,5 +28,6 @@ __all__ = [
     "pairs",
     "regression",
     "robust",
+    "triplets",
     "weighting",
 ]

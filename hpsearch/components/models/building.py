@@ -29,7 +29,10 @@ Size = Annotated[int, Ge(1)]
 #: trait of models: keyword → (shape of an example) → the integers that fit it; none: any fits
 FITTING = "fitting"
 #: tasks whose outputs are a vector for each example: those of models that don't say otherwise
-VECTOR_TASKS = ("classification", "multilabel", "multioutput", "regression", "forecasting")
+VECTOR_TASKS = (
+    *("classification", "multilabel", "multioutput", "regression", "forecasting"),
+    "metric_learning",
+)
 
 
 def build_model(

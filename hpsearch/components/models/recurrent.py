@@ -15,7 +15,9 @@ from hpsearch.components.layers.dropouts import (
     DropoutSection,
     Rate,
     RecurrentDropout,
+    WordDropout,
     make_dropout,
+    word_dropout,
 )
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.layers.recurrence import Cell
@@ -41,6 +43,7 @@ def rnn(
     readout: Readout = "last",
     input_dropout: Rate = 0.0,
     dropout: DropoutSection = 0.0,
+    p_embed: Rate = 0.0,
 ) -> nn.Module:
     """Recurrent layers over time, then a linear layer on the last, mean or greatest outputs, or on
     a mean with learned weights (`attention`: Raffel & Ellis, 2016, arXiv 1512.08756).
@@ -50,12 +53,14 @@ def rnn(
     acts between layers only. With `bidirectional` a second cell of `hidden_size` units reads each
     layer backwards; its last output is that of the first time step. Where the task predicts at
     each step (language_model) there is an output for each, whatever `readout` says; tokens are
-    embedded as vectors of `hidden_size`.
+    embedded as vectors of `hidden_size`, and `p_embed` of the different tokens of each sequence
+    are dropped, wherever they stand in it (Gal & Ghahramani, 2016).
     """
     is_each = len(output_shape) == 2
     if is_each and bidirectional:
         rule = "must be false for a task that predicts each next step: it would be seen"
         raise BadConfigurationError(rule, True, keyword="bidirectional")
+    words = word_dropout(p_embed, num_tokens)
     embedding = nn.Embedding(num_tokens, hidden_size) if num_tokens else None
     size = hidden_size if num_tokens else num_inputs(input_shape, "rnn")
     stack: list[RecurrentLayer] = []
@@ -66,7 +71,7 @@ def rnn(
         size = hidden_size * len(cells)
     output = nn.Linear(size, output_size)
     how: Readout | None = None if is_each else readout
-    return RecurrentNet(Dropout(input_dropout), stack, output, how, embedding)
+    return RecurrentNet(Dropout(input_dropout), stack, output, how, embedding, words)
 
 
 class RecurrentNet(nn.Module):
@@ -80,9 +85,10 @@ class RecurrentNet(nn.Module):
         output: nn.Linear,
         readout: Readout | None,
         embedding: nn.Embedding | None = None,
+        word_dropout: WordDropout | None = None,
     ) -> None:
         super().__init__()
-        self.embedding = embedding
+        self.embedding, self.word_dropout = embedding, word_dropout
         self.input_dropout, self.layers = input_dropout, nn.ModuleList(layers)
         self.attention = Attention(output.in_features) if readout == "attention" else None
         self.output, self.readout = output, readout
@@ -102,7 +108,10 @@ class RecurrentNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of a batch."""
         if self.embedding is not None:
-            x = self.embedding(x.long())
+            ids = x.long()
+            x = self.embedding(ids)
+            if self.word_dropout is not None:
+                x = self.word_dropout.of_words(x, ids)
         if x.ndim == 4:  # each row of an image with all its channels
             x = x.transpose(1, 2).flatten(2)
         x = self.input_dropout(x)

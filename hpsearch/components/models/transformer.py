@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
-from hpsearch.components.layers.dropouts import Rate
+from hpsearch.components.layers.dropouts import Rate, WordDropout, word_dropout
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.errors import BadConfigurationError
@@ -41,6 +41,7 @@ def transformer(
     activation: ActivationSection = "gelu",
     dropout: Rate = 0.0,
     readout: Literal["mean", "last"] = "mean",
+    p_embed: Rate = 0.0,
 ) -> nn.Module:
     """Attention between the steps of a sequence, of tokens or (time, features); of images, rows.
 
@@ -52,7 +53,8 @@ def transformer(
     part, 4 times the width by default. Places are told by rotating queries and keys (Su et al.,
     2021, arXiv 2104.09864), or by a learned vector each. Dropout acts on the embedding and at the
     end of both parts of a block. `width` must be a multiple of the heads, of twice as many with
-    rotary positions.
+    rotary positions. `p_embed` of the different tokens of each sequence are dropped, wherever they
+    stand in it (Gal & Ghahramani, 2016).
     """
     is_each = len(output_shape) == 2
     length, size = _sequence_shape(input_shape, num_tokens)
@@ -61,8 +63,11 @@ def transformer(
         rule = f"must be a multiple of {multiple} with {heads} heads and {positions} positions"
         raise BadConfigurationError(rule, width, keyword="width")
     places = length if positions == "learned" else 0
+    words = word_dropout(p_embed, num_tokens)
     embedding: nn.Module = (
-        Embedding(num_tokens, width, places) if num_tokens else Projection(size, width, places)
+        Projection(size, width, places)
+        if words is None
+        else Embedding(num_tokens, width, places, words)
     )
     rotary = length if positions == "rotary" else 0
     blocks: list[nn.Module] = []
@@ -92,8 +97,15 @@ def _sequence_shape(input_shape: tuple[int, ...], num_tokens: int) -> tuple[int,
 class Embedding(nn.Module):
     """Ids (B, T) as vectors (B, T, D), to which one for each of `num_places` is added."""
 
-    def __init__(self, num_tokens: int, width: int, num_places: int = 0) -> None:
+    def __init__(
+        self,
+        num_tokens: int,
+        width: int,
+        num_places: int = 0,
+        word_dropout: WordDropout | None = None,
+    ) -> None:
         super().__init__()
+        self.word_dropout = word_dropout
         self.tokens = nn.Embedding(num_tokens, width)
         self.places = nn.Embedding(num_places, width) if num_places else None
         for table in (self.tokens, self.places):
@@ -102,7 +114,10 @@ class Embedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the vectors of ids, which may be floats."""
-        vectors: Tensor = self.tokens(ids.long())
+        ids = ids.long()
+        vectors: Tensor = self.tokens(ids)
+        if self.word_dropout is not None:
+            vectors = self.word_dropout.of_words(vectors, ids)
         return vectors if self.places is None else vectors + self.places.weight[: ids.shape[-1]]
 
 

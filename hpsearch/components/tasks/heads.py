@@ -65,7 +65,7 @@ class Head(nn.Module):
 class Linear(Head):
     """Outputs as they are."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ("regression", "pairs")
+    kinds: ClassVar[tuple[Kind, ...]] = ("regression", "pairs", "metric_learning")
     gives_probabilities: ClassVar[bool] = False
 
     def forward(self, outputs: Tensor) -> Tensor:

@@ -81,8 +81,12 @@ class LanguageModel(SupervisedTask):
     )
     joins_batches: ClassVar[bool] = False
 
-    def __init__(self, parts: TaskComponents, names: Sequence[str]) -> None:
+    def __init__(
+        self, parts: TaskComponents, names: Sequence[str], stateful: bool = False
+    ) -> None:
         super().__init__(parts)
+        #: whether a recurrent model's states are kept from one batch to the next
+        self.stateful = stateful
         self._characters = torch.tensor([len(name) for name in names], dtype=torch.float64)
 
     def count(self, batch: Batch) -> Tensor | int:
@@ -137,6 +141,7 @@ def language_model(
     label_smoothing: Smoothing = 0.0,
     loss: LossSection | None = None,
     metrics: MetricSections = (),
+    stateful: bool = False,
 ) -> LanguageModel:
     """The next token at each step, learned by cross entropy; for data sets of tokens.
 
@@ -145,9 +150,15 @@ def language_model(
     The value of a loss that is given is `criterion`. A model gives an output for each step,
     which must not depend on later ones. To `metrics` each token is a row of a classification; all
     outputs of a split are kept for them.
+
+    `stateful` lets a recurrent model begin a row with the states that the row before it in the
+    text ended with (truncated backpropagation through time: gradients stay within a row). A batch
+    then has the next row of each of `batch_size` parts of the text, in their order, and rows that
+    don't fill a batch are left out. An epoch, and each evaluation, begins with zeros. What an
+    exported model is given begins with zeros too.
     """
     default = smoothed_cross_entropy(label_smoothing, loss)
     # of each token a classification
     targets = Targets("classification", output_size)
     parts = make_parts(targets, default, loss, "softmax", metrics, folder)
-    return LanguageModel(parts, class_names)
+    return LanguageModel(parts, class_names, stateful)

@@ -94,6 +94,8 @@ def obstacle_of(trainer: Trainer) -> str:
         return found
     if found := data_obstacle(trainer.data):
         return found
+    if getattr(trainer.task, "stateful", False):
+        return at("task", "keeps states from one batch to the next")
     if trainer.augmenting and trainer.device.type != "cpu":
         return at("augmentations", "draw from the GPU's generator")
     if trainer.data.encoding.needs_augmentations:
@@ -155,6 +157,7 @@ def needs_whole_batches(trainer: Trainer) -> bool:
     """
     return (
         getattr(trainer.data.train, "mask", None) is not None
+        or getattr(trainer.task, "needs_whole_batches", False)
         or bool(trainer.augmenting)
         or has_batch_statistics(trainer.model)
         or any(hasattr(module, "long_mean") for module in trainer.model.modules())

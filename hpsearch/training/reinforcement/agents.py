@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Transition(NamedTuple):
     """A step of an episode: what was seen, done, earned and seen then.
 
     Only where the episode is `terminated` is nothing to be had after it: one that was cut short
-    would have gone on (Pardo et al., 2018, arXiv 1712.00378).
+    (`truncated`) would have gone on (Pardo et al., 2018, arXiv 1712.00378).
     """
 
     observation: Array
@@ -48,6 +48,7 @@ class Transition(NamedTuple):
     reward: float
     next_observation: Array
     terminated: bool
+    truncated: bool = False
 
 
 class Agent(Protocol):
@@ -74,9 +75,23 @@ class Agent(Protocol):
         """Go on from such a state, of this trial or, in a population, of another."""
 
 
+@runtime_checkable
+class DrawsActions(Protocol):
+    """An agent with a policy: in training its actions are drawn from that, and none is random.
+
+    Its `values` are the logarithms of the actions' probabilities.
+    """
+
+    def draw(self, observations: Array) -> Array:
+        """Return an action for each observation, int64 (rows,)."""
+
+    def state_values(self, observations: Array) -> Array | None:
+        """Return what is expected from states on, (rows,); None where that isn't learned."""
+
+
 @dataclass(frozen=True)
 class Exploration:
-    """Keywords that all agents have beside their own: how often actions are drawn at random.
+    """Keywords of agents that act by values, beside their own: how often actions are random.
 
     That is so from `epsilon_start` at the first step on, linearly, to `epsilon_end` at step
     `epsilon_steps` and later (Mnih et al., 2015, Methods).
@@ -183,5 +198,5 @@ def make_agent(config: TrialConfig, environment: Environment, networks: Networks
 
 def exploration_of(section: Mapping[str, Any]) -> Exploration:
     """Return how the agent of a section explores."""
-    known = registry.shared_keywords(FAMILY)
+    known = registry.shared_keywords(FAMILY)  # an agent that draws actions has none of them
     return Exploration(**{key: value for key, value in section.items() if key in known})

@@ -13,13 +13,12 @@ import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
 
 from hpsearch.registry import Recommended, register
 from hpsearch.training.checkpoints import copied_to_cpu
-from hpsearch.training.groups import load_optimizer_state, optimizer_state
 from hpsearch.training.reinforcement.agents import FAMILY, Gamma, Networks, Transition
 from hpsearch.training.reinforcement.environments import Array, Observations
+from hpsearch.training.reinforcement.net_training import NetTraining
 from hpsearch.training.reinforcement.replay import Replay
 
 Steps = Annotated[int, Ge(1)]
@@ -68,14 +67,12 @@ class DQN:
         net = networks.new(num_actions + settings.dueling)
         self.network: nn.Module = Dueling(net) if settings.dueling else net
         self.target = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.optimizer = networks.optimizer(self.network)
-        self._clip, self._device = networks.clipping(), networks.device
+        self._training, self._device = NetTraining(self.network, networks), networks.device
         self._batch_size = networks.batch_size
         self._replay = Replay(settings.buffer_size, observations)
         self._generator = np.random.default_rng(0)
         self._steps = self._updates = 0
         self._losses: list[Tensor] = []
-        self.network.eval()
 
     def values(self, observations: Array) -> Array:
         """See Agent."""
@@ -110,9 +107,8 @@ class DQN:
     def state_dict(self) -> dict[str, Any]:
         """See Agent."""
         return {
-            "network": copied_to_cpu(self.network.state_dict()),
+            **self._training.state_dict(),
             "target": copied_to_cpu(self.target.state_dict()),
-            "optimizer": copied_to_cpu(optimizer_state(self.optimizer)),
             "replay": self._replay.state_dict(),
             "steps": self._steps,
             "updates": self._updates,
@@ -120,10 +116,8 @@ class DQN:
 
     def load_state_dict(self, state: Mapping[str, Any], *, is_others: bool = False) -> None:
         """See Agent."""
-        self.network.load_state_dict(state["network"])
+        self._training.load_state_dict(state, is_others=is_others)
         self.target.load_state_dict(state["target"])
-        own = copied_to_cpu(state["optimizer"])  # the optimizer keeps the tensors it is given
-        load_optimizer_state(self.optimizer, own, is_others=is_others)
         self._replay.load_state_dict(state["replay"])
         self._steps, self._updates = state["steps"], state["updates"]
 
@@ -139,14 +133,7 @@ class DQN:
         self.network.train()
         values = self.network(seen).gather(1, actions)[:, 0]
         loss = F.huber_loss(values, goals, delta=self._settings.huber_delta)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        if self._clip is not None:
-            params = [each for each in self.network.parameters() if each.grad is not None]
-            self._clip(
-                params, get_total_norm([each.grad for each in params if each.grad is not None])
-            )
-        self.optimizer.step()
+        self._training.step(loss)
         self.network.eval()
         self._losses.append(loss.detach())
         self._updates += 1

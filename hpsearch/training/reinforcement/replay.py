@@ -36,7 +36,8 @@ class Replay:
         """Take a transition in, in the place of the oldest if it is full."""
         if self._next == len(self._arrays.rewards):
             self._grow()
-        for array, value in zip(self._arrays, transition, strict=True):
+        parts = transition[: len(Sample._fields)]  # all but whether the episode was cut short
+        for array, value in zip(self._arrays, parts, strict=True):
             array[self._next] = value
         self._filled = max(self._filled, self._next + 1)
         self._next = (self._next + 1) % self._size

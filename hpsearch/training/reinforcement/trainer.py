@@ -12,6 +12,7 @@ import torch
 
 from hpsearch.spec import TrialConfig
 from hpsearch.training.reinforcement.agents import (
+    DrawsActions,
     Networks,
     Transition,
     exploration_of,
@@ -22,22 +23,15 @@ from hpsearch.training.reinforcement.policy import LearnsPolicy, Policy
 from hpsearch.training.seeds import derive_seed, keeps_random_states, seed_all
 
 #: the metrics of every epoch of every agent
-EVERY_EPOCH = (
-    *("val_return", "val_length", "val_discounted_return", "val_value"),
-    *("epsilon", "seconds"),
-)
+EVERY_EPOCH = ("val_return", "val_length", "val_discounted_return", "seconds")
 
 
 class Episode(NamedTuple):
-    """What an episode brought: rewards, rewards discounted, and how many steps it had.
-
-    `value` is what the agent expected of it at its start.
-    """
+    """What an episode brought: rewards, rewards discounted, and how many steps it had."""
 
     reward: float
     discounted: float
     length: int
-    value: float
 
 
 class ReinforcementTrainer:
@@ -72,7 +66,8 @@ class ReinforcementTrainer:
         `train_return` is the mean of the episodes that ended in the epoch, random actions
         included, and `train_loss` the agent's own. `val_return` is the mean sum of rewards,
         `val_length` the mean number of steps of the validation's episodes. `val_value` is what
-        the agent expects of them at their start, `val_discounted_return` what it should have.
+        the agent expects of them at their start, if it does, and `val_discounted_return` what it
+        should have. `epsilon` is the share of random actions of an agent that acts by values.
         """
         if self._is_solved:
             return None
@@ -90,7 +85,8 @@ class ReinforcementTrainer:
         metrics |= self.validate()
         threshold = self._pace.reward_threshold
         self._is_solved = threshold is not None and metrics["val_return"] >= threshold
-        metrics["epsilon"] = self._exploration.at(self._steps)
+        if not isinstance(self.agent, DrawsActions):
+            metrics["epsilon"] = self._exploration.at(self._steps)
         if self._schedule is not None:
             self._schedule.observe(metrics)
         metrics["seconds"] = time.perf_counter() - start
@@ -138,20 +134,26 @@ class ReinforcementTrainer:
         seen = self._environment.reset(self._seed("environment"))
         for number in range(self._pace.epoch_steps):
             self._set_rates(number)
-            if generator.random() < self._exploration.at(self._steps):
-                action = int(generator.integers(self._environment.num_actions))
-            else:
-                action = int(self.agent.values(seen[None]).argmax())
+            action = self._action(seen, generator)
             step = self._environment.step(action)
             self._steps += 1
+            is_cut = step.truncated or number + 1 == self._pace.epoch_steps
             self.agent.learn(
-                Transition(seen, action, step.reward, step.observation, step.terminated)
+                Transition(seen, action, step.reward, step.observation, step.terminated, is_cut)
             )
             seen, total = step.observation, total + step.reward
             if step.terminated or step.truncated:
                 returns.append(total)
                 seen, total = self._environment.reset(), 0.0
         return returns
+
+    def _action(self, seen: Array, generator: np.random.Generator) -> int:
+        """Return the action of a step of training."""
+        if isinstance(self.agent, DrawsActions):
+            return int(self.agent.draw(seen[None])[0])
+        if generator.random() < self._exploration.at(self._steps):
+            return int(generator.integers(self._environment.num_actions))
+        return int(self.agent.values(seen[None]).argmax())
 
     def _set_rates(self, step: int) -> None:
         """Set the learning rates for a step of the epoch, counted from 0."""
@@ -164,7 +166,8 @@ class ReinforcementTrainer:
         seeds = [derive_seed(self.config.seed, i, "validation") for i in range(len(self._others))]
         seen = [each.reset(seed) for each, seed in zip(self._others, seeds, strict=True)]
         values = self.agent.values(np.stack(seen))
-        episodes = [Episode(0.0, 0.0, 0, float(value)) for value in values.max(1)]
+        expected = self._expected(np.stack(seen), values)
+        episodes = [Episode(0.0, 0.0, 0)] * len(seen)
         live = list(range(len(seen)))
         while live:
             actions = values.argmax(1)
@@ -173,20 +176,26 @@ class ReinforcementTrainer:
                 step, so_far = self._others[i].step(int(action)), episodes[i]
                 discounted = so_far.discounted + self.agent.gamma**so_far.length * step.reward
                 reward, length = so_far.reward + step.reward, so_far.length + 1
-                episodes[i] = Episode(reward, discounted, length, so_far.value)
+                episodes[i] = Episode(reward, discounted, length)
                 seen[i] = step.observation
                 if not (step.terminated or step.truncated):
                     going_on.append(i)
             live = going_on
             if live:
                 values = self.agent.values(np.stack([seen[i] for i in live]))
-        reward, discounted, length, value = np.mean(episodes, axis=0).tolist()
-        return {
+        reward, discounted, length = np.mean(episodes, axis=0).tolist()
+        returns = {
             "val_return": reward,
             "val_length": length,
             "val_discounted_return": discounted,
-            "val_value": value,
         }
+        return returns if expected is None else {**returns, "val_value": float(expected.mean())}
+
+    def _expected(self, seen: Array, values: Array) -> Array | None:
+        """Return what the agent expects from states on, (rows,), given its values of actions."""
+        if isinstance(self.agent, DrawsActions):
+            return self.agent.state_values(seen)
+        return np.asarray(values.max(1))
 
     def _seed(self, purpose: str) -> int:
         return derive_seed(self.config.seed, self.config.stream, purpose, self.epoch)

@@ -35,7 +35,12 @@ NOT_TRIED = {
     "regularizer.skip_neuron",
 }
 #: kind of a task → its data set, where that isn't `wine`
-OTHER_DATA = {"regression": "numbers", "multilabel": "labels", "pairs": "pairs"}
+OTHER_DATA = {
+    "regression": "numbers",
+    "multilabel": "labels",
+    "pairs": "pairs",
+    "metric_learning": "classes",
+}
 #: families of a trial, and the section that names one; (many, …) where it lists them
 SECTIONS = {
     "optimizer": "optimizer",

@@ -1,0 +1,148 @@
+"""States of recurrent models that are kept from one batch to the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hpsearch.components import Arrays, Data, load_data
+from hpsearch.components.layers.cells import make_cell
+from hpsearch.errors import BadConfigurationError
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer, export_model
+from hpsearch.training.lanes.programs import obstacle_of
+from hpsearch.training.streams import evaluation_streams, keeping_states, stream_order
+from tests.support.trainers import goes_on_bit_for_bit
+
+STATEFUL = {"name": "language_model", "stateful": True}
+RNN = {"name": "rnn", "hidden_size": 12, "cell": "gru"}
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    section = {"name": "markov_text", "characters": 3000, "letters": 4, "length": 16}
+    return load_data(section, seed=0)
+
+
+def trainer(data: Data, **values: Any) -> Trainer:
+    optimizer = {"name": "adam", "lr": 0.01}
+    values = {"model": RNN, "task": STATEFUL, "optimizer": optimizer, "batch_size": 8, **values}
+    return Trainer(TrialConfig(0, 0, 4, values), data)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "ln_lstm", "ln_gru"])
+class TestEveryCell:
+    def test_two_batches_are_as_one_sequence(self, name: str) -> None:
+        torch.manual_seed(0)
+        cell, x = make_cell(name, 3, 5), torch.randn(4, 6, 3)
+        whole = cell(x)
+        with keeping_states(cell):
+            parts = [cell(part) for part in x.split([2, 4], 1)]
+        torch.testing.assert_close(torch.cat(parts, 1), whole)
+        torch.testing.assert_close(cell(x[:, :2]), whole[:, :2])  # it begins with zeros again
+
+    def test_no_gradient_goes_back_to_the_batch_before(self, name: str) -> None:
+        torch.manual_seed(0)
+        cell, x = make_cell(name, 3, 5), torch.randn(4, 6, 3, requires_grad=True)
+        with keeping_states(cell):
+            cell(x[:, :3])
+            cell(x[:, 3:]).sum().backward()
+        assert x.grad is not None
+        assert x.grad[:, :3].abs().max() == 0 < x.grad[:, 3:].abs().max()
+
+    def test_a_last_batch_may_have_fewer_rows(self, name: str) -> None:
+        torch.manual_seed(0)
+        cell, x = make_cell(name, 3, 5), torch.randn(4, 6, 3)
+        with keeping_states(cell):
+            cell(x[:, :3])
+            last = cell(x[:2, 3:])
+        torch.testing.assert_close(last, cell(x)[:2, 3:])
+
+
+class TestOrder:
+    def test_each_batch_has_the_rows_that_follow(self, data: Data) -> None:
+        one = trainer(data)
+        batches = one._order(1).split(8)
+        assert len(batches) == len(data.train) // 8  # type: ignore[arg-type]
+        assert {len(batch) for batch in batches} == {8}
+        for before, after in zip(batches, batches[1:], strict=False):
+            assert (after - before).tolist() == [1] * 8
+        assert one._rows.num_steps(8, 2) == 2 * len(batches)
+
+    @pytest.mark.parametrize("num_rows", [1, 2, 31, 32, 33, 64, 65, 100])
+    def test_an_evaluation_has_all_rows_and_no_last_one_alone(self, num_rows: int) -> None:
+        size = evaluation_streams(num_rows)
+        assert sorted(stream_order(num_rows, size).tolist()) == list(range(num_rows))
+        assert num_rows % size != 1 or num_rows == 1 or size == 1
+
+
+class TestTraining:
+    def test_goes_on_bit_for_bit(self, data: Data) -> None:
+        lstm = {**RNN, "cell": "lstm", "dropout": "variational_rnn", "layers": 2}
+        goes_on_bit_for_bit(*(trainer(data, model=lstm) for _ in range(3)))
+
+    def test_what_is_before_a_row_is_remembered(self, tmp_path: Path) -> None:
+        # after one a of aab only what was before tells: 5 of 6 can be right without it
+        (tmp_path / "my.txt").write_text("aab" * 400)
+        section = {"name": "text", "path": "my.txt", "length": 2}
+        text = load_data(section, seed=0, folder=tmp_path)
+        accuracies = {}
+        for stateful in (True, False):
+            one = trainer(text, task={**STATEFUL, "stateful": stateful})
+            for _ in range(4):
+                metrics = one.train_epoch() or {}
+            accuracies[stateful] = [metrics[f"{split}_accuracy"] for split in ("train", "val")]
+        assert min(accuracies[True]) > 0.98 and max(accuracies[False]) < 0.86
+
+    def test_an_evaluation_begins_with_zeros_and_keeps_states(self, data: Data) -> None:
+        one = trainer(data)
+        one.train_epoch()
+        found = one.evaluate("train")
+        assert found == one.evaluate("train")
+        rows = data.train
+        assert isinstance(rows, Arrays) and rows.mask is not None
+        size, right = evaluation_streams(len(rows)), 0
+        order = stream_order(len(rows), size)
+        for stream in range(size):  # of each the whole text at once
+            places = order[stream::size].numpy()
+            ids, targets, counts = (
+                torch.from_numpy(each[places].ravel()) for each in (rows.x, rows.y, rows.mask)
+            )
+            with torch.no_grad():
+                answers = one.model.eval()(ids[None])[0].argmax(-1)
+            right += int(((answers == targets) & counts).sum())
+        assert size < len(rows) and found["train_accuracy"] == right / rows.mask.sum()
+
+    def test_what_is_exported_begins_with_zeros(self, data: Data) -> None:
+        one = trainer(data)
+        one.train_epoch()
+        assert isinstance(data.val, Arrays)
+        exported, x = export_model(one), torch.from_numpy(data.val.x)
+        torch.testing.assert_close(exported(x), one.predict("val")[0])
+        torch.testing.assert_close(exported(x), exported(x))
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ({"model": {"name": "transformer", "width": 8, "heads": 2}}, "task.stateful: must be fal"),
+        ({"model": {**RNN, "cell": "indrnn"}}, "task.stateful: must be false for a model without"),
+        (
+            {"model": {**RNN, "input_dropout": 0.1, "mc_dropout_samples": 2}},
+            "task.stateful: must be false with mc_dropout_samples",
+        ),
+        ({"accumulate": 2}, "accumulate: must be 1, as states are kept for the rows of a whole"),
+        ({"finetune": {"name": "subset", "fraction": 0.5}}, "task.stateful: must be false where"),
+        ({"optimizer": {"name": "lbfgs", "lr": 0.1}}, "task.stateful: must be false for an optim"),
+    ],
+)
+def test_what_cant_keep_states_is_refused(data: Data, values: dict[str, Any], rule: str) -> None:
+    with pytest.raises(BadConfigurationError, match=rule):
+        _ = trainer(data, **values).optimizer
+
+
+def test_lanes_share_no_program(data: Data) -> None:
+    assert "keeps states" in obstacle_of(trainer(data))
