@@ -82,6 +82,7 @@ NEITHER = {
     "augmentation.feature_masking": "dropout without rescaling, of inputs",
     "batch_schedule.*": "a batch size is constant in both",
     "callback.gradient_noise_scale": "neither has it",
+    "callback.hessian": "neither has it; test_hessian.py has torch's own Hessian",
     "callback.knn_probe": "neither has it; scikit-learn has",
     "callback.layer_statistics": "neither has it",
     "callback.train_evaluation": "neither has it",
