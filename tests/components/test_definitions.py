@@ -85,6 +85,7 @@ NEITHER = {
     "callback.hessian": "neither has it; test_hessian.py has torch's own Hessian",
     "callback.knn_probe": "neither has it; scikit-learn has",
     "callback.layer_statistics": "neither has it",
+    "callback.time_gradients": "neither has it",
     "callback.train_evaluation": "neither has it",
     "calibration.*": "neither has any; scikit-learn has",
     "cell.*": "neither normalises within a cell",
