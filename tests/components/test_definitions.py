@@ -54,6 +54,7 @@ ELSEWHERE = {
     "augmentation.mixup": "test_augmentations.py::test_mixup_mixes_targets_as_it_mixes_inputs",
     "augmentation.rotation": "test_augmentations.py::"
     "test_rotation_is_by_up_to_so_many_degrees_either_way",
+    "augmentation.jpeg": "test_jpeg.py::test_it_is_pillows",
     "augmentation.shift": "test_augmentations.py::"
     "test_shifts_are_up_to_so_many_pixels_in_every_direction",
     "finetune.freeze": "test_finetuning.py::test_what_is_frozen_stays_bit_for_bit",

@@ -103,6 +103,8 @@ def _of_cells(keyword: str, *columns: str, **context: Any) -> dict[str, Context]
 
 #: pattern → what its keyword needs; the first that fits holds
 CONTEXTS: dict[str, Context] = {
+    "augmentation.jpeg.quality": Context(values=(95,)),
+    "augmentation.jpeg.max_quality": Context(values=(95,)),
     "dataset.csv.path": Context(values=("two.csv",)),
     "dataset.csv.separator": Context({"path": "both.csv", "drop": []}, values=(";",)),
     "dataset.text_csv.path": Context(values=("two.csv",)),
@@ -163,6 +165,7 @@ CONTEXTS: dict[str, Context] = {
     "dataset.ucr.set": Context(values=("Ramps",)),
     "dataset.damaged_image.path": Context(values=("one images/cat/000.png",)),
     "dataset.damaged_image.known": Context({"damage": "holes"}),
+    "dataset.damaged_image.quality": Context({"damage": "jpeg"}, values=(90,)),
     "dataset.damaged_image.spacing": Context({"damage": "grid"}),
     "dataset.keel.set": Context(values=("glass0",)),
     "dataset.keel.missing": Context({"set": "cleveland-0_vs_4"}, values=("drop",), refuses=True),
