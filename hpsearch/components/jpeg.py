@@ -105,8 +105,9 @@ def _quantised(planes: Tensor, table: Tensor) -> Tensor:
     height, width = planes.shape[-2:]
     fill = [0, -width % _SIZE, 0, -height % _SIZE]
     cosines = _cosines().to(planes)
-    blocks = F.pad(planes, fill, mode="replicate")
-    blocks = blocks.unflatten(-1, (-1, _SIZE)).unflatten(-3, (-1, _SIZE))  # B P h 8 w 8
+    padded = F.pad(planes, fill, mode="replicate")
+    down, across = (length // _SIZE for length in padded.shape[-2:])
+    blocks = padded.reshape(*planes.shape[:2], down, _SIZE, across, _SIZE)
     steps = table[:, None, None, :, None, :]
     found = torch.einsum("ui,bphiwj,vj->bphuwv", cosines, blocks, cosines)
     found = (8 * found).round() / 8  # as libjpeg has them, in whole numbers
