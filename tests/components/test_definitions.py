@@ -128,6 +128,7 @@ NEITHER = {
     "model.image_prior": "neither has it",
     "model.siamese": "neither has it",
     "model.barlow_twins": "neither has it",
+    "model.cascaded_unet": "neither has it",
     "model.unet": "neither has it",
     "model.conv_autoencoder": "neither has it",
     "model.minilm": "a library's weights",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.support.effect_places import CNN, DBN, FCN, MLP, RNN, TRANSFORMER
+from tests.support.effect_places import CASCADE, CNN, DBN, FCN, MLP, RNN, TRANSFORMER
 
 #: a rate at which training gets worse, and better again
 ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
@@ -66,6 +66,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.gmlp": {"width": 6, "hidden_size": 8, "layers": 1},
     "model.snn": {"width": 8, "depth": 2},
     "model.unet": {"base": 4, "depth": 1},
+    "model.cascaded_unet": CASCADE,
     "model.image_prior": {"channels": 4, "noise_channels": 3, "depth": 1, "skip_channels": 2},
     "model.conv_autoencoder": {"channels": [4], "code_size": 3},
     "model.efficientnet_lite0": {"image_size": 32},
@@ -304,6 +305,7 @@ UNSEEN: dict[str, str] = {
     "model.highway.mc_dropout_samples": "refused: it has no dropout",
     "model.resnet.mc_dropout_samples": "refused: it has no dropout",
     "model.unet.mc_dropout_samples": "refused: it has no dropout",
+    "model.cascaded_unet.mc_dropout_samples": "refused: it has no dropout",
     "model.transformer.readout@tokens": "each token has outputs",
     "model.gmlp.patch_size@[wt]*": "rows of a table have no patches",
     "model.autoencoder.mc_dropout_samples": "refused: it has no dropout",
