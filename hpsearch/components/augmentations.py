@@ -30,7 +30,7 @@ NO_TOKENS = "must be none, as inputs are ids of tokens, which aren't numbers to 
 #: and where targets have places in an image
 NO_MOVES = (
     "must keep each pixel in its place, as the targets' places would stay where they are: "
-    "gaussian_noise, feature_masking, cutout, blur, or a function of yours that changes both"
+    "gaussian_noise, feature_masking, cutout, blur, jpeg, or a function of yours that changes both"
 )
 #: and where an example has several inputs, as pairs have
 NO_MIXING = "must leave targets as they are, which belong to both inputs of an example"

@@ -48,6 +48,10 @@ class Callback(Protocol):
         metrics of its own, and changes nothing. `read(split)` gives a split's rows in order."""
         return {}
 
+    def derived(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Called with all metrics of an epoch; returns more of its own that follow from them."""
+        return {}
+
     def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:
         """Called after the last step of an epoch; `train_batches()` reads the training split."""
 

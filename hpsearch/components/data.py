@@ -84,13 +84,19 @@ class Data:
         return self.encoding.output_shape(self.output_size, self.input_shape)
 
     @cached_property
-    def input_range(self) -> float:
-        """From the least to the greatest value of the training rows, before any scale but that of
-        their unit; of 8-bit pixels 1."""
+    def input_bounds(self) -> tuple[float, float]:
+        """The least and the greatest value of the training rows, before any scale but that of
+        their unit; of 8-bit pixels 0 and 1."""
         if self.unit == 255 or not isinstance(self.train, Arrays) or self.num_tokens:
-            return 1.0
+            return 0.0, 1.0
         raw = self.train.x * self.x_scale.std + self.x_scale.mean
-        return float(np.nanmax(raw) - np.nanmin(raw)) or 1.0
+        return float(np.nanmin(raw)), float(np.nanmax(raw))
+
+    @property
+    def input_range(self) -> float:
+        """From the least to the greatest value of the training rows, by `input_bounds`."""
+        low, high = self.input_bounds
+        return high - low or 1.0
 
     @property
     def one_shape(self) -> tuple[int, ...]:

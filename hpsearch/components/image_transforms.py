@@ -49,18 +49,24 @@ class PerImage:
         self.transform, self._scale = transform, scale
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        mean, std = (
-            torch.as_tensor(part).to(x.device) for part in (self._scale.mean, self._scale.std)
-        )
-        pixels = x * std + mean
-        low, high = pixels.aminmax()
-        if low < -_ROUNDING or high > 1 + _ROUNDING:
-            raise BadConfigurationError(
-                f"needs pixels from 0 to 1, but the data set has {low:g} to {high:g}"
-            )
+        pixels, mean, std = as_pixels(x, self._scale)
         images = (255 * pixels).round().clamp(0, 255).to(torch.uint8)
         changed = torch.stack([self.transform(image) for image in images])
         return (changed.float() / 255 - mean) / std, y
+
+
+def as_pixels(x: Tensor, scale: Scale) -> tuple[Tensor, Tensor, Tensor]:
+    """Return inputs as the pixels from 0 to 1 of which they came, and the scale's mean and std.
+
+    Raises BadConfigurationError where the data has other values.
+    """
+    mean, std = (torch.as_tensor(part).to(x.device) for part in (scale.mean, scale.std))
+    pixels = x * std + mean
+    low, high = pixels.aminmax()
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        rule = f"needs pixels from 0 to 1, but the data set has {low:g} to {high:g}"
+        raise BadConfigurationError(rule)
+    return pixels, mean, std
 
 
 def names() -> list[str]:

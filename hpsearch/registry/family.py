@@ -16,7 +16,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "task": (
         *("output_size", "target_std", "class_counts"),
         *("class_names", "soft_targets", "naive_errors", "label_sets", "target_blocks", "folder"),
-        *("output_shape", "input_mean", "input_std", "input_range"),
+        *("output_shape", "input_mean", "input_std", "input_range", "input_bounds"),
     ),
     "loss": ("output_size", "class_counts"),
     "head": ("kind",),

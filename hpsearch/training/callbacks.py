@@ -83,6 +83,16 @@ class Callbacks:
 
         return {name: value for found in self._call(measured_by) for name, value in found.items()}
 
+    def derived(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return what follows from an epoch's metrics to callbacks."""
+
+        def derived_by(callback: Callback) -> dict[str, float]:
+            derive = getattr(callback, "derived", None)  # users' own may have none
+            found: dict[str, float] = {} if derive is None else derive(dict(metrics))
+            return found
+
+        return {name: value for found in self._call(derived_by) for name, value in found.items()}
+
     def before_evaluation(self, model: nn.Module, train_batches: Callable[[], Any]) -> None:
         """Let them prepare the model for its evaluation."""
         self._call(lambda callback: callback.before_evaluation(model, train_batches))

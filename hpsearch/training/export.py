@@ -40,6 +40,8 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
         layers.append(Unstandardize(data.output_scale))
     if data.encoding.ignores_targets:
         layers.append(FirstOf())
+    if link_layers := getattr(trainer.task, "link_layers", None):
+        layers += link_layers()
     if data.encoding.gives_inputs:
         layers += [Unstandardize(data.x_scale), Unstandardize(unit)]
         layers += [ChannelsBack()] if data.came_channels_last else []

@@ -275,6 +275,7 @@ class Trainer:
         """End an epoch with its metrics; returns them, new ones where callbacks change weights,
         and what is measured of the trial."""
         seed_all(self._seed("end of epoch"))
+        metrics |= self._callbacks.derived(metrics)
         metrics |= self._call_back(metrics)
         self._pace.observe(metrics)
         return metrics | self._measurements.take(self.model, self._first_row)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from hpsearch import registry
 from hpsearch.components import Data, load_data
+from hpsearch.components.examples import Scale
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import ComponentOf
 from tests.support.trainers import goes_on_bit_for_bit, make
@@ -27,8 +29,9 @@ def digits() -> Data:
 
 def build(name: str, shape: tuple[int, ...] = SHAPE, **keywords: Any) -> Any:
     section = {"name": name, **keywords}
+    scale = Scale(np.float32(-1), np.float32(1))  # pixels from 0 to 1 are those of `batch`
     return ComponentOf("augmentation").build(
-        section, input_shape=shape, output_size=10, kind="classification"
+        section, input_shape=shape, output_size=10, kind="classification", input_scale=scale
     )
 
 
@@ -38,7 +41,7 @@ def batch(rows: int = 200) -> tuple[Tensor, Tensor]:
 
 
 #: those that draw nothing
-FIXED = {"blur"}
+FIXED = {"blur", "jpeg"}
 
 
 @pytest.mark.parametrize("name", registry.names("augmentation"))

@@ -54,6 +54,7 @@ ELSEWHERE = {
     "augmentation.mixup": "test_augmentations.py::test_mixup_mixes_targets_as_it_mixes_inputs",
     "augmentation.rotation": "test_augmentations.py::"
     "test_rotation_is_by_up_to_so_many_degrees_either_way",
+    "augmentation.jpeg": "test_jpeg.py::test_it_is_pillows",
     "augmentation.shift": "test_augmentations.py::"
     "test_shifts_are_up_to_so_many_pixels_in_every_direction",
     "finetune.freeze": "test_finetuning.py::test_what_is_frozen_stays_bit_for_bit",
@@ -83,8 +84,11 @@ NEITHER = {
     "augmentation.feature_masking": "dropout without rescaling, of inputs",
     "batch_schedule.*": "a batch size is constant in both",
     "callback.gradient_noise_scale": "neither has it",
+    "callback.hessian": "neither has it; test_hessian.py has torch's own Hessian",
+    "callback.hidden_correlation": "neither has it; test_hidden_correlation.py has numpy's",
     "callback.knn_probe": "neither has it; scikit-learn has",
     "callback.layer_statistics": "neither has it",
+    "callback.time_gradients": "neither has it",
     "callback.train_evaluation": "neither has it",
     "calibration.*": "neither has any; scikit-learn has",
     "cell.*": "neither normalises within a cell",
@@ -125,6 +129,7 @@ NEITHER = {
     "model.image_prior": "neither has it",
     "model.siamese": "neither has it",
     "model.barlow_twins": "neither has it",
+    "model.cascaded_unet": "neither has it",
     "model.unet": "neither has it",
     "model.conv_autoencoder": "neither has it",
     "model.minilm": "a library's weights",

@@ -14,7 +14,7 @@ from hpsearch.components import Arrays, Data, load_data, task_for
 from hpsearch.components.batch import Batch
 from hpsearch.components.corruptions import block_masking, gaussian, masking, salt_and_pepper
 from hpsearch.components.tasks.kinds import Statement
-from hpsearch.components.tasks.reconstruction import kl_divergences
+from hpsearch.components.tasks.reconstruction import kl_divergences, laplacian_variances
 from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer, export_model
@@ -89,6 +89,9 @@ class TestMetrics:
                 "loss": (x - given).square().mean().item(),
                 "kl_divergence": kl_divergences(*codes).mean().item(),
                 "criterion": (x - given).abs().mean().item(),
+                "sharpness": (
+                    laplacian_variances(given).sum() / laplacian_variances(x).sum()
+                ).item(),
             }
         )
 

@@ -178,7 +178,7 @@ class TestRefused:
         assert trainer(data, augmentations=[{"name": "gaussian_noise"}]).train_epoch() is not None
 
     def test_models_of_vectors(self, data: Data) -> None:
-        rule = r"model.name: must be a model for segmentation \(fcn, unet\), but mlp is for"
+        rule = r"must be a model for segmentation \(cascaded_unet, fcn, unet\), but mlp is for"
         with pytest.raises(BadConfigurationError, match=rule):
             trainer(data, model={"name": "mlp"})
 

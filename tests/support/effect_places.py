@@ -153,6 +153,7 @@ TWINS = {"name": "barlow_twins", "encoder": MLP, "embedding_size": 4, "projector
 UNET = {"name": "unet", "base": 4, "depth": 1}
 NOISE = [{"name": "gaussian_noise", "std": 0.5}]
 FCN = {"name": "fcn", "channels": [4, 4]}
+CASCADE = {"name": "cascaded_unet", "base": 4, "depth": 1}
 TRANSFORMER = {"name": "transformer", "width": 8, "heads": 2, "layers": 1}
 
 
@@ -196,6 +197,7 @@ PLACES: dict[str, list[Any]] = {
     "metric": [_of_task(data, kind, "metrics", many=True) for data, kind in _ALL_KINDS.items()],
     "model": [_section("model", data) for data in ("wine", "digits", "tumours")],
     "task.contrastive_divergence": [_section("task", "units", model=DBN)],
+    "callback.time_gradients": [_section("callbacks", "digits", many=True, model=RNN)],
     "model.one_neuron_skip": [_section("model", "tumours")],
     "model.echo_state": [_section("model", "digits")],
     "regularizer.skip_neuron": [
@@ -212,7 +214,7 @@ PLACES: dict[str, list[Any]] = {
     "task.multioutput": [_section("task", "mixed")],
     "task.forecasting": [_section("task", "series")],
     "task.language_model": [_section("task", "tokens", model=RNN)],
-    "task.segmentation": [_section("task", "masks", model=FCN)],
+    "task.segmentation": [_section("task", "masks", model=CASCADE)],
     "task.pairs": [_section("task", "pairs", model=SIAMESE)],
     **{
         f"loss.{name}": [_of_task("pairs", "pairs", "loss", model=SIAMESE)]
@@ -225,6 +227,7 @@ PLACES: dict[str, list[Any]] = {
     "model.barlow_twins": [_section("model", "views", augmentations=NOISE)],
     "model.siamese": [_section("model", "pairs")],
     "model.fcn": [_section("model", "masks")],
+    "model.cascaded_unet": [_section("model", "masks")],
     "task.reconstruction": [_section("task", "values", model=AUTOENCODER)],
     "model.autoencoder": [_section("model", "values")],
     "model.unet": [_section("model", "pictures")],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.support.effect_places import CNN, DBN, FCN, MLP, RNN, TRANSFORMER
+from tests.support.effect_places import CASCADE, CNN, DBN, FCN, MLP, RNN, TRANSFORMER
 
 #: a rate at which training gets worse, and better again
 ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
@@ -66,6 +66,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.gmlp": {"width": 6, "hidden_size": 8, "layers": 1},
     "model.snn": {"width": 8, "depth": 2},
     "model.unet": {"base": 4, "depth": 1},
+    "model.cascaded_unet": CASCADE,
     "model.image_prior": {"channels": 4, "noise_channels": 3, "depth": 1, "skip_channels": 2},
     "model.conv_autoencoder": {"channels": [4], "code_size": 3},
     "model.efficientnet_lite0": {"image_size": 32},
@@ -103,6 +104,8 @@ def _of_cells(keyword: str, *columns: str, **context: Any) -> dict[str, Context]
 
 #: pattern → what its keyword needs; the first that fits holds
 CONTEXTS: dict[str, Context] = {
+    "augmentation.jpeg.quality": Context(values=(95,)),
+    "augmentation.jpeg.max_quality": Context(values=(95,)),
     "dataset.csv.path": Context(values=("two.csv",)),
     "dataset.csv.separator": Context({"path": "both.csv", "drop": []}, values=(";",)),
     "dataset.text_csv.path": Context(values=("two.csv",)),
@@ -163,6 +166,7 @@ CONTEXTS: dict[str, Context] = {
     "dataset.ucr.set": Context(values=("Ramps",)),
     "dataset.damaged_image.path": Context(values=("one images/cat/000.png",)),
     "dataset.damaged_image.known": Context({"damage": "holes"}),
+    "dataset.damaged_image.quality": Context({"damage": "jpeg"}, values=(90,)),
     "dataset.damaged_image.spacing": Context({"damage": "grid"}),
     "dataset.keel.set": Context(values=("glass0",)),
     "dataset.keel.missing": Context({"set": "cleveland-0_vs_4"}, values=("drop",), refuses=True),
@@ -303,6 +307,7 @@ UNSEEN: dict[str, str] = {
     "model.highway.mc_dropout_samples": "refused: it has no dropout",
     "model.resnet.mc_dropout_samples": "refused: it has no dropout",
     "model.unet.mc_dropout_samples": "refused: it has no dropout",
+    "model.cascaded_unet.mc_dropout_samples": "refused: it has no dropout",
     "model.transformer.readout@tokens": "each token has outputs",
     "model.gmlp.patch_size@[wt]*": "rows of a table have no patches",
     "model.autoencoder.mc_dropout_samples": "refused: it has no dropout",

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
 from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 
 from hpsearch.components.datasets.files import resolve
 from hpsearch.components.datasets.images.files import opened
+from hpsearch.components.jpeg import Quality, compressed
 from hpsearch.registry import register
 
-Damage = Literal["none", "noise", "holes", "grid"]
+Damage = Literal["none", "noise", "holes", "grid", "jpeg"]
 Image = NDArray[np.float64]
 
 
@@ -27,6 +29,7 @@ def damaged_image(
     noise: Annotated[float, Gt(0)] = 25 / 255,
     known: Annotated[float, Interval(gt=0, lt=1)] = 0.5,
     spacing: Annotated[int, Ge(2)] = 2,
+    quality: Quality = 15,
     repeats: Annotated[int, Ge(1)] = 50,
     size: Annotated[int, Interval(ge=8, le=1024)] = 64,
 ) -> Mapping[str, Any]:
@@ -34,10 +37,11 @@ def damaged_image(
 
     It is a file of yours, which needs `pip install hpsearch[vision]`, or a generated image of
     `size` pixels. `damage` is normal noise of the deviation `noise` where values are from 0 to 1
-    (25 of 255 by default); holes, which leave the share `known` of the pixels; or a grid, of which
-    every `spacing`th pixel in both directions is known, as of an image of fewer pixels; none of a
-    file that is damaged already. Inputs are the damaged image and which pixels are known, 1 or 0;
-    targets are the image before, by which validation says how well it is restored.
+    (25 of 255 by default); holes, which leave the share `known` of the pixels; a grid, of which
+    every `spacing`th pixel in both directions is known, as of an image of fewer pixels; jpeg, as
+    that gives the image back at a `quality` of 1 to 100; none of a file that is damaged already.
+    Inputs are the damaged image and which pixels are known, 1 or 0; targets are the image before,
+    by which validation says how well it is restored.
     """
     rng = np.random.default_rng(seed)
     clean = _generated(size) if path is None else _read(resolve(folder, path))
@@ -50,6 +54,8 @@ def damaged_image(
     elif damage == "grid":
         mask = np.zeros_like(mask)
         mask[:, ::spacing, ::spacing] = 1
+    elif damage == "jpeg":
+        given = compressed(torch.from_numpy(clean[None]), torch.tensor([quality]))[0].numpy()
     x = np.concatenate([given * mask, mask])[None].astype(np.float32)
     y = clean[None].astype(np.float32)
     return {

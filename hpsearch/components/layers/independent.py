@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hpsearch.components.layers.recurrence import Recurrence
 from hpsearch.registry import register
 
 
@@ -18,7 +19,7 @@ def indrnn(input_size: int, hidden_size: int) -> nn.Module:
     return IndependentRNN(input_size, hidden_size)
 
 
-class IndependentRNN(nn.Module):
+class IndependentRNN(Recurrence):
     """Sequences (B, T, I) to outputs at all time steps (B, T, H)."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -34,5 +35,7 @@ class IndependentRNN(nn.Module):
         state, outputs = torch.zeros_like(gates[:, 0]), []
         for gate in gates.unbind(1):
             state = (gate + own * state).relu()
+            if self.on_state is not None:
+                self.on_state(state)
             outputs.append(state)
         return torch.stack(outputs, 1)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hpsearch.components.layers.recurrence import Recurrence
 from hpsearch.registry import register
 
 
@@ -16,7 +17,7 @@ def jordan(input_size: int, hidden_size: int) -> nn.Module:
     return JordanRNN(input_size, hidden_size)
 
 
-class JordanRNN(nn.Module):
+class JordanRNN(Recurrence):
     """Sequences (B, T, I) to outputs y at all time steps (B, T, H)."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -31,5 +32,7 @@ class JordanRNN(nn.Module):
         y, found = torch.zeros_like(gates[:, 0]), []
         for gate in gates.unbind(1):
             y = self.outputs((gate + self.context(y)).tanh()).tanh()
+            if self.on_state is not None:
+                self.on_state(y)
             found.append(y)
         return torch.stack(found, 1)

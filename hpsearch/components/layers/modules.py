@@ -181,8 +181,8 @@ class Standardize(nn.Module):
 
     def __init__(self, scale: Scale) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.from_numpy(scale.mean.copy()))
-        self.register_buffer("std", torch.from_numpy(scale.std.copy()))
+        self.register_buffer("mean", torch.tensor(scale.mean))
+        self.register_buffer("std", torch.tensor(scale.std))
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise a batch of raw inputs."""

@@ -21,7 +21,17 @@ from hpsearch.components.layers.modules import Dropout
 State = tuple[Tensor, ...]
 
 
-class Cell(nn.Module):
+class Recurrence(nn.Module):
+    """A recurrent layer (B, T, I) → (B, T, H) whose states can be watched.
+
+    `on_state`, where there is one, gets what each step hands to the next, (B, H) of an LSTM its h,
+    in the order in which steps are taken.
+    """
+
+    on_state: Callable[[Tensor], None] | None = None
+
+
+class Cell(Recurrence):
     """A recurrent layer (B, T, I) → (B, T, H) whose weights are those of a module of torch's.
 
     `norm_x` normalises W x of all time steps, (B, T, GH); `norm_h` U h of one, (B, GH); biases
@@ -59,7 +69,8 @@ class Cell(nn.Module):
     def forward(self, x: Tensor, dropout: RecurrentDropout | None = None) -> Tensor:
         """Return the outputs at all time steps."""
         is_plain = self.norm_x is None and self.norm_h is None and self.norm_c is None
-        if is_plain and (dropout is None or not dropout.is_on):
+        is_dropped = dropout is not None and dropout.is_on
+        if is_plain and not is_dropped and self.on_state is None:
             return self._all_at_once(x)
         return self._unroll(x, dropout or RecurrentDropout())
 
@@ -105,6 +116,8 @@ class Cell(nn.Module):
             if self.norm_h is not None:
                 gates_h = self.norm_h(gates_h, t)
             state = self.step(gates, gates_h + bias, state, t, dropout.update)
+            if self.on_state is not None:
+                self.on_state(state[0])
             outputs.append(state[0])
         self._keep(state)
         return dropout.drop_outputs(torch.stack(outputs, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 
-def _fitting_depths(input_shape: tuple[int, ...]) -> list[int]:
+def fitting_depths(input_shape: tuple[int, ...]) -> list[int]:
     """Return the depths whose power of two divides an image's height and width."""
     sides = input_shape[1:]
     largest = min(sides, default=0).bit_length()
@@ -31,7 +32,7 @@ def _fitting_depths(input_shape: tuple[int, ...]) -> list[int]:
     "unet",
     traits={
         "tasks": ("segmentation", "reconstruction", "restoration"),
-        FITTING: {"depth": _fitting_depths},
+        FITTING: {"depth": fitting_depths},
     },
 )
 def unet(
@@ -55,18 +56,42 @@ def unet(
     training, as by `autoencoder`, so that it learns to restore them. For tasks whose outputs are
     images: segmentation, reconstruction.
     """
-    channels, height, width = image_shape("unet", input_shape)
+    channels = image_shape("unet", input_shape)[0]
+    check_depth(depth, input_shape)
+    form = Form(base, depth, upsample, skips, activation, norm)
+    net = make_unet(channels, output_shape[0], form)
+    return net if corruption == "none" else Corrupted(net, corruption, corruption_rate)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The keywords of a U-Net."""
+
+    base: int
+    depth: int
+    upsample: str
+    skips: bool
+    activation: Any
+    norm: Any
+
+
+def check_depth(depth: int, input_shape: tuple[int, ...]) -> None:
+    """Refuse a depth by which an image's height or width can't be halved."""
+    height, width = input_shape[1:]
     if height % 2**depth or width % 2**depth:
         rule = f"must be so small that 2^depth divides height and width ({height}x{width})"
         raise BadConfigurationError(rule, depth, keyword="depth")
-    function = partial(plain_activation, activation)
-    sizes = [base * 2**level for level in range(depth + 1)]
+
+
+def make_unet(channels: int, out_channels: int, form: Form) -> UNet:
+    """Return a U-Net from images of so many channels to others."""
+    function, norm = partial(plain_activation, form.activation), form.norm
+    sizes = [form.base * 2**level for level in range(form.depth + 1)]
     down = [_pair(a, b, norm, function) for a, b in zip([channels, *sizes], sizes, strict=False)]
     levels = list(zip(sizes[:0:-1], sizes[-2::-1], strict=True))
-    up = [_up(upsample, a, b) for a, b in levels]
-    joined = [_pair(b * (1 + skips), b, norm, function) for _, b in levels]
-    net = UNet(down, up, joined, nn.Conv2d(base, output_shape[0], 1), skips)
-    return net if corruption == "none" else Corrupted(net, corruption, corruption_rate)
+    up = [_up(form.upsample, a, b) for a, b in levels]
+    joined = [_pair(b * (1 + form.skips), b, norm, function) for _, b in levels]
+    return UNet(down, up, joined, nn.Conv2d(form.base, out_channels, 1), form.skips)
 
 
 class UNet(nn.Module):

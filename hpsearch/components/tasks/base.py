@@ -31,6 +31,7 @@ NO_DATA: Mapping[str, Any] = {
     "input_mean": 0.0,
     "input_std": 1.0,
     "input_range": 1.0,
+    "input_bounds": (0.0, 1.0),
     "target_blocks": (("0", ("0", "1")), ("1", ())),
 }
 
@@ -106,6 +107,7 @@ def task_for(
         input_mean=data.x_scale.mean,
         input_std=data.x_scale.std,
         input_range=data.input_range,
+        input_bounds=data.input_bounds,
         folder=folder,
     )
     if task.kind != data.kind:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpsearch.components.batch import Batch, Tree, in_float32
 from hpsearch.components.data import Kind
 from hpsearch.components.encodings import NumberedValues, Values, register_encoding
 from hpsearch.components.examples import num_features
 from hpsearch.components.losses import LossSection
+from hpsearch.components.tasks.likelihoods import (
+    Bernoulli,
+    DecoderLikelihood,
+    Likelihood,
+    make_likelihood,
+)
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
+from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 
@@ -43,16 +52,34 @@ class Reconstruction(SupervisedTask):
 
     Such a model gives (reconstruction, means, log variances of its codes). With squared errors
     the loss times half the number of values is the negative evidence lower bound of a Gaussian
-    decoder of unit variance, up to a constant: both parts are sums over values and codes.
+    decoder of unit variance, up to a constant: both parts are sums over values and codes. With a
+    `likelihood`, whose loss is in nats, the loss times the number of values is that bound. Only
+    images have a sharpness.
     """
 
     kind: ClassVar[Kind] = "reconstruction"
-    own_metrics: ClassVar[tuple[str, ...]] = ("loss", "kl_divergence")
     joins_batches: ClassVar[bool] = False
 
-    def __init__(self, parts: TaskComponents, kl_weight: float) -> None:
-        super().__init__(parts)
+    def __init__(
+        self,
+        parts: TaskComponents,
+        kl_weight: float,
+        likelihood: DecoderLikelihood | None = None,
+    ) -> None:
+        self._likelihood = likelihood
+        super().__init__(parts if likelihood is None else replace(parts, loss=likelihood))
         self._kl_weight = kl_weight
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:  # type: ignore[override]  # others' never change
+        """The squared error, the divergence, the sharpness and, with a likelihood, the bound."""
+        bound = () if self._likelihood is None else ("negative_elbo",)
+        return ("loss", "kl_divergence", "sharpness", *bound)
+
+    def link_layers(self) -> list[nn.Module]:
+        """Return what makes reconstructions of outputs, where outputs are none."""
+        likelihood = self._likelihood
+        return [copy.deepcopy(likelihood.link)] if isinstance(likelihood, Bernoulli) else []
 
     def loss(self, outputs: Tree, batch: Batch) -> Tensor:
         """Return the mean loss of the values, and the weighted divergence of each."""
@@ -61,30 +88,62 @@ class Reconstruction(SupervisedTask):
         if not codes:
             return loss
         num_values = batch.inputs[0].numel()
+        of_loss = 2 if self._likelihood is None else 1  # a squared error is twice its nats
         divergence = kl_divergences(*codes).mean()
-        weighted: Tensor = loss + 2 * self._kl_weight / num_values * divergence
+        weighted: Tensor = loss + of_loss * self._kl_weight / num_values * divergence
         return weighted
 
     @torch.no_grad()
     def totals(self, outputs: Tree, batch: Batch) -> Tensor:
-        """Return those of the errors, before them the divergences."""
+        """Return those of the errors, the divergences, the variances that sharpness is made of
+        and the nats of a likelihood; then those of a loss that is given, and the rows."""
         codes = in_float32(_parts_of(outputs)[1:])
-        errors = super().totals(outputs, batch)
-        divergence = kl_divergences(*codes).double().sum() if codes else 0.0 * errors[0]
-        return torch.cat([errors[:1], divergence.reshape(1), errors[1:]])
+        error, *others = torch.split(super().totals(outputs, batch), 1)
+        divergence = kl_divergences(*codes).double().sum() if codes else 0.0 * error[0]
+        found = [divergence]
+        given, wanted = self._compared(outputs, batch)
+        if batch.inputs.ndim == 4 and min(batch.inputs.shape[2:]) > 2:
+            images = self._means(given).view_as(batch.inputs)
+            found += [laplacian_variances(each).sum() for each in (images, batch.inputs)]
+        if self._likelihood is not None:
+            found.append(self.criterion(given, wanted).double() * wanted.numel())
+        return torch.cat([error, torch.stack(found), *others])
 
     def _compared(self, outputs: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return reconstructions and inputs (rows, values)."""
+        """Return reconstructions, or what they are made of, and inputs (rows, values)."""
         first: Tensor = in_float32(_parts_of(outputs)[0])
         return first.flatten(1), batch.inputs.flatten(1)
 
+    def _means(self, outputs: Tensor) -> Tensor:
+        return outputs if self._likelihood is None else self._likelihood.means(outputs)
+
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the rows' mean squared errors."""
-        return (outputs - targets).double().square().mean(1).sum().reshape(1)
+        errors = self._means(outputs) - targets
+        return errors.double().square().mean(1).sum().reshape(1)
 
     def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:
-        error, divergence = totals
-        return {"loss": error / num_rows, "kl_divergence": divergence / num_rows}
+        error, divergence, *others = totals
+        metrics = {"loss": error / num_rows, "kl_divergence": divergence / num_rows}
+        if self._likelihood is not None:
+            metrics["negative_elbo"] = (others.pop() + divergence) / num_rows
+        if others and others[1]:
+            metrics["sharpness"] = others[0] / others[1]
+        return metrics
+
+
+def laplacian_variances(images: Tensor) -> Tensor:
+    """Return the variance over pixels of the Laplacian of each image (rows, channels, H, W), the
+    mean over channels: small of what is blurred (Pech-Pacheco et al., 2000).
+
+    >>> checks = torch.tensor([[1.0, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]])
+    >>> laplacian_variances(checks[None, None]).tolist()  # -4 and 4
+    [16.0]
+    """
+    x = images.double()
+    around = x[..., 2:, 1:-1] + x[..., :-2, 1:-1] + x[..., 1:-1, 2:] + x[..., 1:-1, :-2]
+    laplacian = around - 4 * x[..., 1:-1, 1:-1]
+    return laplacian.flatten(2).var(2, correction=0).mean(1)
 
 
 def kl_divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -103,16 +162,34 @@ def _parts_of(outputs: Tree) -> tuple[Tensor, ...]:
 @register("task", "reconstruction")
 def reconstruction(
     output_size: int,
+    output_shape: tuple[int, ...],
+    input_mean: Any,
+    input_std: Any,
+    input_bounds: tuple[float, float],
     folder: Path | None,
     loss: LossSection | None = None,
     kl_weight: Annotated[float, Ge(0), Recommended(0.01, 10.0, log=True, prior=1.0)] = 1.0,
+    likelihood: Likelihood | None = None,
 ) -> Reconstruction:
     """Inputs given back, learned by the squared error or another loss; whatever targets there are.
 
     Reports the mean squared error of standardised inputs whatever is trained on, and the
     divergence of a variational model's codes from their prior in nats a row, which
     `kl_weight` weighs (the β of β-VAEs); that of other models is 0. The value of a loss that is
-    given is `criterion`.
+    given is `criterion`. Of images it reports `sharpness`, the variance of the Laplacian of
+    reconstructions over that of the images: 1 is as sharp as they are, less is blurred.
+    In place of a loss a `likelihood` says how values lie around what the decoder gives:
+    `gaussian` of unit variance, `gaussian_learned` and `laplace` with one scale for all values,
+    which is learned, or `bernoulli` of values from 0 to 1, whose log odds the decoder gives (of
+    grey values it is no likelihood, and its nats compare with their like alone). Then
+    `negative_elbo` is reported: nats a row of standardised inputs, and the divergence.
     """
     targets = Targets("regression", output_size)  # numbers
-    return Reconstruction(make_parts(targets, "mse", loss, "linear", (), folder), kl_weight)
+    parts = make_parts(targets, "mse", loss, "linear", (), folder)
+    if likelihood is None:
+        return Reconstruction(parts, kl_weight)
+    if loss is not None:
+        rule = "must be left out where a loss is given, which takes its place"
+        raise BadConfigurationError(rule, likelihood, keyword="likelihood")
+    decoder = make_likelihood(likelihood, output_shape, input_mean, input_std, input_bounds)
+    return Reconstruction(parts, kl_weight, decoder)

@@ -114,7 +114,8 @@ def restoration(
     loss: LossSection | None = None,
 ) -> Restoration:
     """Images as they were before `augmentations` changed them, learned by the squared error or
-    another loss: noise (gaussian_noise), holes (cutout, feature_masking), blur (blur).
+    another loss: noise (gaussian_noise), holes (cutout, feature_masking), blur (blur), JPEG's
+    artefacts (jpeg).
 
     Validation and test images are changed too, the same way in each epoch. Reports the mean
     squared error of standardised images whatever is trained on, the mean peak signal-to-noise

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge
 from torch import Tensor
 
 from hpsearch.components.batch import IGNORED, Batch, Tree, in_float32
@@ -21,12 +22,13 @@ from hpsearch.components.tasks.heads import Softmax
 from hpsearch.components.tasks.parts import (
     SupervisedTask,
     Targets,
+    TaskComponents,
     make_parts,
     predicted_classes,
 )
 from hpsearch.components.tasks.placed_classes import PlacedClasses
 from hpsearch.errors import DataError
-from hpsearch.registry import register
+from hpsearch.registry import Recommended, register
 
 
 class PixelClasses(PlacedClasses):
@@ -97,6 +99,17 @@ class Segmentation(SupervisedTask):
     own_metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "iou", "dice")
     joins_batches: ClassVar[bool] = False
 
+    def __init__(self, parts: TaskComponents, auxiliary_weight: float) -> None:
+        super().__init__(parts)
+        self._auxiliary_weight = auxiliary_weight
+
+    def loss(self, outputs: Tree, batch: Batch) -> Tensor:
+        """Return the mean loss of pixels, and the weighted ones of outputs beside the first."""
+        loss = super().loss(outputs, batch)
+        for each in outputs[1:] if isinstance(outputs, tuple) else ():
+            loss = loss + self._auxiliary_weight * super().loss(each, batch)
+        return loss
+
     def count(self, batch: Batch) -> Tensor | int:
         """Return the number of pixels that count."""
         counts: Tensor = (batch.targets != IGNORED).sum()
@@ -107,7 +120,8 @@ class Segmentation(SupervisedTask):
 
         Losses other than the usual one don't know what to ignore: they get what counts.
         """
-        logits = in_float32(outputs).movedim(1, -1).flatten(0, 2)
+        predicted = outputs[0] if isinstance(outputs, tuple) else outputs
+        logits = in_float32(predicted).movedim(1, -1).flatten(0, 2)
         targets = batch.targets.flatten()
         if not self._parts.reports_loss:
             return logits, targets
@@ -153,6 +167,7 @@ def segmentation(
     folder: Path | None,
     loss: LossSection | None = None,
     metrics: MetricSections = (),
+    auxiliary_weight: Annotated[float, Ge(0), Recommended(0.1, 1.0, prior=0.4)] = 0.4,
 ) -> Segmentation:
     """A class for each pixel, learned by cross entropy or another loss; for images with masks.
 
@@ -160,8 +175,10 @@ def segmentation(
     means over classes of the intersection over union `iou` and of the Dice coefficient `dice`,
     for all pixels of a split together. Pixels that masks leave out count nowhere. The value of a
     loss that is given, for each pixel, is `criterion`. To `metrics` each pixel is a row of a
-    classification; all outputs of a split are kept for them.
+    classification; all outputs of a split are kept for them. A model that gives several outputs
+    while it trains, such as cascaded_unet, learns the loss of the first and `auxiliary_weight`
+    times that of each other one.
     """
     targets = Targets("classification", output_size, class_counts)  # of each pixel
     parts = make_parts(targets, "cross_entropy", loss, "softmax", metrics, folder)
-    return Segmentation(replace(parts, head=Softmax(axis=1)))
+    return Segmentation(replace(parts, head=Softmax(axis=1)), auxiliary_weight)
