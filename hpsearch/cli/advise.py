@@ -86,12 +86,9 @@ def next_search(
     if as_json:
         print_json(found)
         return
-    from hpsearch.analysis.narrowing import described, read_change
-    from hpsearch.spec import dump_yaml
+    from hpsearch.next_spec import next_text
 
-    lines = [described(read_change(each)) for each in found["changes"]]
-    lines = lines or ["nothing to change so far"]
-    print("".join(f"# {line}\n" for line in lines) + dump_yaml(found["spec"]), end="")
+    print(next_text(found), end="")
 
 
 @app.command()
