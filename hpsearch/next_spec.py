@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from hpsearch.analysis.changed_spec import changed_spec
-from hpsearch.analysis.narrowing import Change, NewRange, next_changes
+from hpsearch.analysis.narrowing import Change, NewRange, described, next_changes, read_change
 from hpsearch.record import Record
 from hpsearch.samplers.disciplined import SAMPLER
-from hpsearch.spec import COMPONENT_SECTIONS, VALUE_SECTIONS, SearchSpec, to_plain
+from hpsearch.spec import COMPONENT_SECTIONS, VALUE_SECTIONS, SearchSpec, dump_yaml, to_plain
 from hpsearch.user_code import named_factories
 from hpsearch.validation.outcomes import problems_in
 from hpsearch.validation.signatures import check_section, check_value
@@ -57,6 +57,14 @@ def plain_next(record: Record, name: str = "", *, imports: bool = True) -> dict[
     spec, changes = next_spec(record, name, imports=imports)
     public = spec.model_copy(update={"storage": None, "tracking_uri": None})
     return {"changes": [asdict(change) for change in changes], "spec": public.to_dict()}
+
+
+def next_text(found: Mapping[str, Any]) -> str:
+    """Return what `plain_next` returned as YAML, its changes as comments."""
+    lines = [described(read_change(each)) for each in found["changes"]]
+    lines = [" ".join(line.split()) for line in lines]  # names may have line breaks
+    comments = (f"# {line}\n" for line in lines or ["nothing to change so far"])
+    return "".join(comments) + dump_yaml(found["spec"])
 
 
 def _with(spec: SearchSpec, made: list[Change], change: Change, imports: bool) -> Change | None:

@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 from hpsearch.analysis.blocks import Section, Table, as_rows
 from hpsearch.analysis.final import show_sample, test_sample
 from hpsearch.analysis.progress import summary
+from hpsearch.analysis.speed import REACHED_HEADER, reached, reached_row
 from hpsearch.analysis.style import LINES, new_figure
 from hpsearch.errors import HpsearchError
 from hpsearch.formatting import show, show_seconds
@@ -129,14 +130,38 @@ def _error(found: Sequence[float]) -> float:
     return statistics.stdev(found) / math.sqrt(len(found))
 
 
-def comparison_sections(records: Sequence[Record], found: Sequence[Difference]) -> list[Section]:
-    """Return the searches as a table, and how they differ."""
+def shared_targets(records: Sequence[Record]) -> list[float]:
+    """Return a value of the objective that all searches with a best trial came to."""
+    bests = [_best(record) for record in records if record.best is not None]
+    direction = records[0].spec.objective.direction
+    return [min(bests) if direction == "maximize" else max(bests)] if bests else []
+
+
+def comparison_sections(
+    records: Sequence[Record], found: Sequence[Difference], targets: Sequence[float] = ()
+) -> list[Section]:
+    """Return the searches as a table, how they differ, and how soon they came to targets."""
     objective = records[0].spec.objective
     header = ("search", "state", "trials", "epochs", "time", f"best `{objective.metric}`")
     rows = as_rows((*_row(each), _seeds(each), _test(each)) for each in records)
     texts = [f"{each.told(objective.direction)}." for each in found]
     table = Table((*header, "new seeds", "test"), rows)
-    return [Section("Comparison", (*texts, table)), Section("Search by search", (), (FIGURE,))]
+    return [
+        Section("Comparison", (*texts, table)),
+        *_times_to_targets(records, targets),
+        Section("Search by search", (), (FIGURE,)),
+    ]
+
+
+def _times_to_targets(records: Sequence[Record], targets: Sequence[float]) -> list[Section]:
+    rows = as_rows(
+        (each.name, *reached_row(each, reached(each, target)))
+        for target in targets
+        for each in records
+    )
+    metric = f"`{records[0].spec.objective.metric}`"
+    table = Table(("search", metric, *REACHED_HEADER), rows)
+    return [Section("Time to target", (table,))] if rows else []
 
 
 def best_by_epochs(records: Sequence[Record]) -> go.Figure:

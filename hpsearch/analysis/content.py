@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hpsearch.analysis.blocks import Code, Section, Table, as_rows
 from hpsearch.analysis.importance import Importances
@@ -25,6 +25,7 @@ from hpsearch.analysis.result_sections import (
     shared_programs,
     warm_start,
 )
+from hpsearch.analysis.speed import time_to_target
 from hpsearch.analysis.trade_offs import constraints_section, pareto_section
 from hpsearch.analysis.trial_sections import (
     acts_of_users,
@@ -65,14 +66,18 @@ def introduction(record: Record) -> str:
     )
 
 
-def sections(record: Record, importances: Importances, response: Response) -> list[Section]:
+def sections(
+    record: Record, importances: Importances, response: Response, targets: Sequence[float] = ()
+) -> list[Section]:
     """Return the parts of a report after its introduction."""
-    found = findings(record, importances, response)
+    found = findings(record, importances, response, targets)
     return [*found, *next_section(record), _next(record), *facts(record)]
 
 
-def findings(record: Record, importances: Importances, response: Response) -> list[Section]:
-    """Return what a search found, and what went wrong."""
+def findings(
+    record: Record, importances: Importances, response: Response, targets: Sequence[float] = ()
+) -> list[Section]:
+    """Return what a search found, how soon it came to `targets`, and what went wrong."""
     progress = summary(record)
     failed = failures_by_reason(record)
     return [
@@ -91,6 +96,7 @@ def findings(record: Record, importances: Importances, response: Response) -> li
         *(failed if progress.best is None else []),  # then they are what matters
         trials_by_outcome(record),
         leaderboard(record),
+        *time_to_target(record, targets),
         *curves_diagnosed(record, progress),
         *acts_of_users(record),
         hyperparameters(record, importances, response),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from hpsearch.analysis.speed import rows_per_second
 from hpsearch.formatting import show_outcome
 from hpsearch.record import Record, TrialRecord
 
-_TRIAL_COLUMNS = ("number", "outcome", "reason", "epochs", "objective", "seconds")
+_RATE = "rows_per_second"
+_TRIAL_COLUMNS = ("number", "outcome", "reason", "epochs", "objective", "seconds", _RATE)
 
 
 def trials_frame(record: Record) -> pd.DataFrame:
@@ -25,11 +27,13 @@ def trials_frame(record: Record) -> pd.DataFrame:
             "epochs": trial.epochs,
             "objective": record.objective(trial),
             "seconds": _seconds(trial),
+            _RATE: rows_per_second(record, trial),
             **{_column(name): trial.params.get(name) for name in names},
         }
         for trial in record.trials
     ]
-    return pd.DataFrame(rows, columns=[*_TRIAL_COLUMNS, *map(_column, names)])
+    frame = pd.DataFrame(rows, columns=[*_TRIAL_COLUMNS, *map(_column, names)])
+    return frame.astype({_RATE: float})
 
 
 def curves_frame(record: Record) -> pd.DataFrame:

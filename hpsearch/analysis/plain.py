@@ -10,6 +10,7 @@ from hpsearch.analysis.diagnosis import diagnoses
 from hpsearch.analysis.final import plain_final
 from hpsearch.analysis.population import plain_lineage
 from hpsearch.analysis.progress import needs_of_a_trial, summary
+from hpsearch.analysis.speed import rows_per_second
 from hpsearch.errors import SearchNotFoundError
 from hpsearch.formatting import show_count, show_outcome
 from hpsearch.record import Record, TrialRecord
@@ -65,6 +66,7 @@ def plain_trial(record: Record, trial: TrialRecord) -> dict[str, Any]:
         "objectives": _objectives(record, trial),
         "broken_constraints": list(map(str, record.broken(trial))) if trial.curve else [],
         "metrics": _finite(trial.curve.get(trial.epochs, {})),
+        "rows_per_second": rows_per_second(record, trial),
         "params": trial.params,
         "copied_from": None if trial.copied_from is None else asdict(trial.copied_from),
         "started_at": trial.started_at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hpsearch.analysis.importance import Importances, importances
 from hpsearch.analysis.leaders import LEADERBOARD_SIZE, leaders
 from hpsearch.analysis.progress import Progress, summary
 from hpsearch.analysis.response import Interaction, Response
+from hpsearch.analysis.speed import Reached, reached
 from hpsearch.errors import RunsError
 from hpsearch.formatting import show_count
 from hpsearch.record import FinalNote, Record, TrialRecord
@@ -26,10 +28,13 @@ from hpsearch.runs import SearchFolder
 
 
 class SearchReport:
-    """What a search found, read from its record when it is asked for."""
+    """What a search found, read from its record when it is asked for.
 
-    def __init__(self, record: Record) -> None:
-        self.record = record
+    Of `targets`, values of the objective, it says how soon the search came to them.
+    """
+
+    def __init__(self, record: Record, targets: Sequence[float] = ()) -> None:
+        self.record, self._targets = record, targets
 
     @property
     def name(self) -> str:
@@ -126,6 +131,11 @@ class SearchReport:
         columns = {"value": found.values, "mean": found.mean, "low": found.low, "high": found.high}
         return pd.DataFrame(columns)
 
+    def reached(self, target: float) -> Reached:
+        """Return at which trial, epochs of all trials and seconds the search first came to a value
+        of its objective."""
+        return reached(self.record, target)
+
     def leaderboard(self, n: int = LEADERBOARD_SIZE) -> pd.DataFrame:
         """Return the rows of `trials` that lead: completed ones first, then by epochs trained."""
         numbers = [trial.number for trial in leaders(self.record)[:n]]
@@ -165,12 +175,12 @@ class SearchReport:
 
     @property
     def _sections(self) -> list[Section]:
-        return content.sections(self.record, self._importances, self._response)
+        return content.sections(self.record, self._importances, self._response, self._targets)
 
 
-def write_report(record: Record, folder: SearchFolder) -> None:
+def write_report(record: Record, folder: SearchFolder, targets: Sequence[float] = ()) -> None:
     """Write `report.md` and `report.html` into a search's folder."""
-    report = SearchReport(record)
+    report = SearchReport(record, targets)
     _write(folder.report_md, report.to_markdown())
     _write(folder.report_html, report.to_html())
 

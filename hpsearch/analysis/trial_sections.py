@@ -10,6 +10,7 @@ from hpsearch.analysis.frames import active_names
 from hpsearch.analysis.leaders import LEADERBOARD_SIZE, leaders
 from hpsearch.analysis.progress import Progress
 from hpsearch.analysis.scatter import shown_trials
+from hpsearch.analysis.speed import speed_columns
 from hpsearch.analysis.stopping import rungs
 from hpsearch.formatting import show, show_count, show_outcome, show_seconds, show_time
 from hpsearch.record import Act, Outcome, Record
@@ -35,17 +36,19 @@ def leaderboard(record: Record) -> Section:
     if not top:
         return Section("Leaderboard", ("No trial has reported the objective.",))
     names = active_names(record, top)
+    speed = speed_columns(record, top)
     rows = as_rows(
         (
             str(trial.number),
             show(record.objective(trial)),
             str(trial.epochs),
             ending_label(trial),
+            *(column[place] for column in speed.values()),
             *(show(trial.params[name]) if name in trial.params else "–" for name in names),
         )
-        for trial in top
+        for place, trial in enumerate(top)
     )
-    header = ("trial", f"`{record.spec.objective.metric}`", "epochs", "outcome")
+    header = ("trial", f"`{record.spec.objective.metric}`", "epochs", "outcome", *speed)
     text = "Completed trials first, then those that trained longest."
     table = Table((*header, *(f"`{name}`" for name in names)), rows)
     only_completed = all(trial.outcome is Outcome.COMPLETED for trial in top)

@@ -19,6 +19,7 @@ from hpsearch.cli.common import (
     ServiceOption,
     SetOption,
     SpecArgument,
+    TargetOption,
     app,
     console,
     open_search,
@@ -85,12 +86,9 @@ def next_search(
     if as_json:
         print_json(found)
         return
-    from hpsearch.analysis.narrowing import described, read_change
-    from hpsearch.spec import dump_yaml
+    from hpsearch.next_spec import next_text
 
-    lines = [described(read_change(each)) for each in found["changes"]]
-    lines = lines or ["nothing to change so far"]
-    print("".join(f"# {line}\n" for line in lines) + dump_yaml(found["spec"]), end="")
+    print(next_text(found), end="")
 
 
 @app.command()
@@ -100,12 +98,14 @@ def compare(
         list[str],
         typer.Option("--with", help="Search paired with a NAME, once for each, in their order."),
     ] = [],  # noqa: B006  # typer's way
+    targets: TargetOption = [],  # noqa: B006  # typer's way
     html: Annotated[Path | None, typer.Option(help="File of a page to write.")] = None,
     as_json: JsonOption = False,
     runs: RunsOption = RUNS,
 ) -> None:
     """Compare searches, and say whether they differ by more than chance."""
     from hpsearch.analysis import comparison
+    from hpsearch.analysis.speed import plain_reached
 
     records = [open_search(name, runs)[1] for name in names]
     others = [open_search(name, runs)[1] for name in against]
@@ -117,13 +117,16 @@ def compare(
     else:
         comparison.check_comparable(records)
         found = comparison.differences(records)
-    sections = comparison.comparison_sections([*records, *others], found)
+    every = [*records, *others]
+    wanted = targets or comparison.shared_targets(every)
+    sections = comparison.comparison_sections(every, found, wanted)
     if as_json:
-        print_json({"differences": [asdict(each) for each in found]})
+        reached = {record.name: plain_reached(record, wanted) for record in every}
+        print_json({"differences": [asdict(each) for each in found], "targets": reached})
     else:
         print_sections(sections)
     if html is not None:
-        figures = {comparison.FIGURE: comparison.best_by_epochs([*records, *others])}
+        figures = {comparison.FIGURE: comparison.best_by_epochs(every)}
         write_page(html, "Comparison of searches", "", sections, figures)
 
 
@@ -143,7 +146,8 @@ def print_sections(sections: Sequence[Section]) -> None:
     for section in sections:
         for block in section.blocks:
             if isinstance(block, blocks.Table):
-                table = Table(*block.header, box=None)
+                header = (cell.replace("`", "") for cell in block.header)
+                table = Table(*header, box=None)
                 for row in block.rows:
                     table.add_row(*(escape(cell.replace("`", "")) for cell in row))
                 console.print(table, highlight=False)

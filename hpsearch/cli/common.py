@@ -46,6 +46,10 @@ FolderOption = Annotated[
     Path | None,
     typer.Option("--folder", help="New path of the spec's folder, with its code."),
 ]
+TargetOption = Annotated[
+    list[float],
+    typer.Option("--target", help="A value of the objective: how soon was it reached?"),
+]
 ChangedCodeOption = Annotated[bool, typer.Option("--changed-code", help="Accept changed code.")]
 
 

@@ -232,13 +232,19 @@ class LocalSearches:
         with folder.drive():
             folder.remove()
 
-    def report(self, name: str) -> tuple[str, str]:
+    def reached(self, name: str, targets: Sequence[float]) -> Sequence[dict[str, Any]]:
+        """See Searches."""
+        from hpsearch.analysis.speed import plain_reached
+
+        return plain_reached(self._open(name)[1], targets)
+
+    def report(self, name: str, targets: Sequence[float]) -> tuple[str, str]:
         """See Searches."""
         from hpsearch.analysis import SearchReport, write_report
 
         folder, record = self._open(name)
-        write_report(record, folder)
-        text = SearchReport(record).to_markdown()
+        write_report(record, folder, targets)
+        text = SearchReport(record, targets).to_markdown()
         return text, f"written to {folder.report_md} and {folder.report_html}"
 
     def explain(self, name: str, trial: int | None) -> Mapping[int, Sequence[Diagnosis]]:

@@ -122,9 +122,16 @@ class Tools:
         """List the searches, with states and best values."""
         return _plain({"searches": [plain_search(each) for each in self._searches.list(False)]})
 
-    def status(self, name: str) -> dict[str, Any]:
-        """Return how far a search is: its state, trials, epochs, seconds, best value."""
-        return _plain(plain_search(self._searches.find(name)))
+    def status(self, name: str, targets: Sequence[float] = ()) -> dict[str, Any]:
+        """Return how far a search is: its state, trials, epochs, seconds, best value.
+
+        `targets` are values of the objective; of each it says at which trial, after how many
+        epochs of all trials and after how many seconds the search first came to it.
+        """
+        found = plain_search(self._searches.find(name))
+        if targets:
+            found["targets"] = self._searches.reached(name, targets)
+        return _plain(found)
 
     def diagnose(self, name: str, trial: int | None = None) -> dict[str, Any]:
         """Say what the learning curves of a search's trials, or of one, show, and what to try.

@@ -114,10 +114,15 @@ class RemoteSearches:
         """See Searches."""
         self._client.delete(name)
 
-    def report(self, name: str) -> tuple[str, str]:
+    def reached(self, name: str, targets: Sequence[float]) -> Sequence[dict[str, Any]]:
         """See Searches."""
-        where = f"{self._client.url}/api/v1/searches/{name}/report?form=html"
-        return self._client.text(name, "report"), f"as a page: {where}"
+        return self._client.reached(name, targets)
+
+    def report(self, name: str, targets: Sequence[float]) -> tuple[str, str]:
+        """See Searches."""
+        wanted = "".join(f"&target={target!r}" for target in targets)
+        where = f"{self._client.url}/api/v1/searches/{name}/report?form=html{wanted}"
+        return self._client.text(name, "report", target=list(targets)), f"as a page: {where}"
 
     def explain(self, name: str, trial: int | None) -> Mapping[int, Sequence[Diagnosis]]:
         """See Searches."""

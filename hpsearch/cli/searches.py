@@ -86,8 +86,11 @@ class Searches(Protocol):
     def delete(self, name: str) -> None:
         """Remove a search and its files."""
 
-    def report(self, name: str) -> tuple[str, str]:
-        """Return the report as Markdown, and where else it is."""
+    def reached(self, name: str, targets: Sequence[float]) -> Sequence[dict[str, Any]]:
+        """Return when the search first came to each target, named as the fields of Reached."""
+
+    def report(self, name: str, targets: Sequence[float]) -> tuple[str, str]:
+        """Return the report as Markdown, with times to targets, and where else it is."""
 
     def explain(self, name: str, trial: int | None) -> Mapping[int, Sequence[Diagnosis]]:
         """Return what curves say, by the trial's number; of one trial only, if it is given."""

@@ -17,11 +17,13 @@ from hpsearch.cli.common import (
     NameArgument,
     PlaceOption,
     ServiceOption,
+    TargetOption,
     app,
     console,
+    say,
 )
 from hpsearch.cli.open import open_searches
-from hpsearch.cli.plain import plain_search, print_json, print_json_line, print_search
+from hpsearch.cli.plain import plain_search, print_json, print_json_line
 from hpsearch.formatting import show, show_count
 
 
@@ -94,16 +96,24 @@ def _best_so_far(numbers: Mapping[str, Any]) -> str:
 @app.command()
 def status(
     name: NameArgument,
+    targets: TargetOption = [],  # noqa: B006  # typer's way
     runs: PlaceOption = None,
     service: ServiceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a search's progress, and why trials failed."""
     searches = open_searches(runs, service)
+    found = searches.reached(name, targets) if targets else []
     if as_json:
-        print_search(searches, name)
-    else:
-        console.print(searches.status(name))
+        print_json(plain_search(searches.find(name)) | ({"targets": found} if targets else {}))
+        return
+    console.print(searches.status(name))
+    if found:
+        from hpsearch.analysis.speed import Reached
+
+        numbers = searches.find(name).summary
+        for each in found:
+            say(Reached(**each).told(numbers["metric"], numbers["direction"]))
 
 
 @app.command()
@@ -128,6 +138,7 @@ def logs(
 @app.command()
 def report(
     name: NameArgument,
+    targets: TargetOption = [],  # noqa: B006  # typer's way
     runs: PlaceOption = None,
     service: ServiceOption = None,
     as_json: JsonOption = False,
@@ -135,7 +146,7 @@ def report(
     """Regenerate and print a search's report."""
     from rich.markdown import Markdown
 
-    text, where = open_searches(runs, service).report(name)
+    text, where = open_searches(runs, service).report(name, targets)
     if as_json:
         print_json({"name": name, "markdown": text, "where": where})
         return

@@ -76,12 +76,18 @@ class Act:
             "stop_trial": f"stop of trial {self.trial}",
             "extend_trial": f"trial {self.trial} to epoch {self.to_epoch}",
             "clone_trial": f"clone of trial {self.trial} with {values}",
-            "narrow": f"{self.parameter} from {show(self.low)} to {show(self.high)}"
-            + ("" if self.old_low is None else f", before {show(self.old_low)} to ")
-            + ("" if self.old_high is None else show(self.old_high)),
+            "narrow": f"{self.parameter} {self._range}",
             "pause": "pause",
             "go_on": "end of the pause",
         }[self.action]
+
+    @property
+    def _range(self) -> str:
+        ends = {"from": self.low, "to": self.high}
+        told = " ".join(f"{word} {show(end)}" for word, end in ends.items() if end is not None)
+        if self.old_low is None or self.old_high is None:  # the driver hasn't taken it yet
+            return told
+        return f"{told}, before {show(self.old_low)} to {show(self.old_high)}"
 
 
 def read_act(plain: object, where: str) -> Act:

@@ -9,6 +9,8 @@ from typing import Any
 
 #: reasons that are kept: a search may have many programs
 MAX_REASONS = 8
+#: of what is taken for a number of training rows
+MAX_ROWS = 10**15
 
 
 @dataclass(frozen=True)
@@ -16,19 +18,21 @@ class DataNotes:
     """How the data was read, and what speaks against it.
 
     `metrics` are the names that every trial reports where they are defined; `undefined` says of
-    those that aren't why.
+    those that aren't why. `rows` are those of one pass over the training rows, all folds together;
+    0: not known.
     """
 
     description: str = ""
     warnings: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     undefined: Mapping[str, str] = field(default_factory=dict)
+    rows: int = 0
 
     @classmethod
     def read(cls, plain: Any) -> DataNotes:
         """Read notes from plain values; what isn't as it should be counts as not there."""
         found = plain if isinstance(plain, Mapping) else {}
-        undefined = found.get("undefined")
+        undefined, rows = found.get("undefined"), found.get("rows")
         return cls(
             str(found.get("description") or ""),
             _texts(found.get("warnings")),
@@ -36,6 +40,7 @@ class DataNotes:
             {str(name): str(why) for name, why in undefined.items()}
             if isinstance(undefined, Mapping)
             else {},
+            rows if isinstance(rows, int) and 0 < rows < MAX_ROWS else 0,
         )
 
     def to_plain(self) -> dict[str, Any]:
@@ -45,6 +50,7 @@ class DataNotes:
             "warnings": list(self.warnings),
             "metrics": list(self.metrics),
             "undefined": dict(self.undefined),
+            "rows": self.rows,
         }
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hpsearch.components import Data
+from hpsearch.components.examples import split_length
 from hpsearch.errors import Problem
 from hpsearch.record import DataNotes
 from hpsearch.spec import COMPONENT_SECTIONS, Draft, SearchSpec
@@ -25,6 +26,7 @@ def data_notes(spec: SearchSpec, data: Data) -> DataNotes:
         placed_warnings(data.warnings),
         tuple(reported_metrics(draft, tasks)),
         undefined_metrics(tasks, data),
+        sum(len(rows) for rows, _ in data.folds) or split_length(data.train),
     )
 
 

@@ -119,5 +119,13 @@ def test_compares_searches_and_writes_a_page(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
     [found] = json.loads(result.output)["differences"]
     assert found["mean"] == pytest.approx(-0.4) and found["interval"][1] < 0
+    both = json.loads(result.output)["targets"]
+    assert [[each["target"] for each in both[name]] for name in "ab"] == [[0.5], [0.5]]
+    status = ["status", "b", "--target", "0.5", "--target", "0.9", *command[3:]]
+    text = CliRunner().invoke(app, status, catch_exceptions=False).output
+    assert "val_accuracy ≥ 0.5: trial 0 at epoch 1, after 1 epoch of all trials and " in text
+    assert "val_accuracy ≥ 0.9: not reached" in text
+    [soon, never] = json.loads(CliRunner().invoke(app, [*status, "--json"]).output)["targets"]
+    assert (soon["epochs"], never["epochs"]) == (1, None)
     with pytest.raises(HpsearchError, match="one for each, but got 2 and 1"):
         CliRunner().invoke(app, [*command, "--with", "a"], catch_exceptions=False)

@@ -101,6 +101,8 @@ def test_an_agent_over_a_runs_folder(search: Search, tmp_path: Path) -> None:
             [found] = (await hpsearch.ask("list_searches"))["searches"]
             assert found == await hpsearch.ask("status", name="small")
             assert (found["state"], found["summary"]["best_trial"]) == ("finished", 1)
+            soon = await hpsearch.ask("status", name="small", targets=[0.8, 2.0])
+            assert [each["trial"] for each in soon["targets"]] == [1, None]
             best = await hpsearch.ask("best", name="small")
             assert best["objective"] == {"val_accuracy": 0.8}
             [compared] = (await hpsearch.ask("compare", names=["small"]))["searches"]

@@ -54,6 +54,7 @@ def test_every_row_of_the_techniques_is_where_it_says(row: list[str]) -> None:
     sections |= {"data_init", "gradient", "by_gate", "embedding", "stages"}
     sections |= {"skip", "depth", "stride", "padding", "pooling", "global_pool", "readout"}
     sections |= {"auto", "accumulate", "peak_memory_mb", "latency_ms", "parameters"}
+    sections |= {"report", "compare"}
     sections |= {"encoder", "spread", "agent", "lr_schedule", "target_rate"}
     sections |= {"gae_lambda", "stateful", "p_embed", "phrases", "rows_per_class"}
     assert words <= known | sections

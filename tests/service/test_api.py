@@ -111,6 +111,11 @@ def test_what_a_search_holds_can_be_read(team: Team) -> None:
     assert diagnoses.status_code == 200
     assert all(number.isdecimal() for number in diagnoses.json())
     assert team.viewer.get(f"{path}/diagnoses?trial=99").status_code == 404
+    wanted = {"target": [0.52, 2.0]}
+    [found, never] = team.viewer.get(f"{path}/targets", params=wanted).json()
+    assert (found["trial"], found["epoch"], never["epochs"]) == (0, 2, None)
+    assert "| target | ≥ 0.52 |" in team.viewer.get(f"{path}/report", params=wanted).text
+    assert team.viewer.get(f"{path}/targets?target=inf").status_code == 422
     best = team.viewer.get(f"{path}/best").json()
     assert (best["trial"], "name: done-best" in best["spec"]) == (2, True)
     model = team.viewer.get(f"{path}/model")

@@ -11,7 +11,7 @@ from hpsearch.next_spec import plain_next
 from hpsearch.record import FinalNote
 from hpsearch.searches import wants_repeats
 from hpsearch.service.launch import has_more_to_do, read_spec
-from hpsearch.spec import draft_spec
+from hpsearch.spec import draft_spec, load_yaml
 from tests.support.browser import Visitor
 from tests.support.team import API, Team
 
@@ -83,6 +83,19 @@ def test_the_next_spec_is_that_of_the_record(team: Team) -> None:
     assert draft_spec(answer["spec"]).spec is not None
     team.add("waits")
     assert team.ann.get(f"{API}/searches/waits/next").status_code == 409
+
+
+def test_the_page_has_it_as_a_file(team: Team, visit: Visitor) -> None:
+    record = team.add_finished("done", trials=24)
+    client = visit()
+    page = client.get("/searches/done").text
+    assert "Where to look next" in page and 'href="/searches/done/next.yaml"' in page
+    answer = client.get("/searches/done/next.yaml")
+    assert answer.headers["content-disposition"] == 'attachment; filename="done-next.yaml"'
+    assert answer.text.startswith("# model.dropout: 0 to ")
+    assert load_yaml(answer.text) == plain_next(record)["spec"]
+    team.add("waits")
+    assert client.get("/searches/waits/next.yaml").status_code == 409
 
 
 def test_passwords_of_stores_and_users_code_stay_where_they_are(team: Team) -> None:

@@ -196,6 +196,7 @@ READING = [
     "/trials?order=leaders",
     "/curves",
     "/diagnoses",
+    "/targets?target=0.5",
     "/logs",
     "/logs?trial=0",
     "/report",

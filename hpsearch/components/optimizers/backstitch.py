@@ -10,7 +10,13 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hpsearch.components.optimizers.base import LearningRate, Params, WeightDecay
+from hpsearch.components.optimizers.base import (
+    ONE_RATE,
+    WANTS_DROPOUT,
+    LearningRate,
+    Params,
+    WeightDecay,
+)
 from hpsearch.registry import Recommended, register
 
 
@@ -73,7 +79,7 @@ class Backstitch(Optimizer):
                 param.add_(gradient, alpha=factor * group["lr"])
 
 
-@register("optimizer", "backstitch", weight_copies=0)
+@register("optimizer", "backstitch", weight_copies=0, traits={ONE_RATE: True, WANTS_DROPOUT: True})
 def backstitch(
     params: Params,
     lr: LearningRate = 0.01,

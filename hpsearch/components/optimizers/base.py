@@ -24,6 +24,9 @@ Decay = Annotated[float, Interval(ge=0, lt=1)]
 WeightDecay = Annotated[float, Ge(0), Recommended(1e-6, 1e-2, log=True, prior=1e-4)]
 Epsilon = Annotated[float, Gt(0)]
 
+#: traits: all weights have one rate, whatever gradients they had; made to be used with dropout
+ONE_RATE, WANTS_DROPOUT = "one_rate", "wants_dropout"
+
 #: parameters and, where a group has some, values of the optimizer's keywords
 Group = dict[str, Any]
 Params = list[Parameter] | list[Group]

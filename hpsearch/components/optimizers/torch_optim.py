@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from hpsearch.components.optimizers.averaging import AveragedSGD
 from hpsearch.components.optimizers.base import (
+    ONE_RATE,
     AdaptiveLearningRate,
     Decay,
     Epsilon,
@@ -34,7 +35,7 @@ from hpsearch.registry import Recommended, register
 PositiveMomentum = Annotated[float, Interval(gt=0, lt=1), Recommended(0.5, 0.99)]
 
 
-@register("optimizer", "sgd", weight_copies=1)
+@register("optimizer", "sgd", weight_copies=1, traits={ONE_RATE: True})
 def sgd(
     params: Params,
     lr: LearningRate = 1e-3,
@@ -46,7 +47,7 @@ def sgd(
     return torch.optim.SGD(params, lr, momentum, dampening, weight_decay, fused=True)
 
 
-@register("optimizer", "momentum", weight_copies=1)
+@register("optimizer", "momentum", weight_copies=1, traits={ONE_RATE: True})
 def momentum(
     params: Params,
     lr: LearningRate = 1e-3,
@@ -60,7 +61,7 @@ def momentum(
     return torch.optim.SGD(params, lr, momentum, weight_decay=weight_decay, fused=True)
 
 
-@register("optimizer", "nesterov", weight_copies=1)
+@register("optimizer", "nesterov", weight_copies=1, traits={ONE_RATE: True})
 def nesterov(
     params: Params,
     lr: LearningRate = 1e-3,
@@ -213,7 +214,7 @@ def rprop(
     return torch.optim.Rprop(params, lr, (eta_minus, eta_plus))
 
 
-@register("optimizer", "asgd", weight_copies=1)
+@register("optimizer", "asgd", weight_copies=1, traits={ONE_RATE: True})
 def asgd(
     params: Params,
     lr: LearningRate = 0.01,

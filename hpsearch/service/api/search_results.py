@@ -10,6 +10,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 
 import anyio
 from fastapi import APIRouter, Query
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -25,6 +26,7 @@ from hpsearch.analysis.plain import (
     plain_trial,
     trial_log,
 )
+from hpsearch.analysis.speed import plain_reached
 from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.growing_file import GrowingFile
 from hpsearch.live import status_text
@@ -43,7 +45,12 @@ from hpsearch.service.zipping import zipped
 router = APIRouter(prefix="/searches/{name}", tags=["results"])
 #: seconds between two looks at a log that is followed
 FOLLOW_S = 0.5
+#: values of the objective that one request may ask about
+MAX_TARGETS = 20
 _CHUNK = 1 << 16
+Targets = Annotated[
+    tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Query(max_length=MAX_TARGETS)
+]
 
 
 @router.get("/status", response_class=PlainTextResponse)
@@ -129,12 +136,24 @@ def logs(
     return StreamingResponse(lines, media_type="text/plain; charset=utf-8")
 
 
+@router.get("/targets", response_model=list[dict[str, Any]])
+def targets(name: Name, service: TheService, user: TheUser, target: Targets) -> Response:
+    """Return when a search first came to each target of its objective: trial, epochs, seconds."""
+    return _made_once(
+        service, name, ("targets", *target), lambda found: plain_reached(found, target)
+    )
+
+
 @router.get("/report", response_class=PlainTextResponse)
 def report(
-    name: Name, service: TheService, user: TheUser, form: Literal["markdown", "html"] = "markdown"
+    name: Name,
+    service: TheService,
+    user: TheUser,
+    form: Literal["markdown", "html"] = "markdown",
+    target: Targets = (),
 ) -> Response:
-    """Return a search's report."""
-    found = SearchReport(_record(service, name))
+    """Return a search's report, with when it first came to each target."""
+    found = SearchReport(_record(service, name), target)
     if form == "markdown":
         return PlainTextResponse(clean_text(found.to_markdown()), media_type="text/markdown")
     return Response(found.to_html().encode(errors="replace"), media_type="text/html")

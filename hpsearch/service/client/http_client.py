@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,10 @@ class Client:
         params = {} if trial is None else {"trial": trial}
         return self._json("GET", f"/searches/{name}/diagnoses", params=params)
 
+    def reached(self, name: str, targets: Sequence[float]) -> list[dict[str, Any]]:
+        """Return when a search first came to each target of its objective."""
+        return self._list(f"/searches/{name}/targets", params={"target": list(targets)})
+
     def best(self, name: str) -> dict[str, Any]:
         """Return a search's best configuration."""
         return self._json("GET", f"/searches/{name}/best")
@@ -180,8 +184,8 @@ class Client:
         answer: dict[str, Any] = self._request(method, path, **options).json()
         return answer
 
-    def _list(self, path: str) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = self._request("GET", path).json()
+    def _list(self, path: str, **options: Any) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = self._request("GET", path, **options).json()
         return answer
 
     def _request(self, method: str, path: str, **options: Any) -> requests.Response:

@@ -13,6 +13,7 @@ from hpsearch.analysis import content
 from hpsearch.analysis.blocks import Section
 from hpsearch.analysis.figures import figure_names
 from hpsearch.analysis.importance import importances
+from hpsearch.analysis.narrowing import next_section
 from hpsearch.analysis.page import introduction_html, section_html, tiles_html
 from hpsearch.analysis.response import Response
 from hpsearch.record import Record
@@ -82,7 +83,10 @@ def _make(record: Record, version: str, process: FigureProcess) -> Content:
         Markup(introduction_html(record)),
         Markup(tiles_html(record)),
         curves_svg(record),
-        _sections(content.findings(record, importance, Response(record)), places),
+        _sections(
+            [*content.findings(record, importance, Response(record)), *next_section(record)],
+            places,
+        ),
         _sections(content.facts(record), {}),
         cost_s=time.thread_time() - began,
     )

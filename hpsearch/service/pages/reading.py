@@ -13,6 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
 from hpsearch.errors import ConflictError, SearchNotFoundError
+from hpsearch.next_spec import next_text, plain_next
 from hpsearch.service.api.events import Feed
 from hpsearch.service.api.searches import Name
 from hpsearch.service.database.search_lists import Filter
@@ -92,6 +93,18 @@ def figures(name: Name, request: Request, service: TheService, user: SignedIn) -
     else:
         body = gzip.decompress(body)
     return Response(body, media_type="application/json", headers=headers)
+
+
+@router.get("/searches/{name}/next.yaml")
+def next_search(name: Name, request: Request, service: TheService, user: SignedIn) -> Response:
+    """Download the spec of the next search, its changes as comments."""
+    service.table.get(name)
+    content, _, _ = _content(request, name)
+    if content is None:
+        raise ConflictError(f"{name} has no record yet")
+    found = plain_next(content.record, imports=False)
+    headers = {"Content-Disposition": f'attachment; filename="{name}-next.yaml"'}
+    return Response(next_text(found), headers=headers, media_type="application/yaml")
 
 
 @router.get("/events", response_class=EventSourceResponse)

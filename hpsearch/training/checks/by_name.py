@@ -94,7 +94,7 @@ def loss_at_init(trainer: Trainer) -> Finding | None:
     counts = trainer.data.class_counts
     if not counts:
         return None
-    x, y = _rows(trainer)
+    x, y = first_rows(trainer)
     with torch.no_grad():
         loss = F.cross_entropy(_outputs(trainer, x), y).item()
     even = math.log(len(counts))
@@ -113,7 +113,7 @@ def logits_not_probs(trainer: Trainer) -> Finding | None:
     """The model gives logits: outputs that are probabilities would be normalised twice."""
     if trainer.data.kind != "classification":
         return None
-    x, _ = _rows(trainer)
+    x, _ = first_rows(trainer)
     with torch.no_grad():
         outputs = _outputs(trainer, x)
     sums_to_1 = (outputs.sum(1) - 1).abs().max() < 1e-4
@@ -129,7 +129,7 @@ def logits_not_probs(trainer: Trainer) -> Finding | None:
 @register("check", "overfit_tiny_batch")
 def overfit_tiny_batch(trainer: Trainer) -> Finding | None:
     """A copy of the model overfits 20 rows within 300 steps of Adam (CS231n)."""
-    batch = _rows(trainer).map(lambda tensor: tensor[:TINY_ROWS])
+    batch = first_rows(trainer).map(lambda tensor: tensor[:TINY_ROWS])
     model = copy.deepcopy(trainer.model).train()
     _switch_off_dropout(model)
     optimizer = torch.optim.Adam(model.parameters(), TINY_LR)
@@ -152,7 +152,7 @@ def overfit_tiny_batch(trainer: Trainer) -> Finding | None:
 @register("check", "batch_invariance")
 def batch_invariance(trainer: Trainer) -> Finding | None:
     """In evaluation mode a row's outputs don't depend on the rest of its batch."""
-    x, _ = _rows(trainer)
+    x, _ = first_rows(trainer)
     with torch.no_grad():
         together = _outputs(trainer, x[:64])
         alone = torch.cat([_outputs(trainer, row[None]) for row in x[:8]])
@@ -165,7 +165,7 @@ def batch_invariance(trainer: Trainer) -> Finding | None:
 @register("check", "eval_mode")
 def eval_mode(trainer: Trainer) -> Finding | None:
     """In evaluation mode two passes over the same rows give the same outputs."""
-    x, _ = _rows(trainer)
+    x, _ = first_rows(trainer)
     with torch.no_grad():
         same = torch.equal(_outputs(trainer, x), _outputs(trainer, x))
     message = "outputs repeat" if same else "outputs vary between calls: dropout in forward()?"
@@ -199,7 +199,7 @@ def missing_bias(trainer: Trainer) -> Finding | None:
 @register("check", "symmetry")
 def symmetry(trainer: Trainer) -> Finding | None:
     """After some steps the units of a layer differ: identical ones stay identical."""
-    batch = _rows(trainer)
+    batch = first_rows(trainer)
     model = copy.deepcopy(trainer.model).train()
     _switch_off_dropout(model)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -224,7 +224,7 @@ def signal_propagation(trainer: Trainer) -> Finding | None:
     Standard deviations of the outputs of weighted layers, and the loss's gradient by them, from
     the first to the last hidden layer (Glorot & Bengio, 2010).
     """
-    signals = signals_of(trainer, _rows(trainer))
+    signals = signals_of(trainer, first_rows(trainer))
     if signals is None:
         return None
     message = (
@@ -260,8 +260,8 @@ def split_leakage(trainer: Trainer) -> Finding | None:
     return Finding("split_leakage", not leaks, message)
 
 
-def _rows(trainer: Trainer) -> Batch:
-    """The first rows of the training split, on the trainer's device."""
+def first_rows(trainer: Trainer) -> Batch:
+    """Return the first rows of the training split, on the trainer's device."""
     return next(batches_of(trainer.data.train, trainer.device).read(ROWS))
 
 
