@@ -133,7 +133,7 @@ def denoising(options: argparse.Namespace) -> None:
 
 def _changed(trainer: Trainer, split: str) -> tuple[Values, Values]:
     """Return the changed images of a split (rows, values), and those before."""
-    with torch.no_grad(), trainer._views_of_evaluation() as changed:
+    with torch.no_grad(), trainer.evaluation.views() as changed:
         batches = [changed(batch) for batch in trainer.splits.evaluated(split, trainer.epoch)]
     inputs = torch.cat([batch.inputs for batch in batches])
     targets = torch.cat([batch.targets for batch in batches])

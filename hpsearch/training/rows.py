@@ -13,16 +13,33 @@ from hpsearch.components.datasets.split_methods import Rows, split_rows
 from hpsearch.components.examples import KnownRows, split_length
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.pairs import Pairs
-from hpsearch.errors import BadConfigurationError, nearest_names
-from hpsearch.spec import LastBatch
+from hpsearch.components.tasks import Task
+from hpsearch.errors import BadConfigurationError, nearest_names, placed
+from hpsearch.spec import LastBatch, TrialConfig
 from hpsearch.training.batches import batch_sizes, epoch_order, grouped_order
 from hpsearch.training.streams import stream_order
 
 
-def check_last_batch(data: Data, last_batch: LastBatch | None) -> None:
-    """Refuse to fill the last batch of a stream with rows that were read before."""
-    if isinstance(data.train, IterableDataset) and last_batch in ("pad", "wrap"):
-        raise BadConfigurationError("must be keep or drop for an IterableDataset", last_batch)
+def training_rows(
+    config: TrialConfig, data: Data, task: Task, subset: Subset | None, seed: int
+) -> TrainingRows:
+    """Return the rows that a configuration trains on, as its task takes them; `seed` draws those
+    of fine-tuning."""
+    last_batch = config.values.get("last_batch")
+    with placed("last_batch"):
+        if isinstance(data.train, IterableDataset) and last_batch in ("pad", "wrap"):
+            raise BadConfigurationError("must be keep or drop for an IterableDataset", last_batch)
+    with placed("finetune"):
+        return TrainingRows(
+            data,
+            subset,
+            last_batch,
+            seed,
+            # of a user's own task it may be unknown
+            in_order=getattr(task, "in_order", False),
+            rows_per_class=getattr(task, "rows_per_class", 1),
+            in_streams=getattr(task, "stateful", False),
+        )
 
 
 class TrainingRows:

@@ -34,7 +34,8 @@ class Splits:
         seed: Callable[[str], int],
     ) -> None:
         self.parts = parts
-        self._data, self._device, self._loader, self._seed = data, device, loader, seed
+        self.device = device
+        self._data, self._loader, self._seed = data, loader, seed
         self._batches: dict[str, Batches] = {}
 
     def batches(self, split: str) -> Batches:
@@ -43,7 +44,7 @@ class Splits:
             examples = getattr(self._data, split)
             if examples is None:
                 raise ValueError(f"the data has no {split} split")
-            self._batches[split] = batches_of(examples, self._device, self._loader)
+            self._batches[split] = batches_of(examples, self.device, self._loader)
         return self._batches[split]
 
     def evaluated(self, split: str, epoch: int) -> Iterator[Batch]:

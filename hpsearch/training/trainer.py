@@ -20,11 +20,10 @@ from hpsearch.components.callbacks import callback_metrics
 from hpsearch.components.data import Data
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.initializers.from_data import initialize_from_data
-from hpsearch.components.models.building import check_batch_size
 from hpsearch.components.optimizers import hold_iterate
 from hpsearch.components.tasks import epoch_metrics
-from hpsearch.components.train_evaluation import TRAIN_EVAL, TrainEvaluation, gaps
-from hpsearch.errors import BadConfigurationError, placed
+from hpsearch.components.train_evaluation import TRAIN_EVAL, TrainEvaluation
+from hpsearch.errors import placed
 from hpsearch.spec import TrialConfig
 from hpsearch.training.augmenting import Augmenting
 from hpsearch.training.batches import batch_sizes
@@ -40,15 +39,17 @@ from hpsearch.training.callbacks import Callbacks
 from hpsearch.training.checkpoints import copied_to_cpu
 from hpsearch.training.denormals import flushed_denormals
 from hpsearch.training.dropout_keys import DropoutKeys
+from hpsearch.training.evaluation import Evaluation
 from hpsearch.training.forgetting import ForgettingMeter
 from hpsearch.training.gradient_noise import GradientNoise
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
 from hpsearch.training.measurements import Measurements
 from hpsearch.training.pacing import TrainingSchedule
-from hpsearch.training.rows import TrainingRows, check_last_batch
+from hpsearch.training.refusals import check_accumulate, check_batches, check_optimizer
+from hpsearch.training.rows import training_rows
 from hpsearch.training.seeds import RandomStates, derive_seed, keeps_random_states, seed_all
 from hpsearch.training.splits import Splits
-from hpsearch.training.streams import check_keeps_states, keeping_states
+from hpsearch.training.streams import keeping_states
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
 
@@ -107,33 +108,13 @@ class Trainer:
         draw_weights(self.model, config, data, self.task)
         self.model.to(self.device)
         subset: Subset | None = getattr(self._tuning, "subset", None)
-        last_batch = config.values.get("last_batch")
-        with placed("last_batch"):
-            check_last_batch(data, last_batch)
+        self._rows = training_rows(config, data, self.task, subset, self._subset_seed)
         with placed("finetune"):
-            in_order = getattr(self.task, "in_order", False)  # of a user's own it may be unknown
-            self._rows = TrainingRows(
-                data,
-                subset,
-                last_batch,
-                self._subset_seed,
-                in_order=in_order,
-                rows_per_class=getattr(self.task, "rows_per_class", 1),
-                in_streams=getattr(self.task, "stateful", False),
-            )
             self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
         self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
         self._accumulate: int = config.values.get("accumulate") or 1
-        if self._accumulate > 1 and (why := self._needs_whole_batches()):
-            with placed("accumulate"):
-                raise BadConfigurationError(f"must be 1, as {why}", self._accumulate)
-        with placed("batch_size"):
-            check_batch_size(self.model, self._pace.batch_size(1))
-        with placed("task"):
-            self._rows.check_groups(self._pace.batch_size(1))
-            self._rows.check_streams()
-            if self._rows.in_streams:
-                check_keeps_states(self.model)
+        check_accumulate(self._accumulate, self.task)
+        check_batches(self.model, self._rows, self._pace.batch_size(1))
         parts = {"train": self._rows.trained, "rest": self._rows.rest}
         self.splits = Splits(data, self.device, config.loader, parts, self._seed)
         initialize_from_data(self.model, self._first_inputs)
@@ -160,14 +141,7 @@ class Trainer:
         (torch imports its compiler), and a model that is only evaluated needs none."""
         groups = parameter_groups(self.model, self.task, self._tuning)
         made = new_optimizer(self.config, groups)
-        if self._scaler is not None and getattr(made, "needs_closure", False):
-            with placed("precision"):
-                rule = "must be fp32 or bf16 for an optimizer that takes several gradients a step"
-                raise BadConfigurationError(rule, "fp16")
-        if self._rows.in_streams and getattr(made, "needs_closure", False):
-            with placed("task"):
-                rule = "must be false for an optimizer that takes several gradients a step"
-                raise BadConfigurationError(rule, True, keyword="stateful")
+        check_optimizer(made, self.config, self._rows)
         return made
 
     def try_optimizer(self, *, always: bool = False) -> None:
@@ -212,7 +186,7 @@ class Trainer:
             plan = self.begin_epoch()
             metrics, grad_norm = self._train(plan)
             measured = self.prepare_evaluation()
-        metrics |= self.evaluate_epoch()
+        metrics |= self.evaluation.of_epoch(self.epoch)
         metrics |= {"lr": self.lr, "grad_norm": grad_norm, **measured}
         metrics = self.end_epoch(metrics)
         metrics["seconds"] = time.perf_counter() - start
@@ -286,24 +260,11 @@ class Trainer:
         Of the training split, `train` are the rows that are trained on and `rest` those that
         fine-tuning on a subset leaves out.
         """
-        return self.measured(split, self._evaluate(split, keep=bool(self.task.scores)))
-
-    def measured(self, split: str, totals: Totals) -> dict[str, float]:
-        """Return the metrics of a split whose totals these are."""
-        if split == "val":
-            self._fit_task(totals)
-        scores = self.task.measure(*totals.rows()) if self.task.scores else {}
-        return totals.summary() | {f"{split}_{name}": value for name, value in scores.items()}
-
-    def _fit_task(self, totals: Totals) -> None:
-        """Let a task choose what it chooses by the outputs for a split, such as a threshold."""
-        if (fit := getattr(self.task, "fit_to_validation", None)) is not None:
-            fit(*totals.rows())
+        return self.evaluation.metrics(split, self.epoch)
 
     def predict(self, split: SplitName) -> tuple[Tensor, Tensor]:
         """Return the outputs for a split, float32 (rows, output_size), and its targets."""
-        outputs, targets = self._evaluate(split, keep=True, as_exported=True).rows()
-        return outputs.clone(), targets  # a tensor of inference mode has no gradients
+        return self.evaluation.outputs(split, self.epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy, in the CPU's memory, of all that training changes.
@@ -351,33 +312,6 @@ class Trainer:
         """End the processes that read Datasets."""
         self.splits.close()
 
-    def _evaluate(self, split: str, keep: bool, *, as_exported: bool = False) -> Totals:
-        totals = Totals(self.task, self.epoch, split, keep=keep)
-        is_whole = self.splits.parts.get(split) is None
-        keeps_states = self._rows.in_streams and is_whole and not as_exported
-        read = self.splits.streamed if keeps_states else self.splits.evaluated
-        self.model.eval()
-        with (
-            torch.inference_mode(),
-            self.autocast(),
-            self._views_of_evaluation() as changed,
-            keeping_states(self.model, keeps=keeps_states),
-        ):
-            for batch in map(changed, read(split, self.epoch)):
-                totals.add(self._forward(batch.inputs), batch)
-        return totals
-
-    @contextlib.contextmanager
-    def _views_of_evaluation(self) -> Iterator[Callable[[Batch], Batch]]:
-        """Yield what a batch is evaluated as: as it is or, where augmentations make its inputs,
-        the same views in every epoch."""
-        if not self.data.encoding.needs_augmentations:
-            yield lambda batch: batch
-            return
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self._seed("views", 0))
-            yield self.augmenting
-
     def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
         totals, norms = Totals(self.task, self.epoch, "train"), []
         with keeping_states(self.model, keeps=self._rows.in_streams):
@@ -397,6 +331,22 @@ class Trainer:
         for step, batch in enumerate(drawn):
             self.begin_step(step)
             yield self.augmenting(batch)
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """What evaluates the model."""
+        return Evaluation(
+            model=self.model,
+            forward=self._forward,
+            task=self.task,
+            data=self.data,
+            splits=self.splits,
+            augmenting=self.augmenting,
+            forgetting=self._forgetting,
+            autocast=self.autocast,
+            views_seed=self._seed("views", 0),
+            in_streams=self._rows.in_streams,
+        )
 
     @cached_property
     def update(self) -> Update:
@@ -458,49 +408,16 @@ class Trainer:
     def _read_train(self) -> Iterator[Batch]:
         return self.splits.read("train", self._pace.batch_size(self.epoch), self.epoch)
 
-    def evaluate_epoch(self) -> dict[str, float]:
-        """Return what an epoch reports of the splits that it isn't trained on."""
-        if self.data.val is not None:
-            metrics = self.evaluate("val")
-        else:
-            metrics = {}
-            if hasattr(self.task, "fit_to_validation"):
-                self._fit_task(self._evaluate("train", keep=True))
-        if self._forgetting is not None:
-            metrics |= self._forgetting.measure(self.evaluate("rest"))
-        if self.evaluates_train:
-            metrics |= self.train_measured(self._evaluate(TRAIN_EVAL, keep=False), metrics)
-        return metrics
-
-    @property
-    def evaluates_train(self) -> bool:
-        """Whether a callback has the training rows evaluated too."""
-        return TRAIN_EVAL in self.splits.parts
-
     def _train_eval_rows(self, of: TrainEvaluation) -> Tensor | None:
         """Return the training rows that are evaluated: the same ones in all trials."""
         among = len(self._rows) if self._rows.trained is None else self._rows.trained
         return of.drawn(among, derive_seed(self.config.seed, 0, self._stream + TRAIN_EVAL))
 
-    def train_measured(self, totals: Totals, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return the metrics of the training rows in evaluation mode, and by how much they are
-        above those of validation, among `metrics`."""
-        found = totals.summary()
-        return found | gaps({**metrics, **found}, self.task.metrics)
-
-    def _needs_whole_batches(self) -> str:
-        """Return why a batch can't be computed in parts, or nothing."""
-        if getattr(self.task, "needs_whole_batches", False):
-            return f"the loss of {self.task.kind} is that of a whole batch"
-        if getattr(self.task, "stateful", False):
-            return "states are kept for the rows of a whole batch"
-        return ""
-
     def _call_back(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Run the callbacks after an epoch; returns new metrics where weights were changed."""
         is_last = self.epoch >= self.config.max_epochs
         changed = self._callbacks.after_epoch(self.model, metrics, is_last=is_last)
-        return self.evaluate_epoch() if changed else {}
+        return self.evaluation.of_epoch(self.epoch) if changed else {}
 
     def _compile(self) -> Callable[[Tree], Tree]:
         # Programs of earlier trials count towards a limit, after which nothing more is compiled.

@@ -124,7 +124,7 @@ class _Epoch:
         for alike in self._by_train_eval_rows(rows):
             self._evaluate_train(alike)
         for row in changed:
-            self._take(row, self._trainers[row].evaluate_epoch)
+            self._take(row, self._trainers[row].evaluation.of_epoch, self._trainers[row].epoch)
         for row, measured in enumerate(self._measured):
             self._take(row, dict, measured)
         self._end()
@@ -148,14 +148,14 @@ class _Epoch:
         keep = bool(first.task.scores)
         all_totals = self._evaluated("val", rows, first.splits.evaluated("val", first.epoch), keep)
         for row in rows:
-            self._take(row, self._trainers[row].measured, "val", all_totals[row])
+            self._take(row, self._trainers[row].evaluation.measured, "val", all_totals[row])
 
     def _by_train_eval_rows(self, rows: Sequence[int]) -> Iterable[list[int]]:
         """Return the lanes whose training rows are evaluated too, by which these are."""
         alike: dict[bytes | None, list[int]] = {}
         for row in rows:
             trainer = self._trainers[row]
-            if trainer.evaluates_train:
+            if trainer.evaluation.includes_train:
                 index = trainer.splits.parts[TRAIN_EVAL]
                 key = None if index is None else index.numpy().tobytes()
                 alike.setdefault(key, []).append(row)
@@ -168,7 +168,8 @@ class _Epoch:
         all_totals = self._evaluated(TRAIN_EVAL, rows, batches, keep=False)
         for row in rows:
             found = self._metrics[row]
-            self._take(row, self._trainers[row].train_measured, all_totals[row], found)
+            evaluation = self._trainers[row].evaluation
+            self._take(row, evaluation.train_measured, all_totals[row], found)
 
     def _evaluated(
         self, split: str, rows: Sequence[int], batches: Iterable[Batch], keep: bool

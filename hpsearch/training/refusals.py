@@ -1,0 +1,51 @@
+"""Settings of a trial that don't fit each other, refused before it trains."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.optim import Optimizer
+
+from hpsearch.components.models.building import check_batch_size
+from hpsearch.components.tasks import Task
+from hpsearch.errors import BadConfigurationError, placed
+from hpsearch.spec import TrialConfig
+from hpsearch.training.rows import TrainingRows
+from hpsearch.training.streams import check_keeps_states
+
+
+def check_accumulate(accumulate: int, task: Task) -> None:
+    """Refuse to compute a batch in parts where its loss, or its states, are those of all rows."""
+    if accumulate == 1:
+        return
+    why = ""
+    if getattr(task, "needs_whole_batches", False):
+        why = f"the loss of {task.kind} is that of a whole batch"
+    elif getattr(task, "stateful", False):
+        why = "states are kept for the rows of a whole batch"
+    if why:
+        with placed("accumulate"):
+            raise BadConfigurationError(f"must be 1, as {why}", accumulate)
+
+
+def check_batches(model: nn.Module, rows: TrainingRows, batch_size: int) -> None:
+    """Refuse batches that the model can't take, or that can't be made of the training rows."""
+    with placed("batch_size"):
+        check_batch_size(model, batch_size)
+    with placed("task"):
+        rows.check_groups(batch_size)
+        rows.check_streams()
+        if rows.in_streams:
+            check_keeps_states(model)
+
+
+def check_optimizer(optimizer: Optimizer, config: TrialConfig, rows: TrainingRows) -> None:
+    """Refuse an optimizer that takes several gradients a step where there is only one."""
+    if not getattr(optimizer, "needs_closure", False):
+        return
+    what = "for an optimizer that takes several gradients a step"
+    if config.precision == "fp16":
+        with placed("precision"):
+            raise BadConfigurationError(f"must be fp32 or bf16 {what}", "fp16")
+    if rows.in_streams:
+        with placed("task"):
+            raise BadConfigurationError(f"must be false {what}", True, keyword="stateful")
