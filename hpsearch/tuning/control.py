@@ -23,6 +23,7 @@ from hpsearch.runs import SearchFolder
 from hpsearch.samplers import Sampler
 from hpsearch.spec import TrialConfig
 from hpsearch.training.checkpoints import CheckpointStore
+from hpsearch.tuning.attempts import Attempts
 from hpsearch.tuning.budgets import Budgets, Clock
 from hpsearch.tuning.decisions import Decisions
 from hpsearch.tuning.dry_run import DryRun
@@ -40,8 +41,6 @@ from hpsearch.tuning.worth import Worth
 MAX_DEATHS_IN_A_ROW = 3
 #: seconds between two looks at GPU time, and at whether somebody asks the search to stop
 STOP_INTERVAL_S = 0.5
-#: seconds that a trial's worker may take to end its epoch, once a user has stopped the trial
-STOP_PATIENCE_S = 10.0
 
 
 class SearchControl:
@@ -76,10 +75,9 @@ class SearchControl:
         self._clock = clock
         self._budgets = Budgets(record, clock)
         self._looked_at = -math.inf
-        self._live: dict[int, float] = {}  # trial → when its attempt began; inf: it waits
-        self._deaths: dict[int, int] = {}
+        self._attempts = Attempts(clock)
         self._observations = Observations(record)
-        parts = record, sampler, self._decisions, self._observations, self._live
+        parts = record, sampler, self._decisions, self._observations, self._attempts.live
         self._queue = TrialQueue(*parts)
         if explorer is not None:
             self._queue = PopulationQueue(*parts, explorer, checkpoints, self._end_stopped)
@@ -87,7 +85,6 @@ class SearchControl:
         self._remake_sampler = remake_sampler
         self._is_held = self.is_paused
         self._restarts: set[int] = set()  # trials whose workers have an earlier number of epochs
-        self._stopped: dict[int, float] = {}  # by users, until their workers report → when
         self._excused: set[int] = set()  # trials that continue when the search is resumed
         asks = self._settings.stop_when is not None
         self._worth = Worth(record, early_stopper.rungs) if asks else None
@@ -98,7 +95,7 @@ class SearchControl:
     @property
     def num_live(self) -> int:
         """Trials that have been handed out and have not ended."""
-        return len(self._live)
+        return len(self._attempts.live)
 
     @property
     def is_over(self) -> bool:
@@ -154,7 +151,7 @@ class SearchControl:
 
         None when there is none left, or none before a running trial reports.
         """
-        if self._is_held or self._dry_run.holds_back(self._live):
+        if self._is_held or self._dry_run.holds_back(self._attempts.live):
             return None
         trial = self._queue.waiting()
         if trial is None and self._worth is not None:
@@ -163,7 +160,7 @@ class SearchControl:
                 return None
         trial = trial or self._queue.promoted_or_new()
         if trial is not None:
-            self._live[trial.number] = math.inf
+            self._attempts.hand_out(trial.number)
         return trial
 
     def config(self, trial: TrialRecord) -> TrialConfig:
@@ -176,28 +173,20 @@ class SearchControl:
     def start_attempt(self, number: int) -> None:
         """Note that a worker starts on a trial."""
         if self.record.trials[number].outcome is None:
-            self._live[number] = self._clock()
+            self._attempts.begin(number)
             self.record.start_attempt(number)
 
     def end_overdue(self) -> Iterator[int]:
         """End the trials that take longer than they may, and yield them: their workers hang."""
-        limit = self._settings.trial_time_limit
-        if limit is None:
-            return
-        now = self._clock()
-        for number, since in list(self._live.items()):
-            if now - since > limit:
-                reason = f"trial_time_limit of {show_seconds(limit)} reached"
-                self._end_trial(number, Outcome.BAD_CONFIGURATION, reason)
-                yield number
+        limit = self._settings.trial_time_limit or math.inf
+        for number in self._attempts.overdue(limit):
+            reason = f"trial_time_limit of {show_seconds(limit)} reached"
+            self._end_trial(number, Outcome.BAD_CONFIGURATION, reason)
+            yield number
 
-    def slow_to_stop(self) -> Iterator[int]:
-        """Yield the trials that users stopped, but whose workers still train a long epoch."""
-        now = self._clock()
-        for number, since in list(self._stopped.items()):
-            if now - since > STOP_PATIENCE_S:
-                del self._stopped[number]
-                yield number
+    def slow_to_stop(self) -> list[int]:
+        """Return the trials that users stopped, but whose workers still train a long epoch."""
+        return self._attempts.slow_to_stop()
 
     def lose_worker(
         self, number: int, reason: str, *, out_of_memory: bool = False, is_blameless: bool = False
@@ -207,13 +196,13 @@ class SearchControl:
         Nobody's fault, unless it took more memory than its node has, or it happens again and
         again at the same place and the trial isn't `is_blameless`: its node lives on.
         """
-        self._stopped.pop(number, None)
+        self._attempts.hear_of(number)
         if self.record.trials[number].outcome is not None or number in self._excused:
             return True
-        self._live[number] = math.inf
+        self._attempts.hand_out(number)
         if is_blameless:
             return False
-        deaths = self._deaths[number] = self._deaths.get(number, 0) + 1
+        deaths = self._attempts.die(number)
         if out_of_memory:
             self._end_trial(number, Outcome.OUT_OF_MEMORY, reason)
         elif deaths >= MAX_DEATHS_IN_A_ROW:
@@ -224,7 +213,7 @@ class SearchControl:
 
     def take_back(self, number: int) -> None:
         """Take back a trial that was handed out, to hand it out again."""
-        self._live.pop(number, None)
+        self._attempts.end(number)
         self._queue.put(number)
 
     def take_report(self, number: int, report: Report) -> bool:
@@ -253,7 +242,7 @@ class SearchControl:
 
     def _take_rest(self, number: int, report: Report, stop: StoppedBy | None) -> bool:
         trial = self.record.trials[number]
-        self._stopped.pop(number, None)
+        self._attempts.hear_of(number)
         if trial.outcome is not None:
             return True
         if report.warnings:
@@ -338,7 +327,7 @@ class SearchControl:
                 made = self._acts.made_by(act)
                 if made is not None:
                     self._queue.put(made.number)
-                elif act.trial in self._live:
+                elif act.trial in self._attempts.live:
                     self._restarts.add(act.trial)
                 elif not self._queue.holds(act.trial):
                     self._decisions.take_out(act.trial)  # it waited at a rung
@@ -353,15 +342,14 @@ class SearchControl:
 
     def _let_go(self, number: int) -> None:
         """Let nothing wait for a trial that a user stopped."""
-        if math.isfinite(self._live.pop(number, math.inf)):
-            self._stopped[number] = self._clock()
+        self._attempts.stop(number)
         self._queue.drop(number)
         self._restarts.discard(number)
         self._retention.end_trial(number)
         self._decisions.take_out(number)
 
     def _decide(self, number: int, report: Report) -> StoppedBy | None:
-        self._deaths.pop(number, None)
+        self._attempts.live_on(number)
         self._end_if(self._budgets.count_epochs(1))
         self._dry_run.see(number, report.metrics)
         value = report.metrics.get(self.record.spec.objective.metric)
@@ -400,7 +388,7 @@ class SearchControl:
         if self._promotion is None:
             self._end_stopped(number, stop)
             return
-        self._live.pop(number, None)
+        self._attempts.end(number)
         self.record.set_paused(number, True)
 
     def _end_stopped(self, number: int, stop: StoppedBy) -> None:
@@ -421,7 +409,7 @@ class SearchControl:
             self._excuse(number, why, trace, self._dry_run.failure(why, trace, error))
             return
         self.record.end_trial(number, outcome, note, trace, stopped_by=stopped_by, error=error)
-        self._live.pop(number, None)
+        self._attempts.end(number)
         self._retention.end_trial(number)
         self._decisions.finish(self.record.trials[number])
         if outcome is Outcome.FAILED:
@@ -430,7 +418,7 @@ class SearchControl:
     def _excuse(self, number: int, why: str, trace: str | None, reason: str) -> None:
         """End the search by what isn't the trial's own fault; it continues once that is mended."""
         self.record.note_error(number, why, trace, excused=True)
-        self._live.pop(number, None)
+        self._attempts.end(number)
         self._excused.add(number)
         self._end("failed", reason)
 

@@ -23,7 +23,8 @@ from hpsearch.record.observations import Observations
 from hpsearch.runs import Runs
 from hpsearch.samplers import make_sampler
 from hpsearch.spec import load_spec
-from hpsearch.tuning.control import STOP_PATIENCE_S, SearchControl
+from hpsearch.tuning.attempts import STOP_PATIENCE_S
+from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.on_ray.actor import TrialActor
 from hpsearch.tuning.user_acts import UserActs
 from tests.support.clock import FakeClock
