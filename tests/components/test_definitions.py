@@ -125,6 +125,7 @@ NEITHER = {
     "model.image_prior": "neither has it",
     "model.siamese": "neither has it",
     "model.barlow_twins": "neither has it",
+    "model.hopfield": "neither has it",
     "model.unet": "neither has it",
     "model.conv_autoencoder": "neither has it",
     "model.minilm": "a library's weights",
