@@ -102,6 +102,8 @@ def _of_cells(keyword: str, *columns: str, **context: Any) -> dict[str, Context]
     }
 
 
+#: with which even the words of a short text make phrases
+_PHRASES = {"phrase_threshold": 0.5, "phrase_discount": 1}
 #: pattern → what its keyword needs; the first that fits holds
 CONTEXTS: dict[str, Context] = {
     "dataset.csv.path": Context(values=("two.csv",)),
@@ -109,6 +111,9 @@ CONTEXTS: dict[str, Context] = {
     "dataset.text_csv.path": Context(values=("two.csv",)),
     "dataset.text.path": Context(values=("two.txt",)),
     "dataset.word_pairs.path": Context(values=("two.txt",)),
+    "dataset.word_pairs.phrases": Context(_PHRASES),
+    "dataset.word_pairs.phrase_threshold": Context({**_PHRASES, "phrases": 1}, values=(1e6,)),
+    "dataset.word_pairs.phrase_discount": Context({**_PHRASES, "phrases": 1}, values=(100,)),
     "dataset.word_pairs.window": Context(values=(1,)),
     "dataset.word_pairs.min_count": Context(values=(20,)),
     "dataset.word_pairs.subsample": Context(values=(0.1,)),
