@@ -49,6 +49,11 @@ def pairs() -> Data:
     return load_data({"name": "wine", "kind": "pairs"}, seed=0)
 
 
+@pytest.fixture(scope="module")
+def classes() -> Data:
+    return load_data({"name": "wine", "kind": "metric_learning"}, seed=0)
+
+
 def metrics(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, float]:
     """Add up the totals of three unequal batches."""
     sizes = [5, 1, 44]
@@ -310,6 +315,7 @@ def trainer_with(loss: str, request: pytest.FixtureRequest) -> Trainer:
         ("shares", "classification"),
         ("diabetes", "regression"),
         ("pairs", "pairs"),
+        ("classes", "metric_learning"),
     ):
         mlp = {"name": "mlp", "hidden_sizes": [16], "dropout": 0.1}
         values = {

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from hpsearch.components import Data, load_data, task_for
+from hpsearch.components.datasets.phrases import with_phrases
 from hpsearch.components.datasets.word_pairs import Neighbours, keep_probability
 from hpsearch.components.examples import Arrays
 from hpsearch.components.models.word2vec import SkipGram
@@ -35,6 +36,40 @@ def trained(data: Data, epochs: int, **task: Any) -> tuple[Trainer, list[dict[st
     }
     trainer = Trainer(TrialConfig(0, 0, epochs, values), data)
     return trainer, [trainer.train_epoch() or {} for _ in range(epochs)]
+
+
+class TestPhrases:
+    #: 12 words: a 4 times, b and c 3, d 2; a b 3 times, b c and c a 2, a d once
+    SENTENCES = (("a", "b", "c", "a", "b"), ("c", "a", "b", "c"), ("a", "d"), ("d",))
+
+    @pytest.mark.parametrize(
+        ("threshold", "discount", "phrases"),
+        [
+            # (3 - 1) 12 / (4 · 3) = 2 of a b, (2 - 1) 12 / (3 · 3) = 1.33 of b c, 1 of c a
+            (2.01, 1, set()),
+            (1.99, 1, {"a_b"}),
+            (1.3, 1, {"a_b"}),  # where b c is, b is part of a b already
+            (0.99, 1, {"a_b", "b_c", "c_a"}),
+            (1.99, 2, set()),
+        ],
+    )
+    def test_worked_example(self, threshold: float, discount: int, phrases: set[str]) -> None:
+        found = with_phrases(self.SENTENCES, threshold, discount)
+        assert {word for sentence in found for word in sentence if "_" in word} == phrases
+
+    def test_a_word_is_part_of_one_phrase(self) -> None:
+        assert with_phrases([list("ababab")] * 2, 0.5, 1) == [["a_b"] * 3] * 2
+
+    def test_a_second_pass_joins_phrases_with_words(self, tmp_path: Path) -> None:
+        text = "new york times. " * 20 + "other words stand here alone. " * 20 + "new. york. " * 5
+        (tmp_path / "a.txt").write_text(text)
+        found = {}
+        for passes in (0, 1, 2):
+            section = {"name": "word_pairs", "path": "a.txt", "subsample": 0, "phrases": passes}
+            section |= {"phrase_threshold": 4.0, "window": 1}
+            names = load_data(section, seed=0, folder=tmp_path).class_names
+            found[passes] = {name for name in names if name.startswith("new")}
+        assert found == {0: {"new"}, 1: {"new", "new_york"}, 2: {"new", "new_york_times"}}
 
 
 class TestNegativeSampling:

@@ -207,6 +207,8 @@ PLACES: dict[str, list[Any]] = {
     "task.word_embedding": [_section("task", "words", model={"name": "skip_gram"})],
     "model.tree_lstm": [_section("model", "trees")],
     "task.sequence_labelling": [_section("task", "echo", model=RNN)],
+    "model.hopfield": [_section("model", "patterns")],
+    "task.associative_memory": [_section("task", "patterns", model={"name": "hopfield"})],
     "model.image_prior": [_section("model", "damaged")],
     "task.image_prior": [_section("task", "damaged", model=PRIOR)],
     "model.dbn": [_section("model", "units")],

@@ -31,6 +31,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "dataset.counting": {"sequences": 60, "length": 5},
     "dataset.adding_problem": {"sequences": 60, "length": 5},
     "dataset.copy_memory": {"sequences": 60, "delay": 2},
+    "dataset.patterns": {"num_patterns": 4, "size": 12},
     "dataset.damaged_image": {"size": 8, "repeats": 4},
     "dataset.ucr": {"set": "Waves", "data_dir": "one"},
     "dataset.markov_text": {"characters": 600, "letters": 3, "length": 8},
@@ -102,6 +103,8 @@ def _of_cells(keyword: str, *columns: str, **context: Any) -> dict[str, Context]
     }
 
 
+#: with which even the words of a short text make phrases
+_PHRASES = {"phrase_threshold": 0.5, "phrase_discount": 1}
 #: pattern → what its keyword needs; the first that fits holds
 CONTEXTS: dict[str, Context] = {
     "augmentation.jpeg.quality": Context(values=(95,)),
@@ -111,6 +114,9 @@ CONTEXTS: dict[str, Context] = {
     "dataset.text_csv.path": Context(values=("two.csv",)),
     "dataset.text.path": Context(values=("two.txt",)),
     "dataset.word_pairs.path": Context(values=("two.txt",)),
+    "dataset.word_pairs.phrases": Context(_PHRASES),
+    "dataset.word_pairs.phrase_threshold": Context({**_PHRASES, "phrases": 1}, values=(1e6,)),
+    "dataset.word_pairs.phrase_discount": Context({**_PHRASES, "phrases": 1}, values=(100,)),
     "dataset.word_pairs.window": Context(values=(1,)),
     "dataset.word_pairs.min_count": Context(values=(20,)),
     "dataset.word_pairs.subsample": Context(values=(0.1,)),
@@ -164,6 +170,7 @@ CONTEXTS: dict[str, Context] = {
     "dataset.mask_folder.classes": Context(values=(["a", "b", "d"],)),
     "dataset.mask_folder.ignore": Context(values=(2,), refuses=True),
     "dataset.ucr.set": Context(values=("Ramps",)),
+    "dataset.patterns.damage": Context(values=(0.4,)),
     "dataset.damaged_image.path": Context(values=("one images/cat/000.png",)),
     "dataset.damaged_image.known": Context({"damage": "holes"}),
     "dataset.damaged_image.quality": Context({"damage": "jpeg"}, values=(90,)),
@@ -291,6 +298,12 @@ UNSEEN: dict[str, str] = {
     "dataset.copy_memory.stratify": "steps have classes, sequences none",
     "dataset.counting.standardize": "one-hot symbols aren't quantities; true is refused",
     "dataset.counting.stratify": "steps have classes, sequences none",
+    "dataset.patterns.standardize": "values are -1 and 1; true is refused",
+    "dataset.patterns.*_fraction": "refused: it has a val and a test split of its own",
+    "dataset.patterns.folds": "refused: it has a val split of its own",
+    "dataset.patterns.split": "refused: it has a val and a test split of its own",
+    "dataset.patterns.stratify": "patterns have no classes",
+    "model.hopfield.mc_dropout_samples": "refused: it has no dropout",
     "dataset.damaged_image.standardize": "values are from 0 to 1, as outputs are; true is refused",
     "dataset.damaged_image.*_fraction": "refused: it has a val and a test split of its own",
     "dataset.damaged_image.val_rows": "it has one image in that split",

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Interval
 from numpy.typing import NDArray
 
 from hpsearch.components.datasets.files import resolve
+from hpsearch.components.datasets.phrases import with_phrases
 from hpsearch.components.examples import Arrays
 from hpsearch.errors import DataError
 from hpsearch.registry import register
@@ -34,6 +35,9 @@ def word_pairs(
     window: Count = 5,
     min_count: Count = 5,
     subsample: Share = 1e-3,
+    phrases: Annotated[int, Interval(ge=0, le=4)] = 0,
+    phrase_threshold: Annotated[float, Gt(0)] = 100.0,
+    phrase_discount: Count = 5,
     encoding: str = "utf-8",
 ) -> Mapping[str, Any]:
     """A text file of yours for word vectors: each word with those up to `window` words away.
@@ -42,6 +46,11 @@ def word_pairs(
     are rarer than `min_count` are left out, and of frequent ones of the share f some, which are
     kept by chance (sqrt(f / t) + 1) t / f with t = `subsample` (0 keeps all). No pair goes over
     the end of a sentence. Words are in lower case.
+
+    In each of so many `phrases` passes pairs of words become one, `new_york`, whose count less
+    `phrase_discount`, over both words' counts and times the number of words, is above
+    `phrase_threshold` (equation 6 of their second paper); a pass after the first joins phrases
+    with words, at half the threshold of the one before.
     """
     file = resolve(folder, path)
     try:
@@ -49,6 +58,8 @@ def word_pairs(
     except (OSError, UnicodeDecodeError, LookupError) as error:
         raise DataError(f"can't be read: {error}", str(file), keyword="path") from error
     sentences = [re.findall(r"\w+", each.lower()) for each in _END.split(content)]
+    for number in range(phrases):
+        sentences = with_phrases(sentences, phrase_threshold / 2**number, phrase_discount)
     return _pairs(sentences, window, min_count, subsample, seed)
 
 

@@ -24,6 +24,8 @@ from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import ComponentOf, Recommended, register
 
 Rate = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.5, prior=0.2)]
+#: of words, without a range for `auto`: inputs that are numbers have none
+WordRate = Annotated[float, Interval(ge=0, lt=1)]
 SmallRate = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.1)]
 
 #: annotation of a keyword that is a dropout: its rate is short for the standard form

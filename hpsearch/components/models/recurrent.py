@@ -16,6 +16,7 @@ from hpsearch.components.layers.dropouts import (
     Rate,
     RecurrentDropout,
     WordDropout,
+    WordRate,
     make_dropout,
     word_dropout,
 )
@@ -43,7 +44,7 @@ def rnn(
     readout: Readout = "last",
     input_dropout: Rate = 0.0,
     dropout: DropoutSection = 0.0,
-    p_embed: Rate = 0.0,
+    p_embed: WordRate = 0.0,
 ) -> nn.Module:
     """Recurrent layers over time, then a linear layer on the last, mean or greatest outputs, or on
     a mean with learned weights (`attention`: Raffel & Ellis, 2016, arXiv 1512.08756).

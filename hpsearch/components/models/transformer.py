@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
-from hpsearch.components.layers.dropouts import Rate, WordDropout, word_dropout
+from hpsearch.components.layers.dropouts import Rate, WordDropout, WordRate, word_dropout
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.errors import BadConfigurationError
@@ -41,7 +41,7 @@ def transformer(
     activation: ActivationSection = "gelu",
     dropout: Rate = 0.0,
     readout: Literal["mean", "last"] = "mean",
-    p_embed: Rate = 0.0,
+    p_embed: WordRate = 0.0,
 ) -> nn.Module:
     """Attention between the steps of a sequence, of tokens or (time, features); of images, rows.
 

@@ -7,6 +7,7 @@ registered class in a module of its own.
 from __future__ import annotations
 
 from hpsearch.components.tasks import (
+    associative_memory,
     barlow_twins,
     classification,
     contrastive_divergence,
@@ -31,6 +32,7 @@ from hpsearch.components.tasks.undefined import undefined_scores
 __all__ = [
     "NO_DATA",
     "Task",
+    "associative_memory",
     "barlow_twins",
     "classification",
     "contrastive_divergence",
