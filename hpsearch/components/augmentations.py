@@ -27,6 +27,8 @@ from hpsearch.registry import Component, Recommended, is_ours, register
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 #: what is wrong with one where inputs are ids
 NO_TOKENS = "must be none, as inputs are ids of tokens, which aren't numbers to be changed"
+#: and where an example has several of them, in one row
+NO_PARTS = "must be none, as an example has several inputs, which no augmentation knows"
 #: and where targets have places in an image
 NO_MOVES = (
     "must keep each pixel in its place, as the targets' places would stay where they are: "
@@ -40,8 +42,8 @@ Probability = Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)]
 
 def refusal(component: Component, data: Data) -> str:
     """Return why an augmentation can't be taken for a data set, or nothing."""
-    if data.num_tokens:
-        return NO_TOKENS
+    if data.num_tokens or data.input_parts:
+        return NO_TOKENS if data.num_tokens else NO_PARTS
     if data.encoding.num_inputs and component.traits.get("mixes_rows", False):
         return NO_MIXING
     is_known = is_ours(component.factory) and not component.traits.get("keeps_places", False)

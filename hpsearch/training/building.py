@@ -108,6 +108,7 @@ def model_for(
         output_shape=outputs,
         kind=data.kind,
         num_tokens=data.num_tokens,
+        input_parts=data.input_parts,
     )
 
 

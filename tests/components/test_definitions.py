@@ -131,6 +131,7 @@ NEITHER = {
     "model.barlow_twins": "neither has it",
     "model.cascaded_unet": "neither has it",
     "model.hopfield": "neither has it",
+    "model.late_fusion": "neither has it",
     "model.unet": "neither has it",
     "model.conv_autoencoder": "neither has it",
     "model.minilm": "a library's weights",

@@ -31,6 +31,7 @@ def write_files(folder: Path) -> None:
         _write_series(folder / name, rng)
         write_masks(folder / f"{name} masks", seed=seed)
         write_images(folder / f"{name} images", count=20, size=(6 + seed, 4))
+        _write_captions(folder, name, seed)
         values = {**SECTIONS, "optimizer": {"name": "sgd"}}
         model = Trainer(TrialConfig(seed + 1, 0, 1, values), data_of("wine")).model
         torch.save(model.state_dict(), folder / f"{name}.pt")
@@ -87,6 +88,23 @@ def _write_pictures(folder: Path, rng: Any) -> None:
         for name, array in ((f"{split}-images-idx3", pixels), (f"{split}-labels-idx1", kinds)):
             head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}i", *array.shape)
             (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
+
+
+def _write_captions(folder: Path, name: str, seed: int) -> None:
+    """Write a table of images and texts, whose columns have what other keywords name too."""
+    files = sorted((folder / f"{name} images").rglob("*.png"))
+    rows = [
+        {
+            "image": str(files[i % len(files)].relative_to(folder)),
+            "other": str(files[(i + 1) % len(files)].relative_to(folder)),
+            "text": f"{'höher' if i % 3 else 'low'} and {'dark' if i % 2 else 'light'}",
+            "said": "nothing" if i % 5 else f"all of it {seed}",
+            "y": "more" if i % 2 else "less",
+            "z": f"kind {i % 3}",
+        }
+        for i in range(ROWS)
+    ]
+    pd.DataFrame(rows).to_csv(folder / f"{name} captions.csv", index=False)
 
 
 def _write_texts(folder: Path, seed: int) -> None:

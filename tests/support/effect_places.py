@@ -205,6 +205,7 @@ PLACES: dict[str, list[Any]] = {
     ],
     "model.skip_gram": [_section("model", "words")],
     "task.word_embedding": [_section("task", "words", model={"name": "skip_gram"})],
+    "model.late_fusion": [_section("model", "captions")],
     "model.tree_lstm": [_section("model", "trees")],
     "task.sequence_labelling": [_section("task", "echo", model=RNN)],
     "model.hopfield": [_section("model", "patterns")],

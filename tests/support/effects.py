@@ -49,6 +49,7 @@ DATA: dict[str, dict[str, Any]] = {
     "classes": {"name": "tests.support.effects:classes", **_SMALL},
     "series": {"name": "seasonal_series", "steps": 200, "period": 6, "lookback": 8, "horizon": 2},
     "masks": {"name": "blobs_segmentation", "images": 40, "size": 12},
+    "captions": {"name": "captioned_shapes", "images": 60, "size": 8},
     "words": {"name": "topic_words", "sentences": 30},
     "trees": {"name": "logic_trees", "trees": 60, "nodes": 5},
     "echo": {"name": "echo", "sequences": 60, "length": 5},

@@ -7,7 +7,8 @@ The mapping may also name the `classes` and the `features`, say the `kind` of it
 quantities; `unit: 255` of inputs that are raw values divided by 255. `groups`, a label for each
 row to train, says which rows belong together; `ordered: True`, that they are ordered by time.
 With `windows` rows are the steps of a series, of which it makes rows once they are split (see
-`components.datasets.windows`); `num_tokens` says of how many tokens inputs are ids.
+`components.datasets.windows`); `num_tokens` says of how many tokens inputs are ids; `inputs`, as
+InputParts, which inputs of an example a row of `x` has one after the other.
 `hpsearch.components.datasets.loading` splits and standardises them.
 
 Libraries that only reading needs are imported where they are used: every worker imports this

@@ -15,6 +15,7 @@ from hpsearch.components.datasets.column_reading import ColumnReading
 from hpsearch.components.datasets.windows import SPLITS, Windows
 from hpsearch.components.encodings import kinds
 from hpsearch.components.examples import Arrays, Split
+from hpsearch.components.input_parts import InputPart, check_parts
 from hpsearch.components.raw_inputs import ImageReader, RawInputs, TableReader
 from hpsearch.errors import DataError, UserCodeError
 
@@ -33,6 +34,7 @@ _OTHER_KEYS = (
     "table",
     "images",
     "num_tokens",
+    "inputs",
     "windows",
 )
 _FORM = (
@@ -52,6 +54,7 @@ class Source:
     they came with the channels last; here these are first. Raw values were divided by `unit`;
     `table` and `images` say how raw rows become inputs. With `windows` rows are the steps of a
     series, of which it makes rows once they are split. Inputs may be ids of `num_tokens` tokens.
+    A row may hold several `inputs`, one after the other, which are then never standardised.
     """
 
     splits: Mapping[str, Split]
@@ -71,6 +74,7 @@ class Source:
     table: TableReader | None = None
     images: ImageReader | None = None
     num_tokens: int = 0
+    inputs: tuple[InputPart, ...] = ()
     windows: Windows | None = None
 
     def raw_inputs(self, shape: tuple[int, ...]) -> RawInputs:
@@ -101,6 +105,9 @@ def read_source(returned: Any, name: str) -> Source:
     keys = [key for key in SPLITS if key in returned]
     splits = {key: _split(returned[key], name, key, missing is not None) for key in keys}
     _check_alike(splits, name)
+    inputs = tuple(returned.get("inputs", ()))
+    if inputs:
+        _check_inputs(inputs, splits, name)
     kind = returned.get("kind")
     if kind is not None and kind not in kinds():
         raise UserCodeError(f"{name}: kind must be one of {', '.join(kinds())}, but got {kind!r}")
@@ -110,7 +117,7 @@ def read_source(returned: Any, name: str) -> Source:
         tuple(map(str, returned.get("features", ()))),
         tuple(map(str, returned.get("targets", ()))),
         kind,
-        bool(returned.get("standardize", True)),
+        bool(returned.get("standardize", True)) and not inputs,
         _groups(returned["groups"], splits["train"], name) if "groups" in returned else None,
         bool(returned.get("ordered", False)),
         tuple(returned.get("columns", ())),
@@ -120,6 +127,7 @@ def read_source(returned: Any, name: str) -> Source:
         table=returned.get("table"),
         images=returned.get("images"),
         num_tokens=int(returned.get("num_tokens", 0)),
+        inputs=inputs,
         windows=returned.get("windows"),
     )
 
@@ -185,6 +193,16 @@ def _check_alike(splits: Mapping[str, Split], name: str) -> None:
                 f"{name}: y of {key} must be of the kind of y of train, {train.y.dtype}, "
                 f"but is {split.y.dtype}"
             )
+
+
+def _check_inputs(inputs: tuple[Any, ...], splits: Mapping[str, Split], name: str) -> None:
+    """Refuse inputs that are none, or aren't those of the rows."""
+    if wrong := [each for each in inputs if not isinstance(each, InputPart)]:
+        raise UserCodeError(f"{name}: inputs must be InputParts, but got {_describe(wrong[0])}")
+    for split in splits.values():
+        if not isinstance(split, Arrays):
+            raise UserCodeError(f"{name}: inputs need arrays, but got {_describe(split)}")
+        check_parts(inputs, name, split.x)
 
 
 def _is_text(values: np.ndarray[Any, Any]) -> bool:

@@ -141,6 +141,7 @@ def _from_rows(
         unit=source.unit,
         raw_inputs=RawInputs(shape) if of.num_inputs else source.raw_inputs(shape),
         num_tokens=source.num_tokens,
+        input_parts=source.inputs,
         kind_reason=decision.reason,
         target_names=source.target_names,
         output_names=() if source.windows is None else source.windows.output_names,

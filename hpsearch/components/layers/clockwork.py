@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from annotated_types import Ge, MinLen
 from torch import Tensor, nn
 
+from hpsearch.components.layers.recurrence import Recurrence
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import register
 
@@ -39,7 +40,7 @@ def clockwork(
     return ClockworkRNN(input_size, hidden_size, periods)
 
 
-class ClockworkRNN(nn.Module):
+class ClockworkRNN(Recurrence):
     """Sequences (B, T, I) to outputs at all time steps (B, T, H)."""
 
     periods: Tensor
@@ -62,5 +63,7 @@ class ClockworkRNN(nn.Module):
         for step, gate in enumerate(gates.unbind(1)):
             updated = (gate + F.linear(h, weight)).tanh()
             h = torch.where(step % self.periods == 0, updated, h)
+            if self.on_state is not None:
+                self.on_state(h)
             outputs.append(h)
         return torch.stack(outputs, 1)

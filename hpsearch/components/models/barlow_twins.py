@@ -18,6 +18,7 @@ from hpsearch.components.data import Kind
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.components.models.encoders import EncoderSection, Reader, make_encoder
+from hpsearch.errors import placed
 from hpsearch.registry import Recommended, register
 
 Size = Annotated[int, Ge(2)]
@@ -41,7 +42,8 @@ def barlow_twins(
     """
     is_own = task_kind == "barlow_twins"
     shape = input_shape[1:] if is_own else input_shape
-    net = make_encoder(encoder, shape, embedding_size, folder)
+    with placed("encoder"):
+        net = make_encoder(encoder, shape, embedding_size, folder)
     if not is_own:
         return Reader(net, nn.Linear(embedding_size, output_size))
     return BarlowTwins(net, _projector([embedding_size, *projector_sizes]))

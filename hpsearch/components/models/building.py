@@ -15,6 +15,7 @@ from torch import nn
 from hpsearch import registry
 from hpsearch.components.data import Kind
 from hpsearch.components.examples import Float, Scale
+from hpsearch.components.input_parts import InputPart
 from hpsearch.components.layers.dropouts import (
     MonteCarlo,
 )
@@ -46,19 +47,25 @@ def build_model(
     output_shape: tuple[int, ...] | None = None,
     num_tokens: int = 0,
     kind: Kind = "",
+    input_parts: tuple[InputPart, ...] = (),
 ) -> nn.Module:
     """Build the model of a spec's section; UserCodeError if a factory returns no Module.
 
     `scale` is how inputs came from raw values. The `head` says what predictions are of which
     `mc_dropout_samples` takes the mean; by default they are the outputs. `output_shape` is that of
     an example's outputs, (output_size,) by default; inputs may be ids of `num_tokens` tokens.
-    `kind` is that of what is learned.
+    `kind` is that of what is learned; `input_parts` are the inputs of an example that has several.
     """
     keywords = dict(section)
     name = keywords.pop("name")
     component = registry.get("model", name, folder)
-    takes_ids = "num_tokens" in inspect.signature(component.factory).parameters
-    if num_tokens and not takes_ids and registry.is_ours(component.factory):
+    offered = inspect.signature(component.factory).parameters
+    is_ours = registry.is_ours(component.factory)
+    if input_parts and "input_parts" not in offered and is_ours:
+        inputs = ", ".join(part.name for part in input_parts)
+        rule = f"must be a model of several inputs (late_fusion), as an example has {inputs}"
+        raise BadConfigurationError(rule, name, keyword="name")
+    if num_tokens and "num_tokens" not in offered and is_ours:
         raise BadConfigurationError(
             "must be a model of tokens (transformer, rnn), as the data set's inputs are ids",
             name,
@@ -76,6 +83,7 @@ def build_model(
         num_tokens=num_tokens,
         task_kind=kind,
         input_scale=scale or Scale.identity(),
+        input_parts=input_parts,
     )
     if not isinstance(model, nn.Module):
         raise UserCodeError(f"{name} must return a torch.nn.Module", model, keyword="name")

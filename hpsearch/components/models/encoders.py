@@ -14,7 +14,6 @@ from hpsearch.components.models.building import (
     check_outputs,
     check_task,
 )
-from hpsearch.errors import placed
 from hpsearch.registry import ComponentOf
 
 _MODEL = ComponentOf("model")
@@ -23,14 +22,18 @@ EncoderSection = Annotated[Any, _MODEL]
 
 
 def make_encoder(
-    section: Any, input_shape: tuple[int, ...], embedding_size: int, folder: Path
+    section: Any,
+    input_shape: tuple[int, ...],
+    embedding_size: int,
+    folder: Path,
+    num_tokens: int = 0,
 ) -> nn.Module:
-    """Build a model from examples to embeddings (rows, embedding_size)."""
-    with placed("encoder"):
-        written = _MODEL.written_out(section)
-        check_task(written["name"], VECTOR_TASKS[0], folder)
-        net = build_model(written, input_shape, embedding_size, folder)
-        check_outputs(net, written["name"], input_shape, (embedding_size,))
+    """Build a model from examples, or ids of `num_tokens` tokens, to embeddings (rows,
+    embedding_size)."""
+    written = _MODEL.written_out(section)
+    check_task(written["name"], VECTOR_TASKS[0], folder)
+    net = build_model(written, input_shape, embedding_size, folder, num_tokens=num_tokens)
+    check_outputs(net, written["name"], input_shape, (embedding_size,), num_tokens)
     return net
 
 

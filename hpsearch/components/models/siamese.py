@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hpsearch.components.data import Kind
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.components.models.encoders import EncoderSection, Reader, make_encoder
+from hpsearch.errors import placed
 from hpsearch.registry import Recommended, register
 
 Distance = Literal["euclidean", "manhattan", "cosine", "l1_logistic"]
@@ -43,7 +44,8 @@ def siamese(
     """
     is_own = task_kind == "pairs"
     shape = input_shape[1:] if is_own else input_shape
-    net = make_encoder(encoder, shape, embedding_size, folder)
+    with placed("encoder"):
+        net = make_encoder(encoder, shape, embedding_size, folder)
     if not is_own:
         return Reader(net, nn.Linear(embedding_size, output_size))
     compare: nn.Module = L1Logistic(embedding_size)
