@@ -13,7 +13,9 @@ import os
 import sys
 from typing import NoReturn
 
+import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from hpsearch.cli import (  # noqa: F401 (their commands)
     acts,
@@ -48,11 +50,20 @@ def main() -> None:
     atexit.register(gc.freeze)  # else Python's end looks for garbage in all that was imported
     try:
         os.environ.update(home_settings())  # of this process, and of those that it starts
-        app()
+        status = app(standalone_mode=False)  # which leaves the words of errors to us
+    except TyperException as error:
+        if not str(error):  # the help has been printed in place of a command
+            raise SystemExit(2) from None
+        from hpsearch.cli.usage import usage_error
+
+        _fail(usage_error(error), status=2)
+    except typer.Abort:
+        _fail(HpsearchError("aborted"), status=1)
     except SearchFailedError as error:
         _fail(error, status=1)
     except HpsearchError as error:
         _fail(error, status=2)
+    raise SystemExit(status or 0)
 
 
 def _fail(error: Exception, status: int) -> NoReturn:
