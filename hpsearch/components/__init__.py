@@ -29,6 +29,7 @@ from hpsearch.components import (
     stages,
     tasks,
     train_evaluation,
+    weight_averaging,
 )
 from hpsearch.components.data import Data
 from hpsearch.components.datasets import load_data
@@ -65,4 +66,5 @@ __all__ = [
     "task_for",
     "tasks",
     "train_evaluation",
+    "weight_averaging",
 ]

@@ -37,6 +37,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "lr_scaling": (),
     "gradient_clip": (),
     "gradient_noise": (),
+    "weight_averaging": (),
     "regularizer": ("model",),
     "constraint": ("model",),
     "augmentation": ("input_shape", "output_size", "kind", "input_scale"),

@@ -132,6 +132,11 @@ class SpecFields(Frozen):
         ComponentOf("constraint", many=True, optional=True),
         Field(description="projections of the weights after each step"),
     ] = None
+    weight_averaging: Annotated[
+        Section,
+        ComponentOf("weight_averaging", optional=True),
+        Field(description="an average of the weights that is evaluated and kept in their place"),
+    ] = None
     lr_schedule: Annotated[
         Section,
         ComponentOf("lr_schedule", optional=True),

@@ -52,6 +52,7 @@ from hpsearch.training.splits import Splits
 from hpsearch.training.streams import keeping_states
 from hpsearch.training.totals import Totals
 from hpsearch.training.update import Update
+from hpsearch.training.weight_average import WeightAverage
 
 SplitName = Literal["train", "rest", "val", "test"]
 #: steps of an epoch, evenly spaced, at which the norm of the gradient is taken
@@ -132,6 +133,9 @@ class Trainer:
         self._projections = build_all(config, "weight_constraints", model=self.model)
         is_half = config.precision == "fp16"
         self._scaler = torch.amp.GradScaler(self.device.type) if is_half else None
+        averaging = build(config, "weight_averaging")
+        params = list(self.model.parameters())
+        self._average = averaging and WeightAverage(averaging, params, config.max_epochs)
         self._keys = DropoutKeys(self.model)
         self._forward = self._compile() if config.compile else self.model
 
@@ -217,6 +221,8 @@ class Trainer:
         first_step = self._pace.first_step(self.epoch)
         if self._noise is not None:
             self._noise.begin_epoch(self._seed("gradient noise"), first_step, len(sizes))
+        if self._average is not None:
+            self._average.release()
         hold_iterate(self.optimizer)
         self.model.train()
         if self._tuning is not None:
@@ -242,6 +248,8 @@ class Trainer:
         seed_all(self._seed("evaluation"))
         measured = self._measure()
         self.update.hold_average()
+        if self._average is not None and self._average.hold():
+            self.update.project()
         self._callbacks.before_evaluation(self.model, self._read_train)
         return measured | self._probe()
 
@@ -278,6 +286,7 @@ class Trainer:
             "criterion": copied_to_cpu(self.task.criterion.state_dict()),
             "pace": copied_to_cpu(self._pace.state_dict()),
             "scaler": self._scaler.state_dict() if self._scaler is not None else None,
+            "average": None if self._average is None else self._average.state_dict(),
             "callbacks": self._callbacks.state_dict(),
             "score_before": self._forgetting.before if self._forgetting is not None else None,
         }
@@ -295,6 +304,8 @@ class Trainer:
         self._pace.load_state_dict(state["pace"])
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
+        if self._average is not None and state.get("average") is not None:
+            self._average.load_state_dict(state["average"])
         self._callbacks.load_state_dict(state["callbacks"])
         if self._forgetting is not None:
             self._forgetting.before = state["score_before"]
@@ -318,9 +329,13 @@ class Trainer:
             for step, batch in enumerate(self.training_batches(plan)):
                 measure = step % plan.stride == 0
                 outputs, norm = self.update(batch, measure=measure)
+                if self._average is not None:
+                    self._average.end_step(self.epoch)
                 if norm is not None:
                     norms.append(norm)
                 totals.add(outputs, batch)
+        if self._average is not None:
+            self._average.end_epoch(self.epoch)
         # none where each of these gradients has overflowed in half precision
         return totals.summary(), torch.stack(norms).mean().item() if norms else 0.0
 

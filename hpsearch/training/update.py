@@ -57,7 +57,7 @@ class Update:
         else:
             outputs, _, norm = self._gradient(batch, measure)
             self._take_step()
-        self._project()
+        self.project()
         return outputs, norm
 
     def apply(self, take_step: Callable[[], None], *, measure: bool) -> Tensor | None:
@@ -67,7 +67,7 @@ class Update:
         """
         norm = self._finish_gradient(measure)
         take_step()
-        self._project()
+        self.project()
         return norm
 
     def hold_average(self) -> None:
@@ -76,9 +76,10 @@ class Update:
         It is of weights as the steps left them, before their projections.
         """
         if hold_average(self.optimizer):
-            self._project()
+            self.project()
 
-    def _project(self) -> None:
+    def project(self) -> None:
+        """Project the weights, as after each step."""
         for project in self.projections:
             project()
 

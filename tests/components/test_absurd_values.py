@@ -23,6 +23,10 @@ def trial(**sections: Any) -> dict[str, Any]:
     ("sections", "problem"),
     [
         (
+            {"weight_averaging": {"name": "ema", "decay": 1.0}},
+            "weight_averaging.decay: must be less than 1, but got 1.0",
+        ),
+        (
             {"gradient_noise": {"name": "gaussian", "decay": 1000}},
             "gradient_noise.decay: must be less than or equal to 10, but got 1000",
         ),

@@ -58,6 +58,7 @@ ELSEWHERE = {
     "augmentation.shift": "test_augmentations.py::"
     "test_shifts_are_up_to_so_many_pixels_in_every_direction",
     "finetune.freeze": "test_finetuning.py::test_what_is_frozen_stays_bit_for_bit",
+    "weight_averaging.*": "test_weight_averaging.py::test_as_torchs_averaged_model",
     "initializer.torch_default": "test_initializers.py::test_variance",
     "loss.triplet": "test_metric_learning.py::TestTriplet",
     "loss.pair_hinge": "test_pairs.py::TestLosses",

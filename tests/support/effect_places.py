@@ -271,6 +271,7 @@ PLACES: dict[str, list[Any]] = {
             "lr_scaling",
             "gradient_clip",
             "gradient_noise",
+            "weight_averaging",
             "finetune",
         )
     },

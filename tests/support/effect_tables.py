@@ -237,6 +237,8 @@ CONTEXTS: dict[str, Context] = {
     "optimizer.asgd.t0": Context({"t0": 6.0}, values=(0.0,)),
     "optimizer.asgd.alpha": Context({"lambd": 1.0}),
     "optimizer.sgd.dampening": Context({"momentum": 0.9}),
+    "weight_averaging.ema.decay": Context({"warmup": False}),
+    "weight_averaging.swa.every": Context({"start": 0.0}, values=(2,)),
     "lr_schedule.cyclical.mode": Context({"half_cycle": 0.5}),
     "lr_schedule.step.gamma": Context({"step_size": 1}),
     "lr_schedule.plateau.metric": Context({"patience": 0}, ROUGH),

@@ -29,6 +29,8 @@ BLOCKS: list[dict[str, Any]] = [
     {"regularizers": [{"name": "l1", "strength": 1e-2}, {"name": "l2"}]},
     {"weight_constraints": [{"name": "max_norm", "c": 0.3}]},
     {"gradient_clip": {"name": "value", "max_value": 0.01}},
+    {"weight_averaging": "ema"},
+    {"weight_averaging": {"name": "swa", "start": 0.0}},
     {"gradient_noise": 0.1},
     {"gradient_noise": {"name": "gaussian", "std": 1.0, "decay": 0.55}},
     {"regularizers": ["elastic_net"]},
