@@ -12,7 +12,7 @@ from hpsearch.registry.signatures import Factory, parameters_of
 INJECTED: dict[str, tuple[str, ...]] = {
     "dataset": ("seed", "folder"),
     "environment": ("folder",),
-    "agent": ("observations", "num_actions", "networks", "folder"),
+    "agent": ("observations", "num_actions", "actions", "networks", "folder"),
     "task": (
         *("output_size", "target_std", "class_counts"),
         *("class_names", "soft_targets", "naive_errors", "label_sets", "target_blocks", "folder"),

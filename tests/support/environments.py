@@ -67,6 +67,28 @@ class Pictures(gymnasium.Env):
         return image
 
 
+class Reach(gymnasium.Env):
+    """A number from -1 to 1 is shown: the action (1 + it, 2 - it), of numbers from -2 to 4, earns
+    most, which is 0."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,))
+    action_space = gymnasium.spaces.Box(-2, 4, (2,))
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self._draw(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert action.shape == (2,) and self.action_space.contains(action)
+        wanted = np.array([1 + self._shown, 2 - self._shown])
+        reward = -float(np.square(action - wanted).sum())
+        return self._draw(), reward, False, False, {}
+
+    def _draw(self) -> Any:
+        self._shown = self.np_random.uniform(-1, 1)
+        return np.array([self._shown], np.float32)
+
+
 class Unlike(gymnasium.Env):
     """Shows and earns what it is told to, whatever its spaces say."""
 
@@ -90,6 +112,16 @@ class WithoutSeed(Unlike):
 
 def unlike(seen: Any, reward: Any = 0.0) -> Unlike:
     return Unlike(seen, reward)
+
+
+def reach() -> Reach:
+    return Reach()
+
+
+def unbounded() -> Reach:
+    made = Reach()
+    made.action_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
+    return made
 
 
 def without_seed() -> Unlike:

@@ -12,10 +12,12 @@ from torch import nn
 from hpsearch.spec import TrialConfig
 from hpsearch.training.reinforcement.actor_critic import Batch, PolicyGradient
 from hpsearch.training.reinforcement.agents import Transition
+from hpsearch.training.reinforcement.distributions import Gaussian
+from hpsearch.training.reinforcement.environments import Environment
 from hpsearch.training.reinforcement.policy_gradients import ProximalPolicy
 from hpsearch.training.reinforcement.rollouts import Steps, advantages
 from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
-from tests.support.environments import CARTPOLE, NET, make
+from tests.support.environments import CARTPOLE, NET, Reach, make
 
 LINEAR = NET | {
     "model": {"name": "mlp", "hidden_sizes": []},
@@ -174,6 +176,46 @@ def test_holds_a_pole_up(agent: dict[str, Any], epochs: int) -> None:
     trainer = make(environment, agent, **values)
     curve = [(trainer.train_epoch() or {})["train_return"] for _ in range(epochs)]
     assert curve[0] < 60 and max(curve) > 80  # random actions hold it for about 22 steps
+
+
+class TestNumbers:
+    """Actions that are numbers, drawn from a normal distribution."""
+
+    def test_densities_and_entropy_are_torchs(self) -> None:
+        torch.manual_seed(0)
+        policy, means, actions = Gaussian(3), torch.randn(5, 3), torch.randn(5, 3)
+        policy.log_std.data = torch.tensor([-1.0, 0.0, 0.5])
+        other = torch.distributions.Normal(means, policy.log_std.exp())
+        found = policy.log_probabilities(means, actions)
+        torch.testing.assert_close(found, other.log_prob(actions).sum(1))
+        torch.testing.assert_close(policy.entropy(means), other.entropy().sum(1))
+
+    def test_they_are_drawn_with_the_deviation_that_is_learned(self) -> None:
+        policy = Gaussian(2)
+        policy.log_std.data = torch.tensor([0.1, 2.0]).log()
+        drawn = policy.drawn(np.zeros((5000, 2), np.float32), np.random.default_rng(0))
+        assert drawn.std(0).tolist() == pytest.approx([0.1, 2.0], rel=0.05)
+        assert policy.best(np.ones((1, 2), np.float32)).tolist() == [[1, 1]]
+
+    def test_numbers_from_minus_one_to_one_stand_for_those_between_the_bounds(self) -> None:
+        actions = Environment(Reach(), 10).actions
+        assert actions.taken(np.array([-1.0, 0.5])).tolist() == [-2.0, 2.5]
+        assert actions.taken(np.array([-7.0, 7.0])).tolist() == [-2.0, 4.0]
+
+    def test_it_learns_which_are_best_and_leaves_them_in_a_model(self) -> None:
+        environment = {"name": "tests.support.environments:reach", "epoch_steps": 1000}
+        environment |= {"val_episodes": 2, "max_episode_steps": 50}
+        agent = {"name": "ppo", "gamma": 0.0, "n_steps": 250}
+        adam = {"name": "adam", "lr": 0.003}
+        trainer = make(environment, agent, **NET | {"optimizer": adam, "batch_size": 64})
+        curve = [(trainer.train_epoch() or {})["val_return"] for _ in range(3)]
+        assert curve[-1] > -5  # 0.1 a step; 0 for both actions costs 1.3 a step or more
+        policy = trainer.policy()
+        assert policy is not None
+        seen = torch.tensor([[0.0], [0.8]])
+        found, wanted = policy.act(seen), torch.tensor([[1.0, 2.0], [1.8, 1.2]])
+        assert (found - wanted).abs().max() < 0.4
+        assert torch.equal(policy(seen), found)
 
 
 def test_what_a_population_copies_goes_on_with_other_keywords() -> None:

@@ -33,6 +33,12 @@ CHAIN = {
     "epoch_steps": 3000,
     "val_episodes": 2,
 }
+REACH = {
+    "name": "tests.support.environments:reach",
+    "epoch_steps": 200,
+    "val_episodes": 2,
+    "max_episode_steps": 20,
+}
 DQN_SECTION = {"name": "dqn", "learning_starts": 50, "train_every": 2, "target_every": 20}
 
 
@@ -209,8 +215,9 @@ class TestSchedule:
         (CARTPOLE, {"name": "reinforce", "episodes": 4}, NET),
         (CARTPOLE, {"name": "a2c", "n_steps": 64, "shared": True}, NET),
         (CARTPOLE, {"name": "ppo", "n_steps": 128, "passes": 2}, NET),
+        (REACH, {"name": "ppo", "n_steps": 128, "passes": 2}, NET),
     ],
-    ids=["q_table", "dqn", "reinforce", "a2c", "ppo"],
+    ids=["q_table", "dqn", "reinforce", "a2c", "ppo", "numbers"],
 )
 class TestEveryAgent:
     def test_two_epochs_and_two_more_are_four_bit_for_bit(
@@ -465,7 +472,7 @@ class TestPolicy:
         seen = np.stack([trainer._environment.reset(seed=i) for i in range(4)])
         expected = trainer.agent.values(seen)
         assert np.allclose(policy(torch.as_tensor(shown)).detach(), expected, atol=1e-6)
-        actions = policy.act(shown) - trainer._environment.first_action
+        actions = policy.act(shown) - trainer._environment.actions.first
         assert actions.tolist() == expected.argmax(1).tolist()
 
     def test_an_agent_without_values_has_none(self) -> None:

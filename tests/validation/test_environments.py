@@ -80,11 +80,19 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"environment": {"id": "Pendulum-v1"}},
-        "environment.name: must have a finite number of actions (gymnasium's Discrete), but got",
+        "environment.name: must have a finite number of actions (gymnasium's Discrete) for this",
     ),
     (
         {"agent": {"name": "dqn", "learning_starts": {"low": 28_000, "high": 90_000}}},
         "agent.learning_starts: must be at most the 27,000 steps of a trial (environment.epoch",
+    ),
+    (
+        {
+            "environment": {"name": "tests.support.environments:unbounded"},
+            "agent": "a2c",
+            "model": {"name": "mlp", "hidden_sizes": [8]},
+        },
+        "environment.name: must have actions with numbers or bounds (gymnasium's Discrete, Box)",
     ),
     (
         {"agent": {"name": "ppo", "n_steps": {"low": 28_000, "high": 90_000}}},
@@ -146,6 +154,11 @@ def test_a_spec_of_an_agent_is_valid_and_stays_it(raw: dict[str, Any], tmp_path:
 def test_says_what_is_wrong(changes: dict[str, Any], problem: str) -> None:
     found = problems_of({**GOOD, **changes})
     assert any(each.startswith(problem) for each in found), found
+
+
+def test_a_policy_takes_actions_that_are_numbers() -> None:
+    plain = {key: value for key, value in POLICY.items() if key != "environment"}
+    assert problems_of({**plain, "environment": {"id": "Pendulum-v1"}}) == []
 
 
 def test_a_table_has_no_net() -> None:

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.training.reinforcement.agents import Networks, Transition
-from hpsearch.training.reinforcement.environments import Array, Observations
+from hpsearch.training.reinforcement.distributions import (
+    Categorical,
+    Gaussian,
+    distribution_of,
+)
+from hpsearch.training.reinforcement.environments import Actions, Array, Observations
 from hpsearch.training.reinforcement.net_training import NetTraining
 from hpsearch.training.reinforcement.rollouts import Rollout, advantages
 
@@ -22,18 +27,26 @@ _LEAST_DEVIATION = 1e-8
 
 
 class ActorCritic(nn.Module):
-    """Observations to the logits of actions (rows, actions) and the values of states (rows,).
+    """Observations to the outputs of a policy (rows, outputs) and the values of states (rows,).
 
     The critic is a net of its own, or the first output of the actor's (`shares`); without one all
     values are 0.
     """
 
-    def __init__(self, actor: nn.Module, critic: nn.Module | None, *, shares: bool) -> None:
+    def __init__(
+        self,
+        actor: nn.Module,
+        critic: nn.Module | None,
+        policy: Categorical | Gaussian,
+        *,
+        shares: bool,
+    ) -> None:
         super().__init__()
         self.actor, self.critic, self._shares = actor, critic, shares
+        self.policy = policy
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and values."""
+        """Return outputs and values."""
         outputs: Tensor = self.actor(inputs)
         if self._shares:
             return outputs[:, 1:], outputs[:, 0]
@@ -41,14 +54,14 @@ class ActorCritic(nn.Module):
             self.critic(inputs)[:, 0]
         )
 
-    def log_probabilities(self, inputs: Tensor) -> Tensor:
-        """Return those of the actions (rows, actions)."""
+    def shown(self, inputs: Tensor) -> Tensor:
+        """Return what the policy shows: log-probabilities or means, (rows, outputs)."""
         outputs: Tensor = self.actor(inputs)
-        return outputs[:, self._shares :].log_softmax(1)
+        return self.policy.shown(outputs[:, self._shares :])
 
 
-class LogProbabilities(nn.Module):
-    """Observations to the logarithms of the actions' probabilities (rows, actions)."""
+class Shown(nn.Module):
+    """Observations to the logarithms of the actions' probabilities, or their means."""
 
     def __init__(self, network: ActorCritic) -> None:
         super().__init__()
@@ -56,7 +69,7 @@ class LogProbabilities(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return them."""
-        return self.network.log_probabilities(inputs)
+        return self.network.shown(inputs)
 
 
 @dataclass(frozen=True)
@@ -91,17 +104,18 @@ class PolicyGradient(ABC):
     """A net whose actions become likelier the more they bring beyond what was expected."""
 
     def __init__(
-        self, observations: Observations, num_actions: int, networks: Networks, settings: Settings
+        self, observations: Observations, actions: Actions, networks: Networks, settings: Settings
     ) -> None:
         self.gamma, self._settings, self._observations = settings.gamma, settings, observations
         own_critic = settings.has_critic and not settings.shared
         self.network = ActorCritic(
-            networks.new(num_actions + settings.shared),
+            networks.new(actions.num_outputs + settings.shared),
             networks.new(1) if own_critic else None,
+            distribution_of(actions),
             shares=settings.shared,
         ).to(networks.device)
         self._training, self._device = NetTraining(self.network, networks), networks.device
-        self._rollout = Rollout(observations)
+        self._rollout = Rollout(observations, actions)
         self._generator = np.random.default_rng(0)
         self._measured: list[dict[str, Tensor]] = []
 
@@ -118,17 +132,19 @@ class PolicyGradient(ABC):
         return -(log_probabilities * batch.advantages).mean()
 
     def values(self, observations: Array) -> Array:
-        """See Agent: log-probabilities, the likeliest action is the best."""
+        """See Agent: log-probabilities or means; the likeliest action is the best."""
         with torch.inference_mode():
-            found = self.network.log_probabilities(self._inputs(observations))
+            found = self.network.shown(self._inputs(observations))
         values: Array = found.cpu().numpy()
         return values
 
     def draw(self, observations: Array) -> Array:
-        """See DrawsActions: the greatest log-probability with Gumbel noise."""
-        values = self.values(observations)
-        drawn: Array = (values + self._generator.gumbel(size=values.shape)).argmax(1)
-        return drawn
+        """See DrawsActions."""
+        return self.network.policy.drawn(self.values(observations), self._generator)
+
+    def best(self, observations: Array) -> Array:
+        """See DrawsActions."""
+        return self.network.policy.best(self.values(observations))
 
     def state_values(self, observations: Array) -> Array | None:
         """See DrawsActions."""
@@ -161,7 +177,7 @@ class PolicyGradient(ABC):
 
     def values_module(self) -> nn.Module:
         """See LearnsPolicy."""
-        return LogProbabilities(copy.deepcopy(self.network).cpu()).eval()
+        return Shown(copy.deepcopy(self.network).cpu()).eval()
 
     def state_dict(self) -> dict[str, Any]:
         """See Agent."""
@@ -180,7 +196,7 @@ class PolicyGradient(ABC):
         """Return the steps of the rollout with their advantages and returns."""
         steps, settings = self._rollout.steps(), self._settings
         inputs = self._inputs(steps.observation)
-        logits, values = self.network(inputs)
+        outputs, values = self.network(inputs)
         known = values.cpu().numpy()
         after = self.network(self._inputs(steps.next_observation))[1].cpu().numpy()
         found = advantages(steps, known, after, self.gamma, settings.gae_lambda)
@@ -188,7 +204,7 @@ class PolicyGradient(ABC):
         if settings.normalize_advantages:
             found = (found - found.mean()) / (found.std() + _LEAST_DEVIATION)
         actions = torch.from_numpy(steps.action).to(self._device)
-        log_probabilities = _of(logits.log_softmax(1), actions)
+        log_probabilities = self.network.policy.log_probabilities(outputs, actions)
         as_tensors = (torch.from_numpy(each).float().to(self._device) for each in (found, returns))
         return Batch(inputs, actions, log_probabilities, *as_tensors)
 
@@ -196,10 +212,9 @@ class PolicyGradient(ABC):
         """Take a step of the optimizer."""
         settings = self._settings
         self.network.train()
-        logits, values = self.network(batch.inputs)
-        every = logits.log_softmax(1)
-        chosen = _of(every, batch.actions)
-        entropy = -(every.exp() * every).sum(1).mean()
+        outputs, values = self.network(batch.inputs)
+        chosen = self.network.policy.log_probabilities(outputs, batch.actions)
+        entropy = self.network.policy.entropy(outputs).mean()
         loss = self._policy_loss(chosen, batch) - settings.entropy_weight * entropy
         if settings.has_critic:
             loss = loss + settings.value_weight * (values - batch.returns).square().mean()
@@ -213,8 +228,3 @@ class PolicyGradient(ABC):
     def _measures(self, log_probabilities: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return what else is measured of an update."""
         return {}
-
-
-def _of(each: Tensor, actions: Tensor) -> Tensor:
-    """Return of numbers (rows, actions) those of the actions (rows,)."""
-    return each.gather(1, actions[:, None])[:, 0]

@@ -8,6 +8,7 @@ An agent whose factory has the argument `networks` learns the spec's model; one 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +33,8 @@ from hpsearch.training.reinforcement.environments import Array, Environment, Obs
 FAMILY = "agent"
 #: argument of the factories of agents that learn a net
 NETWORKS = "networks"
+#: argument of the factories of agents that take actions of any kind
+ACTIONS = "actions"
 Share = Annotated[float, Interval(ge=0, le=1)]
 Gamma = Annotated[float, Interval(ge=0, le=1), Recommended(0.9, 0.9999)]
 
@@ -44,7 +47,7 @@ class Transition(NamedTuple):
     """
 
     observation: Array
-    action: int
+    action: Any
     reward: float
     next_observation: Array
     terminated: bool
@@ -79,11 +82,15 @@ class Agent(Protocol):
 class DrawsActions(Protocol):
     """An agent with a policy: in training its actions are drawn from that, and none is random.
 
-    Its `values` are the logarithms of the actions' probabilities.
+    Its `values` are the logarithms of the actions' probabilities or, where actions are numbers,
+    their means. A factory that has the argument `actions` takes both (see Actions).
     """
 
     def draw(self, observations: Array) -> Array:
-        """Return an action for each observation, int64 (rows,)."""
+        """Return an action for each observation: int64 (rows,), or numbers (rows, numbers)."""
+
+    def best(self, observations: Array) -> Array:
+        """Return the likeliest action for each observation."""
 
     def state_values(self, observations: Array) -> Array | None:
         """Return what is expected from states on, (rows,); None where that isn't learned."""
@@ -181,9 +188,15 @@ def make_agent(config: TrialConfig, environment: Environment, networks: Networks
     component = registry.get(FAMILY, section["name"], folder)
     shared = registry.shared_keywords(FAMILY).keys() - component.own_keywords.keys()
     keywords = {key: value for key, value in section.items() if key not in {"name", *shared}}
+    actions = environment.actions
+    if not actions.is_discrete and ACTIONS not in inspect.signature(component.factory).parameters:
+        with placed("environment"):
+            rule = "must have a finite number of actions (gymnasium's Discrete) for this agent"
+            raise BadConfigurationError(rule, actions.space, keyword="name")
     offered = {
         "observations": environment.observations,
-        "num_actions": environment.num_actions,
+        "num_actions": actions.number,
+        ACTIONS: actions,
         NETWORKS: networks,
         "folder": folder,
     }

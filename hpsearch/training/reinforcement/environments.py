@@ -99,6 +99,46 @@ class Observations:
         return inputs / WHITE if self.is_bytes else inputs
 
 
+@dataclass(frozen=True)
+class Actions:
+    """What an agent can do: one of `number` actions, counted from 0, or, where that is 0, numbers.
+
+    Agents give numbers from -1 to 1, as a vector; they stand for those of `shape` from `low` to
+    `high`. `space` says what gymnasium calls it.
+    """
+
+    number: int
+    shape: tuple[int, ...]
+    low: Array
+    high: Array
+    space: str
+    first: int = 0
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether actions are numbered."""
+        return self.number > 0
+
+    @property
+    def num_outputs(self) -> int:
+        """Return how many outputs a policy has."""
+        return self.number or int(np.prod(self.shape))
+
+    @property
+    def any(self) -> Any:
+        """Return an action."""
+        return 0 if self.is_discrete else np.zeros(self.num_outputs, np.float32)
+
+    def taken(self, action: Any) -> Any:
+        """Return an agent's action as the environment takes it; numbers beyond a bound become
+        that."""
+        if self.is_discrete:
+            return int(action) + self.first
+        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        bounded = np.clip(np.reshape(action, self.shape), -1, 1)
+        return (middle + half * bounded).astype(np.float32)
+
+
 class Step(NamedTuple):
     """What an action brings; only a `terminated` episode has no rewards after it."""
 
@@ -109,7 +149,7 @@ class Step(NamedTuple):
 
 
 class Environment:
-    """An environment of gymnasium, its observations as arrays and its actions from 0 on."""
+    """An environment of gymnasium, its observations and actions as agents have them."""
 
     def __init__(self, made: Any, max_episode_steps: int) -> None:
         for method in ("reset", "step", "observation_space", "action_space"):
@@ -118,11 +158,7 @@ class Environment:
                 raise UserCodeError(rule, type(made).__name__, keyword="name")
         self._made, self._limit, self._steps = made, max_episode_steps, 0
         self.observations = _observations(made.observation_space)
-        self.num_actions = _size(made.action_space)
-        if not self.num_actions:
-            rule = "must have a finite number of actions (gymnasium's Discrete)"
-            raise BadConfigurationError(rule, str(made.action_space), keyword="name")
-        self.first_action = int(getattr(made.action_space, "start", 0))
+        self.actions = _actions(made.action_space)
         self.first_state = int(getattr(made.observation_space, "start", 0))
 
     def reset(self, seed: int | None = None) -> Array:
@@ -130,10 +166,10 @@ class Environment:
         self._steps = 0
         return self._seen(self._made.reset(seed=seed)[0])
 
-    def step(self, action: int) -> Step:
+    def step(self, action: Any) -> Step:
         """Act."""
         self._steps += 1
-        seen, reward, terminated, truncated, _ = self._made.step(action + self.first_action)
+        seen, reward, terminated, truncated, _ = self._made.step(self.actions.taken(action))
         is_over = bool(truncated) or self._steps >= self._limit
         return Step(self._seen(seen), float(reward), bool(terminated), is_over)
 
@@ -144,7 +180,7 @@ class Environment:
     def try_out(self) -> None:
         """Take a step of an episode; UserCodeError for what it shows and earns that no agent can
         learn from."""
-        for seen in (self.reset(seed=0), (step := self.step(0)).observation):
+        for seen in (self.reset(seed=0), (step := self.step(self.actions.any)).observation):
             if seen.shape != self.observations.shape:
                 rule = f"must show what its observation_space says, {self.observations.shape}"
                 raise UserCodeError(rule, seen.shape, keyword="name")
@@ -191,6 +227,17 @@ def pace_of(section: Mapping[str, Any]) -> Pace:
 def _size(space: Any) -> int:
     """Return how many values a space has; 0 for one that isn't Discrete."""
     return int(space.n) if hasattr(space, "n") and np.ndim(space.n) == 0 else 0
+
+
+def _actions(space: Any) -> Actions:
+    none = np.zeros(0)
+    if size := _size(space):
+        return Actions(size, (), none, none, str(space), int(getattr(space, "start", 0)))
+    low, high = getattr(space, "low", none), getattr(space, "high", none)
+    if not (np.size(low) and np.isfinite(low).all() and np.isfinite(high).all()):
+        rule = "must have actions with numbers or bounds (gymnasium's Discrete, Box)"
+        raise BadConfigurationError(rule, str(space), keyword="name")
+    return Actions(0, tuple(space.shape), low, high, str(space))
 
 
 def _observations(space: Any) -> Observations:

@@ -13,7 +13,7 @@ from torch import Tensor
 from hpsearch.registry import Recommended, register
 from hpsearch.training.reinforcement.actor_critic import Batch, PolicyGradient, Settings
 from hpsearch.training.reinforcement.agents import FAMILY, Gamma, Networks, Share
-from hpsearch.training.reinforcement.environments import Observations
+from hpsearch.training.reinforcement.environments import Actions, Observations
 from hpsearch.training.reinforcement.rollouts import Rollout
 
 Weight = Annotated[float, Ge(0), Recommended(1e-4, 0.05, log=True)]
@@ -88,7 +88,7 @@ class ProximalPolicy(ActorCriticAgent):
 @register(FAMILY, "reinforce", takes_shared=False, traits=WHOLE_ROLLOUTS)
 def reinforce(
     observations: Observations,
-    num_actions: int,
+    actions: Actions,
     networks: Networks,
     gamma: Gamma = 0.99,
     episodes: Annotated[int, Ge(1), Recommended(1, 16, log=True)] = 1,
@@ -116,13 +116,13 @@ def reinforce(
         has_critic=baseline,
         shared=baseline and shared,
     )
-    return Reinforce(episodes, observations, num_actions, networks, settings)
+    return Reinforce(episodes, observations, actions, networks, settings)
 
 
 @register(FAMILY, "a2c", takes_shared=False, traits=WHOLE_ROLLOUTS)
 def a2c(
     observations: Observations,
-    num_actions: int,
+    actions: Actions,
     networks: Networks,
     gamma: Gamma = 0.99,
     n_steps: NumSteps = 32,
@@ -142,13 +142,13 @@ def a2c(
     settings = Settings(
         gamma, gae_lambda, value_weight, entropy_weight, normalize_advantages, shared=shared
     )
-    return ActorCriticAgent(n_steps, observations, num_actions, networks, settings)
+    return ActorCriticAgent(n_steps, observations, actions, networks, settings)
 
 
 @register(FAMILY, "ppo", takes_shared=False)
 def ppo(
     observations: Observations,
-    num_actions: int,
+    actions: Actions,
     networks: Networks,
     gamma: Gamma = 0.99,
     n_steps: NumSteps = 256,
@@ -176,7 +176,7 @@ def ppo(
         networks.batch_size,
         n_steps,
         observations,
-        num_actions,
+        actions,
         networks,
         settings,
     )

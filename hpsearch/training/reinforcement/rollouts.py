@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 from hpsearch.training.reinforcement.agents import Transition
-from hpsearch.training.reinforcement.environments import Array, Observations
+from hpsearch.training.reinforcement.environments import Actions, Array, Observations
 
 #: types of a transition's parts but for its observations
 _DTYPES = {
-    "action": np.int64,
     "reward": np.float32,
     "terminated": np.bool_,
     "truncated": np.bool_,
@@ -34,8 +33,8 @@ class Steps(NamedTuple):
 class Rollout:
     """The steps that one policy has taken, one after another."""
 
-    def __init__(self, observations: Observations) -> None:
-        self._observations = observations
+    def __init__(self, observations: Observations, actions: Actions) -> None:
+        self._observations, self._actions = observations, actions
         self._taken: list[Transition] = []
         self.num_episodes = 0
 
@@ -49,16 +48,20 @@ class Rollout:
 
     def steps(self) -> Steps:
         """Return all that it holds."""
-        seen = self._observations
-        parts = {
-            name: np.array(
-                [getattr(each, name) for each in self._taken], _DTYPES.get(name, seen.dtype)
-            )
-            for name in Steps._fields
+        seen, is_discrete = self._observations, self._actions.is_discrete
+        dtypes = {**_DTYPES, "action": np.int64 if is_discrete else np.float32}
+        shapes = {
+            **dict.fromkeys(("observation", "next_observation"), seen.shape),
+            "action": () if is_discrete else (self._actions.num_outputs,),
         }
-        for name in ("observation", "next_observation"):
-            parts[name] = parts[name].reshape(len(self), *seen.shape)
-        return Steps(**parts)
+        return Steps(
+            *(
+                np.array(
+                    [getattr(each, name) for each in self._taken], dtypes.get(name, seen.dtype)
+                ).reshape(len(self), *shapes.get(name, ()))
+                for name in Steps._fields
+            )
+        )
 
     def clear(self) -> None:
         """Begin again, with another policy."""
@@ -74,9 +77,7 @@ class Rollout:
         parts = (state[name].cpu().numpy().copy() for name in Steps._fields)
         for seen, action, reward, after, terminated, truncated in zip(*parts, strict=True):
             self.add(
-                Transition(
-                    seen, int(action), float(reward), after, bool(terminated), bool(truncated)
-                )
+                Transition(seen, action, float(reward), after, bool(terminated), bool(truncated))
             )
 
 

@@ -147,12 +147,12 @@ class ReinforcementTrainer:
                 seen, total = self._environment.reset(), 0.0
         return returns
 
-    def _action(self, seen: Array, generator: np.random.Generator) -> int:
+    def _action(self, seen: Array, generator: np.random.Generator) -> Any:
         """Return the action of a step of training."""
         if isinstance(self.agent, DrawsActions):
-            return int(self.agent.draw(seen[None])[0])
+            return self.agent.draw(seen[None])[0]
         if generator.random() < self._exploration.at(self._steps):
-            return int(generator.integers(self._environment.num_actions))
+            return int(generator.integers(self._environment.actions.number))
         return int(self.agent.values(seen[None]).argmax())
 
     def _set_rates(self, step: int) -> None:
@@ -165,15 +165,14 @@ class ReinforcementTrainer:
         """Return the means of the validation's episodes, of which each step is taken together."""
         seeds = [derive_seed(self.config.seed, i, "validation") for i in range(len(self._others))]
         seen = [each.reset(seed) for each, seed in zip(self._others, seeds, strict=True)]
-        values = self.agent.values(np.stack(seen))
-        expected = self._expected(np.stack(seen), values)
+        expected = self._expected(np.stack(seen))
         episodes = [Episode(0.0, 0.0, 0)] * len(seen)
         live = list(range(len(seen)))
         while live:
-            actions = values.argmax(1)
+            actions = self._best(np.stack([seen[i] for i in live]))
             going_on = []
             for i, action in zip(live, actions, strict=True):
-                step, so_far = self._others[i].step(int(action)), episodes[i]
+                step, so_far = self._others[i].step(action), episodes[i]
                 discounted = so_far.discounted + self.agent.gamma**so_far.length * step.reward
                 reward, length = so_far.reward + step.reward, so_far.length + 1
                 episodes[i] = Episode(reward, discounted, length)
@@ -181,8 +180,6 @@ class ReinforcementTrainer:
                 if not (step.terminated or step.truncated):
                     going_on.append(i)
             live = going_on
-            if live:
-                values = self.agent.values(np.stack([seen[i] for i in live]))
         reward, discounted, length = np.mean(episodes, axis=0).tolist()
         returns = {
             "val_return": reward,
@@ -191,11 +188,17 @@ class ReinforcementTrainer:
         }
         return returns if expected is None else {**returns, "val_value": float(expected.mean())}
 
-    def _expected(self, seen: Array, values: Array) -> Array | None:
-        """Return what the agent expects from states on, (rows,), given its values of actions."""
+    def _best(self, seen: Array) -> Array:
+        """Return the best action for each observation."""
+        if isinstance(self.agent, DrawsActions):
+            return self.agent.best(seen)
+        return np.asarray(self.agent.values(seen).argmax(1))
+
+    def _expected(self, seen: Array) -> Array | None:
+        """Return what the agent expects from states on, (rows,)."""
         if isinstance(self.agent, DrawsActions):
             return self.agent.state_values(seen)
-        return np.asarray(values.max(1))
+        return np.asarray(self.agent.values(seen).max(1))
 
     def _seed(self, purpose: str) -> int:
         return derive_seed(self.config.seed, self.config.stream, purpose, self.epoch)
