@@ -169,6 +169,12 @@ class TestInATrainer:
         found = Trainer(TrialConfig(0, 0, 2, values), data_of(data)).train_epoch()
         assert found is not None and found[GREATEST] > 0
 
+    def test_frozen_layers_have_no_part_in_it(self, wine: Data) -> None:
+        sections = {"model": {"name": "mlp", "hidden_sizes": [4]}, "callbacks": [NAME]}
+        one = make(wine, finetune="feature_extract", **sections)
+        found = one.train_epoch()
+        assert found is not None and found[GREATEST] > 0
+
     def test_a_training_that_diverges_says_so(self, wine: Data) -> None:
         sgd = {"name": "sgd", "lr": 1e30}
         one = make(wine, optimizer=sgd, callbacks=[NAME], batch_size="full")

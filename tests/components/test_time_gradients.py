@@ -111,6 +111,15 @@ class TestInATrainer:
         values = {**SECTIONS, "model": model, "callbacks": list(callbacks)}
         return Trainer(TrialConfig(0, 0, 4, values), data)
 
+    def test_frozen_layers_have_states_too(self) -> None:
+        one = self.trainer(data_of("digits"), NAME)
+        values = {**one.config.values, "finetune": "feature_extract"}
+        frozen = Trainer(TrialConfig(0, 0, 4, values), data_of("digits"))
+        found = [each.train_epoch() or {} for each in (one, frozen)]
+        assert all(epoch[FLOW] > 0 for epoch in found)
+        trained = [param.requires_grad for param in frozen.model.parameters()]
+        assert any(trained) and not all(trained)
+
     def test_goes_on_bit_for_bit_and_changes_nothing(self) -> None:
         data = data_of("digits")
         curve = goes_on_bit_for_bit(*(self.trainer(data, NAME) for _ in range(3)))

@@ -46,7 +46,7 @@ class TimeGradients(BaseCallback):
         batches: Iterator[Batch],
     ) -> dict[str, float]:
         """Return the gradients at the model as the epoch left it."""
-        model = copy.deepcopy(model)  # statistics of norms move
+        model = copy.deepcopy(model).requires_grad_()  # frozen layers have states, too
         layers = [each for each in model.modules() if isinstance(each, Recurrence)]
         if not layers:
             return {}
