@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from hpsearch.record import Record
 
+#: of other metrics a model may have nothing, such as saturated units
+_OF_PREDICTIONS = ("train_", "val_")
+
 
 def missing_metrics(record: Record) -> list[str]:
     """Name the metrics that the best trial lacks although the data allows them."""
@@ -13,7 +16,9 @@ def missing_metrics(record: Record) -> list[str]:
     names = [
         name
         for name in notes.metrics
-        if name not in best.curve[best.epochs] and name not in notes.undefined
+        if name.startswith(_OF_PREDICTIONS)
+        and name not in best.curve[best.epochs]
+        and name not in notes.undefined
     ]
     if not names:
         return []

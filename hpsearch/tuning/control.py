@@ -290,7 +290,7 @@ class SearchControl:
         self._retention.sweep()
         for _ in self._acts.take("the search had ended"):
             pass
-        return state, reason
+        return state, reason or self._queue.why_empty
 
     def _replay(self) -> None:
         """Bring early stopping and budgets to where the record is, and finish what a driver that

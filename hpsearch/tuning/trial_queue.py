@@ -44,6 +44,14 @@ class TrialQueue:
             return True
         return not self._live and self._promotable() is None
 
+    @property
+    def why_empty(self) -> str | None:
+        """Why no further trial starts though the budget has more; None where it has none."""
+        if not (self._exhausted and self._has_budget):
+            return None
+        name = self._record.spec.search.sampler["name"]
+        return f"the sampler {name} has tried all of its configurations"
+
     def put(self, number: int) -> None:
         """Add an unfinished trial, which continues when a slot is free."""
         self._waiting.append(number)
@@ -86,8 +94,10 @@ class TrialQueue:
 
     @property
     def _may_add_trial(self) -> bool:
-        if self._exhausted:
-            return False
+        return not self._exhausted and self._has_budget
+
+    @property
+    def _has_budget(self) -> bool:
         return self._num_chosen - self._num_cancelled < self._record.spec.search.trials
 
     @property

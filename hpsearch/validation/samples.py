@@ -58,6 +58,31 @@ def corners(tree: Tree) -> tuple[Any, Any]:
     return tree, tree
 
 
+def choices_of(tree: Tree, path: str) -> list[tuple[str, tuple[Any, Any]]]:
+    """Return the samples of a tree that differ by choices alone, with their paths: each with all
+    ranges at their low ends, and at their high ones.
+
+    >>> choices_of({"a": Range(low=1, high=3), "b": Choices(choices=("x", "y"))}, "space")[1]
+    ('space', ({'a': 1, 'b': 'y'}, {'a': 3, 'b': 'y'}))
+    """
+    low, high = (samples(_with_ends(tree, end), path) for end in ("low", "high"))
+    return [(place, (one, other)) for (place, one), (_, other) in zip(low, high, strict=True)]
+
+
+def _with_ends(tree: Tree, end: str) -> Tree:
+    if isinstance(tree, Range):
+        found: Tree = getattr(tree, end)
+        return found
+    if isinstance(tree, Choices):
+        choices = tuple(_with_ends(each, end) for each in tree.choices)
+        return tree.model_copy(update={"choices": choices})
+    if isinstance(tree, Mapping):
+        return {key: _with_ends(each, end) for key, each in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_with_ends(each, end) for each in tree]
+    return tree
+
+
 def _one_by_one(columns: list[list[tuple[str, Any]]]) -> list[list[Any]]:
     """Return rows that hold every value of every column, each one value away from the first."""
     if not all(columns):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ from hpsearch.validation.fixed import fixed_problems
 from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.metrics import metric_problems
 from hpsearch.validation.outcomes import parted, unique
-from hpsearch.validation.samples import corners, samples
+from hpsearch.validation.samples import choices_of, corners, samples
 from hpsearch.validation.signatures import Alternative, check_section, check_value
 
 #: sections of components that make the model and its training; the launcher is checked elsewhere
@@ -156,23 +157,45 @@ def _building_problems(
         task_for(data, corners(draft.sections.get("task"))[0], draft.folder)
     except Exception:  # reported where the objective is checked
         return []
-    return unique(
+    problems = [
         problem
         for alternative in tried
         for problem in _building_problem(
             alternative, {**first, alternative.component.family: alternative}, draft, data
         )
-    )
+    ]
+    return unique(problems or _stage_problems(first, draft, data))
+
+
+def _stage_problems(
+    first: Mapping[str, Alternative], draft: Draft, data: Data
+) -> Iterator[Problem]:
+    """Build a trainer with each choice of the stages and within them, such as that of a task."""
+    tree = draft.sections.get("stages")
+    found = [] if tree is None else choices_of(tree, "stages")
+    for path, ends in found if len(found) > 1 else []:
+        for problem in _building_problem(first["model"], first, draft, data, {"stages": ends}):
+            place, _, below = problem.path.partition(".")
+            is_inside = place == "stages" and below
+            yield replace(problem, path=join(path, below)) if is_inside else problem
 
 
 def _building_problem(
-    alternative: Alternative, chosen: Mapping[str, Alternative], draft: Draft, data: Data
+    alternative: Alternative,
+    chosen: Mapping[str, Alternative],
+    draft: Draft,
+    data: Data,
+    sections: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
 ) -> list[Problem]:
-    """Try the low ends of all ranges, then the high ones; if one works, trials may tell more."""
+    """Try the low ends of all ranges, then the high ones; if one works, trials may tell more.
+
+    `sections` have their two values instead of the spec's.
+    """
     problems = []
     for corner in (0, 1):
         values = {section: _values(each, corner) for section, each in chosen.items()}
         values |= _other_values(draft, data, corner)
+        values |= {section: ends[corner] for section, ends in sections.items()}
         config = TrialConfig(0, 0, 1, values, folder=str(draft.folder))
         try:
             with torch.random.fork_rng(devices=[]):

@@ -178,6 +178,8 @@ class TestRefused:
             staged(folded, PRETRAIN_BY_LABELS)
 
 
+CODE = {"task": "reconstruction", "epochs": 1}
+FORECAST = {"task": "forecasting", "epochs": 1}
 SPEC: dict[str, Any] = {
     "name": "pretrained",
     "objective": {"metric": "val_accuracy", "direction": "maximize"},
@@ -230,6 +232,26 @@ class TestSpecs:
     def test_what_is_refused(self, stages: Any, message: str) -> None:
         with pytest.raises(SpecError, match=message):
             check(draft_spec({**SPEC, "stages": stages}))
+
+    @pytest.mark.parametrize(
+        ("stages", "place"),
+        [
+            ({"choices": [None, [FORECAST], [CODE]]}, "stages.choices.1.0.task.name"),
+            ({"choices": [None, [CODE], [FORECAST]]}, "stages.choices.2.0.task.name"),
+            ([{"task": {"choices": ["reconstruction", "forecasting"]}, "epochs": 1}],
+             "stages.0.task.name"),
+        ],
+        ids=["between", "last", "task"],
+    )  # fmt: skip
+    def test_each_choice_must_fit_the_data(self, stages: Any, place: str) -> None:
+        with pytest.raises(SpecError, match=rf"{place}: forecasting needs targets") as caught:
+            check(draft_spec({**SPEC, "stages": stages}))
+        assert len(caught.value.problems) == 1
+
+    def test_a_choice_may_fit_at_one_end_of_its_ranges(self) -> None:
+        task = {"choices": ["reconstruction", {"name": "reconstruction", "kl_weight": 0.5}]}
+        stages = [{"task": task, "epochs": {"low": 1, "high": 2}}]
+        assert check(draft_spec({**SPEC, "stages": stages})).stages
 
     def test_choices_are_told_by_the_beginning_of_their_yaml(self) -> None:
         stages = [{"task": "reconstruction", "epochs": 2, "optimizer": {"name": "sgd", "lr": 0.1}}]
