@@ -38,6 +38,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "gradient_clip": (),
     "gradient_noise": (),
     "weight_averaging": (),
+    "ensemble": (),
     "regularizer": ("model",),
     "constraint": ("model",),
     "augmentation": ("input_shape", "output_size", "kind", "input_scale"),

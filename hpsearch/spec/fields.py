@@ -137,6 +137,11 @@ class SpecFields(Frozen):
         ComponentOf("weight_averaging", optional=True),
         Field(description="an average of the weights that is evaluated and kept in their place"),
     ] = None
+    ensemble: Annotated[
+        Section,
+        ComponentOf("ensemble", optional=True),
+        Field(description="weights that the training passes through, as one model"),
+    ] = None
     lr_schedule: Annotated[
         Section,
         ComponentOf("lr_schedule", optional=True),

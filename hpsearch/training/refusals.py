@@ -27,6 +27,14 @@ def check_accumulate(accumulate: int, task: Task) -> None:
             raise BadConfigurationError(f"must be 1, as {why}", accumulate)
 
 
+def check_ensemble(has_ensemble: bool, task: Task) -> None:
+    """Refuse members that would keep each other's states."""
+    if has_ensemble and getattr(task, "stateful", False):
+        with placed("task"):
+            rule = "must be false with an ensemble, whose members would share their states"
+            raise BadConfigurationError(rule, True, keyword="stateful")
+
+
 def check_batches(model: nn.Module, rows: TrainingRows, batch_size: int) -> None:
     """Refuse batches that the model can't take, or that can't be made of the training rows."""
     with placed("batch_size"):

@@ -45,9 +45,15 @@ from hpsearch.training.gradient_noise import GradientNoise
 from hpsearch.training.groups import load_optimizer_state, optimizer_state, parameter_groups
 from hpsearch.training.measurements import Measurements
 from hpsearch.training.pacing import TrainingSchedule
-from hpsearch.training.refusals import check_accumulate, check_batches, check_optimizer
+from hpsearch.training.refusals import (
+    check_accumulate,
+    check_batches,
+    check_ensemble,
+    check_optimizer,
+)
 from hpsearch.training.rows import training_rows
 from hpsearch.training.seeds import RandomStates, derive_seed, keeps_random_states, seed_all
+from hpsearch.training.snapshots import SnapshotEnsemble
 from hpsearch.training.splits import Splits
 from hpsearch.training.streams import keeping_states
 from hpsearch.training.totals import Totals
@@ -136,6 +142,12 @@ class Trainer:
         averaging = build(config, "weight_averaging")
         params = list(self.model.parameters())
         self._average = averaging and WeightAverage(averaging, params, config.max_epochs)
+        snapshots = build(config, "ensemble")
+        check_ensemble(snapshots is not None, self.task)
+        #: the members of an ensemble that the model has passed through
+        self.snapshots = snapshots and SnapshotEnsemble(
+            snapshots, self.model, self.task.head, config.max_epochs
+        )
         self._keys = DropoutKeys(self.model)
         self._forward = self._compile() if config.compile else self.model
 
@@ -221,6 +233,8 @@ class Trainer:
         first_step = self._pace.first_step(self.epoch)
         if self._noise is not None:
             self._noise.begin_epoch(self._seed("gradient noise"), first_step, len(sizes))
+        if self.snapshots is not None:
+            self.snapshots.begin_epoch(self.epoch)
         if self._average is not None:
             self._average.release()
         hold_iterate(self.optimizer)
@@ -287,6 +301,7 @@ class Trainer:
             "pace": copied_to_cpu(self._pace.state_dict()),
             "scaler": self._scaler.state_dict() if self._scaler is not None else None,
             "average": None if self._average is None else self._average.state_dict(),
+            "snapshots": None if self.snapshots is None else self.snapshots.state_dict(),
             "callbacks": self._callbacks.state_dict(),
             "score_before": self._forgetting.before if self._forgetting is not None else None,
         }
@@ -312,6 +327,8 @@ class Trainer:
 
     def load_weights(self, state: Mapping[str, Any]) -> None:
         """See ModelTrainer."""
+        if self.snapshots is not None:
+            self.snapshots.load_state_dict(state.get("snapshots") or [])
         self.model.load_state_dict(state["model"])
         self.task.criterion.load_state_dict(state["criterion"])
 
@@ -352,7 +369,7 @@ class Trainer:
         """What evaluates the model."""
         return Evaluation(
             model=self.model,
-            forward=self._forward,
+            forward=self._evaluated_forward,
             task=self.task,
             data=self.data,
             splits=self.splits,
@@ -362,6 +379,11 @@ class Trainer:
             views_seed=self._seed("views", 0),
             in_streams=self._rows.in_streams,
         )
+
+    def _evaluated_forward(self, inputs: Tree) -> Tree:
+        if self.snapshots is None:
+            return self._forward(inputs)
+        return self.snapshots.outputs(self._forward, inputs)
 
     @cached_property
     def update(self) -> Update:

@@ -49,7 +49,7 @@ def check_disk(spec: SearchSpec, data: Data | None, slots: int, folder: Path) ->
 
 def checkpoint_bytes(data: Data, values: Mapping[str, Any], folder: Path) -> int:
     """Return how much a trial's checkpoint takes at most: the weights, and the copies of them that
-    its optimizer, its callbacks and averaging keep; 0 where no model can be built."""
+    its optimizer, callbacks, averaging and ensemble keep; 0 where no model can be built."""
     try:
         model = model_for(values["model"], data, folder)
     except Exception:  # a configuration that can't be built writes no checkpoint
@@ -58,8 +58,9 @@ def checkpoint_bytes(data: Data, values: Mapping[str, Any], folder: Path) -> int
     kept = _optimizer_bytes(values["optimizer"], model, weights, folder)
     for callback in values.get("callbacks") or []:
         kept += (_weight_copies("callbacks", callback, folder) or 0) * weights
-    if (averaging := values.get("weight_averaging")) is not None:
-        kept += (_weight_copies("weight_averaging", averaging, folder) or 0) * weights
+    for section in ("weight_averaging", "ensemble"):
+        if (value := values.get(section)) is not None:
+            kept += (_weight_copies(section, value, folder) or 0) * weights
     return (weights + kept) * max(len(data.folds), 1)
 
 

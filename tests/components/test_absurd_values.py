@@ -27,6 +27,10 @@ def trial(**sections: Any) -> dict[str, Any]:
             "weight_averaging.decay: must be less than 1, but got 1.0",
         ),
         (
+            {"ensemble": {"name": "snapshot", "cycles": 1}},
+            "ensemble.cycles: must be greater than or equal to 2, but got 1",
+        ),
+        (
             {"gradient_noise": {"name": "gaussian", "decay": 1000}},
             "gradient_noise.decay: must be less than or equal to 10, but got 1000",
         ),

@@ -100,6 +100,7 @@ NEITHER = {
     "dropout.naive_rnn": "neither draws masks anew at each step",
     "dropout.rec_mem": "neither drops candidates",
     "dropout.weight_drop": "neither drops recurrent weights",
+    "ensemble.*": "neither has any",
     "finetune.*": "procedures over groups of layers",
     "gradient_noise.*": "neither has any",
     "head.svm": "scores as they are",

@@ -272,6 +272,7 @@ PLACES: dict[str, list[Any]] = {
             "gradient_clip",
             "gradient_noise",
             "weight_averaging",
+            "ensemble",
             "finetune",
         )
     },
