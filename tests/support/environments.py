@@ -124,6 +124,12 @@ def unbounded() -> Reach:
     return made
 
 
+def switches() -> Reach:
+    made = Reach()
+    made.action_space = gymnasium.spaces.MultiBinary(1)
+    return made
+
+
 def without_seed() -> Unlike:
     return WithoutSeed([0.0, 0.0], 0.0)
 

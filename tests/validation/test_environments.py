@@ -95,6 +95,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "environment.name: must have actions with numbers or bounds (gymnasium's Discrete, Box)",
     ),
     (
+        {"environment": {"name": "tests.support.environments:switches"}},
+        "environment.name: must have actions with numbers or bounds (gymnasium's Discrete, Box)",
+    ),
+    (
         {"agent": {"name": "ppo", "n_steps": {"low": 28_000, "high": 90_000}}},
         "agent.n_steps: must be at most the 27,000 steps of a trial (environment.epoch",
     ),

@@ -225,8 +225,8 @@ def pace_of(section: Mapping[str, Any]) -> Pace:
 
 
 def _size(space: Any) -> int:
-    """Return how many values a space has; 0 for one that isn't Discrete."""
-    return int(space.n) if hasattr(space, "n") and np.ndim(space.n) == 0 else 0
+    """Return how many values a space has; 0 for one that isn't Discrete, as MultiBinary isn't."""
+    return int(space.n) if hasattr(space, "n") and getattr(space, "shape", ()) == () else 0
 
 
 def _actions(space: Any) -> Actions:
