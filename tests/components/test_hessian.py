@@ -107,8 +107,10 @@ def test_a_loss_that_is_linear_has_none() -> None:
     assert found == {GREATEST: 0.0, LEAST: 0.0}
 
 
-def test_what_is_not_finite_is_left_out() -> None:
+def test_what_is_not_finite_is_left_out_and_so_is_what_no_rows_say() -> None:
     model = nn.Linear(3, 1)
+    callback = registry.get("callback", NAME).build({})
+    assert callback.measure(model, squares, iter(())) == {}
     assert measured(model, torch.full((4, 3), math.inf), torch.zeros(4, 1)) == {}
 
 

@@ -61,6 +61,8 @@ class Hessian(BaseCallback):
         """Return both eigenvalues at the model as the epoch left it, or the last ones."""
         if self._epoch % self.every == 0:
             seen = list(itertools.islice(batches, self.batches))
+            if not seen:
+                return {}
             model = copy.deepcopy(model).eval()
             params = [param for param in model.parameters() if param.requires_grad]
             start = torch.cat([torch.randn_like(param).flatten() for param in params])
