@@ -131,7 +131,7 @@ def metric_learning(
     folder: Path | None,
     loss: LossSection | None = None,
     embedding_size: Annotated[int, Ge(1), Recommended(8, 128, log=True)] = 32,
-    rows_per_class: Annotated[int, Ge(2), Recommended(2, 16, log=True)] = 4,
+    rows_per_class: Annotated[int, Ge(2), Recommended(2, 8, log=True)] = 4,
     normalize: bool = True,
 ) -> MetricLearning:
     """Embeddings of `embedding_size` numbers, by the triplet loss or another one of a whole batch
