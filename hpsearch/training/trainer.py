@@ -236,7 +236,7 @@ class Trainer:
         if self.snapshots is not None:
             self.snapshots.begin_epoch(self.epoch)
         if self._average is not None:
-            self._average.release()
+            self._average.begin_epoch(self.epoch)
         hold_iterate(self.optimizer)
         self.model.train()
         if self._tuning is not None:
@@ -261,9 +261,7 @@ class Trainer:
         self._keys.end_epoch()
         seed_all(self._seed("evaluation"))
         measured = self._measure()
-        self.update.hold_average()
-        if self._average is not None and self._average.hold():
-            self.update.project()
+        self.update.end_epoch()
         self._callbacks.before_evaluation(self.model, self._read_train)
         return measured | self._probe()
 
@@ -346,13 +344,9 @@ class Trainer:
             for step, batch in enumerate(self.training_batches(plan)):
                 measure = step % plan.stride == 0
                 outputs, norm = self.update(batch, measure=measure)
-                if self._average is not None:
-                    self._average.end_step(self.epoch)
                 if norm is not None:
                     norms.append(norm)
                 totals.add(outputs, batch)
-        if self._average is not None:
-            self._average.end_epoch(self.epoch)
         # none where each of these gradients has overflowed in half precision
         return totals.summary(), torch.stack(norms).mean().item() if norms else 0.0
 
@@ -402,6 +396,7 @@ class Trainer:
             accumulate=self._accumulate,
             count=self.task.count,
             scaler=self._scaler,
+            average=self._average,
         )
 
     @cached_property

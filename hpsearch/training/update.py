@@ -18,6 +18,7 @@ from hpsearch.components.regularizers import Penalty
 from hpsearch.errors import UserCodeError
 from hpsearch.training.dropout_keys import DropoutKeys
 from hpsearch.training.gradient_noise import GradientNoise
+from hpsearch.training.weight_average import WeightAverage
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Update:
     accumulate: int = 1
     count: Callable[[Batch], Tensor | int] = len
     scaler: torch.amp.GradScaler | None = None
+    average: WeightAverage | None = None
 
     def __post_init__(self) -> None:
         groups = self.optimizer.param_groups
@@ -57,7 +59,7 @@ class Update:
         else:
             outputs, _, norm = self._gradient(batch, measure)
             self._take_step()
-        self.project()
+        self._end_step()
         return outputs, norm
 
     def apply(self, take_step: Callable[[], None], *, measure: bool) -> Tensor | None:
@@ -67,19 +69,25 @@ class Update:
         """
         norm = self._finish_gradient(measure)
         take_step()
-        self.project()
+        self._end_step()
         return norm
 
-    def hold_average(self) -> None:
-        """Let the model hold its optimizer's average, if there is one; that is projected, too.
+    def end_epoch(self) -> None:
+        """Let the model hold the average of its weights, or its optimizer's, if there is one.
 
-        It is of weights as the steps left them, before their projections.
+        That is projected, too; an optimizer's is of weights as the steps left them.
         """
         if hold_average(self.optimizer):
-            self.project()
+            self._project()
+        if self.average is not None and self.average.end_epoch():
+            self._project()
 
-    def project(self) -> None:
-        """Project the weights, as after each step."""
+    def _end_step(self) -> None:
+        self._project()
+        if self.average is not None:
+            self.average.end_step()
+
+    def _project(self) -> None:
         for project in self.projections:
             project()
 

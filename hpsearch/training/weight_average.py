@@ -23,27 +23,29 @@ class WeightAverage:
         self._others: list[Tensor] = []  # the average; while that is held, the trained weights
         self._number = 0  # weights that were added
         self._is_held = False
+        self._epoch = 0
 
-    def end_step(self, epoch: int) -> None:
-        """Add the weights after a step of an epoch, where they are to be."""
+    def begin_epoch(self, epoch: int) -> None:
+        """Let the model hold the weights that the steps of an epoch move."""
+        self._epoch = epoch
+        if self._is_held:
+            self._swap()
+
+    def end_step(self) -> None:
+        """Add the weights after a step, where they are to be."""
         if self._averaging.each_step:
-            self._add(epoch)
+            self._add()
 
-    def end_epoch(self, epoch: int) -> None:
-        """Add the weights after an epoch, where they are to be."""
+    def end_epoch(self) -> bool:
+        """Add the weights after an epoch, where they are to be; let the model hold the average.
+
+        Returns whether there is one.
+        """
         if not self._averaging.each_step:
-            self._add(epoch)
-
-    def hold(self) -> bool:
-        """Let the model hold the average; returns whether there is one."""
+            self._add()
         if self._number and not self._is_held:
             self._swap()
         return self._is_held
-
-    def release(self) -> None:
-        """Let the model hold the weights that the steps move."""
-        if self._is_held:
-            self._swap()
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of what is kept beside the model's weights."""
@@ -60,8 +62,8 @@ class WeightAverage:
         self._number, self._is_held = state["number"], state["is_held"]
 
     @torch.no_grad()
-    def _add(self, epoch: int) -> None:
-        if not self._averaging.takes(epoch, self._max_epochs):
+    def _add(self) -> None:
+        if not self._averaging.takes(self._epoch, self._max_epochs):
             return
         if not self._others:
             self._others = [torch.empty_like(param) for param in self._params]

@@ -13,7 +13,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from hpsearch.components import Data
 from hpsearch.training import Trainer, export_model
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
-from hpsearch.training.lanes.programs import obstacle_of
 from tests.support.trainers import make
 
 EMA = {"name": "ema", "decay": 0.8}
@@ -98,8 +97,3 @@ def test_the_average_keeps_the_constraints(wine: Data) -> None:
         if isinstance(layer, nn.Linear):
             norms = layer.weight.norm(dim=1)
             torch.testing.assert_close(norms, torch.ones_like(norms))
-
-
-def test_a_trial_with_one_trains_alone(wine: Data) -> None:
-    assert "weight_averaging" in obstacle_of(make(wine, weight_averaging=EMA))
-    assert not obstacle_of(make(wine))

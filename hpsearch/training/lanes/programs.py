@@ -36,7 +36,7 @@ _NOT_COMPARED = (
 _OF_BATCHES = ("batch_size", "last_batch", "lr_scaling", "batch_schedule")
 _WHOLE = "the model's norms, its loss or augmentations need whole batches"
 #: sections that change what a step computes, in ways that lanes don't share
-_UNSHARED_SECTIONS = ("finetune", "stages", "weight_averaging", "ensemble")
+_UNSHARED_SECTIONS = ("finetune", "stages", "ensemble")
 
 
 class _Same:

@@ -30,6 +30,8 @@ def kind_of_step(trainer: Trainer) -> Hashable:
     update = trainer.update
     if any(group.get("maximize") for group in groups) or update.projections or update.noise:
         return None
+    if update.average is not None:
+        return None
     if trainer.augmenting:  # lane by lane, with what is not in the tables of an epoch
         return None
     if any(param.requires_grad for param in trainer.task.criterion.parameters()):

@@ -47,6 +47,7 @@ SECTIONS = {
     "initializer": "initializer",
     "gradient_clip": "gradient_clip",
     "gradient_noise": "gradient_noise",
+    "weight_averaging": "weight_averaging",
     "lr_schedule": "lr_schedule",
     "batch_schedule": "batch_schedule",
     "momentum_schedule": "momentum_schedule",
@@ -103,8 +104,12 @@ def _section(family: str, name: str) -> dict[str, Any]:
     return {"name": name, **NEEDED.get(place, {}), **STEADY.get(place, {})}
 
 
-#: keywords for which outputs don't depend on rounding: groups of one feature are all bias
-STEADY = {"norm.group": {"groups": 2}}
+#: keywords for which outputs don't depend on rounding: groups of one feature are all bias; and
+#: with which a component acts within a few epochs
+STEADY: dict[str, dict[str, Any]] = {
+    "norm.group": {"groups": 2},
+    "weight_averaging.swa": {"start": 0.0},
+}
 
 
 def _in_model(family: str, name: str) -> Case:
