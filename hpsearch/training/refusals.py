@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hpsearch.components.batch import Tree
 from hpsearch.components.models.building import check_batch_size
 from hpsearch.components.tasks import Task
 from hpsearch.errors import BadConfigurationError, placed
@@ -27,12 +29,19 @@ def check_accumulate(accumulate: int, task: Task) -> None:
             raise BadConfigurationError(f"must be 1, as {why}", accumulate)
 
 
-def check_ensemble(has_ensemble: bool, task: Task) -> None:
-    """Refuse members that would keep each other's states."""
-    if has_ensemble and getattr(task, "stateful", False):
+def check_ensemble(model: nn.Module, task: Task, inputs: Tree) -> None:
+    """Refuse members that would keep each other's states, or whose outputs for an example have no
+    mean."""
+    if getattr(task, "stateful", False):
         with placed("task"):
             rule = "must be false with an ensemble, whose members would share their states"
             raise BadConfigurationError(rule, True, keyword="stateful")
+    with torch.no_grad():
+        outputs = model.eval()(inputs)
+    if not isinstance(outputs, Tensor):
+        with placed("ensemble"):
+            rule = "must not be given for a model that gives several tensors: they have no mean"
+            raise BadConfigurationError(rule)
 
 
 def check_batches(model: nn.Module, rows: TrainingRows, batch_size: int) -> None:

@@ -13,7 +13,6 @@ from torch.func import functional_call
 from hpsearch.components.batch import Tree
 from hpsearch.components.ensembles import Snapshots
 from hpsearch.components.tasks.heads import Head
-from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.training.checkpoints import copied_to_cpu
 
 
@@ -45,10 +44,6 @@ class SnapshotEnsemble:
     def outputs(self, forward: Callable[[Tree], Tree], inputs: Tree) -> Tree:
         """Return the outputs of the mean prediction; `forward` gives those of the model."""
         newest = forward(inputs)
-        if not isinstance(newest, Tensor):
-            with placed("ensemble"):
-                rule = "needs a model that gives one tensor, whose predictions have a mean"
-                raise BadConfigurationError(rule)
         if not self._states:
             return newest
         others = [functional_call(self._model, state, (inputs,)) for state in self._states]

@@ -143,7 +143,8 @@ class Trainer:
         params = list(self.model.parameters())
         self._average = averaging and WeightAverage(averaging, params, config.max_epochs)
         snapshots = build(config, "ensemble")
-        check_ensemble(snapshots is not None, self.task)
+        if snapshots is not None:
+            check_ensemble(self.model, self.task, self._first_row())
         #: the members of an ensemble that the model has passed through
         self.snapshots = snapshots and SnapshotEnsemble(
             snapshots, self.model, self.task.head, config.max_epochs
