@@ -34,8 +34,8 @@ from hpsearch.validation.samples import corners
 from hpsearch.validation.signatures import Alternative, check_section, check_value
 
 ENVIRONMENT = "environment"
-#: keywords of agents that begin to learn after so many steps
-STARTS = ("learning_starts", "n_steps")
+#: keywords of agents that begin to learn after so many steps, or episodes of a step at least
+STARTS = ("learning_starts", "n_steps", "episodes")
 #: keywords of agents that draw batches from so many transitions
 BUFFERS = ("buffer_size", "n_steps")
 #: trait of agents that learn from all they have done at a time, rather than from batches

@@ -83,6 +83,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "environment.name: must have a finite number of actions (gymnasium's Discrete) for this",
     ),
     (
+        {"agent": {"name": "reinforce", "episodes": 27_001}},
+        "agent.episodes: must be at most the 27,000 steps of a trial (environment.epoch",
+    ),
+    (
         {"agent": {"name": "dqn", "learning_starts": {"low": 28_000, "high": 90_000}}},
         "agent.learning_starts: must be at most the 27,000 steps of a trial (environment.epoch",
     ),
