@@ -17,9 +17,10 @@ from hpsearch.components.batch import Batch
 from hpsearch.components.tasks.kinds import Statement
 from hpsearch.components.tasks.likelihoods import LEAST_LOG_SCALE, LearnedGaussian
 from hpsearch.components.tasks.reconstruction import kl_divergences, laplacian_variances
-from hpsearch.errors import BadConfigurationError
-from hpsearch.spec import TrialConfig
+from hpsearch.errors import BadConfigurationError, SpecError
+from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import Trainer, export_model
+from hpsearch.validation import check
 from tests.support.lanes import alone, assert_same, together
 from tests.support.trainers import goes_on_bit_for_bit
 
@@ -182,6 +183,20 @@ class TestRefused:
         rule = "likelihood: must not be bernoulli, as inputs aren't from 0 to 1 but"
         with pytest.raises(BadConfigurationError, match=rule):
             Trainer(config("bernoulli"), wine)
+
+    def test_sharpness_of_tables_as_objective(self) -> None:
+        spec = {
+            "name": "tables",
+            "objective": {"metric": "val_sharpness", "direction": "maximize"},
+            "dataset": "wine",
+            "task": "reconstruction",
+            "model": {"name": "autoencoder", "code_size": "auto"},
+            "optimizer": "adam",
+        }
+        rule = "objective.metric: must be defined for the data, but its examples are no images"
+        with pytest.raises(SpecError, match=rule):
+            check(draft_spec(spec))
+        check(draft_spec({**spec, "dataset": {"name": "digits", "train_rows": 100}}))
 
     def test_beside_a_loss(self, data: Data) -> None:
         with pytest.raises(BadConfigurationError, match="must be left out where a loss is given"):

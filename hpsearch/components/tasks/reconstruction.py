@@ -76,6 +76,12 @@ class Reconstruction(SupervisedTask):
         bound = () if self._likelihood is None else ("negative_elbo",)
         return ("loss", "kl_divergence", "sharpness", *bound)
 
+    def undefined(self, input_shape: tuple[int, ...]) -> dict[str, str]:
+        """Return why examples of a shape have no sharpness."""
+        if _is_image(input_shape):
+            return {}
+        return {"sharpness": "its examples are no images of 3x3 pixels or more"}
+
     def link_layers(self) -> list[nn.Module]:
         """Return what makes reconstructions of outputs, where outputs are none."""
         likelihood = self._likelihood
@@ -102,7 +108,7 @@ class Reconstruction(SupervisedTask):
         divergence = kl_divergences(*codes).double().sum() if codes else 0.0 * error[0]
         found = [divergence]
         given, wanted = self._compared(outputs, batch)
-        if batch.inputs.ndim == 4 and min(batch.inputs.shape[2:]) > 2:
+        if _is_image(batch.inputs.shape[1:]):
             images = self._means(given).view_as(batch.inputs)
             found += [laplacian_variances(each).sum() for each in (images, batch.inputs)]
         if self._likelihood is not None:
@@ -130,6 +136,10 @@ class Reconstruction(SupervisedTask):
         if others and others[1]:
             metrics["sharpness"] = others[0] / others[1]
         return metrics
+
+
+def _is_image(shape: Sequence[int]) -> bool:
+    return len(shape) == 3 and min(shape[1:]) > 2
 
 
 def laplacian_variances(images: Tensor) -> Tensor:

@@ -53,6 +53,12 @@ class Restoration(SupervisedTask):
         self._input_mean = torch.tensor(np.asarray(input_mean))
         self._input_std, self._input_range = torch.tensor(np.asarray(input_std)), input_range
 
+    def undefined(self, input_shape: tuple[int, ...]) -> dict[str, str]:
+        """Return why examples of a shape have no similarities."""
+        if len(input_shape) == 3:
+            return {}
+        return dict.fromkeys(("ssim", "ssim_gain"), "its examples are no images")
+
     @torch.no_grad()
     def totals(self, outputs: Tree, batch: Batch) -> Tensor:
         """Return the errors, the ratios and similarities of what the model gave and got, and the

@@ -20,13 +20,17 @@ SPLIT_WORDS = {"val": "validation", "test": "test"}
 
 
 def undefined_scores(task: Task, data: Data) -> dict[str, str]:
-    """Return why a task's scores aren't defined on a split of the data, by the metric's name.
+    """Return why a task's scores aren't defined on a split of the data, by the metric's name; and
+    what isn't defined for its examples, of which a task may say so.
 
     Random outputs and right ones are tried: what neither has, no model has. Datasets aren't read.
     """
+    undefined = getattr(task, "undefined", None)
+    of_examples: dict[str, str] = {} if undefined is None else undefined(data.one_shape)
+    splits = ("train", *SPLIT_WORDS)
+    found = {f"{name}_{each}": why for name in splits for each, why in of_examples.items()}
     if not task.scores:
-        return {}
-    found: dict[str, str] = {}
+        return found
     for name, y in _targets(data):
         missing = set(task.scores) - _defined(task, y, data.output_size)
         why = _why(data, y, SPLIT_WORDS[name]) if missing else ""
