@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hpsearch.components.batch import Batch
 from hpsearch.components.data import Data
+from hpsearch.components.image_transforms import are_pixels
 from hpsearch.components.input_shapes import check_images
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.registry import Component, Recommended, is_ours, register
@@ -36,6 +37,10 @@ NO_MOVES = (
 )
 #: and where an example has several inputs, as pairs have
 NO_MIXING = "must leave targets as they are, which belong to both inputs of an example"
+#: and where the mean of two rows' targets is none
+NO_MEANS = "must leave targets as they are, as those of two rows have no mean"
+#: and one of pixels where there are none
+NO_PIXELS = "must take any values, as the data set's are from {:g} to {:g}, not pixels from 0 to 1"
 Pixels = Annotated[int, Interval(ge=1, le=1024), Recommended(1, 4)]
 Probability = Annotated[float, Interval(ge=0, le=1), Recommended(0.0, 1.0)]
 
@@ -44,8 +49,13 @@ def refusal(component: Component, data: Data) -> str:
     """Return why an augmentation can't be taken for a data set, or nothing."""
     if data.num_tokens or data.input_parts:
         return NO_TOKENS if data.num_tokens else NO_PARTS
-    if data.encoding.num_inputs and component.traits.get("mixes_rows", False):
-        return NO_MIXING
+    if component.traits.get("mixes_rows", False):
+        if data.encoding.num_inputs:
+            return NO_MIXING
+        if not data.encoding.has_means:
+            return NO_MEANS
+    if component.traits.get("needs_pixels", False) and not are_pixels(*data.input_bounds):
+        return NO_PIXELS.format(*data.input_bounds)
     is_known = is_ours(component.factory) and not component.traits.get("keeps_places", False)
     return NO_MOVES if data.encoding.has_places and is_known else ""
 

@@ -49,6 +49,8 @@ class TargetEncoding:
     target_axes: ClassVar[tuple[int, ...] | None] = None
     #: whether targets have places in an image, which an augmentation would have to move too
     has_places: ClassVar[bool] = False
+    #: whether the mean of two rows' targets is a target
+    has_means: ClassVar[bool] = True
     #: whether an output must not depend on later steps of its sequence
     is_causal: ClassVar[bool] = False
 

@@ -63,10 +63,15 @@ def as_pixels(x: Tensor, scale: Scale) -> tuple[Tensor, Tensor, Tensor]:
     mean, std = (torch.as_tensor(part).to(x.device) for part in (scale.mean, scale.std))
     pixels = x * std + mean
     low, high = pixels.aminmax()
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
+    if not are_pixels(low, high):
         rule = f"needs pixels from 0 to 1, but the data set has {low:g} to {high:g}"
         raise BadConfigurationError(rule)
     return pixels, mean, std
+
+
+def are_pixels(low: float | Tensor, high: float | Tensor) -> bool:
+    """Whether values from `low` to `high` are pixels from 0 to 1."""
+    return bool(low >= -_ROUNDING and high <= 1 + _ROUNDING)
 
 
 def names() -> list[str]:
@@ -101,7 +106,7 @@ def component(name: str) -> Component:
     theirs = _keywords(made)
     parameters = [each for each in own if each.kind is not each.VAR_KEYWORD]
     build.__signature__ = inspect.Signature([*parameters, *theirs])  # type: ignore[attr-defined]
-    return Component("augmentation", full, build)
+    return Component("augmentation", full, build, traits={"needs_pixels": True})
 
 
 def _made(name: str, made: Any, keywords: dict[str, Any]) -> Callable[[Tensor], Tensor]:

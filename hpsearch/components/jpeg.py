@@ -43,7 +43,7 @@ _TO_COLOURS = (
 _FROM_COLOURS = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
-@register("augmentation", "jpeg", traits={"keeps_places": True})
+@register("augmentation", "jpeg", traits={"keeps_places": True, "needs_pixels": True})
 def jpeg(
     input_shape: tuple[int, ...],
     input_scale: Scale,

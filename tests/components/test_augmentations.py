@@ -12,8 +12,10 @@ from torch import Tensor
 from hpsearch import registry
 from hpsearch.components import Data, load_data
 from hpsearch.components.examples import Scale
-from hpsearch.errors import BadConfigurationError
+from hpsearch.errors import BadConfigurationError, SpecError
 from hpsearch.registry import ComponentOf
+from hpsearch.spec import draft_spec
+from hpsearch.validation import check
 from tests.support.trainers import goes_on_bit_for_bit, make
 
 SHAPE = (1, 8, 8)
@@ -192,6 +194,31 @@ def test_noise_and_masks() -> None:
 def test_tables_are_refused(name: str) -> None:
     with pytest.raises(BadConfigurationError, match=f"^{name} needs images"):
         build(name, (13,))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "task", "model"),
+    [
+        ({"name": "digits", "train_rows": 200}, "metric_learning", "mlp"),
+        ({"name": "echo", "sequences": 100}, "sequence_labelling", "rnn"),
+        ({"name": "patterns", "size": 16}, "associative_memory", "hopfield"),
+    ],
+)
+def test_targets_without_a_mean_are_not_mixed(
+    dataset: dict[str, Any], task: str, model: str
+) -> None:
+    spec = {
+        "name": "mixed",
+        "objective": {"metric": "val_loss", "direction": "minimize"},
+        "dataset": dataset,
+        "task": task,
+        "model": model,
+        "optimizer": "adam",
+        "batch_size": {"choices": [8, 10]},
+        "augmentations": ["gaussian_noise", "mixup"],
+    }
+    with pytest.raises(SpecError, match="augmentations.1: must leave targets as they are, as"):
+        check(draft_spec(spec))
 
 
 def test_evaluation_sees_images_as_they_are(digits: Data) -> None:

@@ -111,6 +111,19 @@ class TestAugmentation:
             self.augment(torch.full((2, 1, 16, 16), 3.0))
 
 
+def test_a_data_set_of_other_values_is_refused() -> None:
+    values = {
+        "model": {"name": "fcn", "channels": [4]},
+        "optimizer": "adam",
+        "batch_size": 5,
+        "augmentations": ["blur", "jpeg"],
+    }
+    data = load_data({"name": "blobs_segmentation", "images": 20, "size": 16}, seed=0)
+    rule = r"augmentations.1: must take any values, as the data set's are from -\d.* to \d.*'jpeg'"
+    with pytest.raises(BadConfigurationError, match=rule):
+        Trainer(TrialConfig(0, 0, 1, values), data)
+
+
 def test_a_net_learns_to_undo_it() -> None:
     said = Statement("restoration", "the task is for restoration")
     section = {"name": "digits", "train_rows": 300, "val_rows": 100}

@@ -24,6 +24,7 @@ class Patterns(NumberedValues):
     """Float32 (rows, units): what each row was before it was damaged."""
 
     reads_targets: ClassVar[bool] = False
+    has_means: ClassVar[bool] = False
 
     def checked(self, y: Values, names: Sequence[str], x: Values) -> Values:
         """Return the patterns; DataError where they aren't as inputs are."""

@@ -35,6 +35,8 @@ class StepClasses(PlacedClasses):
     Outputs are (rows, steps, classes).
     """
 
+    has_means: ClassVar[bool] = False
+
     def description(self, output_size: int) -> str:
         """See TargetEncoding."""
         return f" into {output_size} classes of steps"
