@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from hpsearch.errors import Problem, SpecError
 
 if TYPE_CHECKING:
     from hpsearch.record import Record
@@ -46,9 +49,27 @@ FolderOption = Annotated[
     Path | None,
     typer.Option("--folder", help="New path of the spec's folder, with its code."),
 ]
+
+
+def finite_number(text: str) -> float:
+    """Return the number of `--target`; SpecError where it is none, or not finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise SpecError([Problem("--target", "must be a finite number", text)])
+    return value
+
+
 TargetOption = Annotated[
     list[float],
-    typer.Option("--target", help="A value of the objective: how soon was it reached?"),
+    typer.Option(
+        "--target",
+        parser=finite_number,
+        metavar="VALUE",
+        help="A value of the objective: how soon was it reached?",
+    ),
 ]
 ChangedCodeOption = Annotated[bool, typer.Option("--changed-code", help="Accept changed code.")]
 

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from hpsearch.cli import app
-from hpsearch.errors import HpsearchError
+from hpsearch.errors import HpsearchError, SpecError
 from hpsearch.outcome import Outcome
 from hpsearch.record import Finalist, FinalNote
 from hpsearch.runs import Runs
@@ -127,5 +127,10 @@ def test_compares_searches_and_writes_a_page(tmp_path: Path) -> None:
     assert "val_accuracy ≥ 0.9: not reached" in text
     [soon, never] = json.loads(CliRunner().invoke(app, [*status, "--json"]).output)["targets"]
     assert (soon["epochs"], never["epochs"]) == (1, None)
+    for wrong in ("nan", "1e400", "high"):
+        with pytest.raises(
+            SpecError, match=f"--target: must be a finite number, but got '{wrong}'"
+        ):
+            CliRunner().invoke(app, ["status", "b", "--target", wrong], catch_exceptions=False)
     with pytest.raises(HpsearchError, match="one for each, but got 2 and 1"):
         CliRunner().invoke(app, [*command, "--with", "a"], catch_exceptions=False)
