@@ -2,7 +2,7 @@
 
 A factory gets the names of the `metrics` that every epoch reports. Where callbacks of its making
 measure some themselves, its attribute `metrics` names them; `{metric}` in a name stands for each
-metric of the task.
+metric of the task. Where not all models have them, its `measures(model)` says whether one has.
 """
 
 from __future__ import annotations
@@ -98,13 +98,20 @@ class BaseCallback(Callback):
 
 
 def callback_metrics(
-    sections: Sequence[Any] | None, folder: Path | None = None
+    sections: Sequence[Any] | None, folder: Path | None = None, model: nn.Module | None = None
 ) -> tuple[str, ...]:
-    """Return the names of what the callbacks of these sections measure."""
+    """Return the names of what the callbacks of these sections measure, of a model if one is
+    given."""
     names = [CALLBACK.written_out(section)["name"] for section in sections or ()]
     factories = [registry.get("callback", name, folder).factory for name in names]
+    if model is not None:
+        factories = [each for each in factories if getattr(each, "measures", _any)(model)]
     found = [name for factory in factories for name in getattr(factory, "metrics", ())]
     return tuple(dict.fromkeys(found))
+
+
+def _any(model: nn.Module) -> bool:
+    return True
 
 
 @register("callback", "recalibrate_bn")

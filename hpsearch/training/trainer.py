@@ -126,9 +126,11 @@ class Trainer:
         self.splits = Splits(data, self.device, config.loader, parts, self._seed)
         initialize_from_data(self.model, self._first_inputs)
         self.augmenting = Augmenting(config, data)
-        measured = callback_metrics(config.values.get("callbacks"), Path(config.folder))
-        known = epoch_metrics(self.task, has_rest=subset is not None, measured=measured)
-        self._callbacks = Callbacks(config, known)
+        sections, folder = config.values.get("callbacks"), Path(config.folder)
+        measured = callback_metrics(sections, folder, self.model)
+        #: the names of all that an epoch reports
+        self.reported = epoch_metrics(self.task, has_rest=subset is not None, measured=measured)
+        self._callbacks = Callbacks(config, self.reported)
         self._callbacks.check_data(data)
         if self._callbacks.train_evaluation is not None:
             self.splits.parts[TRAIN_EVAL] = self._train_eval_rows(self._callbacks.train_evaluation)

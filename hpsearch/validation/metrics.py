@@ -77,7 +77,7 @@ def reported_metrics(
 
     Those of an alternative are with each of its losses and so on.
     """
-    has_rest, measured = _has_rest(draft), _measured(draft)
+    has_rest, measured = _has_rest(draft), measured_metrics(draft)
     combine: Callable[[Iterable[bool]], bool] = all if need_all else any
     reported = [
         _in_all([epoch_metrics(each, has_rest=has_rest, measured=measured) for each in alike])
@@ -178,7 +178,7 @@ def _leaves_rest(section: Tree, folder: Path) -> bool:
         return False
 
 
-def _measured(draft: Draft) -> list[str]:
+def measured_metrics(draft: Draft) -> list[str]:
     """Return the metrics that the callbacks of every trial measure."""
     try:
         each = [

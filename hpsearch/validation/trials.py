@@ -29,10 +29,11 @@ from hpsearch.spec import (
     join,
     to_plain,
 )
+from hpsearch.training import Trainer
 from hpsearch.training.stages import new_trainer
 from hpsearch.validation.fixed import fixed_problems
 from hpsearch.validation.kinds import stated_kind
-from hpsearch.validation.metrics import metric_problems
+from hpsearch.validation.metrics import compared_metrics, measured_metrics, metric_problems
 from hpsearch.validation.outcomes import parted, unique
 from hpsearch.validation.samples import choices_of, corners, samples
 from hpsearch.validation.signatures import Alternative, check_section, check_value
@@ -205,8 +206,22 @@ def _building_problem(
         except Exception as error:  # user code may raise anything
             problems.append(_problem_in_trial(error, alternative, chosen, values, data))
         else:
-            return []
+            return _unreported(trainer, values["model"]["name"], draft)
     return problems[:1]
+
+
+def _unreported(trainer: object, model: str, draft: Draft) -> list[Problem]:
+    """Return the objectives that trials of a model don't report, which have nothing that a
+    callback measures."""
+    if not isinstance(trainer, Trainer):  # of stages, the first is built
+        return []
+    missing = {*measured_metrics(draft)} - {*trainer.reported}
+    rule = f"must be a metric that trials of {model} report, too ({', '.join(trainer.reported)})"
+    return [
+        Problem(place, rule, metric)
+        for place, metric in compared_metrics(draft)
+        if metric in missing
+    ]
 
 
 def _problem_in_trial(

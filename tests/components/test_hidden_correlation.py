@@ -135,3 +135,18 @@ def test_it_can_be_searched_for_and_mistakes_are_told() -> None:
     check(draft_spec(changed(objective=objective, callbacks=[NAME])))
     found = problems_of(changed(callbacks=[{"name": NAME, "rows": 1}]))
     assert found == ["callbacks.0.rows: must be greater than or equal to 2, but got 1"]
+
+
+def test_a_net_without_hidden_layers_has_no_objective() -> None:
+    def problems(hidden_sizes: list[int]) -> list[str]:
+        return problems_of(
+            changed(
+                objective={"metric": CORRELATION, "direction": "minimize"},
+                model={"name": "mlp", "hidden_sizes": hidden_sizes},
+                callbacks=[NAME],
+            )
+        )
+
+    [found] = problems([])
+    assert found.startswith("objective.metric: must be a metric that trials of mlp report, too (")
+    assert problems([4]) == []

@@ -134,3 +134,21 @@ class TestInATrainer:
 def test_mistakes() -> None:
     found = problems_of(changed(callbacks=[{"name": NAME, "rows": 0}]))
     assert found == ["callbacks.0.rows: must be greater than or equal to 1, but got 0"]
+
+
+def test_a_net_without_steps_has_no_objective() -> None:
+    """A model's trials would end without a value to compare."""
+    recurrent, plain = {"name": "rnn", "hidden_size": 4}, {"name": "mlp", "hidden_sizes": [4]}
+    spec = changed(
+        dataset={"name": "digits", "train_rows": 60},
+        model={"choices": [recurrent, plain]},
+        callbacks=[NAME],
+        batch_size=16,
+    )
+    objective = {"metric": FLOW, "direction": "maximize"}
+    [found] = problems_of({**spec, "objective": objective})
+    assert found.startswith("objective.metric: must be a metric that trials of mlp report, too (")
+    assert problems_of({**spec, "objective": objective, "model": recurrent}) == []
+    stop = {"name": "early_stopping", "metric": FLOW, "mode": "max"}
+    [found] = problems_of({**spec, "callbacks": [NAME, stop]})
+    assert "callbacks.1.metric: must be a metric of every epoch (" in found

@@ -50,6 +50,11 @@ class HiddenCorrelation(BaseCallback):
 
     metrics: ClassVar[tuple[str, ...]] = (CORRELATION, RANK)
 
+    @staticmethod
+    def measures(model: nn.Module) -> bool:
+        """Whether a model has a layer before its last."""
+        return len(layer_groups(model)) > 1
+
     @torch.no_grad()
     def probe(self, model: nn.Module, read: Callable[[str], Iterator[Batch]]) -> dict[str, float]:
         """Return both measures on the validation rows that `read` gives."""

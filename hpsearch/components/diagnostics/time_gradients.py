@@ -39,6 +39,11 @@ class TimeGradients(BaseCallback):
 
     metrics: ClassVar[tuple[str, ...]] = (FLOW,)
 
+    @staticmethod
+    def measures(model: nn.Module) -> bool:
+        """Whether a model has recurrent layers."""
+        return any(isinstance(each, Recurrence) for each in model.modules())
+
     def measure(
         self,
         model: nn.Module,
