@@ -14,7 +14,7 @@ from annotated_types import Ge, Interval
 from hpsearch.registry import Recommended, register
 
 #: the share of all epochs before which nothing is averaged
-Start = Annotated[float, Interval(ge=0, lt=1), Recommended(0.25, 0.9)]
+Start = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.9)]
 
 
 class Averaging(Protocol):

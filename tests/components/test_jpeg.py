@@ -106,9 +106,10 @@ class TestAugmentation:
         with pytest.raises(BadConfigurationError, match=match):
             jpeg(shape, self.SCALE, **keywords)
 
-    def test_other_values_than_pixels_are_refused(self) -> None:
-        with pytest.raises(BadConfigurationError, match="needs pixels from 0 to 1, but the data"):
-            self.augment(torch.full((2, 1, 16, 16), 3.0))
+    def test_what_noise_before_it_has_made_of_pixels_is_clamped(self) -> None:
+        noisy = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 3 - 1
+        found, expected = (self.augment((x - 0.25) / 0.5) for x in (noisy, noisy.clamp(0, 1)))
+        assert torch.equal(found, expected)
 
 
 def test_a_data_set_of_other_values_is_refused() -> None:

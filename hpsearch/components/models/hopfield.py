@@ -69,10 +69,10 @@ class HopfieldNet(nn.Module):
         units = torch.eye(len(weights), dtype=torch.bool, device=states.device)
         for _ in range(self._sweeps):
             if self._updates == "synchronous":
-                states = _updated(states, F.linear(states, weights))
+                states = _updated(states, F.linear(states, weights), weights)
                 continue
             for unit, row in zip(units.unbind(0), weights.unbind(0), strict=True):
-                updated = _updated(states, (states @ row)[:, None].expand_as(states))
+                updated = _updated(states, (states @ row)[:, None], row[None])
                 states = torch.where(unit, updated, states)
         return states
 
@@ -82,6 +82,8 @@ class HopfieldNet(nn.Module):
         return self.recalled(states), self.energy(states)
 
 
-def _updated(before: Tensor, fields: Tensor) -> Tensor:
-    """Return the signs of fields; where one is 0 a unit stays what it was."""
-    return torch.where(fields == 0, before, fields.sign().to(before.dtype))
+def _updated(before: Tensor, fields: Tensor, weights: Tensor) -> Tensor:
+    """Return the signs of fields, sums of `weights`; where one is 0, but for what was rounded, a
+    unit stays what it was."""
+    rounded = weights.abs().sum(1) * torch.finfo(weights.dtype).eps
+    return torch.where(fields.abs() <= rounded, before, fields.sign().to(before.dtype))

@@ -16,7 +16,7 @@ from hpsearch.training.reinforcement.agents import FAMILY, Gamma, Networks, Shar
 from hpsearch.training.reinforcement.environments import Actions, Observations
 from hpsearch.training.reinforcement.rollouts import Rollout
 
-Weight = Annotated[float, Ge(0), Recommended(1e-4, 0.05, log=True)]
+Weight = Annotated[float, Ge(0), Recommended(1e-4, 0.05, log=True, prior=0.01)]
 ValueWeight = Annotated[float, Gt(0), Recommended(0.1, 1.0)]
 Lambda = Annotated[Share, Recommended(0.8, 1.0)]
 #: of agents whose updates are of all steps since the last one, so that they have no batches
