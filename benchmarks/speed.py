@@ -4,6 +4,9 @@ The work: Fashion-MNIST (12,000 + 3,000 rows), an MLP 784-128-64-10, six hyperpa
 of 1 to 9 epochs under ASHA (eta 3), two at once, every curve in MLflow's SQLite store. The peers
 are `benchmarks.peers.ray_tune` and `benchmarks.peers.optuna_processes`; `hpsearch_fused` trains up
 to 16 trials in each of two workers, of which ASHA trains other epochs than of two. Linux only.
+
+The samplers come to like other batch sizes, of which a small one takes many times the steps of a
+large one: `steps` tells. With one of `--batch-sizes` all programs train the same steps an epoch.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 METRIC = "val_accuracy"
 MAX_EPOCHS = 9
 TRAIN_ROWS, VAL_ROWS = 12_000, 3_000
+BATCH_SIZES = [32, 64, 128, 256]
 
 SPEC = """\
 name: speed
@@ -43,7 +47,7 @@ optimizer:
   lr: {{low: 1e-3, high: 1.0, log: true}}
   momentum: {{low: 0.0, high: 0.99}}
   weight_decay: {{low: 1e-6, high: 1e-2, log: true}}
-batch_size: {{choices: [32, 64, 128, 256]}}
+batch_size: {{choices: {batch_sizes}}}
 search:
   trials: {trials}
   seed: {seed}
@@ -87,6 +91,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="with the seeds 0, 1, 2 …")
     programs = (*GOALS, RAY_TUNE, OPTUNA)
     parser.add_argument("--only", nargs="+", choices=programs, default=programs)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCH_SIZES)
     arguments = parser.parse_args()
     print_circumstances()
     results: dict[str, list[Measurement]] = {program: [] for program in arguments.only}
@@ -95,24 +100,27 @@ def main() -> None:
         for seed in range(arguments.repeats):
             for program in arguments.only:
                 run_folder = Path(folder, f"{program}-{seed}")
-                result = run(program, arguments.trials, seed, run_folder)
+                sizes = arguments.batch_sizes
+                result = run(program, arguments.trials, seed, run_folder, sizes)
                 results[program].append(result)
                 print(f"{program} seed {seed}: {result}", flush=True)
     print_table(results)
     print_ratios(results)
 
 
-def run(program: str, trials: int, seed: int, folder: Path) -> Measurement:
+def run(program: str, trials: int, seed: int, folder: Path, batch_sizes: list[int]) -> Measurement:
     """Measure one search of `program` in the new `folder`."""
     folder.mkdir()
     if program in SETTINGS:
         spec = folder / "speed.yaml"
-        spec.write_text(SPEC.format(trials=trials, seed=seed, **SETTINGS[program]))
+        values = {"trials": trials, "seed": seed, "batch_sizes": batch_sizes}
+        spec.write_text(SPEC.format(**values, **SETTINGS[program]))
         command = [sys.executable, "-m", "hpsearch.cli", "run", str(spec)]
         command += ["--runs", str(folder / "runs")]
     else:
         command = [sys.executable, "-m", f"benchmarks.peers.{program}", "--unmeasured"]
         command += ["--trials", str(trials), "--seed", str(seed), "--dir", str(folder)]
+        command += ["--batch-sizes", *map(str, batch_sizes)]
     return measure(command, folder)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.speed import MAX_EPOCHS, METRIC, TRAIN_ROWS, VAL_ROWS, measure
+from benchmarks.speed import BATCH_SIZES, MAX_EPOCHS, METRIC, TRAIN_ROWS, VAL_ROWS, measure
 
 __all__ = ["MAX_EPOCHS", "METRIC", "fashion_mnist", "main", "mlp", "sgd", "train", "validate"]
 
@@ -107,17 +107,19 @@ def validate(model: nn.Module, loader: Batches) -> tuple[float, float]:
     return total_loss / VAL_ROWS, num_correct / VAL_ROWS
 
 
-def main(module: str, search: Callable[[int, int, Path], None]) -> None:
-    """The command line of a peer: runs `search(trials, seed, folder)`, prints what it took."""
+def main(module: str, search: Callable[[int, int, Path, list[int]], None]) -> None:
+    """The command line of a peer: runs `search(trials, seed, folder, batch_sizes)`, prints what it
+    took."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}")
     parser.add_argument("--trials", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCH_SIZES)
     parser.add_argument("--dir", type=Path, required=True, help="an empty or a new folder")
     parser.add_argument("--unmeasured", action="store_true", help="only search, print no JSON")
     arguments = parser.parse_args()
     folder = arguments.dir.resolve()
     if arguments.unmeasured:
-        search(arguments.trials, arguments.seed, folder)
+        search(arguments.trials, arguments.seed, folder, arguments.batch_sizes)
         return
     # Measured from outside: only a parent sees what start-up and Ray's daemons cost.
     command = [sys.executable, "-m", module, *sys.argv[1:], "--dir", str(folder), "--unmeasured"]

@@ -28,24 +28,24 @@ NUM_PROCESSES = 2
 Data = tuple[TensorDataset, TensorDataset]
 
 
-def suggest(trial: optuna.Trial) -> dict[str, Any]:
+def suggest(trial: optuna.Trial, batch_sizes: list[int]) -> dict[str, Any]:
     """The trial's six hyperparameters."""
     return {
         "lr": trial.suggest_float("lr", 1e-3, 1.0, log=True),
         "momentum": trial.suggest_float("momentum", 0.0, 0.99),
         "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
         "dropout": trial.suggest_float("dropout", 0.0, 0.6),
-        "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128, 256]),
+        "batch_size": trial.suggest_categorical("batch_size", batch_sizes),
         "initializer": trial.suggest_categorical(
             "initializer", ["xavier_uniform", "he_normal", "orthogonal"]
         ),
     }
 
 
-def objective(trial: optuna.Trial, data: Data) -> float:
+def objective(trial: optuna.Trial, data: Data, batch_sizes: list[int]) -> float:
     """Train one trial, its curve in a run of its own."""
     with mlflow.start_run(run_name=f"trial_{trial.number}", nested=True):
-        config = suggest(trial)
+        config = suggest(trial, batch_sizes)
         mlflow.log_params(config)
         model = mlp(config)
         optimizer = sgd(model, config)
@@ -70,7 +70,9 @@ def create_experiment(folder: Path) -> None:
     mlflow.set_experiment("speed")
 
 
-def optimize(process: int, trials: int, seed: int, folder: Path, data: Data) -> None:
+def optimize(
+    process: int, trials: int, seed: int, folder: Path, data: Data, batch_sizes: list[int]
+) -> None:
     """One of the processes; all of them together run `trials` trials."""
     create_experiment(folder)
     study = optuna.create_study(
@@ -84,19 +86,20 @@ def optimize(process: int, trials: int, seed: int, folder: Path, data: Data) -> 
     )
     with mlflow.start_run(run_name=f"process_{process}"):
         study.optimize(
-            lambda trial: objective(trial, data),
+            lambda trial: objective(trial, data, batch_sizes),
             callbacks=[MaxTrialsCallback(trials, states=None)],
         )
 
 
-def search(trials: int, seed: int, folder: Path) -> None:
+def search(trials: int, seed: int, folder: Path, batch_sizes: list[int]) -> None:
     """Run the search; the journal and MLflow's store go to `folder`."""
     torch.set_num_threads(1)
     data = fashion_mnist(seed)
     # Two processes that create MLflow's tables at once fail ("duplicate column name"), and a
     # connection to SQLite must not be carried into a fork: so the store is made in its own.
     run_processes(create_experiment, [(folder,)])
-    run_processes(optimize, [(i, trials, seed, folder, data) for i in range(NUM_PROCESSES)])
+    common = trials, seed, folder, data, batch_sizes
+    run_processes(optimize, [(i, *common) for i in range(NUM_PROCESSES)])
 
 
 def run_processes(target: Callable[..., None], arguments: list[tuple[Any, ...]]) -> None:

@@ -33,7 +33,6 @@ SPACE = {
     "momentum": tune.uniform(0.0, 0.99),
     "weight_decay": tune.loguniform(1e-6, 1e-2),
     "dropout": tune.uniform(0.0, 0.6),
-    "batch_size": tune.choice([32, 64, 128, 256]),
     "initializer": tune.choice(["xavier_uniform", "he_normal", "orthogonal"]),
 }
 
@@ -50,14 +49,14 @@ def train_mlp(config: dict[str, Any], train_set: TensorDataset, val_set: TensorD
         tune.report({"train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy})
 
 
-def search(trials: int, seed: int, folder: Path) -> None:
+def search(trials: int, seed: int, folder: Path, batch_sizes: list[int]) -> None:
     """Run the search, two trials at once; MLflow's store and Ray's results go to `folder`."""
     ray.init(num_cpus=2)
     train_set, val_set = fashion_mnist(seed)
     trainable = tune.with_parameters(train_mlp, train_set=train_set, val_set=val_set)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
-        param_space=SPACE,
+        param_space={**SPACE, "batch_size": tune.choice(batch_sizes)},
         tune_config=tune.TuneConfig(
             metric=METRIC,
             mode="max",
