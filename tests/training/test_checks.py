@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components import Arrays, Data, load_data
+from hpsearch.components.tasks.kinds import Statement
 from hpsearch.errors import BadConfigurationError
 from hpsearch.training import CrossValidation, Trainer
 from hpsearch.training.checks.by_name import Finding, check_trial, run_checks
@@ -172,3 +173,17 @@ def test_a_spec_is_diagnosed_at_both_ends(tmp_path: Path) -> None:
 def diagnose(spec: Path, *options: str) -> Any:
     command = [sys.executable, "-m", "hpsearch.cli", "diagnose", str(spec), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_norms_that_evaluate_by_batch_are_found_by_pairs_of_rows(wine: Data) -> None:
+    by_batch = {**SOUND, "norm": {"name": "batch", "evaluation": "batch"}}
+    found = finding(make(wine, model=by_batch), "batch_invariance")
+    assert not found.ok and "of a batch and of pairs of rows differ by" in found.message
+
+
+@pytest.mark.parametrize("name", registry.names("check"))
+def test_of_a_model_that_gives_several_tensors_the_first_is_looked_at(name: str) -> None:
+    said = Statement("reconstruction", "the task is for reconstruction")
+    data = load_data({"name": "digits", "train_rows": 60}, seed=0, said=said)
+    vae = {"name": "autoencoder", "hidden_sizes": [8], "variational": True}
+    assert all(each.check == name for each in run_checks(make(data, model=vae), [name]))
