@@ -27,7 +27,6 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wo
         ("trial extend a 1 --to 0", "--to: must be at least 1, but got '0'"),
         ("logs a --trial x", "--trial: must be a whole number, but got 'x'"),
         ("narrow a x --low q", "--low: must be a number, but got 'q'"),
-        ("status a --target q", "--target: must be a finite number, but got 'q'"),
         ("best a --output foo", "--output: must be one of 'spec', 'json', but got 'foo'"),
         ("extend", "NAME: must be given"),
         ("trial extend a 1", "--to: must be given"),
