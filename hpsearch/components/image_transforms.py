@@ -50,7 +50,7 @@ class PerImage:
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         pixels, mean, std = as_pixels(x, self._scale)
-        images = (255 * pixels).round().clamp(0, 255).to(torch.uint8)
+        images = (255 * pixels).round().to(torch.uint8)
         changed = torch.stack([self.transform(image) for image in images])
         return (changed.float() / 255 - mean) / std, y
 

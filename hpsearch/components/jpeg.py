@@ -76,7 +76,7 @@ def jpeg(
 @torch.no_grad()
 def compressed(images: Tensor, quality: Tensor) -> Tensor:
     """Return images (B, C, H, W) of 0 to 1 as JPEG gives them back, each at its quality (B,)."""
-    pixels = (255 * images.float()).round().clamp(0, 255)
+    pixels = (255 * images.float()).round()
     if images.shape[1] == 1:
         changed = _quantised(pixels - 128, _table(_BRIGHTNESS, quality)) + 128
     else:

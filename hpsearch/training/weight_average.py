@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hpsearch.components.optimizers import swap
 from hpsearch.components.weight_averaging import Averaging
 from hpsearch.training.checkpoints import copied_to_cpu
 
@@ -75,10 +76,7 @@ class WeightAverage:
                 other.lerp_(param, share)
         self._number += 1
 
-    @torch.no_grad()
     def _swap(self) -> None:
         for other, param in zip(self._others, self._params, strict=True):
-            held = param.clone()
-            param.copy_(other)
-            other.copy_(held)
+            swap(param, other)
         self._is_held = not self._is_held

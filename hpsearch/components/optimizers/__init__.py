@@ -13,7 +13,7 @@ from hpsearch.components.optimizers import (
     pytorch_optimizer,
     torch_optim,
 )
-from hpsearch.components.optimizers.averaging import hold_average, hold_iterate
+from hpsearch.components.optimizers.averaging import hold_average, hold_iterate, swap
 from hpsearch.components.optimizers.base import Group, Params, build_optimizer
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "lars",
     "perceptron",
     "pytorch_optimizer",
+    "swap",
     "torch_optim",
 ]

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 
@@ -32,16 +33,20 @@ class AveragedSGD(torch.optim.ASGD):
         """Let the model hold the weights that the steps move."""
         self._hold_average(False)
 
-    @torch.no_grad()
     def _hold_average(self, average: bool) -> None:
         for group in self.param_groups:
             if group["train_mode"] == average:
                 for param in group["params"]:
-                    other = self.state[param]["ax"]
-                    held = param.clone()
-                    param.copy_(other)
-                    other.copy_(held)
+                    swap(param, self.state[param]["ax"])
                 group["train_mode"] = not average
+
+
+@torch.no_grad()
+def swap(one: Tensor, other: Tensor) -> None:
+    """Exchange the values of two tensors in place."""
+    held = one.clone()
+    one.copy_(other)
+    other.copy_(held)
 
 
 def hold_average(optimizer: Optimizer) -> bool:

@@ -123,9 +123,9 @@ class PolicyGradient(ABC):
     def _is_complete(self, rollout: Rollout) -> bool:
         """Whether there are enough steps to learn from."""
 
-    @abstractmethod
     def _batches(self, rollout: Batch) -> Iterator[Batch]:
-        """Yield what each step of the optimizer is taken on."""
+        """Yield what each step of the optimizer is taken on: by default one step on all of it."""
+        yield rollout
 
     def _policy_loss(self, log_probabilities: Tensor, batch: Batch) -> Tensor:
         """Return the loss of the actions' log-probabilities now (steps,)."""

@@ -34,9 +34,6 @@ class Reinforce(PolicyGradient):
     def _is_complete(self, rollout: Rollout) -> bool:
         return rollout.num_episodes >= self._num_episodes
 
-    def _batches(self, rollout: Batch) -> Iterator[Batch]:
-        yield rollout
-
 
 class ActorCriticAgent(PolicyGradient):
     """Learns from a number of steps, each once."""
@@ -47,9 +44,6 @@ class ActorCriticAgent(PolicyGradient):
 
     def _is_complete(self, rollout: Rollout) -> bool:
         return len(rollout) >= self._num_steps
-
-    def _batches(self, rollout: Batch) -> Iterator[Batch]:
-        yield rollout
 
 
 class ProximalPolicy(ActorCriticAgent):
