@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 from hpsearch.spec import TrialConfig
+from hpsearch.training.reinforcement.q_table import QTable
 from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
 
 CARTPOLE = {"id": "CartPole-v1", "epoch_steps": 200, "val_episodes": 3}
@@ -18,6 +19,13 @@ NET = {
     "optimizer": {"name": "adam", "lr": 1e-3},
     "batch_size": 16,
 }
+CHAIN = {
+    "name": "tests.support.environments:chain",
+    "length": 10,
+    "epoch_steps": 3000,
+    "val_episodes": 2,
+}
+DQN_SECTION = {"name": "dqn", "learning_starts": 50, "train_every": 2, "target_every": 20}
 
 
 class Chain(gymnasium.Env):
@@ -151,3 +159,9 @@ def make(
     environment: dict[str, Any], agent: dict[str, Any], **values: Any
 ) -> ReinforcementTrainer:
     return ReinforcementTrainer(config(environment, agent, **values))
+
+
+def table_of(agent: Any) -> QTable:
+    """Return an agent that is a table."""
+    assert isinstance(agent, QTable)
+    return agent
