@@ -9,8 +9,9 @@ product (before there is one, the best newest value); its regret is that of its 
 for the best configuration of the table, 1 for the median one. Tasks and curves are described in
 `benchmarks.tables`.
 
-"auto, warm" first tries a portfolio of points from searches (by auto) of the development tasks
-of the same family, the task itself left out.
+"auto, points" first tries a portfolio of points from searches (by auto) of the development tasks
+of the same family, the task itself left out; "auto, warm" has models of these searches too, as in
+the product.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from hpsearch.early_stopping import EarlyStopper, JointRule, PausingRule, geomet
 from hpsearch.early_stopping.halving import SuccessiveHalving
 from hpsearch.samplers import Observation, Sampler, make_sampler
 from hpsearch.samplers.first_points import FirstPoints
-from hpsearch.samplers.portfolio import History, portfolio
+from hpsearch.samplers.history import History
+from hpsearch.samplers.portfolio import portfolio
 from hpsearch.spec import Scalar
 
 RUNGS = geometric_rungs(1, 3, MAX_EPOCHS)
@@ -67,7 +69,7 @@ class RayOptunaSearch:
         return dict(trial.params)
 
 
-def _of_ours(name: str) -> Maker:
+def _of_ours(name: str, earlier: Sequence[History] = ()) -> Maker:
     def make(task: Task, seed: int, workers: int) -> Sampler:
         return make_sampler(
             {"name": name},
@@ -76,20 +78,33 @@ def _of_ours(name: str) -> Maker:
             direction="minimize",
             rungs=RUNGS,
             slots=workers,
+            earlier=earlier,
         )
 
     return make
 
 
-def _warm_auto(task: Task, seed: int, workers: int) -> Sampler:
+def _with_points(task: Task, seed: int, workers: int) -> Sampler:
+    return _begun(task, seed, _of_ours("auto")(task, seed, workers), workers)
+
+
+def _warm(task: Task, seed: int, workers: int) -> Sampler:
+    earlier = _earlier(task, seed, workers)
+    return _begun(task, seed, _of_ours("auto", earlier)(task, seed, workers), workers)
+
+
+def _begun(task: Task, seed: int, sampler: Sampler, workers: int) -> Sampler:
+    points = portfolio(_earlier(task, seed, workers), task.space)
+    return FirstPoints(sampler, points, task.space, seed)
+
+
+def _earlier(task: Task, seed: int, workers: int) -> list[History]:
     family = task.name.partition("/")[0]
-    earlier = [
+    return [
         _history(name, seed, workers)
         for name in DEVELOPMENT
         if name.partition("/")[0] == family and name != task.name
     ]
-    points = portfolio(earlier, task.space)
-    return FirstPoints(_of_ours("auto")(task, seed, workers), points, task.space, seed)
 
 
 @cache
@@ -110,7 +125,8 @@ MAKERS: dict[str, Maker] = {
     "nsga2": _of_ours("nsga2"),
     "qmc": _of_ours("qmc"),
     "auto": _of_ours("auto"),
-    "auto, warm": _warm_auto,
+    "auto, points": _with_points,
+    "auto, warm": _warm,
 }
 DEFAULT_SAMPLERS = ("random", "tpe (Ray's OptunaSearch)", "auto")
 
@@ -243,7 +259,8 @@ def main() -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     print(f"tasks: {', '.join(tasks)}; {arguments.seeds} seeds; early stopping: ASHA {RUNGS}")
     print("mean regret ± standard error (0 best, 1 median configuration)\n")
-    print(f"{'workers':>7}  {'sampler':<26}{'half budget':>16}{'full budget':>16}{'ms each':>9}")
+    shares = "".join(f"{f'{share:.0%} of budget':>16}" for share in SHARES)
+    print(f"{'workers':>7}  {'sampler':<26}{shares}{'ms each':>9}")
     for workers in arguments.workers:
         for name in arguments.samplers:
             results = [
@@ -258,9 +275,9 @@ def _line(workers: int, name: str, results: Sequence[Result]) -> str:
     regrets = np.array([result.regrets for result in results])  # (searches, SHARES)
     errors = regrets.std(axis=0, ddof=1) / len(results) ** 0.5
     texts = [f"{m:.3f} ± {e:.3f}" for m, e in zip(regrets.mean(axis=0), errors, strict=True)]
-    half, full = texts[-2:]
+    at_shares = "".join(f"{text:>16}" for text in texts)
     milliseconds = 1e3 * float(np.mean([result.seconds for result in results]))
-    return f"{workers:>7}  {name:<26}{half:>16}{full:>16}{milliseconds:>9.1f}"
+    return f"{workers:>7}  {name:<26}{at_shares}{milliseconds:>9.1f}"
 
 
 def task_parser(description: str | None, tasks: str, seeds: int) -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ import importlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_limits
 
 from hpsearch.components import Data
 from hpsearch.early_stopping import (
-    Rule,
     make_early_stopper,
     make_registered_stopper,
 )
@@ -33,7 +32,7 @@ from hpsearch.record.observations import Observations
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler
 from hpsearch.samplers.shipped_portfolio import shipped_points
-from hpsearch.samplers.warm_start import Earlier, alike, sampler_seed, transfers, warm_started
+from hpsearch.samplers.warm_start import Earlier, alike, transfers
 from hpsearch.spec import SearchSpec
 from hpsearch.spec.settings import ALL_ALIKE, PORTFOLIO
 from hpsearch.tracking import (
@@ -53,7 +52,7 @@ from hpsearch.tuning.on_ray.final import FinalModel, learned_policy, train_final
 from hpsearch.tuning.on_ray.lr_range import narrow_lr_ranges
 from hpsearch.tuning.on_ray.repeats import train_repeats
 from hpsearch.tuning.repeats import begin_final
-from hpsearch.tuning.sampling import first_points, note_default, sampler_of
+from hpsearch.tuning.sampling import informed_sampler, note_default, sampler_of
 from hpsearch.tuning.signals import cancelled_by_signals
 from hpsearch.user_code import loaded_modules
 from hpsearch.validation import data_notes
@@ -152,7 +151,9 @@ class Driver:
         workers = self._workers
 
         def sampler() -> Sampler:
-            return self._sampler(early_stopper, workers.slots * workers.num_lanes, earlier)
+            """Return the sampler of the search space as it is now."""
+            concurrent = workers.slots * workers.num_lanes
+            return informed_sampler(record, early_stopper, concurrent, earlier)
 
         control = SearchControl(
             record,
@@ -168,14 +169,6 @@ class Driver:
         with cancelled_by_signals(control), threadpool_limits(1):
             run_trials(control, workers, self.data, self.folder)
         return control.end_trials()
-
-    def _sampler(self, rule: Rule, concurrent: int, earlier: Sequence[Earlier]) -> Sampler:
-        """Return the sampler of the search space as it is now."""
-        record = self.record
-        found = transfers(record.spec, earlier, default_values(record.spec))
-        seed = sampler_seed(record.spec.search.seed, found)
-        sampler = sampler_of(record, rule, concurrent, record.spec.search.sampler, seed)
-        return warm_started(sampler, record.spec, first_points(record), found)
 
     def _final_models(self) -> dict[int, FinalModel]:
         """Score the best model once on the test split, unless the search may be resumed.

@@ -47,7 +47,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "calibration": ("kind",),
     "stage": (),
     "check": ("trainer",),
-    "sampler": ("space", "seed", "direction", "rungs", "slots"),
+    "sampler": ("space", "seed", "direction", "rungs", "slots", "earlier"),
     "early_stopping": ("max_epochs", "direction", "by_standing"),
     "launcher": ("config", "data", "device", "folders", "other_nodes"),
     "metric_source": ("working_dir", "files"),

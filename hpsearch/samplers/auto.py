@@ -10,8 +10,11 @@ import numpy as np
 
 from hpsearch.registry import register
 from hpsearch.samplers.base import LEARNS_CONSTRAINTS, Direction, Observation, generator
+from hpsearch.samplers.earlier_models import EarlierModels
+from hpsearch.samplers.history import History
 from hpsearch.samplers.priors import Priors
 from hpsearch.samplers.surrogate import Results, Surrogate
+from hpsearch.samplers.trend import Trend
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
@@ -33,6 +36,9 @@ class AutoSampler:
     drawn at random, as a safeguard against a wrong model. Where there are constraints, the
     improvement is that over the trials that keep them, times the probability to keep them.
 
+    Models of `earlier` searches of other tasks are a part of the model's mean, as far as results
+    agree with them (see `trend`).
+
     Suggestions between two results, such as those for lanes that are free at once, share a fit.
     """
 
@@ -42,10 +48,12 @@ class AutoSampler:
         seed: int,
         direction: Direction,
         rungs: Sequence[int],
+        earlier: Sequence[History] = (),
         random_fraction: float = 0.2,
     ) -> None:
         self._cube = Cube(space)
         self._priors = Priors(self._cube)
+        self._trend = Trend(self._priors, EarlierModels(earlier, self._cube))
         self._seed = seed
         self._direction = direction
         self._rungs = rungs
@@ -56,8 +64,9 @@ class AutoSampler:
         """See Sampler."""
         rng = generator(self._seed, number)
         results = self._read(observations)
+        trust = self._trend.trust(results.weights)
         if results.weights is None or rng.random() < self._random_fraction:
-            return self._cube.params(self._priors.drawn(rng, 1, results.weights)[0])
+            return self._cube.params(self._priors.drawn(rng, 1, trust)[0])
         running = (trial for trial in reversed(observations) if trial.state == "running")
         pending = [*islice(running, MAX_PENDING)][::-1]
         candidates = self._search(results.surrogate, results.weights, pending, rng)
@@ -69,7 +78,7 @@ class AutoSampler:
         """Return the results that observations have: the last ones, if there is no other."""
         if self._results is None or not self._results.is_of(observations):
             self._results = Results(
-                observations, self._rungs, self._direction, self._priors, self._cube, self._seed
+                observations, self._rungs, self._direction, self._trend, self._cube, self._seed
             )
         return self._results
 
@@ -90,11 +99,11 @@ class AutoSampler:
             if not len(means_kept):  # first of all, keep the constraints
                 return chances
             mean, std = model.predict(self._cube.features(candidates))
-            mean = mean + self._priors.features(candidates) @ weights
+            mean = mean + self._trend.features(candidates) @ weights
             return log_expected_improvement(mean, std, means_kept.max()) + chances
 
         parents = surrogate.points[np.lexsort((-means, surrogate.violations))[:NUM_PARENTS]]
-        anywhere = self._cube.snap(self._priors.drawn(rng, NUM_RANDOM, weights))
+        anywhere = self._cube.snap(self._priors.drawn(rng, NUM_RANDOM, self._trend.trust(weights)))
         first = np.vstack([anywhere, self._neighbours(parents, rng)])
         of_first = merits(first)
         best_first = np.argsort(-of_first, kind="stable")

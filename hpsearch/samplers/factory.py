@@ -16,6 +16,7 @@ from hpsearch.samplers.base import (
     Observation,
     Sampler,
 )
+from hpsearch.samplers.history import History
 from hpsearch.samplers.scalarization import Scalarized
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
@@ -32,6 +33,7 @@ def make_sampler(
     folder: Path | None = None,
     others: Sequence[Direction] = (),
     is_constrained: bool = False,
+    earlier: Sequence[History] = (),
 ) -> Sampler:
     """Return the sampler that `settings["name"]` names, with the other settings as keywords.
 
@@ -63,6 +65,7 @@ def make_sampler(
         direction="maximize" if is_scalarized else direction,
         rungs=tuple(rungs),
         slots=slots,
+        earlier=tuple(earlier) if is_ours else copy.deepcopy(tuple(earlier)),
     )
     sampler = sampler if is_ours else _OnCopies(sampler)
     if not is_scalarized:

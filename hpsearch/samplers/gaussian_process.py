@@ -54,6 +54,12 @@ class GaussianProcess:
         variance = 1.0 - np.einsum("ij,ij->j", reduction, reduction)
         return cross.T @ self._weights, np.sqrt(np.maximum(variance, MIN_VARIANCE))
 
+    def mean(self, features: Array) -> Array:
+        """Return the mean of the latent function alone, (num_points,)."""
+        cross = matern52(squared_distances(self._features, features / self._scales))
+        mean: Array = cross.T @ self._weights
+        return mean
+
     def samples(self, features: Array, num_samples: int, rng: np.random.Generator) -> Array:
         """Return joint samples of the latent function, (num_samples, num_points)."""
         scaled = features / self._scales

@@ -11,18 +11,16 @@ prediction is the mean, so that a search says nothing about regions that it hasn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from hpsearch.samplers.base import Direction, Observation
-from hpsearch.samplers.fidelity import rank
-from hpsearch.samplers.forecast import Forecast, best_and_some, forecast, normal_scores
+from hpsearch.samplers.forecast import Forecast, best_and_some
 from hpsearch.samplers.gaussian_process import (
     GaussianProcess,
     fit_hyperparameters,
     squared_distances,
 )
+from hpsearch.samplers.history import History, scored
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
@@ -38,15 +36,6 @@ MIN_GAIN = 0.01
 MIN_DISTANCE = 0.1
 
 
-@dataclass(frozen=True)
-class History:
-    """The ended trials of one search, by the parameters of the new search space."""
-
-    trials: tuple[Observation, ...]
-    direction: Direction
-    rungs: tuple[int, ...]
-
-
 def portfolio(
     histories: Sequence[History], space: SearchSpace, size: int = 10
 ) -> list[dict[str, Scalar]]:
@@ -55,7 +44,7 @@ def portfolio(
     Each is better than the median trial of at least one search, and no two are equal.
     """
     cube = Cube(space)
-    known = [_scored(history) for history in histories]
+    known = [scored(history) for history in histories]
     candidates: list[dict[str, Scalar]] = []
     for search in known:
         new = (dict(search.trials[i].params) for i in _candidates(search))
@@ -66,17 +55,6 @@ def portfolio(
     regrets = np.stack([_regrets(search, cube, features) for search in known])
     chosen = _choose(regrets, features, size, MIN_DISTANCE * cube.size**0.5)
     return [candidates[i] for i in chosen]
-
-
-def _scored(history: History) -> Forecast:
-    """Score the trials; by rank alone where there are too few for a forecast."""
-    found = forecast(history.trials, history.rungs, history.direction)
-    if found is not None:
-        return found
-    ranked = rank(history.trials, history.rungs, history.direction)
-    return Forecast(
-        tuple(ranked), normal_scores(-np.arange(len(ranked), dtype=float)), np.zeros(len(ranked))
-    )
 
 
 def _candidates(known: Forecast) -> list[int]:

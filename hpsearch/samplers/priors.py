@@ -1,5 +1,5 @@
-"""What users expect of a search space, for samplers: draws around it, and a trend that the data
-may confirm or refute.
+"""What users expect of a search space, for samplers: draws around it, and how well configurations
+agree with it.
 
 After πBO (Hvarfner et al., ICLR 2022) and PriorBand (Mallik et al., NeurIPS 2023): a prior moves
 the first trials and the model, and what the trials show outweighs it.
@@ -21,8 +21,6 @@ ODDS: dict[Confidence, float] = {"low": 2.0, "medium": 4.0, "high": 8.0}
 #: expected gain in score of a configuration at the prior over a random one, and its uncertainty;
 #: in standard deviations of the scores
 TREND: dict[Confidence, float] = {"low": 0.35, "medium": 0.7, "high": 1.0}
-#: scored trials after which priors count less and less, as their number grows (β of πBO)
-FADING = 50
 #: random points that are drawn from the priors
 SHARE = 0.5
 #: points far from a prior all count alike: the density has this floor
@@ -48,25 +46,22 @@ class Priors:
         self._spread = np.array([SPREAD[prior.confidence] for prior in priors])
         self._odds = np.array([ODDS[prior.confidence] for prior in priors])
         gains = np.array([TREND[prior.confidence] for prior in priors])
-        #: the weights of `features` that are expected, and their standard deviations
-        self._expected = gains / math.sqrt(max(1, len(priors)))
+        #: the weights of `features` that are expected
+        self.expected = gains / math.sqrt(max(1, len(priors)))
         self._mean, self._deviation = self._moments()
 
     def __bool__(self) -> bool:
         return len(self._columns) > 0
 
-    def drawn(
-        self, rng: np.random.Generator, num_points: int, weights: Array | None = None
-    ) -> Array:
+    def drawn(self, rng: np.random.Generator, num_points: int, trust: float = 1.0) -> Array:
         """Return random points (num_points, num_parameters), a part of them from the priors.
 
         The others are uniform, so that wrong priors leave no region out. The part shrinks with
-        the `weights` that the data leave to the priors (see `trend`).
+        the `trust`, of 1 to 0, that results leave to the priors.
         """
         points = rng.random((num_points, self._cube.size))
         if not self:
             return points
-        trust = 1.0 if weights is None else float(np.minimum(weights / self._expected, 1.0).mean())
         is_near = rng.random(num_points) < SHARE * trust
         return np.where(is_near[:, None], self.moved(points), points)
 
@@ -110,21 +105,6 @@ class Priors:
         standard = (self._log_density(u) - self._mean) / self._deviation
         agreement: Array = np.where(np.isnan(u), 0.0, standard)
         return agreement
-
-    def trend(self, points: Array, scores: Array, noise: Array) -> Array:
-        """Return the weights of `features` that scores, normal ones, suggest: (num_priors,).
-
-        The posterior mean of a linear model whose prior expects what the confidence says. Data
-        that speak against a prior bring its weight to 0, never below; many data speak for
-        themselves.
-        """
-        mean, precision = self._expected, self._expected**-2.0
-        features = self.features(points)
-        weighted = features / (1.0 + noise)[:, None]
-        matrix = weighted.T @ features + np.diag(precision)
-        weights = np.linalg.solve(matrix, weighted.T @ scores + precision * mean)
-        found: Array = np.maximum(weights, 0.0) * min(1.0, FADING / max(1, len(scores)))
-        return found
 
     def _near(self, u: Array, j: int) -> Array:
         from scipy.special import ndtr, ndtri

@@ -13,7 +13,7 @@ import numpy as np
 from hpsearch.samplers.base import Direction, Observation
 from hpsearch.samplers.feasibility import Feasibility
 from hpsearch.samplers.forecast import Forecast, best_and_some, forecast
-from hpsearch.samplers.priors import Priors
+from hpsearch.samplers.trend import Trend
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.spec import Scalar
 
@@ -39,16 +39,16 @@ class Results:
         observations: Sequence[Observation],
         rungs: Sequence[int],
         direction: Direction,
-        priors: Priors,
+        trend: Trend,
         cube: Cube,
         seed: int,
     ) -> None:
         self._observations = list(observations)
         self._tried = {_configuration(trial.params) for trial in observations}
         self._trials = [trial for trial in observations if trial.has_result]
-        self._priors, self._cube, self._seed = priors, cube, seed
+        self._trend, self._cube, self._seed = trend, cube, seed
         self._known = forecast(self._trials, rungs, direction)
-        #: the weights of the priors; None while no model can be fitted
+        #: the weights of the trend; None while no model can be fitted
         self.weights = None if self._known is None else self._weights(self._known)
 
     def is_of(self, observations: Sequence[Observation]) -> bool:
@@ -78,23 +78,21 @@ class Results:
         assert self._known is not None
         assert self.weights is not None
         rng = np.random.default_rng((self._seed, len(self._trials), _STREAM))
-        return Surrogate(self._cube, self._priors, self._known, self.weights, self._trials, rng)
+        return Surrogate(self._cube, self._trend, self._known, self.weights, self._trials, rng)
 
     def _weights(self, known: Forecast) -> Array:
-        """Return the weights of the priors, given what is known."""
-        if not self._priors:
-            return np.zeros(0)
+        """Return the weights of the trend, given what is known."""
         points = self._cube.points([trial.params for trial in known.trials])
-        return self._priors.trend(points, known.scores, known.variances)
+        return self._trend.weights(points, known.scores, known.variances)
 
 
 class Surrogate:
-    """A Gaussian process over the forecasts of trials, above the trend of the priors."""
+    """A Gaussian process over the forecasts of trials, above the trend."""
 
     def __init__(
         self,
         cube: Cube,
-        priors: Priors,
+        trend: Trend,
         known: Forecast,
         weights: Array,
         trials: Sequence[Observation],
@@ -109,7 +107,7 @@ class Surrogate:
         self.points = cube.points([known.trials[i].params for i in chosen])
         self.violations = np.array([known.trials[i].violation for i in chosen])
         self.feasibility = Feasibility(cube, trials, rng)
-        self._trend = priors.features(self.points) @ weights
+        self._trend = trend.features(self.points) @ weights
         self._features = cube.features(self.points)
         self._targets = known.scores[chosen] - self._trend
         variances = known.variances[chosen]

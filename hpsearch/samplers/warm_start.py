@@ -1,8 +1,9 @@
 """Warm starts: what a search transfers from earlier ones with compatible search spaces.
 
-Two things: first points, a portfolio of configurations that did well (`first_points`, chosen
-when the search is created), and results, where the same trial would have the same result here
-(`warm_started`).
+Three things: first points, a portfolio of configurations that did well (`first_points`, chosen
+when the search is created); results, where the same trial would have the same result here
+(`warm_started`); and, where none has, what the search says of configurations (`other_tasks`), for
+a sampler that models it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from hpsearch.errors import Problem, SpecError
 from hpsearch.formatting import show
 from hpsearch.samplers.base import Observation, Sampler
 from hpsearch.samplers.first_points import FirstPoints
-from hpsearch.samplers.portfolio import History, portfolio
+from hpsearch.samplers.history import History
+from hpsearch.samplers.portfolio import portfolio
 from hpsearch.samplers.shipped_portfolio import shipped_points
 from hpsearch.samplers.translation import MisfitError, Translation, Translator
 from hpsearch.space import SearchSpace
@@ -155,6 +157,11 @@ def warm_started(
     if points:
         sampler = FirstPoints(sampler, points, SearchSpace.of(spec), spec.search.seed)
     return sampler
+
+
+def other_tasks(found: Sequence[Transfer]) -> list[History]:
+    """Return the earlier searches of which no result holds here: what they say is a guess."""
+    return [transfer.history for transfer in found if not transfer.results]
 
 
 def sampler_seed(seed: int, found: Sequence[Transfer]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,16 @@ from hpsearch.early_stopping import Rule
 from hpsearch.errors import placed
 from hpsearch.record import Record
 from hpsearch.samplers import PopulationSampler, Sampler, begins_with_default, make_sampler
+from hpsearch.samplers.history import History
+from hpsearch.samplers.warm_start import (
+    Earlier,
+    other_tasks,
+    sampler_seed,
+    transfers,
+    warm_started,
+)
 from hpsearch.spec import Scalar
-from hpsearch.validation.defaults import default_configuration
+from hpsearch.validation.defaults import default_configuration, default_values
 
 
 def sampler_of(
@@ -20,8 +28,12 @@ def sampler_of(
     slots: int,
     named: Mapping[str, Any],
     seed: int | None = None,
+    earlier: Sequence[History] = (),
 ) -> Sampler:
-    """Return the sampler that `named` names, for a search; with its seed unless one is given."""
+    """Return the sampler that `named` names, for a search; with its seed unless one is given.
+
+    `earlier` are searches of other tasks, for samplers that learn from them.
+    """
     with placed("search.sampler"):
         return make_sampler(
             named,
@@ -33,7 +45,19 @@ def sampler_of(
             folder=Path(record.spec.folder),
             others=[each.direction for each in record.spec.objectives[1:]],
             is_constrained=bool(record.spec.constraints),
+            earlier=earlier,
         )
+
+
+def informed_sampler(
+    record: Record, rule: Rule, slots: int, earlier: Sequence[Earlier] = ()
+) -> Sampler:
+    """Return the sampler of a search, which has first points and knows earlier searches."""
+    search = record.spec.search
+    found = transfers(record.spec, earlier, default_values(record.spec))
+    seed = sampler_seed(search.seed, found)
+    sampler = sampler_of(record, rule, slots, search.sampler, seed, other_tasks(found))
+    return warm_started(sampler, record.spec, first_points(record), found)
 
 
 def explorer_of(record: Record) -> PopulationSampler | None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hpsearch.samplers import Observation
-from hpsearch.samplers.portfolio import History, portfolio
+from hpsearch.samplers.history import History
+from hpsearch.samplers.portfolio import portfolio
 from hpsearch.spec import Scalar
 from tests.support.sampling import (
     MIXED,

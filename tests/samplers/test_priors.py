@@ -9,7 +9,9 @@ import pytest
 
 from benchmarks.priors import cost_of
 from hpsearch.samplers import Observation
+from hpsearch.samplers.earlier_models import EarlierModels
 from hpsearch.samplers.priors import Priors
+from hpsearch.samplers.trend import Trend
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.spec import Scalar
 from tests.support.sampling import distance_to, sampler_of, search, space_of, trained
@@ -97,9 +99,9 @@ def test_trials_confirm_or_refute_a_prior() -> None:
     points = rng.random((60, 2))
     scores = -np.abs(points[:, 0] - 0.2) - np.abs(points[:, 1] - 0.9)
     scores = (scores - scores.mean()) / scores.std()
-    right, wrong = priors.trend(points, scores, np.zeros(60))
-    before = priors.trend(points[:0], scores[:0], np.zeros(0))
-    assert right > 0.5 * before[0] > wrong == 0.0
+    trend = Trend(priors, EarlierModels((), cube))
+    right, wrong = trend.weights(points, scores, np.zeros(60))
+    assert right > 0.5 * trend.expected[0] > wrong == 0.0
 
 
 def test_a_good_guess_finds_more_and_a_wrong_one_costs_little() -> None:

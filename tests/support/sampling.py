@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hpsearch.samplers import Observation, Sampler, make_sampler
-from hpsearch.samplers.portfolio import History
+from hpsearch.samplers.history import History
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar, parse_tree
 
