@@ -50,7 +50,7 @@ def check_batches(model: nn.Module, rows: TrainingRows, batch_size: int) -> None
         check_batch_size(model, batch_size)
     with placed("task"):
         rows.check_groups(batch_size)
-        rows.check_streams()
+        rows.check_streams(batch_size)
         if rows.in_streams:
             check_keeps_states(model)
 

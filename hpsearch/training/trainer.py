@@ -343,8 +343,10 @@ class Trainer:
 
     def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
         totals, norms = Totals(self.task, self.epoch, "train"), []
-        with keeping_states(self.model, keeps=self._rows.in_streams):
+        with keeping_states(self.model, keeps=self._rows.in_streams) as forget_states:
             for step, batch in enumerate(self.training_batches(plan)):
+                if self._rows.begins_anew(step, plan.batch_size):
+                    forget_states()
                 measure = step % plan.stride == 0
                 outputs, norm = self.update(batch, measure=measure)
                 if norm is not None:
