@@ -48,6 +48,7 @@ class Data:
     several inputs, `input_parts`, have these one after the other in a row.
     `output_names` are those of outputs that are neither classes nor targets by themselves;
     `target_blocks` has each target's name and its classes, where there are several targets.
+    A row goes on where the one `row_stride` rows before it ended; 0: rows don't follow each other.
     """
 
     kind: Kind
@@ -75,6 +76,7 @@ class Data:
     input_parts: tuple[InputPart, ...] = ()
     output_names: tuple[str, ...] = ()
     target_blocks: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    row_stride: int = 0
 
     @property
     def encoding(self) -> TargetEncoding:

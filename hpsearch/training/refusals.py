@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
+from torch.utils.data import IterableDataset
 
 from hpsearch.components.batch import Tree
+from hpsearch.components.data import Data
+from hpsearch.components.examples import Split, split_length
 from hpsearch.components.models.building import check_batch_size
 from hpsearch.components.tasks import Task
 from hpsearch.errors import BadConfigurationError, placed
@@ -44,13 +50,36 @@ def check_ensemble(model: nn.Module, task: Task, inputs: Tree) -> None:
             raise BadConfigurationError(rule)
 
 
+def check_norms(model: nn.Module, data: Data, inputs: Callable[[], Tree], *, one: str) -> None:
+    """Refuse batch norm by each batch's own statistics where a single row is evaluated, which has
+    none; `inputs` are those of one row, and `one` says why else one is evaluated, if so."""
+    norms = [each for each in model.modules() if isinstance(each, _BatchNorm)]
+    splits = {name: getattr(data, name) for name in ("val", "test")}
+    one = one or next((f"in the {k} split" for k, v in splits.items() if _is_single(v)), "")
+    if not one or all(each.track_running_stats for each in norms):
+        return
+    try:
+        with torch.no_grad():
+            model.eval()(inputs())
+    except ValueError as error:
+        with placed("model"):
+            rule = f"must not evaluate by each batch's own statistics with a single row {one}"
+            raise BadConfigurationError(rule, "batch", keyword="norm.evaluation") from error
+
+
+def _is_single(split: Split | None) -> bool:
+    if split is None or isinstance(split, IterableDataset):
+        return False
+    return split_length(split) == 1
+
+
 def check_batches(model: nn.Module, rows: TrainingRows, batch_size: int) -> None:
     """Refuse batches that the model can't take, or that can't be made of the training rows."""
     with placed("batch_size"):
         check_batch_size(model, batch_size)
     with placed("task"):
         rows.check_groups(batch_size)
-        rows.check_streams()
+        rows.check_streams(batch_size)
         if rows.in_streams:
             check_keeps_states(model)
 

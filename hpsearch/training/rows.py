@@ -64,6 +64,7 @@ class TrainingRows:
         in_streams: bool = False,
     ) -> None:
         self._rows_per_class, self.in_streams = rows_per_class, in_streams
+        self._follow_each_other, self._stride = data.row_stride > 0, data.row_stride or 1
         self._in_order = in_order
         self._pairs = data.train if isinstance(data.train, Pairs) else None
         self._last_batch: LastBatch = last_batch or "keep"
@@ -94,11 +95,25 @@ class TrainingRows:
             rule = f"must be at most half the batch size ({batch_size})"
             raise BadConfigurationError(rule, self._rows_per_class, keyword="rows_per_class")
 
-    def check_streams(self) -> None:
-        """Refuse streams of rows that don't follow each other."""
-        if self.in_streams and self.trained is not None:
+    def check_streams(self, batch_size: int) -> None:
+        """Refuse streams of rows that don't follow each other, or of none."""
+        if not self.in_streams:
+            return
+        rule = ""
+        if self.trained is not None:
             rule = "must be false where finetune chooses a subset of the rows"
+        elif not self._follow_each_other:
+            rule = "must be false where rows don't follow each other: those of a data set that is "
+            rule += "ordered, or split chronologically, do"
+        elif not (most := len(self) // self._stride) >= batch_size:
+            rule = f"must be false with a batch size ({batch_size}) above the {most} rows that "
+            rule += "follow each other"
+        if rule:
             raise BadConfigurationError(rule, True, keyword="stateful")
+
+    def begins_anew(self, step: int, batch_size: int) -> bool:
+        """Whether streams begin with a step of an epoch, counted from 0."""
+        return self.in_streams and step % (len(self) // self._stride // batch_size) == 0
 
     def order(self, batch_size: int, passes: int, generator: torch.Generator) -> Tensor:
         """Draw the rows of an epoch of so many passes, in the order in which they are read."""
@@ -108,8 +123,12 @@ class TrainingRows:
 
     def _pass(self, batch_size: int, generator: torch.Generator) -> Tensor:
         if self.in_streams:
-            length = len(self) - len(self) % batch_size
-            return stream_order(length, batch_size)
+            length = len(self) // self._stride
+            order = self._stride * stream_order(length - length % batch_size, batch_size)
+            starts = torch.arange(1)
+            if self._stride > 1:  # rows overlap, and are read in so many turns
+                starts = torch.randperm(self._stride, generator=generator)
+            return torch.cat([order + start for start in starts])
         drawn = None if self._in_order else generator
         given = None
         if self._grouped is not None:
@@ -119,7 +138,7 @@ class TrainingRows:
     def num_steps(self, batch_size: int, passes: int) -> int:
         """Return the steps of so many passes."""
         if self.in_streams:
-            return passes * (len(self) // batch_size)
+            return passes * self._stride * (len(self) // self._stride // batch_size)
         if self._last_batch == "keep":
             return len(batch_sizes(len(self) * passes, batch_size))
         full, rest = divmod(len(self), batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -54,6 +55,10 @@ class Splits:
     def streamed(self, split: str, epoch: int) -> Iterator[Batch]:
         """Yield all rows of a split to evaluate a model on whose states are kept."""
         num_rows = len(self.batches("train" if split in self.parts else split))
+        if (stride := self._data.row_stride) > 1:  # a row goes on from that in its place before
+            whole = num_rows - int(num_rows % stride == 1)  # a last row must not join a batch
+            parts = torch.split(torch.arange(num_rows), whole or num_rows)
+            return chain.from_iterable(self.read(split, stride, epoch, part) for part in parts)
         size = evaluation_streams(num_rows)
         return self.read(split, size, epoch, stream_order(num_rows, size))
 

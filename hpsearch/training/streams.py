@@ -7,7 +7,7 @@ that a row begins with the states which that in its place in the batch before en
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -60,10 +60,18 @@ def check_keeps_states(model: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def keeping_states(model: nn.Module, *, keeps: bool = True) -> Iterator[None]:
-    """Let the cells of a model keep their states from one batch to the next, meanwhile, or not."""
+def keeping_states(model: nn.Module, *, keeps: bool = True) -> Iterator[Callable[[], None]]:
+    """Let the cells of a model keep their states from one batch to the next, meanwhile, or not.
+
+    What is yielded lets them begin with zeros again.
+    """
+    cells = [each for each in model.modules() if isinstance(each, Cell)] if keeps else []
+
+    def forget() -> None:
+        for cell in cells:
+            cell.forget_state()
+
     with contextlib.ExitStack() as stack:
-        for module in model.modules() if keeps else ():
-            if isinstance(module, Cell):
-                stack.enter_context(module.keeping_state())
-        yield
+        for cell in cells:
+            stack.enter_context(cell.keeping_state())
+        yield forget

@@ -25,6 +25,7 @@ from hpsearch.components.tasks import epoch_metrics
 from hpsearch.components.train_evaluation import TRAIN_EVAL, TrainEvaluation
 from hpsearch.errors import placed
 from hpsearch.spec import TrialConfig
+from hpsearch.spec.objectives import LATENCY
 from hpsearch.training.augmenting import Augmenting
 from hpsearch.training.batches import batch_sizes
 from hpsearch.training.building import (
@@ -49,6 +50,7 @@ from hpsearch.training.refusals import (
     check_accumulate,
     check_batches,
     check_ensemble,
+    check_norms,
     check_optimizer,
 )
 from hpsearch.training.rows import training_rows
@@ -124,6 +126,8 @@ class Trainer:
         check_batches(self.model, self._rows, self._pace.batch_size(1))
         parts = {"train": self._rows.trained, "rest": self._rows.rest}
         self.splits = Splits(data, self.device, config.loader, parts, self._seed)
+        by_itself = "for latency_ms" if LATENCY in config.measured else ""
+        check_norms(self.model, data, self._first_row, one=by_itself)
         initialize_from_data(self.model, self._first_inputs)
         self.augmenting = Augmenting(config, data)
         sections, folder = config.values.get("callbacks"), Path(config.folder)
@@ -343,8 +347,10 @@ class Trainer:
 
     def _train(self, plan: EpochPlan) -> tuple[dict[str, float], float]:
         totals, norms = Totals(self.task, self.epoch, "train"), []
-        with keeping_states(self.model, keeps=self._rows.in_streams):
+        with keeping_states(self.model, keeps=self._rows.in_streams) as forget_states:
             for step, batch in enumerate(self.training_batches(plan)):
+                if self._rows.begins_anew(step, plan.batch_size):
+                    forget_states()
                 measure = step % plan.stride == 0
                 outputs, norm = self.update(batch, measure=measure)
                 if norm is not None:

@@ -32,6 +32,7 @@ from hpsearch.validation.metrics import compared_metrics
 from hpsearch.validation.outcomes import parted, unique
 from hpsearch.validation.samples import corners
 from hpsearch.validation.signatures import Alternative, check_section, check_value
+from hpsearch.validation.without_effect import problems_without_effect
 
 ENVIRONMENT = "environment"
 #: keywords of agents that begin to learn after so many steps, or episodes of a step at least
@@ -73,6 +74,8 @@ def reinforcement_problems(draft: Draft) -> list[Problem]:
     problems += [*_beside(draft), *_missing(draft, found), *_metric_problems(draft)]
     problems += _larger_batches(size, found)
     problems += _late_starts(draft, found)
+    if not problems:
+        problems += problems_without_effect(draft, found)
     unreadable = {each.path.partition(".")[0] for each in draft.problems}
     if problems or not found.get(ENVIRONMENT) or unreadable & {ENVIRONMENT, FAMILY, *_OF_NETS}:
         return problems

@@ -37,6 +37,7 @@ from hpsearch.validation.metrics import compared_metrics, measured_metrics, metr
 from hpsearch.validation.outcomes import parted, unique
 from hpsearch.validation.samples import choices_of, corners, samples
 from hpsearch.validation.signatures import Alternative, check_section, check_value
+from hpsearch.validation.without_effect import problems_without_effect
 
 #: sections of components that make the model and its training; the launcher is checked elsewhere
 _COMPONENTS = {name: of for name, of in COMPONENT_SECTIONS.items() if name in MODEL_SECTIONS}
@@ -60,6 +61,8 @@ def check_built_in_trial(draft: Draft) -> tuple[Data | None, list[Problem]]:
     if data is not None:
         size = draft.sections.get("batch_size", default_of("batch_size"))
         problems += _batch_size_problems(size, data)
+    if not problems:
+        problems += problems_without_effect(draft, found)
     problems += metric_problems(draft, found, data)
     if data is None:
         return None, problems

@@ -89,6 +89,7 @@ NEITHER = {
     "callback.hidden_correlation": "neither has it; test_hidden_correlation.py has numpy's",
     "callback.knn_probe": "neither has it; scikit-learn has",
     "callback.layer_statistics": "neither has it",
+    "callback.step_times": "neither has it",
     "callback.time_gradients": "neither has it",
     "callback.train_evaluation": "neither has it",
     "calibration.*": "neither has any; scikit-learn has",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch import registry
-from hpsearch.components import load_data
+from hpsearch.components import Arrays, Data, load_data
 from hpsearch.components.initializers.from_data import initialize_from_data
 from hpsearch.components.layers.norm_modules import CosineConv2d, CosineLinear
 from hpsearch.components.layers.normalizations import make_norm
@@ -430,3 +431,23 @@ def test_single_examples_are_refused(wine: Any, name: str) -> None:
     config = TrialConfig(0, 0, 1, {"model": model, "optimizer": {"name": "sgd"}, "batch_size": 1})
     with pytest.raises(BadConfigurationError, match="batch_size: must be at least 2 for a model"):
         Trainer(config, wine)
+
+
+class TestSingleRow:
+    """Statistics of each batch are none of a single row."""
+
+    BY_BATCH: ClassVar[dict[str, Any]] = {"name": "batch", "evaluation": "batch"}
+
+    def test_in_a_split_it_is_refused_before_training(self, wine: Data) -> None:
+        assert isinstance(wine.val, Arrays)
+        one = replace(wine, val=wine.val.rows(np.arange(1)))
+        net = {"name": "mlp", "hidden_sizes": [4], "norm": self.BY_BATCH}
+        rule = r"model\.norm\.evaluation: must not evaluate by each batch.* in the val split"
+        with pytest.raises(BadConfigurationError, match=rule):
+            make(one, model=net)
+        make(wine, model=net).train_epoch()
+        make(one, model={**net, "norm": "batch"}).train_epoch()
+
+    def test_an_image_has_pixels_enough(self) -> None:
+        digits = load_data({"name": "digits", "train_rows": 40, "val_rows": 1}, seed=0)
+        make(digits, model={"name": "cnn", "channels": [4], "norm": self.BY_BATCH}).train_epoch()

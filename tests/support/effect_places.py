@@ -215,7 +215,7 @@ PLACES: dict[str, list[Any]] = {
     "model.dbn": [_section("model", "units")],
     "model.rbm": [_section("model", "units")],
     "task.multioutput": [_section("task", "mixed")],
-    "task.forecasting": [_section("task", "series")],
+    "task.forecasting": [_section("task", "series", model=RNN)],
     "task.language_model": [_section("task", "tokens", model=RNN)],
     "task.segmentation": [_section("task", "masks", model=CASCADE)],
     "task.pairs": [_section("task", "pairs", model=SIAMESE)],

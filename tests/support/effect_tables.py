@@ -222,6 +222,9 @@ CONTEXTS: dict[str, Context] = {
     "model.barlow_twins.mc_dropout_samples": Context({"encoder": {**MLP, "dropout": 0.5}}),
     "model.siamese.encoder": Context(values=({**MLP, "activation": "tanh"},)),
     "model.siamese.mc_dropout_samples": Context({"encoder": {**MLP, "dropout": 0.5}}),
+    "task.forecasting.stateful": Context(beside={"batch_size": 2}),
+    # its rows don't follow each other
+    "task.sequence_labelling.stateful": Context(values=(True,), refuses=True),
     "model.rnn.p_embed": Context(values=(0.5,), refuses=True),  # of numbers
     "model.transformer.p_embed": Context(values=(0.5,), refuses=True),
     "model.transformer.width": Context(values=(16,)),
@@ -272,6 +275,7 @@ CONTEXTS: dict[str, Context] = {
 
 #: pattern, with `@place` where it holds there alone → why changing the keyword changes nothing
 UNSEEN: dict[str, str] = {
+    "callback.step_times.batches": "times are never the same; test_step_times.py counts them",
     "dataset.*.layout": "refused: these are no images; test_layouts.py sees it",
     "dataset.*text.[ks]*": "refused: windows of a series are split by time; "
     "test_sequences.py sees it",

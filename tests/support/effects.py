@@ -21,6 +21,8 @@ from hpsearch.training import calibrate, export_model, make_trainer
 #: numbers, texts and arrays by what they are of, in an order that no name changes
 Observation = dict[str, list[Any]]
 
+#: times, which are never the same
+TIMES = {"forward_ms", "backward_ms", "backward_to_forward"}
 #: a difference below this part of the greatest value is rounding
 ROUNDING = 1e-5
 #: fields of a trial
@@ -179,7 +181,8 @@ def watch_trial(name: str, sections: Mapping[str, Any], fields: Mapping[str, Any
     metrics: list[float] = []
     for _ in range(config.max_epochs):
         epoch = trainer.train_epoch() or {}
-        metrics += [value for key, value in epoch.items() if key != "seconds"]
+        seen = {key: 1.0 if key in TIMES else value for key, value in epoch.items()}
+        metrics += [value for key, value in seen.items() if key != "seconds"]
     last = trainer.final()
     calibrated = calibrate(last, trainer)
     exported = export_model(last, None if calibrated is None else calibrated.calibration)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hpsearch.components import Data, load_data
 from hpsearch.components.ensembles import Snapshots
+from hpsearch.components.tasks.heads import LogOdds
 from hpsearch.components.tasks.kinds import Statement
 from hpsearch.errors import BadConfigurationError
 from hpsearch.training import Trainer, export_model
@@ -86,3 +87,22 @@ def test_a_model_must_give_one_tensor() -> None:
     vae = {"name": "autoencoder", "hidden_sizes": [4], "variational": True}
     with pytest.raises(BadConfigurationError, match="ensemble: must not be given for a model"):
         make(rows, model=vae, ensemble=SNAPSHOTS)
+
+
+def test_of_log_odds_the_probabilities_are_averaged() -> None:
+    outputs = torch.tensor([[0.0, 3.0], [2.0, -1.0]])
+    mean = LogOdds().mean(outputs)
+    torch.testing.assert_close(mean.sigmoid(), outputs.sigmoid().mean(0))
+    data = load_data({"name": "digits", "train_rows": 40, "val_rows": 10}, seed=0, said=SAID)
+    model = {"name": "autoencoder", "hidden_sizes": [8], "code_size": 2}
+    task = {"name": "reconstruction", "likelihood": "bernoulli"}
+    trainer = make(data, model=model, task=task, ensemble=SNAPSHOTS)
+    assert isinstance(trainer.task.head, LogOdds)
+    plain = make(data, model=model, task=task)
+    alone = []
+    for _ in range(4):
+        trainer.train_epoch()
+        plain.train_epoch()
+        alone.append(plain.predict("val")[0].sigmoid())
+    found = trainer.predict("val")[0].sigmoid()
+    torch.testing.assert_close(found, torch.stack(alone).mean(0))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +28,25 @@ RNN = {"name": "rnn", "hidden_size": 12, "cell": "gru"}
 def data() -> Data:
     section = {"name": "markov_text", "characters": 3000, "letters": 4, "length": 16}
     return load_data(section, seed=0)
+
+
+def earlier(ordered: bool = True) -> Mapping[str, Any]:
+    """Rows of two steps: the class of a step is the input before it."""
+    drawn = np.random.default_rng(0).integers(0, 2, 2000)
+    x = drawn.reshape(-1, 2, 1).astype(np.float32)
+    y = np.roll(drawn, 1).reshape(-1, 2)
+    said = {"classes": ["no", "yes"], "kind": "sequence_labelling", "standardize": False}
+    return {"train": (x, y), "ordered": ordered, **said}
+
+
+@pytest.fixture(scope="module")
+def pulses(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """Each fifth step is 1, and of two steps that are 0 nobody knows which these are."""
+    folder = tmp_path_factory.mktemp("series")
+    values = [str(int(step % 5 == 0)) for step in range(905)]
+    (folder / "my.csv").write_text("\n".join(["pulse", *values]))
+    section = {"name": "series", "path": "my.csv", "target": "pulse", "lookback": 2}
+    return load_data(section, seed=0, folder=folder)
 
 
 def trainer(data: Data, **values: Any) -> Trainer:
@@ -61,6 +83,15 @@ class TestEveryCell:
             last = cell(x[:2, 3:])
         torch.testing.assert_close(last, cell(x)[:2, 3:])
 
+    def test_it_may_begin_anew(self, name: str) -> None:
+        torch.manual_seed(0)
+        cell, x = make_cell(name, 3, 5), torch.randn(4, 6, 3)
+        with keeping_states(cell) as forget:
+            cell(x[:, :3])
+            forget()
+            anew = cell(x[:, :3])
+        torch.testing.assert_close(anew, cell(x)[:, :3])
+
 
 class TestOrder:
     def test_each_batch_has_the_rows_that_follow(self, data: Data) -> None:
@@ -71,6 +102,18 @@ class TestOrder:
         for before, after in zip(batches, batches[1:], strict=False):
             assert (after - before).tolist() == [1] * 8
         assert one._rows.num_steps(8, 2) == 2 * len(batches)
+
+    def test_histories_that_overlap_are_read_in_turns(self, pulses: Data) -> None:
+        one = trainer(pulses, task={"name": "forecasting", "stateful": True})
+        turn = len(pulses.train) // 2 // 8  # type: ignore[arg-type]
+        batches = one._order(1).split(8)
+        assert len(batches) == 2 * turn == one._rows.num_steps(8, 1)
+        anew = [one._rows.begins_anew(step, 8) for step in range(2 * turn)]
+        assert [step for step, begins in enumerate(anew) if begins] == [0, turn]
+        for step in range(1, 2 * turn):  # a row goes on where that before it ended
+            moved = (batches[step] - batches[step - 1]).tolist()
+            assert (moved == [2] * 8) != anew[step]
+        assert sorted(int(batches[step][0]) for step in (0, turn)) == [0, 1]
 
     @pytest.mark.parametrize("num_rows", [1, 2, 31, 32, 33, 64, 65, 100])
     def test_an_evaluation_has_all_rows_and_no_last_one_alone(self, num_rows: int) -> None:
@@ -96,6 +139,58 @@ class TestTraining:
                 metrics = one.train_epoch() or {}
             accuracies[stateful] = [metrics[f"{split}_accuracy"] for split in ("train", "val")]
         assert min(accuracies[True]) > 0.98 and max(accuracies[False]) < 0.86
+
+    def test_a_series_is_remembered_beyond_the_lookback(self, pulses: Data) -> None:
+        skills = {}
+        for stateful in (True, False):
+            task = {"name": "forecasting", "stateful": stateful}
+            one = trainer(pulses, task=task, optimizer={"name": "adam", "lr": 0.02})
+            for _ in range(4):
+                metrics = one.train_epoch() or {}
+            skills[stateful] = metrics["val_rmse"]
+        assert skills[True] < 0.1 < 0.2 < skills[False]
+
+    @pytest.mark.parametrize("num_rows", [7, 8])
+    def test_an_evaluation_of_histories_has_the_states_of_the_whole_series(
+        self, pulses: Data, num_rows: int
+    ) -> None:
+        assert isinstance(pulses.val, Arrays)
+        val = pulses.val.rows(np.arange(num_rows))
+        one = trainer(replace(pulses, val=val), task={"name": "forecasting", "stateful": True})
+        one.train_epoch()
+        outputs = torch.empty(num_rows, 1)
+        for turn in range(min(2, num_rows)):
+            steps = torch.from_numpy(val.x[turn::2])
+            with torch.no_grad(), keeping_states(one.model.eval()):
+                for row, x in enumerate(steps):
+                    outputs[turn + 2 * row] = one.model(x[None])[0]
+        errors = outputs.numpy() - val.y[:, 0].reshape(-1, 1)
+        rmse = float(np.sqrt((errors.astype(np.float64) ** 2).mean())) * pulses.y_scale.std.item()
+        assert one.evaluate("val")["val_rmse"] == pytest.approx(rmse, rel=1e-5)
+
+    def test_steps_are_labelled_by_what_was_in_the_row_before(self) -> None:
+        data = load_data({"name": f"{__name__}:earlier"}, seed=0)
+        accuracies = {}
+        for stateful in (True, False):
+            task = {"name": "sequence_labelling", "stateful": stateful}
+            one = trainer(data, task=task, optimizer={"name": "adam", "lr": 0.02})
+            for _ in range(4):
+                metrics = one.train_epoch() or {}
+            accuracies[stateful] = metrics["val_accuracy"]
+        # of each of the 32 streams of validation nobody knows what was before
+        assert accuracies[True] > 0.94 and accuracies[False] < 0.82
+
+    @pytest.mark.parametrize("kept", [{"ordered": False}, {"split": "random"}, {"val_rows": 9}])
+    def test_rows_that_dont_follow_each_other_are_refused(self, kept: dict[str, Any]) -> None:
+        data = load_data({"name": f"{__name__}:earlier", **kept}, seed=0)
+        with pytest.raises(BadConfigurationError, match=r"task\.stateful: .* don't follow each"):
+            trainer(data, task={"name": "sequence_labelling", "stateful": True})
+
+    def test_a_batch_of_more_rows_than_follow_each_other_is_refused(self, pulses: Data) -> None:
+        task, most = {"name": "forecasting", "stateful": True}, len(pulses.train) // 2  # type: ignore[arg-type]
+        trainer(pulses, task=task, batch_size=most)
+        with pytest.raises(BadConfigurationError, match=rf"above the {most} rows that"):
+            trainer(pulses, task=task, batch_size=most + 1)
 
     def test_an_evaluation_begins_with_zeros_and_keeps_states(self, data: Data) -> None:
         one = trainer(data)

@@ -14,7 +14,12 @@ from hpsearch.components.data import Data, Kind, standardized
 from hpsearch.components.datasets.factory_output import Source, read_source
 from hpsearch.components.datasets.layouts import axes_warnings, with_channels_first
 from hpsearch.components.datasets.mixed_targets import target_blocks
-from hpsearch.components.datasets.splitting import SplitSettings, divide, divide_dataset
+from hpsearch.components.datasets.splitting import (
+    SplitSettings,
+    divide,
+    divide_dataset,
+    row_stride,
+)
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
 from hpsearch.components.encodings import encoding_of
 from hpsearch.components.examples import KnownRows, LazyRows
@@ -146,6 +151,7 @@ def _from_rows(
         target_names=source.target_names,
         output_names=() if source.windows is None else source.windows.output_names,
         target_blocks=blocks,
+        row_stride=row_stride(source, preparation),
         warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
     )
     return data if folds else standardized(data)

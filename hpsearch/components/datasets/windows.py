@@ -30,6 +30,10 @@ class Windows(Protocol):
     def gap(self) -> int:
         """How many rows lie between one and the next that has no target in common with it."""
 
+    @property
+    def row_stride(self) -> int:
+        """How many rows before one is that which it goes on from."""
+
     def __call__(self, steps: Arrays, before: Arrays | None = None) -> Arrays:
         """Return rows of steps in order, given the steps `before` them.
 
@@ -49,6 +53,7 @@ class NextTokens:
     length: int
     output_names: ClassVar[tuple[str, ...]] = ()
     gap: ClassVar[int] = 0
+    row_stride: ClassVar[int] = 1
 
     def __call__(self, steps: Arrays, before: Arrays | None = None) -> Arrays:
         """See Windows; steps are ids (steps, 1), and rows have none of the steps before."""
@@ -87,6 +92,11 @@ class Histories:
     def gap(self) -> int:
         """See Windows: what a row is to forecast is known where the next one's history ends."""
         return self.horizons[-1] - 1
+
+    @property
+    def row_stride(self) -> int:
+        """See Windows: histories overlap, as one begins at each step."""
+        return self.lookback
 
     def __call__(self, steps: Arrays, before: Arrays | None = None) -> Arrays:
         """See Windows."""

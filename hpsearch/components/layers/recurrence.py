@@ -66,6 +66,10 @@ class Cell(Recurrence):
         finally:
             self._keeps_state, self._kept = False, None
 
+    def forget_state(self) -> None:
+        """Begin the next batch with zeros."""
+        self._kept = None
+
     def forward(self, x: Tensor, dropout: RecurrentDropout | None = None) -> Tensor:
         """Return the outputs at all time steps."""
         is_plain = self.norm_x is None and self.norm_h is None and self.norm_c is None

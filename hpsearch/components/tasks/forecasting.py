@@ -148,6 +148,7 @@ def forecasting(
     folder: Path | None,
     loss: LossSection | None = None,
     metrics: MetricSections = (),
+    stateful: bool = False,
 ) -> Forecasting:
     """Series some steps ahead, learned by the squared error or another loss; for time series.
 
@@ -157,6 +158,12 @@ def forecasting(
     is 1 minus its ratio to that of the seasonal naive forecast of the same rows: above 0 is
     better than the last season again. The value of a loss that is given is `criterion`. To
     `metrics` of your own each series at each horizon is a target.
+
+    `stateful` lets a recurrent model begin a row with the states that the row `lookback` steps
+    before it ended with, as `language_model` does: gradients stay within the lookback, but what
+    was before it is remembered. An epoch goes over the series from each of the first `lookback`
+    rows, in an order that is drawn, each time with zeros. What an exported model is given begins
+    with zeros, too.
     """
     if 0 in naive_errors:
         raise DataError(
@@ -165,4 +172,6 @@ def forecasting(
         )
     targets = Targets("regression", output_size)
     parts = make_parts(targets, "mse", loss, "linear", metrics, folder)
-    return Forecasting(parts, target_std, naive_errors)
+    task = Forecasting(parts, target_std, naive_errors)
+    task.stateful = stateful
+    return task

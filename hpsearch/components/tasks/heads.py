@@ -73,6 +73,16 @@ class Linear(Head):
         return outputs
 
 
+class LogOdds(Linear):
+    """Outputs as they are, which are log odds of probabilities."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ()
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Return the log odds of the mean probabilities."""
+        return _mean_log_odds(outputs)
+
+
 class Softmax(Head):
     """e^z / sum e^z over an axis, that of the classes."""
 
@@ -124,7 +134,7 @@ class Sigmoid(Head):
     def mean(self, outputs: Tensor) -> Tensor:
         """Return the log odds of the mean probabilities."""
         if not self._exclusive:
-            return _log_mean(F.logsigmoid(outputs)) - _log_mean(F.logsigmoid(-outputs))
+            return _mean_log_odds(outputs)
         return _log_odds(_log_mean(self.logits(outputs).log_softmax(-1)))
 
 
@@ -146,6 +156,10 @@ class Svm(Head):
 def _log_mean(logs: Tensor) -> Tensor:
     """Return log(mean e^l) over the first axis, where e^l may be too small for a number."""
     return logs.logsumexp(0) - math.log(len(logs))
+
+
+def _mean_log_odds(outputs: Tensor) -> Tensor:
+    return _log_mean(F.logsigmoid(outputs)) - _log_mean(F.logsigmoid(-outputs))
 
 
 def _log_odds(logs: Tensor) -> Tensor:

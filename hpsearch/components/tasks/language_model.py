@@ -81,12 +81,8 @@ class LanguageModel(SupervisedTask):
     )
     joins_batches: ClassVar[bool] = False
 
-    def __init__(
-        self, parts: TaskComponents, names: Sequence[str], stateful: bool = False
-    ) -> None:
+    def __init__(self, parts: TaskComponents, names: Sequence[str]) -> None:
         super().__init__(parts)
-        #: whether a recurrent model's states are kept from one batch to the next
-        self.stateful = stateful
         self._characters = torch.tensor([len(name) for name in names], dtype=torch.float64)
 
     def count(self, batch: Batch) -> Tensor | int:
@@ -161,4 +157,6 @@ def language_model(
     # of each token a classification
     targets = Targets("classification", output_size)
     parts = make_parts(targets, default, loss, "softmax", metrics, folder)
-    return LanguageModel(parts, class_names, stateful)
+    task = LanguageModel(parts, class_names)
+    task.stateful = stateful
+    return task

@@ -37,6 +37,8 @@ class SupervisedTask(ABC):
     joins_batches: ClassVar[bool] = True
     #: whether rows are trained on in their order, rather than shuffled anew each epoch
     in_order: bool = False
+    #: whether a recurrent model's states are kept from one batch to the next
+    stateful: bool = False
     #: outputs of a model where there isn't one for each of the data's targets
     num_outputs: int | None = None
 

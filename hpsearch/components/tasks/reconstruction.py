@@ -17,6 +17,7 @@ from hpsearch.components.data import Kind
 from hpsearch.components.encodings import NumberedValues, Values, register_encoding
 from hpsearch.components.examples import num_features
 from hpsearch.components.losses import LossSection
+from hpsearch.components.tasks.heads import LogOdds
 from hpsearch.components.tasks.likelihoods import (
     Bernoulli,
     DecoderLikelihood,
@@ -67,7 +68,11 @@ class Reconstruction(SupervisedTask):
         likelihood: DecoderLikelihood | None = None,
     ) -> None:
         self._likelihood = likelihood
-        super().__init__(parts if likelihood is None else replace(parts, loss=likelihood))
+        if likelihood is not None:
+            parts = replace(parts, loss=likelihood)
+        if isinstance(likelihood, Bernoulli):  # what is averaged are probabilities
+            parts = replace(parts, head=LogOdds())
+        super().__init__(parts)
         self._kl_weight = kl_weight
 
     @property

@@ -135,6 +135,7 @@ def sequence_labelling(
     delay: Annotated[int, Ge(0)] = 0,
     loss: LossSection | None = None,
     metrics: MetricSections = (),
+    stateful: bool = False,
 ) -> SequenceLabelling:
     """A class for each step of a sequence, learned by cross entropy or another loss.
 
@@ -142,10 +143,14 @@ def sequence_labelling(
     nowhere, nor the last targets. Reports the cross entropy a step whatever is trained on, and the
     accuracy; `criterion` is the value of a loss that is given. To `metrics` each step is a row of
     a classification. For models with an output at each step (rnn, transformer, echo_state).
+    `stateful` is that of `language_model`, for a data set whose rows follow each other, split
+    chronologically.
     """
     if len(output_shape) == 2 and delay >= output_shape[0]:
         rule = f"must be below the {output_shape[0]} steps of a sequence"
         raise BadConfigurationError(rule, delay, keyword="delay")
     targets = Targets("classification", output_size, class_counts)
     parts = make_parts(targets, "cross_entropy", loss, "softmax", metrics, folder)
-    return SequenceLabelling(parts, delay)
+    task = SequenceLabelling(parts, delay)
+    task.stateful = stateful
+    return task

@@ -1,0 +1,87 @@
+"""Keywords that change nothing beside others, in any trial of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hpsearch.components.weight_averaging import Equal
+from hpsearch.errors import Problem
+from hpsearch.spec import Draft, join, to_plain
+from hpsearch.validation.samples import samples
+from hpsearch.validation.signatures import Alternative
+
+_Found = Mapping[str, Sequence[Alternative]]
+#: family, keyword → components of it, and a keyword of theirs whose value leaves that without
+#: effect
+_NEEDED = {
+    ("agent", "value_weight"): ("reinforce", "baseline", False),
+    ("agent", "shared"): ("reinforce", "baseline", False),
+    ("model", "corruption_rate"): ("autoencoder", "corruption", "none"),
+}
+
+
+def problems_without_effect(draft: Draft, found: _Found) -> Iterator[Problem]:
+    """Yield keywords that are given, but without effect whatever else a trial has; of sections
+    that are well by themselves."""
+    yield from _unneeded(found)
+    yield from _unweighted_divergences(found)
+    if draft.spec is not None and draft.raw.get("stages") is None:
+        yield from _few_members(found, draft.spec.max_epochs)
+        yield from _single_averages(found, draft.spec.max_epochs)
+
+
+def _unneeded(found: _Found) -> Iterator[Problem]:
+    for (family, key), (name, needed, off) in _NEEDED.items():
+        for each in _named(found, family, name):
+            if key in each.keywords and set(_values(each, needed)) == {off}:
+                rule = f"must be left out where {needed} is {str(off).lower()}"
+                yield Problem(join(each.path, key), rule, to_plain(each.keywords[key]))
+
+
+def _unweighted_divergences(found: _Found) -> Iterator[Problem]:
+    """Yield weights of a divergence that no model has."""
+    plain = [
+        not any(_values(each, "variational")) for each in _named(found, "model", "autoencoder")
+    ]
+    if not plain or not all(plain) or len(plain) < len(found["model"]):
+        return
+    for task in _named(found, "task", "reconstruction"):
+        if "kl_weight" in task.keywords:
+            rule = "must be given with a variational autoencoder only (model.variational)"
+            given = to_plain(task.keywords["kl_weight"])
+            yield Problem(join(task.path, "kl_weight"), rule, given)
+
+
+def _few_members(found: _Found, max_epochs: int) -> Iterator[Problem]:
+    for each in _named(found, "ensemble", "snapshot"):
+        cycles, members = _values(each, "cycles"), _values(each, "members")
+        if min(cycles) > max_epochs:
+            rule = f"must be at most the epochs of a trial ({max_epochs})"
+            yield Problem(join(each.path, "cycles"), rule, to_plain(each.keywords.get("cycles")))
+        elif None not in members and min(members) > max(cycles):
+            rule = f"must be at most the cycles ({max(cycles)}), each of which gives one"
+            yield Problem(join(each.path, "members"), rule, to_plain(each.keywords["members"]))
+
+
+def _single_averages(found: _Found, max_epochs: int) -> Iterator[Problem]:
+    """Yield steps from one average to the next that leave the weights of a single epoch."""
+    for each in _named(found, "weight_averaging", "swa"):
+        start, every = min(_values(each, "start")), min(_values(each, "every"))
+        averaging = Equal(start, every)
+        if every > 1 and sum(averaging.takes(i + 1, max_epochs) for i in range(max_epochs)) < 2:
+            rule = (
+                f"must leave two epochs of {max_epochs} to average after the share {start:g} of "
+                "them (start)"
+            )
+            yield Problem(join(each.path, "every"), rule, to_plain(each.keywords["every"]))
+
+
+def _named(found: _Found, family: str, name: str) -> Iterator[Alternative]:
+    return (each for each in found.get(family, []) if each.component.name == name)
+
+
+def _values(of: Alternative, key: str) -> list[Any]:
+    """Return values that a keyword may have: the ends of its ranges, and all its choices."""
+    tree = of.keywords.get(key, of.component.keywords[key].default)
+    return [value for _, value in samples(tree, key)]

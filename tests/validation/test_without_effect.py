@@ -1,0 +1,84 @@
+"""Keywords that change nothing beside others are refused, unless a trial has others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.problems import problems_of
+from tests.support.specs import changed
+
+
+def messages(**sections: Any) -> list[str]:
+    fixed = {"model": {"name": "mlp", "hidden_sizes": [4]}, "batch_size": 16}
+    epochs = {"search": {"early_stopping": {"max_epochs": 4}}}
+    return [str(each) for each in problems_of(changed(**{**fixed, **epochs, **sections}))]
+
+
+def autoencoder(task: dict[str, Any], **model: Any) -> list[str]:
+    return messages(
+        objective={"metric": "val_loss", "direction": "minimize"},
+        task={"name": "reconstruction", **task},
+        model={"name": "autoencoder", "hidden_sizes": [8], "code_size": 2, **model},
+    )
+
+
+def agent(**keywords: Any) -> list[str]:
+    raw = {
+        "name": "acting",
+        "objective": {"metric": "val_return"},
+        "environment": {"name": "gymnasium", "id": "CartPole-v1", "epoch_steps": 200},
+        "agent": {"name": "reinforce", **keywords},
+        "model": {"name": "mlp", "hidden_sizes": [8]},
+        "optimizer": {"name": "adam", "lr": {"low": 1e-3, "high": 1e-2}},
+    }
+    return [str(each) for each in problems_of(raw)]
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "problem"),
+    [
+        ({"cycles": 3, "members": 3}, ""),
+        ({"cycles": 3, "members": 4}, "ensemble.members: must be at most the cycles (3), each "),
+        ({"cycles": {"low": 2, "high": 4}, "members": 4}, ""),
+        ({"cycles": 5}, "ensemble.cycles: must be at most the epochs of a trial (4), but got 5"),
+    ],
+)
+def test_members_of_an_ensemble(ensemble: dict[str, Any], problem: str) -> None:
+    found = messages(ensemble={"name": "snapshot", **ensemble})
+    assert [each[: len(problem)] for each in found] == ([problem] if problem else [])
+
+
+@pytest.mark.parametrize(
+    ("averaging", "is_refused"),
+    [
+        ({"start": 0.0, "every": 3}, False),
+        ({"start": 0.0, "every": 4}, True),
+        ({"start": 0.5, "every": 2}, True),
+        ({"start": {"low": 0.0, "high": 0.5}, "every": 2}, False),
+        ({}, False),
+    ],
+)
+def test_epochs_that_are_averaged(averaging: dict[str, Any], is_refused: bool) -> None:
+    found = messages(weight_averaging={"name": "swa", **averaging})
+    rule = "weight_averaging.every: must leave two epochs of 4 to average"
+    assert [each[: len(rule)] for each in found] == [rule] * is_refused
+
+
+@pytest.mark.parametrize("key", ["value_weight", "shared"])
+def test_a_baseline_that_is_not_there(key: str) -> None:
+    given = {"value_weight": 0.2, "shared": True}[key]
+    rule = f"agent.{key}: must be left out where baseline is false"
+    (found,) = agent(baseline=False, **{key: given})
+    assert found.startswith(rule)
+    assert not agent(baseline={"choices": [True, False]}, **{key: given})
+
+
+def test_divergences_and_corruptions_that_are_not_there() -> None:
+    (found,) = autoencoder({"kl_weight": 0.5})
+    assert found.startswith("task.kl_weight: must be given with a variational autoencoder only")
+    (found,) = autoencoder({}, corruption_rate=0.2)
+    assert found.startswith("model.corruption_rate: must be left out where corruption is none")
+    assert not autoencoder({"kl_weight": 0.5}, variational={"choices": [False, True]})
+    assert not autoencoder({}, corruption="gaussian", corruption_rate=0.2)
