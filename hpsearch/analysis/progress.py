@@ -127,7 +127,7 @@ def _seconds_left(
     estimates = []
     # a population needs as many trials as it makes copies
     if num_ended and not settings.is_population:
-        busy = record.seconds_used(now) - (trials[0].started_at - record.created_at)
+        busy = record.seconds_used(now, since=trials[0].started_at)
         estimates.append(max(settings.trials - num_ended, 0) * busy / num_ended)
         if settings.epochs is not None and epochs_used:
             estimates.append(max(settings.epochs - epochs_used, 0) * busy / epochs_used)

@@ -225,10 +225,11 @@ class ReadableRecord(Ranking):
                 entries.append((trial.ended_at, trial.number, epoch, value, True))
         return [entry[1:] for entry in sorted(entries)]
 
-    def seconds_used(self, now: float) -> float:
-        """Return for how long drivers have worked on the search until `now`."""
+    def seconds_used(self, now: float, since: float = 0.0) -> float:
+        """Return for how long drivers have worked on the search, from `since` until `now`."""
         last = self.ended_at or (now if self.state == "running" else self._last_sign_of_life())
-        return sum((last if end is None else end) - (begin or 0) for begin, end in self.sessions)
+        spans = ((begin or 0.0, last if end is None else end) for begin, end in self.sessions)
+        return sum(max(end - max(begin, since), 0.0) for begin, end in spans)
 
     def gpu_seconds(self) -> float:
         """Return the seconds for which trials had GPUs, times the GPUs that each had."""

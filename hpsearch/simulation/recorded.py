@@ -1,7 +1,8 @@
 """Curves from a search's record: those of its trials, and of any configuration near to them.
 
 A trial that the record has goes as it went. One that was stopped early goes on in parallel to
-those that continued: from epoch to epoch it changes as they did on average. Another configuration
+those that continued: from epoch to epoch it changes as they did on average, or less where it is
+nearer to the best value of the record, which none gets beyond. Another configuration
 ends at the mean of its nearest neighbours' final values, by inverse distance, and gets there as
 one of them does, drawn by the same weights: with that one's ups and downs, its seconds, and its
 end, if it diverged.
@@ -25,7 +26,7 @@ from hpsearch.samplers.translation import MisfitError, Translator
 from hpsearch.samplers.unit_cube import Array, Cube, Integers
 from hpsearch.simulation.curves import Training
 from hpsearch.space import SearchSpace
-from hpsearch.spec import Scalar, SearchSpec
+from hpsearch.spec import Direction, Scalar, SearchSpec, sign_of
 
 #: neighbours that a configuration's curve is made from
 NUM_NEIGHBOURS = 3
@@ -68,11 +69,12 @@ class RecordedCurves:
             rule = f"{record.name}: none of its trials was trained in full"
             raise HpsearchError(f"{rule}; how curves end can't be known")
         self._known = [*self._good, *(each for each in known if each.is_bad)]
-        self._values = _completed(np.array([each.values for each in self._good]))
+        direction = record.spec.objective.direction
+        self._values = _completed(np.array([each.values for each in self._good]), direction)
         self._finals = self._values[:, -1]
         self._cube = Cube(space)
         features = self._cube.features(self._cube.points([k.params for k in self._known]))
-        self._scales = self._length_scales(features, record.spec.objective.direction)
+        self._scales = self._length_scales(features, direction)
         self._points = features / self._scales
         self._own = {each.trial.number: i for i, each in enumerate(self._known)}
 
@@ -144,14 +146,13 @@ class RecordedCurves:
             return math.nan
         return float(np.average(self._finals[near[is_good]], weights=weights[is_good]))
 
-    def _length_scales(self, features: Array, direction: str) -> Array:
+    def _length_scales(self, features: Array, direction: Direction) -> Array:
         """Return one scale for each column of the features."""
         from hpsearch.samplers.gaussian_process import fit_hyperparameters
 
-        sign = 1.0 if direction == "maximize" else -1.0
         if len(self._good) < 4 or not self._cube.size:
             return np.ones(features.shape[1])
-        scores = normal_scores(sign * self._finals)
+        scores = normal_scores(sign_of(direction) * self._finals)
         some = best_and_some(scores, MAX_FIT_TRIALS)
         groups = self._cube.feature_groups
         scales, _ = fit_hyperparameters(features[some], scores[some], np.zeros(len(some)), groups)
@@ -220,16 +221,23 @@ def _filled(seconds: Array) -> Array:
     return np.where(np.isfinite(seconds), seconds, usual)
 
 
-def _completed(values: Array) -> Array:
+def _completed(values: Array, direction: Direction) -> Array:
     """Return curves (num_trials, max_epochs) that are continued where they aren't known.
 
     A regression line would do worse: those that continue are alike, and the slope of their noise
-    would bring all that was stopped up to them.
+    would bring all that was stopped up to them. A trial that is nearer to the best value than they
+    were on average comes as much nearer to it as they did, in proportion.
     """
-    changes = np.nanmean(np.diff(values, axis=1), axis=0)
-    known = np.isfinite(values)
-    completed = values.copy()
-    for epoch, change in enumerate(changes, start=1):
-        missing = ~known[:, epoch]
-        completed[missing, epoch] = completed[missing, epoch - 1] + change
-    return completed
+    sign = sign_of(direction)
+    completed = sign * values
+    best, known = float(np.nanmax(completed)), np.isfinite(values)
+    for epoch in range(1, values.shape[1]):
+        is_known, before = known[:, epoch], completed[:, epoch - 1]
+        gap = best - float(before[is_known].mean())
+        change = float((completed[is_known, epoch] - before[is_known]).mean())
+        left = best - before[~is_known]
+        changes = np.full(len(left), change)
+        if change > 0:  # so that the gap is one
+            changes *= np.minimum(left / gap, 1.0)
+        completed[~is_known, epoch] = before[~is_known] + changes
+    return sign * completed

@@ -136,6 +136,17 @@ def test_summary_counts_trials_epochs_and_what_was_saved(
     assert progress.seconds_left == 15 * 50 / 5
 
 
+def test_seconds_left_goes_by_the_time_since_the_first_trial(
+    new_record: Callable[..., Record],
+) -> None:
+    record = new_record()
+    # a service's driver starts a while after the search's record was begun
+    record.created_at, record.sessions = 900.0, [[900.0, 900.0], [995.0, None]]
+    add(record, [0.5] * 9)
+    progress = summary(record, now=1020.0)
+    assert (progress.seconds_used, progress.seconds_left) == (25.0, 19 * 20.0)
+
+
 def test_seconds_left_is_unknown_capped_and_zero(new_record: Callable[..., Record]) -> None:
     record = new_record(time_limit=100, epochs=20)
     record.created_at, record.sessions = 1000.0, [[1000.0, None]]

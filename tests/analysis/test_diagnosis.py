@@ -165,6 +165,16 @@ def test_the_gap_is_that_of_evaluation_mode_where_it_is_measured() -> None:
     assert diagnose(replace(feigned, **measured)) == []
 
 
+def test_training_that_dropout_hides_is_no_underfitting_where_validation_shows_it() -> None:
+    settled = {"train_loss": 1.5 + LOSS / 8, "val_loss": 1.2 + LOSS / 8}
+    poor = curves(**settled, train_score=SCORE / 4, val_score=SCORE / 4, has_dropout=True)
+    assert [each.name for each in diagnose(poor)] == ["underfitting"]
+    hidden = replace(poor, val_score=SCORE * 0.7)
+    assert "underfitting" not in [each.name for each in diagnose(hidden)]
+    without = replace(hidden, has_dropout=False)  # then the training score is what it seems
+    assert "underfitting" in [each.name for each in diagnose(without)]
+
+
 def test_curves_of_a_trial_go_by_their_usual_names() -> None:
     trial = TrialRecord(0, {}, {"space": {"opt": {"lr": 0.3}}, "model": {"dropout": 0.1}}, 0.0)
     trial.curve = {1: {"loss": 2.0, "val_acc": 0.1}, 3: {"loss": 1.0, "val_acc": math.nan}}

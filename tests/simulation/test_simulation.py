@@ -231,6 +231,20 @@ class TestRecordedCurves:
         assert trial.seconds == [2.0] * 9
 
     @pytest.mark.parametrize("direction", ["maximize", "minimize"])
+    def test_nothing_is_better_than_the_best_of_the_record(self, direction: Direction) -> None:
+        record, sign = self.recorded(direction), 1.0 if direction == "maximize" else -1.0
+        slow = [sign * (0.1 * epoch - 1.0) for epoch in range(9)]  # makes the mean change large
+        add(record, slow, Outcome.COMPLETED, lr=2e-4, width=128)
+        near = [sign * (1.6 + 0.05 * epoch) for epoch in range(3)]  # the best ends at 1.8
+        add(record, near, Outcome.STOPPED_EARLY, lr=0.02, width=128)
+        curves = RecordedCurves(record)
+        values = sign * np.array(curves.training(14, {"lr": 0.02, "width": 128}, 0).values)
+        assert values[:3] == pytest.approx([1.6, 1.65, 1.7])
+        assert (np.diff(values) > 0).all()
+        assert 1.75 < values[-1] < 1.8
+        assert (sign * curves.finals).max() == pytest.approx(1.8)
+
+    @pytest.mark.parametrize("direction", ["maximize", "minimize"])
     def test_another_configuration_is_between_its_neighbours(self, direction: str) -> None:
         curves = RecordedCurves(self.recorded(direction))
         ends = [

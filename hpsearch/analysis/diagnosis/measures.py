@@ -55,10 +55,16 @@ def score_gap(curves: Curves) -> float:
 
 
 def training_skill(curves: Curves) -> float | None:
-    """Return how far training came from chance, 0, to perfect, 1; by the score if there is one."""
+    """Return how far training came from chance, 0, to perfect, 1; by the score if there is one.
+
+    Where that is measured with dropout it is too low, and validation, which is not, a lower bound.
+    """
     score, loss = known_values(curves.fitted_score), known_values(curves.fitted_loss)
+    val_score, val_loss = known_values(curves.val_score), known_values(curves.val_loss)
     if len(score) and curves.chance_score is not None and curves.chance_score < 1:
-        return float((score[-1] - curves.chance_score) / (1 - curves.chance_score))
+        ends = [score[-1], *val_score[-1:]] if curves.is_dropout_seen else [score[-1]]
+        return float((max(ends) - curves.chance_score) / (1 - curves.chance_score))
     if len(loss) and curves.chance_loss:
-        return float(1 - loss[-1] / curves.chance_loss)
+        ends = [loss[-1], *val_loss[-1:]] if curves.is_dropout_seen else [loss[-1]]
+        return float(1 - min(ends) / curves.chance_loss)
     return None
