@@ -32,7 +32,7 @@ class Windows(Protocol):
 
     @property
     def row_stride(self) -> int:
-        """How many rows before one is that which it goes on from."""
+        """How many rows before one is that which it goes on from; 0 where none is."""
 
     def __call__(self, steps: Arrays, before: Arrays | None = None) -> Arrays:
         """Return rows of steps in order, given the steps `before` them.

@@ -96,6 +96,7 @@ class Neighbours:
     seed: int
     output_names: ClassVar[tuple[str, ...]] = ()
     gap: ClassVar[int] = 0
+    row_stride: ClassVar[int] = 0
 
     def __call__(self, steps: Arrays, before: Arrays | None = None) -> Arrays:
         """See Windows; rows are x (pairs, 1) and y (pairs,)."""
