@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +12,21 @@ from torch import Tensor, nn
 from hpsearch import registry
 from hpsearch.components import Data
 from hpsearch.components.batch import Batch
+from hpsearch.components.diagnostics import step_times
 from hpsearch.components.diagnostics.step_times import BACKWARD, FORWARD, NAME, RATIO
 from tests.support.trainers import make
+
+
+class Clock:
+    """Seconds that only steps take."""
+
+    now = 0.0
+
+    def read(self, _device: torch.device) -> float:
+        return self.now
+
+
+CLOCK = Clock()
 
 
 class Slow(torch.autograd.Function):
@@ -22,12 +34,12 @@ class Slow(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        time.sleep(0.005)
+        CLOCK.now += 0.005
         return x.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        time.sleep(0.015)
+        CLOCK.now += 0.015
         return grads[0]
 
 
@@ -41,11 +53,11 @@ def batches(number: int) -> Iterator[Batch]:
     return iter([Batch(torch.ones(3, 2), torch.zeros(3, 1)) for _ in range(number)])
 
 
-def test_they_are_those_of_outputs_and_of_gradients() -> None:
+def test_they_are_those_of_outputs_and_of_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_times, "_now", CLOCK.read)
     model, callback = SlowNet(2, 1), registry.get("callback", NAME).build({"batches": 5})
     found = callback.measure(model, lambda outputs, batch: outputs.square().mean(), batches(9))
-    assert 5 <= found[FORWARD] < 12 and 15 <= found[BACKWARD] < 30
-    assert found[RATIO] == found[BACKWARD] / found[FORWARD]
+    assert found == pytest.approx({FORWARD: 5.0, BACKWARD: 15.0, RATIO: 3.0})
     assert all(param.grad is None for param in model.parameters())
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import io
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
 import torch
 
 from hpsearch import registry
 from hpsearch.components import Data
-from hpsearch.components.diagnostics.step_times import BACKWARD, FORWARD, RATIO
 from hpsearch.errors import DivergedError, SpecError
 from hpsearch.registry import Component, ComponentOf
 from hpsearch.space import SearchSpace
@@ -21,6 +20,7 @@ from hpsearch.training import Trainer, calibrate, export_model, make_trainer
 from hpsearch.training.checks.by_name import run_checks
 from hpsearch.training.protocol import ModelTrainer
 from hpsearch.validation import check, check_spec
+from tests.support.lanes import without_time
 from tests.support.schedules import NEEDED
 from tests.support.space import draw
 
@@ -33,8 +33,6 @@ SIZES: dict[str, dict[str, list[Any]]] = {
     "rnn": {"hidden_size": [6]},
 }
 SECTIONS = [section for section in COMPONENT_SECTIONS if section not in ("dataset", "launcher")]
-#: metrics that are never the same twice
-TIMES = {"seconds", FORWARD, BACKWARD, RATIO}
 #: components in components in components
 DEPTH = 2
 
@@ -166,12 +164,7 @@ def goes_on_exactly(trainer: ModelTrainer, config: TrialConfig, data: Data) -> N
     other = make_trainer(config, data)
     other.load_state_dict(torch.load(file))
     one, two = trainer.train_epoch(), other.train_epoch()
-    assert _but_times(one) == _but_times(two)
-
-
-def _but_times(metrics: Mapping[str, float] | None) -> dict[str, float]:
-    """Return what is the same whenever it is measured."""
-    return {name: value for name, value in (metrics or {}).items() if name not in TIMES}
+    assert without_time(one) == without_time(two)
 
 
 def is_given_away(trainer: Trainer) -> None:

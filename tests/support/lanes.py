@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from hpsearch.components import Data
+from hpsearch.components.diagnostics.step_times import BACKWARD, FORWARD, RATIO
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.training.lanes.lanes import Lanes
@@ -20,6 +21,8 @@ from hpsearch.training.lanes.probing import why_not
 #: where `alone` and `together` train: benchmarks/gpu.sh sets a GPU
 DEVICE = os.environ.get("HPSEARCH_TEST_DEVICE", "cpu")
 MLP = {"name": "mlp", "hidden_sizes": [8], "dropout": 0.2}
+#: metrics that are never the same twice
+TIMES = {"seconds", FORWARD, BACKWARD, RATIO}
 
 
 @dataclass
@@ -103,8 +106,8 @@ def churned(
 
 
 def without_time(metrics: Any) -> Any:
-    """Return an epoch's metrics but the seconds it took."""
-    return None if metrics is None else {k: v for k, v in metrics.items() if k != "seconds"}
+    """Return an epoch's metrics but the times that it took."""
+    return None if metrics is None else {k: v for k, v in metrics.items() if k not in TIMES}
 
 
 def assert_same(one: Trained, other: Trained, tolerance: float = 1e-3) -> None:
