@@ -12,7 +12,7 @@ import torch
 
 from hpsearch import registry
 from hpsearch.components import Data
-from hpsearch.errors import DivergedError, SpecError
+from hpsearch.errors import BadConfigurationError, DivergedError, SpecError
 from hpsearch.registry import Component, ComponentOf
 from hpsearch.space import SearchSpace
 from hpsearch.spec import COMPONENT_SECTIONS, SearchSpec, TrialConfig, draft_spec
@@ -144,7 +144,10 @@ def trains(seed: int) -> None:
     space, rng = SearchSpace.of(spec), random.Random(seed)
     for number in range(2):
         config = TrialConfig(number, 0, spec.max_epochs, space.resolve(draw(space, rng)))
-        trainer = make_trainer(config, data)
+        try:
+            trainer = make_trainer(config, data)
+        except BadConfigurationError:  # values of ranges that don't go together end one trial
+            continue
         first = trainer.trainers[0]
         if number == 0:
             run_checks(first)
