@@ -38,12 +38,11 @@ from hpsearch.next_spec import next_spec
 from hpsearch.outcome import Outcome
 from hpsearch.record import Record, TrialRecord
 from hpsearch.samplers import warm_start
-from hpsearch.samplers.warm_start import sampler_seed, transfers, warm_started
 from hpsearch.spec import SearchSpec, TrialConfig, draft_spec
 from hpsearch.training import Trainer
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.report import Report
-from hpsearch.tuning.sampling import first_points, note_default, sampler_of
+from hpsearch.tuning.sampling import informed_sampler, note_default
 from hpsearch.validation.defaults import default_values
 
 MAX_EPOCHS = 9
@@ -150,19 +149,11 @@ def _best(record: Record, begin: int = 0) -> float:
 
 def run(record: Record, data: Data, earlier: Record | None = None) -> Record:
     """Train the trials that a record has no result of yet."""
-    spec = record.spec
-    rule = make_early_stopper(spec)
+    rule = make_early_stopper(record.spec)
     note_default(record)
     known = [] if earlier is None else [earlier_of(earlier)]
-    found = transfers(spec, known, default_values(spec))
-    seed = sampler_seed(spec.search.seed, found)
     with tempfile.TemporaryDirectory() as folder:
-        sampler = warm_started(
-            sampler_of(record, rule, 1, spec.search.sampler, seed),
-            spec,
-            first_points(record),
-            found,
-        )
+        sampler = informed_sampler(record, rule, 1, known)
         control = SearchControl(record, sampler, rule, Path(folder))
         while (trial := control.next_trial()) is not None:
             control.start_attempt(trial.number)

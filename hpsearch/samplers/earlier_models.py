@@ -47,7 +47,8 @@ class EarlierModels:
         """
         if not self:
             return np.zeros((len(points), 0))
-        standard: Array = (self._means(points) - self._mean) / self._deviation
+        mean, deviation = self._moments
+        standard: Array = (self._means(points) - mean) / deviation
         return standard
 
     def _means(self, points: Array) -> Array:
@@ -62,17 +63,8 @@ class EarlierModels:
         ]
 
     @cached_property
-    def _reference(self) -> Array:
-        """Return what the models expect of random points, (_NUM_REFERENCE, num_models)."""
+    def _moments(self) -> tuple[Array, Array]:
+        """Return mean and deviation of each model over random points, (num_models,) each."""
         random = np.random.default_rng(0).random((_NUM_REFERENCE, self._cube.size))
-        return self._means(self._cube.snap(random))
-
-    @cached_property
-    def _mean(self) -> Array:
-        mean: Array = self._reference.mean(axis=0)
-        return mean
-
-    @cached_property
-    def _deviation(self) -> Array:
-        deviation: Array = np.maximum(self._reference.std(axis=0), 1e-6)
-        return deviation
+        means = self._means(self._cube.snap(random))
+        return means.mean(axis=0), np.maximum(means.std(axis=0), 1e-6)

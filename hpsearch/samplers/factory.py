@@ -39,8 +39,9 @@ def make_sampler(
 
     `rungs` are the epochs at which trials are compared, the last one included, ascending;
     `slots` is the number of concurrent trials; users' files are relative to `folder`; `others` are
-    the directions of further objectives. Raises UserCodeError for an unknown name, and for a
-    sampler that can't do several objectives, SpecError where it can't search this space.
+    the directions of further objectives; `earlier` are searches of other tasks. Raises
+    UserCodeError for an unknown name, and for a sampler that can't do several objectives,
+    SpecError where it can't search this space.
     """
     keywords = dict(settings)
     name = keywords.pop("name")

@@ -25,10 +25,10 @@ class Trend:
     def __init__(self, priors: Priors, models: EarlierModels) -> None:
         self._priors, self._models = priors, models
         self._num_priors = len(priors.expected)
-        num_models = len(models)
+        num_models, share = len(models), GAIN / max(1, len(models))
         #: the weights that are expected, priors first, and 1 / their deviations
-        self.expected = np.append(priors.expected, np.full(num_models, GAIN / max(1, num_models)))
-        spread = np.append(priors.expected, np.full(num_models, GAIN / max(1, num_models) ** 0.5))
+        self.expected = np.append(priors.expected, np.full(num_models, share))
+        spread = np.append(priors.expected, np.full(num_models, share * num_models**0.5))
         self._certainty = 1.0 / spread
 
     def features(self, points: Array) -> Array:

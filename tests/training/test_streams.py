@@ -55,6 +55,13 @@ def trainer(data: Data, **values: Any) -> Trainer:
     return Trainer(TrialConfig(0, 0, 4, values), data)
 
 
+def learned(data: Data, **values: Any) -> dict[str, float]:
+    """The metrics of a trial's last epoch."""
+    one = trainer(data, **values)
+    metrics = [one.train_epoch() or {} for _ in range(4)]
+    return metrics[-1]
+
+
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "ln_lstm", "ln_gru"])
 class TestEveryCell:
     def test_two_batches_are_as_one_sequence(self, name: str) -> None:
@@ -134,21 +141,17 @@ class TestTraining:
         text = load_data(section, seed=0, folder=tmp_path)
         accuracies = {}
         for stateful in (True, False):
-            one = trainer(text, task={**STATEFUL, "stateful": stateful})
-            for _ in range(4):
-                metrics = one.train_epoch() or {}
+            metrics = learned(text, task={**STATEFUL, "stateful": stateful})
             accuracies[stateful] = [metrics[f"{split}_accuracy"] for split in ("train", "val")]
         assert min(accuracies[True]) > 0.98 and max(accuracies[False]) < 0.86
 
     def test_a_series_is_remembered_beyond_the_lookback(self, pulses: Data) -> None:
-        skills = {}
+        errors = {}
         for stateful in (True, False):
             task = {"name": "forecasting", "stateful": stateful}
-            one = trainer(pulses, task=task, optimizer={"name": "adam", "lr": 0.02})
-            for _ in range(4):
-                metrics = one.train_epoch() or {}
-            skills[stateful] = metrics["val_rmse"]
-        assert skills[True] < 0.1 < 0.2 < skills[False]
+            metrics = learned(pulses, task=task, optimizer={"name": "adam", "lr": 0.02})
+            errors[stateful] = metrics["val_rmse"]
+        assert errors[True] < 0.1 < 0.2 < errors[False]
 
     @pytest.mark.parametrize("num_rows", [7, 8])
     def test_an_evaluation_of_histories_has_the_states_of_the_whole_series(
@@ -173,9 +176,7 @@ class TestTraining:
         accuracies = {}
         for stateful in (True, False):
             task = {"name": "sequence_labelling", "stateful": stateful}
-            one = trainer(data, task=task, optimizer={"name": "adam", "lr": 0.02})
-            for _ in range(4):
-                metrics = one.train_epoch() or {}
+            metrics = learned(data, task=task, optimizer={"name": "adam", "lr": 0.02})
             accuracies[stateful] = metrics["val_accuracy"]
         # of each of the 32 streams of validation nobody knows what was before
         assert accuracies[True] > 0.94 and accuracies[False] < 0.82

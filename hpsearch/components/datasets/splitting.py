@@ -63,7 +63,7 @@ def divide(
     The steps of a series become rows once they are divided; folds are of these rows.
     """
     rng = np.random.default_rng(seed)
-    division = DIVISIONS[way_of(source, preparation)]
+    division = DIVISIONS[_way(source, preparation)]
     rows = Population(len(splits["train"]), _classes(splits["train"], preparation), source.groups)
     for key in ("test", "val"):
         fraction = getattr(preparation, f"{key}_fraction")
@@ -113,10 +113,10 @@ def row_stride(source: Source, preparation: SplitSettings) -> int:
     if source.windows is not None:
         return source.windows.row_stride
     is_drawn = preparation.train_rows is not None or preparation.val_rows is not None
-    return int(way_of(source, preparation) == "chronological" and not is_drawn)
+    return int(_way(source, preparation) == "chronological" and not is_drawn)
 
 
-def way_of(source: Source, preparation: SplitSettings) -> str:
+def _way(source: Source, preparation: SplitSettings) -> str:
     """Return how to divide; DataError where the data set lacks what that needs."""
     way, has_groups = preparation.split, source.groups is not None
     if way == "group" and not has_groups:
