@@ -131,6 +131,8 @@ def _compared(
 
 def _shares(trials: list[FrozenTrial], names: list[str], num_top: int) -> dict[str, float]:
     """Return the shares, the largest first; none where nothing sets the best trials apart."""
+    # a resample may have none of the few trials with a conditional hyperparameter
+    names = [name for name in names if any(name in trial.params for trial in trials)]
     with _quiet():
         # Half a trial less, so that rounding can't put one more trial into the top group.
         evaluator = PedAnovaImportanceEvaluator(target_quantile=(num_top - 0.5) / len(trials))

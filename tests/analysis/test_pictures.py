@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
@@ -91,3 +92,24 @@ def test_importances_have_intervals_and_are_printed_from_many_trials(tmp_path: P
             console.print(render_report(report))
         told = f"importance: {best} {share:.0%} ({low:.0%} to {high:.0%}), "
         assert (told in printed.get()) == (name == "many")
+
+
+def test_importances_of_a_hyperparameter_that_a_resample_has_no_trial_of(tmp_path: Path) -> None:
+    gain = {"low": 0.5, "high": 2.0}
+    space = {
+        "lr": {"low": 0.0, "high": 1.0},
+        "kind": {"choices": ["a", {"name": "b", "gain": gain}]},
+    }
+    record, draw = Record.create(tmp_path / "record.journal", make_spec(space)), random.Random(0)
+    drawn = np.random.default_rng(0).integers(0, 30, 30)  # the first resample
+    rare = sorted(set(range(30)) - set(drawn.tolist()))[:5]
+    for number in range(30):
+        lr = draw.uniform(0, 1)
+        kind: dict[str, Any] = (
+            {"kind": "b", "kind.b.gain": 1.0 + lr} if number in rare else {"kind": "a"}
+        )
+        add(record, [lr] * 9, lr=lr, **kind)
+    found = importances(record)
+    assert {"lr", "kind.b.gain"} <= found.intervals.keys()
+    low, high = found.intervals["kind.b.gain"]
+    assert 0 <= low <= high <= 1
