@@ -39,7 +39,7 @@ again.load_state_dict(load_checkpoint(store.newest())["trainer"])
 lanes.join(again)
 assert isinstance(lanes.train_epoch()[again], dict), lanes.reasons
 assert lanes.num_fused == 8
-assert "torch._dynamo" not in sys.modules
+assert not {"torch._dynamo", "sympy"} & sys.modules.keys()
 # by itself one steps as ever
 assert again.train_epoch()["train_loss"] > 0
 assert "torch._dynamo" in sys.modules

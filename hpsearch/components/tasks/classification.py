@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hpsearch.components.data import Kind
@@ -22,6 +21,7 @@ from hpsearch.components.tasks.parts import (
     Targets,
     make_parts,
     smoothed_cross_entropy,
+    summed_cross_entropy,
 )
 from hpsearch.registry import register
 
@@ -88,7 +88,7 @@ class Classification(SupervisedTask):
 
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
         logits = self.head.logits(outputs)
-        loss = F.cross_entropy(logits, targets, reduction="sum").double()
+        loss = summed_cross_entropy(logits, targets)
         classes = targets.argmax(1) if targets.is_floating_point() else targets
         num_correct = (outputs.argmax(1) == classes).sum().double()
         return torch.stack([loss, num_correct])

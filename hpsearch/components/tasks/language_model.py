@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hpsearch.components.batch import IGNORED, Batch, Tree, in_float32
@@ -25,6 +24,7 @@ from hpsearch.components.tasks.parts import (
     make_parts,
     predicted_classes,
     smoothed_cross_entropy,
+    summed_cross_entropy,
 )
 from hpsearch.registry import register
 
@@ -112,7 +112,7 @@ class LanguageModel(SupervisedTask):
 
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the losses in nats, the right answers and the characters."""
-        loss = F.cross_entropy(self.head.logits(outputs), targets, reduction="sum").double()
+        loss = summed_cross_entropy(self.head.logits(outputs), targets)
         num_correct = (outputs.argmax(1) == targets).sum().double()
         self._characters = self._characters.to(targets.device)
         characters = self._characters[targets.clamp_min(0)] * (targets != IGNORED)

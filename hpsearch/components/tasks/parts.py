@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hpsearch.components.batch import IGNORED, Batch, Tree, in_float32
 from hpsearch.components.data import Kind
@@ -130,6 +131,19 @@ class SupervisedTask(ABC):
         outputs = outputs.double()
         shares, predicted = class_shares(targets, outputs), self.head(outputs)
         return Predictions(predicted.cpu().numpy(), shares.cpu().numpy(), self.kind)
+
+
+def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the sum over rows or places, float64, whose target isn't IGNORED: logits (rows,
+    classes, ...) and classes (rows, ...), or their shares as logits.
+
+    Under vmap torch computes `F.cross_entropy` of classes by Python code, whose first call imports
+    sympy: a quarter of a second in each worker.
+    """
+    if targets.is_floating_point():
+        return F.cross_entropy(logits, targets, reduction="sum").double()
+    log_shares = F.log_softmax(logits, 1).gather(1, targets.clamp_min(0)[:, None])[:, 0]
+    return -torch.where(targets == IGNORED, 0.0, log_shares.double()).sum()
 
 
 def predicted_classes(head: Head, logits: Tensor, targets: Tensor) -> Predictions:

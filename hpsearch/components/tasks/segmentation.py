@@ -25,6 +25,7 @@ from hpsearch.components.tasks.parts import (
     TaskComponents,
     make_parts,
     predicted_classes,
+    summed_cross_entropy,
 )
 from hpsearch.components.tasks.placed_classes import PlacedClasses
 from hpsearch.errors import DataError
@@ -139,7 +140,7 @@ class Segmentation(SupervisedTask):
 
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the losses; found, predicted and true pixels, by class."""
-        loss = F.cross_entropy(self.head.logits(outputs), targets, reduction="sum").double()
+        loss = summed_cross_entropy(self.head.logits(outputs), targets)
         classes = torch.arange(outputs.shape[1], device=outputs.device)
         predicted = outputs.argmax(1).masked_fill(targets == IGNORED, IGNORED)
         is_predicted, is_true = (each[:, None] == classes for each in (predicted, targets))

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from hpsearch.components.tasks.parts import (
     TaskComponents,
     make_parts,
     predicted_classes,
+    summed_cross_entropy,
 )
 from hpsearch.components.tasks.placed_classes import PlacedClasses
 from hpsearch.errors import BadConfigurationError, DataError
@@ -111,7 +111,7 @@ class SequenceLabelling(SupervisedTask):
         return predicted_classes(self.head, *self._flat(outputs, targets))
 
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        loss = F.cross_entropy(self.head.logits(outputs), targets, reduction="sum").double()
+        loss = summed_cross_entropy(self.head.logits(outputs), targets)
         return torch.stack([loss, (outputs.argmax(1) == targets).sum().double()])
 
     def _own_summary(self, totals: Sequence[float], num_rows: float) -> dict[str, float]:

@@ -16,7 +16,13 @@ from hpsearch.components.data import Kind
 from hpsearch.components.encodings import Values, register_encoding
 from hpsearch.components.losses import Loss, LossSection
 from hpsearch.components.tasks.classification import Classes
-from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
+from hpsearch.components.tasks.parts import (
+    SupervisedTask,
+    Targets,
+    TaskComponents,
+    make_parts,
+    summed_cross_entropy,
+)
 from hpsearch.registry import Recommended, register
 
 #: what counts are raised to, of which negatives are drawn (Mikolov et al., 2013)
@@ -70,7 +76,7 @@ class WordEmbedding(SupervisedTask):
     def _own_totals(self, outputs: Tensor, targets: Tensor) -> Tensor:
         right = outputs.gather(1, targets[:, None])
         ahead = (outputs > right).sum(1) + ((outputs == right).sum(1) - 1) / 2
-        loss = F.cross_entropy(outputs, targets, reduction="sum").double()
+        loss = summed_cross_entropy(outputs, targets)
         criterion = self.criterion(outputs, targets).double() * len(targets)
         return torch.stack([loss, (ahead < 10).sum().double(), criterion])
 
