@@ -27,6 +27,7 @@ from hpsearch.errors import (
     TrackingError,
 )
 from hpsearch.importing import outliving_exits
+from hpsearch.process import yield_processor
 from hpsearch.record import Record, SearchState, TrialRecord
 from hpsearch.record.observations import Observations
 from hpsearch.runs import Runs, SearchFolder
@@ -210,6 +211,7 @@ def _import_ahead(reported: threading.Event, tracking_uri: str) -> None:
     """Import what the end of the search needs, which takes seconds, during the training; but not
     while workers start: they import torch on the same cores."""
     reported.wait()
+    yield_processor()
     with suppress(Exception):  # it is done again where it is needed
         importlib.import_module("hpsearch.analysis.report")
         import_ahead(tracking_uri)

@@ -28,6 +28,7 @@ Restore = Callable[[], None]
 #: names of folders on `sys.path` that hold installed packages
 PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 _STDERR = 2
+_LOWEST_PRIORITY = 19
 _lock = threading.Lock()
 _depth = 0
 _restore: Restore = lambda: None  # noqa: E731  # set while the process is borrowed
@@ -116,6 +117,17 @@ def keep_process() -> Restore:
                 stack.callback(restore)
 
     return restore_all
+
+
+def yield_processor(process: int = 0) -> None:
+    """Give a process, or this thread, the processor where others leave it time.
+
+    Ray's workers have a niceness of 15. Elsewhere than on Linux a thread can't have its own.
+    """
+    task = process or threading.get_native_id()
+    if process or sys.platform == "linux":
+        with suppress(OSError):  # it has ended
+            os.setpriority(os.PRIO_PROCESS, task, _LOWEST_PRIORITY)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hpsearch.process import yield_processor
 from hpsearch.record import Record
 
 INTERVAL_S = 1.0
@@ -156,6 +157,7 @@ class Tracker:
                 process_group=0,  # Ctrl-C is sent to the whole group, and means the driver
             ) as process:
                 self._process = process
+                yield_processor(process.pid)  # trials don't wait for it
                 self._send(self._settings.to_json().encode() + b"\n")
                 # Whoever looks for the process after it is known here finds it.
                 if self._closing.is_set():

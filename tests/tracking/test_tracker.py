@@ -270,6 +270,7 @@ def test_a_follower_ends_with_its_driver_and_not_before(
         add_trial(record, [0.1], Outcome.COMPLETED)
         wait_until(lambda: len(store.trials()) == 1)
         (follower,) = followers(driver.pid)
+        assert follower.nice() == 19  # trials have 15
         follower.send_signal(signal.SIGINT)  # Ctrl-C goes to the whole group
         follower.send_signal(signal.SIGTERM)
         add_trial(record, [0.2], Outcome.COMPLETED)

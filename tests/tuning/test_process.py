@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -18,7 +19,13 @@ import torch
 
 from hpsearch.components import Data
 from hpsearch.errors import HpsearchError
-from hpsearch.process import borrowed_process, environment, kept_logging, quiet
+from hpsearch.process import (
+    borrowed_process,
+    environment,
+    kept_logging,
+    quiet,
+    yield_processor,
+)
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 from hpsearch.validation import check_spec
@@ -145,3 +152,19 @@ def test_loggers_are_put_back_one_by_one() -> None:
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
     assert (logger.handlers, logger.propagate) == ([], True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness")
+def test_a_thread_that_yields_leaves_the_others_their_priority() -> None:
+    found = []
+
+    def work() -> None:
+        yield_processor()
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [19]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before < 19
