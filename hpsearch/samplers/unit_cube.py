@@ -67,7 +67,8 @@ class Cube:
 
     def points(self, configurations: Sequence[Mapping[str, Scalar]]) -> Array:
         """Return the points of configurations, (num_configurations, num_parameters)."""
-        return np.array([self.point(params) for params in configurations]).reshape(-1, self.size)
+        found = [self.point(params) for params in configurations]
+        return np.array(found).reshape(len(found), self.size)
 
     def snap(self, points: Array) -> Array:
         """Move points to the centres of their cells; NaN for inactive parameters.
@@ -88,7 +89,7 @@ class Cube:
         Choices are one-hot, scaled so that any two are at distance 1; inactive parameters are
         constant. `feature_groups` maps columns to parameters.
         """
-        columns: list[Array] = []
+        columns: list[Array] = [np.empty((len(points), 0))]
         for i, coordinates in enumerate(points.T):
             if self.is_categorical[i]:
                 choices = (np.arange(self.num_cells[i]) + 0.5) / self.num_cells[i]

@@ -382,3 +382,15 @@ class TestCommand:
         run = CliRunner().invoke(app, words)
         assert isinstance(run.exception, SpecError)
         assert str(run.exception).startswith(message)
+
+
+def test_a_search_of_a_single_configuration_is_simulated(tmp_path: Path) -> None:
+    record = Record.create(tmp_path / "record.journal", make_spec({"lr": 0.1}, trials=1))
+    for final in (0.5, 0.75):
+        trial = record.add_trial({})
+        trial.curve = {epoch: {"score": final * epoch / 9} for epoch in range(1, 10)}
+        trial.reported_at = {epoch: trial.started_at + epoch for epoch in trial.curve}
+        trial.outcome, trial.ended_at = Outcome.COMPLETED, trial.started_at + 9
+    simulated = simulate(record.spec, RecordedCurves(record, record.spec), workers=4)
+    [again] = simulated.trials
+    assert simulated.objective(again) in (0.5, 0.75)
