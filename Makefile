@@ -84,7 +84,7 @@ bench: setup
 # Searches that are broken again and again, for over an hour.
 soak: setup
 	$(BIN)/pytest tests/soak/searches.py tests/soak/team.py tests/soak/backup.py tests/soak/service.py tests/soak/examples.py \
-		tests/soak/any_spec.py tests/soak/lanes.py
+		tests/soak/any_spec.py tests/soak/any_record.py tests/soak/lanes.py
 	$(BIN)/pytest -m soak tests
 
 wheel: setup
