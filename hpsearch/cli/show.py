@@ -127,7 +127,7 @@ def logs(
     service: ServiceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the log of a submitted search, or of one of its trials."""
+    """Print the log of a submitted search, what is known of a run's trials, or one trial's log."""
     for text in open_searches(runs, service).logs(name, trial, follow):
         if as_json:
             print_json_line({"text": text})
