@@ -53,7 +53,7 @@ from hpsearch.tuning.on_ray.final import FinalModel, learned_policy, train_final
 from hpsearch.tuning.on_ray.lr_range import narrow_lr_ranges
 from hpsearch.tuning.on_ray.repeats import train_repeats
 from hpsearch.tuning.repeats import begin_final
-from hpsearch.tuning.sampling import informed_sampler, note_default, sampler_of
+from hpsearch.tuning.sampling import informed_sampler, note_default, sampler_of, transfers_told
 from hpsearch.tuning.signals import cancelled_by_signals
 from hpsearch.user_code import loaded_modules
 from hpsearch.validation import data_notes
@@ -148,7 +148,7 @@ class Driver:
             record.note_lanes(reasons=list(filter(None, [obstacle(record.spec, self.data)])))
         note_default(record)
         found = transfers(record.spec, earlier, default_values(record.spec))
-        record.note_transfers([str(each) for each in found])
+        record.note_transfers(transfers_told(record, found))
         workers = self._workers
 
         def sampler() -> Sampler:

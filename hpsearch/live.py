@@ -36,6 +36,7 @@ from hpsearch.record import (
 )
 from hpsearch.runs import SearchFolder
 from hpsearch.spec import advice
+from hpsearch.text_table import text_table
 
 if TYPE_CHECKING:
     from hpsearch.analysis import SearchReport  # with pandas and plotly: slow to import
@@ -263,11 +264,9 @@ def render_status(record: Record) -> RenderableType:
     parts += _render_troubles(record)
     bad = [trial for trial in record.trials if _ended_badly(trial)]
     if bad:
-        table = Table("trial", "outcome", "epochs", "reason", box=None)
-        for trial in bad:
-            reason = escape(trial.reason or "")
-            table.add_row(str(trial.number), str(trial.outcome), str(trial.epochs), reason)
-        parts += ["", table]
+        header = ("trial", "outcome", "epochs", "reason")
+        rows = [(trial.number, trial.outcome, trial.epochs, trial.reason or "") for trial in bad]
+        parts += ["", text_table(header, rows)]
     return Group(*parts)
 
 
@@ -286,19 +285,13 @@ def render_report(report: SearchReport) -> RenderableType:
     parts: list[RenderableType] = ["", escape(progress_line(record, summary(record))), ""]
     if record.state == "finished" and record.reason:
         parts[-1:] = [escape(f"ended before its budget of trials: {record.reason}"), ""]
-    board = Table(
-        "trial", escape(metric), "epochs", "configuration", title="leaderboard", box=None
-    )
-    for row in leaderboard_rows(record):
-        board.add_row(*map(escape, row))
-    if board.row_count:
-        parts.append(board)
+    header = ("trial", metric, "epochs", "configuration")
+    if rows := list(leaderboard_rows(record)):
+        parts.append(text_table(header, rows, title="leaderboard"))
     parts += _render_front(record)
     if record.final is not None and record.final.is_ranked:
-        again = Table(*HEADER, title="the best with new seeds", box=None)
-        for cells in final_rows(record, record.final):
-            again.add_row(*cells)
-        parts += ["", again]
+        again = final_rows(record, record.final)
+        parts += ["", text_table(HEADER, again, title="the best with new seeds")]
     if report.best is not None:
         parts += ["", _render_best(report, report.best)]
     parts += _render_troubles(record)
@@ -316,12 +309,13 @@ def _render_front(record: Record) -> list[RenderableType]:
     front = record.pareto_front() if record.spec.objectives else []
     if not front:
         return []
-    metrics = [escape(each.metric) for each in record.spec.objectives]
-    table = Table("trial", *metrics, "configuration", title="Pareto front", box=None)
+    metrics = [each.metric for each in record.spec.objectives]
+    rows = []
     for trial in front:
-        values = [show(trial.last(each.metric)) for each in record.spec.objectives]
-        table.add_row(str(trial.number), *values, escape(_configuration(trial)))
-    return ["", table]
+        values = [show(trial.last(metric)) for metric in metrics]
+        rows.append((trial.number, *values, _configuration(trial)))
+    header = ("trial", *metrics, "configuration")
+    return ["", text_table(header, rows, title="Pareto front")]
 
 
 def _shares(report: SearchReport) -> Iterator[str]:

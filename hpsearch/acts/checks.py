@@ -16,6 +16,7 @@ from hpsearch.analysis.plain import check_trial
 from hpsearch.errors import (
     ConflictError,
     HpsearchError,
+    NoValue,
     Problem,
     SearchEndedError,
     SpecError,
@@ -133,8 +134,8 @@ def _clone_values(record: Record, act: Act) -> dict[str, Scalar]:
     trial = _trial(record, act)
     params = _cloned(record, trial.params, act.values)
     if params == trial.params:
-        rule = f"must change a value of trial {trial.number}"
-        raise SpecError([Problem("set", rule, dict(act.values) or None)])
+        rule = f"a clone must change a value of trial {trial.number}"
+        raise SpecError([Problem("", rule, dict(act.values) or NoValue)])
     return {n: v for n, v in params.items() if n not in trial.params or trial.params[n] != v}
 
 
@@ -158,7 +159,7 @@ def _cloned(
             found[name] = params[name]
         else:
             rule = f"must be given: {_condition(parameter)} has it"
-            problems.append(Problem(join("set", name), rule))
+            problems.append(Problem(name, rule))
     problems += [_unknown(record, name, given[name], found) for name in given]
     if problems:
         raise SpecError(problems)
@@ -189,7 +190,7 @@ def _fitting(parameter: Parameter, value: Any, problems: list[Problem]) -> Scala
     except ValueError as error:
         choices = getattr(parameter.distribution, "choices", ())
         nearest = nearest_names(value, [each for each in choices if isinstance(each, str)])
-        problems.append(Problem(join("set", parameter.name), str(error), value, nearest))
+        problems.append(Problem(parameter.name, str(error), value, nearest))
         return None
 
 
@@ -201,9 +202,9 @@ def _unknown(record: Record, name: str, value: Any, found: Mapping[str, Scalar])
     by_name = {parameter.name: parameter for parameter in record.space.parameters}
     if name in by_name:
         rule = f"must be given only where {_condition(by_name[name])}"
-        return Problem(join("set", name), rule, value)
+        return Problem(name, rule, value)
     rule = f"must be a hyperparameter that is searched ({', '.join(found) or 'none is'})"
-    return Problem(join("set", name), rule, name, nearest_names(name, by_name))
+    return Problem(name, rule, name, nearest_names(name, by_name))
 
 
 def _checked_range(record: Record, act: Act) -> Act:

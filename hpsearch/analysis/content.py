@@ -55,9 +55,11 @@ def introduction(record: Record) -> str:
     own = spec.trainable or (spec.command and shlex.join(spec.command.run))
     what = f"`{own}`" if own else _model_and_data(record)
     reason = f" ({record.reason})" if record.reason else ""
+    extra = f" ({progress.extra} of them beside the budget)" if progress.extra else ""
     return (
         f"The search {_STATES[record.state]} {show_seconds(progress.seconds_used)}{reason}: "
-        f"{show_count(len(record.trials), 'trial')} of {spec.search.trials} planned, of {what}. "
+        f"{show_count(len(record.trials), 'trial')} of {progress.planned} planned{extra}, of "
+        f"{what}. "
         f"It {goal(spec)} over "
         f"{show_count(len(record.space.parameters), 'hyperparameter')} with the sampler "
         f"`{spec.search.sampler['name']}` (seed {spec.search.seed}), at most "

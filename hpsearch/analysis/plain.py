@@ -30,6 +30,7 @@ def plain_summary(record: Record) -> dict[str, Any]:
         "leader_trial": None if leader is None else leader.number,
         "leader_epochs": None if leader is None else leader.epochs,
         "trials": progress.planned,
+        "extra": progress.extra,
         "ended": progress.ended,
         "running": progress.running,
         "waiting": progress.waiting,

@@ -25,7 +25,8 @@ class Progress:
     """
 
     state: str
-    planned: int  # trials
+    planned: int  # trials of the budget, and the extra ones
+    extra: int  # trials beside the budget: users' own, and cancelled ones, which others replace
     running: int
     waiting: int
     outcomes: Mapping[Outcome, int]  # ended trials; an outcome that is not there is 0
@@ -81,10 +82,11 @@ def summary(record: Record, now: float | None = None) -> Progress:
     unfinished = [] if rests else [trial for trial in trials if _is_running(trial)]
     waiting = sum(not (trial.attempted_at or trial.curve) for trial in unfinished)
     epochs_used = sum(len(trial.curve) for trial in trials)
+    extra = sum(map(_is_extra, trials))
     return Progress(
         state=record.state,
-        # what users added is beside the budget
-        planned=record.spec.search.trials + sum(t.origin is not None for t in trials),
+        planned=record.spec.search.trials + extra,
+        extra=extra,
         running=len(unfinished) - waiting,
         waiting=waiting,
         outcomes=outcomes,
@@ -117,6 +119,10 @@ def is_failure(outcome: Outcome | None) -> bool:
     return outcome is Outcome.FAILED or (outcome is not None and outcome.is_bad_configuration)
 
 
+def _is_extra(trial: TrialRecord) -> bool:
+    return trial.origin is not None or trial.outcome is Outcome.CANCELLED
+
+
 def _seconds_left(
     record: Record, trials: list[TrialRecord], num_ended: int, epochs_used: int, now: float
 ) -> float | None:
@@ -128,7 +134,8 @@ def _seconds_left(
     # a population needs as many trials as it makes copies
     if num_ended and not settings.is_population:
         busy = record.seconds_used(now, since=trials[0].started_at)
-        estimates.append(max(settings.trials - num_ended, 0) * busy / num_ended)
+        planned = settings.trials + sum(map(_is_extra, trials))
+        estimates.append(max(planned - num_ended, 0) * busy / num_ended)
         if settings.epochs is not None and epochs_used:
             estimates.append(max(settings.epochs - epochs_used, 0) * busy / epochs_used)
     if settings.time_limit is not None and estimates:

@@ -50,7 +50,8 @@ def main() -> None:
     atexit.register(gc.freeze)  # else Python's end looks for garbage in all that was imported
     try:
         os.environ.update(home_settings())  # of this process, and of those that it starts
-        status = app(standalone_mode=False)  # which leaves the words of errors to us
+        # which leaves the words of errors to us, and is called so however it was started
+        status = app(standalone_mode=False, prog_name="hpsearch")
     except TyperException as error:
         if not str(error):  # the help has been printed in place of a command
             raise SystemExit(2) from None

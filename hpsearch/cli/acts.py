@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from hpsearch.cli.common import (
     JsonOption,
@@ -22,6 +20,7 @@ from hpsearch.cli.open import open_searches
 from hpsearch.cli.plain import print_json
 from hpsearch.errors import Problem, SpecError
 from hpsearch.formatting import show_time
+from hpsearch.text_table import text_table
 
 trial_app = typer.Typer(help="Act on a trial of a running search.", no_args_is_help=True)
 app.add_typer(trial_app, name="trial")
@@ -119,12 +118,12 @@ def list_acts(
     if as_json:
         print_json(found)
         return
-    table = Table("when", "who", "what", "state", box=None)
+    rows = []
     for each in found:
         refused = f": {each['refused']}" if each.get("refused") else ""
-        row = (show_time(each["at"]), each["user"], each["told"], each["state"] + refused)
-        table.add_row(*map(escape, row))
-    console.print(table if table.row_count else "no acts", soft_wrap=True, markup=False)
+        rows.append((show_time(each["at"]), each["user"], each["told"], each["state"] + refused))
+    table = text_table(("when", "who", "what", "state"), rows)
+    console.print(table if rows else "no acts", soft_wrap=True, markup=False)
 
 
 def _act(searches: Any, name: str, as_json: bool, action: str, **what: Any) -> None:

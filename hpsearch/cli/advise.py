@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from hpsearch.cli.common import (
     RUNS,
@@ -27,6 +25,7 @@ from hpsearch.cli.common import (
 from hpsearch.cli.page_files import check_page, write_page, write_text
 from hpsearch.cli.plain import print_json
 from hpsearch.errors import HpsearchError
+from hpsearch.text_table import text_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,11 +145,10 @@ def print_sections(sections: Sequence[Section]) -> None:
     for section in sections:
         for block in section.blocks:
             if isinstance(block, blocks.Table):
-                header = (cell.replace("`", "") for cell in block.header)
-                table = Table(*header, box=None)
-                for row in block.rows:
-                    table.add_row(*(escape(cell.replace("`", "")) for cell in row))
-                console.print(table, highlight=False)
+                header, *rows = (
+                    [cell.replace("`", "") for cell in row] for row in (block.header, *block.rows)
+                )
+                console.print(text_table(header, rows), highlight=False)
             elif isinstance(block, str):
                 text = block.replace("`", "")
                 console.print(text, soft_wrap=True, highlight=False, markup=False)

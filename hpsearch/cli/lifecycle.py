@@ -65,16 +65,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a search to its end."""
-    if (source := space or spec) is not None and not as_json:
-        say(f"{source}: checking it while Ray starts")
     from hpsearch.runs import Runs
 
     overrides = [*overrides, *([f"name={json.dumps(name)}"] if name else [])]
     words = [str(word) for word in ([spec] if spec else [])] + (command or [])
     draft = _draft(words, space, metric, direction, overrides)
-    if space is not None and not as_json:
-        objective = {"direction": "maximize", **draft.raw["objective"]}
-        say(f"objective: {objective['direction']} {objective['metric']}")
     if draft.spec is None:
         from hpsearch.validation import check
 
@@ -86,6 +81,12 @@ def run(
         resume(checked.name, runs, address=address)
         return
     Runs(runs).check_new(checked.name)
+    if not as_json:
+        if space is not None:
+            objective = checked.objective
+            say(f"objective: {objective.direction} {objective.metric}")
+        if (source := space or spec) is not None:
+            say(f"{source}: checking it while Ray starts")
 
     def start(watch: Watcher) -> SearchReport:
         from hpsearch.searches import run_search

@@ -133,9 +133,10 @@ class LocalSearches:
             yield trial_log(folder.open_record().trials[trial])
             return
         log = folder.driver_log
-        if not log.is_file():
-            raise HpsearchError(f"{name} has no log: it was started by `run`, not by `submit`")
-        yield from _text(folder, log, partial(self._works, folder, log), follow)
+        if log.is_file():
+            yield from _text(folder, log, partial(self._works, folder, log), follow)
+        else:  # of `run`, whose driver printed to a terminal
+            yield from _trial_logs(folder, follow)
 
     def stop(self, name: str) -> str:
         """See Searches."""
@@ -314,6 +315,23 @@ class LocalSearches:
         """Whether a driver works on a search, is starting, or has last words to write."""
         with locked(folder.path, log.name) as is_free:
             return not is_free or folder.is_driven()
+
+
+def _trial_logs(folder: SearchFolder, follow: bool) -> Iterator[str]:
+    """Yield what the record tells of each trial; with `follow` as they end, until all have."""
+    from hpsearch.analysis.plain import trial_log
+
+    told: set[int] = set()
+    while True:
+        is_driven = folder.is_driven()  # before the record is read: the driver's last words
+        for trial in folder.open_record().trials:
+            waits = follow and is_driven and trial.outcome is None
+            if trial.number not in told and not waits:
+                told.add(trial.number)
+                yield trial_log(trial)
+        if not (follow and is_driven):
+            return
+        time.sleep(POLL_S)
 
 
 def _text(

@@ -80,12 +80,16 @@ class Tools:
 
         return _plain(plain_validation(Path(spec), list(overrides)))
 
-    def submit(self, spec: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    def submit(
+        self, spec: str, overrides: Sequence[str] = (), working_dir: str | None = None
+    ) -> dict[str, Any]:
         """Start a search in the background; returns its name and state.
 
-        `spec` is the path of a YAML file, whose folder has the code that it names.
+        `spec` is the path of a YAML file, whose folder has the code that it names. To a service
+        that code is sent: `working_dir` is the folder to send, and must be given there.
         """
-        name = self._searches.submit(Path(spec), list(overrides), None, 0)
+        folder = None if working_dir is None else Path(working_dir)
+        name = self._searches.submit(Path(spec), list(overrides), folder, 0)
         return self.status(name)
 
     def stop_trial(self, name: str, trial: int) -> dict[str, Any]:
@@ -149,12 +153,14 @@ class Tools:
         """Return the states and the best configurations of several searches side by side."""
         return _plain({"searches": [self._compared(name) for name in names]})
 
-    def next_spec(self, name: str, new_name: str, trials: int | None = None) -> dict[str, Any]:
+    def next_spec(
+        self, name: str, new_name: str = "", trials: int | None = None
+    ) -> dict[str, Any]:
         """Return the spec of a search that continues from what this one found, as YAML.
 
-        The search space as the best trials suggest, under `new_name`, with `warm_start` from this
-        search, if it may have one. `changes` says which ranges and choices are other ones, and
-        why. Write the spec to a file to submit it.
+        The search space as the best trials suggest, under `new_name` (default: NAME-next), with
+        `warm_start` from this search, if it may have one. `changes` says which ranges and choices
+        are other ones, and why. Write the spec to a file to submit it.
         """
         from hpsearch.spec import dump_yaml, read_text
 

@@ -166,6 +166,7 @@ def _require_no_code(path: Path, overrides: Sequence[str]) -> None:
         rule = f"must be given: the spec needs {', '.join(files[:MAX_FILES])}"
         rule += f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
         hint = f"its folder is sent by `--working-dir {shlex.quote(str(path.parent))}`"
+        hint += " (an agent's `working_dir`)"
         raise SpecError([Problem("--working-dir", rule, hint=hint)])
 
 

@@ -71,7 +71,7 @@ def list_searches(
     longest = max((len(each.name) for each in found), default=0)
     table.add_column("search", no_wrap=True, min_width=longest)  # names are for other commands
     for header in ("owner", "state", "trials", "best", "metric", "note"):
-        table.add_column(header)
+        table.add_column(header, overflow="fold")
     for each in found:
         numbers = each.summary
         trials = f"{numbers.get('ended') or 0}/{numbers.get('trials') or ''}"
@@ -127,7 +127,7 @@ def logs(
     service: ServiceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the log of a submitted search, or of one of its trials."""
+    """Print the log of a submitted search, what is known of a run's trials, or one trial's log."""
     for text in open_searches(runs, service).logs(name, trial, follow):
         if as_json:
             print_json_line({"text": text})

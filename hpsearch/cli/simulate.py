@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.cli.common import RUNS, JsonOption, RunsOption, app, console, open_search, say
@@ -18,6 +17,7 @@ from hpsearch.cli.page_files import check_page, write_page
 from hpsearch.cli.plain import print_json
 from hpsearch.errors import Problem, SpecError
 from hpsearch.formatting import show_count
+from hpsearch.text_table import text_table
 
 if TYPE_CHECKING:
     from hpsearch.record import Record
@@ -164,15 +164,12 @@ def _table(record: Record, results: Sequence[Simulated], levels: Sequence[float]
 
     objective = record.spec.objective
     plain = results_table(results, levels, objective)
-    table = Table(
-        *map(escape, plain.header),
-        box=None,
+    return text_table(
+        plain.header,
+        plain.rows,
         title=f"{objective.metric}: medians, and time and epochs to each quality",
         title_justify="left",
     )
-    for row in plain.rows:
-        table.add_row(*map(escape, row))
-    return table
 
 
 def _write(

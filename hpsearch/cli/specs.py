@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.cli.common import JsonOption, SetOption, SpecArgument, app, console
 from hpsearch.cli.plain import plain_component, print_json
 from hpsearch.errors import HpsearchError, SpecError
 from hpsearch.formatting import show_count
+from hpsearch.text_table import text_table
 
 if TYPE_CHECKING:
     from hpsearch.record import DataNotes
@@ -49,12 +49,11 @@ def validate(
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if told := population_told(checked):
         console.print(told, soft_wrap=True, highlight=False, markup=False)
-    table = Table("hyperparameter", "distribution", "when", box=None)
+    rows = []
     for parameter in parameters:
         when = ", ".join(f"{name}={value}" for name, value in parameter.condition)
-        row = (parameter.name, _describe(parameter.distribution), when)
-        table.add_row(*map(escape, row))
-    console.print(table)
+        rows.append((parameter.name, _describe(parameter.distribution), when))
+    console.print(text_table(("hyperparameter", "distribution", "when"), rows))
 
 
 @app.command()
@@ -74,12 +73,13 @@ def data(
         print_json(plain)
         return
     if found.columns and not as_json:
-        table = Table("column", "reading", "distinct", "missing", "example", "why", box=None)
+        rows = []
         for each in found.columns:
             reading, why = ("in doubt", each.doubt) if each.doubt else (each.reading, each.why)
             row = (each.column, reading, each.distinct, each.missing, each.example, why)
-            table.add_row(*(escape(str(cell)) for cell in row))
-        console.print(table)
+            rows.append(row)
+        header = ("column", "reading", "distinct", "missing", "example", "why")
+        console.print(text_table(header, rows))
     lines = [f"data: {found.learned}"] if found.learned else []
     lines += [f"warning: {text}" for text in found.warnings]
     for line in [] if as_json else lines:
@@ -105,15 +105,16 @@ def diagnose(
         own = "trainable" if checked.trainable else other
         rule = f"diagnose needs a spec with model and dataset; this one has {own}"
         raise HpsearchError(f"{spec}: {rule}")
-    table = Table("trial", "check", "", "found", box=None)
     found = list(diagnose(checked, data))
     verdicts = ["ok" if finding.ok else finding.severity for _, finding in found]
-    for (name, finding), verdict in zip(found, verdicts, strict=True):
-        table.add_row(*map(escape, (name, finding.check, verdict, finding.message)))
+    rows = [
+        (name, finding.check, verdict, finding.message)
+        for (name, finding), verdict in zip(found, verdicts, strict=True)
+    ]
     if as_json:
         print_json({"findings": [{"trial": name, **asdict(each)} for name, each in found]})
     else:
-        console.print(table)
+        console.print(text_table(("trial", "check", "", "found"), rows))
     if "error" in verdicts:
         raise typer.Exit(1)
 
@@ -213,13 +214,14 @@ def _component_table(family: str) -> Table:
 
     title = f"{family}: {catalogue.place_of(family)}".replace("`", "")
     columns = ("name", "description", "keyword", "default", "auto")
-    table = Table(*columns, title=title, title_justify="left", box=None)
+    rows = []
     for component, keywords in catalogue.components(family):
         first = (component.name, component.summary)
         for keyword in keywords or [catalogue.Keyword("", "", "")]:
             row = (keyword.name, keyword.default, keyword.recommended)
-            table.add_row(*first, *row)
+            rows.append((*first, *row))
             first = ("", "")
+    table = text_table(columns, rows, title=title, title_justify="left")
     if everywhere := catalogue.shared(family):
         which = catalogue.which_take(family)
         table.caption = f"keywords of {which}: {', '.join(map(str, everywhere))}"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from hpsearch.cli.common import RUNS, JsonOption, RunsOption, ServiceOption, app, console
 from hpsearch.cli.login import forget_login, login_file, read_login, write_login
 from hpsearch.cli.plain import print_json
 from hpsearch.errors import ServiceError
+from hpsearch.text_table import text_table
 
 if TYPE_CHECKING:
     from hpsearch.service.client.http_client import Client
@@ -147,12 +147,13 @@ def quota(
     if as_json:
         print_json(shown)
         return
-    table = Table("user", "running searches", "GPU-hours a month", "used", box=None)
+    rows = []
     for each in shown:
         limits = [each["max_running"], each["gpu_hours_per_month"]]
         texts = ["no limit" if limit is None else f"{limit:g}" for limit in limits]
-        table.add_row(each["user"], *texts, f"{each['gpu_hours_used']:.2f}")
-    console.print(table)
+        rows.append((each["user"], *texts, f"{each['gpu_hours_used']:.2f}"))
+    header = ("user", "running searches", "GPU-hours a month", "used")
+    console.print(text_table(header, rows))
 
 
 @token_app.command("create")
@@ -177,10 +178,8 @@ def list_tokens(service: ServiceOption = None, as_json: JsonOption = False) -> N
     if as_json:
         print_json(found)
         return
-    table = Table("id", "user", "role", "revoked", box=None)
-    for each in found:
-        table.add_row(each["id"], each["user"], each["role"], "yes" if each["revoked"] else "")
-    console.print(table)
+    rows = [(t["id"], t["user"], t["role"], "yes" if t["revoked"] else "") for t in found]
+    console.print(text_table(("id", "user", "role", "revoked"), rows))
 
 
 @token_app.command("revoke")

@@ -49,6 +49,9 @@ class Data:
     `output_names` are those of outputs that are neither classes nor targets by themselves;
     `target_blocks` has each target's name and its classes, where there are several targets.
     A row goes on where the one `row_stride` rows before it ended; 0: rows don't follow each other.
+    Training rows stand in the order in which they came, `rows_in_order`, unless some were drawn.
+    Of a series the rows `between` have targets in both train and val: in neither, but in a last
+    training on both.
     """
 
     kind: Kind
@@ -77,6 +80,8 @@ class Data:
     output_names: tuple[str, ...] = ()
     target_blocks: tuple[tuple[str, tuple[str, ...]], ...] = ()
     row_stride: int = 0
+    rows_in_order: bool = True
+    between: Arrays | None = None
 
     @property
     def encoding(self) -> TargetEncoding:
@@ -183,8 +188,11 @@ class Data:
 
     def merged(self) -> Data:
         """Return the data for a last training: all rows but the test split's, no validation."""
-        merged = merged_splits(self.train, self.val)
-        return standardized(replace(self, train=merged, val=None, folds=()))
+        train = self.train
+        if self.between is not None and isinstance(train, Arrays):
+            train = train.joined(self.between)
+        merged = merged_splits(train, self.val)
+        return standardized(replace(self, train=merged, val=None, folds=(), between=None))
 
 
 #: rows and bytes, at most, from which the scale of examples is fitted that aren't in memory
@@ -223,6 +231,7 @@ def standardized(data: Data) -> Data:
         train=apply(data.train),
         val=apply(data.val),
         test=apply(data.test),
+        between=apply(data.between),
         x_scale=x.after(data.x_scale),
         y_scale=y.after(data.y_scale),
     )
@@ -249,7 +258,7 @@ def _filled(data: Data) -> Data:
             return split
         return Arrays(np.where(np.isnan(split.x), fill, split.x), split.y)
 
-    splits = {key: apply(getattr(data, key)) for key in ("train", "val", "test")}
+    splits = {key: apply(getattr(data, key)) for key in ("train", "val", "test", "between")}
     return replace(data, **splits, x_fill=fill)
 
 

@@ -89,8 +89,9 @@ def swa(start: Start = 0.75, every: Annotated[int, Ge(1)] = 1) -> Averaging:
     """Stochastic weight averaging: the mean of the weights at the ends of epochs (Izmailov et al.,
     2018, alg. 1).
 
-    It begins after the share `start` of all epochs, and takes each `every`th from then on. The
-    paper keeps the learning rate high meanwhile, constant or cyclic, and computes batch norm's
-    statistics anew: `lr_schedule`, and callback `recalibrate_bn`.
+    It begins after the share `start` of all epochs, and takes each `every`th from then on: two at
+    least, which the default leaves of 5 epochs or more. The paper keeps the learning rate high
+    meanwhile, constant or cyclic, and computes batch norm's statistics anew: `lr_schedule`, and
+    callback `recalibrate_bn`.
     """
     return Equal(start, every)

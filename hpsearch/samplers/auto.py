@@ -9,7 +9,13 @@ from itertools import islice
 import numpy as np
 
 from hpsearch.registry import register
-from hpsearch.samplers.base import LEARNS_CONSTRAINTS, Direction, Observation, generator
+from hpsearch.samplers.base import (
+    FITS_EARLIER,
+    LEARNS_CONSTRAINTS,
+    Direction,
+    Observation,
+    generator,
+)
 from hpsearch.samplers.earlier_models import EarlierModels
 from hpsearch.samplers.history import History
 from hpsearch.samplers.priors import Priors
@@ -27,7 +33,7 @@ NUM_NEIGHBOURS = 20
 MAX_PENDING = 64
 
 
-@register("sampler", "auto", traits={LEARNS_CONSTRAINTS: True})
+@register("sampler", "auto", traits={LEARNS_CONSTRAINTS: True, FITS_EARLIER: True})
 class AutoSampler:
     """A Gaussian process over forecasts of every trial, and the best expected improvement.
 

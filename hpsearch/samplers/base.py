@@ -11,10 +11,11 @@ import numpy as np
 from hpsearch.spec import Direction as Direction
 from hpsearch.spec import Scalar
 
-#: traits of samplers: one that compares trials of several suggestions by the same number, and one
-#: that takes the margins of constraints into account itself
+#: traits of samplers: one that compares trials of several suggestions by the same number, one that
+#: takes the margins of constraints into account itself, and one that fits models of other tasks
 ONE_OBJECTIVE = "one_objective"
 LEARNS_CONSTRAINTS = "learns_constraints"
+FITS_EARLIER = "fits_earlier"
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,8 @@ def summary_of(before: dict[str, Any], record: Record | None, measured: float) -
     if told is None:
         return before | {"gpu_seconds": measured, "warning": UNREADABLE}
     own = {name: before[name] for name in _OF_THE_SPEC if name in before}
+    if own.get("trials") is not None:  # those of the budget, and those beside it
+        own["trials"] += told["extra"] - (before.get("extra") or 0)
     reported = finite(told["gpu_seconds"])
     warning = disagreement(reported, measured)
     clock = {"gpu_seconds": measured, "gpu_seconds_reported": reported, "warning": warning}

@@ -147,7 +147,8 @@ class Service:
             raise SpecError([Problem("extend", "must increase at least one budget")])
         more = read_spec(row.spec, self.uploads.folder(row.code_hash)).extended(**budget)
         values: dict[str, Any] = {"spec": more.to_yaml()}
-        values["summary"] = row.summary | {"trials": more.search.trials}
+        extra = row.summary.get("extra") or 0  # beside the budget
+        values["summary"] = row.summary | {"trials": more.search.trials + extra}
         if row.actual in ENDED:
             values |= self.table.queued()
         return self._change(user, "extend", row, **values)

@@ -77,6 +77,7 @@ _FIELDS: dict[str, Callable[[object], Any]] = {
     "leader_trial": _count,
     "leader_epochs": _count,
     "trials": _count,
+    "extra": _count,
     "ended": _count,
     "running": _count,
     "waiting": _count,

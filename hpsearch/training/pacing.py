@@ -24,13 +24,18 @@ class TrainingSchedule:
     """Sets an optimizer's learning rate and momentum before each step of a configuration.
 
     `num_steps` says how many steps there are in so many passes over the `num_rows` rows in
-    batches of a size.
+    batches of a size. Batches grow to `most` rows: all, unless it is given.
     """
 
     def __init__(
-        self, config: TrialConfig, num_rows: int, num_steps: Callable[[int, int], int]
+        self,
+        config: TrialConfig,
+        num_rows: int,
+        num_steps: Callable[[int, int], int],
+        most: int | None = None,
     ) -> None:
-        self._config, self._num_rows, self._num_steps = config, num_rows, num_steps
+        self._config, self._num_steps = config, num_steps
+        self._most = num_rows if most is None else most
         self._base = _checked_batch_size(config.values["batch_size"], num_rows)
         schedule = build(config, "lr_schedule")
         self._lr = None if schedule is None else as_metric_schedule(schedule)
@@ -41,6 +46,11 @@ class TrainingSchedule:
         self._scaling: Scaling | None = build(config, "lr_scaling")
         self._step_factor = 1.0
         self._steps = [self._steps_of(epoch) for epoch in range(1, config.max_epochs + 1)]
+        sizes = map(self.batch_size, range(1, config.max_epochs + 1))
+        stepless = [size for size, steps in zip(sizes, self._steps, strict=True) if not steps]
+        if stepless and stepless[0] > self._base:  # that of the spec itself is checked elsewhere
+            rule = f"must give batches of at most {self._most} rows, so that each epoch has a step"
+            raise BadConfigurationError(rule, stepless[0], keyword="batch_schedule")
 
     def batch_size(self, epoch: int) -> int:
         """The batch size of an epoch, counted from 1."""
@@ -100,7 +110,7 @@ class TrainingSchedule:
     def _at(self, epoch: int) -> BatchPace:
         if self._batch is None:
             return BatchPace(self._base)
-        return self._batch(epoch, self._base, self._num_rows)
+        return self._batch(epoch, self._base, self._most)
 
     def _steps_of(self, epoch: int) -> int:
         return self._num_steps(self.batch_size(epoch), self.passes(epoch))

@@ -78,6 +78,7 @@ def check_batches(model: nn.Module, rows: TrainingRows, batch_size: int) -> None
     with placed("batch_size"):
         check_batch_size(model, batch_size)
     with placed("task"):
+        rows.check_order()
         rows.check_groups(batch_size)
         rows.check_streams(batch_size)
         if rows.in_streams:

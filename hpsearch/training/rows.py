@@ -65,7 +65,7 @@ class TrainingRows:
     ) -> None:
         self._rows_per_class, self.in_streams = rows_per_class, in_streams
         self._follow_each_other, self._stride = data.row_stride > 0, data.row_stride or 1
-        self._in_order = in_order
+        self._in_order, self._stand_in_order = in_order, data.rows_in_order
         self._pairs = data.train if isinstance(data.train, Pairs) else None
         self._last_batch: LastBatch = last_batch or "keep"
         if isinstance(data.train, IterableDataset) and subset is not None:
@@ -86,6 +86,20 @@ class TrainingRows:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def largest_batch(self) -> int:
+        """The most rows that a batch can have: of streams, those that follow each other."""
+        return len(self) // self._stride if self.in_streams else len(self)
+
+    def check_order(self) -> None:
+        """Refuse the order of rows that were drawn: it means nothing."""
+        if self._in_order and not self._stand_in_order:
+            rule = (
+                "must be false where training rows are drawn at random: a data set with split: "
+                "chronological, and without train_rows, keeps their order"
+            )
+            raise BadConfigurationError(rule, True, keyword="in_order")
+
     def check_groups(self, batch_size: int) -> None:
         """Refuse groups of a class that can't be made, or that fill a batch."""
         if self._rows_per_class > 1 and self._grouped is None:
@@ -105,7 +119,7 @@ class TrainingRows:
         elif not self._follow_each_other:
             rule = "must be false where rows don't follow each other: those of a data set that is "
             rule += "ordered, or split chronologically, do"
-        elif not (most := len(self) // self._stride) >= batch_size:
+        elif not (most := self.largest_batch) >= batch_size:
             rule = f"must be false with a batch size ({batch_size}) above the {most} rows that "
             rule += "follow each other"
         if rule:
@@ -113,7 +127,7 @@ class TrainingRows:
 
     def begins_anew(self, step: int, batch_size: int) -> bool:
         """Whether streams begin with a step of an epoch, counted from 0."""
-        return self.in_streams and step % (len(self) // self._stride // batch_size) == 0
+        return self.in_streams and step % (self.largest_batch // batch_size) == 0
 
     def order(self, batch_size: int, passes: int, generator: torch.Generator) -> Tensor:
         """Draw the rows of an epoch of so many passes, in the order in which they are read."""
@@ -123,7 +137,7 @@ class TrainingRows:
 
     def _pass(self, batch_size: int, generator: torch.Generator) -> Tensor:
         if self.in_streams:
-            length = len(self) // self._stride
+            length = self.largest_batch
             order = self._stride * stream_order(length - length % batch_size, batch_size)
             starts = torch.arange(1)
             if self._stride > 1:  # rows overlap, and are read in so many turns
@@ -138,7 +152,7 @@ class TrainingRows:
     def num_steps(self, batch_size: int, passes: int) -> int:
         """Return the steps of so many passes."""
         if self.in_streams:
-            return passes * self._stride * (len(self) // self._stride // batch_size)
+            return passes * self._stride * (self.largest_batch // batch_size)
         if self._last_batch == "keep":
             return len(batch_sizes(len(self) * passes, batch_size))
         full, rest = divmod(len(self), batch_size)

@@ -120,7 +120,9 @@ class Trainer:
         self._rows = training_rows(config, data, self.task, subset, self._subset_seed)
         with placed("finetune"):
             self._forgetting = ForgettingMeter(self.task, subset.metric) if subset else None
-        self._pace = TrainingSchedule(config, len(self._rows), self._rows.num_steps)
+        self._pace = TrainingSchedule(
+            config, len(self._rows), self._rows.num_steps, self._rows.largest_batch
+        )
         self._accumulate: int = config.values.get("accumulate") or 1
         check_accumulate(self._accumulate, self.task)
         check_batches(self.model, self._rows, self._pace.batch_size(1))

@@ -6,13 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpsearch import registry
 from hpsearch.early_stopping import Rule
 from hpsearch.errors import placed
+from hpsearch.formatting import show_count
 from hpsearch.record import Record
 from hpsearch.samplers import PopulationSampler, Sampler, begins_with_default, make_sampler
+from hpsearch.samplers.base import FITS_EARLIER
+from hpsearch.samplers.earlier_models import EarlierModels
 from hpsearch.samplers.history import History
+from hpsearch.samplers.unit_cube import Cube
 from hpsearch.samplers.warm_start import (
     Earlier,
+    Transfer,
     other_tasks,
     sampler_seed,
     transfers,
@@ -58,6 +64,21 @@ def informed_sampler(
     seed = sampler_seed(search.seed, found)
     sampler = sampler_of(record, rule, slots, search.sampler, seed, other_tasks(found))
     return warm_started(sampler, record.spec, first_points(record), found)
+
+
+def transfers_told(record: Record, found: Sequence[Transfer]) -> list[str]:
+    """Say what is taken from each earlier search, and of how many the sampler has a model."""
+    told = [str(each) for each in found]
+    name, folder = record.spec.search.sampler["name"], Path(record.spec.folder)
+    if not registry.get("sampler", name, folder).traits.get(FITS_EARLIER):
+        return told
+    if count := len(EarlierModels(other_tasks(found), Cube(record.space))):
+        which = show_count(count, "search", "searches")
+        told.append(
+            f"models of {which} of other data or settings guide the sampler {name}, as far as new "
+            "results agree with them"
+        )
+    return told
 
 
 def explorer_of(record: Record) -> PopulationSampler | None:

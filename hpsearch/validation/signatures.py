@@ -167,7 +167,8 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
     for key, value in keywords.items():
         place = join(path, key)
         if key in parameters:
-            found += _value_problems(value, parameters[key], place, folder)
+            problems = _value_problems(value, parameters[key], place, folder)
+            found += (_without_range(each, component, place, key) for each in problems)
         elif key in registry.INJECTED[component.family]:
             found.append(Problem(place, f"must not be given: {what} gets it from hpsearch", key))
         elif component.takes_any_keyword:
@@ -180,6 +181,21 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
         if parameter.default is inspect.Parameter.empty and key not in keywords:
             found.append(Problem(join(path, key), f"must be given for {what}"))
     return found
+
+
+def _without_range(problem: Problem, component: Component, place: str, key: str) -> Problem:
+    """Say of `auto`, where it is no value itself, why no range took its place."""
+    if not problem.has_value or problem.value not in (registry.AUTO, {}):
+        return problem
+    asked = "auto" if problem.value else "{}"
+    if key not in component.recommended:
+        have = ", ".join(component.recommended) or "none"
+        why = f"{asked} has no recommended range here; {component.name} has them for: {have}"
+    elif problem.path == place:
+        why = f"{asked} stands for one range, but those of the components differ: write it"
+    else:
+        why = f"{asked} stands for a range, in place of choices"
+    return replace(problem, nearest=(), hint=why)
 
 
 #: a keyword of which nothing is known

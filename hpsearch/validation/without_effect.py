@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -65,16 +66,24 @@ def _few_members(found: _Found, max_epochs: int) -> Iterator[Problem]:
 
 
 def _single_averages(found: _Found, max_epochs: int) -> Iterator[Problem]:
-    """Yield steps from one average to the next that leave the weights of a single epoch."""
+    """Yield starts, and steps from one average to the next, that leave a single epoch."""
     for each in _named(found, "weight_averaging", "swa"):
         start, every = min(_values(each, "start")), min(_values(each, "every"))
         averaging = Equal(start, every)
-        if every > 1 and sum(averaging.takes(i + 1, max_epochs) for i in range(max_epochs)) < 2:
+        if sum(averaging.takes(i + 1, max_epochs) for i in range(max_epochs)) >= 2:
+            continue
+        if max_epochs < 2:
+            yield Problem(each.path, "must be left out where a trial has one epoch", "swa")
+        elif max_epochs - int(start * max_epochs) < 2:
+            share = math.floor(100 * (max_epochs - 2) / max_epochs) / 100
+            rule = f"must leave two epochs of {max_epochs} to average, such as {share:g}"
+            yield Problem(join(each.path, "start"), rule, to_plain(_given(each, "start")))
+        else:
             rule = (
                 f"must leave two epochs of {max_epochs} to average after the share {start:g} of "
                 "them (start)"
             )
-            yield Problem(join(each.path, "every"), rule, to_plain(each.keywords["every"]))
+            yield Problem(join(each.path, "every"), rule, to_plain(_given(each, "every")))
 
 
 def _named(found: _Found, family: str, name: str) -> Iterator[Alternative]:
@@ -83,5 +92,9 @@ def _named(found: _Found, family: str, name: str) -> Iterator[Alternative]:
 
 def _values(of: Alternative, key: str) -> list[Any]:
     """Return values that a keyword may have: the ends of its ranges, and all its choices."""
-    tree = of.keywords.get(key, of.component.keywords[key].default)
-    return [value for _, value in samples(tree, key)]
+    return [value for _, value in samples(_given(of, key), key)]
+
+
+def _given(of: Alternative, key: str) -> Any:
+    """Return what a keyword is given, or its default."""
+    return of.keywords.get(key, of.component.keywords[key].default)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from hpsearch.analysis import SearchReport
 from hpsearch.analysis.content import findings
 from hpsearch.analysis.diagnosis import Curves, curves_of, diagnose
+from hpsearch.analysis.diagnosis.rules import CONTRADICTIONS, RULES
 from hpsearch.analysis.importance import importances
 from hpsearch.analysis.response import Response
 from hpsearch.cli.common import app
@@ -87,13 +88,13 @@ SICK: dict[str, tuple[Curves, str]] = {
     ),
     "loss and accuracy part": (
         curves(val_loss=RISING),
-        "validation loss is 100% above its minimum of epoch 13, while the score stays at 0.9594",
+        "100% above its minimum of epoch 13, while the score, at 0.9594, has not fallen",
     ),
     "underfitting": (
         curves(
             train_loss=2 - LOSS[::-1] * 0 + LOSS / 8, val_loss=2 + LOSS / 8, train_score=SCORE / 4
         ),
-        "training loss has settled at 2.008 and validation loss at 2.008: 16% of the way",
+        "training loss has settled at 2.008, with a validation loss of 2.008: 16% of the way",
     ),
     "noisy validation": (
         curves(val_score=SCORE - 0.1 + 0.06 * NOISE, val_loss=LOSS),
@@ -228,3 +229,63 @@ def test_report_and_command_say_it(tmp_path: Path) -> None:
     assert shown == "nothing stands out in the curves of trial 0\n"
     missing = runner.invoke(app, ["explain", "demo", "--trial", "7", *runs])
     assert "demo has no trial 7; it has 2" in str(missing.exception)
+
+
+def _drawn(seed: int) -> Curves:
+    """Curves of any shape: losses that fall, settle or rise again, scores near them or far off."""
+    rng = np.random.default_rng(seed)
+    fall = np.exp(-EPOCHS / rng.uniform(1, 25))
+    end = rng.choice([0.05, 0.5, 1.2, 1.8])
+    train = end + (2.3 - end) * fall
+    turn, slope = rng.integers(3, 29), rng.choice([0.0, 0.001, 0.01, 0.03])
+    noise = rng.choice([0.0, 0.02, 0.2]) * rng.normal(size=30)
+    val = train * rng.choice([0.95, 1.0, 1.03, 1.3]) + slope * np.maximum(0, EPOCHS - turn)
+    top = rng.uniform(0.2, 0.95)
+    score = top - (top - 0.1) * fall
+    part = rng.choice([-0.1, 0.0, 0.05, 0.2]) * np.linspace(rng.choice([0, 1]), 1, 30)
+    noisy = rng.choice([0.0, 0.05]) * rng.normal(size=30)
+    return curves(
+        train_loss=train,
+        val_loss=np.maximum(0.01, val + noise),
+        train_score=score,
+        val_score=score - part + noisy + rng.choice([0, 0.002]) * EPOCHS,
+        has_dropout=bool(rng.integers(2)),
+    )
+
+
+def test_what_contradicts_itself_is_not_said_of_one_trial() -> None:
+    """Each pair of the table is met by the rules alone, so that none of it is idle."""
+    met: set[tuple[str, str]] = set()
+    for seed in range(4000):
+        drawn = _drawn(seed)
+        alone = {each.name for rule in RULES if (each := rule(drawn)) is not None}
+        met |= {pair for pair in CONTRADICTIONS if alone.issuperset(pair)}
+        said = {each.name for each in diagnose(drawn)}
+        assert not [pair for pair in CONTRADICTIONS if said.issuperset(pair)]
+        assert not said.issuperset({"plateau", "still improving"})
+        assert not said.issuperset({"overfitting", "loss and accuracy part"})
+    assert met == set(CONTRADICTIONS)
+
+
+def test_a_poor_model_that_still_improves_has_not_settled() -> None:
+    """The sentences of one run: that its loss had settled, and that it should train longer."""
+    loss, rising = 1.8 + LOSS / 8, 0.1 + 0.008 * EPOCHS
+    drawn = curves(train_loss=loss, val_loss=loss, train_score=rising, val_score=rising)
+    [found] = diagnose(drawn)
+    assert found.name == "underfitting" and "settled" not in found.message
+    assert found.message.startswith("training loss falls slowly, to 1.8")
+    assert found.advice == "try a wider or deeper model, or train longer (max_epochs)"
+
+
+def test_dead_units_of_a_rate_that_is_too_low_are_not_to_lower_it() -> None:
+    dead = {"dead_units": np.full(30, 0.6)}
+    slow = curves(train_loss=2.3 - 0.001 * EPOCHS, train_score=np.full(30, 0.12), **dead)
+    low, units = diagnose(slow)
+    assert (low.name, units.name) == ("learning rate too low", "dead units")
+    assert "lower the learning rate" not in units.advice
+    assert "lower the learning rate" in diagnose(curves(**dead))[0].advice
+
+
+def test_scores_that_part_without_a_turn_of_the_loss_have_no_epoch_to_stop_at() -> None:
+    assert "stop earlier" in diagnose(SICK["overfitting"][0])[0].advice
+    assert "stop earlier" not in diagnose(SICK["overfitting, scores part"][0])[0].advice

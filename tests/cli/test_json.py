@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from docs.site.command_line import commands
 from hpsearch.cli import app, main
 from hpsearch.cli.following import follow
+from hpsearch.outcome import Outcome
 from hpsearch.result import open_search
 from hpsearch.runs import Runs
 from hpsearch.service.core import Service
@@ -127,6 +129,31 @@ def test_every_command_is_documented_and_tested() -> None:
     names = {name for name, _ in commands()} - ENDLESS
     assert set(documented()) == names
     assert {*RUNNING, *ACTS, *OF_SEARCHES, *OF_SPECS, *OF_SERVICES} == names
+
+
+def test_logs_of_a_search_that_wrote_none_are_what_is_known_of_its_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Runs(tmp_path).create(make_spec(name="own"))
+    record = folder.take_over()
+    for _ in range(2):
+        sgd = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1, "batch_size": 32}
+        record.add_trial({"model.dropout": 0.0, **sgd})
+    command = ["logs", "--json", "own", "--runs", str(tmp_path)]
+    lines = [json.loads(line)["text"] for line in invoke(*command).stdout.splitlines()]
+    assert lines == ["trial 0: running, 0 epochs\n", "trial 1: running, 0 epochs\n"]
+
+    def end(_: float) -> None:
+        record.end_trial(0, Outcome.FAILED, "a bug")
+        driver.close()
+
+    monkeypatch.setattr("hpsearch.cli.local.time.sleep", end)
+    with contextlib.ExitStack() as driver:
+        driver.enter_context(folder.hold())
+        assert invoke(*command, "-f").stdout.splitlines() == [
+            '{"text": "trial 0: failed, 0 epochs\\na bug\\n"}',
+            '{"text": "trial 1: running, 0 epochs\\n"}',
+        ]
 
 
 def test_acts_on_a_search_wait_where_no_driver_works_on_it(tmp_path: Path) -> None:

@@ -231,3 +231,27 @@ class TestService:
         with served(team.app) as url:
             shell.run("login", url, "--token", viewer)
             anyio.run(talk)
+
+    def test_an_agent_sends_the_code_that_a_spec_names(self, team: Team, tmp_path: Path) -> None:
+        shell, token = Shell(tmp_path / "home"), team.service.tokens.create("ann", "user")
+        code = tmp_path / "code"
+        code.mkdir()
+        (code / "own.py").write_text(
+            "def train(config, trial):\n    yield {'score': config['x']}\n"
+        )
+        space = {"x": {"low": 0.0, "high": 1.0}}
+        own = {"name": "own", "objective": {"metric": "score"}, "trainable": "own.py:train"}
+        (code / "own.yaml").write_text(yaml.safe_dump({**own, "space": space}))
+
+        async def talk() -> None:
+            async with agent(tmp_path, env=shell.environment) as hpsearch:
+                submission = {"spec": str(code / "own.yaml")}
+                assert "working_dir" in await hpsearch.refused("submit", **submission)
+                found = await hpsearch.ask("submit", **submission, working_dir=str(code))
+                assert (found["name"], found["state"]) == ("own", "queued")
+
+        with served(team.app) as url:
+            shell.run("login", url, "--token", token)
+            anyio.run(talk)
+        row = team.service.table.get("own")
+        assert (team.service.uploads.folder(row.code_hash) / "own.py").is_file()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import types
+from pathlib import Path
 
 import pytest
 
 from hpsearch.cli import main
+from hpsearch.spec.documents import dump_yaml
+from tests.support.specs import changed
 
 
 def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str) -> str:
@@ -52,6 +56,45 @@ def test_programs_get_json(
     [problem] = error["problems"]
     assert (problem["place"], problem["value"]) == ("--trials", "foo")
     assert problem["rule"] == "must be a whole number"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run own.yaml --set search.trials", "--set: must be path=value, but got 'search.trials'"),
+        ("run own.yaml --set search.trials=0", "search.trials: must be greater than or equal"),
+        ("run own.yaml --set serach.trials=8", "serach: must be a known key"),
+        ("run own.yaml --set search.trials.x=8", "--set: search.trials.x must lead through"),
+        ("run own.yaml --name a/b", "name: must match pattern"),
+        ("run none.yaml", "none.yaml"),
+    ],
+)
+def test_what_is_wrong_with_settings_is_told_before_ray_is_spoken_of(
+    words: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text(dump_yaml(changed(search={"trials": 4})))
+    monkeypatch.setattr(sys, "argv", ["hpsearch", *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    out, error = capsys.readouterr()
+    assert out == "" and message in error
+
+
+def test_it_is_called_hpsearch_however_it_was_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As by `python -m pytest`, whose name a command line took for its own."""
+    package = types.ModuleType("__main__")
+    package.__file__ = "__main__.py"
+    package.__package__ = "some.package"
+    monkeypatch.setitem(sys.modules, "__main__", package)
+    assert told(monkeypatch, capsys, "extend").endswith("see `hpsearch extend --help`")
 
 
 def test_a_group_without_a_command_shows_its_commands(

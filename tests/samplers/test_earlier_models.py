@@ -17,9 +17,9 @@ from hpsearch.samplers.history import History
 from hpsearch.samplers.priors import Priors
 from hpsearch.samplers.trend import Trend
 from hpsearch.samplers.unit_cube import Cube
-from hpsearch.samplers.warm_start import Earlier
+from hpsearch.samplers.warm_start import Earlier, transfers
 from hpsearch.spec import SearchSpec
-from hpsearch.tuning.sampling import informed_sampler
+from hpsearch.tuning.sampling import informed_sampler, transfers_told
 from tests.support.sampling import (
     PLANE,
     RUNGS,
@@ -118,6 +118,37 @@ class Knows:
     def suggest(self, number, observations):
         return {"x": 0.5 + 0.01 * len(self.numbers), "y": sum(self.numbers) / 100}
 """
+
+
+@pytest.mark.parametrize(
+    ("sampler", "counts", "said"),
+    [
+        (
+            "auto",
+            [12, 9, 3],
+            "models of 2 searches of other data or settings guide the sampler a",
+        ),
+        (
+            "auto",
+            [12],
+            "models of 1 search of other data or settings guide the sampler auto, as ",
+        ),
+        ("auto", [3], ""),
+        ("tpe", [12], ""),
+    ],
+)
+def test_how_many_models_guide_the_sampler_is_said(
+    tmp_path: Path, sampler: str, counts: list[int], said: str
+) -> None:
+    sections = {"trainable": "train.py:train", "space": PLANE}
+    spec = make_spec(tmp_path, name="new", search={"sampler": sampler}, **sections)
+    record = Record.create(tmp_path / "record.journal", spec)
+    trials = random_history(LIKE_THE_OTHERS, 0, 20).trials
+    other = spec.model_copy(update={"name": "other", "trainable": "another.py:train"})
+    earlier = [Earlier(other, trials[:count], RUNGS) for count in counts]
+    lines = transfers_told(record, transfers(spec, earlier))
+    assert [line[:5] for line in lines[: len(counts)]] == ["other"] * len(counts)
+    assert [line[: len(said)] for line in lines[len(counts) :]] == [said] * bool(said)
 
 
 def test_a_sampler_gets_the_searches_of_which_no_result_holds(tmp_path: Path) -> None:

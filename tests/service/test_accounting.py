@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from hpsearch.analysis.plain import plain_summary
 from hpsearch.outcome import Outcome
-from hpsearch.record import Record
+from hpsearch.record import Origin, Record
 from hpsearch.service.accounting import disagreement
 from hpsearch.service.database.audit import read_audit
 from hpsearch.service.database.metering import Meter
@@ -148,6 +149,23 @@ def test_a_quota_that_was_used_up_holds_though_the_record_denies_it(place: Place
     assert "less than" in str(entry["detail"])
     place.step(2)  # and only once
     assert len([e for e in read_audit(place.service.engine) if e["action"] == "gpu time"]) == 1
+
+
+def test_trials_beside_the_budget_are_planned_too(place: Place) -> None:
+    """Of more that ended than were planned nobody could say how far the search is."""
+    record = place.run("cloned")
+    budget = record.spec.search.trials
+    record.add_trial(PARAMS)
+    for origin in (None, Origin("an act", 0), Origin("another", 0)):
+        record.add_trial(PARAMS, origin=origin)
+    record.end_trial(1, Outcome.CANCELLED)
+    place.step()
+    for _ in range(2):  # what was added isn't added again
+        place.step()
+        assert place.row("cloned").summary["trials"] == budget + 3
+    assert plain_summary(record)["trials"] == budget + 3
+    place.service.extend(User("ann", "user"), "cloned", trials=2)
+    assert place.row("cloned").summary["trials"] == budget + 3 + 2
 
 
 @pytest.mark.parametrize("moment", [math.nan, math.inf, -math.inf, -1e15, 1e300, 1e15, 0.0])

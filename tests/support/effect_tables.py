@@ -312,6 +312,7 @@ UNSEEN: dict[str, str] = {
     "dataset.captioned_shapes.standardize": "inputs are of several kinds; true is refused",
     "dataset.text_csv.standardize": "ids of word pieces aren't quantities; true is refused",
     "dataset.fortunes.standardize": "ids of word pieces aren't quantities; true is refused",
+    "task.*.in_order": "refused: rows are drawn; test_in_order.py sees it",
     "task.regression.head": "numbers have one head, linear",
     "metric.roc_auc.multi_class@labels": "refused: labels have no pairs of classes",
     "norm.streaming.gradient_short": "a trial has one pass an update: the short-term gradient is "

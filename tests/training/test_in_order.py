@@ -10,6 +10,7 @@ import torch
 
 from hpsearch.components import Arrays, Data, load_data
 from hpsearch.components.datasets.streams import CONCEPTS
+from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer
 
@@ -66,3 +67,47 @@ def test_the_concepts_of_sea_follow_each_other() -> None:
             strict=True,
         ):
             assert np.array_equal(y == 1, x[:, 0] + x[:, 1] <= CONCEPTS[number])
+
+
+def ordered(**returned: Any) -> dict[str, Any]:
+    x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    return {"train": (x, (x[:, 0] > 0).astype(np.int64)), **returned}
+
+
+def own_splits() -> dict[str, Any]:
+    every = ordered()["train"]
+    return ordered(val=every, test=every)
+
+
+def grouped() -> dict[str, Any]:
+    return ordered(groups=np.arange(60) // 6)
+
+
+def dataset() -> dict[str, Any]:
+    x, y = map(torch.from_numpy, ordered()["train"])
+    return {"train": torch.utils.data.TensorDataset(x, y)}
+
+
+@pytest.mark.parametrize(
+    ("factory", "section", "is_refused"),
+    [
+        ("ordered", {}, True),
+        ("ordered", {"split": "chronological"}, False),
+        ("ordered", {"split": "chronological", "train_rows": 20}, True),
+        ("own_splits", {}, False),
+        ("grouped", {}, False),
+        ("dataset", {}, True),
+        ("dataset", {"split": "chronological"}, False),
+    ],
+)
+def test_rows_that_were_drawn_have_no_order(
+    factory: str, section: dict[str, Any], is_refused: bool
+) -> None:
+    data = load_data({"name": f"{__name__}:{factory}", **section}, seed=0)
+    if not is_refused:
+        trainer(data, in_order=True).train_epoch()
+        return
+    rule = r"task\.in_order: must be false where .* drawn .* split: chronological, and without"
+    with pytest.raises(BadConfigurationError, match=rule):
+        trainer(data, in_order=True)
+    trainer(data, in_order=False)

@@ -13,6 +13,7 @@ import torch
 
 from hpsearch.components import Arrays, Data, load_data
 from hpsearch.components.layers.cells import make_cell
+from hpsearch.components.schedules import BatchPace, BatchSchedule
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer, export_model
@@ -60,6 +61,11 @@ def learned(data: Data, **values: Any) -> dict[str, float]:
     one = trainer(data, **values)
     metrics = [one.train_epoch() or {} for _ in range(4)]
     return metrics[-1]
+
+
+def too_large() -> BatchSchedule:
+    """A schedule of a user's, which no rows limit."""
+    return lambda epoch, batch_size, num_rows: BatchPace(batch_size * num_rows ** (epoch > 1))
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "ln_lstm", "ln_gru"])
@@ -192,6 +198,42 @@ class TestTraining:
         trainer(pulses, task=task, batch_size=most)
         with pytest.raises(BadConfigurationError, match=rf"above the {most} rows that"):
             trainer(pulses, task=task, batch_size=most + 1)
+
+    def test_batches_grow_to_the_rows_that_follow_each_other(self, pulses: Data) -> None:
+        """Beyond them an epoch had no steps: nothing was trained."""
+        task, most = {"name": "forecasting", "stateful": True}, len(pulses.train) // 2  # type: ignore[arg-type]
+        growing = {
+            "name": "increase_on_milestone",
+            "milestones": [1],
+            "factor": 1000.0,
+            "max_batch_size": 10 * most,
+        }
+        one = trainer(pulses, task=task, batch_schedule=growing)
+        assert [one._pace.batch_size(epoch) for epoch in (1, 2)] == [8, most]
+        one.train_epoch()
+        before = [each.detach().clone() for each in one.model.parameters()]
+        one.train_epoch()
+        assert not all(map(torch.equal, before, one.model.parameters()))
+        with pytest.raises(BadConfigurationError, match=f"batch_schedule: .* at most {most} rows"):
+            trainer(pulses, task=task, batch_schedule={"name": f"{__name__}:too_large"})
+
+    def test_the_last_training_skips_no_step_between_training_and_validation(
+        self, tmp_path: Path
+    ) -> None:
+        values = [f"{step % 7},{step % 4}" for step in range(200)]
+        (tmp_path / "my.csv").write_text("\n".join(["one,other", *values]))
+        section = {"name": "series", "path": "my.csv", "target": "one", "lookback": 3}
+        horizons = {"horizon": [1, 4], "features": ["other"], "test_fraction": 0.0}
+        split = load_data({**section, **horizons}, seed=0, folder=tmp_path)
+        assert isinstance(split.train, Arrays) and split.between is not None
+        border, merged = len(split.train), split.merged()
+        assert isinstance(merged.train, Arrays) and len(split.between) == 3
+        assert len(merged.train) == 200 - 3 - 4 + 1
+        # a history's first step comes after the last one of the row that it goes on from
+        ends, begins = (merged.as_raw(merged.train.x)[:, place] for place in (-1, 0))
+        for goes_on, before in ((begins[3:], ends[:-3]), (ends[1:], ends[:-1])):
+            np.testing.assert_allclose((goes_on - before)[:, 0] % 7, 1, atol=1e-3)
+        np.testing.assert_allclose(begins[border + 3], ends[border] + 1, atol=1e-3)
 
     def test_an_evaluation_begins_with_zeros_and_keeps_states(self, data: Data) -> None:
         one = trainer(data)

@@ -86,3 +86,35 @@ def test_values_that_all_divide_the_images_are_taken() -> None:
     model = {"name": "gmlp", "patch_size": {"low": 1, "high": 2}, "layers": 1}
     assert checked(**DIGITS, model=model)
     assert checked(model={"name": "gmlp", "patch_size": "auto", "layers": 1})  # no images
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [
+        (
+            {"name": "sgd", "dampening": "auto"},
+            "optimizer.dampening: must be a number, but got 'auto'; auto has no recommended range "
+            "here; sgd has them for: lr, momentum, weight_decay",
+        ),
+        (
+            {"name": "sgd", "dampening": {}},
+            "optimizer.dampening: must be a number, but got {}; {} has no recommended range here; "
+            "sgd has them for: lr, momentum, weight_decay",
+        ),
+        (
+            {"name": {"choices": ["sgd", "adam"]}, "lr": "auto"},
+            "optimizer.lr: must be a number, but got 'auto'; auto stands for one range, but those "
+            "of the components differ: write it",
+        ),
+        (
+            {"name": "sgd", "momentum": {"choices": [0.5, "auto"]}},
+            "optimizer.momentum.choices.1: must be a number, but got 'auto'; auto stands for a "
+            "range, in place of choices",
+        ),
+        ({"name": "sgd", "lr": "fast"}, "optimizer.lr: must be a number, but got 'fast'"),
+    ],
+)
+def test_why_no_range_took_its_place(optimizer: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        checked(optimizer=optimizer)
+    assert said in [str(problem) for problem in caught.value.problems]

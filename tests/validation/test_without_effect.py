@@ -57,13 +57,35 @@ def test_members_of_an_ensemble(ensemble: dict[str, Any], problem: str) -> None:
         ({"start": 0.0, "every": 4}, True),
         ({"start": 0.5, "every": 2}, True),
         ({"start": {"low": 0.0, "high": 0.5}, "every": 2}, False),
-        ({}, False),
     ],
 )
-def test_epochs_that_are_averaged(averaging: dict[str, Any], is_refused: bool) -> None:
+def test_steps_between_epochs_that_are_averaged(
+    averaging: dict[str, Any], is_refused: bool
+) -> None:
     found = messages(weight_averaging={"name": "swa", **averaging})
     rule = "weight_averaging.every: must leave two epochs of 4 to average"
     assert [each[: len(rule)] for each in found] == [rule] * is_refused
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "averaging", "problem"),
+    [
+        (4, {}, "start: must leave two epochs of 4 to average, such as 0.5, but got 0.75"),
+        (4, {"start": 0.74}, ""),
+        (3, {"start": 0.5}, ""),
+        (3, {"start": 0.7}, "start: must leave two epochs of 3 to average, such as 0.33, but go"),
+        (4, {"start": {"low": 0.5, "high": 0.9}}, ""),
+        (5, {}, ""),
+        (1, {}, ": must be left out where a trial has one epoch, but got 'swa'"),
+    ],
+)
+def test_a_single_epoch_is_no_average(
+    max_epochs: int, averaging: dict[str, Any], problem: str
+) -> None:
+    search = {"early_stopping": {"name": "none", "max_epochs": max_epochs}}
+    found = messages(weight_averaging={"name": "swa", **averaging}, search=search)
+    found = [each.removeprefix("weight_averaging").removeprefix(".") for each in found]
+    assert [each[: len(problem)] for each in found] == [problem] * bool(problem)
 
 
 @pytest.mark.parametrize("key", ["value_weight", "shared"])

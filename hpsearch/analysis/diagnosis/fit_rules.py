@@ -43,8 +43,8 @@ def parting(curves: Curves) -> Diagnosis | None:
     if score[-OVERFIT_EPOCHS:].mean() < score.max() - SAME_SCORE:
         return None
     fact = (
-        f"validation loss is {rise:.0%} above its minimum of epoch {onset}, while the score stays "
-        f"at {show(float(score[-1]))}: the model becomes overconfident in its errors"
+        f"validation loss is {rise:.0%} above its minimum of epoch {onset}, while the score, at "
+        f"{show(float(score[-1]))}, has not fallen: the model becomes overconfident in its errors"
     )
     advice = "try label smoothing (loss) or calibration: the labels are as good as before"
     return Diagnosis("loss and accuracy part", fact, advice, onset, is_fault=False)
@@ -65,7 +65,8 @@ def overfitting(curves: Curves) -> Diagnosis | None:
         fact += f", the validation score {show(gap)} lower"
     else:
         return None
-    advice = "try weight decay x3, dropout + 0.1, augmentation or more data; or stop earlier"
+    advice = "try weight decay x3, dropout + 0.1, augmentation or more data"
+    advice += "; or stop earlier" if rises else ""
     return Diagnosis("overfitting", fact, advice, onset if rises else None)
 
 
@@ -83,12 +84,15 @@ def underfitting(curves: Curves) -> Diagnosis | None:
     is_close = val[-1] - train[-1] < CLOSE * abs(train[-1])
     if not is_close or still > STILL_LEARNS:
         return None
+    improves = still_improving(curves) is not None
+    how = "falls slowly, to" if improves else "has settled at"
     fact = (
-        f"training loss has settled at {show(float(train[-1]))} and validation loss at "
+        f"training loss {how} {show(float(train[-1]))}, with a validation loss of "
         f"{show(float(val[-1]))}: {max(0, skill):.0%} of the way from chance to perfect"
     )
     why = "dropout and weight decay lower, or " if curves.has_dropout else ""
-    return Diagnosis("underfitting", fact, f"try {why}a wider or deeper model")
+    longer = ", or train longer (max_epochs)" if improves else ""
+    return Diagnosis("underfitting", fact, f"try {why}a wider or deeper model{longer}")
 
 
 def noisy(curves: Curves) -> Diagnosis | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpsearch.analysis.diagnosis.curves import Curves
 from hpsearch.analysis.diagnosis.finding import Diagnosis
+from hpsearch.analysis.diagnosis.learning_rules import too_low_lr
 from hpsearch.analysis.diagnosis.measures import late_values
 from hpsearch.formatting import show
 
@@ -20,20 +21,26 @@ MANY_DEAD, MANY_SATURATED = 0.4, 0.5
 
 @dataclass(frozen=True)
 class LayerRule:
-    """A diagnosis by the median of a measure over the late epochs."""
+    """A diagnosis by the median of a measure over the late epochs.
+
+    With `lower_lr` it advises a lower learning rate too, unless that is too low.
+    """
 
     measure: str
     holds: Callable[[float], bool]
     name: str
     fact: Callable[[float], str]
     advice: str
+    lower_lr: bool = False
 
     def __call__(self, curves: Curves) -> Diagnosis | None:
         """Return what the measure says; None where it is as it should be, or wasn't measured."""
         late = late_values(getattr(curves, self.measure))
         if not len(late) or not self.holds(usual := float(np.median(late))):
             return None
-        return Diagnosis(self.name, self.fact(usual), self.advice)
+        lower = self.lower_lr and too_low_lr(curves) is None
+        advice = f"{self.advice}, or lower the learning rate" if lower else self.advice
+        return Diagnosis(self.name, self.fact(usual), advice)
 
 
 RULES = (
@@ -56,7 +63,8 @@ RULES = (
         lambda share: share >= MANY_DEAD,
         "dead units",
         lambda share: f"{share:.0%} of the units after ReLU are 0 for all inputs",
-        "lower the learning rate, or try leaky_relu and the initializer he_normal",
+        "try leaky_relu with the initializer he_normal",
+        lower_lr=True,
     ),
     LayerRule(
         "saturated_units",
@@ -65,6 +73,7 @@ RULES = (
         lambda share: (
             f"{share:.0%} of the units after tanh or sigmoid are at an end of their range"
         ),
-        "start with smaller weights (initializer), lower the learning rate, or try relu",
+        "try relu, or start with smaller weights (initializer)",
+        lower_lr=True,
     ),
 )

@@ -41,7 +41,17 @@ def diagnose(curves: Curves) -> list[Diagnosis]:
     measured = [each for rule in LAYER_RULES if (each := rule(curves)) is not None]
     if starts is not None:  # a net that hasn't learned says nothing of its fit
         return [starts, *measured]
-    return measured + [each for rule in RULES if (each := rule(curves)) is not None]
+    fit = [each for rule in RULES if (each := rule(curves)) is not None]
+    return measured + without_contradictions(fit)
+
+
+def without_contradictions(found: list[Diagnosis]) -> list[Diagnosis]:
+    """Return what can be said in one breath, in the same order."""
+    names = {each.name for each in found}
+    for kept, dropped in CONTRADICTIONS:
+        if kept in names:
+            names.discard(dropped)
+    return [each for each in found if each.name in names]
 
 
 Rule = Callable[[Curves], Diagnosis | None]
@@ -56,4 +66,20 @@ RULES: tuple[Rule, ...] = (
     noisy,
     plateau,
     still_improving,
+)
+#: names whose sentences contradict each other: where the first is said, the second isn't
+CONTRADICTIONS = (
+    # a last epoch that is the best by less than the noise says nothing
+    ("noisy validation", "still improving"),
+    # the validation loss has risen for good, or training is far ahead: not longer, but otherwise
+    ("overfitting", "still improving"),
+    ("overfitting", "underfitting"),
+    ("overfitting", "unrepresentative validation"),
+    ("overfitting", "validation above training"),
+    # a validation loss that rises is another trouble than one that is as poor as training
+    ("loss and accuracy part", "underfitting"),
+    # which says itself whether it still improves, and not only to train longer
+    ("underfitting", "still improving"),
+    # of which the note says that nothing is wrong
+    ("underfitting", "validation above training"),
 )

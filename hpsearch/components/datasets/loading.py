@@ -18,6 +18,7 @@ from hpsearch.components.datasets.splitting import (
     SplitSettings,
     divide,
     divide_dataset,
+    keeps_order,
     row_stride,
 )
 from hpsearch.components.datasets.targets import as_learned, decide, describe_dataset, encode
@@ -124,7 +125,7 @@ def _from_rows(
 ) -> Data:
     blocks = target_blocks(source) if decision.kind == "multioutput" else ()
     splits, class_names = _learned(source, decision.kind)
-    folds = divide(splits, source, preparation, seed)
+    folds, between = divide(splits, source, preparation, seed)
     train, of = splits["train"], encoding_of(decision.kind)
     shape = train.input_shape if isinstance(train, LazyRows) else train.x.shape[1:]
     shape = of.input_shape(shape)
@@ -152,6 +153,8 @@ def _from_rows(
         output_names=() if source.windows is None else source.windows.output_names,
         target_blocks=blocks,
         row_stride=row_stride(source, preparation),
+        rows_in_order=keeps_order(source, preparation),
+        between=between,
         warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
     )
     return data if folds else standardized(data)
@@ -216,6 +219,7 @@ def _from_datasets(
         class_names=source.class_names,
         feature_names=source.feature_names,
         unit=source.unit,
+        rows_in_order=keeps_order(source, preparation),
         raw_inputs=source.raw_inputs(input_shape),
         kind_reason=decision.reason,
         target_names=source.target_names,

@@ -20,7 +20,7 @@ from hpsearch.components.datasets.split_methods import (
     Rows,
     split_rows,
 )
-from hpsearch.components.datasets.windows import windowed
+from hpsearch.components.datasets.windows import rows_between, windowed
 from hpsearch.components.examples import Arrays, KnownRows
 from hpsearch.errors import DataError
 
@@ -57,8 +57,9 @@ class SplitSettings:
 
 def divide(
     splits: dict[str, KnownRows], source: Source, preparation: SplitSettings, seed: int
-) -> tuple[Pair, ...]:
-    """Complete the splits in place; returns the folds of the training rows, if there are any.
+) -> tuple[tuple[Pair, ...], Arrays | None]:
+    """Complete the splits in place; returns the folds of the training rows, if there are any, and
+    the rows of a series between training and validation.
 
     The steps of a series become rows once they are divided; folds are of these rows.
     """
@@ -72,18 +73,21 @@ def divide(
         train = splits["train"]
         rest, drawn = _draw_part(division, rows, key, fraction, rng)
         splits["train"], splits[key], rows = train.rows(rest), train.rows(drawn), rows.at(rest)
+    between = None
     if source.windows is not None:
         steps = {key: split for key, split in splits.items() if isinstance(split, Arrays)}
         splits |= windowed(steps, source.windows)
+        if "val" in steps:
+            between = rows_between(steps["train"], steps["val"], source.windows)
         rows = Population(len(splits["train"]), gap=source.windows.gap)
     if preparation.folds is not None:
-        return tuple(_draw_folds(division, rows, preparation, rng))
+        return tuple(_draw_folds(division, rows, preparation, rng)), between
     for key, count in (("train", preparation.train_rows), ("val", preparation.val_rows)):
         part = splits[key]
         if count is not None:
             classes = _classes(part, preparation)
             splits[key] = part.rows(_draw_rows(len(part), classes, count, key, rng))
-    return ()
+    return (), between
 
 
 def divide_dataset(
@@ -114,6 +118,19 @@ def row_stride(source: Source, preparation: SplitSettings) -> int:
         return source.windows.row_stride
     is_drawn = preparation.train_rows is not None or preparation.val_rows is not None
     return int(_way(source, preparation) == "chronological" and not is_drawn)
+
+
+def keeps_order(source: Source, preparation: SplitSettings) -> bool:
+    """Whether the training rows stand in the order in which the data set has them."""
+    if source.windows is not None:
+        return True
+    lacks = any(
+        key not in source.splits and getattr(preparation, f"{key}_fraction")
+        for key in ("test", "val")
+    )
+    is_divided = lacks or preparation.folds is not None
+    is_drawn = is_divided and _way(source, preparation) == "random"
+    return not is_drawn and preparation.train_rows is None
 
 
 def _way(source: Source, preparation: SplitSettings) -> str:

@@ -118,6 +118,15 @@ class Histories:
         return Arrays(values[now[:, None] + np.arange(-self.lookback, 0)], y)
 
 
+def rows_between(train: Arrays, val: Arrays, windows: Windows) -> Arrays | None:
+    """Return the rows, in order, that have targets in both splits' steps; None where none have."""
+    if not (gap := windows.gap):
+        return None
+    steps, border = train.joined(val), len(train)
+    before, on_both = np.arange(border - gap), np.arange(border - gap, border + gap)
+    return windows(steps.rows(on_both), steps.rows(before))
+
+
 def windowed(splits: Mapping[str, Arrays], windows: Windows) -> dict[str, Arrays]:
     """Return the rows of each split, which follow each other; DataError where one is too short."""
     found, before = {}, None

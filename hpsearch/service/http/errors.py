@@ -19,6 +19,7 @@ from hpsearch.errors import (
     HpsearchError,
     NotAllowedError,
     NotAuthenticatedError,
+    NoValue,
     Problem,
     RecordError,
     SearchEndedError,
@@ -122,12 +123,18 @@ def _on_hpsearch_error(error: HpsearchError) -> ErrorAnswer:
     return ErrorAnswer(status, str(error), [_as_body(each) for each in problems], headers)
 
 
+#: what pydantic says of keys, as of those of specs
+_RULES = {"missing": "must be given", "extra_forbidden": "must be a known key"}
+
+
 def _on_invalid_request(error: RequestValidationError) -> ErrorAnswer:
     problems, found = [], error.errors()
     for entry in found[:MAX_PROBLEMS]:
         place = ".".join(map(str, entry["loc"]))
-        rule = rule_of(entry["msg"])
-        problems.append(_as_body(Problem(place, rule, _short(entry.get("input")))))
+        rule = _RULES.get(entry["type"]) or rule_of(entry["msg"])
+        is_there = entry["type"] != "missing"  # else its input is all that was given
+        value = _short(entry.get("input")) if is_there else NoValue
+        problems.append(_as_body(Problem(place, rule, value)))
     message = "\n".join(f"{each['place']}: {each['rule']}" for each in problems)
     if len(found) > MAX_PROBLEMS:
         message += f"\nand {len(found) - MAX_PROBLEMS:,} more"
