@@ -28,7 +28,8 @@ class TestParameters:
     """Counted by the papers, and by torchvision's nets of the same names."""
 
     @pytest.mark.parametrize(
-        ("depth", "count"), [(3, 269_722), (5, 464_154), (7, 658_586), (9, 853_018)]
+        ("depth", "count"),
+        [(3, 269_722), (5, 464_154), (7, 658_586), (9, 853_018), (18, 1_727_962)],
     )
     def test_resnets_of_cifar(self, depth: int, count: int) -> None:
         assert _count(build("resnet", SMALL, depths=[depth] * 3)) == count
@@ -66,6 +67,19 @@ class TestParameters:
     def test_of_imagenet(self, name: str, keywords: dict[str, Any], count: int) -> None:
         keywords = {**keywords, **({"shortcut": "project"} if name == "resnet" else {})}
         assert _count(build(name, (3, 64, 64), 1000, **keywords)) == count
+
+    @pytest.mark.parametrize(
+        ("keywords", "channels"),
+        [
+            ({"depths": [12] * 3}, 448),
+            ({"depths": [16] * 3, "bottleneck": True, "compression": 0.5}, 342),
+        ],
+    )
+    def test_channels_that_the_head_of_a_densenet_sees(
+        self, keywords: dict[str, Any], channels: int
+    ) -> None:
+        *_, head = (each for each in build("densenet", SMALL, **keywords).modules())
+        assert isinstance(head, nn.Linear) and head.in_features == channels
 
     def test_vgg(self) -> None:
         """VGG-16's convolutions and their 13 biases, 14,714,688; here a head of one layer."""

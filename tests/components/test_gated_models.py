@@ -56,11 +56,15 @@ class TestHighway:
 
 
 class TestGmlp:
-    def test_the_sizes_of_the_paper(self) -> None:
-        """gMLP-Ti and -S at 224x224 in patches of 16."""
-        sizes = {"patch_size": 16, "layers": 30}
-        tiny = build("gmlp", (3, 224, 224), 1000, width=128, hidden_size=768, **sizes)
-        assert sum(param.numel() for param in tiny.parameters()) == 5_867_328
+    @pytest.mark.parametrize(
+        ("width", "count"), [(128, 5_867_328), (256, 19_422_656), (512, 73_075_392)]
+    )
+    def test_the_sizes_of_the_paper(self, width: int, count: int) -> None:
+        """gMLP-Ti, -S and -B at 224x224 in patches of 16."""
+        sizes = {"patch_size": 16, "layers": 30, "width": width, "hidden_size": 6 * width}
+        with torch.device("meta"):
+            net = build("gmlp", (3, 224, 224), 1000, **sizes)
+        assert sum(param.numel() for param in net.parameters()) == count
 
     def test_a_gate_passes_half_of_its_channels_at_the_begin(self) -> None:
         torch.manual_seed(0)
