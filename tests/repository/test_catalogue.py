@@ -57,4 +57,5 @@ def test_every_row_of_the_techniques_is_where_it_says(row: list[str]) -> None:
     sections |= {"report", "compare"}
     sections |= {"encoder", "spread", "agent", "lr_schedule", "target_rate"}
     sections |= {"gae_lambda", "stateful", "p_embed", "phrases", "rows_per_class"}
+    sections |= {"mask_value", "convs_per_block"}
     assert words <= known | sections
