@@ -82,6 +82,16 @@ class TestGmlp:
         far = (block(x) - block(other)).abs().amax((0, 2))
         assert (far[[0, 1, 2, 4]] > 1e-3).all()
 
+    def test_a_head_of_attention_adds_to_the_gates(self) -> None:
+        torch.manual_seed(0)
+        block, x = GatedBlock(4, 8, 5, 0.0, attention_size=6), torch.randn(2, 5, 4)
+        normed = block.norm(x)
+        q, k, v = block.attention.gates(normed).chunk(3, -1)
+        more = block.attention.output((q @ k.mT / 6**0.5).softmax(-1) @ v)
+        kept, gating = block.activation(block.inward(normed)).chunk(2, -1)
+        gates = block.gate.weight @ block.gate.norm(gating) + block.gate.bias + more
+        torch.testing.assert_close(block(x), x + block.outward(kept * gates))
+
     def test_stochastic_depth_leaves_a_block_out_for_a_row(self) -> None:
         torch.manual_seed(0)
         block, x = GatedBlock(4, 8, 5, 0.5), torch.randn(200, 5, 4)
