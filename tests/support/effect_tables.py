@@ -227,6 +227,7 @@ CONTEXTS: dict[str, Context] = {
     "task.sequence_labelling.stateful": Context(values=(True,), refuses=True),
     "model.rnn.p_embed": Context(values=(0.5,), refuses=True),  # of numbers
     "model.transformer.p_embed": Context(values=(0.5,), refuses=True),
+    "model.unet.padding": Context(values=("valid",), refuses=True),  # of so small images
     # of tokens, and of images
     "model.rnn.mask_value": Context(values=(0.0,), refuses=True),
     "model.transformer.mask_value": Context(values=(0.0,), refuses=True),
