@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from hpsearch.errors import Problem
 from hpsearch.spec.models import SearchSpec
 from hpsearch.spec.settings import Direction
-from hpsearch.spec.trees import Choices, Tree, join
+from hpsearch.spec.trees import Choices, Range, Tree, join, to_plain
 
 TRAINING = "train_"
 _LOWER_IS_BETTER = re.compile(
@@ -17,8 +17,8 @@ _LOWER_IS_BETTER = re.compile(
 
 
 def advice(spec: SearchSpec) -> list[Problem]:
-    """Return warnings for a spec: what chooses by a metric of the rows that are trained on, and
-    a loss that is maximised.
+    """Return warnings for a spec: what chooses by a metric of the rows that are trained on, a
+    loss that is maximised, and what SELU has beside it that it can't do with.
 
     Rows of a stream, trained on in their order, are predicted before they are trained on.
     """
@@ -35,7 +35,7 @@ def advice(spec: SearchSpec) -> list[Problem]:
         if each.direction != likely_direction(each.metric) == "minimize":
             rule = f"should be minimize for {each.metric}: maximize selects its highest value"
             found.append(Problem(f"{place}.direction", rule, each.direction))
-    return found
+    return [*found, *_beside_selu(spec)]
 
 
 def likely_direction(metric: str) -> Direction:
@@ -60,6 +60,31 @@ def _watched_by(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
         if isinstance(section, Mapping):
             found = _alternatives(section.get("metric"), join(place, "metric"))
             yield from ((where, metric) for where, metric in found if isinstance(metric, str))
+
+
+def _beside_selu(spec: SearchSpec) -> Iterator[Problem]:
+    """Yield what keeps the signals of a net of SELU from a mean of 0 and a variance of 1
+    (Klambauer et al., 2017), where it isn't one of several choices."""
+    models = [each for each in _alternatives(spec.model, "model") if isinstance(each[1], Mapping)]
+    nets = [(place, net) for place, net in models if _name(net.get("activation")) == "selu"]
+    for place, net in nets:
+        if (norm := _name(net.get("norm", "none"))) not in (None, "none"):
+            rule = "should be none with selu, which normalises by itself"
+            yield Problem(join(place, "norm"), rule, norm)
+        dropout = net.get("dropout", 0.0)
+        if _name(dropout) == "standard" or (isinstance(dropout, int | float | Range) and dropout):
+            rule = "should be {name: alpha, rate: ...} with selu: standard dropout changes means"
+            yield Problem(join(place, "dropout"), rule, to_plain(dropout))
+    initializer = _name(spec.initializer)
+    if nets and len(nets) == len(models) and initializer not in (None, "lecun_normal"):
+        rule = "should be lecun_normal with selu, whose weights need a variance of 1/fan_in"
+        yield Problem("initializer", rule, initializer)
+
+
+def _name(tree: Tree) -> str | None:
+    """Return the name of a component that is no choice."""
+    found = tree.get("name") if isinstance(tree, Mapping) else tree
+    return found if isinstance(found, str) else None
 
 
 def _alternatives(tree: Tree, path: str) -> Iterator[tuple[str, Tree]]:

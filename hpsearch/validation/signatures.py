@@ -19,6 +19,7 @@ from hpsearch.registry import Component, ComponentOf
 from hpsearch.spec import Tree, join, to_plain
 from hpsearch.spec.other_tools import form_of, hint_of
 from hpsearch.spec.trees import rule_of
+from hpsearch.validation.other_names import KEYWORDS, hint_of_name
 from hpsearch.validation.outcomes import problems_in
 from hpsearch.validation.samples import alternatives, samples
 
@@ -156,7 +157,8 @@ def _find(family: str, name: str, path: str, folder: Path) -> Component | Proble
         known = registry.names_like(family, name)
         shown = known if len(known) <= _MOST_NAMES else [*known[:5], f"… {known[-1]}"]
         rule = registry.one_of(shown)
-        return Problem(path, rule, name, nearest_names(name, known))
+        hint = hint_of_name(family, name)
+        return Problem(path, rule, name, () if hint else nearest_names(name, known), hint)
 
 
 def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
@@ -174,9 +176,10 @@ def _keyword_problems(alternative: Alternative, folder: Path) -> list[Problem]:
         elif component.takes_any_keyword:
             found += _meaning_problems(value, _ANY, place)
         else:
-            near = nearest_names(key, parameters)
+            hint = KEYWORDS.get((component.family, key), "")
+            near = () if hint else nearest_names(key, parameters)
             known = f" ({', '.join(parameters)})" if parameters else ", which has none"
-            found.append(Problem(place, f"must be a keyword of {what}{known}", key, near))
+            found.append(Problem(place, f"must be a keyword of {what}{known}", key, near, hint))
     for key, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and key not in keywords:
             found.append(Problem(join(path, key), f"must be given for {what}"))

@@ -13,12 +13,11 @@ from hpsearch.validation.samples import samples
 from hpsearch.validation.signatures import Alternative
 
 _Found = Mapping[str, Sequence[Alternative]]
-#: family, keyword → components of it, and a keyword of theirs whose value leaves that without
-#: effect
+#: family, keyword → another keyword whose value leaves that without effect
 _NEEDED = {
-    ("agent", "value_weight"): ("reinforce", "baseline", False),
-    ("agent", "shared"): ("reinforce", "baseline", False),
-    ("model", "corruption_rate"): ("autoencoder", "corruption", "none"),
+    ("agent", "value_weight"): ("baseline", False),
+    ("agent", "shared"): ("baseline", False),
+    ("model", "corruption_rate"): ("corruption", "none"),
 }
 
 
@@ -33,8 +32,8 @@ def problems_without_effect(draft: Draft, found: _Found) -> Iterator[Problem]:
 
 
 def _unneeded(found: _Found) -> Iterator[Problem]:
-    for (family, key), (name, needed, off) in _NEEDED.items():
-        for each in _named(found, family, name):
+    for (family, key), (needed, off) in _NEEDED.items():
+        for each in _having(found, family, needed):
             if key in each.keywords and set(_values(each, needed)) == {off}:
                 rule = f"must be left out where {needed} is {str(off).lower()}"
                 yield Problem(join(each.path, key), rule, to_plain(each.keywords[key]))
@@ -42,9 +41,8 @@ def _unneeded(found: _Found) -> Iterator[Problem]:
 
 def _unweighted_divergences(found: _Found) -> Iterator[Problem]:
     """Yield weights of a divergence that no model has."""
-    plain = [
-        not any(_values(each, "variational")) for each in _named(found, "model", "autoencoder")
-    ]
+    models = _having(found, "model", "variational")
+    plain = [not any(_values(each, "variational")) for each in models]
     if not plain or not all(plain) or len(plain) < len(found["model"]):
         return
     for task in _named(found, "task", "reconstruction"):
@@ -88,6 +86,11 @@ def _single_averages(found: _Found, max_epochs: int) -> Iterator[Problem]:
 
 def _named(found: _Found, family: str, name: str) -> Iterator[Alternative]:
     return (each for each in found.get(family, []) if each.component.name == name)
+
+
+def _having(found: _Found, family: str, key: str) -> Iterator[Alternative]:
+    """Yield the components of a family that have a keyword."""
+    return (each for each in found.get(family, []) if key in each.component.keywords)
 
 
 def _values(of: Alternative, key: str) -> list[Any]:

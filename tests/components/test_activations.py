@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -84,6 +85,16 @@ def test_the_greatest_slopes() -> None:
     assert slope("tanh").max().item() == pytest.approx(1.0)
 
 
+def test_a_chain_of_ten_sigmoids_passes_a_millionth() -> None:
+    """0.25^10, where each is at its steepest."""
+    x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    outputs = x
+    for _ in range(10):
+        outputs = make_activation("sigmoid")(outputs - outputs.detach())
+    outputs.backward()
+    assert x.grad is not None and x.grad.item() == pytest.approx(9.54e-7, rel=1e-3)
+
+
 def test_the_gradient_passes_the_step() -> None:
     gradient = slope("step").flatten()
     assert gradient[400].item() == 1.0
@@ -95,6 +106,17 @@ def test_selu_keeps_mean_and_square() -> None:
     out = make_activation("selu")(torch.randn(2_000_000))
     assert out.mean().item() == pytest.approx(0, abs=3e-3)
     assert out.square().mean().item() == pytest.approx(1, abs=5e-3)
+
+
+def test_selu_has_its_fixed_point_at_mean_0_and_variance_1() -> None:
+    """Under the normal distribution, by Gauss's quadrature of each side of the kink."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    x = torch.from_numpy(np.concatenate([6 * nodes - 6, 6 * nodes + 6]))  # -12 to 0 to 12
+    density = (-x.square() / 2).exp() / math.sqrt(2 * math.pi)
+    shares = 6 * density * torch.from_numpy(np.tile(weights, 2))
+    out = make_activation("selu").double()(x)
+    assert (shares * out).sum().item() == pytest.approx(0, abs=1e-12)
+    assert (shares * out.square()).sum().item() == pytest.approx(1, abs=1e-12)
 
 
 def test_swish_learns_its_beta_if_it_may() -> None:

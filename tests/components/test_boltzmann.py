@@ -49,9 +49,29 @@ class TestCounted:
         assert float(energies[-1]) == pytest.approx(-1.74701894317, rel=1e-6)
         assert float((-energies).exp().sum()) == pytest.approx(38.81049889099, rel=1e-6)
 
+    def test_the_likelihood_of_rows(self) -> None:
+        logs = (-toy().free_energy(ALL).detach().double()).log_softmax(0)
+        assert float(logs[-1].exp()) == pytest.approx(0.14783302422, rel=1e-6)
+        found = [logs[(row == ALL).all(1)].item() for row in ROWS]
+        assert -np.mean(found) == pytest.approx(2.23985016131, rel=1e-6)
+
+    def test_the_mean_pseudo_likelihood_over_all_units(self) -> None:
+        """Of each unit in turn, where the model takes one of them."""
+        logs = (-toy().free_energy(ALL).detach().double()).log_softmax(0)
+        total = 0.0
+        for row in ROWS:
+            for unit in range(3):
+                flipped = row.clone()
+                flipped[unit] = 1 - flipped[unit]
+                own, other = (logs[(each == ALL).all(1)] for each in (row, flipped))
+                total += (own - torch.logaddexp(own, other)).item()
+        assert total / len(ROWS) == pytest.approx(-2.2353770201, rel=1e-6)
+
     def test_without_weights_visible_units_are_independent(self) -> None:
         model = toy()
         nn.init.zeros_(model.layers[0].weight)  # type: ignore[arg-type]
+        total = (-model.free_energy(ALL).detach()).exp().sum()
+        assert float(total) == pytest.approx(30.8262, rel=1e-5)
         shares = (-model.free_energy(ALL).detach()).softmax(0)
         expected = torch.tensor([0.1, -0.2, 0.3]).sigmoid()
         torch.testing.assert_close(shares @ ALL, expected)

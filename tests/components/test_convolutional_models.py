@@ -12,6 +12,7 @@ from torch import nn
 from hpsearch.components.models.building import build_model, check_task
 from hpsearch.components.models.conv_autoencoder import conv_autoencoder
 from hpsearch.components.models.resnet import PaddedShortcut
+from hpsearch.components.models.unet import Form, make_unet
 from hpsearch.errors import BadConfigurationError
 
 SMALL = (3, 32, 32)
@@ -28,7 +29,8 @@ class TestParameters:
     """Counted by the papers, and by torchvision's nets of the same names."""
 
     @pytest.mark.parametrize(
-        ("depth", "count"), [(3, 269_722), (5, 464_154), (7, 658_586), (9, 853_018)]
+        ("depth", "count"),
+        [(3, 269_722), (5, 464_154), (7, 658_586), (9, 853_018), (18, 1_727_962)],
     )
     def test_resnets_of_cifar(self, depth: int, count: int) -> None:
         assert _count(build("resnet", SMALL, depths=[depth] * 3)) == count
@@ -66,6 +68,19 @@ class TestParameters:
     def test_of_imagenet(self, name: str, keywords: dict[str, Any], count: int) -> None:
         keywords = {**keywords, **({"shortcut": "project"} if name == "resnet" else {})}
         assert _count(build(name, (3, 64, 64), 1000, **keywords)) == count
+
+    @pytest.mark.parametrize(
+        ("keywords", "channels"),
+        [
+            ({"depths": [12] * 3}, 448),
+            ({"depths": [16] * 3, "bottleneck": True, "compression": 0.5}, 342),
+        ],
+    )
+    def test_channels_that_the_head_of_a_densenet_sees(
+        self, keywords: dict[str, Any], channels: int
+    ) -> None:
+        *_, head = (each for each in build("densenet", SMALL, **keywords).modules())
+        assert isinstance(head, nn.Linear) and head.in_features == channels
 
     def test_vgg(self) -> None:
         """VGG-16's convolutions and their 13 biases, 14,714,688; here a head of one layer."""
@@ -135,6 +150,32 @@ class TestUnet:
             spread[skips] = (change[3:8, 3:8].sum() / change.sum()).item()
         assert spread[True] > spread[False]
 
+    def test_without_padding_it_has_the_papers_sizes(self) -> None:
+        form = Form(1, 4, "transposed", True, "relu", "none", is_padded=False)
+        assert make_unet(1, 2, form)(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
+        net = build("unet", (1, 100, 100), (2, 100, 100), base=64, depth=4, padding="valid")
+        assert _count(net) == 31_030_658
+
+    @pytest.mark.parametrize("shape", [(24, 24), (25, 31)])
+    @pytest.mark.parametrize("upsample", ["transposed", "bilinear"])
+    def test_without_padding_pixels_keep_their_places(
+        self, shape: tuple[int, int], upsample: str
+    ) -> None:
+        """Of what goes over the skips alone, with convolutions that are means."""
+        keywords = {"base": 1, "depth": 1, "padding": "valid", "upsample": upsample}
+        net = build("unet", (1, *shape), (1, *shape), **keywords)
+        for name, param in net.named_parameters():
+            nn.init.constant_(param, 0.0 if ".up." in name or "bias" in name else 0.1)
+        x, places = torch.zeros(1, 1, *shape), ((7, 9), (0, 20), (shape[0] - 1, 3))
+        for row, column in places:
+            x[0, 0, row, column] = 1.0
+        with torch.no_grad():
+            peaks = net(x)[0, 0]
+        assert peaks.shape == shape
+        around = nn.functional.max_pool2d(peaks[None], 5, 1, 2)[0]
+        for row, column in places:
+            assert peaks[row, column] == around[row, column] > 0
+
     def test_an_output_for_each_pixel_and_class(self) -> None:
         net = build("unet", (1, 16, 16), (3, 16, 16))
         assert net(torch.zeros(2, 1, 16, 16)).shape == (2, 3, 16, 16)
@@ -145,6 +186,8 @@ class TestUnet:
             check_task("unet", "classification", Path())
         with pytest.raises(BadConfigurationError, match="depth: must be so small"):
             build("unet", (1, 12, 12), (1, 12, 12), depth=3)
+        with pytest.raises(BadConfigurationError, match="depth: must be so small that the 20 pix"):
+            build("unet", (1, 16, 16), (1, 16, 16), depth=2, padding="valid")
 
 
 class TestConvAutoencoder:

@@ -56,11 +56,15 @@ class TestHighway:
 
 
 class TestGmlp:
-    def test_the_sizes_of_the_paper(self) -> None:
-        """gMLP-Ti and -S at 224x224 in patches of 16."""
-        sizes = {"patch_size": 16, "layers": 30}
-        tiny = build("gmlp", (3, 224, 224), 1000, width=128, hidden_size=768, **sizes)
-        assert sum(param.numel() for param in tiny.parameters()) == 5_867_328
+    @pytest.mark.parametrize(
+        ("width", "count"), [(128, 5_867_328), (256, 19_422_656), (512, 73_075_392)]
+    )
+    def test_the_sizes_of_the_paper(self, width: int, count: int) -> None:
+        """gMLP-Ti, -S and -B at 224x224 in patches of 16."""
+        sizes = {"patch_size": 16, "layers": 30, "width": width, "hidden_size": 6 * width}
+        with torch.device("meta"):
+            net = build("gmlp", (3, 224, 224), 1000, **sizes)
+        assert sum(param.numel() for param in net.parameters()) == count
 
     def test_a_gate_passes_half_of_its_channels_at_the_begin(self) -> None:
         torch.manual_seed(0)
@@ -77,6 +81,16 @@ class TestGmlp:
         nn.init.normal_(block.gate.weight)
         far = (block(x) - block(other)).abs().amax((0, 2))
         assert (far[[0, 1, 2, 4]] > 1e-3).all()
+
+    def test_a_head_of_attention_adds_to_the_gates(self) -> None:
+        torch.manual_seed(0)
+        block, x = GatedBlock(4, 8, 5, 0.0, attention_size=6), torch.randn(2, 5, 4)
+        normed = block.norm(x)
+        q, k, v = block.attention.gates(normed).chunk(3, -1)
+        more = block.attention.output((q @ k.mT / 6**0.5).softmax(-1) @ v)
+        kept, gating = block.activation(block.inward(normed)).chunk(2, -1)
+        gates = block.gate.weight @ block.gate.norm(gating) + block.gate.bias + more
+        torch.testing.assert_close(block(x), x + block.outward(kept * gates))
 
     def test_stochastic_depth_leaves_a_block_out_for_a_row(self) -> None:
         torch.manual_seed(0)

@@ -235,13 +235,28 @@ class TestSignals:
     )
     def test_deviation(self, initializer: str, activation: nn.Module, expected: float) -> None:
         torch.manual_seed(0)
-        parts = [[nn.Linear(512, 512, bias=False), activation] for _ in range(30)]
-        net = nn.Sequential(*(module for part in parts for module in part))
-        initialize(net, {"name": initializer}, Path())
-        with torch.no_grad():
-            deviation = net(torch.randn(256, 512)).std().item()
+        deviation = self.passed({"name": initializer}, activation).std().item()
         # torch's own draw shrinks by a factor of 6 in variance a layer: chance adds up
         assert math.log(deviation) == pytest.approx(math.log(expected), abs=0.5)
+
+    def test_selu_needs_a_gain_of_1(self) -> None:
+        """Not `nn.init.calculate_gain("selu")`, 3/4, by which signals shrink."""
+        gain = nn.init.calculate_gain("selu")
+        shrunk = self.passed({"name": "orthogonal", "gain": gain}, nn.SELU()).std().item()
+        kept = self.passed({"name": "orthogonal"}, nn.SELU())
+        assert shrunk == pytest.approx(0.23, abs=0.03)
+        assert kept.std().item() == pytest.approx(1, abs=0.05)
+        assert kept.mean().item() == pytest.approx(0, abs=0.05)
+
+    @staticmethod
+    def passed(section: dict[str, Any], activation: nn.Module) -> torch.Tensor:
+        torch.manual_seed(0)
+        parts = [[nn.Linear(512, 512, bias=False), activation] for _ in range(30)]
+        net = nn.Sequential(*(module for part in parts for module in part))
+        initialize(net, section, Path())
+        with torch.no_grad():
+            outputs: torch.Tensor = net(torch.randn(256, 512))
+        return outputs
 
 
 class TestLsuv:

@@ -140,6 +140,13 @@ class TestGhostBatch:
             assert part.mean(0).abs().max() < 1e-6
             assert part.var(0, unbiased=False).tolist() == pytest.approx([1, 1, 1], abs=1e-4)
 
+    def test_of_one_part_it_is_batch_norm(self) -> None:
+        torch.manual_seed(0)
+        x = torch.randn(8, 3)
+        ghost, batch = norm("ghost_batch", 3, 0, virtual_batch=8), norm("batch", 3, 0)
+        assert torch.equal(ghost(x), batch(x))
+        assert torch.equal(ghost.running_var, batch.running_var)
+
     def test_a_last_row_joins_its_neighbour(self) -> None:
         out = norm("ghost_batch", 3, 0, virtual_batch=4)(torch.randn(9, 3))
         assert out[4:].mean(0).abs().max() < 1e-6
@@ -285,6 +292,14 @@ class TestCosine:
             layer.weight.mul_(7)
         assert torch.allclose(layer(x), before, atol=1e-5)
 
+    def test_without_a_scale_softmax_leaves_a_loss(self) -> None:
+        """ln(1 + 9 e^-2) of ten classes, where the right cosine is 1 and all others -1."""
+        layer, x = CosineLinear(3, 10), torch.tensor([[1.0, 2.0, 3.0]])
+        with torch.no_grad():
+            layer.weight.copy_(torch.cat([x, (-x).expand(9, -1)]))
+        loss = nn.functional.cross_entropy(layer(x), torch.tensor([0]))
+        assert loss.item() == pytest.approx(0.7966, abs=1e-4)
+
     def test_centered_is_the_correlation(self) -> None:
         torch.manual_seed(0)
         layer, x = CosineLinear(6, 1, centered=True), torch.randn(1, 6)
@@ -314,6 +329,15 @@ class TestWeight:
         trainer = make(wine, model=section, initializer={"name": "he_normal"})
         trainer.train_epoch()
         assert trainer.model[1].weight.norm(dim=1).tolist() == pytest.approx([1.0] * 8, abs=1e-5)
+
+    def test_steps_of_gradient_descent_never_shrink_v(self) -> None:
+        """Its gradient is orthogonal to it (their section 2.1)."""
+        torch.manual_seed(0)
+        layer: Any = make_norm("weight", 3, 0)(nn.Linear(4, 3))  # type: ignore[operator, misc]
+        layer(torch.randn(8, 4)).square().sum().backward()
+        v = layer.parametrizations.weight.original1
+        assert (v * v.grad).sum(1).abs().max() < 1e-4 * v.grad.norm()
+        assert ((v - 0.1 * v.grad).norm(dim=1) >= v.norm(dim=1)).all()
 
     def test_with_g_the_layer_is_as_initialized(self, wine: Any) -> None:
         section = {"name": "mlp", "hidden_sizes": [8]}

@@ -61,6 +61,12 @@ def test_no_linear_model_knows_anything_of_xor(kind: str, loss: float) -> None:
     trainer = Trainer(TrialConfig(0, 0, 5, values), gate("xor", kind=kind))
     metrics = [trainer.train_epoch() for _ in range(5)][-1]
     assert metrics is not None and metrics["val_loss"] == pytest.approx(loss, abs=1e-6)
+    weight, bias = (param.detach().numpy() for param in trainer.model.parameters())
+    assert np.allclose(weight, weight[0], atol=1e-3)  # classes by their difference: none
+    if kind == "regression":
+        assert np.allclose(weight, 0, atol=1e-6)
+        in_own_units = bias * trainer.data.output_scale.std + trainer.data.output_scale.mean
+        assert in_own_units.item() == pytest.approx(0.5)
 
 
 def test_each_step_is_that_of_scikit_learn() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from hpsearch.components import load_data
 from hpsearch.components.models.building import build_model
 from hpsearch.components.models.echo_state import EchoState, Reservoir
-from hpsearch.components.models.one_neuron import OneNeuronSkip
+from hpsearch.components.models.one_neuron import OneNeuronSkip, SkipNeuronPenalty
 from hpsearch.components.models.recurrent_cnn import RecurrentConvolution
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
@@ -85,6 +85,17 @@ class TestOneNeuron:
         torch.testing.assert_close(net(x), net.net(x) + more)
         nn.init.constant_(net.exponent.bias, 1e4)
         assert net(x).isfinite().all()
+
+    def test_what_its_gradients_have_to_do_with_each_other(self) -> None:
+        """a dL/da - dL/db = λ a² of any weights: 0 where all gradients are (their proof)."""
+        net: OneNeuronSkip = build((4,), 1, name="one_neuron_skip", hidden_sizes=[3]).double()
+        nn.init.constant_(net.amplitude, 0.7)
+        x, signs = torch.randn(9, 4).double(), torch.randn(9, 1).double().sign()
+        loss = (1 - signs * net(x)).clamp_min(0).pow(3).mean()  # the polynomial hinge
+        (loss + SkipNeuronPenalty(net, 0.3)()).backward()
+        a, of_a, of_b = net.amplitude, net.amplitude.grad, net.exponent.bias.grad
+        assert of_a is not None and of_b is not None and of_b.abs() > 0.01
+        assert (a * of_a - of_b).item() == pytest.approx(0.3 * 0.7**2, abs=1e-9)
 
     def test_its_penalty_turns_it_off(self) -> None:
         sections = {"model": {"name": "one_neuron_skip", "hidden_sizes": [16]}}

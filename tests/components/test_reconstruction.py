@@ -13,6 +13,7 @@ from torch import Tensor
 from hpsearch.components import Arrays, Data, load_data, task_for
 from hpsearch.components.batch import Batch
 from hpsearch.components.corruptions import block_masking, gaussian, masking, salt_and_pepper
+from hpsearch.components.models.autoencoder import drawn_code
 from hpsearch.components.tasks.kinds import Statement
 from hpsearch.components.tasks.reconstruction import kl_divergences, laplacian_variances
 from hpsearch.errors import BadConfigurationError, DataError
@@ -27,6 +28,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "tied": {**SMALL, "tied": True},
     "denoising": {**SMALL, "corruption": "masking"},
     "variational": {**SMALL, "variational": True},
+    "convolutional": {"name": "conv_autoencoder", "channels": [4, 8], "variational": True},
 }
 
 
@@ -108,7 +110,7 @@ class TestEachModel:
     def test_goes_on_bit_for_bit(self, data: Data, model: str) -> None:
         curve = goes_on_bit_for_bit(*(trainer(data, model=MODELS[model]) for _ in range(3)))
         assert curve[-1]["val_loss"] < curve[0]["val_loss"]
-        assert (curve[-1]["val_kl_divergence"] > 0) == (model == "variational")
+        assert (curve[-1]["val_kl_divergence"] > 0) == ("variational" in MODELS[model])
 
     def test_is_exported_for_raw_inputs(self, model: str) -> None:
         standardized = load_data({"name": "digits", "train_rows": 200}, seed=0, said=SAID)
@@ -144,6 +146,35 @@ def test_linear_tied_weights_come_to_pca() -> None:
     curve = [one.train_epoch() for _ in range(2)]
     assert curve[-1] is not None
     assert curve[-1]["val_loss"] == pytest.approx(errors[3:].sum(), abs=1e-3)
+
+
+def test_a_code_that_is_drawn_has_the_gradient_of_its_mean() -> None:
+    """d E[z²] / dm = 2 m, by the reparametrisation of a variational autoencoder."""
+    torch.manual_seed(0)
+    mean = torch.full((400_000, 1), 0.7, requires_grad=True)
+    drawn_code(mean, torch.full((400_000, 1), -0.5)).square().sum().backward()
+    assert mean.grad is not None
+    assert mean.grad.mean().item() == pytest.approx(1.4, abs=0.01)
+
+
+def test_of_masked_inputs_alone_the_mean_is_learned() -> None:
+    """All inputs are 0: the best is each value's share, its loss the sum of their entropies."""
+    rng = np.random.default_rng(0)
+    x = (rng.random((400, 3)) < [0.1, 0.4, 0.7]).astype(np.float32)
+    rows = Arrays(x, np.zeros(len(x), np.int64))
+    data = Data("reconstruction", (3,), 3, rows, rows, rows)
+    section = {"name": "autoencoder", "hidden_sizes": [], "code_size": 2}
+    blind = {**section, "corruption": "masking", "corruption_rate": 1.0}
+    values = {"model": blind, "optimizer": {"name": "lbfgs"}, "batch_size": "full"}
+    values["task"] = {"name": "reconstruction", "likelihood": "bernoulli"}
+    one = trainer(data, **values)
+    curve = [one.train_epoch() or {} for _ in range(4)]
+    shares = x.mean(0)
+    entropy = -(shares * np.log(shares) + (1 - shares) * np.log(1 - shares)).sum()
+    assert curve[-1]["train_negative_elbo"] == pytest.approx(entropy, rel=1e-3)
+    torch.testing.assert_close(
+        one.model(torch.zeros(1, 3))[0].sigmoid(), torch.from_numpy(shares), atol=2e-3, rtol=0
+    )
 
 
 class TestCorruptions:
@@ -196,9 +227,10 @@ class TestCodeReader:
     def test_it_has_the_names_of_the_autoencoder(self, model: dict[str, Any]) -> None:
         classes = trainer(load_data({"name": "digits", "train_rows": 100}, seed=0), model=model)
         names = classes.model.state_dict().keys()
+        head = "reader" if model["name"] == "conv_autoencoder" else "head"
         assert {name for name in names if not name.startswith("encoder.")} == {
-            "head.weight",
-            "head.bias",
+            f"{head}.weight",
+            f"{head}.bias",
         }
         whole = trainer(digits(), model=model).model.state_dict()
         assert {name for name in names if name.startswith("encoder.")} <= whole.keys()

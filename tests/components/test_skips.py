@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from hpsearch import registry
 from hpsearch.components.layers.modules import Residual
 from hpsearch.components.layers.skips import Concatenated, Gated
 from hpsearch.components.models.building import build_model
@@ -72,6 +73,34 @@ class TestConvolutions:
         keywords = {"padding": padding, "stride": stride, "kernel_size": kernel_size}
         net = build("cnn", (1, 19, 17), channels=[4, 5], pool=1, **keywords)
         assert net(torch.zeros(2, 1, 19, 17)).shape == (2, 3)
+
+    @pytest.mark.parametrize("norm", [*sorted({*registry.names("norm")} - {"none"}), "none"])
+    @pytest.mark.parametrize("kernel_size", [2, 3])
+    def test_of_a_sequence_they_are_torchs_of_one_axis(self, norm: str, kernel_size: int) -> None:
+        keywords = {"channels": [4], "hidden_sizes": [], "kernel_size": kernel_size, "norm": norm}
+        net, x = build("cnn", (9, 5), **keywords), torch.randn(3, 9, 5)
+        assert net(x).shape == (3, 3)
+        if norm != "none":
+            return
+        conv = next(each for each in net.modules() if isinstance(each, nn.Conv2d))
+        own = nn.functional.conv1d(
+            x.transpose(1, 2), conv.weight[..., 0], conv.bias, padding=kernel_size // 2
+        )
+        read = nn.functional.max_pool1d(own.relu(), 2).flatten(1)
+        torch.testing.assert_close(net(x), list(net)[-1](read))
+
+    def test_several_before_each_pooling(self) -> None:
+        net = build("cnn", (1, 16, 16), channels=[4, 6], convs_per_block=2, stride=2, pool=2)
+        layers = [each for each in net if isinstance(each, nn.Conv2d | nn.MaxPool2d)]
+        assert [type(each) for each in layers] == [nn.Conv2d, nn.Conv2d, nn.MaxPool2d] * 2
+        convs = [each for each in layers if isinstance(each, nn.Conv2d)]
+        assert [each.out_channels for each in convs] == [4, 4, 6, 6]
+        assert [each.stride[0] for each in convs] == [2, 1, 2, 1]
+
+    def test_too_short_a_sequence(self) -> None:
+        rule = "pooling by 2 after each convolution must leave at least 1 of 3 steps, but convol"
+        with pytest.raises(BadConfigurationError, match=rule):
+            build("cnn", (3, 5), channels=[4, 4])
 
     def test_averages_are_of_what_is_activated(self) -> None:
         net = build("cnn", (1, 8, 8), channels=[4], pooling="average")

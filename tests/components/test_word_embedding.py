@@ -111,8 +111,19 @@ class TestNegativeSampling:
         found = loss(outputs, torch.tensor([0])).item()
         assert found == pytest.approx(-F.logsigmoid(torch.tensor(2.0)).item(), rel=1e-4)
 
+    def test_negatives_are_drawn_by_a_power_of_the_counts(self) -> None:
+        assert NegativeSampling([1, 16], 5).noise.tolist() == pytest.approx([1 / 9, 8 / 9])
+        assert NegativeSampling([1, 4], 5, -0.5).noise.tolist() == pytest.approx([2 / 3, 1 / 3])
+
 
 class TestPairs:
+    def test_a_window_may_be_used_whole(self) -> None:
+        words = np.arange(10.0)
+        steps = Arrays(np.stack([words, np.zeros(10)], 1), words)
+        rows = Neighbours(3, 0.0, (1,) * 10, 0, dynamic=False)(steps)
+        assert len(rows.y) == 2 * (9 + 8 + 7)
+        assert len(Neighbours(3, 0.0, (1,) * 10, 0)(steps).y) < 2 * (9 + 8 + 7)
+
     def test_frequent_words_are_kept_by_chance(self) -> None:
         shares = np.array([0.0026, 0.00746, 0.01, 1.0])
         expected = [1.0, 0.50017, 0.416228, 0.032623]

@@ -35,6 +35,49 @@ def told(raw: dict[str, Any]) -> list[str]:
     return list(map(str, advice(spec_of(raw))))
 
 
+class TestSelu:
+    """Of a net of SELU (Klambauer et al., 2017)."""
+
+    def told(self, *, initializer: Any = "lecun_normal", **model: Any) -> list[str]:
+        net = {"name": "mlp", "activation": "selu", **model}
+        found = told(changed(model=net, initializer=initializer))
+        return [each.partition(": ")[0] for each in found]
+
+    @pytest.mark.parametrize(
+        ("keywords", "place"),
+        [
+            ({"norm": "batch"}, "model.norm"),
+            ({"norm": {"name": "layer"}}, "model.norm"),
+            ({"dropout": 0.2}, "model.dropout"),
+            ({"dropout": {"low": 0.0, "high": 0.5}}, "model.dropout"),
+            ({"dropout": {"name": "standard"}}, "model.dropout"),
+            ({"initializer": "he_normal"}, "initializer"),
+            ({"initializer": "torch_default"}, "initializer"),
+        ],
+    )
+    def test_what_it_can_not_do_with(self, keywords: dict[str, Any], place: str) -> None:
+        assert self.told(**keywords) == [place]
+
+    @pytest.mark.parametrize(
+        "keywords",
+        [
+            {},
+            {"norm": "none", "dropout": {"name": "alpha"}},
+            {"activation": "relu", "norm": "batch", "initializer": "he_normal"},
+            {"activation": {"choices": ["selu", "relu"]}, "norm": "batch"},
+            {"norm": {"choices": ["none", "batch"]}},
+            {"initializer": {"choices": ["he_normal", "lecun_normal"]}},
+        ],
+    )
+    def test_what_it_can(self, keywords: dict[str, Any]) -> None:
+        assert self.told(**keywords) == []
+
+    def test_of_several_models_each_has_its_own(self) -> None:
+        nets = [{"name": "mlp", "activation": "selu", "norm": "batch"}, {"name": "mlp"}]
+        (found,) = told(changed(model={"choices": nets}, initializer="he_normal"))
+        assert found.startswith("model.choices.0.norm: should be none with selu, which normal")
+
+
 class TestObjective:
     def test_of_a_stream_is_taken(self) -> None:
         """Its rows are predicted before they are trained on."""

@@ -227,6 +227,11 @@ CONTEXTS: dict[str, Context] = {
     "task.sequence_labelling.stateful": Context(values=(True,), refuses=True),
     "model.rnn.p_embed": Context(values=(0.5,), refuses=True),  # of numbers
     "model.transformer.p_embed": Context(values=(0.5,), refuses=True),
+    "model.unet.padding": Context(values=("valid",), refuses=True),  # of so small images
+    # of tokens, and of images
+    "model.rnn.mask_value": Context(values=(0.0,), refuses=True),
+    "model.transformer.mask_value": Context(values=(0.0,), refuses=True),
+    "model.transformer.causal": Context(values=(False,), refuses=True),
     "model.transformer.width": Context(values=(16,)),
     "model.*.chains": Context({"persistent": True}),
     "norm.streaming.gradient_*": Context({"gradient": "mixed"}),
@@ -352,6 +357,7 @@ UNSEEN: dict[str, str] = {
     "model.resnet.mc_dropout_samples": "refused: it has no dropout",
     "model.unet.mc_dropout_samples": "refused: it has no dropout",
     "model.cascaded_unet.mc_dropout_samples": "refused: it has no dropout",
+    "model.transformer.causal@digits": "false already; test_padding.py sees true",
     "model.transformer.readout@tokens": "each token has outputs",
     "model.gmlp.patch_size@[wt]*": "rows of a table have no patches",
     "model.autoencoder.mc_dropout_samples": "refused: it has no dropout",

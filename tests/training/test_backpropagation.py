@@ -43,6 +43,21 @@ class TestWorkedExample:
         assert self.error(model).item() == pytest.approx(3.510188e-5, rel=1e-6)
         assert model(self.INPUT)[0].tolist() == pytest.approx([0.0159136, 0.9840643], abs=1e-7)
 
+    @pytest.mark.parametrize(
+        ("is_shared", "expected"), [(False, 0.28047144679143), (True, 0.28575088669930)]
+    )
+    def test_a_step_that_updates_biases_too(self, is_shared: bool, expected: float) -> None:
+        """Each unit's own, or one that the units of a layer share: its gradient is their sum."""
+        layers, model, optimizer = self.made()
+        for layer in layers:
+            layer.bias.requires_grad_(True)
+        self.step(model, optimizer)
+        for layer in layers:
+            gradient = layer.bias.grad
+            assert gradient is not None
+            layer.bias.data -= 0.5 * (gradient.sum() if is_shared else gradient)
+        assert self.error(model).item() == pytest.approx(expected, rel=1e-12)
+
     def made(self) -> tuple[list[nn.Linear], nn.Module, torch.optim.Optimizer]:
         section = {"name": "mlp", "hidden_sizes": [2], "activation": "sigmoid"}
         net = build_model(section, (2,), 2, Path()).double()

@@ -25,6 +25,7 @@ class TestQTable:
         metrics = trainer.train_epoch()
         best = table_of(trainer.agent).table.max(1)
         assert np.allclose(best, 0.99 ** np.arange(9, -1, -1), atol=1e-12)
+        assert 0.99 * best[0] == pytest.approx(0.9043820750)  # from ten steps ahead
         assert [metrics[name] for name in ("val_value", "val_discounted_return")] == [
             pytest.approx(0.99**9)
         ] * 2

@@ -16,11 +16,12 @@ def messages(**sections: Any) -> list[str]:
     return [str(each) for each in problems_of(changed(**{**fixed, **epochs, **sections}))]
 
 
-def autoencoder(task: dict[str, Any], **model: Any) -> list[str]:
+def autoencoder(task: dict[str, Any], name: str = "autoencoder", **model: Any) -> list[str]:
     return messages(
+        dataset={"name": "digits"},
         objective={"metric": "val_loss", "direction": "minimize"},
         task={"name": "reconstruction", **task},
-        model={"name": "autoencoder", "hidden_sizes": [8], "code_size": 2, **model},
+        model={"name": name, "code_size": 2, **model},
     )
 
 
@@ -97,10 +98,12 @@ def test_a_baseline_that_is_not_there(key: str) -> None:
     assert not agent(baseline={"choices": [True, False]}, **{key: given})
 
 
-def test_divergences_and_corruptions_that_are_not_there() -> None:
-    (found,) = autoencoder({"kl_weight": 0.5})
+@pytest.mark.parametrize("name", ["autoencoder", "conv_autoencoder"])
+def test_divergences_and_corruptions_that_are_not_there(name: str) -> None:
+    (found,) = autoencoder({"kl_weight": 0.5}, name=name)
     assert found.startswith("task.kl_weight: must be given with a variational autoencoder only")
-    (found,) = autoencoder({}, corruption_rate=0.2)
+    (found,) = autoencoder({}, name=name, corruption_rate=0.2)
     assert found.startswith("model.corruption_rate: must be left out where corruption is none")
-    assert not autoencoder({"kl_weight": 0.5}, variational={"choices": [False, True]})
-    assert not autoencoder({}, corruption="gaussian", corruption_rate=0.2)
+    either = {"choices": [False, True]}
+    assert not autoencoder({"kl_weight": 0.5}, name=name, variational=either)
+    assert not autoencoder({}, name=name, corruption="gaussian", corruption_rate=0.2)

@@ -39,13 +39,14 @@ def word_pairs(
     phrase_threshold: Annotated[float, Gt(0)] = 100.0,
     phrase_discount: Count = 5,
     encoding: str = "utf-8",
+    dynamic_window: bool = True,
 ) -> Mapping[str, Any]:
     """A text file of yours for word vectors: each word with those up to `window` words away.
 
-    As in word2vec (Mikolov et al., 2013): of each word's window a random part is used, words that
-    are rarer than `min_count` are left out, and of frequent ones of the share f some, which are
-    kept by chance (sqrt(f / t) + 1) t / f with t = `subsample` (0 keeps all). No pair goes over
-    the end of a sentence. Words are in lower case.
+    As in word2vec (Mikolov et al., 2013): of each word's window a random part is used, unless
+    `dynamic_window` is false, words that are rarer than `min_count` are left out, and of frequent
+    ones of the share f some, which are kept by chance (sqrt(f / t) + 1) t / f with t = `subsample`
+    (0 keeps all). No pair goes over the end of a sentence. Words are in lower case.
 
     In each of so many `phrases` passes pairs of words become one, `new_york`, whose count less
     `phrase_discount`, over both words' counts and times the number of words, is above
@@ -60,7 +61,7 @@ def word_pairs(
     sentences = [re.findall(r"\w+", each.lower()) for each in _END.split(content)]
     for number in range(phrases):
         sentences = with_phrases(sentences, phrase_threshold / 2**number, phrase_discount)
-    return _pairs(sentences, window, min_count, subsample, seed)
+    return _pairs(sentences, window, min_count, subsample, seed, dynamic_window)
 
 
 @register("dataset", "topic_words")
@@ -94,6 +95,7 @@ class Neighbours:
     subsample: float
     counts: tuple[int, ...]
     seed: int
+    dynamic: bool = True
     output_names: ClassVar[tuple[str, ...]] = ()
     gap: ClassVar[int] = 0
     row_stride: ClassVar[int] = 0
@@ -105,7 +107,8 @@ class Neighbours:
         shares = np.array(self.counts) / sum(self.counts)
         kept = rng.random(len(words)) < keep_probability(shares, self.subsample)[words]
         words, sentences = words[kept], sentences[kept]
-        reach = rng.integers(1, self.window + 1, len(words))
+        least = 1 if self.dynamic else self.window
+        reach = rng.integers(least, self.window + 1, len(words))
         pairs = np.concatenate(list(self._at_each_distance(words, sentences, reach)))
         if len(pairs) < 2:
             raise ValueError("two words at least that stand beside each other")
@@ -125,7 +128,12 @@ class Neighbours:
 
 
 def _pairs(
-    sentences: Sequence[Sequence[str]], window: int, min_count: int, subsample: float, seed: int
+    sentences: Sequence[Sequence[str]],
+    window: int,
+    min_count: int,
+    subsample: float,
+    seed: int,
+    dynamic: bool = True,
 ) -> Mapping[str, Any]:
     counts = Counter(word for sentence in sentences for word in sentence)
     names = sorted(word for word, count in counts.items() if count >= min_count)
@@ -149,5 +157,7 @@ def _pairs(
         "kind": "word_embedding",
         "ordered": True,
         "standardize": False,
-        "windows": Neighbours(window, subsample, tuple(counts[name] for name in names), seed),
+        "windows": Neighbours(
+            window, subsample, tuple(counts[name] for name in names), seed, dynamic
+        ),
     }

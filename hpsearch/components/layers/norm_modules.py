@@ -269,8 +269,8 @@ class CosineConv2d(nn.Conv2d):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        padding: int,
+        kernel_size: int | tuple[int, int],
+        padding: int | tuple[int, int],
         centered: bool = False,
         scale: float = 1.0,
     ) -> None:

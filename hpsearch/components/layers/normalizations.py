@@ -215,11 +215,10 @@ def cosine(
         assert isinstance(layer, nn.Conv2d)  # the layers that models normalise are these two
         if layer.stride != (1, 1) or layer.groups > 1:
             raise BadConfigurationError("cosine is for convolutions of stride 1, in one group")
-        kernel, padding = layer.kernel_size[0], layer.padding[0]
-        assert isinstance(padding, int)
-        return CosineConv2d(
-            layer.in_channels, layer.out_channels, kernel, padding, centered, scale
-        )
+        assert not isinstance(layer.padding, str)
+        (height, width), (top, left) = layer.kernel_size, layer.padding
+        sizes = layer.in_channels, layer.out_channels, (height, width), (top, left)
+        return CosineConv2d(*sizes, centered, scale)
 
     return cosine_layer
 

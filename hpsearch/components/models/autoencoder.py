@@ -115,6 +115,11 @@ class CodeReader(nn.Module):
         return outputs
 
 
+def drawn_code(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return codes m + e^(l/2) n, n normal: draws with a gradient (Kingma & Welling, 2014)."""
+    return mean + torch.randn_like(mean) * (log_variance / 2).exp()
+
+
 class VariationalAutoencoder(Autoencoder):
     """Codes are normal distributions, independent in each of K numbers."""
 
@@ -125,8 +130,8 @@ class VariationalAutoencoder(Autoencoder):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return reconstructions, and the means and log variances of the codes (B, K)."""
         mean, log_variance = self._distribution(self._seen(x))
-        noise = torch.randn_like(mean) if self.training else torch.zeros_like(mean)
-        outputs: Tensor = self.decoder(mean + noise * (log_variance / 2).exp())
+        code = drawn_code(mean, log_variance) if self.training else mean
+        outputs: Tensor = self.decoder(code)
         return outputs.view(x.shape), mean, log_variance
 
     def _distribution(self, x: Tensor) -> tuple[Tensor, Tensor]:

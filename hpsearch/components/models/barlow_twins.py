@@ -15,6 +15,7 @@ from annotated_types import Ge, MinLen
 from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
+from hpsearch.components.examples import Scale
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.components.models.encoders import EncoderSection, Reader, make_encoder
@@ -30,6 +31,7 @@ def barlow_twins(
     input_shape: tuple[int, ...],
     output_size: int,
     task_kind: Kind,
+    input_scale: Scale,
     encoder: EncoderSection = "mlp",
     embedding_size: Annotated[int, Ge(1), Recommended(16, 256, log=True)] = 64,
     projector_sizes: Annotated[Sequence[Size], MinLen(1)] = (128, 128, 128),
@@ -43,7 +45,7 @@ def barlow_twins(
     is_own = task_kind == "barlow_twins"
     shape = input_shape[1:] if is_own else input_shape
     with placed("encoder"):
-        net = make_encoder(encoder, shape, embedding_size, folder)
+        net = make_encoder(encoder, shape, embedding_size, folder, scale=input_scale)
     if not is_own:
         return Reader(net, nn.Linear(embedding_size, output_size))
     return BarlowTwins(net, _projector([embedding_size, *projector_sizes]))

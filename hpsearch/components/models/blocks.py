@@ -28,7 +28,7 @@ class Block:
     position: NormPosition
     in_size: int
     out_size: int
-    pool: int = 1
+    pool: tuple[int, int] = (1, 1)
     pooling: Pooling = "max"
 
     def modules(self, *last: nn.Module) -> list[nn.Module]:
@@ -54,7 +54,7 @@ class Block:
 
     def _pooling(self) -> list[nn.Module]:
         kind = nn.MaxPool2d if self.pooling == "max" else nn.AvgPool2d
-        return [kind(self.pool)] if self.pool > 1 else []
+        return [kind(self.pool)] if max(self.pool) > 1 else []
 
     def _keeps_shape(self) -> bool:
         layer = self.layer

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
-from torch import nn
+from torch import Tensor, nn
 
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.components.layers.dropouts import (
@@ -47,38 +47,47 @@ def cnn(
     padding: Literal["same", "valid"] = "same",
     pooling: Pooling = "max",
     global_pool: bool = False,
+    convs_per_block: Size = 1,
 ) -> nn.Module:
     """Convolutions, each with a normalisation, an activation and pooling, then an mlp.
 
+    Of images it convolves height and width, of sequences (time, features) the time alone.
     `pool` divides height and width after each convolution (1 keeps them), by the greatest value or
     the mean; the convolution itself by `stride`. `same` padding keeps them, `valid` is none. With
-    `global_pool` the mlp sees the mean of each channel in place of all pixels. `norm`, `bias` and
-    `conv_dropout` are those of the convolutions, `dropout` follows the hidden layers of the mlp.
-    With `norm_position: pre_norm_residual` convolutions that keep their shape are added to their
-    inputs before pooling; BadConfigurationError where none does. Likewise where the data isn't
-    images of the shape (channels, height, width), or pooling leaves nothing of them.
+    `convs_per_block` above 1 so many convolutions of the same channels come before each pooling,
+    the first of them with the stride. With `global_pool` the mlp sees the mean of each channel in
+    place of all pixels. `norm`, `bias` and `conv_dropout` are those of the convolutions, `dropout`
+    follows the hidden layers of the mlp. With `norm_position: pre_norm_residual` convolutions that
+    keep their shape are added to their inputs before pooling; BadConfigurationError where none
+    does. Likewise where the data is neither images of the shape (channels, height, width) nor
+    sequences, or pooling leaves nothing of them.
     """
-    depth, height, width = image_shape("cnn", input_shape)
+    is_sequence = len(input_shape) == 2
+    depth, *sides = input_shape[::-1] if is_sequence else image_shape("cnn", input_shape)
     border = kernel_size // 2 if padding == "same" else 0
     # Channels last takes less time than the usual order on a CPU.
-    begin: list[nn.Module] = [ChannelsLast(), Dropout(input_dropout)]
+    order = StepsAsPixels() if is_sequence else ChannelsLast()
+    begin: list[nn.Module] = [order, Dropout(input_dropout)]
     blocks: list[list[nn.Module]] = []
-    sizes = [depth, *channels]
+    sizes = [depth, *(each for each in channels for _ in range(convs_per_block))]
     for i, (size, num_channels) in enumerate(itertools.pairwise(sizes)):
         function = make_activation(activation)
         wide = num_channels * widening(function)
-        conv = nn.Conv2d(size, wide, kernel_size, stride, border, bias=bias)
-        block = Block(conv, function, norm, norm_position, size, num_channels, pool, pooling)
+        by = stride if i % convs_per_block == 0 else 1
+        pooled = pool if (i + 1) % convs_per_block == 0 else 1
+        form = (_along(sides, kernel_size), _along(sides, by), _along(sides, border, 0))
+        conv = nn.Conv2d(size, wide, *form, bias=bias)
+        along = _along(sides, pooled)
+        block = Block(conv, function, norm, norm_position, size, num_channels, along, pooling)
         blocks.append(block.modules(*_conv_dropouts(conv_dropout)))
-        height, width = (
-            (side + 2 * border - kernel_size) // stride + 1 for side in (height, width)
-        )
-        height, width = height // pool, width // pool
-        if min(height, width) < 1:
-            place = f"convolution {i + 1} of {len(channels)} leaves {height}x{width}"
-            raise _pooled_away(input_shape, pool, place)
+        sides = [((side + 2 * border - kernel_size) // by + 1) // pooled for side in sides]
+        if min(sides) < 1:
+            left = "x".join(map(str, sides))
+            place = f"convolution {i + 1} of {len(sizes) - 1} leaves {left}"
+            after = "convolution" if convs_per_block == 1 else "block"
+            raise _pooled_away(input_shape, f"pooling by {pool} after each {after}", place)
     check_residuals(blocks, norm_position, sizes)
-    shape: tuple[int, ...] = (sizes[-1], height, width)
+    shape: tuple[int, ...] = (sizes[-1], *sides)
     if global_pool:
         blocks[-1].append(GlobalAveragePool())
         shape = shape[:1]
@@ -87,16 +96,34 @@ def cnn(
     return Blocks.of([[*begin, *first], *others])
 
 
+class StepsAsPixels(nn.Module):
+    """Sequences (B, T, F) as images (B, F, T, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the images."""
+        return x.transpose(1, 2).unsqueeze(-1)
+
+
+def _along(sides: Sequence[int], size: int, other: int = 1) -> tuple[int, int]:
+    """Return a size for both axes of an image, or for the time of a sequence alone."""
+    return (size, size) if len(sides) == 2 else (size, other)
+
+
 def _conv_dropouts(section: Any) -> list[nn.Module]:
     if section is None:
         return []
     return [make_dropout(section, SPATIAL_DROPOUT, keyword="conv_dropout")]
 
 
-def _pooled_away(input_shape: tuple[int, ...], pool: int, place: str) -> BadConfigurationError:
+def _pooled_away(input_shape: tuple[int, ...], pooling: str, place: str) -> BadConfigurationError:
     return BadConfigurationError(
-        f"pooling by {pool} after each convolution must leave at least 1x1 of a "
-        f"{input_shape[1]}x{input_shape[2]} image, but {place}: use fewer channels or a smaller "
-        "pool",
+        f"{pooling} must leave at least {_one_of(input_shape)}, but {place}: use fewer channels "
+        "or a smaller pool",
         keyword="channels",
     )
+
+
+def _one_of(input_shape: tuple[int, ...]) -> str:
+    if len(input_shape) == 2:
+        return f"1 of {input_shape[0]} steps"
+    return f"1x1 of a {input_shape[1]}x{input_shape[2]} image"

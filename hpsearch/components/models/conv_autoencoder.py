@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hpsearch.components.corruptions import Corrupted, Corruption
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.activations import ActivationSection
+from hpsearch.components.models.autoencoder import drawn_code
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.components.models.convolutions import check_size, image_shape, plain_activation
 from hpsearch.registry import Recommended, register
@@ -31,13 +32,15 @@ def conv_autoencoder(
     activation: ActivationSection = "relu",
     corruption: Corruption = "none",
     corruption_rate: Annotated[float, Interval(gt=0, le=1), Recommended(0.05, 0.5)] = 0.3,
+    variational: bool = False,
 ) -> nn.Module:
     """Convolutions of stride 2 to a code and, in reverse order, back; for images.
 
     Each of 3x3 halves height and width, rounded up, which its counterpart restores: a transposed
     convolution whose output padding is what rounding took, or upsampling before a convolution.
-    `corruption` is that of `autoencoder`. For tasks other than reconstruction a linear layer on
-    the code takes the decoder's place, so that an earlier stage can train the encoder for them.
+    `corruption` and `variational` are those of `autoencoder`. For tasks other than reconstruction
+    a linear layer on the code takes the decoder's place, so that an earlier stage can train the
+    encoder for them.
     """
     depth, height, width = image_shape("conv_autoencoder", input_shape)
     check_size("conv_autoencoder", min(height, width), 2 ** max(0, len(channels) - 1), "channels")
@@ -49,39 +52,52 @@ def conv_autoencoder(
     for size, out in zip(wide, channels, strict=False):
         down += [nn.Conv2d(size, out, 3, 2, 1), plain_activation(activation)]
     smallest = (wide[-1], *sizes[-1])
-    code = nn.Linear(math.prod(smallest), code_size)
+    code = nn.Linear(math.prod(smallest), code_size * (1 + variational))
     encoder = nn.Sequential(*down, nn.Flatten(), code)
     if output_shape != input_shape:
-        return _Halves(encoder, nn.Linear(code_size, output_size))
+        return _Halves(encoder, nn.Linear(code_size, output_size), code_size)
     up: list[nn.Module] = [nn.Linear(code_size, math.prod(smallest)), plain_activation(activation)]
     up.append(nn.Unflatten(1, smallest))
     for level in range(len(channels), 0, -1):
         up += _up(upsample, wide[level], wide[level - 1], sizes[level], sizes[level - 1])
         up += [plain_activation(activation)] if level > 1 else []
-    net = _Halves(encoder, nn.Sequential(*up))
+    kind = _Variational if variational else _Halves
+    net = kind(encoder, nn.Sequential(*up), code_size)
     return net if corruption == "none" else Corrupted(net, corruption, corruption_rate)
 
 
 class _Halves(nn.Module):
-    """An encoder to codes (B, K), and what reads them."""
+    """An encoder to codes (B, K), and what reads them: of a variational one the means."""
 
-    def __init__(self, encoder: nn.Module, reader: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, reader: nn.Module, code_size: int) -> None:
         super().__init__()
         self.encoder, self.reader = encoder, reader
+        self._code_size = code_size
 
     def encode(self, x: Tensor) -> Tensor:
         """Return codes."""
-        codes: Tensor = self.encoder(x)
+        codes: Tensor = self.encoder(x)[:, : self._code_size]
         return codes
 
     def layer_groups(self) -> list[list[nn.Module]]:
         """Return the encoder's layers, and the reader as one."""
         return [*layer_groups(self.encoder), [self.reader]]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         """Return the outputs of a batch (B, C, H, W)."""
-        outputs: Tensor = self.reader(self.encoder(x))
+        outputs: Tensor = self.reader(self.encode(x))
         return outputs
+
+
+class _Variational(_Halves):
+    """Codes are normal distributions, independent in each of K numbers."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return reconstructions (B, C, H, W), and means and log variances of codes (B, K)."""
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        code = drawn_code(mean, log_variance) if self.training else mean
+        outputs: Tensor = self.reader(code)
+        return outputs, mean, log_variance
 
 
 def _up(

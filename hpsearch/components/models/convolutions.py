@@ -39,16 +39,16 @@ def convolution(
     *,
     norm: Any = "none",
     bias: bool | None = None,
+    is_padded: bool = True,
 ) -> nn.Sequential:
-    """Return a padded convolution and its normalisation.
+    """Return a convolution and its normalisation.
 
     It has a bias only where it has no normalisation, unless `bias` says so.
     """
     normalized = make_norm(norm, out_channels, 2)
     has_bias = normalized is None if bias is None else bias
-    conv = nn.Conv2d(
-        in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=has_bias
-    )
+    border = kernel_size // 2 if is_padded else 0
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, border, bias=has_bias)
     if normalized is None:
         return nn.Sequential(conv)
     if isinstance(normalized, nn.Module):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
+from hpsearch.components.examples import Scale
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.models.building import (
     VECTOR_TASKS,
@@ -27,12 +28,14 @@ def make_encoder(
     embedding_size: int,
     folder: Path,
     num_tokens: int = 0,
+    scale: Scale | None = None,
 ) -> nn.Module:
     """Build a model from examples, or ids of `num_tokens` tokens, to embeddings (rows,
-    embedding_size)."""
+    embedding_size); `scale` standardised the examples."""
     written = _MODEL.written_out(section)
     check_task(written["name"], VECTOR_TASKS[0], folder)
-    net = build_model(written, input_shape, embedding_size, folder, num_tokens=num_tokens)
+    sizes = input_shape, embedding_size
+    net = build_model(written, *sizes, folder, scale=scale, num_tokens=num_tokens)
     check_outputs(net, written["name"], input_shape, (embedding_size,), num_tokens)
     return net
 

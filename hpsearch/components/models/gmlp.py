@@ -16,6 +16,7 @@ from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.dropouts import Rate
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.models.building import FITTING
+from hpsearch.components.models.transformer import attended
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
@@ -39,6 +40,7 @@ def gmlp(
     layers: Annotated[int, Ge(1), Recommended(1, 12)] = 4,
     patch_size: Annotated[int, Ge(1), Recommended(1, 8)] = 2,
     stochastic_depth: Rate = 0.0,
+    attention_size: Annotated[int, Ge(0)] = 0,
 ) -> nn.Module:
     """Blocks x + W SGU(gelu(V norm(x))), then the mean over tokens and a linear layer.
 
@@ -47,7 +49,8 @@ def gmlp(
     half of its channels by a linear map across tokens of the other. `hidden_size`, which must be
     even, is 4 times the width by default (in the paper 6 times). `stochastic_depth` leaves out a
     block, for each row anew, at a rate that rises to this one from the first to the last (Huang
-    et al., 2016).
+    et al., 2016). With an `attention_size` above 0, in the paper 64, one head of attention of this
+    size adds to the gates (aMLP).
     """
     hidden = hidden_size or 4 * width
     if hidden % 2:
@@ -56,7 +59,9 @@ def gmlp(
     with torch.no_grad():
         num_tokens = tokens(torch.zeros(1, *input_shape)).shape[1]
     blocks = [
-        GatedBlock(width, hidden, num_tokens, stochastic_depth * (number + 1) / layers)
+        GatedBlock(
+            width, hidden, num_tokens, stochastic_depth * (number + 1) / layers, attention_size
+        )
         for number in range(layers)
     ]
     return GatedMlp(tokens, blocks, nn.LayerNorm(width), nn.Linear(width, output_size))
@@ -88,15 +93,27 @@ class GatedMlp(nn.Module):
 class GatedBlock(nn.Module):
     """x + outward(gate(gelu(inward(norm(x)))))."""
 
-    def __init__(self, width: int, hidden: int, num_tokens: int, drop_rate: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        num_tokens: int,
+        drop_rate: float,
+        attention_size: int = 0,
+    ) -> None:
         super().__init__()
+        self.attention = (
+            TinyAttention(width, hidden // 2, attention_size) if attention_size else None
+        )
         self.norm, self.inward = nn.LayerNorm(width), nn.Linear(width, hidden)
         self.activation, self.gate = nn.GELU(), SpatialGate(hidden // 2, num_tokens)
         self.outward, self.drop = nn.Linear(hidden // 2, width), Dropout(drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, N, D)."""
-        changes = self.outward(self.gate(self.activation(self.inward(self.norm(x)))))
+        normed = self.norm(x)
+        more = None if self.attention is None else self.attention(normed)
+        changes = self.outward(self.gate(self.activation(self.inward(normed)), more))
         if self.drop.is_on:  # one draw a row
             changes = changes * self.drop(torch.ones_like(changes[:, :1, :1]))
         outputs: Tensor = x + changes
@@ -115,11 +132,24 @@ class SpatialGate(nn.Module):
         self.weight = nn.Parameter(torch.randn(num_tokens, num_tokens) * GATE_STD)
         self.bias = nn.Parameter(torch.ones(num_tokens, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, N, F / 2)."""
+    def forward(self, x: Tensor, more: Tensor | None = None) -> Tensor:
+        """Return (B, N, F / 2); `more` is added to the gates."""
         kept, gating = x.chunk(2, -1)
         gates: Tensor = self.weight @ self.norm(gating) + self.bias
-        return kept * gates
+        return kept * (gates if more is None else gates + more)
+
+
+class TinyAttention(nn.Module):
+    """One head of attention (B, N, D) to (B, N, F / 2)."""
+
+    def __init__(self, width: int, out_size: int, size: int) -> None:
+        super().__init__()
+        self.gates, self.output = nn.Linear(width, 3 * size), nn.Linear(size, out_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what is added to the gates."""
+        outputs: Tensor = self.output(attended(*self.gates(x).chunk(3, -1), is_causal=False))
+        return outputs
 
 
 class FeatureTokens(nn.Module):

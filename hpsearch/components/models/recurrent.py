@@ -9,6 +9,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from hpsearch.components.data import Kind
+from hpsearch.components.examples import Scale
 from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.cells import CellSection, make_cell
 from hpsearch.components.layers.dropouts import (
@@ -23,6 +25,7 @@ from hpsearch.components.layers.dropouts import (
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.layers.recurrence import Cell
 from hpsearch.components.models.building import VECTOR_TASKS
+from hpsearch.components.models.padding import Padding, is_within, last_of, make_padding, turned
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
@@ -37,6 +40,8 @@ def rnn(
     output_size: int,
     output_shape: tuple[int, ...],
     num_tokens: int,
+    task_kind: Kind,
+    input_scale: Scale,
     cell: CellSection = "lstm",
     hidden_size: Annotated[int, Ge(1), Recommended(16, 256, log=True)] = 64,
     layers: Size = 1,
@@ -45,6 +50,7 @@ def rnn(
     input_dropout: Rate = 0.0,
     dropout: DropoutSection = 0.0,
     p_embed: WordRate = 0.0,
+    mask_value: float | None = None,
 ) -> nn.Module:
     """Recurrent layers over time, then a linear layer on the last, mean or greatest outputs, or on
     a mean with learned weights (`attention`: Raffel & Ellis, 2016, arXiv 1512.08756).
@@ -53,14 +59,19 @@ def rnn(
     new at each time step, or acts within the cells if it is a recurrent form; torch's own
     acts between layers only. With `bidirectional` a second cell of `hidden_size` units reads each
     layer backwards; its last output is that of the first time step. Where the task predicts at
-    each step (language_model) there is an output for each, whatever `readout` says; tokens are
-    embedded as vectors of `hidden_size`, and `p_embed` of the different tokens of each sequence
-    are dropped, wherever they stand in it (Gal & Ghahramani, 2016).
+    each step (language_model, sequence_labelling) there is an output for each, whatever `readout`
+    says; tokens are embedded as vectors of `hidden_size`, and `p_embed` of the different tokens of
+    each sequence are dropped, wherever they stand in it (Gal & Ghahramani, 2016).
+
+    Sequences of different lengths may be filled up at their ends by steps whose features all have
+    the `mask_value`, as the data set has it: readouts and backward cells leave these steps out,
+    the statistics of batch norms don't.
     """
     is_each = len(output_shape) == 2
-    if is_each and bidirectional:
+    if task_kind == "language_model" and bidirectional:
         rule = "must be false for a task that predicts each next step: it would be seen"
         raise BadConfigurationError(rule, True, keyword="bidirectional")
+    padding = make_padding(mask_value, input_scale, input_shape, num_tokens)
     words = word_dropout(p_embed, num_tokens)
     embedding = nn.Embedding(num_tokens, hidden_size) if num_tokens else None
     size = hidden_size if num_tokens else num_inputs(input_shape, "rnn")
@@ -72,7 +83,7 @@ def rnn(
         size = hidden_size * len(cells)
     output = nn.Linear(size, output_size)
     how: Readout | None = None if is_each else readout
-    return RecurrentNet(Dropout(input_dropout), stack, output, how, embedding, words)
+    return RecurrentNet(Dropout(input_dropout), stack, output, how, embedding, words, padding)
 
 
 class RecurrentNet(nn.Module):
@@ -87,9 +98,11 @@ class RecurrentNet(nn.Module):
         readout: Readout | None,
         embedding: nn.Embedding | None = None,
         word_dropout: WordDropout | None = None,
+        padding: Padding | None = None,
     ) -> None:
         super().__init__()
         self.embedding, self.word_dropout = embedding, word_dropout
+        self.padding = padding
         self.input_dropout, self.layers = input_dropout, nn.ModuleList(layers)
         self.attention = Attention(output.in_features) if readout == "attention" else None
         self.output, self.readout = output, readout
@@ -115,22 +128,25 @@ class RecurrentNet(nn.Module):
                 x = self.word_dropout.of_words(x, ids)
         if x.ndim == 4:  # each row of an image with all its channels
             x = x.transpose(1, 2).flatten(2)
+        lengths = None if self.padding is None else self.padding(x)
         x = self.input_dropout(x)
         for layer in self.layers:
-            x = layer(x)
-        outputs: Tensor = self.output(x if self.readout is None else self._read(x))
+            x = layer(x, lengths)
+        outputs: Tensor = self.output(x if self.readout is None else self._read(x, lengths))
         return outputs
 
-    def _read(self, x: Tensor) -> Tensor:
+    def _read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        own = None if lengths is None else is_within(lengths, x.shape[1])[..., None]
         if self.attention is not None:
-            read: Tensor = self.attention(x)
+            read: Tensor = self.attention(x, own)
             return read
         if self.readout == "mean":
-            return x.mean(1)
+            return x.mean(1) if own is None else (x * own).sum(1) / own.sum(1)
         if self.readout == "max":
-            return x.amax(1)
+            return (x if own is None else x.masked_fill(~own, -torch.inf)).amax(1)
         size = self._hidden_size
-        return torch.cat([x[:, -1, :size], x[:, 0, size:]], -1)
+        last = x[:, -1] if lengths is None else last_of(x, lengths)
+        return torch.cat([last[:, :size], x[:, 0, size:]], -1)
 
 
 class Attention(nn.Module):
@@ -140,14 +156,14 @@ class Attention(nn.Module):
         super().__init__()
         self.inner, self.score = nn.Linear(size, size), nn.Linear(size, 1, bias=False)
 
-    def weights(self, x: Tensor) -> Tensor:
-        """Return those of the steps, (B, T, 1)."""
+    def weights(self, x: Tensor, own: Tensor | None = None) -> Tensor:
+        """Return those of the steps, (B, T, 1), of other than their `own` steps 0."""
         scores: Tensor = self.score(self.inner(x).tanh())
-        return scores.softmax(1)
+        return (scores if own is None else scores.masked_fill(~own, -torch.inf)).softmax(1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, own: Tensor | None = None) -> Tensor:
         """Return the means."""
-        return (self.weights(x) * x).sum(1)
+        return (self.weights(x, own) * x).sum(1)
 
 
 class RecurrentLayer(nn.Module):
@@ -164,12 +180,17 @@ class RecurrentLayer(nn.Module):
             for cell in cells:
                 _check_dropout(cell, dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return outputs (rows, time, hidden units of each direction)."""
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return outputs (rows, time, hidden units of each direction) of sequences, of which so
+        many steps are their own."""
         forward, *backward = self.cells
         outputs = self._run(forward, x)
         for cell in backward:
-            outputs = torch.cat([outputs, self._run(cell, x.flip(1)).flip(1)], -1)
+            if lengths is None:
+                read = self._run(cell, x.flip(1)).flip(1)
+            else:
+                read = turned(self._run(cell, turned(x, lengths)), lengths)
+            outputs = torch.cat([outputs, read], -1)
         if isinstance(self.dropout, RecurrentDropout):
             return outputs
         dropped: Tensor = self.dropout(outputs.transpose(1, 2))  # (rows, channels, ...)

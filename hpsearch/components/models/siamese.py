@@ -14,6 +14,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from hpsearch.components.data import Kind
+from hpsearch.components.examples import Scale
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.components.models.encoders import EncoderSection, Reader, make_encoder
 from hpsearch.errors import placed
@@ -30,6 +31,7 @@ def siamese(
     input_shape: tuple[int, ...],
     output_size: int,
     task_kind: Kind,
+    input_scale: Scale,
     encoder: EncoderSection = "mlp",
     embedding_size: Annotated[int, Ge(1), Recommended(4, 128, log=True)] = 32,
     distance: Distance = "euclidean",
@@ -45,7 +47,7 @@ def siamese(
     is_own = task_kind == "pairs"
     shape = input_shape[1:] if is_own else input_shape
     with placed("encoder"):
-        net = make_encoder(encoder, shape, embedding_size, folder)
+        net = make_encoder(encoder, shape, embedding_size, folder, scale=input_scale)
     if not is_own:
         return Reader(net, nn.Linear(embedding_size, output_size))
     compare: nn.Module = L1Logistic(embedding_size)

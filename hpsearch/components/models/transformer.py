@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from hpsearch.components.examples import Scale
 from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.components.layers.dropouts import Rate, WordDropout, WordRate, word_dropout
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.models.building import VECTOR_TASKS
+from hpsearch.components.models.padding import Padding, is_within, last_of, make_padding
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
@@ -33,6 +35,7 @@ def transformer(
     output_size: int,
     num_tokens: int,
     output_shape: tuple[int, ...],
+    input_scale: Scale,
     width: Annotated[int, Ge(1), Recommended(32, 256, log=True)] = 64,
     layers: Annotated[int, Ge(1), Recommended(1, 6)] = 2,
     heads: Size = 4,
@@ -42,12 +45,16 @@ def transformer(
     dropout: Rate = 0.0,
     readout: Literal["mean", "last"] = "mean",
     p_embed: WordRate = 0.0,
+    causal: bool | None = None,
+    mask_value: float | None = None,
 ) -> nn.Module:
     """Attention between the steps of a sequence, of tokens or (time, features); of images, rows.
 
-    Where the task predicts at each step (language_model) it is a decoder: each step attends to
-    itself and those before it. Else it is an encoder: all steps attend to all, and the outputs are
-    of the mean of all steps or of the last.
+    Where the task predicts at each step (language_model, sequence_labelling) it is a decoder: each
+    step attends to itself and those before it, unless `causal` is false. Else it is an encoder:
+    all steps attend to all, unless `causal` is true, and the outputs are of the mean of all steps
+    or of the last. Steps whose features all have the `mask_value` only fill up the end of a
+    sequence: none attends to them, and readouts leave them out.
 
     Blocks are normalised at their begin (pre-norm). `hidden_size` is that of their feed-forward
     part, 4 times the width by default. Places are told by rotating queries and keys (Su et al.,
@@ -77,10 +84,13 @@ def transformer(
         feed_forward = FeedForward(
             nn.Linear(width, hidden * widening(function)), function, nn.Linear(hidden, width)
         )
-        attention = Attention(width, heads, rotary, is_causal=is_each)
+        is_causal = is_each if causal is None else causal
+        attention = Attention(width, heads, rotary, is_causal=is_causal)
         blocks.append(Block(width, attention, feed_forward, dropout))
     output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, output_size))
-    return Transformer(embedding, Dropout(dropout), blocks, output, None if is_each else readout)
+    padding = make_padding(mask_value, input_scale, input_shape, num_tokens)
+    how = None if is_each else readout
+    return Transformer(embedding, Dropout(dropout), blocks, output, how, padding)
 
 
 def _sequence_shape(input_shape: tuple[int, ...], num_tokens: int) -> tuple[int, int]:
@@ -158,13 +168,13 @@ class Attention(nn.Module):
             self.register_buffer("cos", angles.cos(), persistent=False)
             self.register_buffer("sin", angles.sin(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, D)."""
+    def forward(self, x: Tensor, own: Tensor | None = None) -> Tensor:
+        """Return (B, T, D), of which none attends to other than their `own` steps, bool (B, T)."""
         # (B, T, 3D) to three of (B, H, T, D / H)
         q, k, v = self.gates(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if self.is_rotary:
             q, k = (rotated(each, self.cos, self.sin) for each in (q, k))
-        mixed = attended(q, k, v, is_causal=self.is_causal)
+        mixed = attended(q, k, v, is_causal=self.is_causal, own=own)
         outputs: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return outputs
 
@@ -189,10 +199,11 @@ class Block(nn.Module):
         self.parts = nn.ModuleList([attention, feed_forward])
         self.dropouts = nn.ModuleList([Dropout(dropout), Dropout(dropout)])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, D)."""
+    def forward(self, x: Tensor, own: Tensor | None = None) -> Tensor:
+        """Return (B, T, D); no step attends to other than their `own` steps, bool (B, T)."""
         for norm, part, drop in zip(self.norms, self.parts, self.dropouts, strict=True):
-            x = x + drop(part(norm(x)))
+            masked = () if own is None or not isinstance(part, Attention) else (own,)
+            x = x + drop(part(norm(x), *masked))
         return x
 
 
@@ -206,9 +217,10 @@ class Transformer(nn.Module):
         blocks: list[nn.Module],
         output: nn.Module,
         readout: Literal["mean", "last"] | None = None,
+        padding: Padding | None = None,
     ) -> None:
         super().__init__()
-        self.readout = readout
+        self.readout, self.padding = readout, padding
         self.embedding, self.dropout = embedding, dropout
         self.blocks, self.output = nn.ModuleList(blocks), output
 
@@ -218,18 +230,31 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of a batch."""
+        lengths = None if self.padding is None else self.padding(x)
+        own = None if lengths is None else is_within(lengths, x.shape[1])
         x = self.dropout(self.embedding(x))
         for block in self.blocks:
-            x = block(x)
-        if self.readout is not None:
-            x = x.mean(1) if self.readout == "mean" else x[:, -1]
+            x = block(x, own)
+        if self.readout == "last":
+            x = x[:, -1] if lengths is None else last_of(x, lengths)
+        elif self.readout == "mean":
+            x = x.mean(1) if own is None else (x * own[..., None]).sum(1) / own.sum(1)[:, None]
         outputs: Tensor = self.output(x)
         return outputs
 
 
-def attended(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = True) -> Tensor:
+def attended(
+    q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = True, own: Tensor | None = None
+) -> Tensor:
     """Return softmax(q kᵀ / sqrt(size)) v (..., T, size) over all steps, or over a step and those
-    before it."""
+    before it; of (B, heads, T, size) over a sequence's `own` steps alone, bool (B, T)."""
+    if own is not None:
+        seen = own[:, None, None, :]
+        if is_causal:
+            seen = seen & torch.ones(q.shape[-2:-1] * 2, dtype=torch.bool, device=q.device).tril()
+        masked = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(~seen, -torch.inf)
+        of_own: Tensor = masked.softmax(-1) @ v
+        return of_own
     if not torch._C._functorch.is_batchedtensor(q):
         return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
     # its kernel for the CPU has no rule for vmap

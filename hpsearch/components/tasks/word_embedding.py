@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 from torch import Tensor
 
 from hpsearch.components.data import Kind
@@ -24,9 +24,6 @@ from hpsearch.components.tasks.parts import (
     summed_cross_entropy,
 )
 from hpsearch.registry import Recommended, register
-
-#: what counts are raised to, of which negatives are drawn (Mikolov et al., 2013)
-NOISE_EXPONENT = 0.75
 
 
 class Neighbour(Classes):
@@ -51,10 +48,12 @@ class NegativeSampling(Loss):
 
     noise: Tensor
 
-    def __init__(self, counts: Sequence[int], negatives: int) -> None:
+    def __init__(
+        self, counts: Sequence[int], negatives: int, noise_exponent: float = 0.75
+    ) -> None:
         super().__init__()
         self.negatives = negatives
-        shares = torch.tensor(counts, dtype=torch.float64).clamp_min(1e-9) ** NOISE_EXPONENT
+        shares = torch.tensor(counts, dtype=torch.float64).clamp_min(1e-9) ** noise_exponent
         self._set_constants(noise=(shares / shares.sum()).tolist())
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -92,16 +91,20 @@ def word_embedding(
     folder: Path | None,
     negatives: Annotated[int, Ge(1), Recommended(2, 20, log=True)] = 5,
     loss: LossSection | None = None,
+    noise_exponent: Annotated[float, Interval(ge=-2, le=2), Recommended(-1.0, 1.0)] = 0.75,
 ) -> WordEmbedding:
     """Words beside each word, told from `negatives` others drawn by their counts^0.75, or learned
     by a loss of classes such as cross_entropy; for the data sets word_pairs and topic_words.
 
+    `noise_exponent` takes the place of 0.75 (Mikolov et al., 2013): 0 draws all words alike, below
+    0 rare ones more often (Caselles-Dupré et al., 2018, arXiv 1804.04212).
     Reports the loss that is learned as `criterion`, the cross entropy of all words as `loss`,
     which compares models, and how often the word is among the ten likeliest.
     """
     if loss is None:
         parts = make_parts(Targets("classification", output_size), "cross_entropy", folder=folder)
-        return WordEmbedding(TaskComponents(NegativeSampling(class_counts, negatives), parts.head))
+        sampling = NegativeSampling(class_counts, negatives, noise_exponent)
+        return WordEmbedding(TaskComponents(sampling, parts.head))
     targets = Targets("classification", output_size, class_counts)
     parts = make_parts(targets, "cross_entropy", loss, folder=folder)
     return WordEmbedding(TaskComponents(parts.loss, parts.head))
