@@ -219,8 +219,12 @@ class Driver:
         members = {number: trained for number, trained in found if trained is not None}
         if record.state != "finished" or self.data is None or len(members) < 2:
             return None
-        made = average_models([*members.values()], self.data, record.spec.resources)
-        record.set_ensemble(EnsembleNote((*members,), made.metrics, made.test_metrics or {}))
+        wanted, spec = record.spec.search.ensemble, record.spec
+        goal = spec.objective if wanted is not None and wanted.selection == "greedy" else None
+        made = average_models([*members.values()], self.data, spec.resources, goal)
+        numbers = [*members]
+        counts = {numbers[place]: count for place, count in made.counts.items()}
+        record.set_ensemble(EnsembleNote.of(counts, made.metrics, made.test_metrics or {}))
         return made
 
     def _trained(self, trial: TrialRecord) -> Trained | None:

@@ -355,7 +355,7 @@ def _copy_members(search: SearchFolder, record: Record, folder: Path) -> Path:
     if target.exists():
         raise SearchExistsError(f"{target} exists: choose another folder (--to)")
     target.mkdir(parents=True)
-    for number in record.ensemble.trials:
+    for number in record.ensemble.counts:
         source = search.checkpoints / str(record.trials[number].checkpoint)
         shutil.copyfile(source, target / f"trial-{number}{source.suffix}")
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,7 +20,8 @@ NO_ENSEMBLE = (
 
 @dataclass(frozen=True)
 class EnsembleNote:
-    """The trials whose predictions are averaged, the best first, and what their mean scores.
+    """The trials whose predictions are averaged, each as often as it counts, and what their mean
+    scores. The best come first, or those that were selected first.
 
     `metrics` are named as a trial's of validation, `test_metrics` those on the test split; empty
     without one.
@@ -28,6 +30,21 @@ class EnsembleNote:
     trials: tuple[int, ...]
     metrics: Mapping[str, float]
     test_metrics: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        counts: Mapping[int, int],
+        metrics: Mapping[str, float],
+        test_metrics: Mapping[str, float],
+    ) -> EnsembleNote:
+        """Return the note of trials by how often each counts."""
+        return cls(tuple(Counter(counts).elements()), metrics, test_metrics)
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """How often each trial counts."""
+        return dict(Counter(self.trials))
 
     @classmethod
     def read(cls, plain: object) -> EnsembleNote | None:
@@ -44,6 +61,6 @@ class EnsembleNote:
 
 class _EnsembleShape(BaseModel):
     model_config = ConfigDict(strict=True)
-    trials: list[int] = Field(min_length=2, max_length=MAX_MEMBERS)
+    trials: list[int] = Field(min_length=1, max_length=MAX_MEMBERS)
     metrics: dict[str, FiniteFloat]
     test_metrics: dict[str, FiniteFloat]

@@ -94,6 +94,11 @@ class TrialEnsemble(Frozen):
     """The best trials as one model, whose predictions are the means of theirs."""
 
     top: int = Field(5, ge=2, le=MAX_MEMBERS, description="how many trials, the best ones")
+    selection: Literal["best", "greedy"] = Field(
+        "best",
+        description="best: all of them count alike; greedy: those of them, some several times, "
+        "whose mean is best on validation (Caruana et al., 2004)",
+    )
 
 
 class SearchSettings(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer, calibrate, export_model, make_trainer
 from hpsearch.training.cross_validation import CrossValidation
-from hpsearch.training.ensembles import mean_metrics, put_together
+from hpsearch.training.ensembles import mean_metrics, put_together, select_greedily
 from hpsearch.training.streams import keeping_states
 from tests.support.trainers import make
 
@@ -193,6 +194,38 @@ def streamed(trainer: Trainer) -> Tensor:
     with torch.no_grad(), keeping_states(trainer.model):
         batches = trainer.splits.streamed("val", trainer.epoch)
         return torch.cat([trainer.model(batch.inputs) for batch in batches])
+
+
+def test_greedy_selection_is_that_of_its_definition(wine: Data) -> None:
+    """Forward, with replacement, until none is better."""
+    members = trained(wine, NARROW, WIDE, {"name": "mlp", "hidden_sizes": [3]})
+    members[0].train_epoch()
+    chances = [predictions(member) for member in members]
+    targets = members[0].predict("val")[1]
+
+    def loss(chosen: list[int]) -> float:
+        mean = torch.stack([chances[place] for place in chosen]).mean(0)
+        return -mean.gather(1, targets[:, None]).log().mean().item()
+
+    chosen: list[int] = []
+    while True:
+        best = min(range(3), key=lambda place: loss([*chosen, place]))
+        if chosen and loss([*chosen, best]) >= loss(chosen):
+            break
+        chosen.append(best)
+    found = select_greedily([members], "val_loss", "minimize")
+    assert found == Counter(chosen)
+    together = put_together([members[place] for place in found], list(found.values()))
+    assert mean_metrics([together])["val_loss"] == pytest.approx(loss(chosen), rel=1e-4)
+
+
+def test_of_what_is_better_by_itself_there_is_one(wine: Data) -> None:
+    """Others that make it worse are left out, however many there are."""
+    good = make(wine, model=NARROW, optimizer={"name": "adam", "lr": 0.01})
+    for _ in range(4):
+        good.train_epoch()
+    bad = trained(wine, *[{"name": "mlp", "hidden_sizes": [3]}] * 3)
+    assert list(select_greedily([[*bad, good]], "val_accuracy", "maximize")) == [3]
 
 
 def test_a_model_in_training_is_not_kept(wine: Data) -> None:

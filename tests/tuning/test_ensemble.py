@@ -22,9 +22,10 @@ from hpsearch.live import status_text
 from hpsearch.outcome import Outcome
 from hpsearch.record import EnsembleNote, Record
 from hpsearch.runs import Runs
-from hpsearch.spec import Resources, TrialConfig, draft_spec
+from hpsearch.spec import Objective, Resources, TrialConfig, draft_spec
 from hpsearch.training import make_trainer
 from hpsearch.training.checkpoints import CheckpointStore, load_checkpoint
+from hpsearch.training.ensembles import mean_metrics
 from hpsearch.tuning.on_ray.final import Trained, average_models, train_final_model
 from hpsearch.tuning.repeats import spec_of_repeats
 from hpsearch.tuning.retention import Retention
@@ -86,7 +87,7 @@ def test_more_budget_makes_another(record: Record) -> None:
     assert Record.open(record.place, record.name).ensemble is None
 
 
-@pytest.mark.parametrize("trials", [(2, 9), (-1, 2), (2,), (0,) * 200])
+@pytest.mark.parametrize("trials", [(2, 9), (-1, 2), (), (0,) * 200])
 def test_a_note_that_no_driver_wrote_is_refused(record: Record, trials: tuple[int, ...]) -> None:
     record.set_ensemble(EnsembleNote(trials, {}, {}))
     with pytest.raises(RecordError, match="ensemble"):
@@ -109,6 +110,29 @@ def test_it_is_told_beside_the_best_trial(record: Record) -> None:
     assert plain["ensemble"] == NOTE.to_plain()
 
 
+def test_of_a_single_trial_there_is_none(tmp_path: Path) -> None:
+    record = Record.create(tmp_path / "a.journal", make_spec(search={"ensemble": {"top": 2}}))
+    record.add_trial({**PARAMS, "model.dropout": 0.1})
+    record.report(0, 3, {"val_accuracy": 0.5})
+    record.end_trial(0, Outcome.COMPLETED)
+    assert "ensemble" not in status_text(record)
+    record.end("finished")
+    told = "none: fewer than two trials were trained in full"
+    assert f"ensemble {told}" in " ".join(status_text(record).split())
+    assert f"There is {told}." in SearchReport(record).to_markdown()
+
+
+def test_trials_that_count_several_times_are_told_once(record: Record) -> None:
+    note = EnsembleNote.of({2: 3, 0: 1, 1: 2}, {"val_accuracy": 0.9}, {})
+    record.set_ensemble(note)
+    again = Record.open(record.place, record.name)
+    assert again.ensemble == note
+    assert note.trials == (2, 2, 2, 0, 1, 1)
+    text = SearchReport(again).to_markdown()
+    assert "of trials 2 (3 times), 0, 1 (twice) is registered" in text
+    assert "A prediction takes 3 models" in text
+
+
 @pytest.mark.parametrize(("top", "rule"), [(1, "greater than or equal to 2"), (101, "less than")])
 def test_how_many_there_may_be(top: int, rule: str) -> None:
     raw = records.make_spec().to_dict()
@@ -119,7 +143,7 @@ def test_how_many_there_may_be(top: int, rule: str) -> None:
 
 def test_of_folds_it_is_the_mean_of_refits(tmp_path: Path) -> None:
     data = load_data({"name": "wine", "folds": 2, "test_fraction": 0.2}, seed=0)
-    trials = []
+    trials, trainers = [], []
     for number, width in enumerate((4, 8)):
         values = {
             "model": {"name": "mlp", "hidden_sizes": [width]},
@@ -130,9 +154,11 @@ def test_of_folds_it_is_the_mean_of_refits(tmp_path: Path) -> None:
         trainer = make_trainer(config, data)
         for _ in range(2):
             trainer.train_epoch()
+        trainers.append(trainer)
         state = {"trainer": trainer.state_dict()}
         trials.append(Trained(config, CheckpointStore(tmp_path, number).save(2, state)))
     made = average_models(trials, data, Resources())
+    assert made.counts == {0: 1, 1: 1}
     alone = [train_final_model(trial, data, Resources()) for trial in trials]
     raw = torch.from_numpy(made.example.to_numpy("float32", copy=True))
     with torch.no_grad():
@@ -141,6 +167,10 @@ def test_of_folds_it_is_the_mean_of_refits(tmp_path: Path) -> None:
     assert made.metrics.keys() == {"val_loss", "val_accuracy"}
     assert made.test_metrics is not None
     assert made.test_metrics.keys() == {"test_loss", "test_accuracy"}
+    least_loss = Objective(metric="val_loss", direction="minimize")
+    greedy = average_models(trials, data, Resources(), least_loss)
+    best = min(mean_metrics(trainer.trainers)["val_loss"] for trainer in trainers)
+    assert greedy.metrics["val_loss"] <= min(best, made.metrics["val_loss"]) + 1e-6
 
 
 @pytest.fixture(scope="module")

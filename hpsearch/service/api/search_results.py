@@ -201,7 +201,7 @@ def _member_files(service: Service, record: Record) -> Iterator[tuple[str, Binar
     ConflictError where there is no ensemble."""
     if record.ensemble is None:
         raise ConflictError(f"{record.name} {NO_ENSEMBLE}")
-    members = [record.trials[number] for number in record.ensemble.trials]
+    members = [record.trials[number] for number in record.ensemble.counts]
     for trial in members:
         with _checkpoint(service, record, trial):
             pass  # each is there

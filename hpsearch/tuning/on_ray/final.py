@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +18,10 @@ from hpsearch.components import Arrays, Data
 from hpsearch.components.examples import KnownRows, first_examples
 from hpsearch.components.tasks.baselines import Scores, baseline_scores
 from hpsearch.importing import working_directory
-from hpsearch.spec import Resources, TrialConfig
+from hpsearch.spec import Objective, Resources, TrialConfig
 from hpsearch.training import calibrate, export_model, make_trainer
 from hpsearch.training.checkpoints import load_checkpoint
-from hpsearch.training.ensembles import mean_metrics, put_together
+from hpsearch.training.ensembles import mean_metrics, put_together, select_greedily
 from hpsearch.training.protocol import ModelTrainer
 from hpsearch.training.reinforcement.trainer import ReinforcementTrainer
 from hpsearch.training.threads import num_threads
@@ -38,7 +39,7 @@ class FinalModel:
 
     The scores are those before a calibration, which `calibration` tells of. `baselines` score on
     the validation and the test split. `metrics` are an ensemble's of validation, which a trial
-    has reported.
+    has reported, and `counts` say how often each of its trials counts, by its place.
     """
 
     module: nn.Module
@@ -47,6 +48,7 @@ class FinalModel:
     baselines: Scores = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    counts: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,16 @@ def train_final_model(trial: Trained, data: Data, resources: Resources) -> Final
     return _with_writable_example(_where_trials_run(_final_model, [trial], data, resources))
 
 
-def average_models(trials: Sequence[Trained], data: Data, resources: Resources) -> FinalModel:
-    """Return the mean of several trials as one model, scored as the best of them; see
-    `train_final_model`."""
-    return _with_writable_example(_where_trials_run(_mean_model, trials, data, resources))
+def average_models(
+    trials: Sequence[Trained],
+    data: Data,
+    resources: Resources,
+    goal: Objective | None = None,
+) -> FinalModel:
+    """Return the mean of several trials as one model, scored as the best of them; with a goal of
+    those that are selected greedily for it. See `train_final_model`."""
+    make = partial(_mean_model, goal=goal)
+    return _with_writable_example(_where_trials_run(make, trials, data, resources))
 
 
 def test_scores(trial: Trained, data: Data, resources: Resources) -> dict[str, float]:
@@ -122,12 +130,24 @@ def _final_model(trials: Sequence[Trained], data: Data) -> FinalModel:
     return _exported(trained.final(), trained.trainers, data)
 
 
-def _mean_model(trials: Sequence[Trained], data: Data) -> FinalModel:
-    members = [_loaded(trial, data) for trial in trials]
-    held_out = [put_together(folds) for folds in zip(*(m.trainers for m in members), strict=True)]
+def _mean_model(
+    trials: Sequence[Trained], data: Data, goal: Objective | None = None
+) -> FinalModel:
+    loaded = [_loaded(trial, data) for trial in trials]
+    folds = list(zip(*(each.trainers for each in loaded), strict=True))
+    places = dict.fromkeys(range(len(trials)), 1)
+    if goal is not None:
+        places = select_greedily(folds, goal.metric, goal.direction)
+    counts = [*places.values()]
+    held_out = [put_together([fold[place] for place in places], counts) for fold in folds]
     metrics = mean_metrics(held_out)
-    whole = put_together([each.final() for each in members]) if data.folds else held_out[0]
-    return replace(_exported(whole, held_out, data), metrics=metrics)
+    whole = held_out[0]
+    if data.folds:
+        whole = put_together([loaded[place].final() for place in places], counts)
+    made = _exported(whole, held_out, data)
+    for each in loaded:
+        each.close()
+    return replace(made, metrics=metrics, counts=places)
 
 
 def _loaded(trial: Trained, data: Data) -> ModelTrainer:
