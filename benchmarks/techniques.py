@@ -63,6 +63,14 @@ def trained(data: Data, epochs: int, seed: int, metric: str, **values: Any) -> T
     return trainer
 
 
+#: search spaces, and what is set in them
+ENSEMBLES = (
+    ("digits_mlp", ()),
+    ("digits_mlp", ("search.early_stopping={name: none, max_epochs: 27}",)),
+    ("diabetes_regression", ()),
+)
+
+
 def adam(lr: float) -> dict[str, Any]:
     """Return the section of an optimizer."""
     return {"name": "adam", "lr": lr}
@@ -277,11 +285,11 @@ def _print_means(found: dict[str, list[float]]) -> None:
 def ensemble(options: argparse.Namespace) -> None:
     """The mean of the five best trials of a search, and of those of them that are selected
     greedily, against the best one, on the test split: the searches as they are, but for the seed,
-    which divides the rows otherwise, too."""
-    for name in ("digits_mlp", "diabetes_regression"):
+    which divides the rows otherwise, too, and one of them also without early stopping."""
+    for name, others in ENSEMBLES:
         found: dict[str, list[float]] = {}
         for seed in range(options.seeds):
-            overrides = [f"search.seed={seed}", "search.ensemble.top=5"]
+            overrides = [f"search.seed={seed}", "search.ensemble.top=5", *others]
             checked = check_spec(load_checked_spec(f"search_spaces/{name}.yaml", overrides))
             with tempfile.TemporaryDirectory() as runs:
                 record = run_search(checked.spec, runs, progress=False).record
@@ -297,7 +305,7 @@ def ensemble(options: argparse.Namespace) -> None:
             _add(found, "best", record.result["test_metrics"])
             told = (f"{each} {scores[-1]:.4f}" for each, scores in found.items())
             counts = f"{len(members)} trials, greedily {list(made.counts.values())}:"
-            print(name, seed, counts, *told, flush=True)
+            print(name, *others, seed, counts, *told, flush=True)
         _print_means(found)
 
 
