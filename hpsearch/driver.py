@@ -28,7 +28,7 @@ from hpsearch.errors import (
 )
 from hpsearch.importing import outliving_exits
 from hpsearch.process import yield_processor
-from hpsearch.record import Record, SearchState, TrialRecord
+from hpsearch.record import EnsembleNote, Record, SearchState, TrialRecord
 from hpsearch.record.observations import Observations
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.samplers import Sampler
@@ -41,6 +41,7 @@ from hpsearch.tracking import (
     import_ahead,
     log_report,
     register_best,
+    register_ensemble,
     register_files,
     sync,
 )
@@ -49,7 +50,13 @@ from hpsearch.training.user_code.saved import read_saved, write_saved
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.fusing import num_lanes, obstacle
 from hpsearch.tuning.on_ray.experiment import Workers, run_trials
-from hpsearch.tuning.on_ray.final import FinalModel, learned_policy, train_final_model
+from hpsearch.tuning.on_ray.final import (
+    FinalModel,
+    Trained,
+    average_models,
+    learned_policy,
+    train_final_model,
+)
 from hpsearch.tuning.on_ray.lr_range import narrow_lr_ranges
 from hpsearch.tuning.on_ray.repeats import train_repeats
 from hpsearch.tuning.repeats import begin_final
@@ -107,7 +114,7 @@ class Driver:
             with outliving_exits():  # of samplers, rules and models of the user's
                 if self.record.state == "running":
                     self._run()
-                finals = self._final_models()
+                finals, ensemble = self._final_models(), self._ensemble()
         finally:
             tracker.finish()
             from hpsearch.analysis import SearchReport, write_report
@@ -115,7 +122,8 @@ class Driver:
             write_report(self.record, self.folder)
             tracked = tracker.close()
             importing.join()
-        if tracked and _track_results(self.record, uri, artifacts, self.folder, finals):
+        found = finals, ensemble
+        if tracked and _track_results(self.record, uri, artifacts, self.folder, *found):
             self.record.set_delivered()
         if self.record.state == "failed":
             raise SearchFailedError(self.record.reason)
@@ -196,15 +204,35 @@ class Driver:
         return found
 
     def _final_model(self, trial: TrialRecord) -> FinalModel | None:
+        if self.record.spec.environment is not None and trial.checkpoint is not None:
+            checkpoint = self.folder.checkpoints / trial.checkpoint
+            return learned_policy(self.record.config(trial), checkpoint)
+        trained = self._trained(trial)
+        if trained is None or self.data is None:
+            return None
+        return train_final_model(trained, self.data, self.record.spec.resources)
+
+    def _ensemble(self) -> FinalModel | None:
+        """Put the best trials together, where that is asked for, and note what it comes to."""
+        record = self.record
+        found = [(trial.number, self._trained(trial)) for trial in record.members()]
+        members = {number: trained for number, trained in found if trained is not None}
+        if record.state != "finished" or self.data is None or len(members) < 2:
+            return None
+        wanted, spec = record.spec.search.ensemble, record.spec
+        goal = spec.objective if wanted is not None and wanted.selection == "greedy" else None
+        made = average_models([*members.values()], self.data, spec.resources, goal)
+        numbers = [*members]
+        counts = {numbers[place]: count for place, count in made.counts.items()}
+        record.set_ensemble(EnsembleNote.of(counts, made.metrics, made.test_metrics or {}))
+        return made
+
+    def _trained(self, trial: TrialRecord) -> Trained | None:
+        """Return a trial of whose checkpoint the model of the spec's sections can be made."""
         config = self.record.config(trial)
-        if trial.checkpoint is None:
+        if trial.checkpoint is None or self.data is None or not exports_model(config, self.data):
             return None
-        checkpoint = self.folder.checkpoints / trial.checkpoint
-        if self.record.spec.environment is not None:
-            return learned_policy(config, checkpoint)
-        if self.data is None or not exports_model(config, self.data):
-            return None
-        return train_final_model(config, self.data, checkpoint, self.record.spec.resources)
+        return Trained(config, self.folder.checkpoints / trial.checkpoint)
 
 
 def _import_ahead(reported: threading.Event, tracking_uri: str) -> None:
@@ -238,7 +266,7 @@ def deliver_closed(
 
     write_report(record, folder)
     sync(record, tracking_uri, artifacts)
-    if _track_results(record, tracking_uri, artifacts, folder, {}):
+    if _track_results(record, tracking_uri, artifacts, folder, {}, None):
         record.set_delivered()
 
 
@@ -284,9 +312,10 @@ def _track_results(
     artifacts: Path | None,
     folder: SearchFolder,
     finals: Mapping[int, FinalModel],
+    ensemble: FinalModel | None,
 ) -> bool:
-    """Log the report to the parent run and register the best model; MLflow is a view, so what
-    fails here is logged and fails nothing."""
+    """Log the report to the parent run and register the best model, and the ensemble if there is
+    one; MLflow is a view, so what fails here is logged and fails nothing."""
     try:
         for number, final in finals.items():
             register_best(
@@ -298,6 +327,9 @@ def _track_results(
                 final.test_metrics,
                 modules=loaded_modules(record.spec),
             )
+        if ensemble is not None:
+            modules = loaded_modules(record.spec)
+            register_ensemble(record, tracking_uri, ensemble.module, ensemble.example, modules)
         if record.spec.trainable is not None and record.state == "finished":
             for trial in reversed(record.exported()):
                 _register_saved(record, tracking_uri, folder, trial)

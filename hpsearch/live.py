@@ -18,6 +18,7 @@ from rich.text import Text
 
 from hpsearch.analysis import Progress, summary
 from hpsearch.analysis.diagnosis import Diagnosis, at_work, diagnoses_of
+from hpsearch.analysis.ensemble import ensemble_told
 from hpsearch.analysis.final import HEADER, final_rows, final_told
 from hpsearch.analysis.gain import gain
 from hpsearch.analysis.leaders import leaders
@@ -231,6 +232,8 @@ def render_progress(record: Record, progress: Progress) -> RenderableType:
         facts.add_row("", escape(_configuration(progress.leader)))
     if (final := final_told(record)) is not None:
         facts.add_row("final", escape(final))
+    if (ensemble := ensemble_told(record)) is not None:
+        facts.add_row("ensemble", escape(ensemble))
     for line in broken_told(record):
         facts.add_row("constraint", escape(line))
     for number, each in running_diagnoses(record):
@@ -338,6 +341,8 @@ def _render_best(report: SearchReport, best: TrialRecord) -> RenderableType:
         table.add_row("gain", escape(gained))
     if report.test_metrics:
         table.add_row("test", _numbers(report.test_metrics))
+    if (ensemble := ensemble_told(report.record)) is not None:
+        table.add_row("ensemble", escape(ensemble))
     return table
 
 

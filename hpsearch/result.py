@@ -11,7 +11,7 @@ from hpsearch.analysis import SearchReport
 from hpsearch.code_snapshot import read_snapshot
 from hpsearch.errors import HpsearchError
 from hpsearch.formatting import show, show_count
-from hpsearch.record import Record, TrialRecord
+from hpsearch.record import NO_ENSEMBLE, Record, TrialRecord
 from hpsearch.runs import Runs
 
 if TYPE_CHECKING:
@@ -74,9 +74,12 @@ class SearchResult(SearchReport):
             return None
         return BestTrial(**{f.name: getattr(best, f.name) for f in fields(best)}, result=self)
 
-    def load_model(self) -> nn.Module:
-        """See BestTrial."""
-        from hpsearch.tracking.models import load_best
+    def load_model(self, *, ensemble: bool = False) -> nn.Module:
+        """See BestTrial; with `ensemble` the mean of the best trials (`search.ensemble`) instead.
+
+        Raises HpsearchError where there is none.
+        """
+        from hpsearch.tracking.models import ALIAS, ENSEMBLE, load_registered
 
         if self.record.spec.is_own_code:
             rule = "has no registered model: its training is your own code; see load_checkpoint()"
@@ -85,9 +88,11 @@ class SearchResult(SearchReport):
             from hpsearch.analysis.next_steps import no_best
 
             raise HpsearchError(f"{self.name}: {no_best(self.record)}")
+        if ensemble and self.ensemble is None:
+            raise HpsearchError(f"{self.name} {NO_ENSEMBLE}")
         uri, _ = self._runs.tracking_of(self.record.spec)
         with self._trained_code():
-            return load_best(self.name, uri)
+            return load_registered(self.name, uri, ENSEMBLE if ensemble else ALIAS)
 
     def _trained_code(self) -> AbstractContextManager[None]:
         """Have no other code of the user's than that which was trained, if there is a copy."""
@@ -98,13 +103,14 @@ class SearchResult(SearchReport):
             else nullcontext()
         )
 
-    def predict(self, x: Any) -> Any:
+    def predict(self, x: Any, *, ensemble: bool = False) -> Any:
         """Return the best model's predictions for a DataFrame, an array or image files: classes by
         name (rows,), labels as 0 and 1 (rows, labels) or numbers (rows, targets).
 
-        `load_model().predict_table(x)` returns probabilities too.
+        `load_model().predict_table(x)` returns probabilities too. With `ensemble` they are those
+        of the mean of the best trials.
         """
-        model: Any = self.load_model()
+        model: Any = self.load_model(ensemble=ensemble)
         table = model.predict_table(x)
         if model.kind == "classification":
             return table["prediction"].to_numpy()

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from hpsearch.analysis.blocks import Code, Section, Table, as_rows
+from hpsearch.analysis.ensemble import ensemble_section
 from hpsearch.analysis.importance import Importances
 from hpsearch.analysis.lr_range_report import lr_range_section
 from hpsearch.analysis.narrowing import next_section
@@ -88,6 +89,7 @@ def findings(
         *constraints_section(record),
         *population_section(record),
         *new_seeds(record),
+        *ensemble_section(record),
         *data_read(record),
         *warm_start(record),
         *shared_programs(record),

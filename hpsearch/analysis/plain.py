@@ -107,6 +107,7 @@ def plain_best(record: Record) -> dict[str, Any] | None:
         "metrics": trial.curve[trial.epochs],
         "test_metrics": record.result.get("test_metrics"),
         "final": None if record.final is None else plain_final(record.final),
+        "ensemble": None if record.ensemble is None else record.ensemble.to_plain(),
         "params": trial.params,
         "values": trial.values,
         **({"pareto_front": plain_front(record)} if record.spec.objectives else {}),

@@ -23,7 +23,7 @@ from hpsearch.analysis.response import Interaction, Response
 from hpsearch.analysis.speed import Reached, reached
 from hpsearch.errors import RunsError
 from hpsearch.formatting import show_count
-from hpsearch.record import FinalNote, Record, TrialRecord
+from hpsearch.record import EnsembleNote, FinalNote, Record, TrialRecord
 from hpsearch.runs import SearchFolder
 
 
@@ -71,6 +71,11 @@ class SearchReport:
     def final(self) -> FinalNote | None:
         """The best configurations with new seeds, ranked by the mean; None without `final`."""
         return self.record.final
+
+    @property
+    def ensemble(self) -> EnsembleNote | None:
+        """What the mean of the best trials comes to; None without `search.ensemble`."""
+        return self.record.ensemble
 
     @cached_property
     def trials(self) -> pd.DataFrame:

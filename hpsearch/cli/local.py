@@ -33,7 +33,7 @@ from hpsearch.errors import (
     SpecError,
 )
 from hpsearch.growing_file import GrowingFile
-from hpsearch.record import Record
+from hpsearch.record import NO_ENSEMBLE, Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.spec.trials import FILES
 from hpsearch.tuning.output import output_file
@@ -273,9 +273,11 @@ class LocalSearches:
             raise HpsearchError(f"{name}: {_why_no_best(record)}")
         return found | {"spec": record.spec.with_values(record.best.values).to_yaml()}
 
-    def download(self, name: str, folder: Path) -> Path:
+    def download(self, name: str, folder: Path, ensemble: bool = False) -> Path:
         """See Searches."""
         search, record = self._open(name)
+        if ensemble:
+            return _copy_members(search, record, folder)
         trial = record.best
         if trial is None:
             raise HpsearchError(f"{name}: {_why_no_best(record)}")
@@ -361,6 +363,20 @@ def _wants_changed_code(error: CodeChangedError) -> bool:
         return False
     changed = ", ".join(error.files)
     return typer.confirm(f"The code has changed: {changed}. Continue with the current code?")
+
+
+def _copy_members(search: SearchFolder, record: Record, folder: Path) -> Path:
+    """Copy the checkpoints of the trials of an ensemble into a new folder."""
+    if record.ensemble is None:
+        raise HpsearchError(f"{record.name} {NO_ENSEMBLE}")
+    target = folder / f"{record.name}-ensemble"
+    if target.exists():
+        raise SearchExistsError(f"{target} exists: choose another folder (--to)")
+    target.mkdir(parents=True)
+    for number in record.ensemble.counts:
+        source = search.checkpoints / str(record.trials[number].checkpoint)
+        shutil.copyfile(source, target / f"trial-{number}{source.suffix}")
+    return target
 
 
 def _why_no_best(record: Record) -> str:

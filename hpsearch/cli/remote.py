@@ -141,9 +141,9 @@ class RemoteSearches:
         """See Searches."""
         return self._client.best(name)
 
-    def download(self, name: str, folder: Path) -> Path:
+    def download(self, name: str, folder: Path, ensemble: bool = False) -> Path:
         """See Searches."""
-        return self._client.download(name, folder)
+        return self._client.download(name, folder, ensemble)
 
 
 def _listed(each: Mapping[str, Any]) -> Listed:

@@ -107,5 +107,6 @@ class Searches(Protocol):
     def next_spec(self, name: str, new_name: str) -> dict[str, Any]:
         """Return the `spec` of the next search, and the `changes` in what it searches."""
 
-    def download(self, name: str, folder: Path) -> Path:
-        """Write the best trial's checkpoint into a folder, and return its path."""
+    def download(self, name: str, folder: Path, ensemble: bool = False) -> Path:
+        """Write the best trial's checkpoint into a folder, or those of the ensemble's trials, and
+        return its path."""

@@ -175,12 +175,15 @@ def best(
 def download(
     name: NameArgument,
     to: Annotated[Path, typer.Option(help="Target folder.")] = Path(),
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="The checkpoints of the trials of search.ensemble.")
+    ] = False,
     runs: PlaceOption = None,
     service: ServiceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy the best trial's checkpoint into a folder: for a training function, what it saved."""
-    path = open_searches(runs, service).download(name, to)
+    path = open_searches(runs, service).download(name, to, ensemble)
     if path.suffix == ".pt":
         from hpsearch.training.user_code.saved import unpack
 

@@ -51,6 +51,8 @@ class TargetEncoding:
     has_places: ClassVar[bool] = False
     #: whether the mean of two rows' targets is a target
     has_means: ClassVar[bool] = True
+    #: whether outputs are embeddings: those of models that were trained apart have no mean
+    is_embedding: ClassVar[bool] = False
     #: whether an output must not depend on later steps of its sequence
     is_causal: ClassVar[bool] = False
 

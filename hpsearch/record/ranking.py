@@ -109,6 +109,12 @@ class Ranking:
         by_params = {tuple(sorted(trial.params.items())): trial for trial in reversed(ranked)}
         return [*reversed(by_params.values())][: 0 if wanted is None else wanted.top]
 
+    def members(self) -> list[TrialRecord]:
+        """Return the completed trials whose mean is to be registered (`search.ensemble`), best
+        first."""
+        wanted = self.spec.search.ensemble
+        return [] if wanted is None else self.ranked()[: wanted.top]
+
     def exported(self) -> list[TrialRecord]:
         """Return the trials whose models are registered, the best first: it alone, or with
         several objectives all of the Pareto front."""
@@ -124,7 +130,9 @@ class Ranking:
         trials = self.trials if among is None else among
         ranked = self.rank(trial for trial in trials if trial.outcome is Outcome.COMPLETED)
         num_front = len(self.pareto_front(ranked)) if self.spec.objectives else 0
-        kept = ranked[: max(self.spec.search.keep_checkpoints, num_front)]
+        search = self.spec.search
+        num_members = 0 if search.ensemble is None else search.ensemble.top
+        kept = ranked[: max(search.keep_checkpoints, num_front, num_members)]
         if self.final is not None and self.final.best is not None:
             also = [trial for trial in ranked if trial.number == self.final.best.trial]
         else:

@@ -14,6 +14,7 @@ from hpsearch.code_snapshot import snapshot_name
 from hpsearch.errors import RecordError, SearchNotFoundError
 from hpsearch.record import earlier_versions
 from hpsearch.record.acts import ACT_PREFIX, Act, read_act
+from hpsearch.record.ensemble import EnsembleNote
 from hpsearch.record.final import FinalNote
 from hpsearch.record.notes import DataNotes, LaneNotes, LrCurve, LrRangeNote, OutlookNote
 from hpsearch.record.places import found_folder, search_folder
@@ -269,6 +270,8 @@ class ReadableRecord(Ranking):
         self.transfers: list[str] = read.transfers
         #: the best configurations, while they are trained again with new seeds and after it
         self.final = FinalNote.read(read.final)
+        #: what the mean of the best trials comes to, once the search has finished
+        self.ensemble = EnsembleNote.read(read.ensemble)
         #: what range tests of the learning rate found; None: there were none
         self.lr_ranges: list[LrRangeNote] | None = _read_lr_ranges(read)
         #: begin and end of each driver's work; the end of one that works, or died, is not known
@@ -291,8 +294,15 @@ class ReadableRecord(Ranking):
             else:
                 continue
             changed.add(number)
-        if self.final and any(each.trial >= len(self.trials) for each in self.final.finalists):
-            raise RecordError(f"the record of {self.name} can't be read: final: no such trial")
+        finalists = self.final.finalists if self.final else ()
+        members = self.ensemble.trials if self.ensemble else ()
+        for place, named in (
+            ("final", [each.trial for each in finalists]),
+            ("ensemble", members),
+        ):
+            if any(not 0 <= number < len(self.trials) for number in named):
+                rule = f"{place}: no such trial"
+                raise RecordError(f"the record of {self.name} can't be read: {rule}")
         return changed
 
     def _last_sign_of_life(self) -> float:

@@ -23,6 +23,7 @@ from optuna.study import StudyDirection
 from hpsearch.errors import SearchExistsError
 from hpsearch.process import quiet
 from hpsearch.record.acts import ACT_PREFIX, Act
+from hpsearch.record.ensemble import EnsembleNote
 from hpsearch.record.final import FinalNote
 from hpsearch.record.notes import DataNotes, LaneNotes, LrRangeNote, OutlookNote
 from hpsearch.record.places import check_not_shared, kept_folder, search_folder
@@ -155,8 +156,9 @@ class Record(TrialWriter):
     def go_on(self, spec: SearchSpec | None = None) -> None:
         """Note that a driver works on the search again, with more budget if a spec gives it."""
         if spec is not None:
-            if self.final is not None and spec != self.spec:  # others may become the best
+            if spec != self.spec:  # others may become the best
                 self.set_final(None)
+                self.set_ensemble(None)
             self.spec = spec
             self._storage.set_study_user_attr(self._study_id, "spec", spec.to_dict())
         died_at = self._last_sign_of_life()
@@ -260,9 +262,18 @@ class Record(TrialWriter):
 
     def set_final(self, final: FinalNote | None) -> None:
         """Note which configurations are trained again with new seeds, and what that gave."""
+        if final == self.final:
+            return
         self.final = final
         plain = None if final is None else final.to_plain()
         self._storage.set_study_user_attr(self._study_id, "final", plain)
+
+    def set_ensemble(self, ensemble: EnsembleNote | None) -> None:
+        """Note what the mean of the best trials comes to."""
+        if ensemble != self.ensemble:
+            self.ensemble = ensemble
+            plain = None if ensemble is None else ensemble.to_plain()
+            self._storage.set_study_user_attr(self._study_id, "ensemble", plain)
 
     def set_delivered(self) -> None:
         """Note that all that follows the end of a search was done."""

@@ -65,6 +65,7 @@ class SearchShape(_Strict):
     default: dict[str, str | int | float | bool | None] | None = None
     outlook: OutlookShape | None = None
     final: dict[str, Any] | None = None
+    ensemble: dict[str, Any] | None = None
     transfers: list[str] = []
     lr_ranges: list[LrRangeShape] | None = None
     state: SearchState

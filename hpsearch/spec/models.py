@@ -96,6 +96,7 @@ class SearchSpec(SpecFields):
             "sampler": {"name": "random"},
             "early_stopping": EarlyStopping(name="none", max_epochs=self.max_epochs),
             "final": None,
+            "ensemble": None,
         }
         search = self.search.model_copy(update=once)
         return self.model_copy(update={**values, "name": f"{self.name}-best", "search": search})

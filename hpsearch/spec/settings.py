@@ -23,6 +23,8 @@ from hpsearch.spec.units import Duration, Size
 #: far beyond any search; what is larger is a mistake, and would fill memory
 MAX_TRIALS = 1_000_000
 MAX_RETRIES = 1_000
+#: of an ensemble, whose members are in memory together
+MAX_MEMBERS = 100
 #: a search's trials for each that is trained at the same time, with `fuse: auto`: a sampler learns
 #: from others
 TRIALS_PER_LANE = 4
@@ -88,6 +90,17 @@ class Final(Frozen):
     seeds: int = Field(5, ge=1, le=1_000, description="of each; beside the search's own")
 
 
+class TrialEnsemble(Frozen):
+    """The best trials as one model, whose predictions are the means of theirs."""
+
+    top: int = Field(5, ge=2, le=MAX_MEMBERS, description="how many trials, the best ones")
+    selection: Literal["best", "greedy"] = Field(
+        "best",
+        description="best: all of them count alike; greedy: those of them, some several times, "
+        "whose mean is best on validation (Caruana et al., 2004)",
+    )
+
+
 class SearchSettings(Frozen):
     """How the search goes: its budget, its seed, its sampler and its early stopping."""
 
@@ -142,6 +155,10 @@ class SearchSettings(Frozen):
     final: Final | None = Field(
         None,
         description="train the best configurations again with new seeds and rank them by the mean",
+    )
+    ensemble: TrialEnsemble | None = Field(
+        None,
+        description="score and register the mean of the best trials too, beside the best one",
     )
     points: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_as_tuple)] = Field(
         (), description="configurations to try first: hyperparameters by name, the rest is sampled"

@@ -4,7 +4,12 @@ One experiment a search, one parent run, one child run a trial. Runs are found a
 tags, so that a view can be rebuilt at any time: what is there already isn't written twice.
 """
 
-from hpsearch.tracking.models import import_ahead, register_best, register_files
+from hpsearch.tracking.models import (
+    import_ahead,
+    register_best,
+    register_ensemble,
+    register_files,
+)
 from hpsearch.tracking.operations import (
     address_of_run,
     address_of_trials,
@@ -20,6 +25,7 @@ __all__ = [
     "import_ahead",
     "log_report",
     "register_best",
+    "register_ensemble",
     "register_files",
     "sync",
 ]

@@ -1,4 +1,5 @@
-"""The best trial's model in MLflow: logged under its run, registered under the search's name.
+"""Models in MLflow: the best trial's, logged under its run, and the mean of the best trials, under
+the search's; both are versions of the model that is registered under the search's name.
 
 MLflow and torch are imported inside the functions: they take seconds, and it is done once.
 """
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +30,8 @@ from hpsearch.tracking.store import open_client
 if TYPE_CHECKING:
     from torch import nn
 
-ALIAS = "best"
+#: of versions of the registered model: the best trial's, and the mean of the best trials
+ALIAS, ENSEMBLE = "best", "ensemble"
 MODEL_NAME = "model"
 
 
@@ -74,6 +77,29 @@ def register_best(
     return _log_and_register(record, tracking_uri, trial, write, "pytorch", test_metrics or {})
 
 
+def register_ensemble(
+    record: Record,
+    tracking_uri: str,
+    model: nn.Module,
+    input_example: Any,
+    modules: Mapping[str, Path],
+) -> str:
+    """Log the mean of the best trials (`record.ensemble`) under the search's run, register it as
+    `models:/NAME@ensemble` and return its URI; see `register_best`."""
+    assert record.ensemble is not None
+
+    def write(folder: Path, logged: Any) -> None:
+        code = copied_modules(folder.with_name("modules"), modules)
+        save_model(folder, logged, model, input_example, code)
+
+    params = {"trials": list(record.ensemble.trials)}
+    with as_tracking_errors(tracking_uri):
+        client, run = open_search(record, tracking_uri)
+        logging = _Logging(ENSEMBLE, "pytorch", flatten(params), len(record.trials), write)
+        logged = _logged_before(client, run, logging) or _log_model(client, run, logging)
+        return _register(client, record.name, run.info.run_id, logged, ENSEMBLE)
+
+
 def register_files(
     record: Record, tracking_uri: str, trial: TrialRecord, write: Callable[[Path], object]
 ) -> str:
@@ -85,6 +111,17 @@ def register_files(
         write(folder)
 
     return _log_and_register(record, tracking_uri, trial, write_all, "checkpoint", {})
+
+
+@dataclass(frozen=True)
+class _Logging:
+    """What is logged of a model: `write` puts its files into a folder."""
+
+    name: str
+    model_type: str
+    params: Mapping[str, str]
+    step: int
+    write: Callable[[Path, Any], None]
 
 
 def _log_and_register(
@@ -102,15 +139,18 @@ def _log_and_register(
         run = find_trial(client, parent.info.experiment_id, parent.info.run_id, trial.number)
         if run is None:
             raise TrackingError(f"{tracking_uri} has no run of trial {trial.number}")
-        logged = _logged_before(client, run) or _log_model(client, run, trial, write, model_type)
+        params = flatten(trial_values(trial))
+        logging = _Logging(MODEL_NAME, model_type, params, trial.epochs, write)
+        logged = _logged_before(client, run, logging) or _log_model(client, run, logging)
         _log_test_metrics(client, run, trial, logged.model_id, test_metrics)
-        return _register(client, record.name, run.info.run_id, logged)
+        return _register(client, record.name, run.info.run_id, logged, ALIAS)
 
 
-def load_best(name: str, tracking_uri: str) -> nn.Module:
-    """Return the best model of a search from the registry, by unpickling: trust its author."""
+def load_registered(name: str, tracking_uri: str, alias: str = ALIAS) -> nn.Module:
+    """Return a model of a search from the registry, by default the best one, by unpickling: trust
+    its author."""
     with as_tracking_errors(tracking_uri), kept_logging(), _mlflow_at(tracking_uri) as mlflow:
-        module: nn.Module = mlflow.pytorch.load_model(f"models:/{name}@{ALIAS}")
+        module: nn.Module = mlflow.pytorch.load_model(f"models:/{name}@{alias}")
     return module
 
 
@@ -133,39 +173,36 @@ def _mlflow_at(uri: str) -> Iterator[Any]:
             mlflow.set_tracking_uri(cast(str, None))
 
 
-def _logged_before(client: Any, run: Any) -> Any:
-    """Return the model of a run that is whole; removes what a driver that died had begun."""
-    mine = f"name = '{MODEL_NAME}' AND source_run_id = '{run.info.run_id}'"
+def _logged_before(client: Any, run: Any, logging: _Logging) -> Any:
+    """Return the model of a run that is whole; removes what a driver that died had begun.
+
+    A run of a search may have ensembles of other trials, from before it was extended.
+    """
+    mine = f"name = '{logging.name}' AND source_run_id = '{run.info.run_id}'"
     whole = None
     for logged in client.search_logged_models([run.info.experiment_id], mine):
-        if logged.status == "READY":
-            whole = logged
-        else:
+        if logged.status != "READY":
             client.delete_logged_model(logged.model_id)
+        elif logging.name != ENSEMBLE or dict(logged.params) == dict(logging.params):
+            whole = logged
     return whole
 
 
-def _log_model(
-    client: Any,
-    run: Any,
-    trial: TrialRecord,
-    write: Callable[[Path, Any], None],
-    model_type: str,
-) -> Any:
+def _log_model(client: Any, run: Any, logging: _Logging) -> Any:
     from mlflow.entities import LoggedModelOutput
 
     logged = client.create_logged_model(
         run.info.experiment_id,
-        name=MODEL_NAME,
+        name=logging.name,
         source_run_id=run.info.run_id,
-        params=flatten(trial_values(trial)),
-        model_type=model_type,
+        params=dict(logging.params),
+        model_type=logging.model_type,
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
-        write(path, logged)
+        logging.write(path, logged)
         client.log_model_artifacts(logged.model_id, str(path))
-    client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=trial.epochs)])
+    client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=logging.step)])
     return client.finalize_logged_model(logged.model_id, "READY")
 
 
@@ -183,7 +220,7 @@ def _log_test_metrics(
     client.log_batch(run.info.run_id, points)
 
 
-def _register(client: Any, name: str, run_id: str, logged: Any) -> str:
+def _register(client: Any, name: str, run_id: str, logged: Any, alias: str) -> str:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -191,7 +228,8 @@ def _register(client: Any, name: str, run_id: str, logged: Any) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    known = client.search_model_versions(f"run_id = '{run_id}'")
+    versions = client.search_model_versions(f"run_id = '{run_id}'")
+    known = [each for each in versions if each.source == logged.artifact_location]
     # By its place: `models:/ID` would be looked up in the store of the process's settings.
     version = (
         known[0]
@@ -204,7 +242,7 @@ def _register(client: Any, name: str, run_id: str, logged: Any) -> str:
             await_creation_for=0,
         )
     ).version
-    client.set_registered_model_alias(name, ALIAS, version)
-    versions = json.dumps([{"name": name, "version": version}])  # MLflow's pages link by it
-    client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": versions})
+    client.set_registered_model_alias(name, alias, version)
+    link = json.dumps([{"name": name, "version": version}])  # MLflow's pages link by it
+    client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": link})
     return f"models:/{name}/{version}"

@@ -264,6 +264,9 @@ def _final_points(record: Record, ended: list[TrialRecord], timestamp: int) -> l
     if record.final is not None and (best := record.final.best) is not None and best.values:
         name = mlflow_name(f"final_{record.spec.objective.metric}")
         values |= {f"{name}_mean": best.objective.mean, f"{name}_std": best.objective.std or 0.0}
+    if (made := record.ensemble) is not None:
+        scores = {**made.metrics, **made.test_metrics}
+        values |= {mlflow_name(f"ensemble_{name}"): value for name, value in scores.items()}
     return [
         Point(name, len(ended), float(value), timestamp)
         for name, value in values.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ from hpsearch.components.calibration import Calibration
 from hpsearch.components.losses import class_shares
 from hpsearch.components.metrics import METRICS, Predictions
 from hpsearch.components.metrics.probabilities import top_bins
-from hpsearch.training.protocol import ModelTrainer
 from hpsearch.training.trainer import Trainer
 
 #: scores shown before and after
@@ -27,11 +27,11 @@ class Calibrated:
     report: dict[str, Any]
 
 
-def calibrate(trainer: Trainer, held_out: ModelTrainer) -> Calibrated | None:
+def calibrate(trainer: Trainer, held_out: Sequence[Trainer]) -> Calibrated | None:
     """Fit a trainer's calibration on validation rows; None where the configuration has none.
 
-    `held_out` has seen no validation row: the trainer itself or, where that was refitted on
-    all rows, the cross validation before. The report compares scores on the test split.
+    `held_out` have seen none of their validation rows: the trainer itself or, where that was
+    refitted on all rows, those of the folds before. The report compares scores on the test split.
     """
     calibration = trainer.calibration
     if calibration is None:
@@ -48,8 +48,8 @@ def calibrate(trainer: Trainer, held_out: ModelTrainer) -> Calibrated | None:
     return Calibrated(calibration, report)
 
 
-def _validation_rows(held_out: ModelTrainer) -> tuple[Tensor, Tensor]:
-    outputs, targets = zip(*(each.predict("val") for each in held_out.trainers), strict=True)
+def _validation_rows(held_out: Sequence[Trainer]) -> tuple[Tensor, Tensor]:
+    outputs, targets = zip(*(each.predict("val") for each in held_out), strict=True)
     return torch.cat(outputs), torch.cat(targets)
 
 

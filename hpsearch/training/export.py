@@ -35,9 +35,7 @@ def export_model(trainer: Trainer, calibration: Calibration | None = None) -> Pr
     layers += [] if data.unit == 1 else [Standardize(unit)]
     layers += [] if data.x_fill is None else [FillMissing(data.x_fill)]
     layers += [Standardize(data.x_scale)] if data.standardize else []
-    snapshots = trainer.snapshots
-    model = copy.deepcopy(trainer.model) if snapshots is None else snapshots.module()
-    layers.append(_plain(model.cpu()))
+    layers.append(_plain(trainer.model_copy().cpu()))
     if data.encoding.standardizes:
         layers.append(Unstandardize(data.output_scale))
     if data.encoding.ignores_targets:

@@ -36,12 +36,17 @@ def check_accumulate(accumulate: int, task: Task) -> None:
 
 
 def check_ensemble(model: nn.Module, task: Task, inputs: Tree) -> None:
-    """Refuse members that would keep each other's states, or whose outputs for an example have no
+    """Refuse members that would keep each other's states, or whose outputs for inputs have no
     mean."""
     if getattr(task, "stateful", False):
         with placed("task"):
             rule = "must be false with an ensemble, whose members would share their states"
             raise BadConfigurationError(rule, True, keyword="stateful")
+    check_one_tensor(model, inputs)
+
+
+def check_one_tensor(model: nn.Module, inputs: Tree) -> None:
+    """Refuse members of an ensemble whose outputs for inputs have no mean."""
     with torch.no_grad():
         outputs = model.eval()(inputs)
     if not isinstance(outputs, Tensor):

@@ -17,15 +17,25 @@ from hpsearch.training.checkpoints import copied_to_cpu
 
 
 class Ensemble(nn.Module):
-    """Models whose predictions are averaged: the outputs for which the head gives that mean."""
+    """Models whose predictions are averaged: the outputs for which the head gives that mean.
 
-    def __init__(self, models: Sequence[nn.Module], head: Head) -> None:
+    `counts` say how often each counts; by default each does once.
+    """
+
+    counts: Sequence[int] = ()
+
+    def __init__(
+        self, models: Sequence[nn.Module], head: Head, counts: Sequence[int] = ()
+    ) -> None:
         super().__init__()
-        self.models, self.head = nn.ModuleList(models), head
+        self.models, self.head, self.counts = nn.ModuleList(models), head, tuple(counts)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs (rows, ...) of the mean prediction."""
-        return self.head.mean(torch.stack([model(x) for model in self.models]))
+        outputs = [model(x) for model in self.models]
+        counts = self.counts or [1] * len(outputs)
+        repeated = [each for each, n in zip(outputs, counts, strict=True) for _ in range(n)]
+        return self.head.mean(torch.stack(repeated))
 
 
 class SnapshotEnsemble:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpsearch.components.batch import Batch, Tree, map_tree
 from hpsearch.components.calibration import Calibration
@@ -51,6 +52,7 @@ from hpsearch.training.refusals import (
     check_batches,
     check_ensemble,
     check_norms,
+    check_one_tensor,
     check_optimizer,
 )
 from hpsearch.training.rows import training_rows
@@ -342,6 +344,21 @@ class Trainer:
     def final(self) -> Trainer:
         """See ModelTrainer: the trainer itself."""
         return self
+
+    def check_averaged(self) -> None:
+        """Refuse a model whose outputs and those of other trials have no mean."""
+        check_one_tensor(self.model, self._first_row())
+
+    def model_copy(self) -> nn.Module:
+        """Return a copy of what is evaluated: of an ensemble's members as one model."""
+        return copy.deepcopy(self.model) if self.snapshots is None else self.snapshots.module()
+
+    def stand_for(self, model: nn.Module) -> None:
+        """Evaluate and export another model, whose outputs mean the same, from now on; what trains
+        belongs to the model before."""
+        self.model = self._forward = model
+        self.snapshots = None
+        self.__dict__.pop("evaluation", None)
 
     def close(self) -> None:
         """End the processes that read Datasets."""

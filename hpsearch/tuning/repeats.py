@@ -17,6 +17,8 @@ from hpsearch.samplers import Observation
 from hpsearch.spec import EarlyStopping, Scalar, SearchSpec
 from hpsearch.training.seeds import derive_seed
 
+#: settings of the search that its repeats don't have
+_NOT_REPEATED = ("epochs", "time_limit", "gpu_hours", "stop_when", "final", "ensemble")
 #: in the result of the record of repeats, the metrics on the test split by trial
 TEST = "test"
 
@@ -88,7 +90,7 @@ def spec_of_repeats(spec: SearchSpec) -> SearchSpec:
             "sampler": {"name": "random"},
             "early_stopping": EarlyStopping(name="none", max_epochs=spec.max_epochs),
             "keep_checkpoints": num_trials,  # until they are scored on the test split
-            **dict.fromkeys(("epochs", "time_limit", "gpu_hours", "stop_when", "final")),
+            **dict.fromkeys(_NOT_REPEATED),
             **dict.fromkeys(("points", "warm_start"), ()),
             "dry_epoch": False,
         }

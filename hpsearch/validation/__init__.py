@@ -21,6 +21,7 @@ from hpsearch.user_code import draft_snapshot
 from hpsearch.validation.commands import command_problems
 from hpsearch.validation.consent import consent_problems
 from hpsearch.validation.disk import check_disk as check_disk
+from hpsearch.validation.ensembles import ensemble_problems
 from hpsearch.validation.functions import training_function_problems
 from hpsearch.validation.launcher import launcher_problems
 from hpsearch.validation.notes import data_notes as data_notes
@@ -73,7 +74,7 @@ def check_draft(draft: Draft, *, is_new: bool = True, code: CodeSnapshot | None 
         draft = _with_ranges(draft)
         data, problems = _check_trial(draft)
         problems += [*launcher_problems(draft, data), *settings_problems(draft)]
-        problems += device_problems(draft.spec)
+        problems += [*device_problems(draft.spec), *ensemble_problems(draft.spec, data)]
     problems = unique(of_recipe([*draft.problems, *problems], draft.written))
     if is_new and not problems and draft.spec is not None:
         problems = consent_problems(draft.spec)

@@ -71,7 +71,8 @@ def num_checkpoints(spec: SearchSpec, slots: int) -> int:
     pauses = isinstance(make_early_stopper(spec), PausingRule)
     waiting = search.trials if pauses else 0
     finalists = 0 if search.final is None else search.final.top * (1 + search.final.seeds)
-    return 2 * slots + search.keep_checkpoints + waiting + finalists
+    members = 0 if search.ensemble is None else search.ensemble.top
+    return 2 * slots + max(search.keep_checkpoints, members) + waiting + finalists
 
 
 def _draws(spec: SearchSpec) -> Iterator[dict[str, Any]]:

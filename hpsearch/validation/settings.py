@@ -55,6 +55,9 @@ def _comparison_problems(spec: SearchSpec) -> Iterator[Problem]:
     if spec.search.final is not None:
         rule = f"must not be given with {what}: new seeds are ranked by one objective"
         yield Problem("search.final", rule)
+    if spec.search.ensemble is not None:
+        rule = f"must not be given with {what}: the trials of the mean are ranked by one objective"
+        yield Problem("search.ensemble", rule)
     if spec.search.warm_start:
         rule = f"must not be given with {what}: earlier searches were not compared by them"
         yield Problem("search.warm_start", rule, list(spec.search.warm_start))

@@ -31,6 +31,7 @@ from hpsearch.spec import (
 )
 from hpsearch.training import Trainer
 from hpsearch.training.stages import new_trainer
+from hpsearch.validation.ensembles import averaging_problems
 from hpsearch.validation.fixed import fixed_problems
 from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.metrics import compared_metrics, measured_metrics, metric_problems
@@ -209,7 +210,8 @@ def _building_problem(
         except Exception as error:  # user code may raise anything
             problems.append(_problem_in_trial(error, alternative, chosen, values, data))
         else:
-            return _unreported(trainer, values["model"]["name"], draft)
+            found = _unreported(trainer, values["model"]["name"], draft)
+            return [*found, *averaging_problems(draft, trainer.trainers[0])]
     return problems[:1]
 
 

@@ -227,7 +227,7 @@ class TestPredictor:
     def test_it_is_calibrated(self, wine: Data, name: str) -> None:
         task = {"name": "classification", "loss": "l2_svm"}
         made = trained(wine, task=task, calibration={"name": name})
-        calibrated = calibrate(made, made)
+        calibrated = calibrate(made, [made])
         assert calibrated is not None
         model = pickle.loads(pickle.dumps(export_model(made, calibrated.calibration)))
         probabilities = model.predict_proba(raw_test_rows(wine)).detach().double().numpy()
@@ -243,7 +243,7 @@ class TestPredictor:
         folds = trained(data, calibration={"name": "temperature"})
         assert isinstance(folds, CrossValidation)
         whole = Trainer(folds.trainers[0].config, data.merged())
-        calibrated = calibrate(whole, folds)
+        calibrated = calibrate(whole, folds.trainers)
         assert calibrated is not None
         assert calibrated.report["rows"] == len(data.train)  # type: ignore[arg-type]
 
@@ -290,7 +290,7 @@ class TestBaselines:
 
 def test_the_report_tells_of_both(tmp_path: Path, wine: Data) -> None:
     made = trained(wine, calibration={"name": "temperature"})
-    calibrated = calibrate(made, made)
+    calibrated = calibrate(made, [made])
     assert calibrated is not None
     record = Record.create(tmp_path / "record.journal", make_spec())
     add(record, [0.5] * 9, Outcome.COMPLETED)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hpsearch.outcome import Outcome
+from hpsearch.record import EnsembleNote
 from hpsearch.service.core import Service
 from hpsearch.service.database.audit import read_audit
 from hpsearch.service.launch import read_spec, with_stores
@@ -121,6 +124,28 @@ def test_what_a_search_holds_can_be_read(team: Team) -> None:
     model = team.viewer.get(f"{path}/model")
     assert model.content == b"weights"
     assert 'filename="done-trial-2.pt"' in model.headers["content-disposition"]
+
+
+def test_the_checkpoints_of_an_ensemble_are_one_archive(team: Team) -> None:
+    record = team.add_finished("done")
+    path = f"{API}/searches/done/model"
+    refused = team.viewer.get(path, params={"ensemble": True})
+    assert refused.status_code == 409
+    assert "done has no ensemble: search.ensemble asks for one" in refused.text
+    record.set_ensemble(EnsembleNote((2, 0), {}, {}))
+    refused = team.viewer.get(path, params={"ensemble": True})
+    assert (refused.status_code, "trial 0 is not kept" in refused.text) == (409, True)
+    other = team.service.runs.search("done").checkpoints / "trial-0" / "3.pt"
+    other.parent.mkdir()
+    other.write_bytes(b"others")
+    answer = team.viewer.get(path, params={"ensemble": True})
+    assert 'filename="done-ensemble.zip"' in answer.headers["content-disposition"]
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert {name: archive.read(name) for name in archive.namelist()} == {
+        "trial-2.pt": b"weights",
+        "trial-0.pt": b"others",
+    }
+    assert team.viewer.get(path).content == b"weights"
 
 
 def test_the_services_own_stores_are_told_to_nobody(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def goes_on_exactly(trainer: ModelTrainer, config: TrialConfig, data: Data) -> N
 
 def is_given_away(trainer: Trainer) -> None:
     """The exported model gives the same outputs after it was saved."""
-    calibrated = calibrate(trainer, trainer)
+    calibrated = calibrate(trainer, [trainer])
     model = export_model(trainer, None if calibrated is None else calibrated.calibration)
     file = io.BytesIO()
     torch.save(model, file)

@@ -184,7 +184,7 @@ def watch_trial(name: str, sections: Mapping[str, Any], fields: Mapping[str, Any
         seen = {key: 1.0 if key in TIMES else value for key, value in epoch.items()}
         metrics += [value for key, value in seen.items() if key != "seconds"]
     last = trainer.final()
-    calibrated = calibrate(last, trainer)
+    calibrated = calibrate(last, trainer.trainers)
     exported = export_model(last, None if calibrated is None else calibrated.calibration)
     return {
         "metrics": metrics,

@@ -20,16 +20,17 @@ from torch import nn
 
 from hpsearch.errors import TrackingError
 from hpsearch.outcome import CheckWarning, Outcome
-from hpsearch.record import Record
+from hpsearch.record import EnsembleNote, Record
 from hpsearch.tracking import (
     address_of_run,
     address_of_trials,
     log_report,
     register_best,
+    register_ensemble,
     run_content,
     sync,
 )
-from hpsearch.tracking.models import load_best
+from hpsearch.tracking.models import load_registered
 from tests.support.mlflow_store import NAME, PARAMS, Store, add_trial, make_record, make_spec
 
 
@@ -394,7 +395,7 @@ def test_mlflow_stays_where_its_user_has_it(
     sync(record, store.uri, store.artifacts)
     register_best(record, store.uri, record.trials[0], Net(), np.zeros((5, 4), np.float32))
     mlflow.set_registry_uri(f"sqlite:///{tmp_path}/another.db")
-    assert isinstance(load_best(NAME, store.uri), Net)
+    assert isinstance(load_registered(NAME, store.uri), Net)
     assert mlflow.get_registry_uri() == f"sqlite:///{tmp_path}/another.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     assert mlflow.get_tracking_uri() == "http://elsewhere"
@@ -433,6 +434,51 @@ def test_a_model_whose_driver_died_on_the_way_is_registered_once(
     assert len(store.client.search_model_versions(f"name = '{NAME}'")) == 1
     assert str(store.client.get_model_version_by_alias(NAME, "best").version) == "1"
     assert store.curve(run, "test_accuracy") == [(1, 0.7)]
+
+
+@pytest.mark.parametrize("step", ["log_model_artifacts", "create_model_version"])
+def test_an_ensemble_is_registered_once_for_its_trials(
+    record: Record, store: Store, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    for value in (0.5, 0.6, 0.7):
+        trial = record.trials[add_trial(record, [value], Outcome.COMPLETED)]
+    sync(record, store.uri, store.artifacts)
+    example = np.zeros((2, 4), dtype=np.float32)
+    register_best(record, store.uri, trial, Net(), example)
+
+    def register(*trials: int) -> str:
+        record.set_ensemble(EnsembleNote(trials, {}, {}))
+        return register_ensemble(record, store.uri, Net(), example, {})
+
+    def dies(*arguments: object, **keywords: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, step, dies)
+        register(2, 1)
+    assert register(2, 1) == f"models:/{NAME}/2"
+    assert register(2, 1) == f"models:/{NAME}/2"
+    aliases = store.client.get_registered_model(NAME).aliases
+    assert {name: str(version) for name, version in aliases.items()} == {
+        "best": "1",
+        "ensemble": "2",
+    }
+    assert register(2, 1, 0) == f"models:/{NAME}/3", "another one, after the search was extended"
+    assert str(store.client.get_model_version_by_alias(NAME, "ensemble").version) == "3"
+    experiment = store.parent().info.experiment_id
+    assert len(store.client.search_logged_models([experiment])) == 3
+    assert isinstance(load_registered(NAME, store.uri, "ensemble"), Net)
+
+
+def test_scores_of_an_ensemble_are_metrics_of_the_search(record: Record, store: Store) -> None:
+    for value in (0.5, 0.6):
+        add_trial(record, [value], Outcome.COMPLETED)
+    record.set_ensemble(EnsembleNote((1, 0), {"val_accuracy": 0.9}, {"test_accuracy": 0.8}))
+    record.end("finished")
+    sync(record, store.uri, store.artifacts)
+    run = store.parent()
+    assert store.curve(run, "ensemble_val_accuracy") == [(2, 0.9)]
+    assert store.curve(run, "ensemble_test_accuracy") == [(2, 0.8)]
 
 
 def test_a_model_needs_the_run_of_its_trial(record: Record, store: Store) -> None:

@@ -32,6 +32,7 @@ class TwoViews(NumberedValues):
     takes_any: ClassVar[bool] = True
     num_inputs: ClassVar[int] = 2
     needs_augmentations: ClassVar[bool] = True
+    is_embedding: ClassVar[bool] = True
 
     def output_size(self, y: Values, names: Sequence[str], input_shape: tuple[int, ...]) -> int:
         """Return 1: a model's outputs have the size that its own keywords say."""

@@ -107,7 +107,7 @@ class Softmax(Head):
     def mean(self, outputs: Tensor) -> Tensor:
         """Return the logarithms of the mean probabilities."""
         axis = self._axis if self._axis < 0 else self._axis + 1  # after that of the samples
-        return _log_mean(outputs.log_softmax(axis))
+        return log_mean(outputs.log_softmax(axis))
 
 
 class Sigmoid(Head):
@@ -135,7 +135,7 @@ class Sigmoid(Head):
         """Return the log odds of the mean probabilities."""
         if not self._exclusive:
             return _mean_log_odds(outputs)
-        return _log_odds(_log_mean(self.logits(outputs).log_softmax(-1)))
+        return _log_odds(log_mean(self.logits(outputs).log_softmax(-1)))
 
 
 class Svm(Head):
@@ -153,13 +153,13 @@ class Svm(Head):
         return 2 * predictions - 1
 
 
-def _log_mean(logs: Tensor) -> Tensor:
+def log_mean(logs: Tensor) -> Tensor:
     """Return log(mean e^l) over the first axis, where e^l may be too small for a number."""
     return logs.logsumexp(0) - math.log(len(logs))
 
 
 def _mean_log_odds(outputs: Tensor) -> Tensor:
-    return _log_mean(F.logsigmoid(outputs)) - _log_mean(F.logsigmoid(-outputs))
+    return log_mean(F.logsigmoid(outputs)) - log_mean(F.logsigmoid(-outputs))
 
 
 def _log_odds(logs: Tensor) -> Tensor:

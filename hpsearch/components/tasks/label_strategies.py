@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hpsearch.components.losses import Loss, LossSection
 from hpsearch.components.metrics import MetricSections
-from hpsearch.components.tasks.heads import Head, HeadSection
+from hpsearch.components.tasks.heads import Head, HeadSection, log_mean
 from hpsearch.components.tasks.multilabel import Multilabel
 from hpsearch.components.tasks.parts import Targets, TaskComponents, make_parts
 from hpsearch.errors import BadConfigurationError, DataError
@@ -139,6 +139,11 @@ class ChainHead(Head):
         """See Head."""
         return self.links.undone(predictions.logit())
 
+    def mean(self, outputs: Tensor) -> Tensor:
+        """See Head."""
+        probabilities = self(outputs).mean(0)
+        return self.inverse(probabilities.clamp(_LEAST, 1 - _LEAST))
+
 
 class Chained(Multilabel):
     """A classifier chain (Read et al., 2011): each label is learned given those before it.
@@ -178,6 +183,10 @@ class PowersetHead(Head):
         """Return log p of each set where labels are independent."""
         has, p = self.sets.to(predictions), predictions.clamp(_LEAST, 1 - _LEAST)
         return p.log() @ has.T + (1 - p).log() @ (1 - has).T
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Return the logarithms of the mean probabilities of the sets."""
+        return log_mean(outputs.log_softmax(-1))
 
     def numbers(self, targets: Tensor) -> Tensor:
         """Return the number of each row's set, int64 (B,), of the one with most labels in common

@@ -31,6 +31,7 @@ class Classes(NumberedValues):
     reads_targets: ClassVar[bool] = False
     made_of: ClassVar[str] = "classification"
     has_means: ClassVar[bool] = False
+    is_embedding: ClassVar[bool] = True
 
     def description(self, output_size: int) -> str:
         """See TargetEncoding."""

@@ -20,7 +20,7 @@ from hpsearch.components.encodings import TargetEncoding, Values, register_encod
 from hpsearch.components.losses import Loss
 from hpsearch.components.losses.weighting import FixedWeighting, UncertaintyWeighting
 from hpsearch.components.tasks.classification import labels_of
-from hpsearch.components.tasks.heads import Head
+from hpsearch.components.tasks.heads import Head, log_mean
 from hpsearch.components.tasks.parts import SupervisedTask, TaskComponents
 from hpsearch.errors import BadConfigurationError, nearest_names
 from hpsearch.registry import register
@@ -85,6 +85,17 @@ class MixedHead(Head):
     def inverse(self, predictions: Tensor) -> Tensor:
         """See Head."""
         return self._each(predictions, torch.log)
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """See Head: the logarithms of mean probabilities, and mean numbers."""
+        pairs = zip(self.blocks, self.parts(outputs), strict=True)
+        return torch.cat(
+            [
+                log_mean(part.log_softmax(-1)) if classes else part.mean(0)
+                for (_, classes), part in pairs
+            ],
+            -1,
+        )
 
     def columns(
         self,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, BinaryIO, Literal
@@ -13,7 +12,6 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from hpsearch.analysis import SearchReport
 from hpsearch.analysis.leaders import leaders
@@ -31,23 +29,22 @@ from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.growing_file import GrowingFile
 from hpsearch.live import status_text
 from hpsearch.next_spec import plain_next
-from hpsearch.record import Record, TrialRecord
+from hpsearch.record import NO_ENSEMBLE, Record, TrialRecord
 from hpsearch.service.api.searches import Limit, Name, Offset
 from hpsearch.service.cache.search_list import to_json
 from hpsearch.service.core import Service
 from hpsearch.service.database.search_table import ACTIVE
 from hpsearch.service.http.auth import TheService, TheUser
+from hpsearch.service.http.downloads import FileDownload, archive
 from hpsearch.service.http.errors import PlainJson
 from hpsearch.service.http.schemas import TEXT_PATTERN, TrialPage
 from hpsearch.service.summaries import clean_text
-from hpsearch.service.zipping import zipped
 
 router = APIRouter(prefix="/searches/{name}", tags=["results"])
 #: seconds between two looks at a log that is followed
 FOLLOW_S = 0.5
 #: values of the objective that one request may ask about
 MAX_TARGETS = 20
-_CHUNK = 1 << 16
 Targets = Annotated[
     tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Query(max_length=MAX_TARGETS)
 ]
@@ -185,27 +182,48 @@ def next_search(
 
 
 @router.get("/model", response_class=StreamingResponse)
-def model(name: Name, service: TheService, user: TheUser) -> Response:
-    """Download the best trial's checkpoint; files that its processes wrote are a ZIP archive."""
+def model(name: Name, service: TheService, user: TheUser, ensemble: bool = False) -> Response:
+    """Download the best trial's checkpoint; files that its processes wrote are a ZIP archive, and
+    so are the checkpoints of an ensemble's trials."""
     record = _record(service, name)
+    if ensemble:
+        return archive(f"{name}-ensemble", _member_files(service, record))
     trial = _best_trial(record)
-    not_kept = f"{name}: the checkpoint of trial {trial.number} is not kept"
-    if trial.checkpoint is None:
-        raise ConflictError(not_kept)
-    if record.spec.has_files:
+    if record.spec.has_files and trial.checkpoint is not None:
         files = service.files.command_files(name, trial.checkpoint)
-        archive = f'attachment; filename="{name}-trial-{trial.number}.zip"'
-        headers = {"Content-Disposition": archive}
-        return StreamingResponse(zipped(files), headers=headers, media_type="application/zip")
+        return archive(f"{name}-trial-{trial.number}", files)
+    file = _checkpoint(service, record, trial)
+    return FileDownload(f"{name}-trial-{trial.number}.pt", file)
+
+
+def _member_files(service: Service, record: Record) -> Iterator[tuple[str, BinaryIO]]:
+    """Return the checkpoints of an ensemble's trials, by name, opened one by one; raises
+    ConflictError where there is no ensemble."""
+    if record.ensemble is None:
+        raise ConflictError(f"{record.name} {NO_ENSEMBLE}")
+    members = [record.trials[number] for number in record.ensemble.counts]
+    for trial in members:
+        with _checkpoint(service, record, trial):
+            pass  # each is there
+    return _opened(service, record, members)
+
+
+def _opened(
+    service: Service, record: Record, trials: Sequence[TrialRecord]
+) -> Iterator[tuple[str, BinaryIO]]:
+    for trial in trials:
+        with _checkpoint(service, record, trial) as file:
+            yield f"trial-{trial.number}.pt", file
+
+
+def _checkpoint(service: Service, record: Record, trial: TrialRecord) -> BinaryIO:
+    """Open a trial's checkpoint; raises ConflictError where it isn't kept."""
     try:
-        file = service.files.checkpoint(name, trial.checkpoint)
-    except FileNotFoundError as error:
-        raise ConflictError(not_kept) from error
-    headers = {
-        "Content-Disposition": f'attachment; filename="{name}-trial-{trial.number}.pt"',
-        "Content-Length": str(os.fstat(file.fileno()).st_size),
-    }
-    return _Download(file, headers)
+        if trial.checkpoint is not None:
+            return service.files.checkpoint(record.name, trial.checkpoint)
+    except FileNotFoundError:
+        pass
+    raise ConflictError(f"{record.name}: the checkpoint of trial {trial.number} is not kept")
 
 
 def _best_trial(record: Record) -> TrialRecord:
@@ -265,24 +283,3 @@ def _is_active(service: Service, name: str) -> bool:
 def _trains(service: Service, name: str, number: int) -> bool:
     """Whether a trial is running, as far as its record says."""
     return _is_active(service, name) and _record(service, name).trials[number].outcome is None
-
-
-class _Download(StreamingResponse):
-    """A file, which is closed however its download ends."""
-
-    def __init__(self, file: BinaryIO, headers: dict[str, str]) -> None:
-        super().__init__(_content(file), headers=headers, media_type="application/octet-stream")
-        self._file = file
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._file.close()
-
-
-def _content(file: BinaryIO) -> Iterator[bytes]:
-    left = os.fstat(file.fileno()).st_size  # it may grow, but its length was told
-    while left and (chunk := file.read(min(_CHUNK, left))):
-        left -= len(chunk)
-        yield chunk

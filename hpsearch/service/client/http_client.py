@@ -145,9 +145,12 @@ class Client:
         """Return the spec of the next search, and what it searches otherwise."""
         return self._json("GET", f"/searches/{name}/next", params={"new_name": new_name})
 
-    def download(self, name: str, folder: Path) -> Path:
-        """Write the best trial's checkpoint into a folder; returns its path."""
-        with self._request("GET", f"/searches/{name}/model", stream=True) as answer:
+    def download(self, name: str, folder: Path, ensemble: bool = False) -> Path:
+        """Write the best trial's checkpoint into a folder, or those of the ensemble's trials as a
+        ZIP archive; returns its path."""
+        params = {"ensemble": True} if ensemble else None
+        place = f"/searches/{name}/model"
+        with self._request("GET", place, params=params, stream=True) as answer:
             _, _, given = answer.headers.get("content-disposition", "").partition('filename="')
             path = folder / Path(given.rstrip('"') or f"{name}.pt").name
             draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")

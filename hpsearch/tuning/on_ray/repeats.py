@@ -12,7 +12,7 @@ from hpsearch.runs import SearchFolder
 from hpsearch.training.launchers import exports_model
 from hpsearch.tuning.control import SearchControl
 from hpsearch.tuning.on_ray.experiment import Workers, run_trials
-from hpsearch.tuning.on_ray.final import test_scores
+from hpsearch.tuning.on_ray.final import Trained, test_scores
 from hpsearch.tuning.repeats import TEST, open_repeats, results_of
 from hpsearch.tuning.retention import Retention
 from hpsearch.tuning.signals import cancelled_by_signals
@@ -63,6 +63,6 @@ def _score(repeats: Record, folder: SearchFolder, data: Data) -> None:
         if trial.checkpoint is None or str(trial.number) in scored:
             continue
         if exports_model(config, data):
-            checkpoint = folder.checkpoints / trial.checkpoint
-            found = test_scores(config, data, checkpoint, repeats.spec.resources)
+            trained = Trained(config, folder.checkpoints / trial.checkpoint)
+            found = test_scores(trained, data, repeats.spec.resources)
             repeats.set_result(**{TEST: {**scored, str(trial.number): found}})
