@@ -239,6 +239,8 @@ class Trainer:
         seed_all(self._seed("epoch"))
         if self._tuning is not None:
             self._tuning.begin_epoch(self.epoch)
+        if (begin_epoch := getattr(self.task, "begin_epoch", None)) is not None:
+            begin_epoch(self.epoch)
         self._pace.begin_epoch(self.optimizer, self.epoch)
         keys = self._keys.begin_epoch(self._seed("dropout"), len(sizes))
         first_step = self._pace.first_step(self.epoch)

@@ -46,10 +46,10 @@ def _unweighted_divergences(found: _Found) -> Iterator[Problem]:
     if not plain or not all(plain) or len(plain) < len(found["model"]):
         return
     for task in _named(found, "task", "reconstruction"):
-        if "kl_weight" in task.keywords:
-            rule = "must be given with a variational autoencoder only (model.variational)"
-            given = to_plain(task.keywords["kl_weight"])
-            yield Problem(join(task.path, "kl_weight"), rule, given)
+        for key in ("kl_weight", "kl_warmup_epochs"):
+            if key in task.keywords:
+                rule = "must be given with a variational autoencoder only (model.variational)"
+                yield Problem(join(task.path, key), rule, to_plain(task.keywords[key]))
 
 
 def _few_members(found: _Found, max_epochs: int) -> Iterator[Problem]:

@@ -98,6 +98,35 @@ class TestMetrics:
         )
 
 
+class TestWarmup:
+    """The weight of the divergence rises to `kl_weight` over epochs."""
+
+    def test_weights(self, data: Data) -> None:
+        """Linearly: 0, a third and two thirds of it in the first three epochs, then all."""
+        task = task_for(data, {"name": "reconstruction", "kl_weight": 3.0, "kl_warmup_epochs": 3})
+        x, codes = torch.zeros(5, 1, 8, 8), torch.ones(2, 5, 4)
+        divergence, found = kl_divergences(*codes).mean().item(), []
+        for epoch in (1, 2, 3, 4, 9):
+            task.begin_epoch(epoch)  # type: ignore[attr-defined]  # a task may lack it
+            found.append(task.loss((x, *codes), Batch(x, x)).item() * 32 / divergence)
+        assert found == pytest.approx([0, 1, 2, 3, 3], rel=1e-5)
+
+    def test_trials(self, data: Data) -> None:
+        """A code without a weighed divergence gets far from the prior."""
+        curves = []
+        for epochs in (0, 2):
+            task = {"name": "reconstruction", "kl_weight": 10.0, "kl_warmup_epochs": epochs}
+            one = trainer(data, model=MODELS["variational"], task=task)
+            curves.append([(one.train_epoch() or {})["val_kl_divergence"] for _ in range(4)])
+        plain, warmed = curves
+        assert warmed[0] > 2 * plain[0] and warmed[0] > 2 * warmed[-1]
+
+    def test_goes_on_bit_for_bit(self, data: Data) -> None:
+        task = {"name": "reconstruction", "kl_warmup_epochs": 3}
+        model = MODELS["variational"]
+        goes_on_bit_for_bit(*(trainer(data, model=model, task=task) for _ in range(3)))
+
+
 @pytest.mark.parametrize("model", MODELS)
 class TestEachModel:
     def test_gradients_reach_each_parameter(self, data: Data, model: str) -> None:

@@ -100,8 +100,9 @@ def test_a_baseline_that_is_not_there(key: str) -> None:
 
 @pytest.mark.parametrize("name", ["autoencoder", "conv_autoencoder"])
 def test_divergences_and_corruptions_that_are_not_there(name: str) -> None:
-    (found,) = autoencoder({"kl_weight": 0.5}, name=name)
-    assert found.startswith("task.kl_weight: must be given with a variational autoencoder only")
+    for key, given in {"kl_weight": 0.5, "kl_warmup_epochs": 3}.items():
+        (found,) = autoencoder({key: given}, name=name)
+        assert found.startswith(f"task.{key}: must be given with a variational autoencoder only")
     (found,) = autoencoder({}, name=name, corruption_rate=0.2)
     assert found.startswith("model.corruption_rate: must be left out where corruption is none")
     either = {"choices": [False, True]}

@@ -74,6 +74,10 @@ class SupervisedTask(ABC):
         """The scores that the user asked for."""
         return self._parts.scores
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before an epoch of training, counted from 1; tasks of a user's may lack it."""
+        return None
+
     def count(self, batch: Batch) -> Tensor | int:
         """Return the number of rows."""
         return len(batch)

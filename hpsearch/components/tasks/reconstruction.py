@@ -55,7 +55,7 @@ class Reconstruction(SupervisedTask):
     the loss times half the number of values is the negative evidence lower bound of a Gaussian
     decoder of unit variance, up to a constant: both parts are sums over values and codes. With a
     `likelihood`, whose loss is in nats, the loss times the number of values is that bound. Only
-    images have a sharpness.
+    images have a sharpness. The divergence's weight rises for `kl_warmup_epochs`.
     """
 
     kind: ClassVar[Kind] = "reconstruction"
@@ -65,6 +65,7 @@ class Reconstruction(SupervisedTask):
         self,
         parts: TaskComponents,
         kl_weight: float,
+        kl_warmup_epochs: int = 0,
         likelihood: DecoderLikelihood | None = None,
     ) -> None:
         self._likelihood = likelihood
@@ -73,7 +74,8 @@ class Reconstruction(SupervisedTask):
         if isinstance(likelihood, Bernoulli):  # what is averaged are probabilities
             parts = replace(parts, head=LogOdds())
         super().__init__(parts)
-        self._kl_weight = kl_weight
+        self._kl_weight, self._kl_warmup_epochs = kl_weight, kl_warmup_epochs
+        self._kl_share = 1.0
 
     @property
     def own_metrics(self) -> tuple[str, ...]:  # type: ignore[override]  # others' never change
@@ -92,6 +94,11 @@ class Reconstruction(SupervisedTask):
         likelihood = self._likelihood
         return [copy.deepcopy(likelihood.link)] if isinstance(likelihood, Bernoulli) else []
 
+    def begin_epoch(self, epoch: int) -> None:
+        """See SupervisedTask: take the share of the divergence's weight."""
+        num_epochs = self._kl_warmup_epochs
+        self._kl_share = min(1.0, (epoch - 1) / num_epochs) if num_epochs else 1.0
+
     def loss(self, outputs: Tree, batch: Batch) -> Tensor:
         """Return the mean loss of the values, and the weighted divergence of each."""
         loss: Tensor = self.criterion(*self._compared(outputs, batch))
@@ -100,8 +107,9 @@ class Reconstruction(SupervisedTask):
             return loss
         num_values = batch.inputs[0].numel()
         of_loss = 2 if self._likelihood is None else 1  # a squared error is twice its nats
+        weight = self._kl_share * self._kl_weight
         divergence = kl_divergences(*codes).mean()
-        weighted: Tensor = loss + of_loss * self._kl_weight / num_values * divergence
+        weighted: Tensor = loss + of_loss * weight / num_values * divergence
         return weighted
 
     @torch.no_grad()
@@ -184,14 +192,17 @@ def reconstruction(
     folder: Path | None,
     loss: LossSection | None = None,
     kl_weight: Annotated[float, Ge(0), Recommended(0.01, 10.0, log=True, prior=1.0)] = 1.0,
+    kl_warmup_epochs: Annotated[int, Ge(0), Recommended(0, 20)] = 0,
     likelihood: Likelihood | None = None,
 ) -> Reconstruction:
     """Inputs given back, learned by the squared error or another loss; whatever targets there are.
 
     Reports the mean squared error of standardised inputs whatever is trained on, and the
     divergence of a variational model's codes from their prior in nats a row, which
-    `kl_weight` weighs (the β of β-VAEs); that of other models is 0. The value of a loss that is
-    given is `criterion`. Of images it reports `sharpness`, the variance of the Laplacian of
+    `kl_weight` weighs (the β of β-VAEs); that of other models is 0. The weight rises linearly
+    for `kl_warmup_epochs`, from 0 in the first one, so that codes are learned before they are
+    drawn to the prior (KL annealing; Sønderby et al., 2016). The value of a loss that is given is
+    `criterion`. Of images it reports `sharpness`, the variance of the Laplacian of
     reconstructions over that of the images: 1 is as sharp as they are, less is blurred.
     In place of a loss a `likelihood` says how values lie around what the decoder gives:
     `gaussian` of unit variance, `gaussian_learned` and `laplace` with one scale for all values,
@@ -202,9 +213,9 @@ def reconstruction(
     targets = Targets("regression", output_size)  # numbers
     parts = make_parts(targets, "mse", loss, "linear", (), folder)
     if likelihood is None:
-        return Reconstruction(parts, kl_weight)
+        return Reconstruction(parts, kl_weight, kl_warmup_epochs)
     if loss is not None:
         rule = "must be left out where a loss is given, which takes its place"
         raise BadConfigurationError(rule, likelihood, keyword="likelihood")
     decoder = make_likelihood(likelihood, output_shape, input_mean, input_std, input_bounds)
-    return Reconstruction(parts, kl_weight, decoder)
+    return Reconstruction(parts, kl_weight, kl_warmup_epochs, decoder)
