@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from hpsearch.errors import Problem
+from hpsearch.registry import AUTO
 from hpsearch.spec import (
     MODEL_SECTIONS,
     Choices,
@@ -107,14 +108,14 @@ def _meaning_problems(tree: Tree, path: str, is_chosen: bool = False) -> Iterato
     """Yield what is no value, but would be taken for a constant: a mapping in which nothing is
     searched, and what another tool means by a range or choices.
 
-    A choice may be a mapping of constants (`is_chosen`).
+    A choice may be a mapping of constants (`is_chosen`), and `auto` as a text.
     """
     if isinstance(tree, Choices):
         for place, choice in alternatives(tree, path):
             yield from _below(choice, place, is_chosen=True)
         return
     plain = to_plain(tree)
-    if hint := hint_of(plain):
+    if hint := _AUTO_HINT if tree == AUTO else hint_of(plain):
         yield Problem(path, _RULE, plain, hint=hint)
     elif isinstance(tree, Mapping) and not is_chosen and not _is_searched(tree):
         rule = f"{_RULE}; a mapping is a group of hyperparameters, and none of these is searched"
@@ -130,7 +131,8 @@ def _below(tree: Tree, path: str, is_chosen: bool) -> Iterator[Problem]:
             yield from _meaning_problems(child, join(path, key), is_chosen)
     elif isinstance(tree, list | tuple):
         for i, child in enumerate(tree):
-            yield from _meaning_problems(child, join(path, i), is_chosen=True)
+            if child != AUTO:
+                yield from _meaning_problems(child, join(path, i), is_chosen=True)
 
 
 def _is_searched(tree: Tree) -> bool:
@@ -143,3 +145,7 @@ def _is_searched(tree: Tree) -> bool:
 
 
 _RULE = "must be a value, a range or choices"
+_AUTO_HINT = (
+    "auto stands for the range that a component recommends, and code of yours has none: "
+    f"{FORM}, the text auto as {{choices: [auto]}}"
+)

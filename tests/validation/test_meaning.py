@@ -95,6 +95,20 @@ class TestSpace:
         assert found[0].startswith(f"{path}: must be a value, a range or choices")
         assert "write {" in found[0]
 
+    @pytest.mark.parametrize(
+        ("space", "path"),
+        [
+            ({"lr": "auto"}, "space.lr"),
+            ({"sgd": {"lr": "auto", "momentum": RANGE}}, "space.sgd.lr"),
+            ({"sgd": {"choices": [{"lr": "auto"}, {"lr": 0.1}]}}, "space.sgd.choices.0.lr"),
+        ],
+    )
+    def test_a_range_that_nothing_recommends(self, space: dict[str, Any], path: str) -> None:
+        (found,) = problems(space)
+        assert found.startswith(f"{path}: must be a value, a range or choices, but got 'auto'")
+        assert f"recommends, and code of yours has none: {_FORM}, the text auto as" in found
+        assert problems({"device": {"choices": ["auto"]}, "layers": ["auto", 3]}) == []
+
     def test_a_mapping_in_which_nothing_is_searched_shows_the_form(self) -> None:
         (found,) = problems({"model": {"width": 3}})
         assert found.startswith("space.model: must be a value, a range or choices; a mapping is")
