@@ -267,6 +267,14 @@ def test_what_contradicts_itself_is_not_said_of_one_trial() -> None:
     assert met == set(CONTRADICTIONS)
 
 
+def test_gradients_that_explode_are_said_to_once() -> None:
+    """By the layers that were measured, which say more than the norm of all."""
+    norm = np.where(EPOCHS == 7, 5e3, 0.5)
+    found = diagnose(curves(grad_norm=norm, gradient_flow=np.full(30, 1e4)))
+    messages = [each.message for each in found if each.name == "exploding gradients"]
+    assert messages == ["the gradient of the first layer is 1e+04 times the last layer's"]
+
+
 def test_a_poor_model_that_still_improves_has_not_settled() -> None:
     """The sentences of one run: that its loss had settled, and that it should train longer."""
     loss, rising = 1.8 + LOSS / 8, 0.1 + 0.008 * EPOCHS

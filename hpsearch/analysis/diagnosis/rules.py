@@ -42,16 +42,18 @@ def diagnose(curves: Curves) -> list[Diagnosis]:
     if starts is not None:  # a net that hasn't learned says nothing of its fit
         return [starts, *measured]
     fit = [each for rule in RULES if (each := rule(curves)) is not None]
-    return measured + without_contradictions(fit)
+    return without_contradictions(measured + fit)
 
 
 def without_contradictions(found: list[Diagnosis]) -> list[Diagnosis]:
-    """Return what can be said in one breath, in the same order."""
-    names = {each.name for each in found}
+    """Return what can be said in one breath, in the same order: of one name the first."""
+    by_name: dict[str, Diagnosis] = {}
+    for each in found:
+        by_name.setdefault(each.name, each)
     for kept, dropped in CONTRADICTIONS:
-        if kept in names:
-            names.discard(dropped)
-    return [each for each in found if each.name in names]
+        if kept in by_name:
+            by_name.pop(dropped, None)
+    return list(by_name.values())
 
 
 Rule = Callable[[Curves], Diagnosis | None]
