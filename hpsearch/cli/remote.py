@@ -160,9 +160,15 @@ def _with_overrides(path: Path, overrides: Sequence[str]) -> str:
 
 
 def _require_no_code(path: Path, overrides: Sequence[str]) -> None:
-    """Raise SpecError for a spec with code of the user's, which the service wouldn't have."""
+    """Raise SpecError for a spec with code of the user's, which the service wouldn't have.
+
+    A spec that can't be read may name code too: its mistakes are told here, since the service
+    would miss that code beside them.
+    """
     draft = read_draft(path, overrides)
-    if draft.spec is not None and (files := list(code_hashes(draft.spec))):
+    if draft.spec is None:
+        raise SpecError(draft.problems)
+    if files := list(code_hashes(draft.spec)):
         rule = f"must be given: the spec needs {', '.join(files[:MAX_FILES])}"
         rule += f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
         hint = f"its folder is sent by `--working-dir {shlex.quote(str(path.parent))}`"

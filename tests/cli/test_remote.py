@@ -35,3 +35,12 @@ def test_code_needs_its_folder(searches: RemoteSearches, tmp_path: Path) -> None
         searches.submit(tmp_path / "team.yaml", [], None, 0)
     with pytest.raises(UploadError, match="must be a folder"):  # which is asked for next
         searches.submit(tmp_path / "team.yaml", [], tmp_path / "nothing", 0)
+
+
+def test_mistakes_of_shape_are_told_without_a_service(
+    searches: RemoteSearches, tmp_path: Path
+) -> None:
+    """It would say that the code, which nobody sent, isn't there."""
+    with pytest.raises(SpecError) as caught:
+        searches.submit(tmp_path / "team.yaml", ["search.trials=none"], None, 0)
+    assert [each.path for each in caught.value.problems] == ["search.trials"]
