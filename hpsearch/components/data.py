@@ -51,7 +51,8 @@ class Data:
     A row goes on where the one `row_stride` rows before it ended; 0: rows don't follow each other.
     Training rows stand in the order in which they came, `rows_in_order`, unless some were drawn.
     Of a series the rows `between` have targets in both train and val: in neither, but in a last
-    training on both.
+    training on both. Where such a training doesn't have the rows of both as they are,
+    `merge_rows` makes its own of them.
     """
 
     kind: Kind
@@ -82,6 +83,7 @@ class Data:
     row_stride: int = 0
     rows_in_order: bool = True
     between: Arrays | None = None
+    merge_rows: Callable[[Arrays, Arrays], Arrays] | None = None
 
     @property
     def encoding(self) -> TargetEncoding:
@@ -188,10 +190,12 @@ class Data:
 
     def merged(self) -> Data:
         """Return the data for a last training: all rows but the test split's, no validation."""
-        train = self.train
+        train, val = self.train, self.val
         if self.between is not None and isinstance(train, Arrays):
             train = train.joined(self.between)
-        merged = merged_splits(train, self.val)
+        if self.merge_rows is not None and isinstance(train, Arrays) and isinstance(val, Arrays):
+            train, val = self.merge_rows(train, val), None
+        merged = merged_splits(train, val)
         return standardized(replace(self, train=merged, val=None, folds=(), between=None))
 
 

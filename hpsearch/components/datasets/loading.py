@@ -155,6 +155,7 @@ def _from_rows(
         row_stride=row_stride(source, preparation),
         rows_in_order=keeps_order(source, preparation),
         between=between,
+        merge_rows=getattr(source.windows, "merged", None),  # few windows need it
         warnings=(*source_warnings(source), *_lonely_classes(splits, class_names)),
     )
     return data if folds else standardized(data)

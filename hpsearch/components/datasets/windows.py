@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpsearch.components.examples import Arrays
 from hpsearch.errors import DataError
@@ -65,6 +66,19 @@ class NextTokens:
         is_token = places < len(ids) - 1
         places = np.minimum(places, len(ids) - 2)
         return Arrays(ids[places], ids[places + 1], None if is_token.all() else is_token)
+
+    def merged(self, rows: Arrays, following: Arrays) -> Arrays:
+        """Return rows of one text, given those of its two parts: a stretch goes over the border,
+        where the first part's last one was filled up."""
+        ids = np.concatenate([_ids_of(each) for each in (rows, following)])
+        return self(Arrays(ids[:, None], ids))
+
+
+def _ids_of(rows: Arrays) -> NDArray[np.int64]:
+    """Return the tokens of a part whose stretches these are."""
+    inputs = rows.x.ravel() if rows.mask is None else rows.x[rows.mask]
+    ids: NDArray[np.int64] = np.append(inputs, rows.y[-1, -1])
+    return ids
 
 
 @dataclass(frozen=True)

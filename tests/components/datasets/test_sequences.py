@@ -53,6 +53,18 @@ def test_a_target_is_the_next_token_and_counts_once(tmp_path: Path) -> None:
     assert np.array_equal(part.x[counts][1:], part.y[counts][:-1])
 
 
+def test_the_last_training_goes_over_the_border_of_its_parts(tmp_path: Path) -> None:
+    """Without a place that is filled up but at its end, or a token that is no target."""
+    data = load(tmp_path)
+    first, whole = rows(data.train), rows(data.merged().train)
+    assert first.mask is not None and not first.mask[-1].all()
+    counts = np.ones(whole.y.shape, np.bool_) if whole.mask is None else whole.mask
+    assert counts[:-1].all() and np.array_equal(whole.x[counts][1:], whole.y[counts][:-1])
+    said = read_back(data, whole)
+    assert said + read_back(data, data.test) == TEXT
+    assert len(whole) == -(-(len(said) - 1) // 16)
+
+
 def test_windows_fill_up_the_last_one() -> None:
     ids = np.arange(8)
     found = NextTokens(3)(Arrays(ids[:, None].astype(np.float32), ids))
