@@ -16,6 +16,7 @@ from hpsearch.components.data import Data
 from hpsearch.components.examples import Arrays
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.models.building import (
+    LastSteps,
     build_model,
     check_examples,
     check_is_causal,
@@ -25,7 +26,7 @@ from hpsearch.components.models.building import (
 from hpsearch.components.optimizers import Group, build_optimizer
 from hpsearch.components.tasks.base import Task, output_shape, task_for
 from hpsearch.components.tasks.heads import Head
-from hpsearch.errors import placed
+from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.spec import COMPONENT_SECTIONS, TrialConfig, default_of
 
 _One = TypeVar("_One")
@@ -75,10 +76,15 @@ def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
     """Build a configuration's model for data; its outputs have the shape that the task needs."""
     section, folder = config.values["model"], Path(config.folder)
     name, shape, num_tokens = section["name"], data.input_shape, data.num_tokens
+    history: int | None = getattr(task, "history", None)  # of a user's own it may be unknown
+    if history is not None and history > shape[0]:
+        with placed("task"):
+            rule = f"must be at most the lookback of the data set ({shape[0]})"
+            raise BadConfigurationError(rule, history, keyword="history")
     with placed("model"):
         check_task(name, data.kind, folder)
         outputs = output_shape(task, data)
-        model = model_for(section, data, folder, task.head, outputs)
+        model = model_for(section, data, folder, task.head, outputs, history)
         check_outputs(model, name, shape, outputs, num_tokens)
         if data.encoding.is_causal:
             check_is_causal(model, name, shape[0], num_tokens)
@@ -93,14 +99,16 @@ def model_for(
     folder: Path,
     head: Head | None = None,
     outputs: tuple[int, ...] | None = None,
+    history: int | None = None,
 ) -> nn.Module:
     """Build the model of a section for data; `outputs` is the shape of an example's, by default
-    that of the data."""
+    that of the data. With `history` it is given the last so many steps of an example alone."""
     outputs = outputs or data.output_shape
     is_own = outputs != data.output_shape
-    return build_model(
+    shape = data.input_shape if history is None else (history, *data.input_shape[1:])
+    model = build_model(
         section,
-        data.input_shape,
+        shape,
         outputs[0] if is_own else data.output_size,
         folder,
         head,
@@ -110,6 +118,7 @@ def model_for(
         num_tokens=data.num_tokens,
         input_parts=data.input_parts,
     )
+    return model if history is None else LastSteps(model, history)
 
 
 def draw_weights(model: nn.Module, config: TrialConfig, data: Data, task: Task) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -14,16 +13,13 @@ import torch
 from hpsearch import registry
 from hpsearch.components import Data, load_data, task_for
 from hpsearch.components.augmentations import refusal
-from hpsearch.components.models.building import FITTING
 from hpsearch.errors import ComponentError, Problem, place_of, problem_of
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
     MODEL_SECTIONS,
     VALUE_SECTIONS,
     Draft,
-    Range,
     Resources,
-    Tree,
     TrialConfig,
     default_of,
     join,
@@ -32,11 +28,12 @@ from hpsearch.spec import (
 from hpsearch.training import Trainer
 from hpsearch.training.stages import new_trainer
 from hpsearch.validation.ensembles import averaging_problems
+from hpsearch.validation.fitting import batch_size_problems, history_problems, unfitting_values
 from hpsearch.validation.fixed import fixed_problems
 from hpsearch.validation.kinds import stated_kind
 from hpsearch.validation.metrics import compared_metrics, measured_metrics, metric_problems
 from hpsearch.validation.outcomes import parted, unique
-from hpsearch.validation.samples import choices_of, corners, samples
+from hpsearch.validation.samples import choices_of, corners
 from hpsearch.validation.signatures import Alternative, check_section, check_value
 from hpsearch.validation.without_effect import problems_without_effect
 
@@ -61,13 +58,14 @@ def check_built_in_trial(draft: Draft) -> tuple[Data | None, list[Problem]]:
     problems += data_problems
     if data is not None:
         size = draft.sections.get("batch_size", default_of("batch_size"))
-        problems += _batch_size_problems(size, data)
+        problems += batch_size_problems(size, data)
+        problems += history_problems(found.get("task", []), data)
     if not problems:
         problems += problems_without_effect(draft, found)
     problems += metric_problems(draft, found, data)
     if data is None:
         return None, problems
-    unfitting = [*_unfitting_values(found.get("model", []), data)]
+    unfitting = [*unfitting_values(found.get("model", []), data)]
     problems += unfitting
     if not unfitting and not {each.path.partition(".")[0] for each in problems} & _BUILT_WITH:
         problems += _building_problems(draft, found, data.fold(0) if data.folds else data)
@@ -112,35 +110,6 @@ def _load_data(draft: Draft, found: list[Alternative]) -> tuple[Data | None, lis
         return load_data(to_plain(section), seed=seed, folder=draft.folder, said=said), []
     except ComponentError as error:
         return None, [error.problem.below("dataset")]
-
-
-def _batch_size_problems(tree: Tree, data: Data) -> list[Problem]:
-    rows = data.num_train_rows
-    rule = f"must be at most the number of training rows ({rows})"
-    return [
-        Problem(path, rule, size)
-        for path, size in samples(tree, "batch_size")
-        if isinstance(size, int) and size > rows
-    ]
-
-
-def _unfitting_values(found: list[Alternative], data: Data) -> Iterator[Problem]:
-    """Yield ranges of models' keywords that hold integers which can't be for the data's examples:
-    trials would fail."""
-    for alternative in found:
-        for key, fitting in alternative.component.traits.get(FITTING, {}).items():
-            tree, values = alternative.keywords.get(key), fitting(data.one_shape)
-            if not isinstance(tree, Range) or not values:
-                continue
-            inside = range(math.ceil(tree.low), math.floor(tree.high) + 1, int(tree.step or 1))
-            if wrong := [value for value in inside if value not in values]:
-                shape = "x".join(map(str, data.one_shape[1:]))
-                fits = ", ".join(str(value) for value in values if value in inside) or "none"
-                yield Problem(
-                    join(alternative.path, key),
-                    f"must hold only values that fit {shape} images ({{choices: [{fits}]}})",
-                    wrong[0],
-                )
 
 
 def _building_problems(

@@ -136,6 +136,64 @@ def test_lanes_train_as_trainers_do(data: Data) -> None:
     assert_trained_as_alone(several)
 
 
+class TestHistory:
+    """A model is given the last steps of the lookback alone."""
+
+    @pytest.mark.parametrize("model", MODELS)
+    def test_earlier_steps_change_nothing(self, data: Data, model: str) -> None:
+        one = trainer(data, model=MODELS[model], task={"name": "forecasting", "history": 3})
+        x = torch.from_numpy(arrays(data.val).x)
+        earlier, later = x.clone(), x.clone()
+        earlier[:, :-3] += 1
+        later[:, -3] += 1
+        with torch.no_grad():
+            plain, other, changed = (one.model.eval()(each) for each in (x, earlier, later))
+        assert torch.equal(plain, other) and not torch.equal(plain, changed)
+
+    def test_all_of_it_is_the_lookback(self, data: Data) -> None:
+        whole = trainer(data).train_epoch()
+        given = trainer(data, task={"name": "forecasting", "history": 8}).train_epoch()
+        assert whole is not None and given is not None
+        assert {**whole, "seconds": 0} == {**given, "seconds": 0}
+
+    def test_trials_of_one_history_share_a_program(self, data: Data) -> None:
+        def several() -> list[Trainer]:
+            task = {"name": "forecasting", "history": 3}
+            return [trainer(data, number, task=task) for number in range(3)]
+
+        assert_trained_as_alone(several)
+
+    def test_goes_on_bit_for_bit(self, data: Data) -> None:
+        task = {"name": "forecasting", "history": 5}
+        model = MODELS["lstm"]
+        goes_on_bit_for_bit(*(trainer(data, model=model, task=task) for _ in range(3)))
+
+    def test_an_exported_model_takes_the_lookback(self, data: Data) -> None:
+        one = trainer(data, task={"name": "forecasting", "history": 3})
+        one.train_epoch()
+        raw = torch.from_numpy(data.as_raw(arrays(data.val).x))
+        exported = export_model(one)
+        changed = raw.clone()
+        changed[:, :-3] += 1
+        assert torch.equal(exported(raw), exported(changed)) and exported(raw).shape[1:] == (6,)
+
+    def test_before_compute(self) -> None:
+        dataset = {**SECTION, "horizon": 1}
+        objective = {"metric": "val_skill", "direction": "maximize"}
+        for task, told in (
+            ({"history": {"low": 2, "high": 9}}, "at most the lookback of the data set (8)"),
+            ({"history": 9}, "at most the lookback of the data set (8)"),
+            ({"history": 2, "stateful": True}, "left out where stateful is true"),
+        ):
+            model = {"name": "rnn", "hidden_size": 4}
+            task = {"name": "forecasting", **task}
+            spec = changed(dataset=dataset, objective=objective, model=model, task=task)
+            with pytest.raises(SpecError) as caught:
+                check(draft_spec(spec))
+            (problem,) = caught.value.problems
+            assert str(problem).startswith(f"task.history: must be {told}")
+
+
 def test_a_linear_model_comes_near_the_least_error() -> None:
     """One step ahead of a season of 4 steps: 24 values tell the season and the disturbance."""
     section = {"name": "seasonal_series", "steps": 3000, "period": 4, "horizon": 1}

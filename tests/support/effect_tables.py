@@ -223,6 +223,7 @@ CONTEXTS: dict[str, Context] = {
     "model.siamese.encoder": Context(values=({**MLP, "activation": "tanh"},)),
     "model.siamese.mc_dropout_samples": Context({"encoder": {**MLP, "dropout": 0.5}}),
     "task.forecasting.stateful": Context(beside={"batch_size": 2}),
+    "task.forecasting.history": Context(values=(2,)),
     # its rows don't follow each other
     "task.sequence_labelling.stateful": Context(values=(True,), refuses=True),
     "model.rnn.p_embed": Context(values=(0.5,), refuses=True),  # of numbers

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge
-from torch import nn
+from torch import Tensor, nn
 
 from hpsearch import registry
 from hpsearch.components.data import Kind
 from hpsearch.components.examples import Float, Scale
 from hpsearch.components.input_parts import InputPart
+from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.dropouts import (
     MonteCarlo,
 )
@@ -88,6 +89,22 @@ def build_model(
     if not isinstance(model, nn.Module):
         raise UserCodeError(f"{name} must return a torch.nn.Module", model, keyword="name")
     return MonteCarlo(model, num_samples, head or Linear()) if num_samples else model
+
+
+class LastSteps(nn.Module):
+    """A model that is given the last steps of each example (B, steps, ...) alone."""
+
+    def __init__(self, model: nn.Module, num_steps: int) -> None:
+        super().__init__()
+        self.model, self.num_steps = model, num_steps
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """Return those of the model."""
+        return layer_groups(self.model)
+
+    def forward(self, x: Tensor) -> Any:
+        """Return what the model makes of the last steps."""
+        return self.model(x[:, -self.num_steps :])
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from hpsearch.components.batch import Batch, Tree, in_float32
@@ -16,7 +17,7 @@ from hpsearch.components.encodings import TargetEncoding, Values, register_encod
 from hpsearch.components.losses import LossSection
 from hpsearch.components.metrics import MetricSections, Predictions
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
-from hpsearch.errors import DataError
+from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.registry import register
 
 
@@ -149,6 +150,7 @@ def forecasting(
     loss: LossSection | None = None,
     metrics: MetricSections = (),
     stateful: bool = False,
+    history: Annotated[int, Ge(1)] | None = None,
 ) -> Forecasting:
     """Series some steps ahead, learned by the squared error or another loss; for time series.
 
@@ -164,6 +166,8 @@ def forecasting(
     was before it is remembered. An epoch goes over the series from each of the first `lookback`
     rows, in an order that is drawn, each time with zeros. What an exported model is given begins
     with zeros, too.
+    With `history` a model is given the last so many steps of the data set's `lookback` alone: a
+    range of it is searched on the same rows.
     """
     if 0 in naive_errors:
         raise DataError(
@@ -173,5 +177,8 @@ def forecasting(
     targets = Targets("regression", output_size)
     parts = make_parts(targets, "mse", loss, "linear", metrics, folder)
     task = Forecasting(parts, target_std, naive_errors)
-    task.stateful = stateful
+    task.stateful, task.history = stateful, history
+    if stateful and history is not None:
+        rule = "must be left out where stateful is true: states go on over all steps"
+        raise BadConfigurationError(rule, history, keyword="history")
     return task

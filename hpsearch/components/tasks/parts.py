@@ -42,6 +42,8 @@ class SupervisedTask(ABC):
     stateful: bool = False
     #: outputs of a model where there isn't one for each of the data's targets
     num_outputs: int | None = None
+    #: the last steps of an example that a model is given; None: all of it
+    history: int | None = None
 
     def __init__(self, parts: TaskComponents) -> None:
         self._parts = parts
