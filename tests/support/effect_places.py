@@ -146,6 +146,7 @@ MLP = {"name": "mlp", "hidden_sizes": [8]}
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
 AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
+STACKED = {"name": "stacked_autoencoder", "hidden_sizes": [4, 3]}
 DBN = {"name": "dbn", "hidden_sizes": [4, 3]}
 PRIOR = {"name": "image_prior", "channels": 4, "noise_channels": 3, "depth": 1}
 SIAMESE = {"name": "siamese", "embedding_size": 4, "encoder": MLP}
@@ -213,6 +214,8 @@ PLACES: dict[str, list[Any]] = {
     "model.image_prior": [_section("model", "damaged")],
     "task.image_prior": [_section("task", "damaged", model=PRIOR)],
     "model.dbn": [_section("model", "units")],
+    "model.stacked_autoencoder": [_section("model", "features")],
+    "task.layer_reconstruction": [_section("task", "features", model=STACKED)],
     "model.rbm": [_section("model", "units")],
     "task.multioutput": [_section("task", "mixed")],
     "task.forecasting": [_section("task", "series", model=RNN)],

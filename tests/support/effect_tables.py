@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.support.effect_places import CASCADE, CNN, DBN, FCN, MLP, RNN, TRANSFORMER
+from tests.support.effect_places import CASCADE, CNN, DBN, FCN, MLP, RNN, STACKED, TRANSFORMER
 
 #: a rate at which training gets worse, and better again
 ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
@@ -60,6 +60,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.transformer": TRANSFORMER,
     "model.autoencoder": {"hidden_sizes": [4], "code_size": 2},
     "model.dbn": DBN,
+    "model.stacked_autoencoder": STACKED,
     "model.echo_state": {"reservoir_size": 12},
     "model.one_neuron_skip": {"hidden_sizes": [8]},
     "model.recurrent_cnn": {"channels": [4, 4], "steps": 1},
@@ -324,6 +325,7 @@ UNSEEN: dict[str, str] = {
     "norm.streaming.gradient_short": "a trial has one pass an update: the short-term gradient is "
     "that of the pass",
     "model.dbn.mc_dropout_samples": "refused: it has no dropout",
+    "model.stacked_autoencoder.mc_dropout_samples": "refused: it has no dropout",
     "model.echo_state.mc_dropout_samples": "refused: it has no dropout",
     "model.recurrent_cnn.mc_dropout_samples": "refused: it has no dropout",
     "model.skip_gram.mc_dropout_samples": "refused: it has no dropout",

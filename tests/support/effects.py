@@ -44,6 +44,7 @@ DATA: dict[str, dict[str, Any]] = {
     "mixed": {"name": "tests.support.effects:mixed", "kind": "multioutput", **_SMALL},
     "units": {"name": "tests.support.effects:units", "standardize": False, **_SMALL},
     "values": {"name": "tests.support.effects:values", **_SMALL},
+    "features": {"name": "tests.support.effects:features", **_SMALL},
     "pictures": {"name": "tests.support.effects:pictures", **_SMALL},
     "restored": {"name": "tests.support.effects:restored", **_SMALL},
     "views": {"name": "tests.support.effects:views", **_SMALL},
@@ -96,6 +97,11 @@ def units() -> Mapping[str, Any]:
 def values() -> Mapping[str, Any]:
     """Rows to be given back."""
     return {"train": (_inputs(), np.arange(150)), "kind": "reconstruction"}
+
+
+def features() -> Mapping[str, Any]:
+    """Rows of which layer after layer is given back."""
+    return {"train": (_inputs(), np.arange(150)), "kind": "layer_reconstruction"}
 
 
 def pairs() -> Mapping[str, Any]:
