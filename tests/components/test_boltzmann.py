@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hpsearch.components import Data, load_data
 from hpsearch.components.batch import Batch
+from hpsearch.components.diagnostics.exact_likelihood import ExactLikelihood
 from hpsearch.components.models.boltzmann import Boltzmann
 from hpsearch.components.tasks.contrastive_divergence import ContrastiveDivergence
 from hpsearch.errors import BadConfigurationError, DataError
@@ -54,6 +55,37 @@ class TestCounted:
         assert float(logs[-1].exp()) == pytest.approx(0.14783302422, rel=1e-6)
         found = [logs[(row == ALL).all(1)].item() for row in ROWS]
         assert -np.mean(found) == pytest.approx(2.23985016131, rel=1e-6)
+
+    @pytest.mark.parametrize("sizes", [(3, 2), (3, 5), (4, 4), (1, 15), (15, 1)])
+    def test_the_partition_function_is_counted_over_the_fewer_units(
+        self, sizes: tuple[int, int]
+    ) -> None:
+        """As free energies of all visible states have it."""
+        torch.manual_seed(0)
+        model = Boltzmann([nn.Linear(*sizes)], "bernoulli", 1)
+        nn.init.normal_(model.biases[0])
+        states = torch.tensor(list(itertools.product([0.0, 1.0], repeat=sizes[0])))
+        expected = torch.logsumexp(-model.free_energy(states).double(), 0)
+        assert model.log_partition().item() == pytest.approx(expected.item(), rel=1e-6)
+        assert model.num_counted == min(sizes)
+
+    def test_the_partition_function_of_gaussian_units(self) -> None:
+        """An integral over a grid, beyond which there is next to nothing."""
+        torch.manual_seed(0)
+        model = Boltzmann([nn.Linear(2, 3)], "gaussian", 1)
+        nn.init.normal_(model.biases[0])
+        line = torch.linspace(-12, 12, 600, dtype=torch.float64)
+        grid = torch.cartesian_prod(line, line).float()
+        mass = (-model.free_energy(grid).detach().double()).exp().sum() * (line[1] - line[0]) ** 2
+        assert model.log_partition().item() == pytest.approx(float(mass.log()), rel=1e-4)
+        assert model.num_counted == 3
+
+    def test_the_callback_has_the_likelihood_of_rows(self) -> None:
+        found = ExactLikelihood().probe(toy(), lambda split: iter([Batch(ROWS, ROWS)]))
+        assert found == pytest.approx(dict.fromkeys(["train_nll", "val_nll"], 2.23985016131))
+        deep = Boltzmann([nn.Linear(3, 2), nn.Linear(2, 2)], "bernoulli", 1)
+        wide = Boltzmann([nn.Linear(30, 21)], "bernoulli", 1)
+        assert not any(map(ExactLikelihood.measures, (deep, wide, nn.Linear(3, 2))))
 
     def test_the_mean_pseudo_likelihood_over_all_units(self) -> None:
         """Of each unit in turn, where the model takes one of them."""
@@ -137,6 +169,7 @@ def machine(epochs: int, **model: Any) -> tuple[Trainer, list[dict[str, float]]]
         model={"name": "rbm", "hidden_size": 6, **model},
         task={"name": "contrastive_divergence"},
         initializer={"name": "normal", "std": 0.01},
+        callbacks=[{"name": "exact_likelihood"}],
     )
     alone = load_data(
         {
@@ -159,6 +192,12 @@ class TestTraining:
         assert -8 * 0.55 < found < -8 * 0.25
         assert curve[0]["val_pseudo_log_likelihood"] < found - 0.5
         assert curve[-1]["val_loss"] < curve[0]["val_loss"] - 1
+
+    def test_the_likelihood_comes_near_the_entropy(self) -> None:
+        """A bar of two, and each unit flipped by chance 0.1: H is log 2 + 8 H(0.1) = 3.29."""
+        _, curve = machine(15, steps=2)
+        assert curve[0]["val_nll"] > 4.5 > curve[-1]["val_nll"] > 3.2
+        assert abs(curve[-1]["val_nll"] - curve[-1]["train_nll"]) < 0.5
 
     def test_exported_it_gives_free_energies(self) -> None:
         trainer, curve = machine(2)

@@ -86,6 +86,7 @@ NEITHER = {
     "batch_schedule.*": "a batch size is constant in both",
     "callback.gradient_noise_scale": "neither has it",
     "callback.hessian": "neither has it; test_hessian.py has torch's own Hessian",
+    "callback.exact_likelihood": "neither has it; test_boltzmann.py counts all states",
     "callback.hidden_correlation": "neither has it; test_hidden_correlation.py has numpy's",
     "callback.knn_probe": "neither has it; scikit-learn has",
     "callback.layer_statistics": "neither has it",

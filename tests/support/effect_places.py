@@ -198,6 +198,9 @@ PLACES: dict[str, list[Any]] = {
     "metric": [_of_task(data, kind, "metrics", many=True) for data, kind in _ALL_KINDS.items()],
     "model": [_section("model", data) for data in ("wine", "digits", "tumours")],
     "task.contrastive_divergence": [_section("task", "units", model=DBN)],
+    "callback.exact_likelihood": [
+        _section("callbacks", "units", many=True, model={"name": "rbm", "hidden_size": 4})
+    ],
     "callback.time_gradients": [_section("callbacks", "digits", many=True, model=RNN)],
     "model.one_neuron_skip": [_section("model", "tumours")],
     "model.echo_state": [_section("model", "digits")],

@@ -6,7 +6,8 @@ Shapes: B rows, V visible units, H hidden units, C chains.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -22,7 +23,8 @@ from hpsearch.registry import Recommended, register
 
 Size = Annotated[int, Ge(1)]
 Visible = Literal["bernoulli", "gaussian"]
-
+#: units whose states are counted at most: a million
+MOST_COUNTED = 20
 
 _TASKS = {"tasks": (*VECTOR_TASKS, "contrastive_divergence")}
 
@@ -154,6 +156,34 @@ class Boltzmann(nn.Module):
         hidden: Tensor = self.layers[-1](v)
         return own - F.softplus(hidden).sum(-1)
 
+    @property
+    def num_counted(self) -> int | None:
+        """The units whose states tell the likelihood of data; None for a layer of features."""
+        layer: Any = self.layers[-1]
+        hidden, visible = layer.out_features, layer.in_features
+        fewer = hidden if self.is_gaussian else min(hidden, visible)
+        return fewer if len(self.layers) == 1 else None
+
+    def log_partition(self) -> Tensor:
+        """Return log Z, Z = sum_v exp(-F(v)), an integral over Gaussian v; float64, a number.
+
+        It is summed over the states of the units that are fewer, of which those of the other side
+        are independent. Takes 2^units steps: see `num_counted`.
+        """
+        layer: Any = self.layers[-1]
+        weight, c, b = (each.double() for each in (layer.weight, layer.bias, self.biases[-1]))
+        if not self.is_gaussian and weight.shape[1] < weight.shape[0]:
+            weight, b, c = weight.t(), c, b
+        found = []
+        for h in _all_states(len(c), weight.device):
+            below = h @ weight
+            if self.is_gaussian:
+                logs = below @ b + below.square().sum(1) / 2 + len(b) / 2 * math.log(2 * math.pi)
+            else:
+                logs = F.softplus(below + b).sum(1)
+            found.append(torch.logsumexp(logs + h @ c, 0))
+        return torch.logsumexp(torch.stack(found), 0)
+
     def _chained(self, v: Tensor) -> Tensor:
         """Return where chains end that begin at the rows or, of persistent ones, go on."""
         if self.chain is None:
@@ -199,6 +229,13 @@ class Boltzmann(nn.Module):
         unit = (v * (1 + places)).sum(-1).long() % v.shape[1]
         flipped = torch.where(places == unit[:, None], 1 - v, v)
         return v.shape[1] * F.logsigmoid(self.free_energy(flipped) - energies)
+
+
+def _all_states(num_units: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield all states of units, float64 (states, units), some at a time."""
+    units = torch.arange(num_units, device=device)
+    for numbers in torch.split(torch.arange(2**num_units, device=device), 2**14):
+        yield ((numbers[:, None] >> units) & 1).double()
 
 
 def check_units(x: Float, visible: Visible) -> None:
