@@ -162,10 +162,12 @@ def _building_problem(
     sections: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
 ) -> list[Problem]:
     """Try the low ends of all ranges, then the high ones; if one works, trials may tell more.
+    Where an objective is measured of a model, both are tried: one may have none.
 
     `sections` have their two values instead of the spec's.
     """
-    problems = []
+    problems, works = [], False
+    measured = {*measured_metrics(draft)} & {metric for _, metric in compared_metrics(draft)}
     for corner in (0, 1):
         values = {section: _values(each, corner) for section, each in chosen.items()}
         values |= _other_values(draft, data, corner)
@@ -179,9 +181,12 @@ def _building_problem(
         except Exception as error:  # user code may raise anything
             problems.append(_problem_in_trial(error, alternative, chosen, values, data))
         else:
+            works = True
             found = _unreported(trainer, values["model"]["name"], draft)
-            return [*found, *averaging_problems(draft, trainer.trainers[0])]
-    return problems[:1]
+            found += averaging_problems(draft, trainer.trainers[0])
+            if found or not measured:
+                return found
+    return [] if works else problems[:1]
 
 
 def _unreported(trainer: object, model: str, draft: Draft) -> list[Problem]:

@@ -15,10 +15,12 @@ from hpsearch.components.batch import Batch
 from hpsearch.components.diagnostics.exact_likelihood import ExactLikelihood
 from hpsearch.components.models.boltzmann import Boltzmann
 from hpsearch.components.tasks.contrastive_divergence import ContrastiveDivergence
-from hpsearch.errors import BadConfigurationError, DataError
-from hpsearch.spec import TrialConfig
+from hpsearch.errors import BadConfigurationError, DataError, SpecError
+from hpsearch.spec import TrialConfig, draft_spec
 from hpsearch.training import Trainer, export_model, make_trainer
 from hpsearch.training.stages import StagedTrainer
+from hpsearch.validation import check
+from tests.support.specs import changed
 
 ROWS = torch.tensor([[1.0, 0, 1], [1, 1, 1], [0, 0, 1], [1, 0, 0]])
 ALL = torch.tensor(list(itertools.product([0.0, 1.0], repeat=3)))
@@ -198,6 +200,26 @@ class TestTraining:
         _, curve = machine(15, steps=2)
         assert curve[0]["val_nll"] > 4.5 > curve[-1]["val_nll"] > 3.2
         assert abs(curve[-1]["val_nll"] - curve[-1]["train_nll"]) < 0.5
+
+    @pytest.mark.parametrize(("most", "is_told"), [(20, False), (21, True)])
+    def test_sizes_without_a_likelihood_are_refused_as_objective(
+        self, most: int, is_told: bool
+    ) -> None:
+        raw = changed(
+            dataset={"name": "digits", "standardize": False},
+            task="contrastive_divergence",
+            model={"name": "rbm", "hidden_size": {"low": 4, "high": most}},
+            callbacks=["exact_likelihood"],
+            objective={"metric": "val_nll", "direction": "minimize"},
+        )
+        told = "objective.metric: must be a metric that trials of rbm report, too"
+        try:
+            check(draft_spec(raw))
+        except SpecError as error:
+            (problem,) = error.problems
+            assert is_told and str(problem).startswith(told)
+        else:
+            assert not is_told
 
     def test_exported_it_gives_free_energies(self) -> None:
         trainer, curve = machine(2)
