@@ -215,7 +215,7 @@ def standardized(data: Data) -> Data:
     assert isinstance(data.train, KnownRows)
     none = Scale.identity()
     of = data.encoding
-    x = Scale.fit(_inputs(data.train), of.input_axes) if data.standardize else none
+    x = Scale.fit(_inputs(data.train)) if data.standardize else none
     y = _target_scale(of, data.train.y)
 
     def apply(split: Split | None) -> Any:

@@ -43,9 +43,7 @@ class TargetEncoding:
     num_inputs: ClassVar[int] = 0
     #: whether each target is brought to mean 0 and standard deviation 1
     standardizes: ClassVar[bool] = False
-    #: the axes of inputs and of targets over which that is done, where it isn't by feature or
-    #: channel
-    input_axes: ClassVar[tuple[int, ...] | None] = None
+    #: the axes of targets over which that is done, where it isn't as inputs are
     target_axes: ClassVar[tuple[int, ...] | None] = None
     #: whether targets have places in an image, which an augmentation would have to move too
     has_places: ClassVar[bool] = False

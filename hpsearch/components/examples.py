@@ -101,7 +101,8 @@ Split = KnownRows | Dataset[Any]
 class Scale:
     """An affine map of the values of a feature: `(raw - mean) / std`.
 
-    Both broadcast against one example: (features,) for a table, (channels, 1, 1) for images.
+    Both broadcast against one example: (features,) for a table, (1, features) for sequences,
+    (channels, 1, 1) for images.
     """
 
     mean: Float
@@ -114,12 +115,14 @@ class Scale:
 
     @classmethod
     def fit(cls, values: Float, axes: tuple[int, ...] | None = None) -> Scale:
-        """Return the map to mean 0 and standard deviation 1 over axes, by default by feature or
-        by channel.
+        """Return the map to mean 0 and standard deviation 1 over axes: by default by feature of
+        tables (rows, features) and sequences (rows, steps, features), by channel of images.
 
         A feature that never varies is only shifted.
         """
-        axes = axes or ((0,) if values.ndim <= 2 else (0, *range(2, values.ndim)))
+        if axes is None:
+            is_image = values.ndim > 3
+            axes = (0, *(range(2, values.ndim) if is_image else range(1, values.ndim - 1)))
         mean = values.mean(axes, dtype=np.float64, keepdims=True)[0]
         std = values.std(axes, dtype=np.float64, keepdims=True)[0]
         # what is left of a constant by rounding is no spread

@@ -64,6 +64,15 @@ def test_cnn_refuses_to_pool_an_image_away() -> None:
 def test_cnn_refuses_tables() -> None:
     with pytest.raises(BadConfigurationError, match=r"cnn needs images .* has the shape \(13,\)"):
         build("cnn", (13,))
+    with pytest.raises(
+        BadConfigurationError, match=r"or sequences of the shape \(time, features\)"
+    ):
+        build("cnn", (13,))
+
+
+def test_cnn_without_convolutions_has_no_channels_to_pool() -> None:
+    with pytest.raises(BadConfigurationError, match="must have a convolution at least with glob"):
+        build("cnn", (1, 8, 8), channels=[], global_pool=True)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +157,17 @@ def test_standardize_and_back() -> None:
     x = Standardize(scale)(torch.from_numpy(raw))
     assert x.mean(0).tolist() == pytest.approx([0] * 4, abs=1e-5)
     assert Unstandardize(scale)(x).numpy() == pytest.approx(raw, abs=1e-5)
+
+
+def test_features_of_sequences_have_scales_of_their_own() -> None:
+    """As those of tables have, whatever the step: one of 0 and 1 isn't lost beside thousands."""
+    rng = np.random.default_rng(0)
+    raw = np.stack([rng.integers(0, 2, (50, 8)), rng.normal(1000, 100, (50, 8))], 2)
+    raw[:, 4:, 1] += 500.0  # later steps are greater, and stay so
+    x = Scale.fit(raw.astype(np.float32)).apply(raw)
+    assert x.mean((0, 1)) == pytest.approx([0, 0], abs=1e-5)
+    assert x.std((0, 1)) == pytest.approx([1, 1], rel=1e-5)
+    assert x[:, 4:, 1].mean() > x[:, :4, 1].mean() + 1
 
 
 def test_scales_add_up() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from hpsearch.components.input_shapes import IMAGES, check_shape
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.components.layers.dropouts import (
     SPATIAL_DROPOUT,
@@ -20,12 +21,13 @@ from hpsearch.components.layers.dropouts import (
 from hpsearch.components.layers.modules import Blocks, ChannelsLast, Dropout
 from hpsearch.components.layers.normalizations import NormPosition, NormSection
 from hpsearch.components.models.blocks import Block, Pooling, check_residuals
-from hpsearch.components.models.convolutions import GlobalAveragePool, image_shape
+from hpsearch.components.models.convolutions import GlobalAveragePool
 from hpsearch.components.models.feedforward import mlp
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import register
 
 Size = Annotated[int, Ge(1)]
+_NEEDS = f"{IMAGES} or sequences of the shape (time, features)"
 
 
 @register("model", "cnn")
@@ -63,7 +65,8 @@ def cnn(
     sequences, or pooling leaves nothing of them.
     """
     is_sequence = len(input_shape) == 2
-    depth, *sides = input_shape[::-1] if is_sequence else image_shape("cnn", input_shape)
+    check_shape("cnn", len(input_shape) in (2, 3), _NEEDS, input_shape)
+    depth, *sides = input_shape[::-1] if is_sequence else input_shape
     border = kernel_size // 2 if padding == "same" else 0
     # Channels last takes less time than the usual order on a CPU.
     order = StepsAsPixels() if is_sequence else ChannelsLast()
@@ -88,6 +91,9 @@ def cnn(
             raise _pooled_away(input_shape, f"pooling by {pool} after each {after}", place)
     check_residuals(blocks, norm_position, sizes)
     shape: tuple[int, ...] = (sizes[-1], *sides)
+    if global_pool and not blocks:
+        rule = "must have a convolution at least with global_pool"
+        raise BadConfigurationError(rule, list(channels), keyword="channels")
     if global_pool:
         blocks[-1].append(GlobalAveragePool())
         shape = shape[:1]

@@ -30,7 +30,6 @@ class Forecasts(TargetEncoding):
 
     reads_targets: ClassVar[bool] = False
     standardizes: ClassVar[bool] = True
-    input_axes: ClassVar[tuple[int, ...]] = (0, 1)
     target_axes: ClassVar[tuple[int, ...]] = (0, 1, 2)
 
     def description(self, output_size: int) -> str:
