@@ -17,7 +17,15 @@ from hpsearch.spec.fields import SECTIONS
 from hpsearch.spec.models import SearchSpec, with_named_components
 from hpsearch.spec.objectives import Constraint
 from hpsearch.spec.recipe import with_recipe, written
-from hpsearch.spec.settings import Final, Loader, Objective, Resources, SearchSettings, StopWhen
+from hpsearch.spec.settings import (
+    Final,
+    Loader,
+    Objective,
+    Resources,
+    SearchSettings,
+    StopWhen,
+    TrialEnsemble,
+)
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
 
@@ -182,6 +190,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("search",): SearchSettings,
     ("search", "stop_when"): StopWhen,
     ("search", "final"): Final,
+    ("search", "ensemble"): TrialEnsemble,
     ("resources",): Resources,
     ("command",): Command,
     ("loader",): Loader,

@@ -99,6 +99,13 @@ def test_examples_without_steps_of_numbers_are_refused(name: str) -> None:
         build_model({"name": name, "mask_value": 0.0}, (9,), 2, Path(), num_tokens=5)
 
 
+@pytest.mark.parametrize("name", ["rnn", "transformer"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_no_data_has_is_refused(name: str, value: float) -> None:
+    with pytest.raises(BadConfigurationError, match="mask_value: must be a finite number"):
+        build_model({"name": name, "mask_value": value}, (9, 2), 2, Path())
+
+
 @pytest.fixture(scope="module")
 def later() -> Data:
     return load_data({"name": f"{__name__}:said_later"}, seed=0)

@@ -115,6 +115,12 @@ class TestNegativeSampling:
         assert NegativeSampling([1, 16], 5).noise.tolist() == pytest.approx([1 / 9, 8 / 9])
         assert NegativeSampling([1, 4], 5, -0.5).noise.tolist() == pytest.approx([2 / 3, 1 / 3])
 
+    def test_words_of_other_splits_are_never_negatives(self) -> None:
+        """A power below 0 would make them the likeliest."""
+        for power in (-1.0, 0.0, 0.75):
+            noise = NegativeSampling([2, 0, 2], 5, power).noise.tolist()
+            assert noise == pytest.approx([0.5, 0, 0.5])
+
 
 class TestPairs:
     def test_a_window_may_be_used_whole(self) -> None:

@@ -232,6 +232,11 @@ class TestProblems:
                 1,
                 "resources.gpus: must be a known key, but got 'gpus'; did you mean 'gpu'?",
             ),
+            (
+                "search.ensemble",
+                {"tpo": 3},
+                "search.ensemble.tpo: must be a known key, but got 'tpo'; did you mean 'top'?",
+            ),
         ],
     )
     def test_of_settings(self, path: str, value: Any, expected: str) -> None:

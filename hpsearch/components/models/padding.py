@@ -5,6 +5,8 @@ Shapes: B rows, T steps, F features of a step.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -36,12 +38,19 @@ class Padding(nn.Module):
 def make_padding(
     mask_value: float | None, scale: Scale, input_shape: tuple[int, ...], num_tokens: int
 ) -> Padding | None:
-    """Return what counts steps; BadConfigurationError for examples that aren't (T, F)."""
+    """Return what counts steps; BadConfigurationError for examples that aren't (T, F), or a
+    value that none has."""
     if mask_value is None:
         return None
     if num_tokens or len(input_shape) != 2:
         rule = "must be left out but for sequences of the shape (time, features)"
         raise BadConfigurationError(rule, mask_value, keyword="mask_value")
+    if not math.isfinite(mask_value):
+        raise BadConfigurationError(
+            "must be a finite number, as all values of a data set are",
+            mask_value,
+            keyword="mask_value",
+        )
     return Padding(mask_value, scale)
 
 

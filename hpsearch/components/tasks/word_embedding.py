@@ -53,7 +53,9 @@ class NegativeSampling(Loss):
     ) -> None:
         super().__init__()
         self.negatives = negatives
-        shares = torch.tensor(counts, dtype=torch.float64).clamp_min(1e-9) ** noise_exponent
+        seen = torch.tensor(counts, dtype=torch.float64)
+        # a word that no training row has is never drawn, below 0 either: 0 to such a power is inf
+        shares = torch.where(seen > 0, seen.clamp_min(1) ** noise_exponent, 0.0)
         self._set_constants(noise=(shares / shares.sum()).tolist())
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
