@@ -11,7 +11,7 @@ from hpsearch.analysis import SearchReport
 from hpsearch.code_snapshot import read_snapshot
 from hpsearch.errors import HpsearchError
 from hpsearch.formatting import show, show_count
-from hpsearch.record import NO_ENSEMBLE, Record, TrialRecord
+from hpsearch.record import Record, TrialRecord
 from hpsearch.runs import Runs
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class SearchResult(SearchReport):
 
             raise HpsearchError(f"{self.name}: {no_best(self.record)}")
         if ensemble and self.ensemble is None:
-            raise HpsearchError(f"{self.name} {NO_ENSEMBLE}")
+            raise HpsearchError(f"{self.name} {self.record.no_ensemble()}")
         uri, _ = self._runs.tracking_of(self.record.spec)
         with self._trained_code():
             return load_registered(self.name, uri, ENSEMBLE if ensemble else ALIAS)

@@ -33,7 +33,7 @@ from hpsearch.errors import (
     SpecError,
 )
 from hpsearch.growing_file import GrowingFile
-from hpsearch.record import NO_ENSEMBLE, Record
+from hpsearch.record import Record
 from hpsearch.runs import Runs, SearchFolder
 from hpsearch.spec.trials import FILES
 from hpsearch.tuning.output import output_file
@@ -368,7 +368,7 @@ def _wants_changed_code(error: CodeChangedError) -> bool:
 def _copy_members(search: SearchFolder, record: Record, folder: Path) -> Path:
     """Copy the checkpoints of the trials of an ensemble into a new folder."""
     if record.ensemble is None:
-        raise HpsearchError(f"{record.name} {NO_ENSEMBLE}")
+        raise HpsearchError(f"{record.name} {record.no_ensemble()}")
     target = folder / f"{record.name}-ensemble"
     if target.exists():
         raise SearchExistsError(f"{target} exists: choose another folder (--to)")

@@ -8,7 +8,7 @@ trusted: `untrusted`.
 from hpsearch.outcome import Outcome
 from hpsearch.record.acts import Act, Goal, Origin
 from hpsearch.record.dry_epoch import needs_dry_epoch, passed_dry_epoch
-from hpsearch.record.ensemble import NO_ENSEMBLE, EnsembleNote
+from hpsearch.record.ensemble import EnsembleNote
 from hpsearch.record.final import Finalist, FinalNote, Sample
 from hpsearch.record.notes import DataNotes, LrCurve, LrRangeNote, OutlookNote
 from hpsearch.record.record import Record
@@ -17,7 +17,6 @@ from hpsearch.record.trial_writing import OPTUNA_STATES
 from hpsearch.record.trials import TrialRecord
 
 __all__ = [
-    "NO_ENSEMBLE",
     "OPTUNA_STATES",
     "Act",
     "DataNotes",

@@ -12,11 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from hpsearch.record.shapes import parse
 from hpsearch.spec.settings import MAX_MEMBERS
 
-#: why there is none
-NO_ENSEMBLE = (
-    "has no ensemble: search.ensemble asks for one, which is made once the search finishes"
-)
-
 
 @dataclass(frozen=True)
 class EnsembleNote:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from hpsearch.outcome import Outcome
 from hpsearch.pareto import Standing, pareto_front
 from hpsearch.record.final import FinalNote
+from hpsearch.record.shapes import SearchState
 from hpsearch.record.trials import TrialRecord
 from hpsearch.spec import Constraint, SearchSpec, sign_of
 
@@ -18,6 +19,7 @@ class Ranking:
     spec: SearchSpec
     trials: list[TrialRecord]
     final: FinalNote | None
+    state: SearchState
 
     def objective(self, trial: TrialRecord) -> float | None:
         """Return the newest value of the search's metric."""
@@ -114,6 +116,14 @@ class Ranking:
         first."""
         wanted = self.spec.search.ensemble
         return [] if wanted is None else self.ranked()[: wanted.top]
+
+    def no_ensemble(self) -> str:
+        """Say why a search has no ensemble, to follow its name."""
+        if self.spec.search.ensemble is None:
+            return "has no ensemble: search.ensemble asks for one"
+        if self.state == "finished" and len(self.members()) < 2:
+            return "has no ensemble: fewer than two trials were trained in full"
+        return "has no ensemble yet: it is made once the search finishes"
 
     def exported(self) -> list[TrialRecord]:
         """Return the trials whose models are registered, the best first: it alone, or with

@@ -15,6 +15,7 @@ from hpsearch.components.tasks.heads import Head
 from hpsearch.errors import BadConfigurationError, placed
 from hpsearch.spec.settings import Direction, sign_of
 from hpsearch.training.snapshots import Ensemble
+from hpsearch.training.streams import keeping_states
 from hpsearch.training.totals import Totals
 from hpsearch.training.trainer import Trainer
 
@@ -83,8 +84,9 @@ class _Library:
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self._first, heads = trainers[0], [each.task.head for each in trainers]
         check_heads(heads)
-        with self._first.evaluation.views() as changed:
-            read = self._first.splits.evaluated("val", self._first.epoch)
+        self._evaluation = self._first.evaluation
+        with self._evaluation.views() as changed:
+            read = self._evaluation.read("val", self._first.epoch)
             self._batches = [changed(batch) for batch in read]
         self._outputs = [self._of(_as_answered_by(heads[0], each)) for each in trainers]
 
@@ -95,11 +97,12 @@ class _Library:
         for number, batch in enumerate(self._batches):
             outputs = torch.stack([self._outputs[place][number] for place in places])
             totals.add(task.head.mean(outputs), batch)
-        return self._first.evaluation.measured("val", totals)[metric]
+        return self._evaluation.measured("val", totals)[metric]
 
     def _of(self, model: nn.Module) -> list[Tensor]:
         model.eval()
-        with torch.no_grad(), self._first.autocast():
+        keeps = self._evaluation.keeps_states("val")
+        with torch.no_grad(), self._first.autocast(), keeping_states(model, keeps=keeps):
             return [model(batch.inputs) for batch in self._batches]
 
 

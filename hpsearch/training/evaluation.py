@@ -78,6 +78,15 @@ class Evaluation:
         """Whether a callback has the training rows evaluated too."""
         return TRAIN_EVAL in self.splits.parts
 
+    def keeps_states(self, split: str) -> bool:
+        """Whether a model begins a row of a split with the states of the row before."""
+        return self.in_streams and self.splits.parts.get(split) is None
+
+    def read(self, split: str, epoch: int) -> Iterator[Batch]:
+        """Yield the rows of a split as a model is evaluated on them, before `views`."""
+        of_states = self.keeps_states(split)
+        return (self.splits.streamed if of_states else self.splits.evaluated)(split, epoch)
+
     @contextlib.contextmanager
     def views(self) -> Iterator[Callable[[Batch], Batch]]:
         """Yield what a batch is evaluated as: as it is or, where augmentations make its inputs,
@@ -97,9 +106,8 @@ class Evaluation:
 
     def _totals(self, split: str, epoch: int, *, keep: bool, as_exported: bool = False) -> Totals:
         totals = Totals(self.task, epoch, split, keep=keep)
-        is_whole = self.splits.parts.get(split) is None
-        keeps_states = self.in_streams and is_whole and not as_exported
-        read = self.splits.streamed if keeps_states else self.splits.evaluated
+        keeps_states = self.keeps_states(split) and not as_exported
+        read = self.read if keeps_states else self.splits.evaluated
         self.model.eval()
         with (
             torch.inference_mode(),

@@ -19,7 +19,7 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer, calibrate, export_model, make_trainer
 from hpsearch.training.cross_validation import CrossValidation
-from hpsearch.training.ensembles import mean_metrics, put_together, select_greedily
+from hpsearch.training.ensembles import _Library, mean_metrics, put_together, select_greedily
 from hpsearch.training.streams import keeping_states
 from tests.support.trainers import make
 
@@ -187,6 +187,21 @@ def test_states_of_members_are_their_own() -> None:
     mean = torch.stack([streamed(each).softmax(-1) for each in members]).mean(0)
     together = streamed(put_together(members)).softmax(-1)
     torch.testing.assert_close(together, mean, rtol=1e-4, atol=1e-5)
+
+
+def test_members_that_keep_states_are_selected_by_what_they_score_so() -> None:
+    section = {"name": "markov_text", "characters": 8000, "letters": 4, "length": 4}
+    data = load_data(section, seed=0)
+    model = {"name": "rnn", "hidden_size": 6}
+    task = {"name": "language_model", "stateful": True}
+    members = trained(data, model, task=task, optimizer={"name": "adam", "lr": 0.01})
+    own = members[0].evaluate("val")["val_loss"]
+    assert _Library(members).score([0], "val_loss") == pytest.approx(own, rel=1e-5)
+    alone = members[0].evaluation.splits.evaluated("val", 1)  # each row by itself
+    with torch.no_grad():
+        batches = [(members[0].model.eval()(each.inputs), each.targets) for each in alone]
+    outputs, targets = (torch.cat(part) for part in zip(*batches, strict=True))
+    assert nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten()) > own + 0.01
 
 
 def streamed(trainer: Trainer) -> Tensor:

@@ -55,6 +55,16 @@ def record(tmp_path: Path) -> Record:
     return record
 
 
+def test_why_there_is_none(record: Record, tmp_path: Path) -> None:
+    assert record.no_ensemble() == "has no ensemble yet: it is made once the search finishes"
+    few = Record.create(tmp_path / "b.journal", make_spec(search={"ensemble": {"top": 2}}))
+    few.add_trial({**PARAMS, "model.dropout": 0.1})
+    few.report(0, 3, {"val_accuracy": 0.7})
+    few.end_trial(0, Outcome.COMPLETED)
+    few.end("finished")
+    assert few.no_ensemble() == "has no ensemble: fewer than two trials were trained in full"
+
+
 PARAMS = {"optimizer": "adam", "optimizer.adam.lr": 0.01, "batch_size": 32}
 
 

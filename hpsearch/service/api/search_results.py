@@ -29,7 +29,7 @@ from hpsearch.errors import ConflictError, SearchNotFoundError
 from hpsearch.growing_file import GrowingFile
 from hpsearch.live import status_text
 from hpsearch.next_spec import plain_next
-from hpsearch.record import NO_ENSEMBLE, Record, TrialRecord
+from hpsearch.record import Record, TrialRecord
 from hpsearch.service.api.searches import Limit, Name, Offset
 from hpsearch.service.cache.search_list import to_json
 from hpsearch.service.core import Service
@@ -200,7 +200,7 @@ def _member_files(service: Service, record: Record) -> Iterator[tuple[str, Binar
     """Return the checkpoints of an ensemble's trials, by name, opened one by one; raises
     ConflictError where there is no ensemble."""
     if record.ensemble is None:
-        raise ConflictError(f"{record.name} {NO_ENSEMBLE}")
+        raise ConflictError(f"{record.name} {record.no_ensemble()}")
     members = [record.trials[number] for number in record.ensemble.counts]
     for trial in members:
         with _checkpoint(service, record, trial):
