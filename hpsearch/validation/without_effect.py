@@ -19,6 +19,8 @@ _NEEDED = {
     ("agent", "shared"): ("baseline", False),
     ("model", "corruption_rate"): ("corruption", "none"),
 }
+#: augmentations of any inputs, of which each value is changed by itself
+_CHANGING = ("gaussian_noise", "feature_masking")
 
 
 def problems_without_effect(draft: Draft, found: _Found) -> Iterator[Problem]:
@@ -26,6 +28,8 @@ def problems_without_effect(draft: Draft, found: _Found) -> Iterator[Problem]:
     that are well by themselves."""
     yield from _unneeded(found)
     yield from _unweighted_divergences(found)
+    yield from _unlearned_divergences(found)
+    yield from _hidden_padding(found)
     if draft.spec is not None and draft.raw.get("stages") is None:
         yield from _few_members(found, draft.spec.max_epochs)
         yield from _single_averages(found, draft.spec.max_epochs)
@@ -50,6 +54,30 @@ def _unweighted_divergences(found: _Found) -> Iterator[Problem]:
             if key in task.keywords:
                 rule = "must be given with a variational autoencoder only (model.variational)"
                 yield Problem(join(task.path, key), rule, to_plain(task.keywords[key]))
+
+
+def _unlearned_divergences(found: _Found) -> Iterator[Problem]:
+    """Yield models that are variational for a task whose loss has no divergence: the noise of
+    their codes would only be made as small as can be."""
+    if {each.component.name for each in found.get("task", [])} != {"restoration"}:
+        return
+    for each in _having(found, "model", "variational"):
+        if any(_values(each, "variational")):
+            rule = "must be false for restoration, whose loss has no divergence of the codes"
+            yield Problem(
+                join(each.path, "variational"), rule, to_plain(_given(each, "variational"))
+            )
+
+
+def _hidden_padding(found: _Found) -> Iterator[Problem]:
+    """Yield values that fill up sequences beside what changes them before the model sees them."""
+    changing = [name for name in _CHANGING if any(_named(found, "augmentations", name))]
+    for each in _having(found, "model", "mask_value") if changing else ():
+        if each.keywords.get("mask_value") is not None:
+            rule = f"must be left out with {changing[0]}, which changes the values that fill up"
+            yield Problem(
+                join(each.path, "mask_value"), rule, to_plain(each.keywords["mask_value"])
+            )
 
 
 def _few_members(found: _Found, max_epochs: int) -> Iterator[Problem]:

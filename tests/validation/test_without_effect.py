@@ -16,8 +16,12 @@ def messages(**sections: Any) -> list[str]:
     return [str(each) for each in problems_of(changed(**{**fixed, **epochs, **sections}))]
 
 
-def autoencoder(task: dict[str, Any], name: str = "autoencoder", **model: Any) -> list[str]:
+def autoencoder(
+    task: dict[str, Any], name: str = "autoencoder", augmentations: Any = (), **model: Any
+) -> list[str]:
+    more = {"augmentations": augmentations} if augmentations else {}
     return messages(
+        **more,
         dataset={"name": "digits"},
         objective={"metric": "val_loss", "direction": "minimize"},
         task={"name": "reconstruction", **task},
@@ -108,3 +112,25 @@ def test_divergences_and_corruptions_that_are_not_there(name: str) -> None:
     either = {"choices": [False, True]}
     assert not autoencoder({"kl_weight": 0.5}, name=name, variational=either)
     assert not autoencoder({}, name=name, corruption="gaussian", corruption_rate=0.2)
+
+
+@pytest.mark.parametrize("variational", [True, {"choices": [True, False]}])
+@pytest.mark.parametrize("name", ["autoencoder", "conv_autoencoder"])
+def test_codes_of_a_task_without_a_divergence(name: str, variational: Any) -> None:
+    restoration = {"task": {"name": "restoration"}, "augmentations": ["gaussian_noise"]}
+    rule = "model.variational: must be false for restoration, whose loss has no divergence"
+    found = autoencoder(**restoration, name=name, variational=variational)
+    assert [each[: len(rule)] for each in found] == [rule]
+    assert autoencoder(**restoration, name=name, variational=False) == []
+
+
+@pytest.mark.parametrize(("name", "is_refused"), [("gaussian_noise", True), ("mixup", False)])
+def test_what_fills_up_stays_as_it_is(name: str, is_refused: bool) -> None:
+    found = messages(
+        dataset={"name": "adding_problem", "sequences": 100, "length": 5},
+        objective={"metric": "val_loss", "direction": "minimize"},
+        model={"name": "rnn", "hidden_size": 4, "mask_value": 0.0},
+        augmentations=[name],
+    )
+    rule = "model.mask_value: must be left out with gaussian_noise, which changes the values that "
+    assert [each[: len(rule)] for each in found] == [rule] * is_refused
