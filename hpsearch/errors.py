@@ -150,8 +150,12 @@ def nearest_names(name: object, known: Iterable[str]) -> tuple[str, ...]:
 
     >>> nearest_names("learnign_rate", ["learning_rate", "momentum"])
     ('learning_rate',)
+    >>> nearest_names("LSTM", ["gru", "lstm"])
+    ('lstm',)
     """
-    return tuple(difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.6))
+    plain = {each.casefold(): each for each in known}
+    close = difflib.get_close_matches(str(name).casefold(), plain, n=2, cutoff=0.6)
+    return tuple(plain[each] for each in close)
 
 
 class SpecError(HpsearchError):

@@ -23,7 +23,7 @@ from hpsearch.errors import (
 
 def test_the_documented_examples() -> None:
     results = doctest.testmod(hpsearch.errors)
-    assert (results.attempted, results.failed) == (2, 0)
+    assert (results.attempted, results.failed) == (3, 0)
 
 
 def test_a_problem_has_each_part_that_is_known() -> None:
