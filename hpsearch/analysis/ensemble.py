@@ -21,7 +21,7 @@ def ensemble_told(record: Record) -> str | None:
         for name in (metric, f"test_{metric.removeprefix('val_')}")
         if name in scores
     ]
-    return f"mean of trials {_members(made)}: {', '.join(told)}"
+    return f"{_taken(made)}: {', '.join(told)}"
 
 
 def ensemble_section(record: Record) -> list[Section]:
@@ -30,11 +30,12 @@ def ensemble_section(record: Record) -> list[Section]:
     if made is None or best is None:
         why = _why_none(record)
         return [] if why is None else [Section("Ensemble", (f"There is {why}.",))]
-    text = (
-        f"The mean of the predictions of trials {_members(made)} is registered as "
-        f"`models:/{record.name}@ensemble`. A prediction takes {len(made.counts)} models in place "
-        "of one, so `@best` stays the best trial."
-    )
+    text = f"{_registered(made)} is registered as `models:/{record.name}@ensemble`."
+    if len(made.counts) > 1:
+        text += (
+            f" A prediction takes {len(made.counts)} models in place of one, so `@best` stays the "
+            "best trial."
+        )
     if made.test_metrics:
         text += " Compare them on the test split: the trials were chosen by the validation split."
     rows = as_rows(
@@ -64,6 +65,18 @@ def _compared(
     test = record.result.get("test_metrics") or {}
     for name, value in {**made.metrics, **made.test_metrics}.items():
         yield name, (value, own.get(name, test.get(name)))
+
+
+def _taken(made: EnsembleNote) -> str:
+    if len(made.counts) == 1:
+        return f"trial {made.trials[0]} alone, which no other makes better"
+    return f"mean of trials {_members(made)}"
+
+
+def _registered(made: EnsembleNote) -> str:
+    if len(made.counts) == 1:
+        return f"No other trial makes the mean better than trial {made.trials[0]} alone, which"
+    return f"The mean of the predictions of trials {_members(made)}"
 
 
 def _members(made: EnsembleNote) -> str:

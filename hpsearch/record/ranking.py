@@ -123,6 +123,8 @@ class Ranking:
             return "has no ensemble: search.ensemble asks for one"
         if self.state == "finished" and len(self.members()) < 2:
             return "has no ensemble: fewer than two trials were trained in full"
+        if self.state == "finished":  # its driver makes it, or died before
+            return "has no ensemble yet: `hpsearch resume` makes it, unless that is under way"
         return "has no ensemble yet: it is made once the search finishes"
 
     def exported(self) -> list[TrialRecord]:

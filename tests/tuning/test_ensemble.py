@@ -57,6 +57,8 @@ def record(tmp_path: Path) -> Record:
 
 def test_why_there_is_none(record: Record, tmp_path: Path) -> None:
     assert record.no_ensemble() == "has no ensemble yet: it is made once the search finishes"
+    record.end("finished")  # as a driver does that dies before it is made
+    assert record.no_ensemble().startswith("has no ensemble yet: `hpsearch resume` makes it")
     few = Record.create(tmp_path / "b.journal", make_spec(search={"ensemble": {"top": 2}}))
     few.add_trial({**PARAMS, "model.dropout": 0.1})
     few.report(0, 3, {"val_accuracy": 0.7})
@@ -130,6 +132,19 @@ def test_of_a_single_trial_there_is_none(tmp_path: Path) -> None:
     told = "none: fewer than two trials were trained in full"
     assert f"ensemble {told}" in " ".join(status_text(record).split())
     assert f"There is {told}." in SearchReport(record).to_markdown()
+
+
+def test_a_selection_of_one_is_no_mean(record: Record) -> None:
+    record.set_ensemble(EnsembleNote((2,), {"val_accuracy": 0.8}, {}))
+    record.end("finished")
+    told = "ensemble trial 2 alone, which no other makes better: val_accuracy 0.8 (best trial 0.8)"
+    assert told in " ".join(status_text(record).split())
+    text = SearchReport(record).to_markdown()
+    rule = (
+        "No other trial makes the mean better than trial 2 alone, which is registered as `models:/"
+    )
+    assert rule in text
+    assert "in place of one" not in text
 
 
 def test_trials_that_count_several_times_are_told_once(record: Record) -> None:
