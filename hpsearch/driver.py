@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,8 @@ class Driver:
     tracking_uri: str | None = None
     #: set when the first trial has reported: what isn't urgent waits for that
     _reported: threading.Event = field(default_factory=threading.Event, init=False)
+    #: of the ensemble or the report, for which the best model must not be lost
+    _error: Exception | None = field(default=None, init=False)
 
     def run(self) -> SearchReport:
         """Run the rest of the search.
@@ -114,20 +117,33 @@ class Driver:
             with outliving_exits():  # of samplers, rules and models of the user's
                 if self.record.state == "running":
                     self._run()
-                finals, ensemble = self._final_models(), self._ensemble()
+                finals, ensemble = self._final_models(), self._kept(self._ensemble)
         finally:
             tracker.finish()
             from hpsearch.analysis import SearchReport, write_report
 
-            write_report(self.record, self.folder)
+            self._kept(partial(write_report, self.record, self.folder))
             tracked = tracker.close()
             importing.join()
         found = finals, ensemble
-        if tracked and _track_results(self.record, uri, artifacts, self.folder, *found):
+        is_registered = tracked and _track_results(
+            self.record, uri, artifacts, self.folder, *found
+        )
+        if self._error is not None:  # the best trial is registered; `resume` tries again
+            raise self._error
+        if is_registered:
             self.record.set_delivered()
         if self.record.state == "failed":
             raise SearchFailedError(self.record.reason)
         return SearchReport(self.record)
+
+    def _kept(self, make: Callable[[], FinalModel | None]) -> FinalModel | None:
+        """Make something after the best model, and keep its error until that is registered."""
+        try:
+            return make()
+        except Exception as error:
+            self._error = self._error or error
+            return None
 
     def _run(self) -> None:
         """Run the trials, then those that train the best again with new seeds, and end."""
@@ -334,7 +350,7 @@ def _track_results(
             for trial in reversed(record.exported()):
                 _register_saved(record, tracking_uri, folder, trial)
         files = [folder.spec, folder.report_md, folder.report_html]
-        log_report(record, tracking_uri, files)
+        log_report(record, tracking_uri, [path for path in files if path.exists()])
         sync_repeats(folder, tracking_uri, artifacts)
     except TrackingError:
         _log.exception("MLflow has no model and no report of %s; its folder has", record.name)

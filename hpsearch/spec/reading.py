@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from hpsearch.errors import Problem, SpecError, nearest_names
-from hpsearch.spec.command import Command
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.fields import SECTIONS
 from hpsearch.spec.models import SearchSpec, with_named_components
-from hpsearch.spec.objectives import Constraint
 from hpsearch.spec.recipe import with_recipe, written
-from hpsearch.spec.settings import (
-    Final,
-    Loader,
-    Objective,
-    Resources,
-    SearchSettings,
-    StopWhen,
-    TrialEnsemble,
-)
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
 
@@ -175,23 +164,23 @@ def _problem(entry: Any) -> Problem:
     *parents, last = entry["loc"]
     path, kind, value = ".".join(map(str, entry["loc"])), entry["type"], entry["input"]
     if kind == "extra_forbidden":
-        known = _MODELS[tuple(key for key in parents if isinstance(key, str))].model_fields
+        known = _model_at([key for key in parents if isinstance(key, str)]).model_fields
         return Problem(path, "must be a known key", last, nearest_names(last, known))
     if kind == "missing":
         return Problem(path, "must be given")
     return Problem(path, rule_of(entry["msg"]), value)
 
 
-_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
-    (): SearchSpec,
-    ("objective",): Objective,
-    ("objectives",): Objective,
-    ("constraints",): Constraint,
-    ("search",): SearchSettings,
-    ("search", "stop_when"): StopWhen,
-    ("search", "final"): Final,
-    ("search", "ensemble"): TrialEnsemble,
-    ("resources",): Resources,
-    ("command",): Command,
-    ("loader",): Loader,
-}
+def _model_at(keys: Sequence[str]) -> type[BaseModel]:
+    """Return the model of the settings at a path of the spec."""
+    model: type[BaseModel] = SearchSpec
+    for key in keys:
+        model = next(_models_in(model.model_fields[key].annotation))
+    return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)

@@ -235,6 +235,14 @@ def finished(
     record = Runs(folder / "runs").search("small").open_record()
     assert (record.state, record.delivered, record.ensemble) == ("finished", False, None)
     trials = list(record.trials)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(driver, "average_models", lambda *_: 1 // 0)
+        patch.setattr("hpsearch.analysis.write_report", lambda *_: int("no report"))
+        resume_search("small", folder / "runs", progress=False)
+    record = Runs(folder / "runs").search("small").open_record()
+    assert not record.delivered
+    client = mlflow.MlflowClient(Runs(folder / "runs").tracking_uri)
+    assert client.get_registered_model("small").aliases.keys() == {"best"}, "it isn't lost"
     resume_search("small", folder / "runs", progress=False)
     return folder / "runs", trials
 
