@@ -72,13 +72,17 @@ def _beside_selu(spec: SearchSpec) -> Iterator[Problem]:
             rule = "should be none with selu, which normalises by itself"
             yield Problem(join(place, "norm"), rule, norm)
         dropout = net.get("dropout", 0.0)
-        if _name(dropout) == "standard" or (isinstance(dropout, int | float | Range) and dropout):
+        if all(_is_standard_dropout(each) for _, each in _alternatives(dropout, "")):
             rule = "should be {name: alpha, rate: ...} with selu: standard dropout changes means"
             yield Problem(join(place, "dropout"), rule, to_plain(dropout))
     initializer = _name(spec.initializer)
     if nets and len(nets) == len(models) and initializer not in (None, "lecun_normal"):
         rule = "should be lecun_normal with selu, whose weights need a variance of 1/fan_in"
         yield Problem("initializer", rule, initializer)
+
+
+def _is_standard_dropout(tree: Tree) -> bool:
+    return _name(tree) == "standard" or (isinstance(tree, int | float | Range) and bool(tree))
 
 
 def _name(tree: Tree) -> str | None:

@@ -33,6 +33,7 @@ def problems_without_effect(draft: Draft, found: _Found) -> Iterator[Problem]:
     if draft.spec is not None and draft.raw.get("stages") is None:
         yield from _few_members(found, draft.spec.max_epochs)
         yield from _single_averages(found, draft.spec.max_epochs)
+        yield from _endless_warmups(found, draft.spec.max_epochs)
 
 
 def _unneeded(found: _Found) -> Iterator[Problem]:
@@ -110,6 +111,15 @@ def _single_averages(found: _Found, max_epochs: int) -> Iterator[Problem]:
                 "them (start)"
             )
             yield Problem(join(each.path, "every"), rule, to_plain(_given(each, "every")))
+
+
+def _endless_warmups(found: _Found, max_epochs: int) -> Iterator[Problem]:
+    """Yield warm-ups of a divergence's weight that no trial comes to the end of."""
+    for each in _named(found, "task", "reconstruction"):
+        if min(_values(each, "kl_warmup_epochs")) >= max_epochs:
+            rule = f"must be below the {max_epochs} epochs of a trial, which reach the full weight"
+            given = to_plain(_given(each, "kl_warmup_epochs"))
+            yield Problem(join(each.path, "kl_warmup_epochs"), rule, given)
 
 
 def _named(found: _Found, family: str, name: str) -> Iterator[Alternative]:

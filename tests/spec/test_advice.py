@@ -49,6 +49,7 @@ class TestSelu:
             ({"norm": "batch"}, "model.norm"),
             ({"norm": {"name": "layer"}}, "model.norm"),
             ({"dropout": 0.2}, "model.dropout"),
+            ({"dropout": {"choices": [0.1, 0.2]}}, "model.dropout"),
             ({"dropout": {"low": 0.0, "high": 0.5}}, "model.dropout"),
             ({"dropout": {"name": "standard"}}, "model.dropout"),
             ({"initializer": "he_normal"}, "initializer"),
@@ -63,6 +64,7 @@ class TestSelu:
         [
             {},
             {"norm": "none", "dropout": {"name": "alpha"}},
+            {"dropout": {"choices": [0.0, 0.2]}},
             {"activation": "relu", "norm": "batch", "initializer": "he_normal"},
             {"activation": {"choices": ["selu", "relu"]}, "norm": "batch"},
             {"norm": {"choices": ["none", "batch"]}},

@@ -114,6 +114,16 @@ def test_divergences_and_corruptions_that_are_not_there(name: str) -> None:
     assert not autoencoder({}, name=name, corruption="gaussian", corruption_rate=0.2)
 
 
+def test_a_divergence_whose_full_weight_no_epoch_has() -> None:
+    (found,) = autoencoder({"kl_warmup_epochs": 4}, variational=True)
+    assert found == (
+        "task.kl_warmup_epochs: must be below the 4 epochs of a trial, which reach the full "
+        "weight, but got 4"
+    )
+    for given in (3, {"choices": [0, 4]}, {"low": 1, "high": 9}):
+        assert not autoencoder({"kl_warmup_epochs": given}, variational=True)
+
+
 @pytest.mark.parametrize("variational", [True, {"choices": [True, False]}])
 @pytest.mark.parametrize("name", ["autoencoder", "conv_autoencoder"])
 def test_codes_of_a_task_without_a_divergence(name: str, variational: Any) -> None:
