@@ -14,7 +14,7 @@ from hpsearch.cli.following import exit_status
 from hpsearch.cli.searches import Budget, Code, Listed
 from hpsearch.errors import ConflictError, Problem, SpecError
 from hpsearch.service.client.http_client import Client
-from hpsearch.spec import dump_yaml, read_draft
+from hpsearch.spec import Draft, SearchSpec, dump_yaml, read_draft
 from hpsearch.user_code import code_hashes
 
 #: seconds that a user waits for a search's driver, and between two looks
@@ -159,6 +159,13 @@ def _with_overrides(path: Path, overrides: Sequence[str]) -> str:
     return path.read_text()
 
 
+def _checked(draft: Draft) -> SearchSpec:
+    """Raise SpecError with all mistakes of a draft, of meaning too."""
+    from hpsearch.validation import check  # imports torch
+
+    return check(draft)
+
+
 def _require_no_code(path: Path, overrides: Sequence[str]) -> None:
     """Raise SpecError for a spec with code of the user's, which the service wouldn't have.
 
@@ -166,9 +173,8 @@ def _require_no_code(path: Path, overrides: Sequence[str]) -> None:
     would miss that code beside them.
     """
     draft = read_draft(path, overrides)
-    if draft.spec is None:
-        raise SpecError(draft.problems)
-    if files := list(code_hashes(draft.spec)):
+    spec = draft.spec or _checked(draft)
+    if files := list(code_hashes(spec)):
         rule = f"must be given: the spec needs {', '.join(files[:MAX_FILES])}"
         rule += f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
         hint = f"its folder is sent by `--working-dir {shlex.quote(str(path.parent))}`"

@@ -16,6 +16,11 @@ trainable: train.py:train
 space: {x: {low: 0.0, high: 1.0}}
 """
 
+TRAIN = """
+def train(config):
+    yield {"score": config["x"]}
+"""
+
 
 @pytest.fixture
 def searches(tmp_path: Path) -> RemoteSearches:
@@ -37,10 +42,11 @@ def test_code_needs_its_folder(searches: RemoteSearches, tmp_path: Path) -> None
         searches.submit(tmp_path / "team.yaml", [], tmp_path / "nothing", 0)
 
 
-def test_mistakes_of_shape_are_told_without_a_service(
-    searches: RemoteSearches, tmp_path: Path
-) -> None:
-    """It would say that the code, which nobody sent, isn't there."""
-    with pytest.raises(SpecError) as caught:
-        searches.submit(tmp_path / "team.yaml", ["search.trials=none"], None, 0)
-    assert [each.path for each in caught.value.problems] == ["search.trials"]
+def test_mistakes_are_told_without_a_service(searches: RemoteSearches, tmp_path: Path) -> None:
+    """It would say that the code, which nobody sent, isn't there; all others are told as well."""
+    path = tmp_path / "team.yaml"
+    for more, also in ((TRAIN, []), ("", ["trainable"])):
+        (tmp_path / "train.py").write_text(f"import a, b, c\n{more}")
+        with pytest.raises(SpecError) as caught:
+            searches.submit(path, ["search.trials=none"], None, 0)
+        assert [each.path for each in caught.value.problems] == ["search.trials", *also]
