@@ -125,9 +125,8 @@ class Driver:
             self._kept(partial(write_report, self.record, self.folder))
             tracked = tracker.close()
             importing.join()
-        found = finals, ensemble
         is_registered = tracked and _track_results(
-            self.record, uri, artifacts, self.folder, *found
+            self.record, uri, artifacts, self.folder, finals, ensemble
         )
         if self._error is not None:  # the best trial is registered; `resume` tries again
             raise self._error

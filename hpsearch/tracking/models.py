@@ -69,11 +69,7 @@ def register_best(
     user's modules that the model may be made of, by name. What a driver that died has done of it
     isn't done again.
     """
-
-    def write(folder: Path, logged: Any) -> None:
-        code = copied_modules(folder.with_name("modules"), modules or {})
-        save_model(folder, logged, model, input_example, code)
-
+    write = _pytorch_files(model, input_example, modules or {})
     return _log_and_register(record, tracking_uri, trial, write, "pytorch", test_metrics or {})
 
 
@@ -87,16 +83,12 @@ def register_ensemble(
     """Log the mean of the best trials (`record.ensemble`) under the search's run, register it as
     `models:/NAME@ensemble` and return its URI; see `register_best`."""
     assert record.ensemble is not None
-
-    def write(folder: Path, logged: Any) -> None:
-        code = copied_modules(folder.with_name("modules"), modules)
-        save_model(folder, logged, model, input_example, code)
-
-    params = {"trials": list(record.ensemble.trials)}
+    params = flatten({"trials": list(record.ensemble.trials)})
+    write = _pytorch_files(model, input_example, modules)
     with as_tracking_errors(tracking_uri):
         client, run = open_search(record, tracking_uri)
-        logging = _Logging(ENSEMBLE, "pytorch", flatten(params), len(record.trials), write)
-        logged = _logged_before(client, run, logging) or _log_model(client, run, logging)
+        logging = _Logging(ENSEMBLE, "pytorch", params, len(record.trials), write)
+        logged = _logged(client, run, logging)
         return _register(client, record.name, run.info.run_id, logged, ENSEMBLE)
 
 
@@ -111,6 +103,18 @@ def register_files(
         write(folder)
 
     return _log_and_register(record, tracking_uri, trial, write_all, "checkpoint", {})
+
+
+def _pytorch_files(
+    model: nn.Module, input_example: Any, modules: Mapping[str, Path]
+) -> Callable[[Path, Any], None]:
+    """Return what writes the files of a module into a folder."""
+
+    def write(folder: Path, logged: Any) -> None:
+        code = copied_modules(folder.with_name("modules"), modules)
+        save_model(folder, logged, model, input_example, code)
+
+    return write
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def _log_and_register(
             raise TrackingError(f"{tracking_uri} has no run of trial {trial.number}")
         params = flatten(trial_values(trial))
         logging = _Logging(MODEL_NAME, model_type, params, trial.epochs, write)
-        logged = _logged_before(client, run, logging) or _log_model(client, run, logging)
+        logged = _logged(client, run, logging)
         _log_test_metrics(client, run, trial, logged.model_id, test_metrics)
         return _register(client, record.name, run.info.run_id, logged, ALIAS)
 
@@ -171,6 +175,10 @@ def _mlflow_at(uri: str) -> Iterator[Any]:
         finally:
             mlflow.set_registry_uri(cast(str, None))  # None is what MLflow begins with
             mlflow.set_tracking_uri(cast(str, None))
+
+
+def _logged(client: Any, run: Any, logging: _Logging) -> Any:
+    return _logged_before(client, run, logging) or _log_model(client, run, logging)
 
 
 def _logged_before(client: Any, run: Any, logging: _Logging) -> Any:
