@@ -87,6 +87,7 @@ class Loaded:
         arrays = [array for split in splits if split for array in (inputs_of(split), split.y)]
         folds = [rows for fold in data.folds for rows in fold]
         known = [data.kind, str(data.class_names), str(data.feature_names), data.output_size]
+        known += [data.num_tokens, str(data.padding_id)]
         return {"arrays": [*arrays, *folds], "known": known}
 
 

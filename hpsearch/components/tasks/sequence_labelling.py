@@ -24,7 +24,7 @@ from hpsearch.components.tasks.parts import (
     predicted_classes,
     summed_cross_entropy,
 )
-from hpsearch.components.tasks.placed_classes import PlacedClasses
+from hpsearch.components.tasks.placed_classes import PlacedClasses, class_numbers
 from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.registry import register
 
@@ -43,19 +43,14 @@ class StepClasses(PlacedClasses):
 
     def checked(self, y: Values, names: Sequence[str], x: Values) -> Values:
         """Return class numbers; DataError for what is none."""
-        if x.ndim != 3 or y.shape != x.shape[:2]:
+        if x.ndim not in (2, 3) or y.shape != x.shape[:2]:
             raise DataError(
-                "sequence_labelling needs sequences (rows, steps, features) and a class for each "
-                f"step (rows, steps), but got {x.shape} and {y.shape}"
+                "sequence_labelling needs sequences (rows, steps, features) or ids (rows, steps), "
+                f"and a class for each step (rows, steps), but got {x.shape} and {y.shape}"
             )
         if len(names) < 2:
             raise DataError("sequence_labelling needs the names of two classes (`classes`)")
-        is_class = (y >= 0) & (y < len(names)) if y.dtype.kind in "iu" else np.zeros(y.shape, bool)
-        wrong = y[~(is_class | (y == IGNORED))]
-        if wrong.size:
-            rule = f"targets must be numbers of the {len(names)} classes, from 0, or {IGNORED} for"
-            raise DataError(f"{rule} steps that don't count", wrong.flat[0].item())
-        return y.astype(np.int64)
+        return class_numbers(y, len(names), "classes")
 
     def output_shape(self, output_size: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (steps, classes)."""

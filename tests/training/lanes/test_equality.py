@@ -10,7 +10,7 @@ import pytest
 from hpsearch import registry
 from hpsearch.components.losses import LOSS
 from hpsearch.training.lanes.programs import obstacle_of
-from tests.support.effect_places import SIAMESE
+from tests.support.effect_places import SIAMESE, TRANSFORMER
 from tests.support.effect_tables import NEEDED
 from tests.support.effects import data_of
 from tests.support.lanes import MLP, alone, assert_same, lane_config, together
@@ -87,6 +87,8 @@ def cases() -> list[Case]:
     found += [Case("model.cnn", {"model": CNN}, "digits"), Case("model.mlp", {"model": MLP})]
     found += [
         Case("model.rnn", {"model": RNN}, "digits"),
+        Case("model.rnn of ids", {"model": {**RNN, "bidirectional": True}}, "ids"),
+        Case("model.transformer of ids", {"model": TRANSFORMER}, "ids"),
         Case("model.perceptron", _PERCEPTRON, "tumours"),
     ]
     return found
