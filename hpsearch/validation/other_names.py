@@ -18,6 +18,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "word2vec": "skip_gram",
         "word2vec_skipgram": "skip_gram",
         "esn": "echo_state",
+        "seq2seq": "encoder_decoder",
         "gpt": "transformer",
         "bert": "transformer",
         "deep_image_prior": "image_prior",
@@ -41,6 +42,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "multi_label": "multilabel",
         "stream": "{name: classification, in_order: true}",
         "tagging": "sequence_labelling",
+        "seq2seq": "sequence_generation",
     },
     "loss": {
         "ce": "cross_entropy",

@@ -71,6 +71,7 @@ ELSEWHERE = {
     "model.convnext": "test_convolutional_models.py::TestParameters",
     "model.vgg": "test_convolutional_models.py::TestParameters",
     "model.snn": "test_gated_models.py::TestSelfNormalising",
+    "model.encoder_decoder": "test_encoder_decoder.py::TestFeedback",
     "model.tree_lstm": "test_tree_lstm.py::test_a_chain_is_an_lstm",
     "model.autoencoder": "test_reconstruction.py::test_linear_tied_weights_come_to_pca",
     "model.transformer": "test_language_model.py::TestAttention",

@@ -146,6 +146,7 @@ class Checked:
 MLP = {"name": "mlp", "hidden_sizes": [8]}
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
+DECODER = {"name": "encoder_decoder", "hidden_size": 6, "encoder": RNN}
 AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
 STACKED = {"name": "stacked_autoencoder", "hidden_sizes": [4, 3]}
 DBN = {"name": "dbn", "hidden_sizes": [4, 3]}
@@ -213,6 +214,8 @@ PLACES: dict[str, list[Any]] = {
     "model.late_fusion": [_section("model", "captions")],
     "model.tree_lstm": [_section("model", "trees")],
     "task.sequence_labelling": [_section("task", "echo", model=RNN)],
+    "model.encoder_decoder": [_section("model", "said")],
+    "task.sequence_generation": [_section("task", "said", model=DECODER)],
     "model.hopfield": [_section("model", "patterns")],
     "task.associative_memory": [_section("task", "patterns", model={"name": "hopfield"})],
     "model.image_prior": [_section("model", "damaged")],

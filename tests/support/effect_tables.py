@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.support.effect_places import CASCADE, CNN, DBN, FCN, MLP, RNN, STACKED, TRANSFORMER
+from tests.support.effect_places import (
+    CASCADE,
+    CNN,
+    DBN,
+    DECODER,
+    FCN,
+    MLP,
+    RNN,
+    STACKED,
+    TRANSFORMER,
+)
 
 #: a rate at which training gets worse, and better again
 ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
@@ -57,6 +67,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.mlp": MLP,
     "model.cnn": CNN,
     "model.rnn": RNN,
+    "model.encoder_decoder": DECODER,
     "model.fcn": FCN,
     "model.transformer": TRANSFORMER,
     "model.autoencoder": {"hidden_sizes": [4], "code_size": 2},
@@ -222,6 +233,9 @@ CONTEXTS: dict[str, Context] = {
     "model.from_checkpoint.mc_dropout_samples": Context({"architecture": {**MLP, "dropout": 0.5}}),
     "model.cnn.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.rnn.mc_dropout_samples": Context({"dropout": 0.5}),
+    "model.encoder_decoder.encoder": Context(values=({**RNN, "cell": "gru"},)),
+    "model.encoder_decoder.mc_dropout_samples": Context({"encoder": {**RNN, "dropout": 0.5}}),
+    "model.encoder_decoder.teacher_forcing_decay": Context(values=(0.5,)),
     "model.fcn.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.mlp.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.transformer.mc_dropout_samples": Context({"dropout": 0.5}),

@@ -56,6 +56,7 @@ DATA: dict[str, dict[str, Any]] = {
     "words": {"name": "topic_words", "sentences": 30},
     "trees": {"name": "logic_trees", "trees": 60, "nodes": 5},
     "echo": {"name": "echo", "sequences": 60, "length": 5},
+    "said": {"name": "echo", "sequences": 60, "length": 5, "kind": "sequence_generation"},
     "ids": {"name": "tests.support.effects:ids", **_SMALL},
     "patterns": {"name": "patterns", "num_patterns": 16, "size": 60, "damage": 0.3},
     "damaged": {"name": "damaged_image", "size": 8, "repeats": 16},

@@ -97,10 +97,19 @@ class SequenceLabelling(SupervisedTask):
         return counts
 
     def _compared(self, outputs: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (steps, classes) and targets, those that count."""
+        """Return logits (steps, classes) and targets, those that don't count as IGNORED.
+
+        Losses other than the usual one don't know what to ignore: they get what counts.
+        """
         logits, targets = self._flat(in_float32(outputs), batch.targets)
+        if not self._parts.reports_loss:
+            return logits, targets
         counts = targets != IGNORED
         return logits[counts], targets[counts]
+
+    def _num_compared(self, targets: Tensor) -> Tensor:
+        """Return the number of steps that count."""
+        return (targets != IGNORED).sum().double().reshape(1)
 
     def _predictions(self, outputs: Tensor, targets: Tensor) -> Predictions:
         return predicted_classes(self.head, *self._flat(outputs, targets))
