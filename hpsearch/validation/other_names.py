@@ -23,7 +23,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "bert": "transformer",
         "deep_image_prior": "image_prior",
         "cascaded_fcn": "cascaded_unet",
-        "recursive_nn": "tree_lstm",
+        "rntn": "{name: recursive_nn, composition: tensor}",
         "linear": "{name: mlp, hidden_sizes: []}",
         "logistic_regression": "{name: mlp, hidden_sizes: []}",
         "dense": "mlp",

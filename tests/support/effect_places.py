@@ -213,6 +213,7 @@ PLACES: dict[str, list[Any]] = {
     "task.word_embedding": [_section("task", "words", model={"name": "skip_gram"})],
     "model.late_fusion": [_section("model", "captions")],
     "model.tree_lstm": [_section("model", "trees")],
+    "model.recursive_nn": [_section("model", "trees")],
     "task.sequence_labelling": [_section("task", "echo", model=RNN)],
     "model.encoder_decoder": [_section("model", "said")],
     "task.sequence_generation": [_section("task", "said", model=DECODER)],

@@ -89,12 +89,17 @@ def cases() -> list[Case]:
         Case("model.rnn", {"model": RNN}, "digits"),
         Case("model.rnn of ids", {"model": {**RNN, "bidirectional": True}}, "ids"),
         Case("model.transformer of ids", {"model": TRANSFORMER}, "ids"),
+        *(
+            Case(f"model.recursive_nn {each}", {"model": {**_TREES, "composition": each}}, "trees")
+            for each in ("linear", "tensor")
+        ),
         Case("model.encoder_decoder", {"model": _TAUGHT}, "said"),
         Case("model.perceptron", _PERCEPTRON, "tumours"),
     ]
     return found
 
 
+_TREES = {"name": "recursive_nn", "hidden_size": 4}
 _TAUGHT = {**DECODER, "teacher_forcing": 0.8, "teacher_forcing_decay": 0.2}
 _PERCEPTRON = {"model": {"name": "perceptron"}, "optimizer": {"name": "sgd", "lr": 0.1}}
 
