@@ -226,6 +226,7 @@ CONTEXTS: dict[str, Context] = {
     "task.multilabel.head": Context({"loss": "tests.support.effects:squares"}, values=("svm",)),
     "task.*.head": Context({"loss": "tests.support.effects:squares"}),
     "model.mlp.depth": Context({"hidden_sizes": [8]}, values=(2,)),
+    "model.cnn.skip": Context({"channels": [4, 4]}),
     "model.mlp.skip": Context({"hidden_sizes": [8, 8]}),
     "model.mlp.norm_position": Context({"hidden_sizes": [8, 8], "norm": "layer"}),
     "model.cnn.norm_position": Context({"channels": [4, 4], "norm": "layer"}),

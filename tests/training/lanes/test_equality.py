@@ -86,6 +86,12 @@ def cases() -> list[Case]:
     found += [_loss(name) for name in names("loss")]
     found += [Case("model.cnn", {"model": CNN}, "digits"), Case("model.mlp", {"model": MLP})]
     found += [
+        *(
+            Case(
+                f"model.cnn {each}", {"model": {**CNN, "channels": [4, 4], "skip": each}}, "digits"
+            )
+            for each in ("add", "concat", "gated")
+        ),
         Case("model.rnn", {"model": RNN}, "digits"),
         Case("model.rnn of ids", {"model": {**RNN, "bidirectional": True}}, "ids"),
         Case("model.transformer of ids", {"model": TRANSFORMER}, "ids"),
