@@ -30,6 +30,8 @@ Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 NO_TOKENS = "must be none, as inputs are ids of tokens, which aren't numbers to be changed"
 #: and where an example has several of them, in one row
 NO_PARTS = "must be none, as an example has several inputs, which no augmentation knows"
+#: and where models are given targets with them
+NO_TARGETS = "must be none, as inputs come with their targets, which no augmentation knows"
 #: and where targets have places in an image
 NO_MOVES = (
     "must keep each pixel in its place, as the targets' places would stay where they are: "
@@ -49,6 +51,8 @@ def refusal(component: Component, data: Data) -> str:
     """Return why an augmentation can't be taken for a data set, or nothing."""
     if data.num_tokens or data.input_parts:
         return NO_TOKENS if data.num_tokens else NO_PARTS
+    if data.encoding.gives_targets:
+        return NO_TARGETS
     if component.traits.get("mixes_rows", False):
         if data.encoding.num_inputs:
             return NO_MIXING

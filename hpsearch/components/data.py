@@ -44,8 +44,9 @@ class Data:
     `kind_reason` says why it is of its kind, `warnings` what its user should know of it, `layout`
     how an image's axes were read. Raw inputs that `came_channels_last` have the channels first
     here. Raw values were divided by `unit` before they were scaled; `raw_inputs` says what form
-    they have. Inputs that are ids are ids of `num_tokens` tokens; 0: they are numbers. Examples of
-    several inputs, `input_parts`, have these one after the other in a row.
+    they have. Inputs that are ids are ids of `num_tokens` tokens; 0: they are numbers. The ends of
+    their sequences may be filled up by the `padding_id`. Examples of several inputs,
+    `input_parts`, have these one after the other in a row.
     `output_names` are those of outputs that are neither classes nor targets by themselves;
     `target_blocks` has each target's name and its classes, where there are several targets.
     A row goes on where the one `row_stride` rows before it ended; 0: rows don't follow each other.
@@ -77,6 +78,7 @@ class Data:
     unit: float = 1.0
     raw_inputs: RawInputs | None = None
     num_tokens: int = 0
+    padding_id: int | None = None
     input_parts: tuple[InputPart, ...] = ()
     output_names: tuple[str, ...] = ()
     target_blocks: tuple[tuple[str, tuple[str, ...]], ...] = ()

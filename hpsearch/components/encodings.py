@@ -51,6 +51,8 @@ class TargetEncoding:
     has_means: ClassVar[bool] = True
     #: whether outputs are embeddings: those of models that were trained apart have no mean
     is_embedding: ClassVar[bool] = False
+    #: whether examples come with their targets, which a model is given while it trains
+    gives_targets: ClassVar[bool] = False
     #: whether an output must not depend on later steps of its sequence
     is_causal: ClassVar[bool] = False
 

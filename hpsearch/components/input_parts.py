@@ -17,11 +17,13 @@ from hpsearch.errors import DataError
 
 @dataclass(frozen=True)
 class InputPart:
-    """One input of an example: numbers of a shape, or with `num_tokens` ids of so many tokens."""
+    """One input of an example: numbers of a shape, or with `num_tokens` ids of so many tokens, of
+    which `padding_id` fills up the ends of sequences."""
 
     name: str
     shape: tuple[int, ...]
     num_tokens: int = 0
+    padding_id: int | None = None
 
     @property
     def size(self) -> int:

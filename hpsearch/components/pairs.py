@@ -1,4 +1,5 @@
-"""Examples of several inputs, made of a split's rows: pairs of them, and views of each.
+"""Examples of several inputs, made of a split's rows: pairs of them, views of each, and rows with
+their targets.
 
 Pairs are similar where both are of one class.
 
@@ -98,3 +99,7 @@ class Views(Arrays):
     def joined(self, other: Arrays) -> Arrays:
         """Return the rows of both, once."""
         return Arrays(self.x, self.y).joined(Arrays(other.x, other.y))
+
+
+class Taught(Arrays):
+    """Rows whose targets are inputs too, for models that are given them while they train."""

@@ -23,7 +23,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "metric": ("output_size", "class_counts"),
     "model": (
         *("folder", "input_shape", "output_size"),
-        *("output_shape", "num_tokens", "input_scale", "task_kind", "input_parts"),
+        *("output_shape", "num_tokens", "padding_id", "input_scale", "task_kind", "input_parts"),
     ),
     "cell": ("input_size", "hidden_size"),
     "activation": (),

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from hpsearch.components.batch import Batch, map_tree
 from hpsearch.components.examples import Arrays, LazyRows, Split, split_length
-from hpsearch.components.pairs import Pairs, Views
+from hpsearch.components.pairs import Pairs, Taught, Views
 from hpsearch.spec import LastBatch
 from hpsearch.training.loader import DatasetLoader, Reading
 
@@ -60,6 +60,9 @@ def _batches_in_memory(split: Arrays, device: torch.device) -> TensorBatches:
         return PairBatches(Batch(x, y), partners)
     if isinstance(split, Views):
         return ViewBatches(Batch(_tensor(split.x, device), _tensor(split.y, device)))
+    if isinstance(split, Taught):
+        x, y = _tensor(split.x, device), _tensor(split.y, device)
+        return TensorBatches(Batch((x, y), y))
     parts = [part for part in (split.x, split.y, split.mask) if part is not None]
     return TensorBatches(Batch(*(_tensor(part, device) for part in parts)))
 

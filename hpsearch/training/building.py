@@ -87,7 +87,7 @@ def new_model(config: TrialConfig, data: Data, task: Task) -> nn.Module:
         model = model_for(section, data, folder, task.head, outputs, history)
         check_outputs(model, name, shape, outputs, num_tokens)
         if data.encoding.is_causal:
-            check_is_causal(model, name, shape[0], num_tokens)
+            check_is_causal(model, name, shape[0], num_tokens, data.padding_id)
         if isinstance(data.train, Arrays):
             check_examples(model, data.train.x)
     return model
@@ -116,6 +116,7 @@ def model_for(
         output_shape=outputs,
         kind=data.kind,
         num_tokens=data.num_tokens,
+        padding_id=data.padding_id,
         input_parts=data.input_parts,
     )
     return model if history is None else LastSteps(model, history)

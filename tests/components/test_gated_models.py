@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hpsearch.components.initializers.by_name import initialize
-from hpsearch.components.layers.skips import Gated
+from hpsearch.components.layers.skips import Gated, as_gate
 from hpsearch.components.models.building import build_model
 from hpsearch.components.models.gmlp import GatedBlock, SpatialGate
 from hpsearch.errors import BadConfigurationError
@@ -25,7 +25,10 @@ class TestHighway:
     def test_limits(self) -> None:
         torch.manual_seed(0)
         x = torch.randn(4, 6)
-        closed, open_ = (Gated([nn.Linear(6, 6), nn.ReLU()], 6, bias) for bias in (-50.0, 0.0))
+        closed, open_ = (
+            Gated([nn.Linear(6, 6), nn.ReLU()], as_gate(nn.Linear(6, 6), bias))
+            for bias in (-50.0, 0.0)
+        )
         assert torch.allclose(closed(x), x)
         nn.init.constant_(open_.gate.bias, 50.0)
         assert torch.allclose(open_(x), open_.body(x), atol=1e-6)
@@ -34,7 +37,7 @@ class TestHighway:
         ("bias", "gate"), [(-1, 0.269), (-2, 0.119), (-3, 0.047), (-4, 0.018)]
     )
     def test_gates_at_the_begin(self, bias: float, gate: float) -> None:
-        layer = Gated([nn.Linear(3, 3)], 3, bias)
+        layer = Gated([nn.Linear(3, 3)], as_gate(nn.Linear(3, 3), bias))
         assert layer.gate(torch.zeros(1, 3)).sigmoid()[0, 0].item() == pytest.approx(
             gate, abs=1e-3
         )

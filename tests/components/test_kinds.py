@@ -154,8 +154,9 @@ def test_an_objective_of_one_kind_says_what_is_meant(
         ("val_r2", ["a", "b"] * 50, "is one of regression, but the data is for classification, "
          "because the targets are texts"),
         ("val_accuracy", np.arange(100) / 7, "is one of associative_memory or "
-         "classification or language_model or pairs or segmentation or sequence_labelling, but "
-         "the data is for regression, because the targets are numbers with fractions"),
+         "classification or language_model or pairs or segmentation or sequence_generation or "
+         "sequence_labelling, but the data is for regression, because the targets are numbers "
+         "with fractions"),
     ],
 )  # fmt: skip
 def test_an_objective_that_the_targets_do_not_have_is_refused_with_the_cause(

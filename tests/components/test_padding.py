@@ -26,10 +26,12 @@ FORMS = [
 ]
 
 
-def build(section: dict[str, Any], length: int = 5, **keywords: Any) -> nn.Module:
+def build(
+    section: dict[str, Any], length: int = 5, features: tuple[int, ...] = (3,), **keywords: Any
+) -> nn.Module:
     size = {"hidden_size": 6} if section["name"] == "rnn" else {"width": 8, "heads": 2}
     torch.manual_seed(0)
-    model = build_model({**size, **section}, (length, 3), 2, Path(), **keywords).eval()
+    model = build_model({**size, **section}, (length, *features), 2, Path(), **keywords).eval()
     for name, param in model.named_parameters():
         if name.endswith("places.weight"):  # one for each step: the first are the same
             nn.init.ones_(param)
@@ -43,15 +45,51 @@ def test_what_fills_up_changes_nothing(section: dict[str, Any]) -> None:
     for row, length in zip(x, LENGTHS, strict=True):
         row[length:] = -7.0
     padded = build({**section, "mask_value": -7.0})
-    alone = {length: build(section, length) for length in LENGTHS}
+    expected = each_by_itself(padded, x, section)
+    torch.testing.assert_close(padded(x), torch.stack(expected), atol=1e-5, rtol=1e-4)
+    whole = build({**section, "mask_value": None})
+    assert not torch.allclose(whole(x)[0], expected[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("section", FORMS, ids=str)
+def test_an_id_that_fills_up_changes_nothing(section: dict[str, Any]) -> None:
+    """Though its vector is anything, and ids may be floats."""
+    x = torch.randint(5, (3, 5))
+    for row, length in zip(x, LENGTHS, strict=True):
+        row[length:] = 5
+    ids: dict[str, Any] = {"features": (), "num_tokens": 6}
+    padded = build(section, padding_id=5, **ids)
+    expected = each_by_itself(padded, x, section, **ids)
+    torch.testing.assert_close(padded(x.float()), torch.stack(expected), atol=1e-5, rtol=1e-4)
+    whole = build(section, **ids)
+    whole.load_state_dict(padded.state_dict())
+    assert not torch.allclose(whole(x)[0], expected[0], atol=1e-3)
+
+
+def each_by_itself(
+    padded: nn.Module, x: torch.Tensor, section: dict[str, Any], **keywords: Any
+) -> list[torch.Tensor]:
+    """Return outputs of nets of the same weights that see a sequence's own steps alone."""
+    alone = {length: build(section, length, **keywords) for length in LENGTHS}
     for net in alone.values():
         own = padded.state_dict()
         shared = {name: own[name] for name in own if not name.endswith("places.weight")}
         net.load_state_dict(shared, strict=False)
-    expected = [alone[n](row[None, :n])[0] for row, n in zip(x, LENGTHS, strict=True)]
-    torch.testing.assert_close(padded(x), torch.stack(expected), atol=1e-5, rtol=1e-4)
-    whole = build({**section, "mask_value": None})
-    assert not torch.allclose(whole(x)[0], expected[0], atol=1e-3)
+    return [alone[n](row[None, :n])[0] for row, n in zip(x, LENGTHS, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [{"name": "rnn", "bidirectional": True}, {"name": "transformer", "causal": False}],
+    ids=str,
+)
+def test_the_output_of_the_last_own_step_is_repeated(section: dict[str, Any]) -> None:
+    padded = build(
+        section, features=(), num_tokens=6, padding_id=0, output_shape=(5, 2), kind="any"
+    )
+    outputs = padded(torch.tensor([[1, 2, 3, 0, 0], [1, 2, 3, 4, 5]]))
+    assert torch.equal(outputs[0, 2:], outputs[0, 2].expand(3, 2))
+    assert not torch.allclose(outputs[1, 2], outputs[1, 3], atol=1e-4)
 
 
 def test_values_within_a_sequence_are_its_own() -> None:

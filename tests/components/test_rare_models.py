@@ -13,7 +13,11 @@ from torch import nn
 from hpsearch.components import load_data
 from hpsearch.components.models.building import build_model
 from hpsearch.components.models.echo_state import EchoState, Reservoir
-from hpsearch.components.models.one_neuron import OneNeuronSkip, SkipNeuronPenalty
+from hpsearch.components.models.one_neuron import (
+    NeuronPerLayer,
+    OneNeuronSkip,
+    SkipNeuronPenalty,
+)
 from hpsearch.components.models.recurrent_cnn import RecurrentConvolution
 from hpsearch.errors import BadConfigurationError
 from hpsearch.spec import TrialConfig
@@ -81,7 +85,7 @@ class TestOneNeuron:
     def test_it_adds_an_exponential_of_the_inputs(self) -> None:
         net: OneNeuronSkip = build((4,), 1, name="one_neuron_skip", hidden_sizes=[3])
         x = torch.randn(5, 4)
-        more = net.amplitude * net.exponent(x).exp()
+        more = net.amplitudes[0] * net.exponent(x).exp()
         torch.testing.assert_close(net(x), net.net(x) + more)
         nn.init.constant_(net.exponent.bias, 1e4)
         assert net(x).isfinite().all()
@@ -89,22 +93,64 @@ class TestOneNeuron:
     def test_what_its_gradients_have_to_do_with_each_other(self) -> None:
         """a dL/da - dL/db = λ a² of any weights: 0 where all gradients are (their proof)."""
         net: OneNeuronSkip = build((4,), 1, name="one_neuron_skip", hidden_sizes=[3]).double()
-        nn.init.constant_(net.amplitude, 0.7)
+        nn.init.constant_(net.amplitudes[0], 0.7)
         x, signs = torch.randn(9, 4).double(), torch.randn(9, 1).double().sign()
         loss = (1 - signs * net(x)).clamp_min(0).pow(3).mean()  # the polynomial hinge
         (loss + SkipNeuronPenalty(net, 0.3)()).backward()
-        a, of_a, of_b = net.amplitude, net.amplitude.grad, net.exponent.bias.grad
+        a, of_b = net.amplitudes[0], net.exponent.bias.grad
+        of_a = a.grad
         assert of_a is not None and of_b is not None and of_b.abs() > 0.01
         assert (a * of_a - of_b).item() == pytest.approx(0.3 * 0.7**2, abs=1e-9)
 
-    def test_its_penalty_turns_it_off(self) -> None:
-        sections = {"model": {"name": "one_neuron_skip", "hidden_sizes": [16]}}
+    @pytest.mark.parametrize("variant", ["output", "per_layer"])
+    def test_its_penalty_turns_it_off(self, variant: str) -> None:
+        def greatest(trainer: Any) -> float:
+            return max(each.abs().max().item() for each in trainer.model.amplitudes)
+
+        model = {"name": "one_neuron_skip", "hidden_sizes": [16], "variant": variant}
+        sections = {"model": model}
         data = {"name": "breast_cancer"}
         strong = [{"name": "skip_neuron", "strength": 10.0}]
         without, _ = trained(data, 10, **sections)
         off, metrics = trained(data, 10, **sections, regularizers=strong)
-        assert off.model.amplitude.abs().max() < 0.1 * without.model.amplitude.abs().max()
+        assert greatest(off) < 0.1 * greatest(without)
         assert metrics["val_accuracy"] > 0.9
+
+    def test_a_neuron_in_each_layer_is_one_unit_more_of_it(self) -> None:
+        """Layers of M + 1 units, the last of which are exp of what they see."""
+        net: NeuronPerLayer = build(
+            (4,), 1, name="one_neuron_skip", hidden_sizes=[3, 2], variant="per_layer"
+        )
+        for amplitude in net.amplitudes:
+            nn.init.normal_(amplitude)
+        x = torch.randn(5, 4)
+        seen = torch.cat([x, torch.zeros(5, 1)], 1)
+        before = [torch.zeros(4), *net.amplitudes]
+        layers: Any = zip(net.layers, net.exponents, before, strict=False)
+        for layer, exponent, amplitude in layers:
+            weight = torch.cat([layer.weight, exponent.weight])
+            weight = torch.cat([weight, amplitude[:, None]], 1)
+            z = seen @ weight.T + torch.cat([layer.bias, exponent.bias])
+            seen = torch.cat([z[:, :-1].relu(), z[:, -1:].exp()], 1)
+        weight = torch.cat([net.output.weight, net.amplitudes[-1][:, None]], 1)
+        torch.testing.assert_close(net(x), seen @ weight.T + net.output.bias)
+
+    def test_its_last_neuron_is_off_where_all_gradients_are(self) -> None:
+        """a dL/da - dL/db = λ L a^(2L) of any weights, of L layers."""
+        net: NeuronPerLayer = build(
+            (4,), 1, name="one_neuron_skip", hidden_sizes=[3, 2], variant="per_layer"
+        ).double()
+        a, b = net.amplitudes[-1], net.exponents[-1].bias
+        nn.init.constant_(a, 0.7)
+        x, signs = torch.randn(9, 4).double(), torch.randn(9, 1).double().sign()
+        loss = (1 - signs * net(x)).clamp_min(0).pow(3).mean()
+        (loss + SkipNeuronPenalty(net, 0.3)()).backward()
+        assert a.grad is not None and b.grad is not None and b.grad.abs() > 0.01
+        assert (a * a.grad - b.grad).item() == pytest.approx(0.3 * 2 * 0.7**4, abs=1e-9)
+
+    def test_no_layer_for_a_neuron(self) -> None:
+        with pytest.raises(BadConfigurationError, match="hidden_sizes: must have a layer"):
+            build((4,), 1, name="one_neuron_skip", hidden_sizes=[], variant="per_layer")
 
     def test_more_than_two_classes(self) -> None:
         with pytest.raises(BadConfigurationError, match="needs one output or two"):

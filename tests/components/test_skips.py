@@ -10,11 +10,14 @@ import torch
 from torch import nn
 
 from hpsearch import registry
+from hpsearch.components import load_data
 from hpsearch.components.layers.modules import Residual
 from hpsearch.components.layers.skips import Concatenated, Gated
 from hpsearch.components.models.building import build_model
 from hpsearch.components.models.recurrent import Attention
 from hpsearch.errors import BadConfigurationError
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer
 
 
 def build(name: str, shape: tuple[int, ...], **keywords: Any) -> Any:
@@ -52,6 +55,89 @@ class TestSkips:
         residual = {"norm_position": "pre_norm_residual", "norm": "layer"}
         with pytest.raises(BadConfigurationError, match="skip: must be none"):
             build("mlp", (8,), hidden_sizes=[8, 8], skip="add", **residual)
+
+
+class TestSkipsOfConvolutions:
+    """The same around convolutions, with a projection where shapes differ."""
+
+    def parts(self, skip: str, **keywords: Any) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """A net's first way around, its inputs, and what its body makes of them."""
+        net = build("cnn", (4, 8, 8), skip=skip, **keywords)
+        around = next(each for each in net if hasattr(each, "way"))
+        x = torch.randn(2, 4, 8, 8)
+        return around, x, around.body(x)
+
+    @pytest.mark.parametrize("stride", [1, 2])
+    @pytest.mark.parametrize("channels", [4, 6])
+    def test_what_they_give(self, channels: int, stride: int) -> None:
+        for skip in ("add", "gated", "concat"):
+            keywords = {"channels": [channels], "stride": stride}
+            around, x, inner = self.parts(skip, **keywords)
+            size = 4 if skip == "concat" else channels
+            fits = stride == 1 and size == 4
+            assert isinstance(around.way, nn.Identity if fits else nn.Conv2d)
+            if not fits:
+                assert around.way.weight.shape == (size, 4, 1, 1) and around.way.bias is None
+            passed = around.way(x)
+            assert passed.shape == (2, size, 8 // stride, 8 // stride)
+            expected = passed + inner if skip == "add" else torch.cat([passed, inner], 1)
+            if skip == "gated":
+                share = around.gate(x).sigmoid()
+                expected = share * inner + (1 - share) * passed
+                assert (around.gate.bias == -1).all()
+            torch.testing.assert_close(around(x), expected)
+
+    @pytest.mark.parametrize("skip", ["add", "gated", "concat"])
+    def test_pooling_comes_after_them(self, skip: str) -> None:
+        net = build("cnn", (1, 8, 8), channels=[4, 6], convs_per_block=2, skip=skip, norm="batch")
+        kinds = [type(module).__name__ for module in net]
+        name = {"add": "Added", "gated": "Gated", "concat": "Concatenated"}[skip]
+        assert [each for each in kinds if each in (name, "MaxPool2d")] == [
+            *(name, name, "MaxPool2d"),
+            *(name, name, "MaxPool2d"),
+        ]
+        assert net(torch.randn(2, 1, 8, 8)).shape == (2, 3)
+
+    def test_channels_add_up_beside_each_other(self) -> None:
+        net = build("cnn", (2, 8, 8), channels=[4, 3], skip="concat", hidden_sizes=[])
+        convs = [each for each in net.modules() if isinstance(each, nn.Conv2d)]
+        assert [(each.in_channels, each.out_channels) for each in convs] == [(2, 4), (6, 3)]
+        assert linears(net) == [(3, (2 + 4 + 3) * 2 * 2)]
+
+    def test_of_sequences(self) -> None:
+        for skip in ("add", "gated", "concat"):
+            net = build("cnn", (9, 5), channels=[4, 6], stride=2, pool=1, skip=skip)
+            assert net(torch.randn(3, 9, 5)).shape == (3, 3)
+
+    def test_a_gate_keeps_its_bias_when_weights_are_drawn(self) -> None:
+        values = {
+            "model": {"name": "cnn", "channels": [4], "skip": "gated"},
+            "optimizer": {"name": "sgd"},
+            "initializer": {"name": "he_normal"},
+            "batch_size": 32,
+        }
+        trainer = Trainer(TrialConfig(0, 0, 1, values), load_data({"name": "digits"}, seed=0))
+        gate = next(each for each in trainer.model.modules() if isinstance(each, Gated)).gate
+        assert isinstance(gate, nn.Conv2d) and gate.bias is not None and (gate.bias == -1).all()
+
+    @pytest.mark.parametrize(
+        ("keywords", "match"),
+        [
+            ({"kernel_size": 2}, "skip: must be none unless .* kernel_size is 2 and the padding"),
+            (
+                {"padding": "valid"},
+                "skip: must be none unless .* the padding valid, but got 'add'",
+            ),
+            ({"channels": []}, "skip: must be none without convolutions"),
+            (
+                {"norm_position": "pre_norm_residual", "norm": "batch"},
+                "skip: must be none with pre_norm_residual",
+            ),
+        ],
+    )
+    def test_what_is_refused(self, keywords: Any, match: str) -> None:
+        with pytest.raises(BadConfigurationError, match=match):
+            build("cnn", (4, 8, 8), **{"channels": [4, 4], "skip": "add", **keywords})
 
 
 class TestDepth:

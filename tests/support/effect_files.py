@@ -32,6 +32,7 @@ def write_files(folder: Path) -> None:
         write_masks(folder / f"{name} masks", seed=seed)
         write_images(folder / f"{name} images", count=20, size=(6 + seed, 4))
         _write_captions(folder, name, seed)
+        _write_ids(folder / f"{name} ids.csv", rng)
         values = {**SECTIONS, "optimizer": {"name": "sgd"}}
         model = Trainer(TrialConfig(seed + 1, 0, 1, values), data_of("wine")).model
         torch.save(model.state_dict(), folder / f"{name}.pt")
@@ -77,7 +78,8 @@ def _write_arrays(path: Path, rng: Any) -> None:
     names = ("x", "x2", "y", "y2", "who")
     arrays = {each: rng.normal(size=(ROWS, 3)) for each in names if each[0] == "x"}
     arrays |= {each: rng.integers(2, size=ROWS) for each in names if each[0] == "y"}
-    np.savez(path, who=np.arange(ROWS) // 5, **arrays)
+    ids = np.array([[i % 8, 1 + i % 7, 8] for i in range(ROWS)])
+    np.savez(path, who=np.arange(ROWS) // 5, ids=ids, **arrays)
 
 
 def _write_pictures(folder: Path, rng: Any) -> None:
@@ -105,6 +107,18 @@ def _write_captions(folder: Path, name: str, seed: int) -> None:
         for i in range(ROWS)
     ]
     pd.DataFrame(rows).to_csv(folder / f"{name} captions.csv", index=False)
+
+
+def _write_ids(path: Path, rng: Any) -> None:
+    """Write a table with two columns of sequences of ids, and two of what may be learned."""
+    rows = [rng.integers(7, size=rng.integers(1, 6)) for _ in range(ROWS)]
+    columns = {
+        "ids": [" ".join(map(str, row)) for row in rows],
+        "others": [" ".join(map(str, row[::-1])) for row in rows],
+        "y": ["höher" if row[0] > 3 else "low" for row in rows],
+        "z": ["odd" if row[-1] % 2 else "even" for row in rows],
+    }
+    pd.DataFrame(columns).to_csv(path, index=False)
 
 
 def _write_texts(folder: Path, seed: int) -> None:

@@ -87,6 +87,7 @@ class Loaded:
         arrays = [array for split in splits if split for array in (inputs_of(split), split.y)]
         folds = [rows for fold in data.folds for rows in fold]
         known = [data.kind, str(data.class_names), str(data.feature_names), data.output_size]
+        known += [data.num_tokens, str(data.padding_id)]
         return {"arrays": [*arrays, *folds], "known": known}
 
 
@@ -145,6 +146,7 @@ class Checked:
 MLP = {"name": "mlp", "hidden_sizes": [8]}
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
+DECODER = {"name": "encoder_decoder", "hidden_size": 6, "encoder": RNN}
 AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
 STACKED = {"name": "stacked_autoencoder", "hidden_sizes": [4, 3]}
 DBN = {"name": "dbn", "hidden_sizes": [4, 3]}
@@ -211,7 +213,10 @@ PLACES: dict[str, list[Any]] = {
     "task.word_embedding": [_section("task", "words", model={"name": "skip_gram"})],
     "model.late_fusion": [_section("model", "captions")],
     "model.tree_lstm": [_section("model", "trees")],
+    "model.recursive_nn": [_section("model", "trees")],
     "task.sequence_labelling": [_section("task", "echo", model=RNN)],
+    "model.encoder_decoder": [_section("model", "said")],
+    "task.sequence_generation": [_section("task", "said", model=DECODER)],
     "model.hopfield": [_section("model", "patterns")],
     "task.associative_memory": [_section("task", "patterns", model={"name": "hopfield"})],
     "model.image_prior": [_section("model", "damaged")],

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.support.effect_places import CASCADE, CNN, DBN, FCN, MLP, RNN, STACKED, TRANSFORMER
+from tests.support.effect_places import (
+    CASCADE,
+    CNN,
+    DBN,
+    DECODER,
+    FCN,
+    MLP,
+    RNN,
+    STACKED,
+    TRANSFORMER,
+)
 
 #: a rate at which training gets worse, and better again
 ROUGH = {"optimizer": {"name": "sgd", "lr": 4.0}}
@@ -22,6 +32,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "dataset.parquet": {"path": "one.parquet", "target": "y", "drop": ["said"]},
     "dataset.npz": {"path": "one.npz"},
     "dataset.text_csv": {"path": "one.csv", "text": "text", "target": "y", "length": 8},
+    "dataset.token_ids": {"path": "one ids.csv", "target": "y"},
     "dataset.fortunes": {"topics": ["law", "love"], "data_dir": "one", "length": 8},
     "dataset.text": {"path": "one.txt", "length": 8},
     "dataset.word_pairs": {"path": "one.txt", "min_count": 1, "subsample": 0},
@@ -56,6 +67,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.mlp": MLP,
     "model.cnn": CNN,
     "model.rnn": RNN,
+    "model.encoder_decoder": DECODER,
     "model.fcn": FCN,
     "model.transformer": TRANSFORMER,
     "model.autoencoder": {"hidden_sizes": [4], "code_size": 2},
@@ -66,6 +78,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "model.recurrent_cnn": {"channels": [4, 4], "steps": 1},
     "model.skip_gram": {"width": 4},
     "model.tree_lstm": {"hidden_size": 4},
+    "model.recursive_nn": {"hidden_size": 4},
     "model.rbm": {"hidden_size": 4},
     "model.barlow_twins": {"encoder": MLP, "embedding_size": 4, "projector_sizes": [6, 5]},
     "model.siamese": {"embedding_size": 4, "encoder": MLP},
@@ -185,6 +198,13 @@ CONTEXTS: dict[str, Context] = {
     "dataset.npz.x_test": Context({"x_test": "x", "y_test": "y"}, values=("x2",)),
     "dataset.npz.y_test": Context({"x_test": "x", "y_test": "y"}, values=("y2",)),
     "dataset.npz.groups": Context(values=("who",)),
+    "dataset.npz.num_tokens": Context({"x": "ids"}, values=(9,)),
+    "dataset.npz.padding_id": Context({"x": "ids", "num_tokens": 9}, values=(8,)),
+    "dataset.token_ids.path": Context(values=("two ids.csv",)),
+    "dataset.token_ids.ids": Context(values=("others",)),
+    "dataset.token_ids.num_tokens": Context(values=(9,)),
+    "dataset.token_ids.length": Context(values=(2,)),
+    "dataset.token_ids.separator": Context(values=(";",), refuses=True),
     "dataset.fortunes.topics": Context(values=(["law", "work"],)),
     "dataset.*.data_dir": Context(values=("two",)),
     "dataset.image_folder.path": Context(values=("two images",)),
@@ -206,6 +226,7 @@ CONTEXTS: dict[str, Context] = {
     "task.multilabel.head": Context({"loss": "tests.support.effects:squares"}, values=("svm",)),
     "task.*.head": Context({"loss": "tests.support.effects:squares"}),
     "model.mlp.depth": Context({"hidden_sizes": [8]}, values=(2,)),
+    "model.cnn.skip": Context({"channels": [4, 4]}),
     "model.mlp.skip": Context({"hidden_sizes": [8, 8]}),
     "model.mlp.norm_position": Context({"hidden_sizes": [8, 8], "norm": "layer"}),
     "model.cnn.norm_position": Context({"channels": [4, 4], "norm": "layer"}),
@@ -214,6 +235,9 @@ CONTEXTS: dict[str, Context] = {
     "model.from_checkpoint.mc_dropout_samples": Context({"architecture": {**MLP, "dropout": 0.5}}),
     "model.cnn.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.rnn.mc_dropout_samples": Context({"dropout": 0.5}),
+    "model.encoder_decoder.encoder": Context(values=({**RNN, "cell": "gru"},)),
+    "model.encoder_decoder.mc_dropout_samples": Context({"encoder": {**RNN, "dropout": 0.5}}),
+    "model.encoder_decoder.teacher_forcing_decay": Context(values=(0.5,)),
     "model.fcn.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.mlp.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.transformer.mc_dropout_samples": Context({"dropout": 0.5}),
@@ -318,6 +342,7 @@ UNSEEN: dict[str, str] = {
     "dataset.image_text_csv.standardize": "inputs are of several kinds; true is refused",
     "dataset.captioned_shapes.standardize": "inputs are of several kinds; true is refused",
     "dataset.text_csv.standardize": "ids of word pieces aren't quantities; true is refused",
+    "dataset.token_ids.standardize": "ids aren't quantities; true is refused",
     "dataset.fortunes.standardize": "ids of word pieces aren't quantities; true is refused",
     "task.*.in_order": "refused: rows are drawn; test_in_order.py sees it",
     "task.regression.head": "numbers have one head, linear",
@@ -329,6 +354,7 @@ UNSEEN: dict[str, str] = {
     "model.echo_state.mc_dropout_samples": "refused: it has no dropout",
     "model.recurrent_cnn.mc_dropout_samples": "refused: it has no dropout",
     "model.skip_gram.mc_dropout_samples": "refused: it has no dropout",
+    "model.recursive_nn.mc_dropout_samples": "refused: it has no dropout",
     "model.tree_lstm.mc_dropout_samples": "refused: it has no dropout",
     "dataset.logic_trees.standardize": "numbers of nodes aren't quantities; true is refused",
     "dataset.adding_problem.standardize": "marks aren't quantities; true is refused",

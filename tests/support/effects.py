@@ -56,6 +56,8 @@ DATA: dict[str, dict[str, Any]] = {
     "words": {"name": "topic_words", "sentences": 30},
     "trees": {"name": "logic_trees", "trees": 60, "nodes": 5},
     "echo": {"name": "echo", "sequences": 60, "length": 5},
+    "said": {"name": "echo", "sequences": 60, "length": 5, "kind": "sequence_generation"},
+    "ids": {"name": "tests.support.effects:ids", **_SMALL},
     "patterns": {"name": "patterns", "num_patterns": 16, "size": 60, "damage": 0.3},
     "damaged": {"name": "damaged_image", "size": 8, "repeats": 16},
     "tokens": {"name": "markov_text", "characters": 600, "letters": 3, "length": 8},
@@ -86,6 +88,17 @@ def mixed() -> Mapping[str, Any]:
     y = np.empty((len(x), 2), object)
     y[:, 0], y[:, 1] = np.where(x[:, 0] > 0, "up", "down"), x[:, 1] + x[:, 2] ** 2
     return {"train": (x, y), "targets": ["way", "size"]}
+
+
+def ids() -> Mapping[str, Any]:
+    """Sequences of ids of different lengths, of which the last is learned."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((150, 6), np.int64)
+    for row in x:
+        length = rng.integers(1, 7)
+        row[:length] = rng.integers(1, 5, length)
+    last = x[np.arange(150), (x > 0).sum(1) - 1]
+    return {"train": (x, last > 2), "num_tokens": 5, "padding_id": 0}
 
 
 def units() -> Mapping[str, Any]:

@@ -7,8 +7,9 @@ The mapping may also name the `classes` and the `features`, say the `kind` of it
 quantities; `unit: 255` of inputs that are raw values divided by 255. `groups`, a label for each
 row to train, says which rows belong together; `ordered: True`, that they are ordered by time.
 With `windows` rows are the steps of a series, of which it makes rows once they are split (see
-`components.datasets.windows`); `num_tokens` says of how many tokens inputs are ids; `inputs`, as
-InputParts, which inputs of an example a row of `x` has one after the other.
+`components.datasets.windows`); `num_tokens` says of how many tokens inputs are ids, `padding_id`
+which of them fills up the ends of sequences; `inputs`, as InputParts, which inputs of an example
+a row of `x` has one after the other.
 `hpsearch.components.datasets.loading` splits and standardises them.
 
 Libraries that only reading needs are imported where they are used: every worker imports this
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import MinLen
+from annotated_types import Ge, MinLen
 from numpy.typing import NDArray
 
 from hpsearch.components.datasets import bundled
@@ -168,13 +169,18 @@ def npz(
     x_test: str | None = None,
     y_test: str | None = None,
     groups: str | None = None,
+    num_tokens: Annotated[int, Ge(2)] | None = None,
+    padding_id: Annotated[int, Ge(0)] | None = None,
 ) -> Returned:
     """Arrays by their names in a NumPy file; the first axis counts examples.
 
     `groups` names an array with a label for each example: those alike stay together in a split.
+    With `num_tokens` inputs are ids of so many tokens, (rows, steps); `padding_id` is that which
+    fills up the ends of shorter sequences, and belongs to the tokens.
     """
     splits = {"train": (x, y), "val": (x_val, y_val), "test": (x_test, y_test)}
-    return read_npz(resolve(folder, path), splits, groups)
+    found = read_npz(resolve(folder, path), splits, groups)
+    return {**found, "num_tokens": num_tokens or 0, "padding_id": padding_id}
 
 
 def _table(table: bundled.Table) -> Returned:

@@ -81,6 +81,9 @@ def _columns(source: Source) -> list[ColumnReading]:
     if source.num_tokens and source.windows is not None:
         return [_text(source, x)]
     target = _array("y", "target", "", train.y)
+    if source.num_tokens:
+        why = f"sequences of up to {x.shape[1]} ids of {source.num_tokens} tokens"
+        return [_array("x", "token ids", why, x), target]
     if x.ndim > 2 or x.shape[1] > MAX_FEATURES:
         shape = " x ".join(map(str, x.shape[1:]))
         return [_array("x", "number", f"examples of {shape} numbers", x), target]

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from hpsearch.components.data import FILLS, Kind
 from hpsearch.components.datasets.column_reading import ColumnReading
+from hpsearch.components.datasets.token_checks import check_ids
 from hpsearch.components.datasets.windows import SPLITS, Windows
 from hpsearch.components.encodings import kinds
 from hpsearch.components.examples import Arrays, Split
@@ -34,6 +35,7 @@ _OTHER_KEYS = (
     "table",
     "images",
     "num_tokens",
+    "padding_id",
     "inputs",
     "windows",
 )
@@ -53,8 +55,9 @@ class Source:
     names what fills NaNs in the arrays. `layout` tells the order of an image's axes, and whether
     they came with the channels last; here these are first. Raw values were divided by `unit`;
     `table` and `images` say how raw rows become inputs. With `windows` rows are the steps of a
-    series, of which it makes rows once they are split. Inputs may be ids of `num_tokens` tokens.
-    A row may hold several `inputs`, one after the other, which are then never standardised.
+    series, of which it makes rows once they are split. Inputs may be ids of `num_tokens` tokens,
+    of which `padding_id` fills up the ends of sequences. A row may hold several `inputs`, one
+    after the other. Neither ids nor these are ever standardised.
     """
 
     splits: Mapping[str, Split]
@@ -74,6 +77,7 @@ class Source:
     table: TableReader | None = None
     images: ImageReader | None = None
     num_tokens: int = 0
+    padding_id: int | None = None
     inputs: tuple[InputPart, ...] = ()
     windows: Windows | None = None
 
@@ -108,6 +112,9 @@ def read_source(returned: Any, name: str) -> Source:
     inputs = tuple(returned.get("inputs", ()))
     if inputs:
         _check_inputs(inputs, splits, name)
+    num_tokens, padding_id = int(returned.get("num_tokens", 0)), returned.get("padding_id")
+    if "windows" not in returned:  # these may leave out steps that are none
+        check_ids(splits, num_tokens, padding_id, name)
     kind = returned.get("kind")
     if kind is not None and kind not in kinds():
         raise UserCodeError(f"{name}: kind must be one of {', '.join(kinds())}, but got {kind!r}")
@@ -117,7 +124,7 @@ def read_source(returned: Any, name: str) -> Source:
         tuple(map(str, returned.get("features", ()))),
         tuple(map(str, returned.get("targets", ()))),
         kind,
-        bool(returned.get("standardize", True)) and not inputs,
+        bool(returned.get("standardize", True)) and not inputs and not num_tokens,
         _groups(returned["groups"], splits["train"], name) if "groups" in returned else None,
         bool(returned.get("ordered", False)),
         tuple(returned.get("columns", ())),
@@ -126,7 +133,8 @@ def read_source(returned: Any, name: str) -> Source:
         unit=float(returned.get("unit", 1)),
         table=returned.get("table"),
         images=returned.get("images"),
-        num_tokens=int(returned.get("num_tokens", 0)),
+        num_tokens=num_tokens,
+        padding_id=padding_id,
         inputs=inputs,
         windows=returned.get("windows"),
     )

@@ -102,7 +102,7 @@ class ImageTexts:
     @property
     def parts(self) -> tuple[InputPart, InputPart]:
         """What an example has."""
-        words = InputPart("text", (self.length,), len(self.ids) + 2)
+        words = InputPart("text", (self.length,), len(self.ids) + 2, END)
         return InputPart("image", self.files.shape), words
 
     def encode(self, table: DataFrame) -> NDArray[np.float32]:
@@ -163,7 +163,8 @@ def captioned_shapes(
     texts = [f"{start} {SHAPES[each]}" for start, each in zip(starts, said, strict=True)]
     ids = vocabulary(texts, len(texts))
     length = max(len(_words(text)) for text in texts)
-    parts = InputPart("image", (1, size, size)), InputPart("text", (length,), len(ids) + 2)
+    words = InputPart("text", (length,), len(ids) + 2, END)
+    parts = InputPart("image", (1, size, size)), words
     return {
         "train": (packed([pictures, ids_of(texts, ids, length)]), (shown == said).astype(int)),
         "classes": ["wrong", "right"],

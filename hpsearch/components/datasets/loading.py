@@ -147,6 +147,7 @@ def _from_rows(
         unit=source.unit,
         raw_inputs=RawInputs(shape) if of.num_inputs else source.raw_inputs(shape),
         num_tokens=source.num_tokens,
+        padding_id=source.padding_id,
         input_parts=source.inputs,
         kind_reason=decision.reason,
         target_names=source.target_names,

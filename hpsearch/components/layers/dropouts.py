@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Interval
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
+from hpsearch.components.batch import Tree
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.tasks.heads import Head
@@ -258,12 +260,12 @@ class MonteCarlo(nn.Module):
         """Return those of the model."""
         return layer_groups(self.model)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tree) -> Tensor:
         """Return the model's outputs, in evaluation those of the mean prediction over masks."""
         if self.training:
             outputs: Tensor = self.model(x)
             return outputs
-        devices = [x.device] if x.is_cuda else []
+        devices = [leaf.device for leaf in pytree.tree_leaves(x) if leaf.is_cuda][:1]
         with torch.random.fork_rng(devices), self._dropping():
             torch.manual_seed(0)
             samples = torch.stack([self.model(x) for _ in range(self.num_samples)])
@@ -282,4 +284,5 @@ class MonteCarlo(nn.Module):
 
 
 def _is_dropout(module: nn.Module) -> bool:
-    return isinstance(module, Dropout | nn.modules.dropout._DropoutNd)
+    is_ours = isinstance(module, Dropout) and module.drops
+    return is_ours or isinstance(module, nn.modules.dropout._DropoutNd)

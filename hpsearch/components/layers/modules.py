@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ class Dropout(nn.Module):
     for each step, of which masks are functions; else torch's global generator draws them.
     """
 
+    #: whether what is drawn drops values of what it is given
+    drops: ClassVar[bool] = True
     keep: Tensor
     scale: Tensor
     limit: Tensor

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hpsearch.components.layers.dropouts import RecurrentDropout
-from hpsearch.components.layers.modules import Dropout
 
 #: h, and c of an LSTM, each (B, H)
 State = tuple[Tensor, ...]
+#: what drops candidates of a state, or leaves them as they are
+Drop = Callable[[Tensor], Tensor]
 
 
 class Recurrence(nn.Module):
@@ -79,10 +80,13 @@ class Cell(Recurrence):
         return self._unroll(x, dropout or RecurrentDropout())
 
     @abstractmethod
-    def step(
-        self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Dropout
-    ) -> State:
+    def step(self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Drop) -> State:
         """Return the next state from W x + b and U h + b' (B, GH); `update` drops candidates."""
+
+    def next_state(self, x: Tensor, state: State, t: int) -> State:
+        """Return the state after one more input (B, I), that of the time step t."""
+        gates_x = self._of_inputs(x[:, None], ())[:, 0]
+        return self._advanced(gates_x, state, t, self._weight("weight_hh_l0"))
 
     def first_state(self, x: Tensor) -> State:
         """Return the state before the first time step."""
@@ -112,19 +116,31 @@ class Cell(Recurrence):
     def _unroll(self, x: Tensor, dropout: RecurrentDropout) -> Tensor:
         gates_x = self._of_inputs(x, dropout.input_masks(x, self.num_gates))
         weight = dropout.weights(self._weight("weight_hh_l0"))
-        bias = self._weight("bias_hh_l0")
         state, masks, outputs = self._begin(x), None, []
         for t, gates in enumerate(gates_x.unbind(1)):
             masks = dropout.state_masks(state[0], self.num_gates, masks)
-            gates_h = _masked_linear(state[0], weight, masks)
-            if self.norm_h is not None:
-                gates_h = self.norm_h(gates_h, t)
-            state = self.step(gates, gates_h + bias, state, t, dropout.update)
-            if self.on_state is not None:
-                self.on_state(state[0])
+            state = self._advanced(gates, state, t, weight, masks, dropout.update)
             outputs.append(state[0])
         self._keep(state)
         return dropout.drop_outputs(torch.stack(outputs, 1))
+
+    def _advanced(
+        self,
+        gates_x: Tensor,
+        state: State,
+        t: int,
+        weight: Tensor,
+        masks: Sequence[Tensor] = (),
+        update: Drop = torch.positive,
+    ) -> State:
+        """Return the state after W x + b (B, GH) of the time step t."""
+        gates_h = _masked_linear(state[0], weight, masks)
+        if self.norm_h is not None:
+            gates_h = self.norm_h(gates_h, t)
+        state = self.step(gates_x, gates_h + self._weight("bias_hh_l0"), state, t, update)
+        if self.on_state is not None:
+            self.on_state(state[0])
+        return state
 
     def _of_inputs(self, x: Tensor, masks: Sequence[Tensor]) -> Tensor:
         gates = _masked_linear(x, self._weight("weight_ih_l0"), masks)
@@ -143,9 +159,7 @@ class SimpleRNN(Cell):
 
     kind, num_gates = nn.RNN, 1
 
-    def step(
-        self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Dropout
-    ) -> State:
+    def step(self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Drop) -> State:
         """See Cell; there is no candidate to drop."""
         function = torch.tanh if self.weights.nonlinearity == "tanh" else torch.relu
         return (function(gates_x + gates_h),)
@@ -161,9 +175,7 @@ class LSTM(Cell):
         zeros = x.new_zeros(len(x), self.weights.hidden_size)
         return zeros, zeros
 
-    def step(
-        self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Dropout
-    ) -> State:
+    def step(self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Drop) -> State:
         """See Cell; `norm_c` normalises what the output's tanh sees."""
         i, f, g, o = (gates_x + gates_h).chunk(4, -1)
         c = f.sigmoid() * state[1] + i.sigmoid() * update(g.tanh())
@@ -191,9 +203,7 @@ class GRU(Cell):
 
     kind, num_gates = nn.GRU, 3
 
-    def step(
-        self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Dropout
-    ) -> State:
+    def step(self, gates_x: Tensor, gates_h: Tensor, state: State, t: int, update: Drop) -> State:
         """See Cell."""
         size = self.weights.hidden_size
         rz = (gates_x[:, : 2 * size] + gates_h[:, : 2 * size]).sigmoid()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from hpsearch.components.layers.activations import is_monotone
 from hpsearch.components.layers.modules import Residual
 from hpsearch.components.layers.normalizations import NormPosition, make_norm
-from hpsearch.components.layers.skips import Concatenated, Gated
+from hpsearch.components.layers.skips import Added, Concatenated, Gated, as_gate
 from hpsearch.errors import BadConfigurationError
 
 Pooling = Literal["max", "average"]
@@ -41,6 +41,15 @@ class Block:
         if self._keeps_shape():
             return [Residual(*norm, layer, self.activation, *last), *self._pooling()]
         return [*norm, layer, *self._activated(), *last]
+
+    def skipping(self, skip: Skip, *last: nn.Module) -> list[nn.Module]:
+        """Return the modules of a convolution with a way around it, and its pooling after that."""
+        if skip == "none":
+            return self.modules(*last)
+        conv = self.layer
+        assert isinstance(conv, nn.Conv2d)
+        body = replace(self, pool=(1, 1)).modules(*last)
+        return [skipping_convolution(body, skip, conv, self.out_size), *self._pooling()]
 
     def _activated(self) -> list[nn.Module]:
         """Return activation and pooling, in the order that takes the least time.
@@ -94,7 +103,36 @@ def skipping(block: list[nn.Module], skip: Skip, in_size: int, out_size: int) ->
     That adds or gates only where both have one width.
     """
     if skip == "concat":
-        return [Concatenated(*block)]
+        return [Concatenated(block)]
     if skip == "none" or in_size != out_size:
         return block
-    return [Residual(*block)] if skip == "add" else [Gated(block, out_size)]
+    if skip == "add":
+        return [Residual(*block)]
+    return [Gated(block, as_gate(nn.Linear(in_size, out_size)))]
+
+
+def skipping_convolution(
+    block: list[nn.Module], skip: Skip, conv: nn.Conv2d, out_size: int
+) -> nn.Module:
+    """Return a block of a convolution, before its pooling, with a skip to its `out_size` channels.
+
+    A convolution of 1x1 leads around it where channels or a stride would not fit: to its outputs'
+    channels, or with `concat` to as many as the inputs have. A gate is a convolution as its own.
+    """
+    size = conv.in_channels if skip == "concat" else out_size
+    stride: Any = conv.stride
+    fits = size == conv.in_channels and max(stride) == 1
+    way = None if fits else nn.Conv2d(conv.in_channels, size, 1, stride, bias=False)
+    if skip == "concat":
+        return Concatenated(block, way)
+    if skip == "add":
+        return Added(block, way)
+    form: Any = (conv.kernel_size, stride, conv.padding)
+    return Gated(block, as_gate(nn.Conv2d(conv.in_channels, out_size, *form)), way)
+
+
+def check_skip(skip: Skip, position: NormPosition) -> None:
+    """Refuse a skip beside another one."""
+    if skip != "none" and position == "pre_norm_residual":
+        rule = "must be none with pre_norm_residual, which is a skip already"
+        raise BadConfigurationError(rule, skip, keyword="skip")

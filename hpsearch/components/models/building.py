@@ -47,6 +47,7 @@ def build_model(
     *,
     output_shape: tuple[int, ...] | None = None,
     num_tokens: int = 0,
+    padding_id: int | None = None,
     kind: Kind = "",
     input_parts: tuple[InputPart, ...] = (),
 ) -> nn.Module:
@@ -54,7 +55,8 @@ def build_model(
 
     `scale` is how inputs came from raw values. The `head` says what predictions are of which
     `mc_dropout_samples` takes the mean; by default they are the outputs. `output_shape` is that of
-    an example's outputs, (output_size,) by default; inputs may be ids of `num_tokens` tokens.
+    an example's outputs, (output_size,) by default; inputs may be ids of `num_tokens` tokens, of
+    which `padding_id` fills up the ends of sequences.
     `kind` is that of what is learned; `input_parts` are the inputs of an example that has several.
     """
     keywords = dict(section)
@@ -82,6 +84,7 @@ def build_model(
         output_size=output_size,
         output_shape=(output_size,) if output_shape is None else output_shape,
         num_tokens=num_tokens,
+        padding_id=padding_id,
         task_kind=kind,
         input_scale=scale or Scale.identity(),
         input_parts=input_parts,
@@ -165,10 +168,15 @@ def check_outputs(
         )
 
 
-def check_is_causal(model: nn.Module, name: str, length: int, num_tokens: int) -> None:
+def check_is_causal(
+    model: nn.Module, name: str, length: int, num_tokens: int, padding_id: int | None = None
+) -> None:
     """Refuse a model that sees the tokens which it is to predict."""
     generator = torch.Generator().manual_seed(0)
-    before, others = torch.randint(num_tokens, (2, 4, length), generator=generator)
+    ids = torch.randint(num_tokens, (2, 4, length), generator=generator)
+    if padding_id is not None:  # where a sequence ends is seen by all of its steps
+        ids = torch.where(ids == padding_id, (padding_id + 1) % num_tokens, ids)
+    before, others = ids
     after = torch.cat([before[:, : length // 2], others[:, length // 2 :]], 1)
     with torch.no_grad():
         first, second = (model.eval()(ids)[:, : length // 2] for ids in (before, after))

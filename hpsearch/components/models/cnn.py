@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -20,7 +19,7 @@ from hpsearch.components.layers.dropouts import (
 )
 from hpsearch.components.layers.modules import Blocks, ChannelsLast, Dropout
 from hpsearch.components.layers.normalizations import NormPosition, NormSection
-from hpsearch.components.models.blocks import Block, Pooling, check_residuals
+from hpsearch.components.models.blocks import Block, Pooling, Skip, check_residuals, check_skip
 from hpsearch.components.models.convolutions import GlobalAveragePool
 from hpsearch.components.models.feedforward import mlp
 from hpsearch.errors import BadConfigurationError
@@ -50,6 +49,7 @@ def cnn(
     pooling: Pooling = "max",
     global_pool: bool = False,
     convs_per_block: Size = 1,
+    skip: Skip = "none",
 ) -> nn.Module:
     """Convolutions, each with a normalisation, an activation and pooling, then an mlp.
 
@@ -61,19 +61,31 @@ def cnn(
     place of all pixels. `norm`, `bias` and `conv_dropout` are those of the convolutions, `dropout`
     follows the hidden layers of the mlp. With `norm_position: pre_norm_residual` convolutions that
     keep their shape are added to their inputs before pooling; BadConfigurationError where none
-    does. Likewise where the data is neither images of the shape (channels, height, width) nor
-    sequences, or pooling leaves nothing of them.
+    does.
+
+    A `skip` leads around each convolution, with its norm and activation, before pooling: what
+    comes by it is added to the outputs, or mixed with them by a gate as in highway nets, or stands
+    beside them (`concat`). Where channels or a stride don't fit, a convolution of 1x1 brings it to
+    their shape. It needs `same` padding and an odd kernel.
+
+    BadConfigurationError where the data is neither images of the shape (channels, height, width)
+    nor sequences, or pooling leaves nothing of them.
     """
     is_sequence = len(input_shape) == 2
     check_shape("cnn", len(input_shape) in (2, 3), _NEEDS, input_shape)
     depth, *sides = input_shape[::-1] if is_sequence else input_shape
+    if skip != "none":
+        check_skip(skip, norm_position)
+        _check_places(skip, channels, kernel_size, padding)
     border = kernel_size // 2 if padding == "same" else 0
     # Channels last takes less time than the usual order on a CPU.
     order = StepsAsPixels() if is_sequence else ChannelsLast()
     begin: list[nn.Module] = [order, Dropout(input_dropout)]
     blocks: list[list[nn.Module]] = []
-    sizes = [depth, *(each for each in channels for _ in range(convs_per_block))]
-    for i, (size, num_channels) in enumerate(itertools.pairwise(sizes)):
+    wanted = [each for each in channels for _ in range(convs_per_block)]
+    sizes = [depth]
+    for i, num_channels in enumerate(wanted):
+        size = sizes[-1]
         function = make_activation(activation)
         wide = num_channels * widening(function)
         by = stride if i % convs_per_block == 0 else 1
@@ -82,11 +94,12 @@ def cnn(
         conv = nn.Conv2d(size, wide, *form, bias=bias)
         along = _along(sides, pooled)
         block = Block(conv, function, norm, norm_position, size, num_channels, along, pooling)
-        blocks.append(block.modules(*_conv_dropouts(conv_dropout)))
+        blocks.append(block.skipping(skip, *_conv_dropouts(conv_dropout)))
+        sizes.append(num_channels + (size if skip == "concat" else 0))
         sides = [((side + 2 * border - kernel_size) // by + 1) // pooled for side in sides]
         if min(sides) < 1:
             left = "x".join(map(str, sides))
-            place = f"convolution {i + 1} of {len(sizes) - 1} leaves {left}"
+            place = f"convolution {i + 1} of {len(wanted)} leaves {left}"
             after = "convolution" if convs_per_block == 1 else "block"
             raise _pooled_away(input_shape, f"pooling by {pool} after each {after}", place)
     check_residuals(blocks, norm_position, sizes)
@@ -100,6 +113,16 @@ def cnn(
     head: Blocks = mlp(shape, output_size, hidden_sizes, activation, dropout=dropout)
     first, *others = [*blocks, *head.layer_groups()]
     return Blocks.of([[*begin, *first], *others])
+
+
+def _check_places(skip: Skip, channels: Sequence[int], kernel_size: int, padding: str) -> None:
+    """Refuse a way around convolutions whose outputs have other places than their inputs."""
+    if not channels:
+        raise BadConfigurationError("must be none without convolutions", skip, keyword="skip")
+    if kernel_size % 2 == 0 or (padding == "valid" and kernel_size > 1):
+        told = f"kernel_size is {kernel_size} and the padding {padding}"
+        rule = f"must be none unless each output has a place of its inputs, but {told}"
+        raise BadConfigurationError(rule, skip, keyword="skip")
 
 
 class StepsAsPixels(nn.Module):

@@ -28,14 +28,17 @@ def make_encoder(
     embedding_size: int,
     folder: Path,
     num_tokens: int = 0,
+    padding_id: int | None = None,
     scale: Scale | None = None,
 ) -> nn.Module:
-    """Build a model from examples, or ids of `num_tokens` tokens, to embeddings (rows,
-    embedding_size); `scale` standardised the examples."""
+    """Build a model from examples, or ids of `num_tokens` tokens, filled up by `padding_id`, to
+    embeddings (rows, embedding_size); `scale` standardised the examples."""
     written = _MODEL.written_out(section)
     check_task(written["name"], VECTOR_TASKS[0], folder)
     sizes = input_shape, embedding_size
-    net = build_model(written, *sizes, folder, scale=scale, num_tokens=num_tokens)
+    net = build_model(
+        written, *sizes, folder, scale=scale, num_tokens=num_tokens, padding_id=padding_id
+    )
     check_outputs(net, written["name"], input_shape, (embedding_size,), num_tokens)
     return net
 

@@ -14,7 +14,7 @@ from hpsearch.components.layers.dropouts import DropoutSection, Rate, make_dropo
 from hpsearch.components.layers.modules import Blocks, Dropout, Residual
 from hpsearch.components.layers.normalizations import NormPosition, NormSection
 from hpsearch.components.layers.skips import Gated
-from hpsearch.components.models.blocks import Block, Skip, check_residuals, skipping
+from hpsearch.components.models.blocks import Block, Skip, check_residuals, check_skip, skipping
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import register
 
@@ -74,13 +74,11 @@ def _repeated(hidden_sizes: Sequence[int], depth: int | None) -> Sequence[int]:
 def _check_skips(
     blocks: Sequence[Sequence[nn.Module]], skip: Skip, position: NormPosition, sizes: Sequence[int]
 ) -> None:
-    if skip == "none":
-        return
-    if position == "pre_norm_residual":
-        rule = "must be none with pre_norm_residual, which is a skip already"
-        raise BadConfigurationError(rule, skip, keyword="skip")
+    check_skip(skip, position)
     kinds = Residual | Gated
-    if skip != "concat" and not any(isinstance(each, kinds) for block in blocks for each in block):
+    if skip in ("add", "gated") and not any(
+        isinstance(each, kinds) for block in blocks for each in block
+    ):
         raise BadConfigurationError(
             "needs a layer as wide as its inputs, but of the widths "
             f"{', '.join(map(str, sizes))} no two neighbours are the same",

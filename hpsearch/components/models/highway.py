@@ -10,7 +10,7 @@ from torch import nn
 from hpsearch.components.examples import num_features
 from hpsearch.components.layers.activations import ActivationSection
 from hpsearch.components.layers.modules import Blocks
-from hpsearch.components.layers.skips import Gated
+from hpsearch.components.layers.skips import Gated, as_gate
 from hpsearch.components.models.convolutions import plain_activation
 from hpsearch.registry import Recommended, register
 
@@ -34,5 +34,5 @@ def highway(
     layers: list[list[nn.Module]] = []
     for _ in range(depth):
         body = [nn.Linear(width, width), plain_activation(activation)]
-        layers.append([Gated(body, width, gate_bias)])
+        layers.append([Gated(body, as_gate(nn.Linear(width, width), gate_bias))])
     return Blocks.of([first, *layers, [nn.Linear(width, output_size)]])

@@ -55,7 +55,8 @@ def late_fusion(
     for part in input_parts:
         section = given.get(part.name) or _usual(part)
         with placed("encoders", part.name):
-            nets.append(make_encoder(section, part.shape, embedding_size, folder, part.num_tokens))
+            ids = part.num_tokens, part.padding_id
+            nets.append(make_encoder(section, part.shape, embedding_size, folder, *ids))
     sizes = len(nets), embedding_size
     fused = Concatenated(*sizes) if fusion == "concat" else GatedUnit(*sizes)
     return LateFusion(input_parts, nets, fused, nn.Linear(embedding_size, output_size))

@@ -1,6 +1,6 @@
 """Sequences of different lengths, whose ends are filled up to one length.
 
-Shapes: B rows, T steps, F features of a step.
+Shapes: B rows, T steps, F features of a step, or D numbers of a vector.
 """
 
 from __future__ import annotations
@@ -18,7 +18,20 @@ TOLERANCE = 1e-5
 
 
 class Padding(nn.Module):
-    """Counts the steps of sequences up to the last that has another value than `mask_value`, as it
+    """Counts the steps of sequences up to the last that is one of their own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the lengths of examples, int64 (B,), at least 1."""
+        steps = torch.arange(1, x.shape[1] + 1, device=x.device)
+        return (self.is_own(x) * steps).amax(1).clamp_min(1)
+
+    def is_own(self, x: Tensor) -> Tensor:
+        """Return which steps have something else than what fills up, bool (B, T)."""
+        raise NotImplementedError
+
+
+class PaddingByValue(Padding):
+    """Of sequences (B, T, F), filled up by steps whose features all have the `mask_value`, as it
     is after `scale`."""
 
     filler: Tensor
@@ -28,20 +41,37 @@ class Padding(nn.Module):
         values = (mask_value - scale.mean) / scale.std
         self.register_buffer("filler", torch.as_tensor(values), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the lengths of (B, T, F), int64 (B,), at least 1."""
-        is_own = ((x - self.filler).abs() > TOLERANCE).any(-1)
-        steps = torch.arange(1, x.shape[1] + 1, device=x.device)
-        return (is_own * steps).amax(1).clamp_min(1)
+    def is_own(self, x: Tensor) -> Tensor:
+        """See Padding."""
+        return ((x - self.filler).abs() > TOLERANCE).any(-1)
+
+
+class PaddingById(Padding):
+    """Of ids (B, T), which may be floats, filled up by the `padding_id`."""
+
+    def __init__(self, padding_id: int) -> None:
+        super().__init__()
+        self.padding_id = padding_id
+
+    def is_own(self, x: Tensor) -> Tensor:
+        """See Padding."""
+        return x != self.padding_id
 
 
 def make_padding(
-    mask_value: float | None, scale: Scale, input_shape: tuple[int, ...], num_tokens: int
+    mask_value: float | None,
+    scale: Scale,
+    input_shape: tuple[int, ...],
+    num_tokens: int,
+    padding_id: int | None = None,
 ) -> Padding | None:
-    """Return what counts steps; BadConfigurationError for examples that aren't (T, F), or a
-    value that none has."""
+    """Return what counts steps: the data set says by which id ids are filled up, a model by which
+    value numbers are.
+
+    BadConfigurationError for a value of examples that aren't (T, F), or one that none has.
+    """
     if mask_value is None:
-        return None
+        return None if padding_id is None else PaddingById(padding_id)
     if num_tokens or len(input_shape) != 2:
         rule = "must be left out but for sequences of the shape (time, features)"
         raise BadConfigurationError(rule, mask_value, keyword="mask_value")
@@ -51,7 +81,7 @@ def make_padding(
             mask_value,
             keyword="mask_value",
         )
-    return Padding(mask_value, scale)
+    return PaddingByValue(mask_value, scale)
 
 
 def is_within(lengths: Tensor, num_steps: int) -> Tensor:
@@ -73,6 +103,17 @@ def turned(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def last_of(x: Tensor, lengths: Tensor) -> Tensor:
-    """Return the last own step of each sequence (B, T, F) as (B, F)."""
+    """Return the last own step of each sequence (B, T, D) as (B, D)."""
     places = (lengths - 1)[:, None, None].expand(-1, 1, x.shape[2])
     return x.gather(1, places)[:, 0]
+
+
+def held(x: Tensor, lengths: Tensor) -> Tensor:
+    """Return sequences (B, T, D) whose last own step is repeated where they are filled up.
+
+    >>> held(torch.tensor([[1.0, 2, 0, 0]])[..., None], torch.tensor([2]))[..., 0].tolist()
+    [[1.0, 2.0, 2.0, 2.0]]
+    """
+    steps = torch.arange(x.shape[1], device=x.device)
+    places = torch.minimum(steps, lengths[:, None] - 1)
+    return x.gather(1, places[..., None].expand_as(x))

@@ -25,7 +25,14 @@ from hpsearch.components.layers.dropouts import (
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.layers.recurrence import Cell
 from hpsearch.components.models.building import VECTOR_TASKS
-from hpsearch.components.models.padding import Padding, is_within, last_of, make_padding, turned
+from hpsearch.components.models.padding import (
+    Padding,
+    held,
+    is_within,
+    last_of,
+    make_padding,
+    turned,
+)
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
@@ -40,6 +47,7 @@ def rnn(
     output_size: int,
     output_shape: tuple[int, ...],
     num_tokens: int,
+    padding_id: int | None,
     task_kind: Kind,
     input_scale: Scale,
     cell: CellSection = "lstm",
@@ -65,13 +73,14 @@ def rnn(
 
     Sequences of different lengths may be filled up at their ends by steps whose features all have
     the `mask_value`, as the data set has it: readouts and backward cells leave these steps out,
-    the statistics of batch norms don't.
+    the statistics of batch norms don't. Of ids the data set says what fills up. Where there is an
+    output for each step, that of the last own one is repeated.
     """
     is_each = len(output_shape) == 2
     if task_kind == "language_model" and bidirectional:
         rule = "must be false for a task that predicts each next step: it would be seen"
         raise BadConfigurationError(rule, True, keyword="bidirectional")
-    padding = make_padding(mask_value, input_scale, input_shape, num_tokens)
+    padding = make_padding(mask_value, input_scale, input_shape, num_tokens, padding_id)
     words = word_dropout(p_embed, num_tokens)
     embedding = nn.Embedding(num_tokens, hidden_size) if num_tokens else None
     size = hidden_size if num_tokens else num_inputs(input_shape, "rnn")
@@ -121,6 +130,7 @@ class RecurrentNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of a batch."""
+        lengths = None if self.padding is None else self.padding(x)
         if self.embedding is not None:
             ids = x.long()
             x = self.embedding(ids)
@@ -128,14 +138,15 @@ class RecurrentNet(nn.Module):
                 x = self.word_dropout.of_words(x, ids)
         if x.ndim == 4:  # each row of an image with all its channels
             x = x.transpose(1, 2).flatten(2)
-        lengths = None if self.padding is None else self.padding(x)
         x = self.input_dropout(x)
         for layer in self.layers:
             x = layer(x, lengths)
-        outputs: Tensor = self.output(x if self.readout is None else self._read(x, lengths))
+        outputs: Tensor = self.output(self._read(x, lengths))
         return outputs
 
     def _read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        if self.readout is None:
+            return x if lengths is None else held(x, lengths)
         own = None if lengths is None else is_within(lengths, x.shape[1])[..., None]
         if self.attention is not None:
             read: Tensor = self.attention(x, own)

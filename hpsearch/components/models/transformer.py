@@ -18,7 +18,7 @@ from hpsearch.components.layers.activations import ActivationSection, make_activ
 from hpsearch.components.layers.dropouts import Rate, WordDropout, WordRate, word_dropout
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.models.building import VECTOR_TASKS
-from hpsearch.components.models.padding import Padding, is_within, last_of, make_padding
+from hpsearch.components.models.padding import Padding, held, is_within, last_of, make_padding
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
@@ -34,6 +34,7 @@ def transformer(
     input_shape: tuple[int, ...],
     output_size: int,
     num_tokens: int,
+    padding_id: int | None,
     output_shape: tuple[int, ...],
     input_scale: Scale,
     width: Annotated[int, Ge(1), Recommended(32, 256, log=True)] = 64,
@@ -54,7 +55,8 @@ def transformer(
     step attends to itself and those before it, unless `causal` is false. Else it is an encoder:
     all steps attend to all, unless `causal` is true, and the outputs are of the mean of all steps
     or of the last. Steps whose features all have the `mask_value` only fill up the end of a
-    sequence: none attends to them, and readouts leave them out.
+    sequence: none attends to them, and readouts leave them out. Of ids the data set says what
+    fills up. Where there is an output for each step, that of the last own one is repeated.
 
     Blocks are normalised at their begin (pre-norm). `hidden_size` is that of their feed-forward
     part, 4 times the width by default. Places are told by rotating queries and keys (Su et al.,
@@ -88,7 +90,7 @@ def transformer(
         attention = Attention(width, heads, rotary, is_causal=is_causal)
         blocks.append(Block(width, attention, feed_forward, dropout))
     output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, output_size))
-    padding = make_padding(mask_value, input_scale, input_shape, num_tokens)
+    padding = make_padding(mask_value, input_scale, input_shape, num_tokens, padding_id)
     how = None if is_each else readout
     return Transformer(embedding, Dropout(dropout), blocks, output, how, padding)
 
@@ -239,6 +241,8 @@ class Transformer(nn.Module):
             x = x[:, -1] if lengths is None else last_of(x, lengths)
         elif self.readout == "mean":
             x = x.mean(1) if own is None else (x * own[..., None]).sum(1) / own.sum(1)[:, None]
+        elif lengths is not None:
+            x = held(x, lengths)
         outputs: Tensor = self.output(x)
         return outputs
 

@@ -24,6 +24,7 @@ from hpsearch.components.tasks import (
     regression,
     restoration,
     segmentation,
+    sequence_generation,
     sequence_labelling,
     word_embedding,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "regression",
     "restoration",
     "segmentation",
+    "sequence_generation",
     "sequence_labelling",
     "task_for",
     "undefined_scores",

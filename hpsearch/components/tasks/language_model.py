@@ -26,11 +26,13 @@ from hpsearch.components.tasks.parts import (
     smoothed_cross_entropy,
     summed_cross_entropy,
 )
+from hpsearch.components.tasks.placed_classes import class_numbers
+from hpsearch.errors import DataError
 from hpsearch.registry import register
 
 
 class NextToken(TargetEncoding):
-    """Ids int64 (rows, steps) of the tokens that follow."""
+    """Ids int64 (rows, steps) of the tokens that follow; steps that don't count are IGNORED."""
 
     reads_targets: ClassVar[bool] = False
     is_causal: ClassVar[bool] = True
@@ -39,13 +41,22 @@ class NextToken(TargetEncoding):
         """See TargetEncoding."""
         return f" of {output_size} tokens"
 
+    def checked(self, y: Values, names: Sequence[str], x: Values) -> Values:
+        """Return ids; DataError for what is none."""
+        if y.ndim == 1:  # steps of a text, of which its windows make rows
+            return y
+        if y.shape != x.shape:
+            rule = "language_model needs the next token of each (rows, steps)"
+            raise DataError(f"{rule}, but inputs are {x.shape} and targets {y.shape}")
+        return class_numbers(y, len(names), "tokens")
+
     def output_shape(self, output_size: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (steps, tokens)."""
         return (input_shape[0], output_size)
 
     def base_rates(self, y: Values, output_size: int) -> tuple[float, ...]:
         """See TargetEncoding."""
-        counts = np.bincount(y.ravel(), minlength=output_size) + 0.5
+        counts = np.bincount(y[y != IGNORED], minlength=output_size) + 0.5
         return tuple((counts / counts.sum()).tolist())
 
     def forecasts(self, y: Values, output_size: int) -> dict[str, Tensor]:
@@ -70,7 +81,7 @@ register_encoding("language_model", NextToken())
 
 
 class LanguageModel(SupervisedTask):
-    """Cross entropy of the next token; sums are over the tokens that the mask counts."""
+    """Cross entropy of the next token; sums are over the tokens that count."""
 
     kind: ClassVar[Kind] = "language_model"
     own_metrics: ClassVar[tuple[str, ...]] = (
@@ -83,11 +94,13 @@ class LanguageModel(SupervisedTask):
 
     def __init__(self, parts: TaskComponents, names: Sequence[str]) -> None:
         super().__init__(parts)
-        self._characters = torch.tensor([len(name) for name in names], dtype=torch.float64)
+        are_numbers = [*names] == [*map(str, range(len(names)))]
+        characters = [1 if are_numbers else len(name) for name in names]
+        self._characters = torch.tensor(characters, dtype=torch.float64)
 
     def count(self, batch: Batch) -> Tensor | int:
         """Return the number of tokens that count."""
-        return batch.targets.numel() if batch.mask is None else batch.mask.sum()
+        return _counting(batch).sum()
 
     def _compared(self, outputs: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return logits (tokens, vocabulary) and targets, those that don't count as IGNORED.
@@ -95,9 +108,7 @@ class LanguageModel(SupervisedTask):
         Losses other than the usual one don't know what to ignore: they get what counts.
         """
         logits, targets = in_float32(outputs).flatten(0, 1), batch.targets.flatten()
-        if batch.mask is None:
-            return logits, targets
-        counts = batch.mask.flatten()
+        counts = _counting(batch).flatten()
         if self._parts.reports_loss:
             return logits[counts], targets[counts]
         return logits, targets.masked_fill(~counts, IGNORED)
@@ -129,6 +140,12 @@ class LanguageModel(SupervisedTask):
         }
 
 
+def _counting(batch: Batch) -> Tensor:
+    """Return which tokens count, bool (rows, steps)."""
+    counts: Tensor = batch.targets != IGNORED
+    return counts if batch.mask is None else counts & batch.mask
+
+
 @register("task", "language_model")
 def language_model(
     output_size: int,
@@ -142,7 +159,8 @@ def language_model(
     """The next token at each step, learned by cross entropy; for data sets of tokens.
 
     Reports the cross entropy in nats per token whatever is trained on, accuracy, perplexity
-    (e to the cross entropy) and bits per character, which compares models of different tokens.
+    (e to the cross entropy) and bits per character, which compares models of different tokens;
+    of tokens that have no names but their numbers it is bits per token.
     The value of a loss that is given is `criterion`. A model gives an output for each step,
     which must not depend on later ones. To `metrics` each token is a row of a classification; all
     outputs of a split are kept for them.

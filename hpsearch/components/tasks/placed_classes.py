@@ -9,6 +9,7 @@ import numpy as np
 
 from hpsearch.components.batch import IGNORED
 from hpsearch.components.encodings import TargetEncoding, Values
+from hpsearch.errors import DataError
 
 
 class PlacedClasses(TargetEncoding):
@@ -28,3 +29,14 @@ class PlacedClasses(TargetEncoding):
         """See TargetEncoding."""
         counts = np.array(self.class_counts(y, output_size)) + 0.5
         return tuple((counts / counts.sum()).tolist())
+
+
+def class_numbers(y: Values, num_classes: int, what: str) -> Values:
+    """Return targets of steps as int64; DataError unless they are numbers of so many classes, or
+    IGNORED."""
+    is_class = (y >= 0) & (y < num_classes) if y.dtype.kind in "iu" else np.zeros(y.shape, bool)
+    wrong = y[~(is_class | (y == IGNORED))]
+    if wrong.size:
+        rule = f"targets must be numbers of the {num_classes} {what}, from 0, or {IGNORED} for"
+        raise DataError(f"{rule} steps that don't count", wrong.flat[0].item())
+    return y.astype(np.int64)

@@ -24,7 +24,7 @@ from hpsearch.components.tasks.parts import (
     predicted_classes,
     summed_cross_entropy,
 )
-from hpsearch.components.tasks.placed_classes import PlacedClasses
+from hpsearch.components.tasks.placed_classes import PlacedClasses, class_numbers
 from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.registry import register
 
@@ -43,19 +43,14 @@ class StepClasses(PlacedClasses):
 
     def checked(self, y: Values, names: Sequence[str], x: Values) -> Values:
         """Return class numbers; DataError for what is none."""
-        if x.ndim != 3 or y.shape != x.shape[:2]:
+        if x.ndim not in (2, 3) or y.shape != x.shape[:2]:
             raise DataError(
-                "sequence_labelling needs sequences (rows, steps, features) and a class for each "
-                f"step (rows, steps), but got {x.shape} and {y.shape}"
+                "sequence_labelling needs sequences (rows, steps, features) or ids (rows, steps), "
+                f"and a class for each step (rows, steps), but got {x.shape} and {y.shape}"
             )
         if len(names) < 2:
             raise DataError("sequence_labelling needs the names of two classes (`classes`)")
-        is_class = (y >= 0) & (y < len(names)) if y.dtype.kind in "iu" else np.zeros(y.shape, bool)
-        wrong = y[~(is_class | (y == IGNORED))]
-        if wrong.size:
-            rule = f"targets must be numbers of the {len(names)} classes, from 0, or {IGNORED} for"
-            raise DataError(f"{rule} steps that don't count", wrong.flat[0].item())
-        return y.astype(np.int64)
+        return class_numbers(y, len(names), "classes")
 
     def output_shape(self, output_size: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (steps, classes)."""
@@ -102,10 +97,19 @@ class SequenceLabelling(SupervisedTask):
         return counts
 
     def _compared(self, outputs: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return logits (steps, classes) and targets, those that count."""
+        """Return logits (steps, classes) and targets, those that don't count as IGNORED.
+
+        Losses other than the usual one don't know what to ignore: they get what counts.
+        """
         logits, targets = self._flat(in_float32(outputs), batch.targets)
+        if not self._parts.reports_loss:
+            return logits, targets
         counts = targets != IGNORED
         return logits[counts], targets[counts]
+
+    def _num_compared(self, targets: Tensor) -> Tensor:
+        """Return the number of steps that count."""
+        return (targets != IGNORED).sum().double().reshape(1)
 
     def _predictions(self, outputs: Tensor, targets: Tensor) -> Predictions:
         return predicted_classes(self.head, *self._flat(outputs, targets))

@@ -10,7 +10,7 @@ import pytest
 from hpsearch import registry
 from hpsearch.components.losses import LOSS
 from hpsearch.training.lanes.programs import obstacle_of
-from tests.support.effect_places import SIAMESE
+from tests.support.effect_places import DECODER, SIAMESE, TRANSFORMER
 from tests.support.effect_tables import NEEDED
 from tests.support.effects import data_of
 from tests.support.lanes import MLP, alone, assert_same, lane_config, together
@@ -86,12 +86,27 @@ def cases() -> list[Case]:
     found += [_loss(name) for name in names("loss")]
     found += [Case("model.cnn", {"model": CNN}, "digits"), Case("model.mlp", {"model": MLP})]
     found += [
+        *(
+            Case(
+                f"model.cnn {each}", {"model": {**CNN, "channels": [4, 4], "skip": each}}, "digits"
+            )
+            for each in ("add", "concat", "gated")
+        ),
         Case("model.rnn", {"model": RNN}, "digits"),
+        Case("model.rnn of ids", {"model": {**RNN, "bidirectional": True}}, "ids"),
+        Case("model.transformer of ids", {"model": TRANSFORMER}, "ids"),
+        *(
+            Case(f"model.recursive_nn {each}", {"model": {**_TREES, "composition": each}}, "trees")
+            for each in ("linear", "tensor")
+        ),
+        Case("model.encoder_decoder", {"model": _TAUGHT}, "said"),
         Case("model.perceptron", _PERCEPTRON, "tumours"),
     ]
     return found
 
 
+_TREES = {"name": "recursive_nn", "hidden_size": 4}
+_TAUGHT = {**DECODER, "teacher_forcing": 0.8, "teacher_forcing_decay": 0.2}
 _PERCEPTRON = {"model": {"name": "perceptron"}, "optimizer": {"name": "sgd", "lr": 0.1}}
 
 
