@@ -145,7 +145,8 @@ class Checked:
 MLP = {"name": "mlp", "hidden_sizes": [8]}
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
-AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
+VARIATIONAL = {"code_size": 2, "variational": True, "draws": 2}
+AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], **VARIATIONAL}
 STACKED = {"name": "stacked_autoencoder", "hidden_sizes": [4, 3]}
 DBN = {"name": "dbn", "hidden_sizes": [4, 3]}
 PRIOR = {"name": "image_prior", "channels": 4, "noise_channels": 3, "depth": 1}

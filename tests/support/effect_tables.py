@@ -218,6 +218,8 @@ CONTEXTS: dict[str, Context] = {
     "model.mlp.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.transformer.mc_dropout_samples": Context({"dropout": 0.5}),
     "model.*.corruption_rate": Context({"corruption": "masking"}),
+    "model.*.draws": Context({"variational": True}, values=(3,)),
+    "task.reconstruction.bound": Context({"likelihood": "gaussian"}),
     "task.pairs.loss": Context(values=("pair_hinge",)),
     "model.barlow_twins.encoder": Context(values=({**MLP, "activation": "tanh"},)),
     "model.barlow_twins.mc_dropout_samples": Context({"encoder": {**MLP, "dropout": 0.5}}),
