@@ -34,11 +34,13 @@ def conv_autoencoder(
     corruption_rate: Annotated[float, Interval(gt=0, le=1), Recommended(0.05, 0.5)] = 0.3,
     variational: bool = False,
     draws: Draws = 1,
+    downsampling: Literal["stride", "max", "average"] = "stride",
 ) -> nn.Module:
-    """Convolutions of stride 2 to a code and, in reverse order, back; for images.
+    """Convolutions to a code and, in reverse order, back; for images.
 
-    Each of 3x3 halves height and width, rounded up, which its counterpart restores: a transposed
-    convolution whose output padding is what rounding took, or upsampling before a convolution.
+    Each of 3x3 halves height and width, rounded up, by its stride or by pooling of 2x2 after it
+    (`downsampling`). Its counterpart restores them: a transposed convolution whose output padding
+    is what rounding took, or upsampling before a convolution, as pooling's counterpart is.
     `corruption`, `variational` and `draws` are those of `autoencoder`. For tasks other than
     reconstruction a linear layer on the code takes the decoder's place, so that an earlier stage
     can train the encoder for them.
@@ -51,7 +53,7 @@ def conv_autoencoder(
     wide = [depth, *channels]
     down: list[nn.Module] = []
     for size, out in zip(wide, channels, strict=False):
-        down += [nn.Conv2d(size, out, 3, 2, 1), plain_activation(activation)]
+        down += _down(downsampling, size, out, plain_activation(activation))
     smallest = (wide[-1], *sizes[-1])
     code = nn.Linear(math.prod(smallest), code_size * (1 + variational))
     encoder = nn.Sequential(*down, nn.Flatten(), code)
@@ -102,6 +104,14 @@ class _Variational(_Halves):
         mean, log_variance = self.encoder(x).chunk(2, 1)
         draws = self._draws * self.training
         return decoded_draws(self.reader, mean, log_variance, x.shape[1:], draws)
+
+
+def _down(kind: str, size: int, out: int, function: nn.Module) -> list[nn.Module]:
+    """Return layers that halve images, rounded up."""
+    if kind == "stride":
+        return [nn.Conv2d(size, out, 3, 2, 1), function]
+    pool = nn.MaxPool2d if kind == "max" else nn.AvgPool2d
+    return [nn.Conv2d(size, out, 3, padding=1), function, pool(2, ceil_mode=True)]
 
 
 def _up(
