@@ -202,6 +202,12 @@ PLACES: dict[str, list[Any]] = {
     "callback.exact_likelihood": [
         _section("callbacks", "units", many=True, model={"name": "rbm", "hidden_size": 4})
     ],
+    **{
+        f"callback.word_{kind}": [
+            _section("callbacks", "words", many=True, model={"name": "skip_gram"})
+        ]
+        for kind in ("analogies", "similarities")
+    },
     "callback.time_gradients": [_section("callbacks", "digits", many=True, model=RNN)],
     "model.one_neuron_skip": [_section("model", "tumours")],
     "model.echo_state": [_section("model", "digits")],

@@ -40,6 +40,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "dataset.blobs_segmentation": {"images": 40, "size": 12},
     "dataset.mask_folder": {"path": "one masks", "classes": ["a", "b", "c"]},
     "dataset.fashion_mnist": {"data_dir": "one"},
+    "callback.word_analogies": {"path": "one analogies.txt"},
+    "callback.word_similarities": {"path": "one similarities.txt"},
     "dataset.keel": {"set": "iris"},
     "dataset.image_text_csv": {
         "path": "one captions.csv",
@@ -263,6 +265,8 @@ CONTEXTS: dict[str, Context] = {
     "lr_scaling.none.base_batch_size": Context({"regime_adaptation": True}, values=(8,)),
     "gradient_clip.norm.max_norm": Context(values=(0.1,)),
     "constraint.max_norm.c": Context(values=(0.5,)),
+    "callback.word_analogies.path": Context(values=("two analogies.txt",)),
+    "callback.word_similarities.path": Context(values=("two similarities.txt",)),
     "callback.early_stopping.min_delta": Context({"patience": 1}),
     "callback.early_stopping.m*": Context({"patience": 2}, ROUGH),
     "callback.early_stopping.*": Context(beside=ROUGH),
