@@ -22,6 +22,7 @@ import plotly.offline
 from playwright.sync_api import Page, sync_playwright
 
 from hpsearch.analysis import SearchReport
+from hpsearch.analysis.ensemble import ensemble_told
 from hpsearch.errors import HpsearchError
 from hpsearch.runs import Runs
 from hpsearch.spec import load_spec
@@ -104,6 +105,7 @@ def result(name: str, report: SearchReport) -> dict[str, Any]:
         "trial": best.number,
         "params": dict(best.params),
         "test_metrics": report.test_metrics,
+        "ensemble": ensemble_told(report.record),
         "planned": progress.planned,
         "trials": progress.ended,
         "stopped_early": progress.stopped_early,

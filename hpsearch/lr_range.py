@@ -207,7 +207,10 @@ def _batch_sizes(tree: Tree) -> list[int | str]:
     """Return both ends of the batch sizes, and what lies in the middle."""
     if isinstance(tree, Range):
         low, high = int(tree.low), int(tree.high)
-        return sorted({low, round(math.sqrt(low * high)), high})
+        between = round(math.sqrt(low * high))
+        if tree.powers_of_two:
+            between = tree.whole_numbers[len(tree.whole_numbers) // 2]
+        return sorted({low, between, high})
     if isinstance(tree, Choices):
         sizes = [each for each in tree.choices if not isinstance(each, Range)]
         ordered = sorted(sizes, key=lambda size: math.inf if isinstance(size, str) else size)

@@ -7,6 +7,7 @@ keyword may have another range in another branch: `optimizer.sgd.lr`, `optimizer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,37 @@ from optuna.distributions import (
 )
 
 from hpsearch.spec import Choices, Range, Scalar, SearchSpec, Tree, join
+from hpsearch.spec.powers import is_power_of_two
 from hpsearch.spec.priors import Confidence, fitting_number
+
+
+class PowersOfTwo(IntDistribution):
+    """The powers of two from `low` to `high`, which are such.
+
+    Optuna knows its own distributions only: in the record it is `whole`.
+    """
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__(low, high, log=True)
+
+    @property
+    def exponents(self) -> tuple[int, int]:
+        """The least and the greatest exponent."""
+        return self.low.bit_length() - 1, self.high.bit_length() - 1
+
+    @property
+    def whole(self) -> IntDistribution:
+        """All integers from `low` to `high`, on the same scale."""
+        return IntDistribution(self.low, self.high, log=True)
+
+    def nearest(self, value: float) -> int:
+        """Return the power of two that is nearest on a logarithmic scale, within the ends."""
+        low, high = self.exponents
+        return 1 << min(max(round(math.log2(max(value, 1))), low), high)
+
+    def _contains(self, param_value_in_internal_repr: float) -> bool:
+        inside = super()._contains(param_value_in_internal_repr)
+        return inside and is_power_of_two(int(param_value_in_internal_repr))
 
 
 @dataclass(frozen=True)
@@ -112,6 +143,8 @@ def _clipped(distribution: BaseDistribution, value: Scalar) -> Scalar:
         return value
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     assert isinstance(value, int | float)
+    if isinstance(distribution, PowersOfTwo):
+        return distribution.nearest(value)
     return min(max(value, distribution.low), distribution.high)
 
 
@@ -136,7 +169,8 @@ def _prior_of_range(values: Range) -> Prior | None:
     if values.prior is None:
         return None
     low, high, step = values.low, values.high, values.step
-    value = fitting_number(values.prior, low, high, step, _has_integers(values))
+    is_integer = _has_integers(values)
+    value = fitting_number(values.prior, low, high, step, is_integer, values.powers_of_two)
     return Prior(value, values.confidence)
 
 
@@ -145,6 +179,8 @@ def _has_integers(values: Range) -> bool:
 
 
 def _distribution(values: Range) -> BaseDistribution:
+    if values.powers_of_two:
+        return PowersOfTwo(int(values.low), int(values.high))
     if _has_integers(values):
         step = 1 if values.step is None else int(values.step)
         return IntDistribution(int(values.low), int(values.high), log=values.log, step=step)

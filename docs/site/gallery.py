@@ -71,6 +71,8 @@ def _page(name: str, comment: str, spec: str, found: Mapping[str, Any]) -> str:
     if found["test_metrics"]:
         scores = [[code(key), code(show(value))] for key, value in found["test_metrics"].items()]
         parts += ["Its model on the test split:\n", table(["metric", "value"], scores)]
+    if found.get("ensemble"):
+        parts.append(f"The ensemble is the {found['ensemble']}.\n")
     return "\n".join(parts)
 
 

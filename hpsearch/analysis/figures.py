@@ -38,7 +38,8 @@ from hpsearch.analysis.style import ACCENT, OUTCOMES, new_figure, wrap_name
 from hpsearch.analysis.trade_offs import pareto_figures
 from hpsearch.formatting import show, show_outcome
 from hpsearch.record import Outcome, Record, TrialRecord
-from hpsearch.space import Parameter
+from hpsearch.space import Parameter, PowersOfTwo
+from hpsearch.spec.powers import powers_of_two
 
 MAX_SLICES = 24
 _MAX_CURVE_POINTS = 40_000
@@ -284,7 +285,9 @@ def _set_parameter_axis(figure: go.Figure, distribution: BaseDistribution) -> No
     if distribution.log:
         low, high = math.log10(low), math.log10(high)
         figure.update_xaxes(type="log")
-        if high - low > 1.5:  # else a tick a power of ten would leave hardly any
+        if isinstance(distribution, PowersOfTwo):
+            figure.update_xaxes(tickvals=powers_of_two(distribution.low, distribution.high))
+        elif high - low > 1.5:  # else a tick a power of ten would leave hardly any
             figure.update_xaxes(dtick=1)
         if low < -2:
             figure.update_xaxes(tickformat=".0e")  # 1e-4, as in a spec

@@ -24,7 +24,7 @@ from hpsearch.analysis.blocks import Code, Section, Table, as_rows
 from hpsearch.analysis.leaders import leaders
 from hpsearch.formatting import show
 from hpsearch.record import Record, TrialRecord
-from hpsearch.space import Parameter
+from hpsearch.space import Parameter, PowersOfTwo
 from hpsearch.spec import Scalar
 
 #: trials with a result from which on something is said, and of these the best that are looked at
@@ -191,6 +191,8 @@ def _value(distribution: Numeric, place: float, first: float, width: float) -> f
         return float(distribution.high if place else distribution.low)
     number = first + place * width
     value = math.exp(number) if distribution.log else number
+    if isinstance(distribution, PowersOfTwo):
+        return 2.0 ** max(round(math.log2(value)), 0)
     if distribution.low >= 0:  # what is never negative stays so
         value = max(value, 0.0)
     is_integer = isinstance(distribution, IntDistribution)

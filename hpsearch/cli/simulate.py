@@ -118,7 +118,7 @@ def _workers(text: str) -> int:
 def _spec(path: Path | None, record: Record, overrides: Sequence[str]) -> SearchSpec:
     """Return the spec to simulate, checked as far as a simulation needs it: no code, no data."""
     from hpsearch.spec.reading import draft_of, read_draft
-    from hpsearch.validation.recommended import with_recommended_ranges
+    from hpsearch.validation import filled_in
 
     if path is None:
         draft = draft_of(record.spec.to_dict(), record.spec.folder, overrides)
@@ -130,8 +130,9 @@ def _spec(path: Path | None, record: Record, overrides: Sequence[str]) -> Search
         metric = f"{record.spec.objective.direction} {record.spec.objective.metric}"
         rule = f"must be that of {record.name}, {metric}, whose curves are replayed"
         raise SpecError([Problem("objective", rule, draft.spec.objective.model_dump())])
-    sections = with_recommended_ranges(draft.sections, draft.folder)
-    return draft.spec.model_copy(update=sections)
+    spec = filled_in(draft).spec
+    assert spec is not None
+    return spec
 
 
 def _say_source(record: Record, curves: RecordedCurves, replayed: Replay) -> None:

@@ -231,6 +231,8 @@ def _component_table(family: str) -> Table:
 def _describe(distribution: Any) -> str:
     if hasattr(distribution, "choices"):
         return " | ".join(str(choice) for choice in distribution.choices)
+    if hasattr(distribution, "exponents"):
+        return f"powers of two, {distribution.low} to {distribution.high}"
     notes = ["log"] if distribution.log else []
     if distribution.step not in (None, 1):
         notes.append(f"step {distribution.step:g}")

@@ -1,8 +1,9 @@
 """Callbacks by name: what happens at the end of an epoch of a trial.
 
-A factory gets the names of the `metrics` that every epoch reports. Where callbacks of its making
-measure some themselves, its attribute `metrics` names them; `{metric}` in a name stands for each
-metric of the task. Where not all models have them, its `measures(model)` says whether one has.
+A factory gets the names of the `metrics` that every epoch reports, and the spec's `folder`. Where
+callbacks of its making measure some themselves, its attribute `metrics` names them; `{metric}` in
+a name stands for each metric of the task. Where not all models have them, its `measures(model)`
+says whether one has.
 """
 
 from __future__ import annotations

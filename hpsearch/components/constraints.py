@@ -16,14 +16,14 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from hpsearch.components.weights import required_weights
-from hpsearch.registry import Recommended, register
+from hpsearch.registry import KerasDefault, Recommended, register
 
 Projection = Callable[[], None]
 
 
 @register("constraint", "max_norm")
 def max_norm(
-    model: nn.Module, c: Annotated[float, Gt(0), Recommended(1.0, 5.0)] = 3.0
+    model: nn.Module, c: Annotated[float, Gt(0), Recommended(1.0, 5.0), KerasDefault(2.0)] = 3.0
 ) -> Projection:
     """Scale a unit's incoming weights down to an L2 norm of `c` (Srivastava et al., 2014).
 

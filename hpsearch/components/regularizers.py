@@ -16,7 +16,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from hpsearch.components.weights import Weight, required_weights
-from hpsearch.registry import Recommended, register
+from hpsearch.registry import KerasDefault, Recommended, register
 
 Penalty = Callable[[], Tensor]
 Strength = Annotated[float, Ge(0), Recommended(1e-6, 1e-2, log=True)]
@@ -44,13 +44,13 @@ def measured(weights: list[Tensor], measure: Measure) -> Tensor:
 
 
 @register("regularizer", "l1")
-def l1(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
+def l1(model: nn.Module, strength: Annotated[Strength, KerasDefault(0.01)] = 1e-4) -> Penalty:
     """strength times the sum of |w| (Tibshirani, 1996)."""
     return WeightPenalty(required_weights(model), {_sizes: strength})
 
 
 @register("regularizer", "l2")
-def l2(model: nn.Module, strength: Strength = 1e-4) -> Penalty:
+def l2(model: nn.Module, strength: Annotated[Strength, KerasDefault(0.01)] = 1e-4) -> Penalty:
     """strength times the sum of w², as Keras has it: the gradient is 2 strength w."""
     return WeightPenalty(required_weights(model), {_squares: strength})
 

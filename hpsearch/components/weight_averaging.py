@@ -11,7 +11,7 @@ from typing import Annotated, Protocol
 
 from annotated_types import Ge, Interval
 
-from hpsearch.registry import Recommended, register
+from hpsearch.registry import KerasDefault, Recommended, register
 
 #: the share of all epochs before which nothing is averaged
 Start = Annotated[float, Interval(ge=0, lt=1), Recommended(0.0, 0.9)]
@@ -71,9 +71,11 @@ class Equal:
 
 @register("weight_averaging", "ema", weight_copies=1)
 def ema(
-    decay: Annotated[float, Interval(ge=0, lt=1), Recommended(0.9, 0.9999)] = 0.999,
+    decay: Annotated[
+        float, Interval(ge=0, lt=1), Recommended(0.9, 0.9999), KerasDefault(0.99)
+    ] = 0.999,
     start: Start = 0.0,
-    warmup: bool = True,
+    warmup: Annotated[bool, KerasDefault(False)] = True,
 ) -> Averaging:
     """An exponential moving average: after each step `decay` of it stays, 1 - `decay` is new.
 

@@ -17,7 +17,7 @@ from hpsearch.record.acts import Goal, Origin
 from hpsearch.record.reading import ReadableRecord
 from hpsearch.record.storage import batched
 from hpsearch.record.trials import TrialRecord
-from hpsearch.space import is_within
+from hpsearch.space import PowersOfTwo, is_within
 from hpsearch.spec import Scalar
 
 #: What Optuna is told. PRUNED teaches its samplers, FAIL they ignore.
@@ -87,7 +87,10 @@ class TrialWriter(ReadableRecord):
                 for name, value in params.items()
                 if not is_within(found[name], value)
             }
-        return found
+        return {
+            name: each.whole if isinstance(each, PowersOfTwo) else each
+            for name, each in found.items()
+        }
 
     def set_goal(self, number: int, goal: Goal) -> None:
         """Note until which epoch a user lets a trial train, whatever early stopping says."""

@@ -14,7 +14,8 @@ Users register theirs with the same decorator, by an entry point in the group
 `path/to/file.py:factory`. `register_family` adds a family, for keywords of their own components.
 
 Annotations say more than types: `ComponentOf` marks a keyword that is itself a component,
-`MetricName` one that names a metric, `Recommended` holds the range that `auto` stands for.
+`MetricName` one that names a metric, `Recommended` holds the range that `auto` stands for,
+`KerasDefault` the default of Keras where it is another.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ from hpsearch.registry.lookup import (
     register,
     register_library,
 )
-from hpsearch.registry.signatures import MetricName, Recommended, marked
+from hpsearch.registry.signatures import KerasDefault, MetricName, Recommended, marked
 
 __all__ = [
     "AUTO",
     "INJECTED",
     "Component",
     "ComponentOf",
+    "KerasDefault",
     "MetricName",
     "Recommended",
     "families",

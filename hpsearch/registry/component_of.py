@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpsearch.registry.component import user_code_from
-from hpsearch.registry.family import check_family
+from hpsearch.registry.family import INJECTED, check_family
 from hpsearch.registry.lookup import get
 
 #: the value of a keyword that stands for the range that its component recommends; so does `{}`
@@ -49,6 +49,8 @@ class ComponentOf:
     def build(self, value: Any, folder: Path | None = None, **offered: Any) -> Any:
         """Build the component that a value stands for, which holds no ranges any more."""
         keywords = dict(self.written_out(value))
+        if folder is not None and "folder" in INJECTED[self.family]:
+            offered["folder"] = folder
         with user_code_from(folder):
             return get(self.family, keywords.pop("name")).build(keywords, **offered)
 

@@ -42,7 +42,7 @@ INJECTED: dict[str, tuple[str, ...]] = {
     "regularizer": ("model",),
     "constraint": ("model",),
     "augmentation": ("input_shape", "output_size", "kind", "input_scale"),
-    "callback": ("metrics",),
+    "callback": ("metrics", "folder"),
     "finetune": ("model",),
     "calibration": ("kind",),
     "stage": (),

@@ -40,6 +40,16 @@ class Recommended:
 
 
 @dataclass(frozen=True)
+class KerasDefault:
+    """What Keras has where a keyword, or a section, isn't given: see `defaults` of a spec.
+
+    All are those of Keras 3.15.1: of its constructors, or of `Model.fit`.
+    """
+
+    value: Any
+
+
+@dataclass(frozen=True)
 class MetricName:
     """Marks a keyword that is the name of a metric of every epoch."""
 

@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from hpsearch.samplers.base import Observation, Sampler
 from hpsearch.samplers.unit_cube import value_at
-from hpsearch.space import SearchSpace
+from hpsearch.space import PowersOfTwo, SearchSpace
 from hpsearch.spec import Choices, Scalar
 from hpsearch.spec.priors import fitting_number, listed
 
@@ -83,7 +83,9 @@ def fitting_value(distribution: BaseDistribution, value: Any) -> Scalar:
         return _fitting_choice(distribution, value)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high, step = distribution.low, distribution.high, distribution.step
-    return fitting_number(value, low, high, step, isinstance(distribution, IntDistribution))
+    is_integer = isinstance(distribution, IntDistribution)
+    is_power = isinstance(distribution, PowersOfTwo)
+    return fitting_number(value, low, high, step, is_integer, is_power)
 
 
 def _fitting_choice(distribution: CategoricalDistribution, value: Any) -> Scalar:

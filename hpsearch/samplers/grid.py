@@ -11,8 +11,9 @@ from hpsearch.errors import Problem, SpecError
 from hpsearch.registry import register
 from hpsearch.samplers.base import Observation
 from hpsearch.samplers.unit_cube import value_at
-from hpsearch.space import Parameter, SearchSpace
+from hpsearch.space import Parameter, PowersOfTwo, SearchSpace
 from hpsearch.spec import Scalar
+from hpsearch.spec.powers import powers_of_two
 
 Condition = tuple[tuple[str, Scalar], ...]
 
@@ -101,6 +102,8 @@ def _values(parameter: Parameter) -> list[Scalar]:
     distribution = parameter.distribution
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
+    if isinstance(distribution, PowersOfTwo):
+        return list(powers_of_two(distribution.low, distribution.high))
     if isinstance(distribution, IntDistribution):
         return list(range(distribution.low, distribution.high + 1, distribution.step))
     assert isinstance(distribution, FloatDistribution)

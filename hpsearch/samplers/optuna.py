@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -19,7 +20,7 @@ from hpsearch.samplers.base import Direction, Observation, generator, integer_se
 from hpsearch.samplers.fidelity import View, make_view, rank
 from hpsearch.samplers.space_filling import RandomSampler
 from hpsearch.samplers.unit_cube import value_at
-from hpsearch.space import Parameter, SearchSpace
+from hpsearch.space import Parameter, PowersOfTwo, SearchSpace
 from hpsearch.spec import Scalar
 
 #: scored trials that a model is fitted on at most
@@ -134,8 +135,11 @@ class SteadyNSGAIISampler:
         parents = [
             create_trial(
                 value=-place,
-                params=_all_params(parent, self._flat, generator(self._seed, parent.number)),
-                distributions={p.name: p.distribution for p in self._flat},
+                params=_known(
+                    _all_params(parent, self._flat, generator(self._seed, parent.number)),
+                    self._flat,
+                ),
+                distributions={p.name: _known_distribution(p) for p in self._flat},
                 system_attrs={NSGAIISampler._get_generation_key(): 0},
             )
             for place, parent in enumerate(ranked[: self._population_size])
@@ -163,9 +167,26 @@ def _frozen(
     return create_trial(
         state=TrialState.RUNNING if score is None else TrialState.COMPLETE,
         value=score,
-        params=params,
-        distributions={p.name: p.distribution for p in parameters if p.name in params},
+        params=_known(params, parameters),
+        distributions={p.name: _known_distribution(p) for p in parameters if p.name in params},
     )
+
+
+def _known_distribution(parameter: Parameter) -> BaseDistribution:
+    """A parameter's distribution as Optuna knows it: powers of two by their exponents."""
+    distribution = parameter.distribution
+    if isinstance(distribution, PowersOfTwo):
+        return IntDistribution(*distribution.exponents)
+    return distribution
+
+
+def _known(params: Mapping[str, Scalar], parameters: Sequence[Parameter]) -> dict[str, Scalar]:
+    """The values of `_known_distribution`."""
+    is_power = {p.name: isinstance(p.distribution, PowersOfTwo) for p in parameters}
+    return {
+        name: value.bit_length() - 1 if is_power[name] and isinstance(value, int) else value
+        for name, value in params.items()
+    }
 
 
 def _all_params(
@@ -195,5 +216,7 @@ def _ask(
     params: dict[str, Scalar] = {}
     for parameter in parameters:
         if parameter.is_active(params):
-            params[parameter.name] = trial._suggest(parameter.name, parameter.distribution)
+            value = trial._suggest(parameter.name, _known_distribution(parameter))
+            is_power = isinstance(parameter.distribution, PowersOfTwo)
+            params[parameter.name] = 2**value if is_power else value
     return params

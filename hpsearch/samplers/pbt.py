@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from hpsearch.samplers.population import (
 )
 from hpsearch.samplers.space_filling import RandomSampler
 from hpsearch.samplers.unit_cube import value_at
-from hpsearch.space import SearchSpace
+from hpsearch.space import PowersOfTwo, SearchSpace
 from hpsearch.spec import Scalar
 from hpsearch.spec.stopping import MAX_EPOCHS
 
@@ -114,7 +115,8 @@ class PBTSampler(RandomPopulation):
 
 def perturbed(distribution: BaseDistribution, value: Scalar, factor: float) -> Scalar:
     """Return a value times a factor, within its range and on its grid; of choices the next larger
-    one, or the next smaller one for a factor below 1. Whole numbers move by 1 at least.
+    one, or the next smaller one for a factor below 1. Whole numbers move by 1 at least, powers of
+    two by a factor of 2.
 
     >>> perturbed(FloatDistribution(0.0, 1.0), 0.9, 1.2)
     1.0
@@ -126,6 +128,9 @@ def perturbed(distribution: BaseDistribution, value: Scalar, factor: float) -> S
         return _neighbour(distribution, value, way)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     assert isinstance(value, int | float)
+    if isinstance(distribution, PowersOfTwo):
+        steps = round(math.log2(factor)) or (0 if factor == 1 else way)
+        return distribution.nearest(value * 2.0**steps)
     low, high, step = distribution.low, distribution.high, distribution.step
     moved = value * factor
     if step is not None:

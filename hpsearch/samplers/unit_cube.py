@@ -15,7 +15,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpsearch.space import Parameter, SearchSpace
+from hpsearch.space import Parameter, PowersOfTwo, SearchSpace
 from hpsearch.spec import Scalar
 
 Array = NDArray[np.float64]
@@ -111,6 +111,9 @@ def value_at(distribution: BaseDistribution, coordinate: float) -> Scalar:
     if isinstance(distribution, CategoricalDistribution):
         choice: Scalar = distribution.choices[_cell(coordinate, len(distribution.choices))]
         return choice
+    if isinstance(distribution, PowersOfTwo):
+        least, _ = distribution.exponents
+        return 1 << (least + _cell(coordinate, int(_num_cells(distribution))))
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     if distribution.log:
         low, high = _log_ends(distribution)
@@ -139,6 +142,9 @@ def coordinate_of(distribution: BaseDistribution, value: Scalar) -> float:
     assert isinstance(value, int | float)
     if distribution.single():
         return 0.5
+    if isinstance(distribution, PowersOfTwo):
+        cell = distribution.nearest(value).bit_length() - 1 - distribution.exponents[0]
+        return (cell + 0.5) / _num_cells(distribution)
     if distribution.log:
         low, high = _log_ends(distribution)
         return (math.log(value) - low) / (high - low)
@@ -155,6 +161,9 @@ def _num_cells(distribution: BaseDistribution) -> float:
     """
     if isinstance(distribution, CategoricalDistribution):
         return len(distribution.choices)
+    if isinstance(distribution, PowersOfTwo):
+        least, greatest = distribution.exponents
+        return greatest - least + 1
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     if distribution.log or distribution.step is None:
         return math.inf

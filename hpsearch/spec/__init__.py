@@ -10,6 +10,7 @@ from hpsearch.spec.documents import dump_yaml, load_yaml
 from hpsearch.spec.fields import (
     COMPONENT_SECTIONS,
     COMPONENT_SETTINGS,
+    KERAS_SECTIONS,
     MODEL_SECTIONS,
     SECTIONS,
     SECTIONS_BESIDE_OWN_CODE,
@@ -47,6 +48,7 @@ from hpsearch.spec.units import parse_duration, parse_size
 __all__ = [
     "COMPONENT_SECTIONS",
     "COMPONENT_SETTINGS",
+    "KERAS_SECTIONS",
     "MODEL_SECTIONS",
     "VALUE_SECTIONS",
     "LastBatch",

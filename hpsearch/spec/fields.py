@@ -10,7 +10,7 @@ from annotated_types import Ge
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, ValidationInfo
 
 from hpsearch.errors import Problem, SpecError
-from hpsearch.registry import ComponentOf
+from hpsearch.registry import ComponentOf, KerasDefault
 from hpsearch.spec.command import CommandSetting, with_source_names
 from hpsearch.spec.objectives import Constraints, Objectives
 from hpsearch.spec.settings import Loader, Objective, Resources, SearchSettings
@@ -102,6 +102,7 @@ class SpecFields(Frozen):
     initializer: Annotated[
         Section,
         ComponentOf("initializer", optional=True),
+        KerasDefault({"name": "keras_default"}),
         Field(description="how weights are initialized"),
     ] = Field({"name": "torch_default"})
     augmentations: Annotated[
@@ -169,6 +170,7 @@ class SpecFields(Frozen):
             Annotated[int, Ge(1)] | Literal["full"],
             recommended=Range(low=16, high=256, log=True, prior=64, confidence="low"),
         ),
+        KerasDefault(32),
         Field(description="examples per training step"),
     ] = 64
     accumulate: Annotated[
@@ -196,6 +198,9 @@ class SpecFields(Frozen):
         ComponentOf("check", many=True, optional=True),
         Field(description="checks run on a trial before it trains"),
     ] = None
+    defaults: Literal["keras"] | None = Field(
+        None, description="of Keras, for what isn't given of the components that differ there"
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="bf16 and fp16 compute in mixed precision; fp16 scales the loss"
     )
@@ -267,6 +272,10 @@ COMPONENT_SECTIONS: Mapping[str, ComponentOf] = {
 }
 #: the parts of a trial that are plain values
 VALUE_SECTIONS: Mapping[str, ValueOf] = _marked(SpecFields, ValueOf)
+#: the parts of a trial that are something else in Keras where they aren't given
+KERAS_SECTIONS: Mapping[str, Any] = {
+    name: mark.value for name, mark in _marked(SpecFields, KerasDefault).items()
+}
 #: all parts of a trial; each may hold ranges and choices, where it isn't `fixed`
 SECTIONS = (*COMPONENT_SECTIONS, *VALUE_SECTIONS)
 #: those that a user's own code takes the place of

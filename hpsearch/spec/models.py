@@ -13,6 +13,7 @@ from hpsearch.registry import AUTO, ComponentOf
 from hpsearch.spec.documents import dump_yaml
 from hpsearch.spec.fields import (
     COMPONENT_SECTIONS,
+    KERAS_SECTIONS,
     MODEL_SECTIONS,
     SECTIONS,
     SECTIONS_BESIDE_OWN_CODE,
@@ -177,6 +178,15 @@ class SearchSpec(SpecFields):
     def to_yaml(self) -> str:
         """Return the resolved spec as YAML."""
         return dump_yaml(self.to_dict())
+
+
+def with_keras_sections(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a raw spec with the sections that Keras has other defaults for, if it asks for them.
+
+    Those of keywords are filled in when the spec is checked, which knows the components.
+    """
+    asks = raw.get("defaults") == "keras" and raw.get("model") is not None
+    return {**KERAS_SECTIONS, **raw} if asks else raw
 
 
 def with_named_components(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Literal, get_args
 
 from hpsearch.errors import Problem, nearest_names
+from hpsearch.spec.powers import is_power_of_two
 
 Confidence = Literal["low", "medium", "high"]
 CONFIDENCES: tuple[Confidence, ...] = get_args(Confidence)
@@ -19,7 +20,12 @@ _SHOWN = 40
 
 
 def fitting_number(
-    value: Any, low: float, high: float, step: float | None, is_integer: bool
+    value: Any,
+    low: float,
+    high: float,
+    step: float | None,
+    is_integer: bool,
+    powers_of_two: bool = False,
 ) -> int | float:
     """Return a number of a range in the range's type; ValueError with the rule that it breaks."""
     kinds = (int,) if is_integer else (int, float)
@@ -29,6 +35,8 @@ def fitting_number(
         raise ValueError(f"must be from {low:g} to {high:g}")
     if step and (Decimal(str(value)) - Decimal(str(low))) % Decimal(str(step)):
         raise ValueError(f"must be {low:g} plus a multiple of {step:g}")
+    if powers_of_two and not is_power_of_two(value):
+        raise ValueError("must be a power of two")
     return value if is_integer else float(value)
 
 
@@ -40,7 +48,8 @@ def range_prior_problems(value: Mapping[str, Any], path: str) -> Iterator[Proble
     low, high, step = value["low"], value["high"], value.get("step")
     is_integer = isinstance(low, int) and isinstance(high, int) and isinstance(step, int | None)
     try:
-        fitting_number(value["prior"], low, high, step, is_integer)
+        powers_of_two = value.get("powers_of_two", False)
+        fitting_number(value["prior"], low, high, step, is_integer, powers_of_two)
     except ValueError as error:
         yield Problem(f"{path}.prior", str(error), value["prior"])
 

@@ -32,6 +32,7 @@ def Int(
     *,
     log: bool = False,
     step: int | None = None,
+    powers_of_two: bool = False,
     prior: int | None = None,
     confidence: Confidence | None = None,
 ) -> Any:
@@ -39,8 +40,16 @@ def Int(
 
     >>> Int(1, 5)
     {'low': 1, 'high': 5}
+    >>> Int(16, 256, powers_of_two=True)
+    {'low': 16, 'high': 256, 'powers_of_two': True}
     """
-    more = {"log": log or None, "step": step, "prior": prior, "confidence": confidence}
+    more = {
+        "log": log or None,
+        "step": step,
+        "powers_of_two": powers_of_two or None,
+        "prior": prior,
+        "confidence": confidence,
+    }
     return {"low": low, "high": high, **_given(more)}
 
 

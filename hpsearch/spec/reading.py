@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from hpsearch.errors import Problem, SpecError, nearest_names
 from hpsearch.spec.documents import load_yaml
 from hpsearch.spec.fields import SECTIONS
-from hpsearch.spec.models import SearchSpec, with_named_components
+from hpsearch.spec.models import SearchSpec, with_keras_sections, with_named_components
 from hpsearch.spec.recipe import with_recipe, written
 from hpsearch.spec.trees import Tree, parse_tree, rule_of
 
@@ -92,6 +92,7 @@ def draft_of(raw: dict[str, Any], folder: str | Path, overrides: Sequence[str] =
 def draft_spec(raw: Mapping[str, Any], folder: str | Path = ".") -> Draft:
     """Check the shape of a spec given as plain values, collecting every problem."""
     folder, by_recipe, raw = Path(folder).resolve(), written(raw), with_recipe(raw)
+    raw = with_keras_sections(raw)
     named = with_named_components(raw)
     sections, problems = _sections(named)
     if "folder" in raw:  # it follows from where the spec lies

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpsearch.errors import Problem, nearest_names
+from hpsearch.spec.powers import is_power_of_two, powers_of_two
 from hpsearch.spec.priors import (
     DEFAULT_CONFIDENCE,
     PRIOR_KEYS,
@@ -40,6 +42,9 @@ class Range(Frozen):
     high: int | float = Field(description="the upper end, included")
     log: bool = Field(False, description="search on a logarithmic scale")
     step: int | float | None = Field(None, description="the distance between two values")
+    powers_of_two: bool = Field(
+        False, description="powers of two only, on a logarithmic scale; both ends are such"
+    )
     prior: int | float | None = Field(
         None, description="a value that is expected to be good: trials begin with it and near it"
     )
@@ -51,6 +56,14 @@ class Range(Frozen):
     def is_integer(self) -> bool:
         """Whether the range holds integers only."""
         return is_integer_range(self.low, self.high)
+
+    @property
+    def whole_numbers(self) -> Sequence[int]:
+        """The whole numbers that it holds, ascending."""
+        if self.powers_of_two:
+            return powers_of_two(self.low, self.high)
+        step = max(1, int(self.step or 1))
+        return range(math.ceil(self.low), math.floor(self.high) + 1, step)
 
 
 class Choices(Frozen):
@@ -159,7 +172,7 @@ def _parse_range(value: Mapping[str, Any], path: str, problems: list[Problem]) -
 
 
 def _range_problems(value: Mapping[str, Any], path: str) -> list[Problem]:
-    known = ("low", "high", "log", "step", *PRIOR_KEYS)
+    known = ("low", "high", "log", "step", "powers_of_two", *PRIOR_KEYS)
     found = [
         Problem(join(path, key), "must be a key of a range", key, nearest_names(key, known))
         for key in value
@@ -169,8 +182,9 @@ def _range_problems(value: Mapping[str, Any], path: str) -> list[Problem]:
         if (key in value and not _is_number(value[key])) or (key not in value and key != "step"):
             found.append(Problem(join(path, key), "must be a finite number", value.get(key)))
     log, step = value.get("log", False), value.get("step")
-    if not isinstance(log, bool):
-        found.append(Problem(join(path, "log"), "must be true or false", log))
+    for key in ("log", "powers_of_two"):
+        if not isinstance(value.get(key, False), bool):
+            found.append(Problem(join(path, key), "must be true or false", value[key]))
     if found:
         return [*found, *confidence_problems(value, path)]
     low, high = value["low"], value["high"]
@@ -189,7 +203,18 @@ def _range_problems(value: Mapping[str, Any], path: str) -> list[Problem]:
         found.append(Problem(path, f"step must leave at most {MAX_STEPS:,} values", dict(value)))
     elif step is not None and _remainder(high, low, step):
         found.append(Problem(path, "step must divide high - low", dict(value)))
+    if value.get("powers_of_two"):
+        found += _power_problems(ends, step, path)
     return found or [*range_prior_problems(value, path)]
+
+
+def _power_problems(ends: Mapping[str, float], step: float | None, path: str) -> Iterator[Problem]:
+    if step is not None:
+        yield Problem(path, "step and powers_of_two exclude each other", {**ends, "step": step})
+    if not all(map(is_power_of_two, ends.values())):
+        inside = ", ".join(map(str, powers_of_two(ends["low"], ends["high"]))) or "none"
+        rule = f"with powers_of_two both ends must be whole powers of two (it holds {inside})"
+        yield Problem(path, rule, dict(ends))
 
 
 def is_integer_range(low: float, high: float) -> bool:

@@ -60,13 +60,14 @@ def num_programs(tree: Tree) -> int:
 
     >>> num_programs({"width": Range(low=4, high=8), "rate": Range(low=0.0, high=0.5)})
     5
+    >>> num_programs({"width": Range(low=8, high=64, powers_of_two=True)})
+    4
     """
     if isinstance(tree, Choices):
         made = [num_programs(choice) for choice in tree.choices if not isinstance(choice, float)]
         return max(1, sum(made))
     if isinstance(tree, Range):
-        is_whole = isinstance(tree.low, int) and isinstance(tree.high, int)
-        return int((tree.high - tree.low) // (tree.step or 1)) + 1 if is_whole else 1
+        return len(tree.whole_numbers) if tree.is_integer else 1
     if isinstance(tree, Mapping):
         return math.prod(num_programs(tree[key]) for key in tree if not _is_shared(tree, key))
     if isinstance(tree, list | tuple):

@@ -23,6 +23,7 @@ from hpsearch.validation.consent import consent_problems
 from hpsearch.validation.disk import check_disk as check_disk
 from hpsearch.validation.ensembles import ensemble_problems
 from hpsearch.validation.functions import training_function_problems
+from hpsearch.validation.keras_defaults import keras_problems, with_keras_defaults
 from hpsearch.validation.launcher import launcher_problems
 from hpsearch.validation.notes import data_notes as data_notes
 from hpsearch.validation.outcomes import unique
@@ -34,8 +35,8 @@ from hpsearch.validation.trials import check_built_in_trial
 
 
 class Checked(NamedTuple):
-    """A checked spec with recommended ranges filled in, and the data set that was loaded for that,
-    if any."""
+    """A checked spec with recommended ranges and defaults filled in, and the data set that was
+    loaded for that, if any."""
 
     spec: SearchSpec
     data: Data | None
@@ -71,9 +72,10 @@ def check_draft(draft: Draft, *, is_new: bool = True, code: CodeSnapshot | None 
     """
     code = code or draft_snapshot(draft.raw, draft.folder)
     with code.imported(), working_directory(draft.folder), outliving_exits():
-        draft = _with_ranges(draft)
+        draft = filled_in(draft)
         data, problems = _check_trial(draft)
         problems += [*launcher_problems(draft, data), *settings_problems(draft)]
+        problems += keras_problems(draft)
         problems += [*device_problems(draft.spec), *ensemble_problems(draft.spec, data)]
     problems = unique(of_recipe([*draft.problems, *problems], draft.written))
     if is_new and not problems and draft.spec is not None:
@@ -83,9 +85,11 @@ def check_draft(draft: Draft, *, is_new: bool = True, code: CodeSnapshot | None 
     return Checked(draft.spec, data)
 
 
-def _with_ranges(draft: Draft) -> Draft:
-    """Return a draft with recommended ranges filled in."""
+def filled_in(draft: Draft) -> Draft:
+    """Return a draft with recommended ranges and another library's defaults filled in."""
     sections = with_recommended_ranges(draft.sections, draft.folder)
+    if draft.raw.get("defaults") == "keras" and not keras_problems(draft):
+        sections = with_keras_defaults(sections, draft.folder)
     spec = draft.spec and draft.spec.model_copy(update=sections)
     return replace(draft, sections=sections, spec=spec)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hpsearch import registry
 from hpsearch.registry import ComponentOf
@@ -16,6 +16,7 @@ from hpsearch.samplers.unit_cube import value_at
 from hpsearch.space import Parameter, SearchSpace
 from hpsearch.spec import (
     COMPONENT_SECTIONS,
+    KERAS_SECTIONS,
     Choices,
     Range,
     Scalar,
@@ -24,10 +25,18 @@ from hpsearch.spec import (
     default_of,
     join,
 )
-from hpsearch.validation.recommended import common_default, components_named
+from hpsearch.validation.keras_defaults import default_in
+from hpsearch.validation.recommended import common, components_named
 
 #: is in no range, and no choice
 _UNKNOWN = inspect.Parameter.empty
+
+
+class _Origin(NamedTuple):
+    """Whose defaults they are: of the user's files too, and of a library that a spec asks for."""
+
+    folder: Path
+    library: str | None
 
 
 def default_configuration(spec: SearchSpec) -> dict[str, Scalar]:
@@ -46,12 +55,14 @@ def default_values(spec: SearchSpec) -> dict[str, Scalar]:
     Of each hyperparameter: its prior, else the default of the component's keyword or of the
     section, where that lies in its range, else the middle of the range or the first choice.
     """
-    space, folder = SearchSpace.of(spec), Path(spec.folder)
+    space, origin = SearchSpace.of(spec), _Origin(Path(spec.folder), spec.defaults)
     defaults: dict[str, Any] = {}
     for section, tree in spec.trial_sections.items():
         of = COMPONENT_SECTIONS.get(section)
         default = _UNKNOWN if section == "space" else default_of(section)
-        defaults |= dict(_defaults(tree, of, section, default, folder))
+        if spec.defaults == "keras":
+            default = KERAS_SECTIONS.get(section, default)
+        defaults |= dict(_defaults(tree, of, section, default, origin))
     return {
         parameter.name: _value(parameter, defaults.get(parameter.name, _UNKNOWN))
         for parameter in space.parameters
@@ -68,32 +79,32 @@ def _value(parameter: Parameter, default: Any) -> Scalar:
 
 
 def _defaults(
-    tree: Tree, of: ComponentOf | None, path: str, default: Any, folder: Path
+    tree: Tree, of: ComponentOf | None, path: str, default: Any, origin: _Origin
 ) -> Iterator[tuple[str, Any]]:
     """Yield the names of parameters of a tree, and what they would be if they weren't searched."""
     if isinstance(tree, Range | Choices):
         yield path, _label(default)
     if isinstance(tree, Choices):
         for label, choice in zip(tree.labels, tree.choices, strict=True):
-            yield from _defaults(choice, of, join(path, label), _UNKNOWN, folder)
+            yield from _defaults(choice, of, join(path, label), _UNKNOWN, origin)
     elif of is not None and of.many and isinstance(tree, list):
         one = replace(of, many=False)
         for i, item in enumerate(tree):
-            yield from _defaults(item, one, join(path, i), _UNKNOWN, folder)
+            yield from _defaults(item, one, join(path, i), _UNKNOWN, origin)
     elif of is not None and isinstance(tree, Mapping) and "name" in tree:
-        yield from _keyword_defaults(tree, of, path, folder)
+        yield from _keyword_defaults(tree, of, path, origin)
 
 
 def _keyword_defaults(
-    section: Mapping[str, Tree], of: ComponentOf, path: str, folder: Path
+    section: Mapping[str, Tree], of: ComponentOf, path: str, origin: _Origin
 ) -> Iterator[tuple[str, Any]]:
-    components = components_named(section["name"], of.family, folder)
+    components = components_named(section["name"], of.family, origin.folder)
     for key, tree in section.items():
         parameters = [each.keywords[key] for each in components if key in each.keywords]
-        default = common_default(parameters)
+        default = common([default_in(each, origin.library) for each in parameters])
         marks = (registry.marked(each, ComponentOf) for each in parameters)
         inner = next((mark for mark in marks if mark is not None), None)
-        yield from _defaults(tree, inner, join(path, key), default, folder)
+        yield from _defaults(tree, inner, join(path, key), default, origin)
 
 
 def _label(default: Any) -> Any:

@@ -29,6 +29,8 @@ def ensemble_problems(spec: SearchSpec | None, data: Data | None) -> Iterator[Pr
         rule = f"must be given with dataset, model and optimizer only: {what}"
         yield Problem(PLACE, rule)
     elif data is not None:
+        if spec.search.trials < 2:
+            yield Problem(PLACE, "must be given with two trials at least (search.trials)")
         yield from _launcher_problems(spec)
         yield from _task_problems(spec, data.fold(0) if data.folds else data)
 

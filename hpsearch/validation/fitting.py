@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from hpsearch.components import Data
@@ -44,7 +43,7 @@ def unfitting_values(found: list[Alternative], data: Data) -> Iterator[Problem]:
             tree, values = alternative.keywords.get(key), fitting(data.one_shape)
             if not isinstance(tree, Range) or not values:
                 continue
-            inside = range(math.ceil(tree.low), math.floor(tree.high) + 1, int(tree.step or 1))
+            inside = tree.whole_numbers
             if wrong := [value for value in inside if value not in values]:
                 shape = "x".join(map(str, data.one_shape[1:]))
                 fits = ", ".join(str(value) for value in values if value in inside) or "none"

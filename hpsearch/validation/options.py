@@ -83,7 +83,7 @@ def _broken_rule(value: Tree, option: Option, is_appended: bool) -> str | None:
 
 def _are_among(value: Tree, option: Option) -> bool:
     if isinstance(value, Range):
-        numbers = range(int(value.low), int(value.high) + 1, int(value.step or 1))
+        numbers = value.whole_numbers
         is_short = value.is_integer and len(numbers) <= _MAX_NUMBERS
         return is_short and all(_are_among(number, option) for number in numbers)
     with suppress(ValueError):

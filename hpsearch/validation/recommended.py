@@ -62,12 +62,11 @@ def _fill_keyword(tree: Tree, key: str, components: list[Component], folder: Pat
         return tree
     recommended = ranges.pop()
     assert recommended is not None
-    return Range(**recommended.to_dict(common_default(parameters)))
+    return Range(**recommended.to_dict(common([each.default for each in parameters])))
 
 
-def common_default(parameters: Sequence[inspect.Parameter]) -> Any:
+def common(defaults: Sequence[Any]) -> Any:
     """Return the default of a keyword where all components have the same, else `empty`."""
-    defaults = [each.default for each in parameters]
     is_common = defaults and all(default == defaults[0] for default in defaults)
     return defaults[0] if is_common else inspect.Parameter.empty
 

@@ -18,6 +18,7 @@ _NEEDED = {
     ("agent", "value_weight"): ("baseline", False),
     ("agent", "shared"): ("baseline", False),
     ("model", "corruption_rate"): ("corruption", "none"),
+    ("model", "draws"): ("variational", False),
 }
 #: augmentations of any inputs, of which each value is changed by itself
 _CHANGING = ("gaussian_noise", "feature_masking")
@@ -29,6 +30,7 @@ def problems_without_effect(draft: Draft, found: _Found) -> Iterator[Problem]:
     yield from _unneeded(found)
     yield from _unweighted_divergences(found)
     yield from _unlearned_divergences(found)
+    yield from _bounds_of_one_draw(found)
     yield from _hidden_padding(found)
     if draft.spec is not None and draft.raw.get("stages") is None:
         yield from _few_members(found, draft.spec.max_epochs)
@@ -55,6 +57,15 @@ def _unweighted_divergences(found: _Found) -> Iterator[Problem]:
             if key in task.keywords:
                 rule = "must be given with a variational autoencoder only (model.variational)"
                 yield Problem(join(task.path, key), rule, to_plain(task.keywords[key]))
+
+
+def _bounds_of_one_draw(found: _Found) -> Iterator[Problem]:
+    """Yield bounds of several draws of a code where no model draws several."""
+    models = [each for each in _having(found, "model", "draws") if max(_values(each, "draws")) > 1]
+    for task in () if models else _named(found, "task", "reconstruction"):
+        if set(_values(task, "bound")) == {"importance_weighted"}:
+            rule = "must be given with several draws a code only (model.draws)"
+            yield Problem(join(task.path, "bound"), rule, to_plain(task.keywords["bound"]))
 
 
 def _unlearned_divergences(found: _Found) -> Iterator[Problem]:

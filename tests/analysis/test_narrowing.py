@@ -34,6 +34,20 @@ def test_a_range_narrows_to_where_the_best_lie(tmp_path: Path) -> None:
     assert draft_spec(spec.to_dict()).spec is not None
 
 
+def test_ends_stay_powers_of_two(tmp_path: Path) -> None:
+    powers = {"low": 8, "high": 1024, "powers_of_two": True}
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    inner = searched(tmp_path / "in", {"n": powers}, lambda p: -abs(np.log2(p["n"]) - 6))
+    [narrower] = next_changes(inner)
+    assert isinstance(narrower, NewRange) and narrower.after == (16, 128)
+    outer = searched(tmp_path / "out", {"n": powers}, lambda p: np.log2(p["n"]))
+    [wider] = next_changes(outer)
+    assert isinstance(wider, NewRange) and wider.is_wider and wider.after == (256, 16384)
+    spec, _ = next_spec(outer)
+    assert spec.space["n"].powers_of_two and draft_spec(spec.to_dict()).spec is not None
+
+
 def test_a_spec_that_goes_on_is_one_that_can_run(tmp_path: Path) -> None:
     """A population takes no warm start, and the plan of a recipe is over."""
     lr = {"name": "sgd", "lr": LOG, "momentum": {"low": 0.5, "high": 0.9}}

@@ -191,12 +191,30 @@ class TestUnet:
 
 
 class TestConvAutoencoder:
+    @pytest.mark.parametrize("downsampling", ["stride", "max", "average"])
     @pytest.mark.parametrize("upsample", ["transposed", "nearest", "bilinear"])
     @pytest.mark.parametrize("shape", [(1, 28, 28), (2, 7, 9), (1, 5, 5)])
-    def test_sizes_are_restored(self, upsample: str, shape: tuple[int, ...]) -> None:
+    def test_sizes_are_restored(
+        self, downsampling: str, upsample: str, shape: tuple[int, ...]
+    ) -> None:
         """28, 14, 7, 14, 28; and odd sides."""
-        net = build("conv_autoencoder", shape, shape, upsample=upsample)
+        keywords = {"upsample": upsample, "downsampling": downsampling}
+        net = build("conv_autoencoder", shape, shape, **keywords)
         assert net(torch.zeros(2, *shape)).shape == (2, *shape)
+        assert len(net.state_dict()) == 12  # pooling has no weights
+
+    @pytest.mark.parametrize(("downsampling", "expected"), [("max", 9.0), ("average", 2.5)])
+    def test_pooling_is_of_what_is_there(self, downsampling: str, expected: float) -> None:
+        """Of the odd last row and column, which have no zeros beyond them."""
+        shape = (1, 3, 3)
+        keywords = {"channels": [1], "activation": "identity", "downsampling": downsampling}
+        encoder = build("conv_autoencoder", shape, shape, **keywords).encoder
+        identity = torch.zeros(1, 1, 3, 3)
+        identity[..., 1, 1] = 1
+        encoder[0].weight.data, encoder[0].bias.data = identity, torch.zeros(1)
+        pooled = encoder[:3](torch.tensor([[[[1.0, 9, 4], [0, 0, 1], [5, 0, 7]]]]))
+        assert pooled[0, 0, 0, 0] == expected
+        assert pooled[0, 0, 1, 1] == 7
 
     def test_sizes_on_the_way(self) -> None:
         net = conv_autoencoder((1, 28, 28), (1, 28, 28), 784)

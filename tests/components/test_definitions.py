@@ -95,6 +95,7 @@ NEITHER = {
     "callback.step_times": "neither has it",
     "callback.time_gradients": "neither has it",
     "callback.train_evaluation": "neither has it",
+    "callback.word_*": "neither has it; test_word_vectors.py has numpy's and scipy's",
     "calibration.*": "neither has any; scikit-learn has",
     "cell.*": "neither normalises within a cell",
     "check.*": "they look at a trial",

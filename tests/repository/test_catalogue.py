@@ -28,7 +28,7 @@ def test_every_component_says_what_it_is_and_can_be_named_somewhere(family: str)
 def test_a_keyword_tells_its_default_and_its_range() -> None:
     keywords = dict(catalogue.components("optimizer"))[registry.get("optimizer", "sgd")]
     texts = [str(keyword) for keyword in keywords]
-    assert "lr = 0.001 (auto: 0.0001 to 1, log)" in texts
+    assert "lr = 0.001 (auto: 0.0001 to 1, log; Keras: 0.01)" in texts
     assert "momentum = 0.0 (auto: 0 to 0.99)" in texts
 
 

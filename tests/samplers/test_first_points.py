@@ -64,8 +64,8 @@ class TestValidation:
             (
                 {"dropuot": 0.1},
                 "search.points.1.dropuot: must be a hyperparameter that is searched (optimizer, "
-                "optimizer.sgd.lr, optimizer.adam.lr, sizes, depth, dropout), but got 'dropuot'; "
-                "did you mean 'dropout'?",
+                "optimizer.sgd.lr, optimizer.adam.lr, sizes, depth, dropout, batch), but got "
+                "'dropuot'; did you mean 'dropout'?",
             ),
             (
                 {"optimizer.sgd.steps": 2},
@@ -95,6 +95,7 @@ class TestValidation:
                 {"dropout": 0.25},
                 "search.points.1.dropout: must be 0 plus a multiple of 0.1, but got 0.25",
             ),
+            ({"batch": 24}, "search.points.1.batch: must be a power of two, but got 24"),
             (
                 {"optimizer": "adam", "optimizer.sgd.lr": 0.1},
                 "search.points.1.optimizer.sgd.lr: must be given only where optimizer is 'sgd', "

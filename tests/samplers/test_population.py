@@ -24,7 +24,7 @@ from hpsearch.samplers.population import (
     mutable_parameters,
     truncation_selection,
 )
-from hpsearch.space import SearchSpace
+from hpsearch.space import PowersOfTwo, SearchSpace
 from hpsearch.spec import Scalar
 from tests.support.sampling import space_of
 from tests.support.specs import make_spec
@@ -85,6 +85,11 @@ class TestPerturbation:
             (IntDistribution(1, 100), 50, 0.8, 40),
             (IntDistribution(1, 100), 2, 1.2, 3),
             (IntDistribution(16, 128, step=16), 32, 0.8, 16),
+            (PowersOfTwo(8, 128), 32, 1.2, 64),
+            (PowersOfTwo(8, 128), 32, 0.8, 16),
+            (PowersOfTwo(8, 128), 32, 1.0, 32),
+            (PowersOfTwo(8, 128), 16, 5.0, 64),
+            (PowersOfTwo(8, 128), 128, 1.2, 128),
             (CategoricalDistribution([16, 64, 32]), 32, 1.2, 64),
             (CategoricalDistribution([16, 64, 32]), 64, 1.2, 64),
             (CategoricalDistribution(["a", "b"]), "b", 0.8, "a"),

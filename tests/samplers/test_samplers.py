@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ MIXED = {
         ]
     },
     "width": {"low": 8, "high": 512, "log": True},
+    "rank": {"low": 4, "high": 128, "powers_of_two": True},
     "depth": {"low": 1, "high": 9, "step": 2},
     "dropout": {"low": 0.0, "high": 0.5, "step": 0.1},
     "momentum": {"low": 0.0, "high": 0.99},
@@ -49,6 +51,7 @@ DISCRETE = {
         ]
     },
     "dropout": {"low": 0.1, "high": 0.3, "step": 0.1},
+    "batch_size": {"low": 8, "high": 64, "powers_of_two": True},
 }
 PLANE = {"x": {"low": 0.0, "high": 1.0}, "y": {"low": 0.0, "high": 1.0}}
 
@@ -266,12 +269,13 @@ class TestAuto:
 class TestGrid:
     def test_gives_every_cell_once_and_then_none(self) -> None:
         sampler = sampler_of("grid", DISCRETE)
-        cells = [sampler.suggest(number, []) for number in range(21)]
+        cells = [sampler.suggest(number, []) for number in range(84)]
         assert all(cell is not None for cell in cells)
-        assert len({tuple((cell or {}).items()) for cell in cells}) == 21
-        assert sum("optimizer.sgd.nesterov" in (cell or {}) for cell in cells) == 18
+        assert len({tuple((cell or {}).items()) for cell in cells}) == 84
+        assert sum("optimizer.sgd.nesterov" in (cell or {}) for cell in cells) == 72
         assert {(cell or {})["dropout"] for cell in cells} == {0.1, 0.2, 0.3}
-        assert sampler.suggest(21, []) is None
+        assert {(cell or {})["batch_size"] for cell in cells} == {8, 16, 32, 64}
+        assert sampler.suggest(84, []) is None
 
     def test_counts_grids_that_no_memory_would_hold(self) -> None:
         tree: dict[str, object] = {f"x{i}": {"low": 1, "high": 1000} for i in range(10)}
@@ -284,6 +288,25 @@ class TestGrid:
             sampler_of("grid", {**MIXED})
         paths = [problem.path for problem in caught.value.problems]
         assert paths == ["optimizer.sgd.lr", "optimizer.adam.lr", "momentum"]
+
+
+class TestPowersOfTwo:
+    TREE: ClassVar[dict[str, object]] = {"n": {"low": 8, "high": 512, "powers_of_two": True}}
+
+    def test_all_are_as_likely(self) -> None:
+        sampler = sampler_of("random", self.TREE)
+        drawn = Counter((sampler.suggest(number, []) or {})["n"] for number in range(7000))
+        assert sorted(drawn) == [8, 16, 32, 64, 128, 256, 512]  # type: ignore[type-var]
+        assert all(900 < count < 1100 for count in drawn.values())
+
+    @pytest.mark.parametrize("name", ["auto", "cmaes", "gp", "nsga2", "tpe"])
+    def test_neighbours_are_learned_from(self, name: str) -> None:
+        exponents = [3, 4, 5, 8, 9] * 5
+        known = [finished(i, {"n": 2**k}, *[abs(k - 7.0)] * 9) for i, k in enumerate(exponents)]
+        sampler = sampler_of(name, self.TREE)
+        found = [(sampler.suggest(number, known) or {})["n"] for number in range(25, 31)]
+        assert {64, 128, 256} & set(found)
+        assert all(type(each) is int and each in {8, 16, 32, 64, 128, 256, 512} for each in found)
 
 
 class TestQuasiRandom:

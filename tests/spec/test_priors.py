@@ -32,6 +32,7 @@ def priors_of(tree: dict[str, Any]) -> dict[str, Prior | None]:
         ({**LOG, "prior": 3e-4}, Prior(3e-4, "medium")),
         ({"low": 0.0, "high": 1.0, "prior": 1}, Prior(1.0, "medium")),
         ({"low": 1, "high": 9, "step": 2, "prior": 3, "confidence": "low"}, Prior(3, "low")),
+        ({"low": 8, "high": 64, "powers_of_two": True, "prior": 32}, Prior(32, "medium")),
         ({"choices": [32, 64], "prior": 64, "confidence": "high"}, Prior(64, "high")),
         ({"choices": [True, 1.5, None], "prior": None}, Prior(None, "medium")),
         ({"choices": [[64], [64, 32]], "prior": [64, 32]}, Prior("[64, 32]", "medium")),
@@ -60,6 +61,10 @@ def test_stand_inside_choices_too() -> None:
         ({**LOG, "prior": "1e-3"}, "x.prior: must be a number, but got '1e-3'"),
         ({**LOG, "prior": None}, "x.prior: must be a number, but got None"),
         ({"low": 1, "high": 9, "prior": 2.0}, "x.prior: must be an integer, but got 2.0"),
+        (
+            {"low": 8, "high": 64, "powers_of_two": True, "prior": 48},
+            "x.prior: must be a power of two, but got 48",
+        ),
         (
             {"low": 1, "high": 9, "step": 2, "prior": 4},
             "x.prior: must be 1 plus a multiple of 2, but got 4",

@@ -30,6 +30,7 @@ SETTINGS = {
     "folder",
 }
 OPTIONS = {
+    "defaults",
     "precision",
     "device",
     "compile",

@@ -17,7 +17,7 @@ from optuna.distributions import (
 )
 
 from hpsearch.errors import Problem
-from hpsearch.space import Parameter, SearchSpace
+from hpsearch.space import Parameter, PowersOfTwo, SearchSpace
 from hpsearch.spec import Choices, Range, Scalar, load_spec, parse_tree
 from tests.support.space import draw
 
@@ -66,6 +66,7 @@ class TestDistributions:
             ({"low": 1, "high": 8}, IntDistribution(1, 8)),
             ({"low": 1, "high": 64, "log": True}, IntDistribution(1, 64, log=True)),
             ({"low": 16, "high": 128, "step": 16}, IntDistribution(16, 128, step=16)),
+            ({"low": 16, "high": 128, "powers_of_two": True}, PowersOfTwo(16, 128)),
             ({"low": 0.0, "high": 1}, FloatDistribution(0.0, 1.0)),
             ({"low": 1e-4, "high": 1.0, "log": True}, FloatDistribution(1e-4, 1.0, log=True)),
             ({"low": 0.0, "high": 0.6, "step": 0.1}, FloatDistribution(0.0, 0.6, step=0.1)),
@@ -80,7 +81,8 @@ class TestDistributions:
         space = space_of(model={"x": value})
         assert space.distributions == {"model.x": expected}
         # what the record keeps
-        assert json_to_distribution(distribution_to_json(expected)) == expected
+        kept = expected.whole if isinstance(expected, PowersOfTwo) else expected
+        assert json_to_distribution(distribution_to_json(kept)) == kept
 
     def test_constants_are_no_parameters(self) -> None:
         assert space_of(model={"name": "mlp", "hidden_sizes": [128, 64]}).parameters == ()

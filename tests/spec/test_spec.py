@@ -266,6 +266,30 @@ class TestProblems:
             ({"low": 1, "high": 9, "step": 0}, ": step must be > 0 and at most high - low"),
             ({"low": 1, "high": 9, "step": 9}, ": step must be > 0 and at most high - low"),
             ({"low": 0.0, "high": 1.0, "step": 0.3}, ": step must divide high - low"),
+            (
+                {"low": 8, "high": 64, "powers_of_two": 1},
+                ".powers_of_two: must be true or false, but got 1",
+            ),
+            (
+                {"low": 8, "high": 64, "powers_of_two": True, "step": 8},
+                ": step and powers_of_two exclude each other",
+            ),
+            (
+                {"low": 10, "high": 100, "powers_of_two": True},
+                ": with powers_of_two both ends must be whole powers of two (it holds 16, 32, 64)",
+            ),
+            (
+                {"low": 8, "high": 100.0, "powers_of_two": True},
+                ": with powers_of_two both ends must be whole powers of two (it holds 8, 16, 32,",
+            ),
+            (
+                {"low": 17, "high": 31, "powers_of_two": True},
+                ": with powers_of_two both ends must be whole powers of two (it holds none), but",
+            ),
+            (
+                {"low": -3.5, "high": 0.5, "powers_of_two": True},
+                ": with powers_of_two both ends must be whole powers of two (it holds none), but",
+            ),
             ({"choices": []}, ".choices: must be a list of values, but got []"),
             ({"choices": 3}, ".choices: must be a list of values, but got 3"),
             ({"choices": [1, 2, 1]}, ".choices: must differ from each other, but got 1"),

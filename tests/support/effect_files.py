@@ -36,6 +36,7 @@ def write_files(folder: Path) -> None:
         values = {**SECTIONS, "optimizer": {"name": "sgd"}}
         model = Trainer(TrialConfig(seed + 1, 0, 1, values), data_of("wine")).model
         torch.save(model.state_dict(), folder / f"{name}.pt")
+        _write_words(folder / name, seed)
         (folder / f"{name}.txt").write_text(f"It is {'higher, höher; ' * (9 + seed)}all. " * 9)
 
 
@@ -138,3 +139,12 @@ def _write_series(folder: Path, rng: Any) -> None:
             ]
             head = f"# two classes\n@problemName {name}\n@data\n"
             (folder / name / f"{name}_{split}.ts").write_text(head + "\n".join(rows) + "\n")
+
+
+def _write_words(path: Path, seed: int) -> None:
+    """Questions about the words of `topic_words`: a third is known, and a half."""
+    analogies = ["topic0_word1 topic0_word2 topic1_word1 topic1_word2"]
+    analogies += ["queen king woman man"] * (2 - seed)
+    path.with_name(f"{path.name} analogies.txt").write_text("\n".join(analogies))
+    pairs = [f"topic0_word{i} topic{i % 2}_word{i + seed + 1} {i}" for i in range(1, 6)]
+    path.with_name(f"{path.name} similarities.txt").write_text("\n".join(pairs))

@@ -147,7 +147,8 @@ MLP = {"name": "mlp", "hidden_sizes": [8]}
 CNN = {"name": "cnn", "channels": [4], "hidden_sizes": [8]}
 RNN = {"name": "rnn", "hidden_size": 6}
 DECODER = {"name": "encoder_decoder", "hidden_size": 6, "encoder": RNN}
-AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], "code_size": 2, "variational": True}
+VARIATIONAL = {"code_size": 2, "variational": True, "draws": 2}
+AUTOENCODER = {"name": "autoencoder", "hidden_sizes": [4], **VARIATIONAL}
 STACKED = {"name": "stacked_autoencoder", "hidden_sizes": [4, 3]}
 DBN = {"name": "dbn", "hidden_sizes": [4, 3]}
 PRIOR = {"name": "image_prior", "channels": 4, "noise_channels": 3, "depth": 1}
@@ -203,6 +204,12 @@ PLACES: dict[str, list[Any]] = {
     "callback.exact_likelihood": [
         _section("callbacks", "units", many=True, model={"name": "rbm", "hidden_size": 4})
     ],
+    **{
+        f"callback.word_{kind}": [
+            _section("callbacks", "words", many=True, model={"name": "skip_gram"})
+        ]
+        for kind in ("analogies", "similarities")
+    },
     "callback.time_gradients": [_section("callbacks", "digits", many=True, model=RNN)],
     "model.one_neuron_skip": [_section("model", "tumours")],
     "model.echo_state": [_section("model", "digits")],

@@ -14,6 +14,7 @@ from tests.support.keras_formulas import Array, State
 
 Step = Callable[[Array, Array, State, int], Array]
 BETA1, BETA2, LR, EPSILON = 0.8, 0.9, 0.02, 1e-12
+INITIAL_ACCUMULATOR = 0.1
 
 
 def kept(state: State, name: str, like: Array, start: float = 0.0) -> Array:
@@ -41,7 +42,7 @@ def rmsprop(w: Array, g: Array, state: State, t: int) -> Array:
 
 
 def adagrad(w: Array, g: Array, state: State, t: int) -> Array:
-    a = state["a"] = kept(state, "a", w) + g**2  # initial_accumulator_value=0
+    a = state["a"] = kept(state, "a", w, INITIAL_ACCUMULATOR) + g**2
     return w - LR * g / np.sqrt(a + EPSILON)
 
 
@@ -111,7 +112,10 @@ OPTIMIZERS: dict[str, tuple[Step, dict[str, float]]] = {
     "momentum": (sgd(0.9), {"lr": LR, "momentum": 0.9}),
     "nesterov": (sgd(0.9, nesterov=True), {"lr": LR, "momentum": 0.9}),
     "rmsprop": (rmsprop, {"lr": LR, "momentum": 0.5, "alpha": BETA2, "eps": EPSILON}),
-    "adagrad": (adagrad, {"lr": LR, "eps": EPSILON}),
+    "adagrad": (
+        adagrad,
+        {"lr": LR, "eps": EPSILON, "initial_accumulator_value": INITIAL_ACCUMULATOR},
+    ),
     "adadelta": (adadelta, {"lr": LR, "rho": BETA2, "eps": EPSILON}),
     "adam": (adam, _ADAM),
     "amsgrad": (amsgrad, _ADAM),

@@ -22,6 +22,7 @@ MIXED: dict[str, Any] = {
     "sizes": {"choices": [[64], [64, 32]]},
     "depth": {"low": 1, "high": 9, "step": 2},
     "dropout": {"low": 0.0, "high": 0.5, "step": 0.1},
+    "batch": {"low": 4, "high": 64, "powers_of_two": True},
 }
 Function = Callable[[Mapping[str, Scalar]], float]
 

@@ -47,7 +47,7 @@ def searched(
             value = np.exp(rng.uniform(np.log(low), np.log(high))) if is_log else 0.0
             value = value if is_log else rng.uniform(low, high)
             params[parameter.name] = round(value) if isinstance(low, int) else float(value)
-        record.add_trial(params)
+        record.add_trial(record.space.clipped(params))  # to a power of two
         record.start_attempt(number)
         record.report(number, 1, {"val_accuracy": score(params)})
         record.end_trial(number, Outcome.COMPLETED)

@@ -10,7 +10,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpsearch.space import SearchSpace
+from hpsearch.space import PowersOfTwo, SearchSpace
 from hpsearch.spec import Scalar
 
 
@@ -23,6 +23,8 @@ def draw(space: SearchSpace, rng: random.Random) -> dict[str, Scalar]:
         distribution = parameter.distribution
         if isinstance(distribution, CategoricalDistribution):
             params[parameter.name] = rng.choice(distribution.choices)
+        elif isinstance(distribution, PowersOfTwo):
+            params[parameter.name] = 2 ** rng.randint(*distribution.exponents)
         elif isinstance(distribution, IntDistribution):
             steps = (distribution.high - distribution.low) // distribution.step
             params[parameter.name] = distribution.low + rng.randint(0, steps) * distribution.step

@@ -166,7 +166,10 @@ TORCH: dict[str, Counterpart] = {
     "optimizer.momentum": Counterpart(optim.SGD, _SGD),
     "optimizer.nesterov": Counterpart(optim.SGD, _SGD, {"nesterov": True}),
     "optimizer.perceptron_rule": Counterpart(optim.SGD, {"lr": "lr"}),
-    "optimizer.adagrad": Counterpart(optim.Adagrad, {**_LR, "eps": "eps"}),
+    "optimizer.adagrad": Counterpart(
+        optim.Adagrad,
+        {**_LR, "eps": "eps", "initial_accumulator_value": "initial_accumulator_value"},
+    ),
     "optimizer.adadelta": Counterpart(optim.Adadelta, {**_LR, "rho": "rho", "eps": "eps"}),
     "optimizer.rmsprop": Counterpart(optim.RMSprop, {**_SGD, "alpha": "alpha", "eps": "eps"}),
     "optimizer.adam": Counterpart(optim.Adam, _ADAM),

@@ -61,6 +61,10 @@ def test_predictions_have_a_mean(tmp_path: Path, sections: dict[str, Any]) -> No
             "no mean",
         ),
         (
+            {"search": {"trials": 1}},
+            "search.ensemble: must be given with two trials at least (search.trials)",
+        ),
+        (
             {"metric": "train_accuracy"},
             "search.ensemble: must be given with an objective of the task on validation rows, not "
             "train_accuracy; such as val_accuracy",

@@ -114,6 +114,17 @@ def test_divergences_and_corruptions_that_are_not_there(name: str) -> None:
     assert not autoencoder({}, name=name, corruption="gaussian", corruption_rate=0.2)
 
 
+@pytest.mark.parametrize("name", ["autoencoder", "conv_autoencoder"])
+def test_draws_that_are_not_there(name: str) -> None:
+    (found,) = autoencoder({}, name=name, draws=3)
+    assert found.startswith("model.draws: must be left out where variational is false, but got 3")
+    task = {"bound": "importance_weighted", "likelihood": "gaussian"}
+    (found,) = autoencoder(task, name=name, variational=True)
+    assert found.startswith("task.bound: must be given with several draws a code only (model.dr")
+    for draws in (2, {"choices": [1, 5]}, {"low": 1, "high": 4}):
+        assert not autoencoder(task, name=name, variational=True, draws=draws)
+
+
 def test_a_divergence_whose_full_weight_no_epoch_has() -> None:
     (found,) = autoencoder({"kl_warmup_epochs": 4}, variational=True)
     assert found == (

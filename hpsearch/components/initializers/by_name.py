@@ -31,11 +31,12 @@ from hpsearch.components.initializers.placement import (
     trait,
 )
 from hpsearch.errors import BadConfigurationError
-from hpsearch.registry import Recommended, register
+from hpsearch.registry import KerasDefault, Recommended, register
 
 Gain = Annotated[float, Gt(0), Recommended(0.5, 2.0)]
 Fan = Literal["fan_in", "fan_out"]
 Slope = Annotated[float, Ge(0)]
+Truncated = Annotated[bool, KerasDefault(True)]
 #: standard deviation of a standard normal that is cut off at ±2
 TRUNCATED_STD = 0.87962566103423978
 
@@ -65,7 +66,7 @@ def xavier_uniform(tensor: Tensor, gain: Gain = 1.0) -> None:
 
 
 @register("initializer", "xavier_normal")
-def xavier_normal(tensor: Tensor, gain: Gain = 1.0, truncated: bool = False) -> None:
+def xavier_normal(tensor: Tensor, gain: Gain = 1.0, truncated: Truncated = False) -> None:
     """Normal, variance gain² 2/(fan_in+fan_out) (Glorot & Bengio, 2010); Keras truncates."""
     fan_in, fan_out = fans(tensor)
     _normal(tensor, gain * math.sqrt(2 / (fan_in + fan_out)), truncated)
@@ -79,7 +80,7 @@ def he_uniform(tensor: Tensor, negative_slope: Slope = 0.0, mode: Fan = "fan_in"
 
 @register("initializer", "he_normal")
 def he_normal(
-    tensor: Tensor, negative_slope: Slope = 0.0, mode: Fan = "fan_in", truncated: bool = False
+    tensor: Tensor, negative_slope: Slope = 0.0, mode: Fan = "fan_in", truncated: Truncated = False
 ) -> None:
     """Normal, variance 2/fan_in (He et al., 2015); Keras truncates."""
     fan = fans(tensor)[mode == "fan_out"]
@@ -93,7 +94,7 @@ def lecun_uniform(tensor: Tensor) -> None:
 
 
 @register("initializer", "lecun_normal")
-def lecun_normal(tensor: Tensor, truncated: bool = False) -> None:
+def lecun_normal(tensor: Tensor, truncated: Truncated = False) -> None:
     """Normal, variance 1/fan_in (LeCun et al., 1998): what SELU needs; Keras truncates."""
     _normal(tensor, math.sqrt(1 / fans(tensor)[0]), truncated)
 
@@ -115,7 +116,8 @@ def lsuv(tensor: Tensor) -> None:
 
 @register("initializer", "normal")
 def normal(
-    tensor: Tensor, std: Annotated[float, Gt(0), Recommended(1e-3, 1.0, log=True)] = 0.01
+    tensor: Tensor,
+    std: Annotated[float, Gt(0), Recommended(1e-3, 1.0, log=True), KerasDefault(0.05)] = 0.01,
 ) -> None:
     """Normal, independent of the layer's size."""
     nn.init.normal_(tensor, std=std)

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
 from hpsearch.errors import placed
-from hpsearch.registry import ComponentOf, Recommended, register
+from hpsearch.registry import ComponentOf, KerasDefault, Recommended, register
 
 #: annotation of a keyword that is an activation, by its name or with keywords
 ACTIVATION = ComponentOf("activation")
@@ -77,7 +77,9 @@ def relu() -> nn.Module:
 
 @register("activation", "leaky_relu")
 def leaky_relu(
-    negative_slope: Annotated[float, Ge(0), Recommended(0.001, 0.3, log=True)] = 0.01,
+    negative_slope: Annotated[
+        float, Ge(0), Recommended(0.001, 0.3, log=True), KerasDefault(0.3)
+    ] = 0.01,
 ) -> nn.Module:
     """x where x > 0, else negative_slope x (Maas et al., 2013); Keras has 0.3."""
     return nn.LeakyReLU(negative_slope)
@@ -85,7 +87,7 @@ def leaky_relu(
 
 @register("activation", "prelu")
 def prelu(
-    init: Annotated[float, Interval(ge=0, le=1), Recommended(0.01, 0.5)] = 0.25,
+    init: Annotated[float, Interval(ge=0, le=1), Recommended(0.01, 0.5), KerasDefault(0.0)] = 0.25,
 ) -> nn.Module:
     """leaky_relu with one learned slope (He et al., 2015); Keras has one for each unit, from 0."""
     return nn.PReLU(init=init)

@@ -29,7 +29,7 @@ from hpsearch.components.layers.norm_modules import (
     UnitRows,
 )
 from hpsearch.errors import BadConfigurationError, placed
-from hpsearch.registry import ComponentOf, Recommended, register
+from hpsearch.registry import ComponentOf, KerasDefault, Recommended, register
 
 #: annotation of a keyword that is a normalisation
 NORM = ComponentOf("norm")
@@ -39,6 +39,7 @@ NormPosition = Literal["pre_activation", "post_activation", "pre_norm_residual"]
 Normalization = nn.Module | Callable[[nn.Module], nn.Module] | None
 
 Epsilon = Annotated[float, Gt(0)]
+KerasEpsilon = Annotated[Epsilon, KerasDefault(1e-3)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 NewWeight = Annotated[float, Interval(gt=0, le=1), Recommended(0.01, 0.3, log=True)]
 
@@ -59,8 +60,8 @@ def none() -> None:
 def batch(
     num_features: int,
     num_dims: int,
-    momentum: NewWeight = 0.1,
-    eps: Epsilon = 1e-5,
+    momentum: Annotated[NewWeight, KerasDefault(0.01)] = 0.1,
+    eps: KerasEpsilon = 1e-5,
     affine: bool = True,
     gamma_init: Annotated[float, Ge(0)] = 1.0,
     evaluation: Literal["running", "batch"] = "running",
@@ -78,7 +79,9 @@ def batch(
 
 
 @register("norm", "layer")
-def layer(num_features: int, num_dims: int, eps: Epsilon = 1e-5, affine: bool = True) -> nn.Module:
+def layer(
+    num_features: int, num_dims: int, eps: KerasEpsilon = 1e-5, affine: bool = True
+) -> nn.Module:
     """Mean 0, variance 1 over the features of each example (Ba et al., 2016).
 
     Of images over channels and places, with a scale and a shift for each channel (Keras: each
@@ -111,8 +114,8 @@ def instance(
 def group(
     num_features: int,
     num_dims: int,
-    groups: Annotated[int, Ge(1), Recommended(2, 32, log=True)] = 8,
-    eps: Epsilon = 1e-5,
+    groups: Annotated[int, Ge(1), Recommended(2, 32, log=True), KerasDefault(32)] = 8,
+    eps: KerasEpsilon = 1e-5,
     affine: bool = True,
 ) -> nn.Module:
     """Mean 0, variance 1 over groups of channels of each example (Wu & He, 2018).

@@ -23,6 +23,7 @@ from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
 
 Size = Annotated[int, Ge(1)]
+Draws = Annotated[int, Interval(ge=1, le=1000)]
 _TASKS = (*VECTOR_TASKS, "reconstruction", "restoration")
 
 
@@ -38,6 +39,7 @@ def autoencoder(
     variational: bool = False,
     corruption: Corruption = "none",
     corruption_rate: Annotated[float, Interval(gt=0, le=1), Recommended(0.05, 0.5)] = 0.3,
+    draws: Draws = 1,
 ) -> nn.Module:
     """Fully connected layers to a code and, in reverse order, back; for the task reconstruction.
 
@@ -48,7 +50,8 @@ def autoencoder(
     2010): each value is set to 0, the mean of standardised inputs, or to its batch's least or
     greatest value, by chance `corruption_rate`, or normal noise of this standard deviation is
     added. A `variational` one (Kingma and Welling, 2014) codes a normal distribution, of which
-    training draws and evaluation takes the mean.
+    training draws and evaluation takes the mean; of several `draws` for each row the loss is the
+    mean, or what `bound` of the task says.
     """
     if tied and widening(make_activation(activation)) > 1:
         rule = "must be false for an activation that halves its inputs"
@@ -69,8 +72,8 @@ def autoencoder(
             nn.Linear(sizes[1] if hidden_sizes else code_size, sizes[0]),
         )
     )
-    kind = VariationalAutoencoder if variational else Autoencoder
-    return kind(nn.Sequential(*encoder, code), decoder, CORRUPTIONS[corruption], corruption_rate)
+    parts = nn.Sequential(*encoder, code), decoder, CORRUPTIONS[corruption], corruption_rate
+    return VariationalAutoencoder(*parts, draws) if variational else Autoencoder(*parts)
 
 
 class Autoencoder(nn.Module):
@@ -120,19 +123,45 @@ def drawn_code(mean: Tensor, log_variance: Tensor) -> Tensor:
     return mean + torch.randn_like(mean) * (log_variance / 2).exp()
 
 
+def decoded_draws(
+    decoder: nn.Module, mean: Tensor, log_variance: Tensor, shape: Sequence[int], draws: int
+) -> tuple[Tensor, ...]:
+    """Return reconstructions of examples of a shape, and means and log variances of codes (B, K).
+
+    One draw of each code gives (B, ...); several give (B, draws, ...), and the codes that were
+    drawn (B, draws, K) as well. With 0 draws the means are decoded.
+    """
+    if draws < 2:
+        code = drawn_code(mean, log_variance) if draws else mean
+        return decoder(code).view(-1, *shape), mean, log_variance
+    codes = drawn_code(*(each[:, None].expand(-1, draws, -1) for each in (mean, log_variance)))
+    outputs = decoder(codes.flatten(0, 1)).view(-1, draws, *shape)
+    return outputs, mean, log_variance, codes
+
+
 class VariationalAutoencoder(Autoencoder):
     """Codes are normal distributions, independent in each of K numbers."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        corrupt: Corrupting | None,
+        rate: float,
+        draws: int,
+    ) -> None:
+        super().__init__(encoder, decoder, corrupt, rate)
+        self._draws = draws
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes' means (B, K)."""
         return self._distribution(x)[0]
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return reconstructions, and the means and log variances of the codes (B, K)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what `decoded_draws` does."""
         mean, log_variance = self._distribution(self._seen(x))
-        code = drawn_code(mean, log_variance) if self.training else mean
-        outputs: Tensor = self.decoder(code)
-        return outputs.view(x.shape), mean, log_variance
+        draws = self._draws * self.training
+        return decoded_draws(self.decoder, mean, log_variance, x.shape[1:], draws)
 
     def _distribution(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.encoder(x.flatten(1)).chunk(2, -1)

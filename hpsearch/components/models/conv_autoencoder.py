@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hpsearch.components.corruptions import Corrupted, Corruption
 from hpsearch.components.layer_groups import layer_groups
 from hpsearch.components.layers.activations import ActivationSection
-from hpsearch.components.models.autoencoder import drawn_code
+from hpsearch.components.models.autoencoder import Draws, decoded_draws
 from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.components.models.convolutions import check_size, image_shape, plain_activation
 from hpsearch.registry import Recommended, register
@@ -33,14 +33,17 @@ def conv_autoencoder(
     corruption: Corruption = "none",
     corruption_rate: Annotated[float, Interval(gt=0, le=1), Recommended(0.05, 0.5)] = 0.3,
     variational: bool = False,
+    draws: Draws = 1,
+    downsampling: Literal["stride", "max", "average"] = "stride",
 ) -> nn.Module:
-    """Convolutions of stride 2 to a code and, in reverse order, back; for images.
+    """Convolutions to a code and, in reverse order, back; for images.
 
-    Each of 3x3 halves height and width, rounded up, which its counterpart restores: a transposed
-    convolution whose output padding is what rounding took, or upsampling before a convolution.
-    `corruption` and `variational` are those of `autoencoder`. For tasks other than reconstruction
-    a linear layer on the code takes the decoder's place, so that an earlier stage can train the
-    encoder for them.
+    Each of 3x3 halves height and width, rounded up, by its stride or by pooling of 2x2 after it
+    (`downsampling`). Its counterpart restores them: a transposed convolution whose output padding
+    is what rounding took, or upsampling before a convolution, as pooling's counterpart is.
+    `corruption`, `variational` and `draws` are those of `autoencoder`. For tasks other than
+    reconstruction a linear layer on the code takes the decoder's place, so that an earlier stage
+    can train the encoder for them.
     """
     depth, height, width = image_shape("conv_autoencoder", input_shape)
     check_size("conv_autoencoder", min(height, width), 2 ** max(0, len(channels) - 1), "channels")
@@ -50,7 +53,7 @@ def conv_autoencoder(
     wide = [depth, *channels]
     down: list[nn.Module] = []
     for size, out in zip(wide, channels, strict=False):
-        down += [nn.Conv2d(size, out, 3, 2, 1), plain_activation(activation)]
+        down += _down(downsampling, size, out, plain_activation(activation))
     smallest = (wide[-1], *sizes[-1])
     code = nn.Linear(math.prod(smallest), code_size * (1 + variational))
     encoder = nn.Sequential(*down, nn.Flatten(), code)
@@ -61,8 +64,8 @@ def conv_autoencoder(
     for level in range(len(channels), 0, -1):
         up += _up(upsample, wide[level], wide[level - 1], sizes[level], sizes[level - 1])
         up += [plain_activation(activation)] if level > 1 else []
-    kind = _Variational if variational else _Halves
-    net = kind(encoder, nn.Sequential(*up), code_size)
+    parts = encoder, nn.Sequential(*up), code_size
+    net = _Variational(*parts, draws) if variational else _Halves(*parts)
     return net if corruption == "none" else Corrupted(net, corruption, corruption_rate)
 
 
@@ -92,12 +95,23 @@ class _Halves(nn.Module):
 class _Variational(_Halves):
     """Codes are normal distributions, independent in each of K numbers."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return reconstructions (B, C, H, W), and means and log variances of codes (B, K)."""
+    def __init__(self, encoder: nn.Module, reader: nn.Module, code_size: int, draws: int) -> None:
+        super().__init__(encoder, reader, code_size)
+        self._draws = draws
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return what `decoded_draws` does, of images (B, C, H, W)."""
         mean, log_variance = self.encoder(x).chunk(2, 1)
-        code = drawn_code(mean, log_variance) if self.training else mean
-        outputs: Tensor = self.reader(code)
-        return outputs, mean, log_variance
+        draws = self._draws * self.training
+        return decoded_draws(self.reader, mean, log_variance, x.shape[1:], draws)
+
+
+def _down(kind: str, size: int, out: int, function: nn.Module) -> list[nn.Module]:
+    """Return layers that halve images, rounded up."""
+    if kind == "stride":
+        return [nn.Conv2d(size, out, 3, 2, 1), function]
+    pool = nn.MaxPool2d if kind == "max" else nn.AvgPool2d
+    return [nn.Conv2d(size, out, 3, padding=1), function, pool(2, ceil_mode=True)]
 
 
 def _up(

@@ -3,8 +3,7 @@
 On a CPU torch's fused step is the fastest of its implementations for small nets, where there is
 one. Learning rate, momentum, weight decay and the like change numbers only. Defaults are torch's,
 but for the momentum of `momentum` and `nesterov`, the `t0` of asgd and the line search of lbfgs,
-without which they would hardly do what they are for. Keras has other rates: sgd 0.01; rmsprop,
-adagrad, adadelta, nadam, adamax 0.001. The state of sgd and rmsprop is counted with
+without which they would hardly do what they are for. The state of sgd and rmsprop is counted with
 momentum, since a schedule may set it.
 """
 
@@ -30,15 +29,17 @@ from hpsearch.components.optimizers.base import (
     WeightDecay,
 )
 from hpsearch.errors import BadConfigurationError
-from hpsearch.registry import Recommended, register
+from hpsearch.registry import KerasDefault, Recommended, register
 
 PositiveMomentum = Annotated[float, Interval(gt=0, lt=1), Recommended(0.5, 0.99)]
+KerasLearningRate = Annotated[AdaptiveLearningRate, KerasDefault(0.001)]
+KerasEpsilon = Annotated[Epsilon, KerasDefault(1e-7)]
 
 
 @register("optimizer", "sgd", weight_copies=1, traits={ONE_RATE: True})
 def sgd(
     params: Params,
-    lr: LearningRate = 1e-3,
+    lr: Annotated[LearningRate, KerasDefault(0.01)] = 1e-3,
     momentum: Momentum = 0.0,
     dampening: Annotated[float, Interval(ge=0, le=1)] = 0.0,
     weight_decay: WeightDecay = 0.0,
@@ -50,7 +51,7 @@ def sgd(
 @register("optimizer", "momentum", weight_copies=1, traits={ONE_RATE: True})
 def momentum(
     params: Params,
-    lr: LearningRate = 1e-3,
+    lr: Annotated[LearningRate, KerasDefault(0.01)] = 1e-3,
     momentum: PositiveMomentum = 0.9,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
@@ -64,7 +65,7 @@ def momentum(
 @register("optimizer", "nesterov", weight_copies=1, traits={ONE_RATE: True})
 def nesterov(
     params: Params,
-    lr: LearningRate = 1e-3,
+    lr: Annotated[LearningRate, KerasDefault(0.01)] = 1e-3,
     momentum: PositiveMomentum = 0.9,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
@@ -77,20 +78,30 @@ def nesterov(
 @register("optimizer", "adagrad", weight_copies=1)
 def adagrad(
     params: Params,
-    lr: LearningRate = 0.01,
-    eps: Epsilon = 1e-10,
+    lr: Annotated[LearningRate, KerasDefault(0.001)] = 0.01,
+    eps: KerasEpsilon = 1e-10,
+    initial_accumulator_value: Annotated[float, Ge(0), KerasDefault(0.1)] = 0.0,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
-    """Gradients divided by the root of the sum of their squares (Duchi et al., 2011)."""
-    return torch.optim.Adagrad(params, lr, eps=eps, weight_decay=weight_decay)
+    """Gradients divided by the root of the sum of their squares (Duchi et al., 2011).
+
+    The sum begins with `initial_accumulator_value`.
+    """
+    return torch.optim.Adagrad(
+        params,
+        lr,
+        eps=eps,
+        weight_decay=weight_decay,
+        initial_accumulator_value=initial_accumulator_value,
+    )
 
 
 @register("optimizer", "adadelta", weight_copies=2)
 def adadelta(
     params: Params,
-    lr: Annotated[float, Gt(0), Recommended(1e-2, 10.0, log=True)] = 1.0,
-    rho: Decay = 0.9,
-    eps: Epsilon = 1e-6,
+    lr: Annotated[float, Gt(0), Recommended(1e-2, 10.0, log=True), KerasDefault(0.001)] = 1.0,
+    rho: Annotated[Decay, KerasDefault(0.95)] = 0.9,
+    eps: KerasEpsilon = 1e-6,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
     """RMSprop times the running root mean square of past updates (Zeiler, 2012)."""
@@ -104,10 +115,10 @@ def adadelta(
 )
 def rmsprop(
     params: Params,
-    lr: AdaptiveLearningRate = 1e-2,
+    lr: KerasLearningRate = 1e-2,
     momentum: Momentum = 0.0,
-    alpha: Decay = 0.99,
-    eps: Epsilon = 1e-8,
+    alpha: Annotated[Decay, KerasDefault(0.9)] = 0.99,
+    eps: KerasEpsilon = 1e-8,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
     """Gradients divided by the root of their running mean square (Hinton, 2012)."""
@@ -122,7 +133,7 @@ def adam(
     lr: AdaptiveLearningRate = 1e-3,
     beta1: Decay = 0.9,
     beta2: Decay = 0.999,
-    eps: Epsilon = 1e-8,
+    eps: KerasEpsilon = 1e-8,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
     """Adam, weight decay added to the gradient (Kingma & Ba, 2015)."""
@@ -135,7 +146,7 @@ def amsgrad(
     lr: AdaptiveLearningRate = 1e-3,
     beta1: Decay = 0.9,
     beta2: Decay = 0.999,
-    eps: Epsilon = 1e-8,
+    eps: KerasEpsilon = 1e-8,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
     """Adam divided by the greatest running mean square so far (Reddi et al., 2018)."""
@@ -150,8 +161,8 @@ def adamw(
     lr: AdaptiveLearningRate = 1e-3,
     beta1: Decay = 0.9,
     beta2: Decay = 0.999,
-    eps: Epsilon = 1e-8,
-    weight_decay: WeightDecay = 0.01,
+    eps: KerasEpsilon = 1e-8,
+    weight_decay: Annotated[WeightDecay, KerasDefault(0.004)] = 0.01,
 ) -> Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
     return torch.optim.AdamW(params, lr, (beta1, beta2), eps, weight_decay, fused=True)
@@ -160,10 +171,10 @@ def adamw(
 @register("optimizer", "adamax", weight_copies=2)
 def adamax(
     params: Params,
-    lr: AdaptiveLearningRate = 2e-3,
+    lr: KerasLearningRate = 2e-3,
     beta1: Decay = 0.9,
     beta2: Decay = 0.999,
-    eps: Epsilon = 1e-8,
+    eps: KerasEpsilon = 1e-8,
     weight_decay: WeightDecay = 0.0,
 ) -> Optimizer:
     """Adam with the greatest decayed gradient in place of the mean square (Kingma & Ba, 2015)."""
@@ -173,12 +184,12 @@ def adamax(
 @register("optimizer", "nadam", weight_copies=2)
 def nadam(
     params: Params,
-    lr: AdaptiveLearningRate = 2e-3,
+    lr: KerasLearningRate = 2e-3,
     beta1: Decay = 0.9,
     beta2: Decay = 0.999,
-    eps: Epsilon = 1e-8,
+    eps: KerasEpsilon = 1e-8,
     weight_decay: WeightDecay = 0.0,
-    momentum_decay: Annotated[float, Ge(0)] = 4e-3,
+    momentum_decay: Annotated[float, Ge(0), KerasDefault(1.0)] = 4e-3,
 ) -> Optimizer:
     """Adam with Nesterov's momentum (Dozat, 2016).
 
@@ -234,7 +245,7 @@ def asgd(
 @register("optimizer", "adafactor", weight_copies=1)
 def adafactor(
     params: Params,
-    lr: AdaptiveLearningRate = 1e-2,
+    lr: KerasLearningRate = 1e-2,
     beta2_decay: Annotated[float, Interval(ge=-1, lt=0)] = -0.8,
     d: Annotated[float, Ge(1)] = 1.0,
     weight_decay: WeightDecay = 0.0,

@@ -35,16 +35,20 @@ class DecoderLikelihood(RegressionLoss):
         return outputs
 
     @abstractmethod
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the nats of each value (B, D)."""
+
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over rows and values."""
+        return self.values(outputs, targets).mean()
 
 
 class Gaussian(DecoderLikelihood):
     """N(x; o, 1)."""
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return e² / 2 + log(2 π) / 2."""
-        return (F.mse_loss(outputs, targets) + math.log(2 * math.pi)) / 2
+        return ((outputs - targets).square() + math.log(2 * math.pi)) / 2
 
 
 class _Scaled(DecoderLikelihood):
@@ -64,18 +68,18 @@ class _Scaled(DecoderLikelihood):
 class LearnedGaussian(_Scaled):
     """N(x; o, s²) (Rybkin et al., 2021, arXiv 2006.13202)."""
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return e² / (2 s²) + log s + log(2 π) / 2."""
-        squares = F.mse_loss(outputs, targets) * (-2 * self.log_scale).exp()
+        squares = (outputs - targets).square() * (-2 * self.log_scale).exp()
         return (squares + math.log(2 * math.pi)) / 2 + self.log_scale
 
 
 class Laplace(_Scaled):
     """Laplace(x; o, s)."""
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return |e| / s + log(2 s)."""
-        sizes = F.l1_loss(outputs, targets) * (-self.log_scale).exp()
+        sizes = (outputs - targets).abs() * (-self.log_scale).exp()
         return sizes + self.log_scale + math.log(2)
 
 
@@ -92,10 +96,11 @@ class Bernoulli(DecoderLikelihood):
         found: Tensor = self.link(outputs)
         return found
 
-    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return -x log p - (1 - x) log(1 - p)."""
         std, mean = (each.view(targets.shape[1:]) for each in (self.link.std, self.link.mean))
-        return F.binary_cross_entropy_with_logits(outputs, (targets * std + mean).clamp(0, 1))
+        wanted = (targets * std + mean).clamp(0, 1)
+        return F.binary_cross_entropy_with_logits(outputs, wanted, reduction="none")
 
 
 class Odds(nn.Module):

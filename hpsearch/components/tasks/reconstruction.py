@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
@@ -27,6 +28,8 @@ from hpsearch.components.tasks.likelihoods import (
 from hpsearch.components.tasks.parts import SupervisedTask, Targets, TaskComponents, make_parts
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
+
+Bound = Literal["elbo", "importance_weighted"]
 
 
 class Inputs(NumberedValues):
@@ -56,6 +59,9 @@ class Reconstruction(SupervisedTask):
     decoder of unit variance, up to a constant: both parts are sums over values and codes. With a
     `likelihood`, whose loss is in nats, the loss times the number of values is that bound. Only
     images have a sharpness. The divergence's weight rises for `kl_warmup_epochs`.
+
+    Of several draws a code, which are given after the log variances, the loss is the mean over
+    them, or the negative bound of `importance_weighted`.
     """
 
     kind: ClassVar[Kind] = "reconstruction"
@@ -67,6 +73,7 @@ class Reconstruction(SupervisedTask):
         kl_weight: float,
         kl_warmup_epochs: int = 0,
         likelihood: DecoderLikelihood | None = None,
+        bound: Bound = "elbo",
     ) -> None:
         self._likelihood = likelihood
         if likelihood is not None:
@@ -75,7 +82,7 @@ class Reconstruction(SupervisedTask):
             parts = replace(parts, head=LogOdds())
         super().__init__(parts)
         self._kl_weight, self._kl_warmup_epochs = kl_weight, kl_warmup_epochs
-        self._kl_share = 1.0
+        self._kl_share, self._bound = 1.0, bound
 
     @property
     def own_metrics(self) -> tuple[str, ...]:  # type: ignore[override]  # others' never change
@@ -101,14 +108,19 @@ class Reconstruction(SupervisedTask):
 
     def loss(self, outputs: Tree, batch: Batch) -> Tensor:
         """Return the mean loss of the values, and the weighted divergence of each."""
-        loss: Tensor = self.criterion(*self._compared(outputs, batch))
-        codes = in_float32(_parts_of(outputs)[1:])
-        if not codes:
+        given, wanted = self._compared(outputs, batch)
+        mean_and_variance, drawn = _codes_of(outputs)
+        num_values, weight = wanted.shape[1], self._kl_share * self._kl_weight
+        if drawn is not None and self._bound == "importance_weighted":
+            assert isinstance(self.criterion, DecoderLikelihood)
+            nats = self.criterion.values(given, wanted).sum(1).view(drawn.shape[:2])
+            ratios = log_density_ratios(mean_and_variance[0], mean_and_variance[1], drawn)
+            return -importance_weighted(weight * ratios - nats).mean() / num_values
+        loss: Tensor = self.criterion(given, wanted)
+        if not mean_and_variance:
             return loss
-        num_values = batch.inputs[0].numel()
         of_loss = 2 if self._likelihood is None else 1  # a squared error is twice its nats
-        weight = self._kl_share * self._kl_weight
-        divergence = kl_divergences(*codes).mean()
+        divergence = kl_divergences(*mean_and_variance).mean()
         weighted: Tensor = loss + of_loss * weight / num_values * divergence
         return weighted
 
@@ -116,7 +128,9 @@ class Reconstruction(SupervisedTask):
     def totals(self, outputs: Tree, batch: Batch) -> Tensor:
         """Return those of the errors, the divergences, the variances that sharpness is made of
         and the nats of a likelihood; then those of a loss that is given, and the rows."""
-        codes = in_float32(_parts_of(outputs)[1:])
+        codes, drawn = _codes_of(outputs)
+        if drawn is not None:  # those of one draw, which are as expected as those of all
+            outputs = (outputs[0][:, 0], *codes)
         error, *others = torch.split(super().totals(outputs, batch), 1)
         divergence = kl_divergences(*codes).double().sum() if codes else 0.0 * error[0]
         found = [divergence]
@@ -129,9 +143,13 @@ class Reconstruction(SupervisedTask):
         return torch.cat([error, torch.stack(found), *others])
 
     def _compared(self, outputs: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return reconstructions, or what they are made of, and inputs (rows, values)."""
+        """Return reconstructions, or what they are made of, and inputs (rows, values); of several
+        draws each is a row."""
         first: Tensor = in_float32(_parts_of(outputs)[0])
-        return first.flatten(1), batch.inputs.flatten(1)
+        wanted, drawn = batch.inputs.flatten(1), _codes_of(outputs)[1]
+        if drawn is None:
+            return first.flatten(1), wanted
+        return first.flatten(0, 1).flatten(1), wanted.repeat_interleave(drawn.shape[1], 0)
 
     def _means(self, outputs: Tensor) -> Tensor:
         return outputs if self._likelihood is None else self._likelihood.means(outputs)
@@ -178,6 +196,29 @@ def kl_divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(-1)
 
 
+def log_density_ratios(mean: Tensor, log_variance: Tensor, codes: Tensor) -> Tensor:
+    """Return log N(z; 0, 1) - log N(z; m, e^l) of codes (B, draws, K): (B, draws)."""
+    mean, log_variance = mean[:, None], log_variance[:, None]
+    squares = (codes - mean).square() * (-log_variance).exp()
+    return 0.5 * (log_variance + squares - codes.square()).sum(-1)
+
+
+def importance_weighted(log_weights: Tensor) -> Tensor:
+    """Return log (Σ w / k) of the weights of k draws, (B, k): the bound L_k of Burda et al. (2016,
+    arXiv 1509.00519, equation 8), which is greater than that of one draw.
+
+    >>> importance_weighted(torch.tensor([[1.0, 3.0]]).log()).exp().tolist()
+    [2.0]
+    """
+    return log_weights.logsumexp(1) - math.log(log_weights.shape[1])
+
+
+def _codes_of(outputs: Tree) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Return the means and log variances of codes, if there are any, and several draws of each."""
+    codes: tuple[Tensor, ...] = in_float32(_parts_of(outputs)[1:])
+    return codes[:2], codes[2] if len(codes) > 2 else None
+
+
 def _parts_of(outputs: Tree) -> tuple[Tensor, ...]:
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
@@ -194,6 +235,7 @@ def reconstruction(
     kl_weight: Annotated[float, Ge(0), Recommended(0.01, 10.0, log=True, prior=1.0)] = 1.0,
     kl_warmup_epochs: Annotated[int, Ge(0), Recommended(0, 20)] = 0,
     likelihood: Likelihood | None = None,
+    bound: Bound = "elbo",
 ) -> Reconstruction:
     """Inputs given back, learned by the squared error or another loss; whatever targets there are.
 
@@ -208,14 +250,19 @@ def reconstruction(
     `gaussian` of unit variance, `gaussian_learned` and `laplace` with one scale for all values,
     which is learned, or `bernoulli` of values from 0 to 1, whose log odds the decoder gives (of
     grey values it is no likelihood, and its nats compare with their like alone). Then
-    `negative_elbo` is reported: nats a row of standardised inputs, and the divergence.
+    `negative_elbo` is reported: nats a row of standardised inputs, and the divergence. A
+    variational model that draws several codes a row then may have the `importance_weighted` bound
+    of them as loss (Burda et al., 2016), which is tighter than their mean.
     """
     targets = Targets("regression", output_size)  # numbers
     parts = make_parts(targets, "mse", loss, "linear", (), folder)
+    if likelihood is None and bound != "elbo":
+        rule = "must be elbo without a likelihood, in which the draws have their weights"
+        raise BadConfigurationError(rule, bound, keyword="bound")
     if likelihood is None:
         return Reconstruction(parts, kl_weight, kl_warmup_epochs)
     if loss is not None:
         rule = "must be left out where a loss is given, which takes its place"
         raise BadConfigurationError(rule, likelihood, keyword="likelihood")
     decoder = make_likelihood(likelihood, output_shape, input_mean, input_std, input_bounds)
-    return Reconstruction(parts, kl_weight, kl_warmup_epochs, decoder)
+    return Reconstruction(parts, kl_weight, kl_warmup_epochs, decoder, bound)
