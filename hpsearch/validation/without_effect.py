@@ -18,6 +18,7 @@ _NEEDED = {
     ("agent", "value_weight"): ("baseline", False),
     ("agent", "shared"): ("baseline", False),
     ("model", "corruption_rate"): ("corruption", "none"),
+    ("model", "teacher_forcing_decay"): ("teacher_forcing", 0),
 }
 #: augmentations of any inputs, of which each value is changed by itself
 _CHANGING = ("gaussian_noise", "feature_masking")
