@@ -67,6 +67,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.batch_parts
 	$(BIN)/python -m benchmarks.width_padding
 	$(BIN)/python -m benchmarks.recurrent
+	$(BIN)/python -m benchmarks.activations
 	$(BIN)/python -m benchmarks.proposals
 	$(BIN)/python -m benchmarks.record
 	$(BIN)/python -m benchmarks.driver

@@ -19,6 +19,7 @@ _NEEDED = {
     ("agent", "shared"): ("baseline", False),
     ("model", "corruption_rate"): ("corruption", "none"),
     ("model", "draws"): ("variational", False),
+    ("model", "teacher_forcing_decay"): ("teacher_forcing", 0),
 }
 #: augmentations of any inputs, of which each value is changed by itself
 _CHANGING = ("gaussian_noise", "feature_masking")

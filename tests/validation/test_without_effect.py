@@ -42,6 +42,20 @@ def agent(**keywords: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("share", "is_refused"), [(0, True), (0.0, True), ({"low": 0.0, "high": 1.0}, False)]
+)
+def test_a_decay_of_no_teacher_forcing(share: Any, is_refused: bool) -> None:
+    keywords = {"teacher_forcing": share, "teacher_forcing_decay": 0.1}
+    found = messages(
+        dataset={"name": "counting"},
+        task="sequence_generation",
+        model={"name": "encoder_decoder", "hidden_size": 4, **keywords},
+    )
+    rule = "model.teacher_forcing_decay: must be left out where teacher_forcing is 0, but got 0.1"
+    assert found == ([rule] if is_refused else [])
+
+
+@pytest.mark.parametrize(
     ("ensemble", "problem"),
     [
         ({"cycles": 3, "members": 3}, ""),

@@ -56,7 +56,8 @@ def sequence_generation(
     Loss and metrics are those of sequence_labelling. In training a model may be given the target
     of the step before (teacher forcing), so that its training metrics may be better than what it
     says by itself, as in evaluation. A model of yours gets pairs of inputs and targets, class
-    numbers (rows, steps), and must take no notice of the latter unless it trains.
+    numbers (rows, steps), and must take no notice of the latter unless it trains; where it is
+    exported it gets inputs alone.
     """
     targets = Targets("classification", output_size, class_counts)
     parts = make_parts(targets, "cross_entropy", loss, "softmax", metrics, folder)

@@ -274,6 +274,13 @@ class TestArrays:
         with pytest.raises((DataError, UserCodeError), match=match):
             load_data({"name": "npz", "path": "my.npz", **ids}, seed=0, folder=tmp_path)
 
+    def test_a_model_of_ones_own_is_told_what_fills_up(self, tmp_path: Path) -> None:
+        self.save(tmp_path, [[1, 2, 0], [3, 0, 0]] * 30)
+        section = {"name": "npz", "path": "my.npz", "num_tokens": 4, "padding_id": 0}
+        data = load_data(section, seed=0, folder=tmp_path)
+        trainer, _ = trained(data, {"name": f"{__name__}:Bag"}, epochs=1)
+        assert isinstance(trainer.model, Bag) and trainer.model.vectors.padding_idx == 0
+
     def test_next_tokens_of_ones_own(self) -> None:
         data = load_data({"name": f"{__name__}:counts"}, seed=0)
         assert data.kind == "language_model"
@@ -281,6 +288,18 @@ class TestArrays:
             load_data({"name": f"{__name__}:fewer_steps"}, seed=0)
         with pytest.raises(DataError, match="numbers of the 3 tokens, from 0"):
             load_data({"name": f"{__name__}:other_tokens"}, seed=0)
+
+
+class Bag(torch.nn.Module):
+    """The mean of the vectors of a sequence's own ids."""
+
+    def __init__(self, num_tokens: int, padding_id: int | None, output_size: int) -> None:
+        super().__init__()
+        self.vectors = torch.nn.EmbeddingBag(num_tokens, output_size, padding_idx=padding_id)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        means: torch.Tensor = self.vectors(x.long())
+        return means
 
 
 def counts() -> Any:
