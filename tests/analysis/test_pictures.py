@@ -20,6 +20,7 @@ from hpsearch.outcome import Outcome
 from hpsearch.record import Record
 from tests.support.browser import CHROMIUM
 from tests.support.records import add, make_spec
+from tests.support.searched import searched
 
 CHOICES = ["xavier_uniform", "he_normal", "lecun_normal", "orthogonal_initializer"]
 MANY = {f"hyperparameter_{i}": {"low": 0.0, "high": 1.0} for i in range(8)}
@@ -113,3 +114,10 @@ def test_importances_of_a_hyperparameter_that_a_resample_has_no_trial_of(tmp_pat
     assert {"lr", "kind.b.gain"} <= found.intervals.keys()
     low, high = found.intervals["kind.b.gain"]
     assert 0 <= low <= high <= 1
+
+
+def test_an_axis_of_powers_of_two_has_them_as_ticks(tmp_path: Path) -> None:
+    powers = {"low": 8, "high": 128, "powers_of_two": True}
+    record = searched(tmp_path, {"n": powers}, lambda p: -abs(np.log2(p["n"]) - 5))
+    axis = SearchReport(record).figures["slice:n"].layout.xaxis
+    assert axis.type == "log" and list(axis.tickvals) == [8, 16, 32, 64, 128]

@@ -186,8 +186,14 @@ class TestUnet:
             check_task("unet", "classification", Path())
         with pytest.raises(BadConfigurationError, match="depth: must be so small"):
             build("unet", (1, 12, 12), (1, 12, 12), depth=3)
-        with pytest.raises(BadConfigurationError, match="depth: must be so small that the 20 pix"):
-            build("unet", (1, 16, 16), (1, 16, 16), depth=2, padding="valid")
+        rule = "depth: must be at most 1, as valid convolutions need 46 pixels beyond a border, "
+        with pytest.raises(BadConfigurationError, match=f"{rule}and an image's 16 mirror at most"):
+            build("unet", (1, 16, 16), (1, 16, 16), depth=3, padding="valid")
+        assert build("unet", (1, 16, 16), (1, 16, 16), depth=1, padding="valid")
+        rule = "padding: must be same: at depth 1 valid convolutions need 8 pixels beyond a border"
+        for depth in (1, 2):  # a smaller depth is no remedy
+            with pytest.raises(BadConfigurationError, match=rule):
+                build("unet", (1, 8, 8), (1, 8, 8), depth=depth, padding="valid")
 
 
 class TestConvAutoencoder:

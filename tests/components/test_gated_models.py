@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from hpsearch.components import load_data
 from hpsearch.components.initializers.by_name import initialize
 from hpsearch.components.layers.skips import Gated, as_gate
 from hpsearch.components.models.building import build_model
 from hpsearch.components.models.gmlp import GatedBlock, SpatialGate
 from hpsearch.errors import BadConfigurationError
+from hpsearch.spec import TrialConfig
+from hpsearch.training import Trainer
 
 
 def build(name: str, shape: tuple[int, ...], outputs: int = 10, **keywords: Any) -> nn.Module:
@@ -56,6 +59,24 @@ class TestHighway:
             float(p.grad.norm()) for p in net.parameters() if p.grad is not None and p.ndim > 1
         ]
         assert norms[0] > 0.05 * norms[-1]
+
+    def test_fifty_layers_learn_where_plain_ones_stall(self) -> None:
+        """Srivastava et al. (2015, arXiv 1505.00387): the gates let a net of 50 layers train."""
+        digits = load_data({"name": "digits"}, seed=0)
+        highway = {"name": "highway", "width": 50, "depth": 50, "gate_bias": -4.0}
+        models: list[dict[str, Any]] = [highway, {"name": "mlp", "hidden_sizes": [50] * 50}]
+        found = []
+        for model in models:
+            values = {
+                "model": {**model, "activation": "tanh"},
+                "initializer": {"name": "xavier_uniform"},
+                "optimizer": {"name": "momentum", "lr": 0.1},
+                "batch_size": 50,
+            }
+            trainer = Trainer(TrialConfig(0, 0, 5, values), digits)
+            found.append([trainer.train_epoch() or {} for _ in range(5)][-1])
+        assert found[0]["val_accuracy"] > 0.93 and found[0]["train_loss"] < 0.2
+        assert found[1]["val_accuracy"] < 0.25 and found[1]["train_loss"] > 2.2
 
 
 class TestGmlp:

@@ -91,6 +91,19 @@ def test_the_image_is_learned_before_its_noise() -> None:
     assert before["val_psnr_gain"] < 0 < max(curve)
 
 
+def test_the_peak_lies_before_the_end() -> None:
+    """The noise is learned in the end, so training is to stop early (Ulyanov et al., 2018)."""
+    data = damaged(size=32, repeats=50)
+    one = trainer(data)
+    before = one.evaluate("val")
+    noisy = before["val_psnr"] - before["val_psnr_gain"]
+    curve = [(one.train_epoch() or {})["val_psnr"] for _ in range(18)]
+    peak = max(curve)
+    assert noisy == pytest.approx(20.172, abs=0.5)
+    assert peak > noisy + 3 and curve.index(peak) < 12
+    assert max(curve[-3:]) < peak - 1
+
+
 def test_an_image_is_fitted_sooner_than_noise() -> None:
     """As figure 2 of the paper; both have the same mean and variance."""
     losses = []

@@ -150,18 +150,35 @@ class Margin:
     @classmethod
     def of(cls, side: int, depth: int) -> Margin:
         """Return what a net without padding needs to give outputs for a whole side."""
+        found = cls._needed(side, depth)
+        if found.mirrored < side:
+            return found
+        less = [each for each in range(1, depth) if cls._needed(side, each).mirrored < side]
+        if less:
+            rule = f"must be at most {less[-1]}, as {_needs(found.mirrored, side)}"
+            raise BadConfigurationError(rule, depth, keyword="depth")
+        rule = f"must be same: at depth 1 {_needs(cls._needed(side, 1).mirrored, side)}"
+        raise BadConfigurationError(rule, "valid", keyword="padding")
+
+    @property
+    def mirrored(self) -> int:
+        """How many pixels are mirrored at an end, at most."""
+        return max(self.before, self.after)
+
+    @classmethod
+    def _needed(cls, side: int, depth: int) -> Margin:
         whole = next(size for size in itertools.count(side) if left_of(size, depth) >= side)
         left = left_of(whole, depth)
         start = (left - side) // 2
         before = (whole - left) // 2 + start
-        after = whole - side - before
-        if max(before, after) >= side:
-            rule = (
-                f"must be so small that the {max(before, after)} pixels that valid convolutions "
-                f"need beyond a border are fewer than an image's ({side}), which mirrors them"
-            )
-            raise BadConfigurationError(rule, depth, keyword="depth")
-        return cls(before, after, start, side)
+        return cls(before, whole - side - before, start, side)
+
+
+def _needs(mirrored: int, side: int) -> str:
+    return (
+        f"valid convolutions need {mirrored} pixels beyond a border, and an image's {side} mirror "
+        f"at most {side - 1}"
+    )
 
 
 def left_of(side: int, depth: int) -> int:
