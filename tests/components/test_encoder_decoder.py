@@ -16,6 +16,7 @@ from hpsearch.components.models.encoder_decoder import EncoderDecoder
 from hpsearch.errors import BadConfigurationError, DataError
 from hpsearch.spec import TrialConfig
 from hpsearch.training import Trainer, export_model
+from hpsearch.training.checks.by_name import run_checks
 from tests.support.trainers import goes_on_bit_for_bit
 
 TASK = "sequence_generation"
@@ -154,6 +155,12 @@ class TestLearning:
         assert curve[-1]["val_accuracy"] > 0.95
         said = export_model(made).predict_table(pd.DataFrame({"ids": [[3, 3]]}))
         assert said.iloc[0, :2].tolist() == ["3", "3"]
+
+
+@pytest.mark.parametrize("check", ["batch_invariance", "loss_at_init", "eval_mode"])
+def test_checks_read_inputs_with_their_targets(echo: Data, check: str) -> None:
+    (found,) = run_checks(trainer(echo), [check])
+    assert found.ok, found
 
 
 class TestRefused:

@@ -96,7 +96,10 @@ def loss_at_init(trainer: Trainer) -> Finding | None:
         return None
     x, y = first_rows(trainer)
     with torch.no_grad():
-        loss = F.cross_entropy(_outputs(trainer, x), y).item()
+        outputs = _outputs(trainer, x)
+        if len(trainer.data.output_shape) == 2:  # classes of steps, which are last
+            outputs = outputs.movedim(-1, 1)
+        loss = F.cross_entropy(outputs, y).item()
     even = math.log(len(counts))
     frequencies = np.array([count for count in counts if count]) / sum(counts)
     prior = float(-(frequencies * np.log(frequencies)).sum())  # a head may begin with these
@@ -152,12 +155,14 @@ def overfit_tiny_batch(trainer: Trainer) -> Finding | None:
 @register("check", "batch_invariance")
 def batch_invariance(trainer: Trainer) -> Finding | None:
     """In evaluation mode a row's outputs don't depend on the rest of its batch."""
-    x, _ = first_rows(trainer)
+    batch = first_rows(trainer)
+    x = batch.inputs
     with torch.no_grad():
-        together = _outputs(trainer, x[:64])
+        together = _outputs(trainer, _rows(x, 0, 64))
         norms = (each for each in trainer.model.modules() if isinstance(each, _BatchNorm))
         fewest = 2 if any(norm.running_mean is None for norm in norms) else 1
-        parts = [part for part in x[:8].split(fewest) if len(part) == fewest]
+        starts = range(0, min(8, len(batch)) - fewest + 1, fewest)
+        parts = [_rows(x, start, fewest) for start in starts]
         if not parts:
             return None
         alone = torch.cat([_outputs(trainer, part) for part in parts])
@@ -271,7 +276,11 @@ def first_rows(trainer: Trainer) -> Batch:
     return next(batches_of(trainer.data.train, trainer.device).read(ROWS))
 
 
-def _outputs(trainer: Trainer, x: Tensor) -> Tensor:
+def _rows(x: Tree, start: int, count: int) -> Tree:
+    return map_tree(lambda leaf: leaf[start : start + count], x)
+
+
+def _outputs(trainer: Trainer, x: Tree) -> Tensor:
     outputs = trainer.model.eval()(x)
     first: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs  # what is predicted
     return first.float()
