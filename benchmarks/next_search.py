@@ -274,7 +274,8 @@ def main() -> None:
                 pairs.setdefault(name, []).append(pair)
     for name, found in pairs.items():
         _summarize(name, found)
-    _summarize("all", [pair for found in pairs.values() for pair in found])
+    if pairs:
+        _summarize("all", [pair for found in pairs.values() for pair in found])
 
 
 def _subjects(options: argparse.Namespace) -> Iterator[tuple[str, Callable[..., Subject]]]:
