@@ -28,6 +28,7 @@ from hpsearch.errors import (
     TrackingError,
 )
 from hpsearch.importing import outliving_exits
+from hpsearch.outcome import DefaultResult, Outcome
 from hpsearch.process import yield_processor
 from hpsearch.record import EnsembleNote, Record, SearchState, TrialRecord
 from hpsearch.record.observations import Observations
@@ -169,8 +170,8 @@ class Driver:
             _log.warning("%s: %s continues without its results", problem, record.name)
         if record.spec.fuse != "off" and not record.spec.is_own_code:
             record.note_lanes(reasons=list(filter(None, [obstacle(record.spec, self.data)])))
-        note_default(record)
         found = transfers(record.spec, earlier, default_values(record.spec))
+        note_default(record, found)
         record.note_transfers(transfers_told(record, found))
         workers = self._workers
 
@@ -318,7 +319,14 @@ def read_earlier(place: Runs, names: Iterable[str]) -> tuple[list[Earlier], list
 def earlier_of(record: Record) -> Earlier:
     """Return a search as a warm start of others."""
     rungs = make_registered_stopper(record.spec).rungs
-    return Earlier(record.spec, tuple(Observations(record).read()), rungs)
+    observations = tuple(Observations(record).read())
+    return Earlier(record.spec, observations, rungs, _lasting(record.default_result))
+
+
+def _lasting(default: DefaultResult | None) -> DefaultResult | None:
+    """Return what came of a default configuration, unless it still runs or says nothing of it."""
+    unknown = (None, Outcome.FAILED, Outcome.CANCELLED, Outcome.STOPPED_BY_USER)
+    return None if default is None or default.outcome in unknown else default
 
 
 def _track_results(

@@ -61,6 +61,7 @@ class LiveView:
         self._is_dry = False  # until the dry epoch has passed
         self._said: set[str] = set()  # names of what curves show
         self._is_unsaved_said = False  # that the user's function saves nothing
+        self._are_transfers_said = False  # what is taken from earlier searches
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -127,6 +128,11 @@ class LiveView:
                 last = line
 
     def _say_news(self, record: Record) -> None:
+        if record.transfers and not self._are_transfers_said:
+            self._are_transfers_said = True
+            for each in record.transfers:
+                line = f"warm start: {each}"
+                self._console.print(line, soft_wrap=True, highlight=False, markup=False)
         self._say_dry_epoch(record)
         first = record.trials[0] if record.trials else None
         unsaved = None if first is None else first.warnings_by_check.get("checkpoint")

@@ -26,6 +26,17 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class DefaultResult:
+    """What came of the default configuration: in which search and trial, how that ended (None: it
+    runs), and the objective after each epoch."""
+
+    search: str
+    trial: int
+    outcome: Outcome | None
+    values: Mapping[int, float]
+
+
+@dataclass(frozen=True)
 class StoppedBy:
     """The rule of early stopping that ended a trial, at which epoch, and by which numbers."""
 

@@ -1,15 +1,9 @@
-"""What a search gained over the default configuration, which it tries first."""
+"""What a search gained over the default configuration, which it or an earlier one tries first."""
 
 from __future__ import annotations
 
 from hpsearch.formatting import show, show_count, show_outcome
-from hpsearch.record import Outcome, Record, TrialRecord
-
-
-def default_trial(record: Record) -> TrialRecord | None:
-    """Return the trial of the default configuration, if it was tried."""
-    tried = (trial for trial in record.trials if trial.params == record.default)
-    return None if record.default is None else next(tried, None)
+from hpsearch.record import Outcome, Record
 
 
 def gain(record: Record) -> str | None:
@@ -17,14 +11,16 @@ def gain(record: Record) -> str | None:
 
     Where the default was stopped early, both are compared at the epoch that it reached.
     """
-    best, default = record.best, default_trial(record)
+    best, default = record.best, record.default_result
     if best is None or default is None or default.outcome is None:
         return None
-    what = f"the default configuration (trial {default.number})"
-    if best is default:
+    is_here = default.search == record.name
+    where = f"trial {default.trial}" + ("" if is_here else f" of {default.search}")
+    what = f"the default configuration ({where})"
+    if is_here and best.number == default.trial:
         return f"no trial was better than {what}"
     metric = record.spec.objective.metric
-    own, others = best.metric(metric), default.metric(metric)
+    own, others = best.metric(metric), default.values
     if default.outcome is Outcome.COMPLETED and others:
         before = others[max(others)]
         return f"{_difference(own[max(own)], before, metric)} over {what}"

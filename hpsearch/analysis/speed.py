@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpsearch.analysis.blocks import Section, Table, as_rows
-from hpsearch.analysis.gain import default_trial
 from hpsearch.formatting import show, show_count, show_seconds
 from hpsearch.record import Record, TrialRecord
 from hpsearch.spec.objectives import PEAK_MEMORY
@@ -109,10 +108,11 @@ def speed_columns(record: Record, trials: Sequence[TrialRecord]) -> dict[str, li
 
 
 def _own_targets(record: Record) -> Iterator[tuple[float, str]]:
-    known = {"default configuration": default_trial(record), "best trial": record.best}
-    for what, trial in known.items():
-        if trial is not None and (value := record.objective(trial)) is not None:
-            yield value, what
+    default, best = record.default_result, record.best
+    if default is not None and default.values:
+        yield default.values[max(default.values)], "default configuration"
+    if best is not None and (value := record.objective(best)) is not None:
+        yield value, "best trial"
 
 
 def _seconds_until(record: Record, at: float) -> float:

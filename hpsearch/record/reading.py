@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage
 
 from hpsearch.code_snapshot import snapshot_name
 from hpsearch.errors import RecordError, SearchNotFoundError
+from hpsearch.outcome import DefaultResult
 from hpsearch.record import earlier_versions
 from hpsearch.record.acts import ACT_PREFIX, Act, read_act
 from hpsearch.record.ensemble import EnsembleNote
@@ -172,6 +173,17 @@ class ReadableRecord(Ranking):
         return None
 
     @property
+    def default_result(self) -> DefaultResult | None:
+        """What came of the default configuration, here or in an earlier search; None: untried."""
+        if self.default is None:
+            return self.earlier_default
+        tried = next((trial for trial in self.trials if trial.params == self.default), None)
+        if tried is None:
+            return None
+        values = tried.metric(self.spec.objective.metric)
+        return DefaultResult(self.name, tried.number, tried.outcome, values)
+
+    @property
     def taken_acts(self) -> list[Act]:
         """What users did, and wasn't refused."""
         return [act for act in self.acts if act.refused is None]
@@ -262,6 +274,10 @@ class ReadableRecord(Ranking):
         self.delivered: bool = read.delivered
         #: the default configuration, which is tried before all others; None: not tried
         self.default: dict[str, Scalar] | None = read.default
+        #: what came of it in an earlier search of the same task, so that it isn't tried again
+        self.earlier_default: DefaultResult | None = (
+            None if read.earlier_default is None else read.earlier_default.result
+        )
         #: what further trials would bring, if that is asked and known
         self.outlook: OutlookNote | None = (
             None if read.outlook is None else OutlookNote(**read.outlook.model_dump())

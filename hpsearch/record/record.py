@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from hpsearch.errors import SearchExistsError
+from hpsearch.outcome import DefaultResult
 from hpsearch.process import quiet
 from hpsearch.record.acts import ACT_PREFIX, Act
 from hpsearch.record.ensemble import EnsembleNote
@@ -171,6 +172,12 @@ class Record(TrialWriter):
         """Note the default configuration of a search, which has no trials yet: the first one."""
         self.default = dict(params)
         self._write("default")
+
+    def set_earlier_default(self, result: DefaultResult) -> None:
+        """Note what came of the default configuration in an earlier search of the same task."""
+        plain = {**asdict(result), "values": sorted(map(list, result.values.items()))}
+        self._storage.set_study_user_attr(self._study_id, "earlier_default", plain)
+        self.earlier_default = result
 
     def note_act(self, act: Act) -> None:
         """Note what a user did, before anything acts on it."""

@@ -11,13 +11,15 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from hpsearch.errors import RecordError
-from hpsearch.outcome import Outcome
+from hpsearch.outcome import DefaultResult, Outcome
 
 SearchState = Literal["running", "finished", "stopped", "failed"]
 Action = Literal["stop_trial", "extend_trial", "clone_trial", "narrow", "pause", "go_on"]
 MAX_EPOCH = 10**9
 #: seconds since 1970
 Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
+_Epoch = Annotated[int, Field(ge=1, le=MAX_EPOCH)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Shape = TypeVar("_Shape", bound=BaseModel)
 
 
@@ -54,6 +56,20 @@ class LrRangeShape(_Strict):
     curves: list[LrCurveShape] = []
 
 
+class DefaultResultShape(_Strict):
+    """What came of the default configuration, named as the fields of DefaultResult."""
+
+    search: str
+    trial: int = Field(ge=0)
+    outcome: Outcome = Field(strict=False)
+    values: list[Annotated[tuple[_Epoch, _Finite], Strict(False)]]
+
+    @property
+    def result(self) -> DefaultResult:
+        """What was written."""
+        return DefaultResult(self.search, self.trial, self.outcome, dict(self.values))
+
+
 class SearchShape(_Strict):
     """The attributes of a study; what else is there is of another version."""
 
@@ -63,6 +79,7 @@ class SearchShape(_Strict):
     created_at: Time
     first_points: list[dict[str, Any]] = []
     default: dict[str, str | int | float | bool | None] | None = None
+    earlier_default: DefaultResultShape | None = None
     outlook: OutlookShape | None = None
     final: dict[str, Any] | None = None
     ensemble: dict[str, Any] | None = None

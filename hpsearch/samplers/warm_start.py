@@ -18,6 +18,7 @@ import numpy as np
 
 from hpsearch.errors import Problem, SpecError
 from hpsearch.formatting import show
+from hpsearch.outcome import DefaultResult
 from hpsearch.samplers.base import Observation, Sampler
 from hpsearch.samplers.first_points import FirstPoints
 from hpsearch.samplers.history import History
@@ -47,6 +48,7 @@ class Earlier:
     spec: SearchSpec
     observations: tuple[Observation, ...]
     rungs: tuple[int, ...]
+    default: DefaultResult | None = None  # of its default configuration, or of one before it
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Transfer:
     results: tuple[Observation, ...]  # those that would be the same trials here
     filled: Mapping[str, int] = field(default_factory=dict)  # trials by default that stands in
     misfits: Mapping[str, int] = field(default_factory=dict)  # trials by why they don't fit
+    default: DefaultResult | None = None  # of its default configuration, where results hold
 
     def __str__(self) -> str:
         told = (
@@ -164,6 +167,22 @@ def other_tasks(found: Sequence[Transfer]) -> list[History]:
     return [transfer.history for transfer in found if not transfer.results]
 
 
+def known_default(
+    space: SearchSpace, default: Mapping[str, Scalar], found: Sequence[Transfer]
+) -> DefaultResult | None:
+    """Return what came of the default configuration in an earlier search whose results hold here.
+
+    That of the earlier search counts where a narrower space has another; but a configuration that
+    users name by priors is one to be tried, unless it has been.
+    """
+    has_prior = any(parameter.prior is not None for parameter in space.parameters)
+    for transfer in found:
+        is_tried = any(trial.params == default for trial in transfer.results)
+        if transfer.default is not None and (is_tried or not has_prior):
+            return transfer.default
+    return None
+
+
 def sampler_seed(seed: int, found: Sequence[Transfer]) -> int:
     """Return the seed of a sampler that knows earlier results.
 
@@ -229,7 +248,9 @@ def _transfer(spec: SearchSpec, translator: Translator, earlier: Earlier) -> Tra
         if holds:
             results.append(usable[-1])
     history = History(tuple(usable), earlier.spec.objective.direction, earlier.rungs)
-    return Transfer(earlier.spec.name, len(ended), history, tuple(results), filled, misfits)
+    default = earlier.default if results else None
+    name, held = earlier.spec.name, tuple(results)
+    return Transfer(name, len(ended), history, held, filled, misfits, default)
 
 
 def _exact(translator: Translator, values: Mapping[str, Any]) -> Translation | None:

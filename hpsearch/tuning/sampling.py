@@ -19,6 +19,7 @@ from hpsearch.samplers.unit_cube import Cube
 from hpsearch.samplers.warm_start import (
     Earlier,
     Transfer,
+    known_default,
     other_tasks,
     sampler_seed,
     transfers,
@@ -99,18 +100,24 @@ def explorer_of(record: Record) -> PopulationSampler | None:
     return sampler
 
 
-def note_default(record: Record) -> None:
-    """Write the default configuration of a search that begins, if it is to be tried.
+def note_default(record: Record, found: Sequence[Transfer] = ()) -> None:
+    """Write the default configuration of a search that begins, if it is to be tried, or what came
+    of it in an earlier search.
 
     A search that has trials keeps what it began with, so that its sampler continues as before.
     """
     search = record.spec.search
-    if record.trials or record.default is not None or not record.space.parameters:
+    is_settled = record.default is not None or record.earlier_default is not None
+    if record.trials or is_settled or not record.space.parameters:
+        return
+    default = default_configuration(record.spec)
+    if (known := known_default(record.space, default, found)) is not None:
+        record.set_earlier_default(known)
         return
     with placed("search.sampler"):
         is_tried = begins_with_default(search.sampler, Path(record.spec.folder))
     if is_tried and len(record.first_points) < search.trials:
-        record.set_default(default_configuration(record.spec))
+        record.set_default(default)
 
 
 def first_points(record: Record) -> list[dict[str, Scalar]]:

@@ -10,6 +10,7 @@ from hpsearch.analysis.content import findings
 from hpsearch.analysis.gain import gain
 from hpsearch.analysis.importance import importances
 from hpsearch.analysis.response import Response
+from hpsearch.outcome import DefaultResult
 from hpsearch.record import Outcome, Record
 from tests.support.records import add, make_spec
 
@@ -62,3 +63,12 @@ def test_nothing_is_said_where_no_default_was_tried(tmp_path: Path) -> None:
     assert gain(record) is None
     record.set_default(OTHER)
     assert gain(record) is None
+
+
+def test_is_the_difference_to_the_default_of_an_earlier_search(tmp_path: Path) -> None:
+    record = Record.create(tmp_path / "record.journal", make_spec())
+    known = DefaultResult("before", 0, Outcome.COMPLETED, {1: 0.5, 2: 0.8})
+    record.set_earlier_default(known)
+    add(record, [0.6, 0.95], **OTHER)
+    expected = "over the default configuration (trial 0 of before)"
+    assert gain(record) == f"+0.15 in score (0.95 against 0.8) {expected}"

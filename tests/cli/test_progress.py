@@ -57,6 +57,17 @@ def test_a_function_that_saves_nothing_is_told_of_once(record: Record, tmp_path:
     assert printed.getvalue().count("warning: trial 0: epoch 1 is not saved: why") == 1
 
 
+def test_what_is_taken_from_earlier_searches_is_told_once(record: Record, tmp_path: Path) -> None:
+    told = "before: 3 of 4 trials fit the search space"
+    printed = io.StringIO()
+    with LiveView(Console(file=printed, width=40)) as view:
+        view.watch(record, SearchFolder(tmp_path / "demo"))
+        record.note_transfers([told])  # once the earlier searches are read
+        for _ in range(2):
+            view._say_news(record)
+    assert printed.getvalue().count(f"warm start: {told}\n") == 1
+
+
 def test_what_curves_of_running_trials_show_is_said_once_and_in_the_panel(
     record: Record, tmp_path: Path
 ) -> None:
