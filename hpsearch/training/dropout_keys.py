@@ -19,8 +19,10 @@ class DropoutKeys:
         self._keys: list[list[int]] = []
         self._step = 0
 
-    def begin_epoch(self, seed: int, num_steps: int) -> Tensor:
+    def begin_epoch(self, epoch: int, seed: int, num_steps: int) -> Tensor:
         """Draw the keys of an epoch's steps; returns them, int32 (steps, dropouts)."""
+        for dropout in self._dropouts:
+            dropout.begin_epoch(epoch)
         keys = draw_keys(seed, num_steps, len(self._dropouts))
         self._keys = keys.tolist()
         return keys

@@ -21,7 +21,6 @@ from hpsearch.components.callbacks import callback_metrics
 from hpsearch.components.data import Data
 from hpsearch.components.finetuning import Subset
 from hpsearch.components.initializers.from_data import initialize_from_data
-from hpsearch.components.layers.teaching import Teaching
 from hpsearch.components.optimizers import hold_iterate
 from hpsearch.components.tasks import epoch_metrics
 from hpsearch.components.train_evaluation import TRAIN_EVAL, TrainEvaluation
@@ -161,7 +160,6 @@ class Trainer:
             snapshots, self.model, self.task.head, config.max_epochs
         )
         self._keys = DropoutKeys(self.model)
-        self._teaching = [each for each in self.model.modules() if isinstance(each, Teaching)]
         self._forward = self._compile() if config.compile else self.model
 
     @cached_property
@@ -243,10 +241,8 @@ class Trainer:
             self._tuning.begin_epoch(self.epoch)
         if (begin_epoch := getattr(self.task, "begin_epoch", None)) is not None:
             begin_epoch(self.epoch)
-        for teaching in self._teaching:
-            teaching.begin_epoch(self.epoch)
         self._pace.begin_epoch(self.optimizer, self.epoch)
-        keys = self._keys.begin_epoch(self._seed("dropout"), len(sizes))
+        keys = self._keys.begin_epoch(self.epoch, self._seed("dropout"), len(sizes))
         first_step = self._pace.first_step(self.epoch)
         if self._noise is not None:
             self._noise.begin_epoch(self._seed("gradient noise"), first_step, len(sizes))

@@ -47,6 +47,9 @@ class Dropout(nn.Module):
         """Whether anything is dropped now."""
         return self.training and self.active
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Set what changes with the epochs, counted from 1: the rate doesn't."""
+
     def begin_step(self, key: int, first_row: int = 0) -> None:
         """Draw by this key from now on, for rows of a batch from `first_row` on."""
         self.key.fill_(key)

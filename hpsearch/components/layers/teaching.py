@@ -33,7 +33,7 @@ class Teaching(Dropout):
         self.begin_epoch(1)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set the probability of an epoch, counted from 1."""
+        """See Dropout: set the probability of an epoch."""
         share = max(0.0, self.first.item() - self.decay.item() * (epoch - 1))
         self.keep.fill_(share)
         self.limit.fill_(threshold(share))
