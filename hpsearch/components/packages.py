@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 from hpsearch.errors import BadConfigurationError, DataError
@@ -17,3 +18,10 @@ def optional_package(
     except ImportError as missing:
         package = module.partition(".")[0].replace("_", "-")
         raise error(f"{user} needs the package {package}: `{command}`") from missing
+
+
+def installed_path(module: str, path: str) -> Path | None:
+    """Return a file or folder in an installed package, which isn't imported; None without it."""
+    package = importlib.util.find_spec(module)
+    folders = (package and package.submodule_search_locations) or ()
+    return next((found for each in folders if (found := Path(each, path)).exists()), None)

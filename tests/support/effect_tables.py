@@ -338,6 +338,7 @@ UNSEEN: dict[str, str] = {
     },
     "dataset.blobs_segmentation.stratify": "pixels have classes, images none",
     "dataset.mask_folder.stratify": "pixels have classes, images none",
+    "dataset.nuclei.stratify": "pixels have classes, images none",
     "dataset.sea.stratify": "refused: rows are split by time",
     "dataset.diabetes.stratify": "numbers have no classes",
     "dataset.logic_gate.*_fraction": "refused: it has a val and a test split of its own",

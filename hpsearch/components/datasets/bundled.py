@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.components.packages import installed_path
 from hpsearch.errors import DataError
 
 
@@ -95,9 +95,6 @@ def _numbers(name: str, delimiter: str | None = None) -> NDArray[np.float64]:
 
 
 def _file(name: str) -> Path:
-    package = importlib.util.find_spec("sklearn")
-    folders = () if package is None else package.submodule_search_locations or ()
-    for folder in folders:
-        if (file := Path(folder) / "datasets" / "data" / name).is_file():
-            return file
+    if (file := installed_path("sklearn", f"datasets/data/{name}")) is not None:
+        return file
     raise DataError(f"needs {name}, which comes with scikit-learn, but its installation has none")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from hpsearch.components.datasets.table_input import InputColumn, TableInput
 from hpsearch.components.datasets.tables import check_readings
 from hpsearch.components.datasets.time_steps import check_steps
 from hpsearch.components.datasets.windows import Histories
+from hpsearch.components.packages import installed_path
 from hpsearch.errors import DataError
 from hpsearch.registry import register
 
@@ -150,12 +150,11 @@ def elnino(lookback: Steps = 24, horizon: Horizons = 12) -> Mapping[str, Any]:
     """
     import pandas
 
-    package = importlib.util.find_spec("statsmodels")  # which isn't imported
-    if package is None or package.origin is None:
+    file = installed_path("statsmodels", "datasets/elnino/elnino.csv")
+    if file is None:
         raise DataError(
             "elnino needs the package statsmodels: `pip install --no-deps statsmodels`"
         )
-    file = Path(package.origin).parent / "datasets" / "elnino" / "elnino.csv"
     by_year = read_table(file, pandas.read_csv)
     temperatures = by_year.iloc[:, 1:].to_numpy(np.float32).ravel()
     table = pandas.DataFrame({"temperature": temperatures})

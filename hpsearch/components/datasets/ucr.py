@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpsearch.components.packages import installed_path
 from hpsearch.errors import DataError, nearest_names
 from hpsearch.registry import register
 
@@ -70,8 +70,6 @@ def read_series(file: Path) -> tuple[NDArray[np.float32], NDArray[Any]]:
 
 def _bundled() -> Path:
     """Return the folder of the sets that come with aeon, which isn't imported."""
-    package = importlib.util.find_spec("aeon")
-    for folder in (package and package.submodule_search_locations) or ():
-        if (found := Path(folder) / "datasets" / "data").is_dir():
-            return found
+    if (found := installed_path("aeon", "datasets/data")) is not None:
+        return found
     raise DataError(f"ucr needs the package aeon: `{INSTALL}`; or name your folder as `data_dir`")
