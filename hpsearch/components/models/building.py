@@ -35,6 +35,8 @@ VECTOR_TASKS = (
     *("classification", "multilabel", "multioutput", "regression", "forecasting"),
     "metric_learning",
 )
+#: tasks whose outputs are a vector for each step of a sequence
+TASKS_OF_STEPS = ("language_model", "sequence_labelling")
 
 
 def build_model(

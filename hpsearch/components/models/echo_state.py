@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
+from hpsearch.components.models.building import VECTOR_TASKS
 from hpsearch.components.models.padding import Padding, PaddingById, last_of
 from hpsearch.components.models.recurrent import num_inputs
 from hpsearch.registry import Recommended, register
 
 
-@register("model", "echo_state")
+@register("model", "echo_state", traits={"tasks": (*VECTOR_TASKS, "sequence_labelling")})
 def echo_state(
     input_shape: tuple[int, ...],
     output_size: int,
