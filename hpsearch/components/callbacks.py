@@ -22,7 +22,7 @@ from hpsearch import registry
 from hpsearch.components.batch import Batch, Tree
 from hpsearch.components.data import Data
 from hpsearch.components.monitored_metric import Mode, Watched, check_watched, sign_of, watched
-from hpsearch.registry import ComponentOf, Recommended, register
+from hpsearch.registry import ComponentOf, KerasDefault, Recommended, register
 
 CALLBACK = ComponentOf("callback")
 
@@ -207,9 +207,9 @@ def early_stopping(
     metrics: Sequence[str],
     metric: Watched = "val_loss",
     mode: Mode | None = None,
-    patience: Annotated[int, Ge(1), Recommended(2, 10)] = 5,
+    patience: Annotated[int, Ge(1), Recommended(2, 10), KerasDefault(1)] = 5,
     min_delta: Annotated[float, Ge(0)] = 0.0,
-    restore_best: bool = True,
+    restore_best: Annotated[bool, KerasDefault(False)] = True,
     generalization_loss: Annotated[float, Gt(0)] | None = None,
 ) -> Callback:
     """Ends the trial after `patience` epochs without a better metric; the best weights stay.

@@ -75,8 +75,11 @@ def _beside_selu(spec: SearchSpec) -> Iterator[Problem]:
         if all(_is_standard_dropout(each) for _, each in _alternatives(dropout, "")):
             rule = "should be {name: alpha, rate: ...} with selu: standard dropout changes means"
             yield Problem(join(place, "dropout"), rule, to_plain(dropout))
-    initializer = _name(spec.initializer)
-    if nets and len(nets) == len(models) and initializer not in (None, "lecun_normal"):
+    presets = [net for _, net in models if _name(net) == "snn"]
+    initializer, fitting = _name(spec.initializer), {None, "lecun_normal", "lecun_uniform"}
+    if not nets:  # torch_default leaves what the preset has drawn
+        fitting.add("torch_default")
+    if models and len(nets) + len(presets) == len(models) and initializer not in fitting:
         rule = "should be lecun_normal with selu, whose weights need a variance of 1/fan_in"
         yield Problem("initializer", rule, initializer)
 

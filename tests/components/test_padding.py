@@ -25,13 +25,20 @@ FORMS = [
     {"name": "transformer", "readout": "last", "positions": "learned"},
 ]
 
+ECHO_STATE = {"name": "echo_state"}
+SIZES = {
+    "rnn": {"hidden_size": 6},
+    "transformer": {"width": 8, "heads": 2},
+    "echo_state": {"reservoir_size": 20},
+}
+
 
 def build(
     section: dict[str, Any], length: int = 5, features: tuple[int, ...] = (3,), **keywords: Any
 ) -> nn.Module:
-    size = {"hidden_size": 6} if section["name"] == "rnn" else {"width": 8, "heads": 2}
     torch.manual_seed(0)
-    model = build_model({**size, **section}, (length, *features), 2, Path(), **keywords).eval()
+    whole = {**SIZES[section["name"]], **section}
+    model = build_model(whole, (length, *features), 2, Path(), **keywords).eval()
     for name, param in model.named_parameters():
         if name.endswith("places.weight"):  # one for each step: the first are the same
             nn.init.ones_(param)
@@ -51,7 +58,7 @@ def test_what_fills_up_changes_nothing(section: dict[str, Any]) -> None:
     assert not torch.allclose(whole(x)[0], expected[0], atol=1e-3)
 
 
-@pytest.mark.parametrize("section", FORMS, ids=str)
+@pytest.mark.parametrize("section", [*FORMS, ECHO_STATE], ids=str)
 def test_an_id_that_fills_up_changes_nothing(section: dict[str, Any]) -> None:
     """Though its vector is anything, and ids may be floats."""
     x = torch.randint(5, (3, 5))

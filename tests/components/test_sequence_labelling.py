@@ -78,6 +78,13 @@ class TestRefused:
         with pytest.raises(BadConfigurationError, match="delay: must be below the 8 steps"):
             trainer(data, delay=8)
 
+    @pytest.mark.parametrize("name", ["mlp", "autoencoder", "encoder_decoder"])
+    def test_models_without_an_output_for_each_step(self, data: Data, name: str) -> None:
+        """Also those whose outputs happen to have the shape, or that ask for another task."""
+        rule = r"must be a model for sequence_labelling \(echo_state, rnn, transformer\), but"
+        with pytest.raises(BadConfigurationError, match=f"name: {rule} {name} is for"):
+            trainer(data, name=name)
+
     @pytest.mark.parametrize("name", ["other_steps", "other_classes"])
     def test_targets_that_are_none(self, name: str) -> None:
         with pytest.raises(DataError, match=r"class for each step|numbers of the 2 classes"):

@@ -39,7 +39,8 @@ class TestSelu:
     """Of a net of SELU (Klambauer et al., 2017)."""
 
     def told(self, *, initializer: Any = "lecun_normal", **model: Any) -> list[str]:
-        net = {"name": "mlp", "activation": "selu", **model}
+        given = {"name": "mlp", "activation": "selu", **model}
+        net = {key: value for key, value in given.items() if value is not None}
         found = told(changed(model=net, initializer=initializer))
         return [each.partition(": ")[0] for each in found]
 
@@ -54,6 +55,7 @@ class TestSelu:
             ({"dropout": {"name": "standard"}}, "model.dropout"),
             ({"initializer": "he_normal"}, "initializer"),
             ({"initializer": "torch_default"}, "initializer"),
+            ({"name": "snn", "activation": None, "initializer": "keras_default"}, "initializer"),
         ],
     )
     def test_what_it_can_not_do_with(self, keywords: dict[str, Any], place: str) -> None:
@@ -69,6 +71,8 @@ class TestSelu:
             {"activation": {"choices": ["selu", "relu"]}, "norm": "batch"},
             {"norm": {"choices": ["none", "batch"]}},
             {"initializer": {"choices": ["he_normal", "lecun_normal"]}},
+            {"initializer": "lecun_uniform"},
+            {"name": "snn", "activation": None, "initializer": "torch_default"},
         ],
     )
     def test_what_it_can(self, keywords: dict[str, Any]) -> None:

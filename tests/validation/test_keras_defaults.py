@@ -47,6 +47,10 @@ OTHERS: dict[tuple[str, str], dict[str, Any]] = {
     ("constraint", "max_norm"): {"c": 2.0},
     ("loss", "huber"): {"delta": 1.0},
     ("weight_averaging", "ema"): {"decay": 0.99, "warmup": False},
+    # its patience of 0 ends a fit as 1 does, at the first epoch that isn't better
+    ("callback", "early_stopping"): {"patience": 1, "min_delta": 0.0, "restore_best": False},
+    # its patience of 10 counts from one epoch earlier
+    ("lr_schedule", "plateau"): {"factor": 0.1, "patience": 10 - 1},
 }
 KERAS = {**{("optimizer", name): each for name, each in OPTIMIZERS.items()}, **OTHERS}
 

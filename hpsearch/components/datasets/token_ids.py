@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Interval, MinLen
+from annotated_types import Interval, MinLen
 from numpy.typing import NDArray
 
 from hpsearch.components.batch import IGNORED
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Numbers = NDArray[np.int64]
+#: that many ids, and one that fills up, are float32 without being rounded
+MOST_TOKENS = 2**24 - 1
 _EXAMPLE_ROWS = 3
 
 
@@ -34,12 +36,13 @@ def token_ids(
     path: str,
     ids: str = "ids",
     target: str | None = None,
-    num_tokens: Annotated[int, Ge(2)] | None = None,
+    num_tokens: Annotated[int, Interval(ge=2, le=MOST_TOKENS)] | None = None,
     length: Annotated[int, Interval(ge=2, le=4096)] | None = None,
     separator: Annotated[str, MinLen(1)] = ",",
     encoding: str = "utf-8",
 ) -> Mapping[str, Any]:
-    """Sequences of token ids of yours, of different lengths, for the models rnn and transformer.
+    """Sequences of token ids of yours, of different lengths, for the models rnn, transformer and
+    echo_state.
 
     A row of a CSV file, or a line of a file of JSON lines (.jsonl), has a sequence in the column
     `ids`, as "5 0 17" or [5, 0, 17], and what is learned of it in the column `target`: a class or
@@ -66,6 +69,8 @@ def token_ids(
         train = _next_tokens(cut, known, ids)
         return {**common, "train": train, "classes": names, "kind": "language_model"}
     check_columns(table, file, "target", [target])
+    if target == ids:
+        raise DataError("must be another column than that of the ids", target, keyword="target")
     steps = min(longest, length or longest)
     reader = TokenTable(ids, known, steps, table[[ids]].head(_EXAMPLE_ROWS))
     x, common = filled(cut, steps, known), {**common, "table": reader}
@@ -103,7 +108,8 @@ def read_sequences(cells: Iterable[Any], column: str) -> list[list[int]]:
 
 def _sequence(cell: Any, row: int, column: str) -> list[int]:
     parts = cell.split() if isinstance(cell, str) else cell
-    told = f"column {column!r} must have ids, whole numbers from 0, but row {row} (from 0) has"
+    rule = f"column {column!r} must have ids, whole numbers from 0 to {MOST_TOKENS - 1}"
+    told = f"{rule}, but row {row} (from 0) has"
     if not isinstance(parts, list | tuple | np.ndarray):
         is_missing = parts is None or parts != parts
         raise DataError(f"{told} {'none' if is_missing else repr(parts)}", keyword="ids")
@@ -116,9 +122,9 @@ def _sequence(cell: Any, row: int, column: str) -> list[int]:
 
 def _is_id(part: Any) -> bool:
     if isinstance(part, str):
-        return part.isascii() and part.isdigit()
+        return part.isascii() and part.isdigit() and float(part) < MOST_TOKENS
     is_whole = isinstance(part, int | np.integer) and not isinstance(part, bool)
-    return is_whole and bool(part >= 0)
+    return is_whole and bool(0 <= part < MOST_TOKENS)
 
 
 def check_known(sequences: Sequence[Sequence[int]], num_tokens: int, column: str) -> None:
@@ -167,6 +173,9 @@ def _step_classes(
             told = f"{rule} (from 0) has {num_labels} for {length} ids"
             raise DataError(told, keyword="target")
     classes = sorted({str(label) for cell in rows for label in cell if label is not None})
+    if len(classes) < 2:
+        rule = f"column {column!r} must have labels of two classes at least"
+        raise DataError(rule, classes, keyword="target")
     numbers = {name: number for number, name in enumerate(classes)}
     known = [
         [IGNORED if label is None else numbers[str(label)] for label in cell[:steps]]

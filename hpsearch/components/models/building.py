@@ -35,6 +35,8 @@ VECTOR_TASKS = (
     *("classification", "multilabel", "multioutput", "regression", "forecasting"),
     "metric_learning",
 )
+#: tasks whose outputs are a vector for each step of a sequence
+TASKS_OF_STEPS = ("language_model", "sequence_labelling")
 
 
 def build_model(
@@ -69,11 +71,8 @@ def build_model(
         rule = f"must be a model of several inputs (late_fusion), as an example has {inputs}"
         raise BadConfigurationError(rule, name, keyword="name")
     if num_tokens and "num_tokens" not in offered and is_ours:
-        raise BadConfigurationError(
-            "must be a model of tokens (transformer, rnn), as the data set's inputs are ids",
-            name,
-            keyword="name",
-        )
+        rule = "must be a model of tokens (transformer, rnn, echo_state), as inputs are ids"
+        raise BadConfigurationError(rule, name, keyword="name")
     num_samples = 0
     if "mc_dropout_samples" not in component.own_keywords:
         num_samples = keywords.pop("mc_dropout_samples", 0)

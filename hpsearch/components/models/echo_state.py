@@ -12,16 +12,19 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
+from hpsearch.components.models.building import VECTOR_TASKS
+from hpsearch.components.models.padding import Padding, PaddingById, last_of
 from hpsearch.components.models.recurrent import num_inputs
 from hpsearch.registry import Recommended, register
 
 
-@register("model", "echo_state")
+@register("model", "echo_state", traits={"tasks": (*VECTOR_TASKS, "sequence_labelling")})
 def echo_state(
     input_shape: tuple[int, ...],
     output_size: int,
     output_shape: tuple[int, ...],
     num_tokens: int,
+    padding_id: int | None,
     reservoir_size: Annotated[int, Ge(1), Recommended(50, 1000, log=True)] = 200,
     spectral_radius: Annotated[float, Gt(0), Recommended(0.3, 1.0, prior=0.9)] = 0.9,
     input_scaling: Annotated[float, Gt(0), Recommended(0.05, 2.0, log=True)] = 0.5,
@@ -34,8 +37,8 @@ def echo_state(
     U has the share `density` of its weights, and a `spectral_radius` that is usually below 1, so
     that what was long ago fades; W is uniform up to `input_scaling`. An example is
     (time, features), ids of tokens, or an image, read row by row. The readout is of the last step
-    or, where the task predicts at each step, of each. `regularizers: [l2]` makes its learning that
-    of ridge regression.
+    that doesn't fill up or, where the task predicts at each step, of each. `regularizers: [l2]`
+    makes its learning that of ridge regression.
     """
     inputs = num_tokens or num_inputs(input_shape, "echo_state")
     reservoir = Reservoir(
@@ -45,7 +48,8 @@ def echo_state(
         is_of_tokens=num_tokens > 0,
     )
     readout = nn.Linear(reservoir_size, output_size)
-    return EchoState(reservoir, readout, is_each=len(output_shape) == 2)
+    padding = None if padding_id is None else PaddingById(padding_id)
+    return EchoState(reservoir, readout, padding, is_each=len(output_shape) == 2)
 
 
 class Reservoir(nn.Module):
@@ -81,9 +85,12 @@ class Reservoir(nn.Module):
 class EchoState(nn.Module):
     """Sequences to outputs (B, outputs), or (B, T, outputs)."""
 
-    def __init__(self, reservoir: Reservoir, readout: nn.Linear, *, is_each: bool) -> None:
+    def __init__(
+        self, reservoir: Reservoir, readout: nn.Linear, padding: Padding | None, *, is_each: bool
+    ) -> None:
         super().__init__()
-        self.reservoir, self.readout, self.is_each = reservoir, readout, is_each
+        self.reservoir, self.readout, self.padding = reservoir, readout, padding
+        self.is_each = is_each
 
     def layer_groups(self) -> list[list[nn.Module]]:
         """Return the head alone: nothing else is trained."""
@@ -92,7 +99,9 @@ class EchoState(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of a batch."""
         states = self.reservoir(x)
-        outputs: Tensor = self.readout(states if self.is_each else states[:, -1])
+        if not self.is_each:
+            states = states[:, -1] if self.padding is None else last_of(states, self.padding(x))
+        outputs: Tensor = self.readout(states)
         return outputs
 
 

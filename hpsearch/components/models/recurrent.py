@@ -24,7 +24,7 @@ from hpsearch.components.layers.dropouts import (
 )
 from hpsearch.components.layers.modules import Dropout
 from hpsearch.components.layers.recurrence import Cell
-from hpsearch.components.models.building import VECTOR_TASKS
+from hpsearch.components.models.building import TASKS_OF_STEPS, VECTOR_TASKS
 from hpsearch.components.models.padding import (
     Padding,
     held,
@@ -40,7 +40,7 @@ Size = Annotated[int, Ge(1)]
 Readout = Literal["last", "mean", "max", "attention"]
 
 
-@register("model", "rnn", traits={"tasks": (*VECTOR_TASKS, "language_model")})
+@register("model", "rnn", traits={"tasks": (*VECTOR_TASKS, *TASKS_OF_STEPS)})
 def rnn(
     folder: Path,
     input_shape: tuple[int, ...],

@@ -17,7 +17,7 @@ from hpsearch.components.input_shapes import check_shape
 from hpsearch.components.layers.activations import ActivationSection, make_activation, widening
 from hpsearch.components.layers.dropouts import Rate, WordDropout, WordRate, word_dropout
 from hpsearch.components.layers.modules import Dropout
-from hpsearch.components.models.building import VECTOR_TASKS
+from hpsearch.components.models.building import TASKS_OF_STEPS, VECTOR_TASKS
 from hpsearch.components.models.padding import Padding, held, is_within, last_of, make_padding
 from hpsearch.errors import BadConfigurationError
 from hpsearch.registry import Recommended, register
@@ -29,7 +29,7 @@ ROTARY_BASE = 10_000.0
 EMBEDDING_STD = 0.02
 
 
-@register("model", "transformer", traits={"tasks": (*VECTOR_TASKS, "language_model")})
+@register("model", "transformer", traits={"tasks": (*VECTOR_TASKS, *TASKS_OF_STEPS)})
 def transformer(
     input_shape: tuple[int, ...],
     output_size: int,

@@ -10,7 +10,7 @@ from annotated_types import Ge
 
 from hpsearch.components.monitored_metric import Mode, Watched, sign_of, watched
 from hpsearch.components.schedules.progress import Fraction, Gamma, Progress, Schedule
-from hpsearch.registry import Recommended, register
+from hpsearch.registry import KerasDefault, Recommended, register
 
 
 class Plateau:
@@ -63,7 +63,7 @@ def plateau(
     metric: Watched = "val_loss",
     mode: Mode | None = None,
     factor: Gamma = 0.1,
-    patience: Annotated[int, Ge(0), Recommended(1, 10)] = 10,
+    patience: Annotated[int, Ge(0), Recommended(1, 10), KerasDefault(9)] = 10,
     threshold: Annotated[float, Ge(0)] = 1e-4,
     min_factor: Fraction = 0.0,
 ) -> Schedule:

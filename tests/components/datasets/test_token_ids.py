@@ -178,6 +178,8 @@ class TestMistakes:
             ({"ids": [[1, 2.5]]}, {}, r"row 0 \(from 0\) has 2.5"),
             ({"ids": [[1, True]]}, {}, r"row 0 \(from 0\) has True"),
             ({"ids": ["1 two"]}, {}, r"row 0 \(from 0\) has 'two'"),
+            ({"ids": [[1, 2**24]]}, {}, r"0 to 16777214, but row 0 \(from 0\) has 16777216"),
+            ({"ids": ["1 " + "9" * 5000]}, {}, r"0 to 16777214, but row 0 \(from 0\) has '9999"),
             (
                 {"ids": [[1, 2], [3, 9]]},
                 {"num_tokens": 9},
@@ -196,6 +198,12 @@ class TestMistakes:
                 {"target": "tag"},
                 r"row 1 \(from 0\) has 0 for 1 ids",
             ),
+            (
+                {"ids": [[1, 2], [3]], "tag": [["a", None], ["a"]]},
+                {"target": "tag"},
+                r"target: column 'tag' must have labels of two classes at least, but got \['a'\]",
+            ),
+            ({"ids": [[1, 2]]}, {"target": "ids"}, "target: must be another column than that of"),
             ({"ids": [[1, 2]] * 9, "y": ["a"] * 8 + [None]}, {"target": "y"}, r"y \(1\)"),
         ],
     )
