@@ -50,18 +50,20 @@ class PopulationQueue(TrialQueue):
         return not (self._waiting or self._may_begin or self._population.living)
 
     def waiting(self) -> TrialRecord | None:
-        """Take the trial that has waited longest, if any waits."""
+        """Take the trial that has waited longest, if any waits.
+
+        Where a driver died in the middle of a comparison, that is completed before its copies
+        train on.
+        """
+        self._compare()
         trial = super().waiting()
         if trial is not None:
-            self._copy(trial)  # the driver may have died before
+            self._copy(trial)
         return trial
 
     def promoted_or_new(self) -> TrialRecord | None:
         """Begin a first member, or compare all and have one go on."""
-        if self._may_begin:
-            return self._new()
-        self._compare()
-        return self.waiting() or self._resumed()
+        return self._new() if self._may_begin else self.waiting() or self._resumed()
 
     @property
     def _may_begin(self) -> bool:
@@ -69,7 +71,7 @@ class PopulationQueue(TrialQueue):
 
     def _compare(self) -> None:
         """Do what exploits remain to be done, if all members wait for them."""
-        epoch = self._population.comparison
+        epoch = None if self._may_begin else self._population.comparison
         if epoch is None:
             return
         exploits = self._population.exploits(epoch, lambda number: self._store(number).has(epoch))

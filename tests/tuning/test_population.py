@@ -16,8 +16,10 @@ from hpsearch.outcome import Outcome
 from hpsearch.process import keep_process
 from hpsearch.record import Record, TrialRecord
 from hpsearch.record.lineage import lineage
+from hpsearch.samplers.population import Exploit
 from hpsearch.spec import SearchSpec
 from hpsearch.tuning.population import Population, origin_of
+from hpsearch.tuning.population_queue import PopulationQueue
 from hpsearch.tuning.sampling import explorer_of
 from tests.support.control import (
     Driver,
@@ -106,6 +108,34 @@ def test_a_driver_that_dies_again_and_again_finds_what_one_finds_with_other_work
     ]
     assert summary(record) == summary(expected)
     assert kept_files(folder) == kept_files(tmp_path / "whole")
+    assert list(record_problems(record)) == []
+
+
+class Death(Exception):
+    """Of a driver."""
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("num_ended", [0, 1, 2])
+def test_a_driver_that_dies_between_a_copy_and_the_end_of_its_loser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slots: int, num_ended: int
+) -> None:
+    spec = population_spec(tmp_path)
+    expected = finish(begin(spec, tmp_path / "whole"), tmp_path / "whole", slots=2)
+    end, ended = PopulationQueue._end, list[int]()
+
+    def dies(queue: PopulationQueue, exploit: Exploit, epoch: int) -> None:
+        if len(ended) == num_ended:
+            raise Death
+        ended.append(exploit.loser.number)
+        end(queue, exploit, epoch)
+
+    with monkeypatch.context() as patch, pytest.raises(Death):
+        patch.setattr(PopulationQueue, "_end", dies)
+        finish(begin(spec, tmp_path / "broken"), tmp_path / "broken", slots)
+    record = Record.reopen(tmp_path / "broken" / "record.journal", spec.name)
+    record.go_on()
+    assert summary(finish(record, tmp_path / "broken", slots)) == summary(expected)
     assert list(record_problems(record)) == []
 
 

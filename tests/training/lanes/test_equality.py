@@ -33,6 +33,8 @@ NOT_TRIED = {
     "model.minilm",
     "augmentation.mix",
     "regularizer.skip_neuron",
+    "callback.word_analogies",  # of word vectors: test_word_vectors has them in lanes
+    "callback.word_similarities",
 }
 #: kind of a task → its data set, where that isn't `wine`
 OTHER_DATA = {
