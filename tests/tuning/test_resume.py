@@ -53,7 +53,8 @@ def essence(record: Record) -> list[tuple[object, ...]]:
 
 
 def test_one_driver_at_a_time_and_stop_from_another_terminal(folder: Path) -> None:
-    process = start("run", "killed.yaml", cwd=folder)
+    # more trials than a fast machine trains before it is stopped
+    process = start("run", "killed.yaml", "--set", "search.trials=1000", cwd=folder)
     wait_for_epochs(folder, 5, process)
     for refused in (resume_search, sync_search):
         with pytest.raises(SearchRunningError, match="is running in another process"):
