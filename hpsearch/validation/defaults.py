@@ -36,7 +36,7 @@ class _Origin(NamedTuple):
     """Whose defaults they are: of the user's files too, and of a library that a spec asks for."""
 
     folder: Path
-    library: str | None
+    like: str | None
 
 
 def default_configuration(spec: SearchSpec) -> dict[str, Scalar]:
@@ -101,7 +101,7 @@ def _keyword_defaults(
     components = components_named(section["name"], of.family, origin.folder)
     for key, tree in section.items():
         parameters = [each.keywords[key] for each in components if key in each.keywords]
-        default = common([default_in(each, origin.library) for each in parameters])
+        default = common([default_in(each, origin.like) for each in parameters])
         marks = (registry.marked(each, ComponentOf) for each in parameters)
         inner = next((mark for mark in marks if mark is not None), None)
         yield from _defaults(tree, inner, join(path, key), default, origin)

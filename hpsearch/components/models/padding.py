@@ -6,6 +6,7 @@ Shapes: B rows, T steps, F features of a step, or D numbers of a vector.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +26,9 @@ class Padding(nn.Module):
         steps = torch.arange(1, x.shape[1] + 1, device=x.device)
         return (self.is_own(x) * steps).amax(1).clamp_min(1)
 
+    @abstractmethod
     def is_own(self, x: Tensor) -> Tensor:
         """Return which steps have something else than what fills up, bool (B, T)."""
-        raise NotImplementedError
 
 
 class PaddingByValue(Padding):
